@@ -1,0 +1,124 @@
+// The kernel half of the node: BPF programs, maps, pins, and what capture needs inside a pod's network namespace. The agent
+// calls it from its reconciler thread only; reads of counters are safe from any thread. Nothing above this header knows libbpf.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/address.h"
+#include "base/fd.h"
+#include "bpf/abi/capture.h"
+#include "bpf/abi/flow.h"
+#include "bpf/abi/stats.h"
+
+namespace weft::agent {
+
+struct CidrExclusion {
+  IpAddress ip;
+  uint32_t prefix_length = 0;  // of the address family as written: 8 for 10.0.0.0/8
+};
+
+struct NamespacePlan {
+  std::string netns_path;
+  uint32_t workload_id = 0;
+  std::vector<uint16_t> exclude_ports;
+  std::vector<CidrExclusion> exclude_cidrs;
+};
+
+// An enrolled namespace: what is handed to the proxy. `listeners` is empty when the listeners live only in a running proxy
+// (after an agent restart); Dataplane::adopt_listeners completes it.
+struct EnrolledNamespace {
+  uint64_t netns_cookie = 0;
+  uint32_t slot = 0;
+  UniqueFd netns;
+  std::vector<UniqueFd> listeners;
+  // What was done, one sentence each, for `weft enroll`.
+  std::vector<std::string> steps;
+};
+
+struct DestinationEntry {
+  SocketAddress address;
+  uint32_t id = 0;
+};
+
+struct FlowRow {
+  weft_flow_key key{};
+  weft_flow total{};  // summed over CPUs
+};
+
+struct ProgramStatus {
+  std::string name;
+  std::string hook;    // "cgroup/connect4"
+  std::string target;  // cgroup path or namespace
+  bool attached = false;
+};
+
+struct MapStatus {
+  std::string name;
+  uint64_t entries = 0;
+  uint64_t capacity = 0;
+};
+
+class Dataplane {
+ public:
+  struct Options {
+    std::string pin_root = "/sys/fs/bpf/weft";
+    // The cgroup whose processes are captured; empty: the cgroup2 root, wherever it is mounted.
+    std::string cgroup;
+    // Capture listeners per namespace, one SO_REUSEPORT group; at least the number of proxy workers.
+    uint32_t listeners_per_namespace = 1;
+  };
+
+  // Probes the kernel, loads the programs (or adopts pinned maps and links and replaces the programs), attaches, pins.
+  // Errors name the missing feature and the next command.
+  static absl::StatusOr<std::unique_ptr<Dataplane>> open(const Options& options);
+  // Leaves everything attached and pinned: traffic goes on without the agent.
+  virtual ~Dataplane() = default;
+
+  // Route, rule, listeners, sk_lookup link, map rows; idempotent for a namespace that is already enrolled.
+  virtual absl::StatusOr<EnrolledNamespace> enroll(const NamespacePlan& plan) = 0;
+  // Takes all of it out again; fine when the namespace itself is already gone.
+  virtual absl::Status unenroll(uint64_t netns_cookie, const std::string& netns_path) = 0;
+  // Listener descriptors that a running proxy handed back become the namespace's.
+  virtual absl::Status adopt_listeners(uint64_t netns_cookie, std::vector<UniqueFd> listeners) = 0;
+  // True when the namespace's slot holds a live listener (the proxy or we have it).
+  virtual bool has_listener(uint64_t netns_cookie) const = 0;
+
+  // Full desired set; only differences to the last call are written.
+  virtual absl::Status set_destinations(const std::vector<DestinationEntry>& entries) = 0;
+  // 0: no proxy.
+  virtual absl::Status set_proxy(uint32_t tgid) = 0;
+  virtual absl::Status beat_proxy() = 0;
+
+  virtual absl::StatusOr<std::vector<FlowRow>> flows() const = 0;
+  // Indexed by enum weft_stat.
+  virtual std::vector<uint64_t> stats() const = 0;
+  virtual std::vector<ProgramStatus> programs() const = 0;
+  virtual std::vector<MapStatus> maps() const = 0;
+  // Rows of workload ids that are no longer used (source or destination).
+  virtual void forget(uint32_t id) = 0;
+};
+
+// The cgroup2 mount point (unified or hybrid), from /proc/self/mountinfo.
+absl::StatusOr<std::string> find_cgroup2_root();
+
+// Removes every trace of Weft from this node: links, pins, and in each namespace the pins know (and this one) rules and
+// routes marked as ours. Idempotent; needs no running agent. Returns what was removed, one sentence each.
+absl::StatusOr<std::vector<std::string>> cleanup(const std::string& pin_root, const std::vector<std::string>& netns_paths);
+
+// Kernel checks of `weft check --pre`: one per K-id, by trying (loading and attaching in a scratch place).
+struct KernelCheck {
+  std::string id;  // "K-02"
+  std::string description;
+  enum class Result { kSuccess, kWarning, kError } result = Result::kSuccess;
+  std::string error;
+  std::string hint;
+};
+std::vector<KernelCheck> check_kernel(const Dataplane::Options& options);
+
+}  // namespace weft::agent

@@ -1,0 +1,56 @@
+/* Map keys and values of capture: who is enrolled, what is excluded, which socket listens where.
+ * Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d; ports are host byte order in 32 bits so that no key has padding. */
+#ifndef WEFT_BPF_ABI_CAPTURE_H
+#define WEFT_BPF_ABI_CAPTURE_H
+
+#include <linux/types.h>
+
+/* m_netns: __u64 netns cookie -> struct weft_netns. */
+#define WEFT_NETNS_CAPTURE (1u << 0)     /* outbound capture is on */
+#define WEFT_NETNS_PORT_EXCL (1u << 1)   /* some row of m_excl_port belongs to this workload */
+#define WEFT_NETNS_CIDR_EXCL (1u << 2)   /* some row of m_excl_cidr belongs to this workload */
+struct weft_netns {
+  __u32 workload_id; /* the agent's interned id of the pod, never 0 */
+  __u32 slot;        /* index into m_listener, below WEFT_MAX_NAMESPACES */
+  __u32 flags;       /* WEFT_NETNS_* */
+  __u32 reserved;
+};
+
+/* m_dest: who listens at this address, for metrics and (later) direct balancing. */
+struct weft_dest_key {
+  __u8 ip[16];
+  __u32 port;
+};
+struct weft_dest {
+  __u32 id;    /* the agent's interned id of the service or workload, never 0 */
+  __u32 flags; /* 0 today */
+};
+
+/* m_excl_port: row present = leave. workload_id 0 applies to every enrolled namespace. */
+struct weft_excl_port_key {
+  __u32 workload_id;
+  __u32 port;
+};
+
+/* m_excl_cidr: LPM trie. prefixlen counts the 32 bits of workload_id and the prefix of the 128-bit address. */
+struct weft_excl_cidr_key {
+  __u32 prefixlen;
+  __u32 workload_id;
+  __u8 ip[16];
+};
+
+/* m_proxy: array of one. tgid 0: no proxy has said hello since the maps were made. */
+struct weft_proxy {
+  __u32 tgid; /* of the proxy process, in the root pid namespace; its sockets are left alone */
+  __u32 reserved;
+  __u64 heartbeat_ns; /* CLOCK_MONOTONIC, 0 until a proxy beats */
+};
+
+#ifdef __cplusplus
+static_assert(sizeof(weft_netns) == 16 && sizeof(weft_dest_key) == 20 && sizeof(weft_dest) == 8);
+static_assert(sizeof(weft_excl_cidr_key) == 24 && sizeof(weft_proxy) == 16);
+#else
+_Static_assert(sizeof(struct weft_netns) == 16 && sizeof(struct weft_dest_key) == 20, "abi");
+_Static_assert(sizeof(struct weft_excl_cidr_key) == 24 && sizeof(struct weft_proxy) == 16, "abi");
+#endif
+#endif

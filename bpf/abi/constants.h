@@ -1,0 +1,33 @@
+/* Numbers that kernel programs, agent and proxy must agree on. Plain C, included by clang -target bpf and by C++. */
+#ifndef WEFT_BPF_ABI_CONSTANTS_H
+#define WEFT_BPF_ABI_CONSTANTS_H
+
+/* SO_MARK of a captured application socket: an ip rule in the pod's namespace sends it to WEFT_ROUTE_TABLE. */
+#define WEFT_MARK_CAPTURE 0x570cu
+/* SO_MARK of the proxy's own sockets (listeners, accepted, dialled): never captured, never measured twice. */
+#define WEFT_MARK_PROXY 0x570du
+#define WEFT_MARK_MASK 0xffffu
+
+/* `ip rule pref`, and the table that holds `local default dev lo`. Cleanup recognises ours by these. */
+#define WEFT_RULE_PRIORITY 5700u
+#define WEFT_ROUTE_TABLE 5700u
+/* rtm_protocol of our routes and rules. */
+#define WEFT_ROUTE_PROTOCOL 157u
+
+#define WEFT_PORT_OUTBOUND 15001u
+#define WEFT_PORT_INBOUND 15006u
+#define WEFT_PORT_HBONE 15008u
+#define WEFT_PORT_METRICS 15020u
+#define WEFT_PORT_HEALTH 15021u
+
+/* Enrolled namespaces of one node; also the number of listener slots. */
+#define WEFT_MAX_NAMESPACES 1024u
+#define WEFT_MAX_DESTINATIONS 262144u
+#define WEFT_MAX_FLOWS 16384u
+#define WEFT_MAX_EXCLUSIONS 8192u
+
+/* The id of nobody: unknown workload or destination, and the overflow bucket of the flow table. */
+#define WEFT_ID_UNKNOWN 0u
+#define WEFT_ID_OVERFLOW 0xffffffffu
+
+#endif

@@ -1,0 +1,94 @@
+// The control plane as a library: manifests in, mesh resources out. This is its one public header for the agent (which embeds
+// it) and for weft-control (which serves it). No caller sees YAML, files or Kubernetes.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace weft::control_plane {
+
+inline constexpr char kAddressType[] = "type.googleapis.com/istio.workload.Address";
+inline constexpr char kRouteSetType[] = "type.googleapis.com/weft.mesh.v1.RouteSet";
+inline constexpr char kDestinationPolicyType[] = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
+
+// One delta-ADS resource, serialised once.
+struct Resource {
+  std::string type_url;
+  std::string name;
+  // Changes exactly when `body` does.
+  std::string version;
+  // Serialised message of `type_url`.
+  std::string body;
+};
+
+// A refused or suspicious object. `code` has a row in docs/findings.md.
+struct Finding {
+  enum class Level { kWarning, kError };
+  std::string code;
+  Level level = Level::kError;
+  std::string file;
+  uint32_t line = 0;
+  std::string object;  // "VirtualService shop/cart"
+  std::string field;   // "spec.http[0].route[1].weight"
+  std::string message;
+  std::string remedy;
+};
+
+// "file:line: error WF0003 VirtualService shop/cart spec.http[0].route[1].weight: message (remedy)".
+std::string to_string(const Finding& finding);
+
+// A pod of this node as the source describes it.
+struct LocalPod {
+  std::string uid;  // of the Workload resource
+  std::string ns;
+  std::string name;
+  // From annotation weft.dev/netns; empty: unknown here, enrolment waits for the CLI or for discovery.
+  std::string netns_path;
+  // Label istio.io/dataplane-mode: ambient or weft.dev/mesh: enabled, on the pod or its Namespace, and not opted out.
+  bool wants_capture = false;
+  // Annotations traffic.sidecar.istio.io/excludeOutboundPorts and excludeOutboundIPRanges.
+  std::vector<uint16_t> exclude_ports;
+  std::vector<std::string> exclude_cidrs;
+
+  bool operator==(const LocalPod&) const = default;
+};
+
+// What one consistent step changed. The first change of a subscription carries everything as upserts.
+struct Change {
+  uint64_t generation = 0;
+  std::vector<Resource> upserted;
+  // {type_url, name}
+  std::vector<std::pair<std::string, std::string>> removed;
+  // The complete lists, always: they are small.
+  std::vector<LocalPod> local_pods;
+  std::vector<Finding> findings;
+};
+
+class ControlPlane {
+ public:
+  struct Options {
+    std::string config_dir;
+    std::string node_name;
+    // Changes of files are gathered for this long after the last event, at most 10 times as long in all.
+    std::chrono::milliseconds debounce{50};
+  };
+  using Subscriber = std::function<void(const Change&)>;
+
+  // Reads the folder once before it returns, and calls `subscriber` with the first change; afterwards from the control
+  // plane's own thread. A document that is refused is a finding, not an error: errors are a missing or unreadable folder.
+  static absl::StatusOr<std::unique_ptr<ControlPlane>> start(Options options, Subscriber subscriber);
+
+  virtual ~ControlPlane() = default;
+};
+
+// What `weft analyze` prints: parse and validate files and folders exactly as start() does, without applying anything.
+std::vector<Finding> analyze(const std::vector<std::string>& paths);
+
+}  // namespace weft::control_plane

@@ -1,0 +1,23 @@
+# WEFT_SANITIZE is a -fsanitize= list applied to every target, generated code included.
+set(WEFT_SANITIZE "" CACHE STRING "Sanitizers for all targets, e.g. address,undefined or thread")
+option(WEFT_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+if(WEFT_SANITIZE)
+  add_compile_options(-fsanitize=${WEFT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${WEFT_SANITIZE})
+endif()
+if(WEFT_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+# Debug builds of gcc do not tail-call coroutines; -O1 keeps sanitizer runs fast and stacks flat.
+if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+  add_compile_options(-O1)
+endif()
+# lld links the gRPC users several times faster than bfd; the default linker works too.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  add_link_options(-fuse-ld=lld)
+endif()
+find_program(WEFT_CCACHE ccache)
+if(WEFT_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${WEFT_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${WEFT_CCACHE})
+endif()

@@ -1,0 +1,126 @@
+// Everything a worker needs to decide, deeply const: built and validated on the control thread, posted whole, swapped at the
+// top of each worker's loop (design §4). Indices instead of pointers, so a snapshot is one relocatable block of facts and the
+// workers' own mutable state (pools, balancer cursors, counters) is kept beside it in arrays of the same indices.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/address.h"
+#include "userspace-proxy/http/message.h"
+#include "userspace-proxy/route/matcher.h"
+
+namespace weft::proxy {
+
+inline constexpr uint32_t kNone = 0xffffffff;
+
+enum class Protocol : uint8_t { kSniff, kTcp, kHttp };
+
+enum class LoadBalancer : uint8_t { kRoundRobin, kRandom, kLeastRequest };
+
+struct Endpoint {
+  SocketAddress address;
+  uint32_t weight = 1;
+  std::string workload;   // "product-v1"
+  std::string ns;
+};
+
+// The endpoints of one (service, port, subset) as one client namespace sees them.
+struct Cluster {
+  // "product-service.default.svc.cluster.local|80|v1": stable across snapshots, so workers carry state over by name.
+  std::string name;
+  std::string service;  // "product-service"
+  std::string ns;
+  std::string subset;
+  LoadBalancer load_balancer = LoadBalancer::kLeastRequest;
+  uint32_t connect_timeout_ms = 10'000;
+  std::vector<Endpoint> endpoints;
+};
+
+struct WeightedCluster {
+  uint32_t cluster = kNone;  // kNone: unknown host or subset, answered 503 no_cluster
+  uint32_t weight = 1;
+  std::string label;  // "v2" or the host, for explanations
+};
+
+struct Route {
+  std::string name;
+  std::vector<HttpMatcher> matches;  // any; empty: always
+  std::vector<WeightedCluster> clusters;
+  uint32_t total_weight = 0;
+};
+
+// The routes that one service has for one client namespace and port, most important first. Ends with the service's
+// default route unless a RouteSet ended it.
+struct VirtualHost {
+  std::string name;
+  std::vector<Route> routes;
+};
+
+// One service port, found by the address the client dialled.
+struct ServicePort {
+  std::string service;
+  std::string ns;
+  Protocol protocol = Protocol::kSniff;
+  uint32_t tcp_cluster = kNone;
+};
+
+// A pod of this node: where captured connections come from.
+struct Source {
+  std::string uid;
+  std::string name;
+  std::string ns;
+  std::vector<std::pair<std::string, std::string>> labels;
+};
+
+class Snapshot {
+ public:
+  uint64_t generation = 0;
+  std::vector<Cluster> clusters;
+  std::vector<VirtualHost> virtual_hosts;
+  std::vector<ServicePort> service_ports;
+  std::vector<Source> sources;
+
+  // The service port behind a dialled address; nullptr: not a mesh service, pass through.
+  const ServicePort* find_service_port(const SocketAddress& dialled) const;
+  // kNone when the workload is unknown here; routing then uses namespace "default".
+  uint32_t find_source(std::string_view workload_uid) const;
+  // The routes for a request: by Host (short names in the source's namespace, any port spelling), else by the dialled
+  // address; nullptr: neither is known.
+  const VirtualHost* find_virtual_host(uint32_t source, std::string_view authority, const SocketAddress& dialled) const;
+  uint32_t find_cluster(std::string_view name) const;
+
+  // Filled by SnapshotBuilder only.
+  struct HostKey {
+    std::string ns;    // client namespace
+    uint16_t port = 0;
+    std::string host;  // every spelling that namespace may use, lower case, no port
+    bool operator==(const HostKey&) const = default;
+    template <typename H>
+    friend H AbslHashValue(H h, const HostKey& k) {
+      return H::combine(std::move(h), k.ns, k.port, k.host);
+    }
+  };
+  struct AddressKey {
+    std::string ns;
+    SocketAddress address;
+    bool operator==(const AddressKey&) const = default;
+    template <typename H>
+    friend H AbslHashValue(H h, const AddressKey& k) {
+      return H::combine(std::move(h), k.ns, k.address);
+    }
+  };
+  absl::flat_hash_map<SocketAddress, uint32_t> service_port_by_address;
+  absl::flat_hash_map<HostKey, uint32_t> virtual_host_by_host;
+  absl::flat_hash_map<AddressKey, uint32_t> virtual_host_by_address;
+  absl::flat_hash_map<std::string, uint32_t> source_by_uid;
+  absl::flat_hash_map<std::string, uint32_t> cluster_by_name;
+};
+
+using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+}  // namespace weft::proxy

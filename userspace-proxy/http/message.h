@@ -1,0 +1,54 @@
+// A request or response head as the codec hands it on: views into the exchange's own arena, valid until the exchange ends.
+// Nothing here does I/O or knows a socket.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace weft::proxy {
+
+struct Header {
+  std::string_view name;  // as received; compare with equals_ignore_case
+  std::string_view value;  // leading and trailing white space removed
+};
+
+bool equals_ignore_case(std::string_view a, std::string_view b);
+
+// How the body's end is known (RFC 9112 §6.3).
+enum class BodyKind : uint8_t { kNone, kLength, kChunked, kUntilClose };
+
+struct RequestHead {
+  std::string_view method;
+  // As received: origin form "/a?b", absolute form or "*".
+  std::string_view target;
+  // From the target's absolute form, else from Host; with port if the client sent one. Empty when absent (HTTP/1.0).
+  std::string_view authority;
+  // Without query; "/" for an empty path.
+  std::string_view path;
+  std::string_view query;  // without "?"
+  uint8_t minor_version = 1;
+  bool keep_alive = true;
+  bool expect_continue = false;
+  BodyKind body = BodyKind::kNone;
+  uint64_t content_length = 0;
+  std::vector<Header> headers;  // in order, duplicates kept, Host included
+
+  // First value of that name, or nullopt.
+  std::optional<std::string_view> find(std::string_view name) const;
+};
+
+struct ResponseHead {
+  uint16_t status = 0;
+  std::string_view reason;
+  uint8_t minor_version = 1;
+  bool keep_alive = true;
+  BodyKind body = BodyKind::kNone;
+  uint64_t content_length = 0;
+  std::vector<Header> headers;
+
+  std::optional<std::string_view> find(std::string_view name) const;
+};
+
+}  // namespace weft::proxy

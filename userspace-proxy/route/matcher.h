@@ -1,0 +1,50 @@
+// Compiled HttpMatch: one request head and one source in, yes or no out. Pure; no allocation when matching.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "userspace-proxy/http/message.h"
+
+namespace re2 {
+class RE2;
+}
+
+namespace weft::proxy {
+
+struct StringMatcher {
+  enum class Kind : uint8_t { kAny, kExact, kPrefix, kRegex, kPresent };
+  Kind kind = Kind::kAny;
+  bool ignore_case = false;
+  std::string text;
+  std::shared_ptr<const re2::RE2> regex;  // whole string (RE2::FullMatch)
+
+  // kAny and kPresent match every value.
+  bool matches(std::string_view value) const;
+};
+
+struct NamedMatcher {
+  std::string name;  // lower case
+  StringMatcher value;
+};
+
+struct SourceView {
+  std::string_view ns;
+  const std::vector<std::pair<std::string, std::string>>* labels = nullptr;
+};
+
+struct HttpMatcher {
+  StringMatcher uri, method, authority;
+  std::vector<NamedMatcher> headers, without_headers, query_params;
+  uint16_t port = 0;  // of the dialled address; 0: any
+  std::string source_ns;
+  std::vector<std::pair<std::string, std::string>> source_labels;
+
+  bool matches(const RequestHead& head, const SourceView& source, uint16_t dialled_port) const;
+};
+
+}  // namespace weft::proxy

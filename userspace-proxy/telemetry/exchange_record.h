@@ -1,0 +1,38 @@
+// The one record an exchange (HTTP) or connection (TCP) leaves behind. Views are valid during ExchangeSink::record only.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "userspace-proxy/telemetry/outcome.h"
+
+namespace weft::proxy {
+
+struct ExchangeRecord {
+  enum class Protocol : uint8_t { kHttp1, kTcp };
+  Protocol protocol = Protocol::kHttp1;
+  Outcome outcome = Outcome::kOk;
+  uint16_t status = 0;  // sent to the client; 0: none
+  MonotonicNs duration = 0;
+  uint64_t received_bytes = 0;  // from the client: body bytes for HTTP
+  uint64_t sent_bytes = 0;      // to the client
+  SocketAddress client, dialled, upstream;  // upstream all zero when none was chosen
+  uint64_t snapshot_generation = 0;
+  uint32_t source = 0xffffffff;    // index into Snapshot::sources
+  uint32_t cluster = 0xffffffff;   // index into Snapshot::clusters
+  uint32_t endpoint = 0xffffffff;  // index into Cluster::endpoints
+  std::string_view method, authority, path, route;
+};
+
+class Snapshot;
+
+class ExchangeSink {
+ public:
+  virtual ~ExchangeSink() = default;
+  // Worker thread only; called exactly once per exchange. Must not block or throw; allocation only for a series seen first.
+  virtual void record(const ExchangeRecord& record, const Snapshot& snapshot) = 0;
+};
+
+}  // namespace weft::proxy

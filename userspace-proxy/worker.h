@@ -1,0 +1,66 @@
+// One data-path thread: its event loop, timers, listeners, connections and upstream pools. Shares nothing mutable; the
+// methods below are its only doors and may be called from any thread: each posts to the loop.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/fd.h"
+#include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/telemetry/exchange_record.h"
+
+namespace weft::proxy {
+
+// One capture listener of one pod, as this worker serves it.
+struct CaptureListener {
+  uint64_t netns_cookie = 0;
+  std::string workload_uid;
+  UniqueFd netns;     // for dialling from inside the pod's namespace (setns)
+  UniqueFd listener;  // non-blocking, listening
+};
+
+// Relaxed counters, single writer (the worker), any reader.
+struct WorkerGauges {
+  uint64_t downstream_connections = 0;
+  uint64_t upstream_connections = 0;
+  uint64_t upstream_idle = 0;
+  uint64_t active_exchanges = 0;
+  uint64_t loop_turns = 0;
+};
+
+class Worker {
+ public:
+  struct Options {
+    uint32_t index = 0;
+    // Per-worker sink, used on the worker's thread; outlives the worker.
+    ExchangeSink* sink = nullptr;
+    std::chrono::milliseconds sniff_timeout{50};
+    std::chrono::milliseconds head_timeout{60'000};
+    std::chrono::milliseconds downstream_idle{3'600'000};
+    std::chrono::milliseconds upstream_idle{60'000};
+    uint32_t max_head_bytes = 64 * 1024;
+  };
+
+  // Starts the thread.
+  static absl::StatusOr<std::unique_ptr<Worker>> start(Options options);
+  // Stops the loop at once and joins; drain first to be graceful.
+  virtual ~Worker() = default;
+
+  virtual void set_snapshot(SnapshotPtr snapshot) = 0;
+  virtual void add_listener(CaptureListener listener) = 0;
+  // Stops accepting there; connections of the namespace go on until they end by themselves.
+  virtual void remove_listener(uint64_t netns_cookie) = 0;
+  // Stops accepting (the descriptors stay open elsewhere, so new connections wait for the next proxy), answers with
+  // Connection: close, ends idle connections, and calls `done` on the worker's thread when none is left or after `deadline`.
+  virtual void drain(std::chrono::milliseconds deadline, std::function<void()> done) = 0;
+
+  virtual WorkerGauges gauges() const = 0;
+  // Generation of the snapshot in use.
+  virtual uint64_t snapshot_generation() const = 0;
+};
+
+}  // namespace weft::proxy
