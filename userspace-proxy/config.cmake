@@ -1,0 +1,9 @@
+# The proxy's facts and voices: snapshot and how it is built and fetched, routes, handover of listeners, telemetry.
+weft_library(weft_proxy_config
+  SOURCES
+    http/message.cc
+    route/matcher.cc
+    config/match_route.cc
+    config/snapshot.cc
+  DEPS weft_base weft_istio_proto weft_mesh_proto weft_xds_proto weft_handover_proto weft_proxy_proto
+       PkgConfig::RE2 absl::flat_hash_map absl::hash absl::status absl::statusor Threads::Threads)
