@@ -4,11 +4,14 @@ weft_library(weft_proxy_config
     http/message.cc
     route/matcher.cc
     config/cluster_table.cc
+    config/config_client.cc
     config/match_route.cc
     config/resource_store.cc
     config/snapshot.cc
     config/snapshot_builder.cc
     config/validate_address.cc
     config/validate_route.cc
+    handover/handover_client.cc
+    handover/served_namespaces.cc
   DEPS weft_base weft_istio_proto weft_mesh_proto weft_xds_proto weft_handover_proto weft_proxy_proto
        PkgConfig::RE2 absl::flat_hash_map absl::hash absl::status absl::statusor Threads::Threads)
