@@ -13,5 +13,9 @@ weft_library(weft_proxy_config
     config/validate_route.cc
     handover/handover_client.cc
     handover/served_namespaces.cc
+    telemetry/access_log.cc
+    telemetry/access_log_line.cc
+    telemetry/request_series.cc
+    telemetry/worker_telemetry.cc
   DEPS weft_base weft_istio_proto weft_mesh_proto weft_xds_proto weft_handover_proto weft_proxy_proto
        PkgConfig::RE2 absl::flat_hash_map absl::hash absl::status absl::statusor Threads::Threads)
