@@ -15,7 +15,10 @@ weft_library(weft_proxy_config
     handover/served_namespaces.cc
     telemetry/access_log.cc
     telemetry/access_log_line.cc
+    telemetry/metrics.cc
+    telemetry/reporter.cc
     telemetry/request_series.cc
     telemetry/worker_telemetry.cc
+    privileges.cc
   DEPS weft_base weft_istio_proto weft_mesh_proto weft_xds_proto weft_handover_proto weft_proxy_proto
        PkgConfig::RE2 absl::flat_hash_map absl::hash absl::status absl::statusor Threads::Threads)
