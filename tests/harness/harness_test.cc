@@ -1,5 +1,5 @@
-// The harness without a mesh: two nodes, real servers in pods, clients that reach them directly, and nothing left afterwards.
-// When these fail, no other integration test says anything about Weft.
+// The harness without a mesh: two nodes, real servers in pods, clients that reach them directly, and nothing
+// left afterwards. When these fail, no other integration test says anything about Weft.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,7 +65,8 @@ TEST_F(HarnessTest, PeersEchoGreetAndNameTheirClient) {
   auto greeter = start_peer(server_, "greeter", 7001);
   auto whoami = start_peer(server_, "whoami", 7002);
   ASSERT_TRUE(echo.ok() && greeter.ok() && whoami.ok());
-  EXPECT_NE(peer(client_, {"dial", server_.v6(7000).to_string(), "ping-pong"}).output.find("ping-pong"), std::string::npos);
+  EXPECT_NE(peer(client_, {"dial", server_.v6(7000).to_string(), "ping-pong"}).output.find("ping-pong"),
+            std::string::npos);
   EXPECT_NE(peer(client_, {"dial-mapped", server_.v4(7001).to_string(), "QUIT\r\n"}).output.find("221 bye"),
             std::string::npos);
   const std::string seen = peer(client_, {"dial", server_.v4(7002).to_string()}).output;
@@ -76,10 +77,13 @@ TEST_F(HarnessTest, PeerReadsAndWritesLongBodies) {
   auto http = start_peer(server_, "http", 7003);
   ASSERT_TRUE(http.ok()) << http.status();
   const std::string url = "http://" + server_.v4(7003).to_string();
-  EXPECT_EQ(curl(client_, {"-o", "/dev/null", "-w", "%{size_download}", url + "/chunked/1000000"}).output, "1000000");
-  EXPECT_EQ(curl(client_, {"-o", "/dev/null", "-w", "%{size_download}", url + "/bytes/1000000"}).output, "1000000");
+  EXPECT_EQ(curl(client_, {"-o", "/dev/null", "-w", "%{size_download}", url + "/chunked/1000000"}).output,
+            "1000000");
+  EXPECT_EQ(curl(client_, {"-o", "/dev/null", "-w", "%{size_download}", url + "/bytes/1000000"}).output,
+            "1000000");
   EXPECT_NE(curl(client_, {"-d", "hello", url + "/"}).output.find("received=5 "), std::string::npos);
-  EXPECT_NE(curl(client_, {"-H", "Transfer-Encoding: chunked", "-d", "hello", url + "/"}).output.find("received=5 "),
+  EXPECT_NE(curl(client_, {"-H", "Transfer-Encoding: chunked", "-d", "hello", url + "/"})
+                .output.find("received=5 "),
             std::string::npos);
 }
 

@@ -1,4 +1,5 @@
-// main() of the privileged test binaries: skipped with a loud line, and exit code 77 for ctest, where they cannot run.
+// main() of the privileged test binaries: skipped with a loud line, and exit code 77 for ctest, where they
+// cannot run.
 #include <gtest/gtest.h>
 
 #include <cstdio>

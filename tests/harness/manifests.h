@@ -1,5 +1,5 @@
-// The manifests of a test mesh as YAML text, and the folder they are written to. A file is replaced atomically (rename), as an
-// editor or kubectl does it, so the agent never sees half a document.
+// The manifests of a test mesh as YAML text, and the folder they are written to. A file is replaced
+// atomically (rename), as an editor or kubectl does it, so the agent never sees half a document.
 #pragma once
 
 #include <map>
@@ -27,7 +27,8 @@ struct ServiceSpec {
 // `enrolled` adds label weft.dev/mesh and annotation weft.dev/netns.
 std::string pod_yaml(const Pod& pod, const std::map<std::string, std::string>& labels, bool enrolled);
 std::string service_yaml(const ServiceSpec& spec);
-// VirtualService and DestinationRule of product-service with these weights; the text of examples for 95 and 5.
+// VirtualService and DestinationRule of product-service with these weights; the text of examples for 95
+// and 5.
 std::string canary_yaml(uint32_t v1_weight, uint32_t v2_weight);
 
 class ManifestFolder {

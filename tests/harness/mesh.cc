@@ -35,7 +35,8 @@ Mesh::~Mesh() {
   cleanup();
 }
 
-absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup, std::vector<std::string> argv) const {
+absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup,
+                                                     std::vector<std::string> argv) const {
   ASSIGN_OR_RETURN(const std::string path, sandbox_.sub_cgroup(cgroup));
   Spawn spawn;
   spawn.argv = std::move(argv);
@@ -46,21 +47,23 @@ absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup, 
 
 absl::Status Mesh::start_agent() {
   remember(agent_);
-  ASSIGN_OR_RETURN(agent_, start("agent", {binary("weft-agent"), "--config-dir", manifests_.path(), "--run-dir", run_dir(),
-                                           "--pin-root", sandbox_.pin_root(), "--cgroup", sandbox_.cgroup(),
-                                           "--node-name", "node1", "--proxy-user", "nobody", "--metrics-address",
-                                           str_cat("127.0.0.1:", metrics_port_), "--health-address",
-                                           str_cat("127.0.0.1:", health_port_)}));
-  const bool up = wait_until(kStartDeadline, [this] { return cli({"status"}).exit_code == 0 || !agent_->running(); });
+  ASSIGN_OR_RETURN(
+      agent_, start("agent",
+                    {binary("weft-agent"), "--config-dir", manifests_.path(), "--run-dir", run_dir(),
+                     "--pin-root", sandbox_.pin_root(), "--cgroup", sandbox_.cgroup(), "--node-name", "node1",
+                     "--proxy-user", "nobody", "--metrics-address", str_cat("127.0.0.1:", metrics_port_),
+                     "--health-address", str_cat("127.0.0.1:", health_port_)}));
+  const bool up =
+      wait_until(kStartDeadline, [this] { return cli({"status"}).exit_code == 0 || !agent_->running(); });
   if (up && agent_->running()) return absl::OkStatus();
-  return absl::UnavailableError(str_cat("weft-agent does not answer `weft status`; it wrote:\n", agent_->output(),
-                                        cli({"status"}).errors));
+  return absl::UnavailableError(str_cat("weft-agent does not answer `weft status`; it wrote:\n",
+                                        agent_->output(), cli({"status"}).errors));
 }
 
 absl::Status Mesh::start_proxy() {
   remember(proxy_);
-  ASSIGN_OR_RETURN(proxy_, start("proxy", {binary("weft-proxy"), "--run-dir", run_dir(), "--workers", "1", "--user",
-                                           "nobody", "--access-log", "-", "--drain-timeout", "5"}));
+  ASSIGN_OR_RETURN(proxy_, start("proxy", {binary("weft-proxy"), "--run-dir", run_dir(), "--workers", "1",
+                                           "--user", "nobody", "--access-log", "-", "--drain-timeout", "5"}));
   return absl::OkStatus();
 }
 
@@ -106,7 +109,8 @@ CommandResult Mesh::cli(std::vector<std::string> arguments) const {
 
 std::string Mesh::metrics() const {
   Spawn spawn;
-  spawn.argv = {"curl", "--silent", "--max-time", "5", str_cat("http://127.0.0.1:", metrics_port_, "/metrics")};
+  spawn.argv = {"curl", "--silent", "--max-time", "5",
+                str_cat("http://127.0.0.1:", metrics_port_, "/metrics")};
   return run(spawn).output;
 }
 
@@ -116,7 +120,8 @@ std::string Mesh::log() const {
 
 std::string Mesh::sanitizer_reports() const {
   const std::string text = log();
-  for (const char* mark : {"ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error: ", "WARNING: ThreadSanitizer"}) {
+  for (const char* mark :
+       {"ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error: ", "WARNING: ThreadSanitizer"}) {
     const size_t at = text.find(mark);
     if (at != std::string::npos) return text.substr(at, 4000);
   }

@@ -1,6 +1,7 @@
-// Weft itself in a test: one weft-agent and one weft-proxy for node1, with every path inside the sandbox, and the CLI. The agent
-// runs in the machine's own network namespace; both are members of the scratch cgroup, so that the kernel programs see the
-// proxy's connects as they would in production. Never attaches to the root cgroup.
+// Weft itself in a test: one weft-agent and one weft-proxy for node1, with every path inside the sandbox, and
+// the CLI. The agent runs in the machine's own network namespace; both are members of the scratch cgroup, so
+// that the kernel programs see the proxy's connects as they would in production. Never attaches to the root
+// cgroup.
 #pragma once
 
 #include <memory>
@@ -44,7 +45,8 @@ class Mesh {
   std::string sanitizer_reports() const;
 
  private:
-  absl::StatusOr<std::unique_ptr<Process>> start(const std::string& cgroup, std::vector<std::string> argv) const;
+  absl::StatusOr<std::unique_ptr<Process>> start(const std::string& cgroup,
+                                                 std::vector<std::string> argv) const;
   void remember(std::unique_ptr<Process>& process);
 
   const Sandbox& sandbox_;

@@ -1,5 +1,6 @@
-// The fixture of the integration tests: a sandbox, two nodes, a client pod on node1 that is enrolled, product-service v1 and v2
-// on node2, agent and proxy, waiting until traffic flows. At the end nothing may be left and no sanitizer may have spoken.
+// The fixture of the integration tests: a sandbox, two nodes, a client pod on node1 that is enrolled,
+// product-service v1 and v2 on node2, agent and proxy, waiting until traffic flows. At the end nothing may be
+// left and no sanitizer may have spoken.
 #pragma once
 
 #include <gtest/gtest.h>

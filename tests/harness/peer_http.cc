@@ -1,5 +1,6 @@
-// The HTTP mode of weft-test-peer: GET /bytes/N answers N bytes with a length, GET /chunked/N the same in chunks, any request
-// with a body is read to its end and answered with its size. One connection per call, keep-alive, blocking.
+// The HTTP mode of weft-test-peer: GET /bytes/N answers N bytes with a length, GET /chunked/N the same in
+// chunks, any request with a body is read to its end and answered with its size. One connection per call,
+// keep-alive, blocking.
 #include "tests/harness/peer_http.h"
 
 #include <algorithm>
@@ -28,7 +29,8 @@ std::optional<Head> read_head(Stream& stream) {
     if (!line) return std::nullopt;
     if (line->empty()) return head;
     std::string lower = *line;
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     if (first) {
       const size_t from = line->find(' ') + 1;
       head.path = line->substr(from, line->find(' ', from) - from);

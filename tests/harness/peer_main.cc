@@ -1,6 +1,6 @@
-// weft-test-peer: the workloads of the integration tests that no package offers: a raw TCP echo, a protocol in which the server
-// speaks first, a server that says who its peer is, an HTTP body source and sink, and a client that prints what its socket
-// believes. Started by the harness inside a pod; never part of a release.
+// weft-test-peer: the workloads of the integration tests that no package offers: a raw TCP echo, a protocol
+// in which the server speaks first, a server that says who its peer is, an HTTP body source and sink, and a
+// client that prints what its socket believes. Started by the harness inside a pod; never part of a release.
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -38,7 +38,9 @@ void serve_greeter(Stream& stream) {
   }
 }
 
-void serve_whoami(Stream& stream) { stream.write(str_cat("peer=", stream.peer(), " local=", stream.local(), "\n")); }
+void serve_whoami(Stream& stream) {
+  stream.write(str_cat("peer=", stream.peer(), " local=", stream.local(), "\n"));
+}
 
 int listen_and_serve(uint16_t port, Serve serve) {
   const UniqueFd listener(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -76,7 +78,8 @@ UniqueFd dial(const SocketAddress& target, bool mapped) {
   return socket;
 }
 
-// Prints what getpeername and getsockname say, sends `text` when there is one, and prints what comes back until the end.
+// Prints what getpeername and getsockname say, sends `text` when there is one, and prints what comes back
+// until the end.
 int run_dial(const SocketAddress& target, bool mapped, const std::string& text) {
   UniqueFd socket = dial(target, mapped);
   if (!socket.valid()) {
@@ -108,8 +111,10 @@ int run_hold(const SocketAddress& target) {
 }
 
 int usage() {
-  std::fputs("weft-test-peer echo|greeter|whoami|http PORT\n"
-             "weft-test-peer dial|dial-mapped|hold IP:PORT [TEXT]\n", stderr);
+  std::fputs(
+      "weft-test-peer echo|greeter|whoami|http PORT\n"
+      "weft-test-peer dial|dial-mapped|hold IP:PORT [TEXT]\n",
+      stderr);
   return 64;
 }
 

@@ -40,7 +40,8 @@ struct Prepared {
   ::dup2(output, STDOUT_FILENO);
   ::dup2(errors, STDERR_FILENO);
   if (prepared.cgroup.valid() && ::write(prepared.cgroup.get(), "0", 1) != 1) child_failed("join cgroup");
-  if (prepared.netns.valid() && ::setns(prepared.netns.get(), CLONE_NEWNET) != 0) child_failed("enter namespace");
+  if (prepared.netns.valid() && ::setns(prepared.netns.get(), CLONE_NEWNET) != 0)
+    child_failed("enter namespace");
   ::setpgid(0, 0);
   ::execvpe(prepared.argv[0], prepared.argv.data(), prepared.environment.data());
   child_failed(prepared.argv[0]);
@@ -56,7 +57,8 @@ absl::StatusOr<Prepared> prepare(const Spawn& spawn) {
   Prepared prepared;
   for (const std::string& argument : spawn.argv) prepared.argv.push_back(const_cast<char*>(argument.c_str()));
   prepared.argv.push_back(nullptr);
-  for (const std::string& entry : spawn.environment) prepared.environment.push_back(const_cast<char*>(entry.c_str()));
+  for (const std::string& entry : spawn.environment)
+    prepared.environment.push_back(const_cast<char*>(entry.c_str()));
   for (char** entry = environ; *entry != nullptr; ++entry) prepared.environment.push_back(*entry);
   prepared.environment.push_back(nullptr);
   if (!spawn.netns.empty()) {
@@ -86,7 +88,8 @@ std::string read_all(int fd) {
 absl::StatusOr<std::unique_ptr<Process>> Process::start(const Spawn& spawn) {
   ASSIGN_OR_RETURN(const Prepared prepared, prepare(spawn));
   std::unique_ptr<Process> process(new Process);
-  // Files in memory, not pipes: nobody needs to read for the child to go on. O_APPEND: children of the child share it.
+  // Files in memory, not pipes: nobody needs to read for the child to go on. O_APPEND: children of the child
+  // share it.
   process->output_.reset(::memfd_create("output", MFD_CLOEXEC));
   if (spawn.separate_errors) process->errors_.reset(::memfd_create("errors", MFD_CLOEXEC));
   for (const UniqueFd* fd : {&process->output_, &process->errors_}) {
@@ -115,7 +118,8 @@ std::optional<int> Process::wait(milliseconds deadline) {
   pollfd ready{.fd = pidfd_.get(), .events = POLLIN, .revents = 0};
   const auto end = std::chrono::steady_clock::now() + deadline;
   for (;;) {
-    const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now()).count();
+    const auto left =
+        std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now()).count();
     const int n = ::poll(&ready, 1, left > 0 ? static_cast<int>(left) : 0);
     if (n > 0) break;
     if (n == 0 || errno != EINTR) return std::nullopt;

@@ -1,5 +1,6 @@
-// Child processes of a test: started inside a network namespace and a cgroup, output captured, killed with the test. Every
-// integration test starts its servers, clients and Weft's own binaries through this; nothing here knows what they are.
+// Child processes of a test: started inside a network namespace and a cgroup, output captured, killed with
+// the test. Every integration test starts its servers, clients and Weft's own binaries through this; nothing
+// here knows what they are.
 #pragma once
 
 #include <sys/types.h>
@@ -20,8 +21,8 @@ using std::chrono::milliseconds;
 
 struct Spawn {
   std::vector<std::string> argv;
-  std::string netns;   // path of a namespace file; empty: ours
-  std::string cgroup;  // directory; empty: ours
+  std::string netns;                     // path of a namespace file; empty: ours
+  std::string cgroup;                    // directory; empty: ours
   std::vector<std::string> environment;  // "NAME=value", added to ours
   bool separate_errors = false;          // standard error apart from standard output
   std::string input;                     // path for standard input; empty: /dev/null

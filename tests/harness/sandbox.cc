@@ -55,10 +55,12 @@ void sweep_leftovers(const std::string& prefix, const std::string& cgroup_root) 
 
 absl::Status private_mounts() {
   if (::unshare(CLONE_NEWNS) != 0) return errno_status("unshare mounts", errno);
-  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return errno_status("make mounts private", errno);
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return errno_status("make mounts private", errno);
   // The machine's /run/netns may be missing; an empty folder is all that we leave then.
   ::mkdir("/run/netns", 0755);
-  if (::mount("tmpfs", "/run/netns", "tmpfs", 0, "mode=0755") != 0) return errno_status("mount /run/netns", errno);
+  if (::mount("tmpfs", "/run/netns", "tmpfs", 0, "mode=0755") != 0)
+    return errno_status("mount /run/netns", errno);
   return absl::OkStatus();
 }
 
@@ -89,7 +91,8 @@ absl::StatusOr<std::unique_ptr<Sandbox>> Sandbox::create(const std::string& pref
   for (const std::string& path : {sandbox->directory_, sandbox->bpffs(), sandbox->cgroup_}) {
     if (::mkdir(path.c_str(), 0755) != 0) return errno_status(str_cat("make ", path), errno);
   }
-  if (::mount("bpffs", sandbox->bpffs().c_str(), "bpf", 0, nullptr) != 0) return errno_status("mount bpffs", errno);
+  if (::mount("bpffs", sandbox->bpffs().c_str(), "bpf", 0, nullptr) != 0)
+    return errno_status("mount bpffs", errno);
   return sandbox;
 }
 

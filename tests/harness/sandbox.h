@@ -1,6 +1,7 @@
-// The private corner of the machine in which one test process works: an own mount namespace (so named network namespaces and
-// the scratch bpffs vanish with the process, however it ends), a scratch directory and a scratch cgroup. Fixtures build one
-// before anything else. It never touches the root cgroup, /sys/fs/bpf or the machine's own /run/netns.
+// The private corner of the machine in which one test process works: an own mount namespace (so named network
+// namespaces and the scratch bpffs vanish with the process, however it ends), a scratch directory and a
+// scratch cgroup. Fixtures build one before anything else. It never touches the root cgroup, /sys/fs/bpf or
+// the machine's own /run/netns.
 #pragma once
 
 #include <memory>
@@ -18,15 +19,16 @@ class Sandbox {
   static absl::StatusOr<std::unique_ptr<Sandbox>> create(const std::string& prefix = "weft-it");
   ~Sandbox();
 
-  const std::string& directory() const { return directory_; }       // /run/weft-it-PID
-  const std::string& cgroup() const { return cgroup_; }             // <cgroup2>/weft-it-PID
+  const std::string& directory() const { return directory_; }  // /run/weft-it-PID
+  const std::string& cgroup() const { return cgroup_; }        // <cgroup2>/weft-it-PID
   std::string bpffs() const { return directory_ + "/bpf"; }
   std::string pin_root() const { return bpffs() + "/weft"; }
   // A child cgroup, made on first use.
   absl::StatusOr<std::string> sub_cgroup(const std::string& name) const;
 
  private:
-  Sandbox(std::string directory, std::string cgroup) : directory_(std::move(directory)), cgroup_(std::move(cgroup)) {}
+  Sandbox(std::string directory, std::string cgroup)
+      : directory_(std::move(directory)), cgroup_(std::move(cgroup)) {}
   std::string directory_;
   std::string cgroup_;
 };

@@ -1,6 +1,6 @@
-// Nodes and pods made of network namespaces: every node is a namespace with a bridge, every pod a namespace with a veth pair to
-// its node's bridge, IPv4 and IPv6 addresses and a default route; nodes reach each other over one link. Fixtures build it
-// inside a Sandbox; namespaces go with the sandbox.
+// Nodes and pods made of network namespaces: every node is a namespace with a bridge, every pod a namespace
+// with a veth pair to its node's bridge, IPv4 and IPv6 addresses and a default route; nodes reach each other
+// over one link. Fixtures build it inside a Sandbox; namespaces go with the sandbox.
 #pragma once
 
 #include <map>

@@ -67,8 +67,8 @@ absl::Status wait_for_port(const std::string& netns, const SocketAddress& addres
   }));
   if (connected) return absl::OkStatus();
   const std::string what = died ? "the server ended" : "nobody accepts";
-  return absl::UnavailableError(
-      str_cat(address.to_string(), ": ", what, server != nullptr ? str_cat("; it wrote: ", server->output()) : ""));
+  return absl::UnavailableError(str_cat(address.to_string(), ": ", what,
+                                        server != nullptr ? str_cat("; it wrote: ", server->output()) : ""));
 }
 
 uint16_t free_port() {
@@ -76,7 +76,8 @@ uint16_t free_port() {
   sockaddr_storage storage{};
   socklen_t length = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(&storage);
   auto* address = reinterpret_cast<sockaddr*>(&storage);
-  if (::bind(socket.get(), address, length) != 0 || ::getsockname(socket.get(), address, &length) != 0) return 0;
+  if (::bind(socket.get(), address, length) != 0 || ::getsockname(socket.get(), address, &length) != 0)
+    return 0;
   return SocketAddress::from_sockaddr(address)->port;
 }
 

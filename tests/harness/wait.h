@@ -1,5 +1,5 @@
-// Waiting with a deadline for things that give no event to wait for: a port of another process, a figure of a metrics page. The
-// only place of the tests that polls.
+// Waiting with a deadline for things that give no event to wait for: a port of another process, a figure of a
+// metrics page. The only place of the tests that polls.
 #pragma once
 
 #include <chrono>

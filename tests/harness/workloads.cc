@@ -19,19 +19,22 @@
 namespace weft::harness {
 namespace {
 
-absl::StatusOr<std::unique_ptr<Process>> start_server(const Pod& pod, std::vector<std::string> argv, uint16_t port) {
+absl::StatusOr<std::unique_ptr<Process>> start_server(const Pod& pod, std::vector<std::string> argv,
+                                                      uint16_t port) {
   ASSIGN_OR_RETURN(auto process, Process::start(in_pod(pod, std::move(argv))));
   RETURN_IF_ERROR(wait_for_port(pod.netns, pod.v4(port), process.get()));
   return process;
 }
 
 std::string nginx_config(const std::string& root, uint16_t port, const std::string& version) {
-  return str_cat("daemon off;\nmaster_process off;\nuser root;\npid ", root, "/pid;\nerror_log stderr warn;\n",
-                 "events { worker_connections 8192; }\n", "http {\n  access_log off;\n  keepalive_requests 100000000;\n",
-                 "  client_max_body_size 0;\n  client_body_temp_path ", root, "/body;\n  proxy_temp_path ", root,
-                 "/proxy;\n  fastcgi_temp_path ", root, "/fastcgi;\n  uwsgi_temp_path ", root, "/uwsgi;\n  scgi_temp_path ",
-                 root, "/scgi;\n  server {\n    listen ", port, " backlog=4096;\n    listen [::]:", port,
-                 " backlog=4096;\n    add_header x-version ", version, " always;\n    location / { return 200 \"", version,
+  return str_cat("daemon off;\nmaster_process off;\nuser root;\npid ", root,
+                 "/pid;\nerror_log stderr warn;\n", "events { worker_connections 8192; }\n",
+                 "http {\n  access_log off;\n  keepalive_requests 100000000;\n",
+                 "  client_max_body_size 0;\n  client_body_temp_path ", root, "/body;\n  proxy_temp_path ",
+                 root, "/proxy;\n  fastcgi_temp_path ", root, "/fastcgi;\n  uwsgi_temp_path ", root,
+                 "/uwsgi;\n  scgi_temp_path ", root, "/scgi;\n  server {\n    listen ", port,
+                 " backlog=4096;\n    listen [::]:", port, " backlog=4096;\n    add_header x-version ",
+                 version, " always;\n    location / { return 200 \"", version,
                  "\\n\"; }\n    location = /file { root ", root, "; }\n  }\n}\n");
 }
 
@@ -56,15 +59,17 @@ absl::StatusOr<std::unique_ptr<Process>> start_nginx(const Sandbox& sandbox, con
   if (::mkdir(root.c_str(), 0755) != 0 && errno != EEXIST) return errno_status(str_cat("make ", root), errno);
   if (file_bytes > 0) {
     const UniqueFd file(::open((root + "/file").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644));
-    if (::ftruncate(file.get(), static_cast<off_t>(file_bytes)) != 0) return errno_status("make the served file", errno);
+    if (::ftruncate(file.get(), static_cast<off_t>(file_bytes)) != 0)
+      return errno_status("make the served file", errno);
   }
   std::ofstream(root + "/nginx.conf") << nginx_config(root, port, version);
   return start_server(pod, {"nginx", "-e", "stderr", "-p", root, "-c", root + "/nginx.conf"}, port);
 }
 
 absl::StatusOr<std::unique_ptr<Process>> start_redis(const Pod& pod, uint16_t port) {
-  return start_server(pod, {"redis-server", "--port", str_cat(port), "--bind", "*", "-::*", "--save", "", "--daemonize",
-                            "no", "--protected-mode", "no"},
+  return start_server(pod,
+                      {"redis-server", "--port", str_cat(port), "--bind", "*", "-::*", "--save", "",
+                       "--daemonize", "no", "--protected-mode", "no"},
                       port);
 }
 
@@ -91,7 +96,8 @@ double LoadResult::share(const std::string& version) const {
 }
 
 Spawn load_spawn(const Pod& pod, std::vector<std::string> arguments) {
-  std::vector<std::string> argv = {binary("weft-bench-load"), "--interval", "0", "--version-header", "x-version"};
+  std::vector<std::string> argv = {binary("weft-bench-load"), "--interval", "0", "--version-header",
+                                   "x-version"};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   return in_pod(pod, std::move(argv));
 }

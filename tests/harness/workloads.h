@@ -1,5 +1,5 @@
-// Programs that run in pods: nginx, redis, weft-test-peer as servers; curl and weft-bench-load as clients. Servers are returned
-// when they accept connections; every client runs inside its pod's namespace and cgroup.
+// Programs that run in pods: nginx, redis, weft-test-peer as servers; curl and weft-bench-load as clients.
+// Servers are returned when they accept connections; every client runs inside its pod's namespace and cgroup.
 #pragma once
 
 #include <map>
@@ -13,7 +13,8 @@
 
 namespace weft::harness {
 
-// Where weft-agent, weft-proxy, weft, weft-bench-load and weft-test-peer are: WEFT_BIN_DIR of the environment, or of the build.
+// Where weft-agent, weft-proxy, weft, weft-bench-load and weft-test-peer are: WEFT_BIN_DIR of the
+// environment, or of the build.
 std::string binary(const std::string& name);
 
 Spawn in_pod(const Pod& pod, std::vector<std::string> argv);

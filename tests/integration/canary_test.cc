@@ -1,4 +1,5 @@
-// The canary: weights of a VirtualService decide the share of each version, exactly enough, also while they change under load.
+// The canary: weights of a VirtualService decide the share of each version, exactly enough, also while they
+// change under load.
 #include <signal.h>
 
 #include "base/strings.h"

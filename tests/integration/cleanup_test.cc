@@ -1,4 +1,5 @@
-// After `weft-agent cleanup` the machine is as before: bpftool, ip and /proc list what is left, and there must be nothing.
+// After `weft-agent cleanup` the machine is as before: bpftool, ip and /proc list what is left, and there
+// must be nothing.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
@@ -37,20 +38,22 @@ class CleanupTest : public MeshTest {
     for (const auto& process : fs::directory_iterator("/proc", ignored)) {
       const std::string fds = process.path().string() + "/fd";
       for (const auto& fd : fs::directory_iterator(fds, ignored)) {
-        if (fs::read_symlink(fd.path(), ignored).string() == wanted) str_append(&out, fd.path().string(), "\n");
+        if (fs::read_symlink(fd.path(), ignored).string() == wanted)
+          str_append(&out, fd.path().string(), "\n");
       }
     }
     return out;
   }
 
   static uint64_t inode_of(const std::string& path) {
-    struct stat status {};
+    struct stat status{};
     return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
   }
 
   void expect_nothing_left() {
     EXPECT_THAT(attached(), Not(HasSubstr("mesh_")));
-    EXPECT_THAT(list({"bpftool", "link", "show"}), Not(HasSubstr(str_cat("netns_ino ", inode_of(client_.netns)))));
+    EXPECT_THAT(list({"bpftool", "link", "show"}),
+                Not(HasSubstr(str_cat("netns_ino ", inode_of(client_.netns)))));
     EXPECT_FALSE(fs::exists(sandbox_->pin_root())) << list({"find", sandbox_->bpffs()});
     EXPECT_THAT(list({"ip", "rule"}, &client_), Not(HasSubstr(kRulePriority)));
     EXPECT_THAT(list({"ip", "-6", "rule"}, &client_), Not(HasSubstr(kRulePriority)));

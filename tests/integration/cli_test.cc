@@ -1,5 +1,5 @@
-// The operator's commands against a running node: what they print, and their exit codes (0 ok, 64 usage, 69 agent unreachable,
-// 79 findings).
+// The operator's commands against a running node: what they print, and their exit codes (0 ok, 64 usage, 69
+// agent unreachable, 79 findings).
 #include <gmock/gmock.h>
 #include <signal.h>
 
@@ -31,7 +31,8 @@ TEST_F(CliTest, CheckOfAHealthyNodeHasNoErrors) {
 }
 
 TEST_F(CliTest, GetListsServicesEndpointsWorkloadsAndRoutes) {
-  EXPECT_THAT(mesh_->cli({"get", "services"}).output, AllOf(HasSubstr("product-service"), HasSubstr(kProductIp4)));
+  EXPECT_THAT(mesh_->cli({"get", "services"}).output,
+              AllOf(HasSubstr("product-service"), HasSubstr(kProductIp4)));
   EXPECT_THAT(mesh_->cli({"get", "endpoints"}).output,
               AllOf(HasSubstr(v1_.v4(8080).to_string()), HasSubstr(v2_.v4(8080).to_string())));
   EXPECT_THAT(mesh_->cli({"get", "workloads"}).output, AllOf(HasSubstr("client"), HasSubstr("captured")));

@@ -1,4 +1,5 @@
-// What applications see of capture: nothing. The client's peer is the address it dialled, the server's peer is the client's pod.
+// What applications see of capture: nothing. The client's peer is the address it dialled, the server's peer
+// is the client's pod.
 #include <gmock/gmock.h>
 
 #include "tests/harness/mesh_test.h"
@@ -41,14 +42,17 @@ TEST_F(WhoamiTest, ClientSeesTheServiceAddressAsItsPeerInEveryFamily) {
 }
 
 TEST_F(WhoamiTest, ServerSeesTheAddressOfTheClientPod) {
-  EXPECT_THAT(peer(client_, {"dial", "10.96.0.20:7000"}).output, HasSubstr("\npeer=" + client_.ip4.to_string() + ":"));
-  EXPECT_THAT(peer(client_, {"dial", "10.96.0.20:7000"}).output, HasSubstr(" local=" + server_.v4(7002).to_string()));
+  EXPECT_THAT(peer(client_, {"dial", "10.96.0.20:7000"}).output,
+              HasSubstr("\npeer=" + client_.ip4.to_string() + ":"));
+  EXPECT_THAT(peer(client_, {"dial", "10.96.0.20:7000"}).output,
+              HasSubstr(" local=" + server_.v4(7002).to_string()));
 }
 
 TEST_F(WhoamiTest, PodsThatAreNotEnrolledAreLeftAlone) {
   // v1 runs on node2, where no agent is: the service address leads nowhere, the pod address works.
   EXPECT_NE(peer(v1_, {"dial", "10.96.0.20:7000"}).exit_code, 0);
-  EXPECT_THAT(peer(v1_, {"dial", server_.v4(7002).to_string()}).output, HasSubstr("\npeer=" + v1_.ip4.to_string()));
+  EXPECT_THAT(peer(v1_, {"dial", server_.v4(7002).to_string()}).output,
+              HasSubstr("\npeer=" + v1_.ip4.to_string()));
 }
 
 TEST_F(IdentityTest, LoopbackTrafficOfAnEnrolledPodIsNotCaptured) {

@@ -1,5 +1,5 @@
-// Every exchange leaves one access log line with an outcome of the closed list, and an answer that the proxy itself gives says
-// why in x-weft-reason.
+// Every exchange leaves one access log line with an outcome of the closed list, and an answer that the proxy
+// itself gives says why in x-weft-reason.
 #include <gmock/gmock.h>
 
 #include "tests/harness/mesh_test.h"
@@ -44,7 +44,8 @@ TEST_F(LogsTest, ExchangeLeavesOneLineWithItsOutcome) {
 TEST_F(LogsTest, RequestWithoutRouteIs404WithTheReason) {
   std::string only_api = canary_yaml(95, 5);
   const std::string route = "  - route:";
-  only_api.replace(only_api.find(route), route.size(), "  - match:\n    - uri:\n        prefix: /api\n    route:");
+  only_api.replace(only_api.find(route), route.size(),
+                   "  - match:\n    - uri:\n        prefix: /api\n    route:");
   mesh_->manifests().write("canary.yaml", only_api);
   ASSERT_TRUE(cli_shows({"get", "routes"}, "/api"));
   CommandResult answer;
@@ -60,20 +61,25 @@ TEST_F(LogsTest, RequestWithoutRouteIs404WithTheReason) {
 TEST_F(LogsTest, DeadEndpointIs503WithTheReason) {
   servers_.clear();
   const CommandResult answer = get("/nobody-home");
-  EXPECT_THAT(answer.output, AllOf(HasSubstr(" 503 "), HasSubstr("x-weft-reason: connect_refused"))) << mesh_->log();
+  EXPECT_THAT(answer.output, AllOf(HasSubstr(" 503 "), HasSubstr("x-weft-reason: connect_refused")))
+      << mesh_->log();
   EXPECT_THAT(line_with("/nobody-home"), HasSubstr("connect_refused"));
 }
 
 TEST_F(LogsTest, ServiceWithoutEndpointsIs503WithTheReason) {
-  const ServiceSpec empty{.name = "empty", .ip4 = "10.96.0.40", .ip6 = "",
+  const ServiceSpec empty{.name = "empty",
+                          .ip4 = "10.96.0.40",
+                          .ip6 = "",
                           .ports = {{.name = "http", .port = 80, .target_port = 8080}}};
   mesh_->manifests().write("empty.yaml", service_yaml(empty));
   ASSERT_TRUE(cli_shows({"get", "services"}, "10.96.0.40"));
   CommandResult answer;
-  EXPECT_TRUE(wait_until(milliseconds(10'000), [&] {
-    answer = curl(client_, {"--max-time", "3", "-i", "http://10.96.0.40/"});
-    return answer.output.find("x-weft-reason: no_endpoint") != std::string::npos;
-  })) << answer.output << answer.errors;
+  EXPECT_TRUE(wait_until(milliseconds(10'000),
+                         [&] {
+                           answer = curl(client_, {"--max-time", "3", "-i", "http://10.96.0.40/"});
+                           return answer.output.find("x-weft-reason: no_endpoint") != std::string::npos;
+                         }))
+      << answer.output << answer.errors;
   EXPECT_THAT(answer.output, HasSubstr(" 503 "));
 }
 

@@ -1,4 +1,5 @@
-// The metrics page after a known transfer: the L4 series that the kernel measured and the L7 series of the proxy, with numbers.
+// The metrics page after a known transfer: the L4 series that the kernel measured and the L7 series of the
+// proxy, with numbers.
 #include <gmock/gmock.h>
 
 #include <sstream>
@@ -12,7 +13,8 @@ namespace {
 class MetricsTest : public MeshTest {
  protected:
   // The sum over all series of `name` whose labels contain every one of `labels`.
-  static double sum(const std::string& page, const std::string& name, const std::vector<std::string>& labels) {
+  static double sum(const std::string& page, const std::string& name,
+                    const std::vector<std::string>& labels) {
     std::istringstream lines(page);
     double total = 0;
     for (std::string line; std::getline(lines, line);) {
@@ -35,8 +37,9 @@ class MetricsTest : public MeshTest {
         })) {
       return ::testing::AssertionSuccess();
     }
-    return ::testing::AssertionFailure() << name << " grew from " << start << " to " << now << ", not by " << growth
-                                         << "\n" << mesh_->metrics();
+    return ::testing::AssertionFailure()
+           << name << " grew from " << start << " to " << now << ", not by " << growth << "\n"
+           << mesh_->metrics();
   }
 };
 
@@ -61,13 +64,15 @@ TEST_F(MetricsTest, BytesOfATransferAreCountedBothWays) {
   const std::string before = mesh_->metrics();
   mesh_->manifests().write("canary.yaml", canary_yaml(100, 0));
   ASSERT_TRUE(cli_shows({"get", "routes"}, "100%"));
-  const LoadResult up = load(client_, {kProductV4, "-n", "10", "--method", "POST", "--body-bytes", "1000000",
-                                       "--new-connections"});
+  const LoadResult up = load(
+      client_, {kProductV4, "-n", "10", "--method", "POST", "--body-bytes", "1000000", "--new-connections"});
   ASSERT_EQ(up.requests, 10u) << up.text;
   EXPECT_TRUE(grows(before, "weft_tcp_sent_bytes_total", {"product-service"}, 10e6));
   const std::string middle = mesh_->metrics();
-  ASSERT_EQ(curl(client_, {"-o", "/dev/null", "-r", "0-19999999", std::string("http://") + kProductV4 + "/file"}).exit_code,
-            0);
+  ASSERT_EQ(
+      curl(client_, {"-o", "/dev/null", "-r", "0-19999999", std::string("http://") + kProductV4 + "/file"})
+          .exit_code,
+      0);
   EXPECT_TRUE(grows(middle, "weft_tcp_received_bytes_total", {"product-service"}, 20e6));
 }
 

@@ -1,5 +1,6 @@
-// Protocols through the mesh with programs nobody here wrote: nginx, curl, redis, and peers that speak plain TCP. Bodies of a
-// gibibyte must pass in bounded memory; a server that speaks first must not wait for the client.
+// Protocols through the mesh with programs nobody here wrote: nginx, curl, redis, and peers that speak plain
+// TCP. Bodies of a gibibyte must pass in bounded memory; a server that speaks first must not wait for the
+// client.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -45,20 +46,22 @@ class ProtocolsTest : public MeshTest {
       code = (*process)->wait(milliseconds(0));
       return code.has_value();
     });
-    *result = {.exit_code = code.value_or(-1), .output = (*process)->output(), .errors = (*process)->errors()};
+    *result = {
+        .exit_code = code.value_or(-1), .output = (*process)->output(), .errors = (*process)->errors()};
     return highest - before;
   }
 
   Spawn curl_spawn(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {"curl", "--silent", "--show-error", "--max-time", "110", "--globoff"});
+    arguments.insert(arguments.begin(),
+                     {"curl", "--silent", "--show-error", "--max-time", "110", "--globoff"});
     return in_pod(client_, std::move(arguments));
   }
 };
 
 TEST_F(ProtocolsTest, CurlReusesOneConnectionForManyRequests) {
   const std::string url = std::string("http://") + kProductV4 + "/";
-  const CommandResult result = curl(client_, {"-w", "%{num_connects}\n", "-o", "/dev/null", url, "-o", "/dev/null", url,
-                                              "-o", "/dev/null", url});
+  const CommandResult result = curl(client_, {"-w", "%{num_connects}\n", "-o", "/dev/null", url, "-o",
+                                              "/dev/null", url, "-o", "/dev/null", url});
   EXPECT_EQ(result.output, "1\n0\n0\n") << result.errors;
 }
 
@@ -66,8 +69,9 @@ TEST_F(ProtocolsTest, GibibyteComesDownWithBoundedProxyMemory) {
   mesh_->manifests().write("canary.yaml", canary_yaml(100, 0));
   ASSERT_TRUE(cli_shows({"get", "routes"}, "100%"));
   CommandResult result;
-  const uint64_t growth = growth_during(
-      curl_spawn({"-o", "/dev/null", "-w", "%{size_download}", std::string("http://") + kProductV4 + "/file"}), &result);
+  const uint64_t growth = growth_during(curl_spawn({"-o", "/dev/null", "-w", "%{size_download}",
+                                                    std::string("http://") + kProductV4 + "/file"}),
+                                        &result);
   EXPECT_EQ(result.output, std::to_string(kGibibyte)) << result.errors;
   EXPECT_LT(growth, kMaxGrowth);
 }
@@ -75,19 +79,23 @@ TEST_F(ProtocolsTest, GibibyteComesDownWithBoundedProxyMemory) {
 TEST_F(ProtocolsTest, GibibyteGoesUpFixedAndChunkedWithBoundedProxyMemory) {
   ASSERT_NO_FATAL_FAILURE(serve("http", "http", "10.96.0.30", 8081));
   const std::string file = sandbox_->directory() + "/nginx-product-v1-8080/file";
-  for (const std::string& framing : {std::string("X-Framing: fixed"), std::string("Transfer-Encoding: chunked")}) {
+  for (const std::string& framing :
+       {std::string("X-Framing: fixed"), std::string("Transfer-Encoding: chunked")}) {
     CommandResult result;
     const uint64_t growth = growth_during(
         curl_spawn({"-H", framing, "-H", "Expect:", "-T", file, "http://10.96.0.30:8081/upload"}), &result);
-    EXPECT_THAT(result.output, HasSubstr("received=" + std::to_string(kGibibyte) + " ")) << framing << result.errors;
+    EXPECT_THAT(result.output, HasSubstr("received=" + std::to_string(kGibibyte) + " "))
+        << framing << result.errors;
     EXPECT_LT(growth, kMaxGrowth) << framing;
   }
 }
 
 TEST_F(ProtocolsTest, ChunkedResponsesAndPostsPassWhole) {
   ASSERT_NO_FATAL_FAILURE(serve("http", "http", "10.96.0.30", 8081));
-  EXPECT_EQ(curl(client_, {"-o", "/dev/null", "-w", "%{size_download}", "http://10.96.0.30:8081/chunked/5000000"}).output,
-            "5000000");
+  EXPECT_EQ(
+      curl(client_, {"-o", "/dev/null", "-w", "%{size_download}", "http://10.96.0.30:8081/chunked/5000000"})
+          .output,
+      "5000000");
   EXPECT_THAT(curl(client_, {"-d", "hello", "http://10.96.0.30:8081/"}).output, HasSubstr("received=5 "));
   EXPECT_THAT(curl(client_, {"-H", "Expect: 100-continue", "-d", "hello", "http://[fd96::30]:8081/"}).output,
               HasSubstr("received=5 "));
@@ -113,10 +121,12 @@ TEST_F(ProtocolsTest, ServerThatSpeaksFirstIsHeardAtOnceOnADeclaredTcpPort) {
 TEST_F(ProtocolsTest, ServerThatSpeaksFirstIsHeardOnAPortOfUnknownProtocol) {
   ASSERT_NO_FATAL_FAILURE(serve("greeter", "mail", "10.96.0.32", 2525));
   // The client says nothing until it is greeted: sniffing must give up by itself.
-  auto hold = Process::start(in_pod(client_, {"curl", "--silent", "--max-time", "5", "telnet://10.96.0.32:2525"}));
+  auto hold =
+      Process::start(in_pod(client_, {"curl", "--silent", "--max-time", "5", "telnet://10.96.0.32:2525"}));
   ASSERT_TRUE(hold.ok()) << hold.status();
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_TRUE(wait_until(milliseconds(4'000), [&] { return (*hold)->output().find("220 ") != std::string::npos; }));
+  EXPECT_TRUE(
+      wait_until(milliseconds(4'000), [&] { return (*hold)->output().find("220 ") != std::string::npos; }));
   EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(1000));
 }
 

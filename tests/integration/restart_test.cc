@@ -1,5 +1,5 @@
-// Weft's processes die and come back while clients go on. New connections wait in the listeners that the agent keeps; the agent
-// itself is not on the path of any byte.
+// Weft's processes die and come back while clients go on. New connections wait in the listeners that the
+// agent keeps; the agent itself is not on the path of any byte.
 #include <signal.h>
 
 #include "tests/harness/mesh_test.h"
@@ -86,9 +86,9 @@ TEST_F(RestartTest, KillingTheAgentDisturbsNoTrafficAndItsSuccessorAdoptsEveryth
   }
   mesh_->manifests().write("canary.yaml", canary_yaml(0, 100));
   ASSERT_TRUE(cli_shows({"get", "routes"}, "100%"));
-  EXPECT_TRUE(wait_until(milliseconds(20'000), [&] {
-    return load(client_, {kProductV4, "-n", "200"}).share("v2") == 1.0;
-  })) << "the new agent's configuration never reached the old proxy: " << mesh_->log();
+  EXPECT_TRUE(wait_until(milliseconds(20'000),
+                         [&] { return load(client_, {kProductV4, "-n", "200"}).share("v2") == 1.0; }))
+      << "the new agent's configuration never reached the old proxy: " << mesh_->log();
 }
 
 TEST_F(RestartTest, ProxyThatStartsAfterAnAgentRestartGetsItsListeners) {

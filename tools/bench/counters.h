@@ -1,6 +1,6 @@
-// What a stretch of load did: requests per version, failures per kind, latency. The load loop keeps two (interval and run)
-// and main prints them as JSON lines. One definition of failure kinds, so that tests can tell a refused connection from a
-// lost exchange.
+// What a stretch of load did: requests per version, failures per kind, latency. The load loop keeps two
+// (interval and run) and main prints them as JSON lines. One definition of failure kinds, so that tests can
+// tell a refused connection from a lost exchange.
 #pragma once
 
 #include <array>
@@ -14,11 +14,11 @@
 namespace weft::bench {
 
 // X(kName, "label", "what happened")
-#define WEFT_LOAD_FAILURES(X)                                                          \
-  X(kConnect, "connect", "the connection was never established")                       \
-  X(kReset, "reset", "the connection ended before the response was complete")          \
-  X(kTimeout, "timeout", "no complete response in time")                               \
-  X(kBadResponse, "bad_response", "the answer was not HTTP/1")                         \
+#define WEFT_LOAD_FAILURES(X)                                                 \
+  X(kConnect, "connect", "the connection was never established")              \
+  X(kReset, "reset", "the connection ended before the response was complete") \
+  X(kTimeout, "timeout", "no complete response in time")                      \
+  X(kBadResponse, "bad_response", "the answer was not HTTP/1")                \
   X(kStatus, "status", "the answer had a status of 400 or above")
 
 enum class Failure : uint8_t {

@@ -1,5 +1,5 @@
-// Latency histogram with a relative error below 1.6 % from 1 us to hours in a few KiB: 64 linear steps per power of two.
-// Used by weft-bench-load, one per interval and one per run; never shared between threads.
+// Latency histogram with a relative error below 1.6 % from 1 us to hours in a few KiB: 64 linear steps per
+// power of two. Used by weft-bench-load, one per interval and one per run; never shared between threads.
 #pragma once
 
 #include <stddef.h>
@@ -27,7 +27,8 @@ class Histogram {
   uint64_t count() const { return total_; }
   uint64_t max() const { return max_; }
 
-  // The smallest recorded bound that `quantile` (0 to 1) of all values do not exceed; 0 when nothing was recorded.
+  // The smallest recorded bound that `quantile` (0 to 1) of all values do not exceed; 0 when nothing was
+  // recorded.
   uint64_t quantile(double quantile) const {
     if (total_ == 0) return 0;
     const auto wanted = static_cast<uint64_t>(quantile * static_cast<double>(total_) + 0.5);
@@ -44,7 +45,8 @@ class Histogram {
   static constexpr uint32_t kSteps = 1u << kStepBits;
   static constexpr uint32_t kPowers = 36;
 
-  // Values below kSteps have a bucket each; above, the top kStepBits bits after the leading one choose the step.
+  // Values below kSteps have a bucket each; above, the top kStepBits bits after the leading one choose the
+  // step.
   static size_t index_of(uint64_t value) {
     if (value < kSteps) return static_cast<size_t>(value);
     const auto power = static_cast<uint32_t>(std::bit_width(value)) - 1;

@@ -14,7 +14,9 @@
 namespace weft::bench {
 namespace {
 
-MonotonicNs to_ns(double seconds) { return static_cast<MonotonicNs>(seconds * static_cast<double>(kNsPerSecond)); }
+MonotonicNs to_ns(double seconds) {
+  return static_cast<MonotonicNs>(seconds * static_cast<double>(kNsPerSecond));
+}
 
 double to_seconds(MonotonicNs ns) { return static_cast<double>(ns) / static_cast<double>(kNsPerSecond); }
 
@@ -103,7 +105,8 @@ absl::Status Load::poll_once(MonotonicNs until) {
   const MonotonicNs wait = until > now_ ? until - now_ : 0;
   const timespec timeout{.tv_sec = static_cast<time_t>(wait / kNsPerSecond),
                          .tv_nsec = static_cast<long>(wait % kNsPerSecond)};
-  const int n = ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
+  const int n =
+      ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
   if (n < 0 && errno != EINTR) return errno_status("wait for connections", errno);
   now_ = clock_.now();
   for (int i = 0; i < n; ++i) {

@@ -1,6 +1,7 @@
-// The load loop: a fixed number of client connections on one epoll, closed loop or paced. main.cc runs one; it knows nothing of
-// meshes or namespaces (start it inside one). Paced latency counts from the moment a request was due, so a stall of the
-// server is not hidden by the client waiting with it (coordinated omission).
+// The load loop: a fixed number of client connections on one epoll, closed loop or paced. main.cc runs one;
+// it knows nothing of meshes or namespaces (start it inside one). Paced latency counts from the moment a
+// request was due, so a stall of the server is not hidden by the client waiting with it (coordinated
+// omission).
 #pragma once
 
 #include <cstdint>
@@ -26,11 +27,11 @@ struct LoadOptions {
   bool new_connections = false;  // one per request
   bool mapped_v4 = false;        // dial IPv4 from an IPv6 socket (::ffff:a.b.c.d)
   uint32_t connections = 1;
-  double rate = 0;          // per second in all; 0: as fast as answers come
-  uint64_t requests = 0;    // stop after this many; 0: no limit
-  double duration = 0;      // seconds; 0: no limit
-  double timeout = 10;      // seconds per request
-  double interval = 1;      // seconds between live reports; 0: none
+  double rate = 0;        // per second in all; 0: as fast as answers come
+  uint64_t requests = 0;  // stop after this many; 0: no limit
+  double duration = 0;    // seconds; 0: no limit
+  double timeout = 10;    // seconds per request
+  double interval = 1;    // seconds between live reports; 0: none
 };
 
 class LoadConnection;

@@ -125,8 +125,8 @@ void LoadConnection::read_response() {
   }
 }
 
-// A kept-alive connection may be closed by the server just as we reuse it (RFC 9112 section 9.3.1): a request of which no
-// answer byte came back goes out once more on a new connection, as every HTTP client does.
+// A kept-alive connection may be closed by the server just as we reuse it (RFC 9112 section 9.3.1): a request
+// of which no answer byte came back goes out once more on a new connection, as every HTTP client does.
 void LoadConnection::handle_end_of_stream() {
   if (!reused_ || reader_.started()) return fail(Failure::kReset);
   reused_ = false;

@@ -1,5 +1,5 @@
-// One client connection of the load loop: idle, connecting, writing or reading, one request at a time. Owned and driven by
-// Load; it reports how each request ended exactly once and never retries one.
+// One client connection of the load loop: idle, connecting, writing or reading, one request at a time. Owned
+// and driven by Load; it reports how each request ended exactly once and never retries one.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// weft-bench-load: a small HTTP/1.1 load generator. tools/demo, tests/integration and the benchmarks start it inside a pod's
-// namespace and read its JSON lines. It prints nothing but JSON on standard output and never retries a lost request.
+// weft-bench-load: a small HTTP/1.1 load generator. tools/demo, tests/integration and the benchmarks start it
+// inside a pod's namespace and read its JSON lines. It prints nothing but JSON on standard output and never
+// retries a lost request.
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -33,22 +34,26 @@ void add_flags(CLI::App& app, Arguments& arguments, LoadOptions& options) {
   app.add_option("--method", arguments.method, "Request method");
   app.add_option("--host", arguments.host, "Host header; default the target");
   app.add_option("-H,--header", arguments.headers, "Request header, 'Name: value'; may be repeated");
-  app.add_option("--body-bytes", arguments.body_bytes, "Send a body of this size")->check(CLI::Range(0, 1 << 24));
-  app.add_option("-c,--connections", options.connections, "Connections at the same time")->check(CLI::Range(1, 20000));
+  app.add_option("--body-bytes", arguments.body_bytes, "Send a body of this size")
+      ->check(CLI::Range(0, 1 << 24));
+  app.add_option("-c,--connections", options.connections, "Connections at the same time")
+      ->check(CLI::Range(1, 20000));
   app.add_option("--rate", options.rate, "Requests per second in all; 0: as fast as answers come");
   app.add_option("-n,--requests", options.requests, "Stop after this many requests");
   app.add_option("-d,--duration", options.duration, "Stop after this many seconds");
   app.add_option("--timeout", options.timeout, "Seconds for one request");
   app.add_option("--interval", options.interval, "Seconds between live JSON lines; 0: only the final one");
-  app.add_option("--version-header", options.version_header, "Count answers per value of this response header");
+  app.add_option("--version-header", options.version_header,
+                 "Count answers per value of this response header");
   app.add_flag("--version-body", options.version_from_body, "Count answers per first line of the body");
   app.add_flag("--new-connections", options.new_connections, "A new connection for every request");
   app.add_flag("--mapped", options.mapped_v4, "Dial an IPv4 target as ::ffff:a.b.c.d");
 }
 
 std::string request_bytes(const Arguments& arguments, bool close) {
-  std::string out = str_cat(arguments.method, " ", arguments.path, " HTTP/1.1\r\nHost: ",
-                            arguments.host.empty() ? arguments.target : arguments.host, "\r\n");
+  std::string out =
+      str_cat(arguments.method, " ", arguments.path,
+              " HTTP/1.1\r\nHost: ", arguments.host.empty() ? arguments.target : arguments.host, "\r\n");
   for (const std::string& header : arguments.headers) str_append(&out, header, "\r\n");
   if (close) out += "Connection: close\r\n";
   if (arguments.body_bytes > 0) str_append(&out, "Content-Length: ", arguments.body_bytes, "\r\n");

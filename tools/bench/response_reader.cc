@@ -1,4 +1,5 @@
-// See response_reader.h. Message framing follows RFC 9112 section 6.3 as far as a GET or POST client needs it.
+// See response_reader.h. Message framing follows RFC 9112 section 6.3 as far as a GET or POST client needs
+// it.
 #include "tools/bench/response_reader.h"
 
 #include <algorithm>
@@ -22,7 +23,8 @@ std::string lower(std::string_view text) {
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r'))
+    text.remove_suffix(1);
   return text;
 }
 
@@ -141,7 +143,8 @@ bool ResponseReader::parse_field(std::string_view line) {
 
 void ResponseReader::take_body(std::string_view bytes) {
   body_bytes_ += bytes.size();
-  if (body_start_.size() < kMaxBodyStart) body_start_.append(bytes.substr(0, kMaxBodyStart - body_start_.size()));
+  if (body_start_.size() < kMaxBodyStart)
+    body_start_.append(bytes.substr(0, kMaxBodyStart - body_start_.size()));
 }
 
 std::string_view ResponseReader::feed_fixed(std::string_view bytes, State next) {

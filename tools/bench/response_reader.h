@@ -1,5 +1,6 @@
-// Incremental reader of HTTP/1.1 responses for the load generator: status, one wanted header, the start of the body, and where
-// the response ends. It does no I/O and trusts nobody, but it is a client for tests: it never handles pipelining or upgrades.
+// Incremental reader of HTTP/1.1 responses for the load generator: status, one wanted header, the start of
+// the body, and where the response ends. It does no I/O and trusts nobody, but it is a client for tests: it
+// never handles pipelining or upgrades.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Addresses as text, wire bytes and sockaddr: base/address.h. The 16-byte form must match what the kernel programs use.
+// Addresses as text, wire bytes and sockaddr: base/address.h. The 16-byte form must match what the kernel
+// programs use.
 #include "base/address.h"
 
 #include <arpa/inet.h>
@@ -63,7 +64,8 @@ TEST(SocketAddressTest, ParsesBothSpellingsAndPrintsThemBack) {
 }
 
 TEST(SocketAddressTest, RejectsMissingOrImpossiblePorts) {
-  for (const char* text : {"10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "[fd00::1]", "[fd00::1:80", ":80"}) {
+  for (const char* text :
+       {"10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "[fd00::1]", "[fd00::1:80", ":80"}) {
     EXPECT_FALSE(SocketAddress::parse(text).has_value()) << text;
   }
 }

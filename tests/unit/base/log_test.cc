@@ -34,7 +34,8 @@ TEST_F(LogTest, ValuesThatWouldBreakTheLineAreQuotedAndEscaped) {
   const std::string line = captured([] {
     log::warn("x", {{"a", "two words"}, {"b", "say \"hi\""}, {"c", "line\nbreak"}, {"d", "k=v"}, {"e", ""}});
   });
-  EXPECT_EQ(body_of(line), "warn x a=\"two words\" b=\"say \\\"hi\\\"\" c=\"line\\nbreak\" d=\"k=v\" e=\"\"\n");
+  EXPECT_EQ(body_of(line),
+            "warn x a=\"two words\" b=\"say \\\"hi\\\"\" c=\"line\\nbreak\" d=\"k=v\" e=\"\"\n");
 }
 
 TEST_F(LogTest, EscapeSequencesOfATerminalDoNotPass) {

@@ -1,4 +1,5 @@
-// The response reader of the load generator: tools/bench/response_reader.h. Every response is fed whole and byte by byte.
+// The response reader of the load generator: tools/bench/response_reader.h. Every response is fed whole and
+// byte by byte.
 #include "tools/bench/response_reader.h"
 
 #include <gtest/gtest.h>
@@ -28,7 +29,8 @@ TEST(ResponseReaderTest, FixedLengthResponseEndsAtItsLength) {
 
 TEST(ResponseReaderTest, ChunkedResponseEndsAtItsLastChunk) {
   const std::string text =
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nT: 1\r\n\r\n";
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nT: "
+      "1\r\n\r\n";
   ResponseReader whole, bytewise;
   EXPECT_EQ(whole.feed(text), State::kDone);
   EXPECT_EQ(feed_bytewise(bytewise, text), State::kDone);
