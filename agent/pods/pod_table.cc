@@ -3,6 +3,7 @@
 #include "agent/pods/pod_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 
@@ -60,7 +61,7 @@ void PodTable::set_enrollments(std::vector<Enrollment> enrollments) {
 }
 
 void PodTable::refresh_wanted() {
-  wanted_.clear();
+  const std::set<std::string> before = std::exchange(wanted_, {});
   for (const control_plane::LocalPod& local : manifest_) {
     if (local.wants_capture) want(from_manifest(local));
   }
@@ -73,6 +74,10 @@ void PodTable::refresh_wanted() {
     pod.netns_path = enrollment.netns_path;
     pod.from_cli = true;
     want(std::move(pod));
+  }
+  // Who leaves is released at once, not at its next inspection.
+  for (const std::string& key : before) {
+    if (!wanted_.contains(key)) pods_.at(key).next_try = 0;
   }
 }
 

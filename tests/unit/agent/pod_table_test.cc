@@ -60,7 +60,7 @@ TEST_F(PodTableTest, PodThatLeavesTheManifestIsReleasedInTheKernelFirst) {
   table_.set_manifest({pod("web", "/ns/web")});
   table_.reconcile(now_);
   table_.set_manifest({});
-  table_.reconcile(now_ + 3 * kNsPerSecond);
+  table_.reconcile(now_);
   EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "unenroll /ns/web"));
   EXPECT_THAT(feed_.log, ElementsAre("add uid-web", "remove 101"));
   EXPECT_THAT(table_.pods(), IsEmpty());
