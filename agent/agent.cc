@@ -1,4 +1,5 @@
-// The composition root; see agent.h. Called by main.cc. Every part is told of the others here and nowhere else.
+// The composition root; see agent.h. Called by main.cc. Every part is told of the others here and nowhere
+// else.
 #include "agent/agent.h"
 
 #include <chrono>
@@ -22,10 +23,11 @@ Agent::Agent(Options options, Parts parts)
       parts_(std::move(parts)),
       handover_(HandoverServer::Options{.path = run_path("handover.sock"), .access = options_.proxy_access}),
       reconciler_(Reconciler::Options{.store_path = run_path("enrollments.json")},
-                  Reconciler::Parts{.dataplane = *parts_.dataplane,
-                                    .feed = handover_,
-                                    .publish = [this](const control_plane::Change& change) { parts_.ads->apply(change); },
-                                    .probe = parts_.probe}),
+                  Reconciler::Parts{
+                      .dataplane = *parts_.dataplane,
+                      .feed = handover_,
+                      .publish = [this](const control_plane::Change& change) { parts_.ads->apply(change); },
+                      .probe = parts_.probe}),
       telemetry_(hub_, [this] { reconciler_.beat(); }) {}
 
 std::string Agent::run_path(std::string_view name) const { return str_cat(options_.run_dir, "/", name); }
@@ -40,8 +42,9 @@ absl::Status Agent::start_all() {
   // Does nothing before the first change, but answers the servers below.
   RETURN_IF_ERROR(annotate("read enrolments", reconciler_.start()));
   // Ports early: they fail most often, and nothing has changed yet.
-  ASSIGN_OR_RETURN(metrics_, HttpServer::start({.address = options_.metrics_address},
-                                               [this](std::string_view path) { return serve_metrics(path); }));
+  ASSIGN_OR_RETURN(metrics_,
+                   HttpServer::start({.address = options_.metrics_address},
+                                     [this](std::string_view path) { return serve_metrics(path); }));
   ASSIGN_OR_RETURN(health_, HttpServer::start({.address = options_.health_address},
                                               [this](std::string_view path) { return serve_health(path); }));
   // The first change is queued before this returns ...
@@ -66,9 +69,12 @@ absl::Status Agent::start_all() {
                                                               .hub = hub_,
                                                               .served = [this] { return handover_.served(); },
                                                               .rejected = [this] { return rejected(); }});
-  ASSIGN_OR_RETURN(admin_server_, GrpcUnixServer::start(run_path("agent.sock"), SocketAccess{}, {admin_.get()}));
-  log::info("agent_started", {{"node", options_.node_name}, {"run_dir", options_.run_dir},
-                              {"metrics", metrics_->address().to_string()}, {"health", health_->address().to_string()}});
+  ASSIGN_OR_RETURN(admin_server_,
+                   GrpcUnixServer::start(run_path("agent.sock"), SocketAccess{}, {admin_.get()}));
+  log::info("agent_started", {{"node", options_.node_name},
+                              {"run_dir", options_.run_dir},
+                              {"metrics", metrics_->address().to_string()},
+                              {"health", health_->address().to_string()}});
   return absl::OkStatus();
 }
 
@@ -99,8 +105,10 @@ MetricsInput Agent::gather_metrics() {
   const ProxyState proxy = telemetry_.state();
   input.proxy = telemetry_.metrics(kMetricsDeadline);
   absl::StatusOr<std::vector<FlowRow>> flows = parts_.dataplane->flows();
-  if (flows.ok()) input.flows = std::move(*flows);
-  else log::warn("flows_not_read", {{"error", flows.status().message()}});
+  if (flows.ok())
+    input.flows = std::move(*flows);
+  else
+    log::warn("flows_not_read", {{"error", flows.status().message()}});
   input.stats = parts_.dataplane->stats();
   input.maps = parts_.dataplane->maps();
   input.observe_dropped = hub_.dropped();
@@ -113,7 +121,8 @@ MetricsInput Agent::gather_metrics() {
     return true;
   });
   input.rejected += static_cast<uint32_t>(rejected().size());
-  if (proxy.beating && proxy.generation >= input.generation && input.generation != 0) last_ack_seconds_ = unix_seconds();
+  if (proxy.beating && proxy.generation >= input.generation && input.generation != 0)
+    last_ack_seconds_ = unix_seconds();
   input.last_ack_seconds = last_ack_seconds_;
   return input;
 }
@@ -130,8 +139,10 @@ HttpReply Agent::serve_health(std::string_view path) {
   bool attached = !programs.empty();
   for (const ProgramStatus& program : programs) attached = attached && program.attached;
   if (!attached) return {503, "text/plain; charset=utf-8", "programs are not attached; next: weft check\n"};
-  const auto applied = reconciler_.read([](const Reconciler::View& view) { return view.applied_at.has_value(); });
-  if (!applied.value_or(false)) return {503, "text/plain; charset=utf-8", "no configuration applied yet; next: weft status\n"};
+  const auto applied =
+      reconciler_.read([](const Reconciler::View& view) { return view.applied_at.has_value(); });
+  if (!applied.value_or(false))
+    return {503, "text/plain; charset=utf-8", "no configuration applied yet; next: weft status\n"};
   return {200, "text/plain; charset=utf-8", "ready\n"};
 }
 

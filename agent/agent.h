@@ -1,5 +1,6 @@
-// The agent of one node, put together: reconciler, feeds, admin, metrics. main.cc brings the kernel half and the control plane
-// (tests bring fakes); start() and stop() are the order of life, top to bottom. Never touches traffic.
+// The agent of one node, put together: reconciler, feeds, admin, metrics. main.cc brings the kernel half and
+// the control plane (tests bring fakes); start() and stop() are the order of life, top to bottom. Never
+// touches traffic.
 #pragma once
 
 #include <atomic>
@@ -34,7 +35,8 @@ class Agent {
   struct Parts {
     std::unique_ptr<Dataplane> dataplane;
     std::unique_ptr<control_plane::AdsService> ads;
-    std::function<absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>>(control_plane::ControlPlane::Subscriber)>
+    std::function<absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>>(
+        control_plane::ControlPlane::Subscriber)>
         start_control_plane;
     NetnsProbe probe = probe_netns;
   };

@@ -1,5 +1,5 @@
-// weft-agent: flags, signals, exit codes. Opens the kernel half, starts the control plane in this process and runs the Agent
-// until SIGTERM; `weft-agent cleanup` removes every trace. Decides nothing else.
+// weft-agent: flags, signals, exit codes. Opens the kernel half, starts the control plane in this process and
+// runs the Agent until SIGTERM; `weft-agent cleanup` removes every trace. Decides nothing else.
 #include <bpf/libbpf.h>
 #include <grpc/support/log.h>
 #include <signal.h>
@@ -54,7 +54,8 @@ int libbpf_log(enum libbpf_print_level level, const char* format, va_list argume
 }
 
 void grpc_log(gpr_log_func_args* arguments) {
-  const log::Level level = arguments->severity == GPR_LOG_SEVERITY_ERROR ? log::Level::kWarn : log::Level::kDebug;
+  const log::Level level =
+      arguments->severity == GPR_LOG_SEVERITY_ERROR ? log::Level::kWarn : log::Level::kDebug;
   log::write(level, "grpc", {{"message", arguments->message}});
 }
 
@@ -76,7 +77,8 @@ std::string default_node_name() {
 }
 
 absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
-  Agent::Options options{.node_name = flags.node_name, .config_source = flags.config_dir, .run_dir = flags.run_dir};
+  Agent::Options options{
+      .node_name = flags.node_name, .config_source = flags.config_dir, .run_dir = flags.run_dir};
   const auto metrics = SocketAddress::parse(flags.metrics_address);
   const auto health = SocketAddress::parse(flags.health_address);
   if (!metrics.has_value() || !health.has_value()) {
@@ -86,9 +88,10 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
   options.health_address = *health;
   ASSIGN_OR_RETURN(options.proxy_access, proxy_access(flags.proxy_user, flags.proxy_group));
   Agent::Parts parts;
-  ASSIGN_OR_RETURN(parts.dataplane, Dataplane::open(Dataplane::Options{.pin_root = flags.pin_root,
-                                                                       .cgroup = flags.cgroup,
-                                                                       .listeners_per_namespace = flags.listeners}));
+  ASSIGN_OR_RETURN(
+      parts.dataplane,
+      Dataplane::open(Dataplane::Options{
+          .pin_root = flags.pin_root, .cgroup = flags.cgroup, .listeners_per_namespace = flags.listeners}));
   parts.ads = control_plane::AdsService::create();
   parts.start_control_plane = [&flags](control_plane::ControlPlane::Subscriber subscriber) {
     return control_plane::ControlPlane::start({.config_dir = flags.config_dir, .node_name = flags.node_name},
@@ -105,7 +108,8 @@ int run(const Flags& flags) {
   ::sigaddset(&stop, SIGTERM);
   ::sigaddset(&stop, SIGINT);
   ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
-  if (::geteuid() != 0) return fail(absl::PermissionDeniedError("weft-agent needs root; next: sudo weft-agent"));
+  if (::geteuid() != 0)
+    return fail(absl::PermissionDeniedError("weft-agent needs root; next: sudo weft-agent"));
   const absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
   if (!lock.ok()) return fail(lock.status());
   const bool fresh = ::access(flags.pin_root.c_str(), F_OK) != 0;
@@ -119,17 +123,20 @@ int run(const Flags& flags) {
   ::sigwait(&stop, &signal);
   log::info("agent_stopping", {{"signal", signal}});
   agent->reset();
-  log::info("agent_stopped", {{"capture", "stays in place"}, {"next", "run weft-agent cleanup to remove it"}});
+  log::info("agent_stopped",
+            {{"capture", "stays in place"}, {"next", "run weft-agent cleanup to remove it"}});
   return 0;
 }
 
 int clean_up(const Flags& flags, bool force) {
-  if (::geteuid() != 0) return fail(absl::PermissionDeniedError("cleanup needs root; next: sudo weft-agent cleanup"));
+  if (::geteuid() != 0)
+    return fail(absl::PermissionDeniedError("cleanup needs root; next: sudo weft-agent cleanup"));
   absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
   if (!lock.ok() && !(force && absl::IsAlreadyExists(lock.status()))) return fail(lock.status());
   libbpf_set_print(libbpf_log);
   std::vector<std::string> paths;
-  const absl::StatusOr<StoredPods> stored = EnrollmentStore(str_cat(flags.run_dir, "/enrollments.json")).load();
+  const absl::StatusOr<StoredPods> stored =
+      EnrollmentStore(str_cat(flags.run_dir, "/enrollments.json")).load();
   if (stored.ok()) {
     for (const CapturedNamespace& captured : stored->captured) paths.push_back(captured.netns_path);
     for (const Enrollment& enrollment : stored->enrollments) paths.push_back(enrollment.netns_path);
@@ -150,17 +157,22 @@ int main_with(int argc, char** argv) {
   app.set_version_flag("--version", WEFT_VERSION);
   app.add_option("--config-dir", flags.config_dir, "folder of manifests")->capture_default_str();
   app.add_option("--run-dir", flags.run_dir, "folder of sockets and state")->capture_default_str();
-  app.add_option("--pin-root", flags.pin_root, "bpffs folder of pinned programs and maps")->capture_default_str();
+  app.add_option("--pin-root", flags.pin_root, "bpffs folder of pinned programs and maps")
+      ->capture_default_str();
   app.add_option("--cgroup", flags.cgroup, "cgroup whose processes are captured (default: the cgroup2 root)");
   app.add_option("--node-name", flags.node_name, "name of this node")->capture_default_str();
   app.add_option("--listeners", flags.listeners, "capture listeners per pod, at least the proxy's workers")
-      ->check(CLI::Range(1, 63))->capture_default_str();
+      ->check(CLI::Range(1, 63))
+      ->capture_default_str();
   app.add_option("--metrics-address", flags.metrics_address, "IP:PORT of /metrics")->capture_default_str();
-  app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")->capture_default_str();
+  app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")
+      ->capture_default_str();
   app.add_option("--proxy-user", flags.proxy_user, "user of weft-proxy")->capture_default_str();
-  app.add_option("--proxy-group", flags.proxy_group, "group that may connect to the proxy's sockets")->capture_default_str();
+  app.add_option("--proxy-group", flags.proxy_group, "group that may connect to the proxy's sockets")
+      ->capture_default_str();
   app.add_option("--log-level", flags.log_level, "error, warn, info or debug")
-      ->check(CLI::IsMember({"error", "warn", "info", "debug"}))->capture_default_str();
+      ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
+      ->capture_default_str();
   CLI::App* cleanup_command = app.add_subcommand("cleanup", "remove every trace of weft from this node");
   cleanup_command->fallthrough();
   cleanup_command->add_flag("--force", force, "also while an agent is running");

@@ -14,7 +14,9 @@ namespace weft::agent {
 absl::StatusOr<UniqueFd> lock_run_dir(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (error) return absl::FailedPreconditionError(str_cat(path, ": ", error.message(), "; next: choose another --run-dir"));
+  if (error)
+    return absl::FailedPreconditionError(
+        str_cat(path, ": ", error.message(), "; next: choose another --run-dir"));
   ::chmod(path.c_str(), 0755);
   const std::string file = str_cat(path, "/agent.pid");
   UniqueFd lock(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
@@ -26,12 +28,14 @@ absl::StatusOr<UniqueFd> lock_run_dir(const std::string& path) {
     return absl::AlreadyExistsError(str_cat("an agent (pid ", pid, ") runs on ", path, "; next: kill ", pid));
   }
   const std::string text = str_cat(::getpid(), "\n");
-  if (::ftruncate(lock.get(), 0) != 0 || ::pwrite(lock.get(), text.data(), text.size(), 0) < 0) return errno_status(file, errno);
+  if (::ftruncate(lock.get(), 0) != 0 || ::pwrite(lock.get(), text.data(), text.size(), 0) < 0)
+    return errno_status(file, errno);
   return lock;
 }
 
 void remove_run_files(const std::string& path) {
-  for (const char* name : {"agent.sock", "xds.sock", "handover.sock", "enrollments.json", "enrollments.json.new", "agent.pid"}) {
+  for (const char* name :
+       {"agent.sock", "xds.sock", "handover.sock", "enrollments.json", "enrollments.json.new", "agent.pid"}) {
     ::unlink(str_cat(path, "/", name).c_str());
   }
   ::rmdir(path.c_str());

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kMetricsDeadline{1000};
 
-grpc::Status stopping() { return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping; next: weft status"); }
+grpc::Status stopping() {
+  return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping; next: weft status");
+}
 
 // The two code lists are the same numbers (google.rpc.Code).
 grpc::Status to_grpc(const absl::Status& status) {
@@ -57,14 +59,16 @@ bool AdminService::gather(NodeFacts* facts, admin::v1::NodeStatus* status) {
     for (const control_plane::Finding& finding : view.findings) add_finding(finding, status);
     if (view.applied_at.has_value()) {
       const auto age = std::chrono::steady_clock::now() - *view.applied_at;
-      status->set_config_age_seconds(static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(age).count()));
+      status->set_config_age_seconds(
+          static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(age).count()));
     }
     return true;
   });
   return read.has_value();
 }
 
-grpc::Status AdminService::GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*, admin::v1::NodeStatus* reply) {
+grpc::Status AdminService::GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*,
+                                     admin::v1::NodeStatus* reply) {
   NodeFacts facts;
   if (!gather(&facts, reply)) return stopping();
   reply->set_node(parts_.node_name);
@@ -72,7 +76,8 @@ grpc::Status AdminService::GetStatus(grpc::ServerContext*, const admin::v1::GetS
   utsname kernel{};
   if (::uname(&kernel) == 0) reply->set_kernel(kernel.release);
   const auto uptime = std::chrono::steady_clock::now() - started_;
-  reply->set_agent_uptime_seconds(static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(uptime).count()));
+  reply->set_agent_uptime_seconds(
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(uptime).count()));
   uint32_t attached = 0;
   for (const ProgramStatus& program : facts.programs) attached += program.attached ? 1 : 0;
   reply->set_programs_attached(attached);
@@ -100,7 +105,8 @@ grpc::Status AdminService::GetStatus(grpc::ServerContext*, const admin::v1::GetS
   return grpc::Status::OK;
 }
 
-grpc::Status AdminService::Check(grpc::ServerContext*, const admin::v1::CheckRequest*, admin::v1::CheckReport* reply) {
+grpc::Status AdminService::Check(grpc::ServerContext*, const admin::v1::CheckRequest*,
+                                 admin::v1::CheckReport* reply) {
   NodeFacts facts;
   admin::v1::NodeStatus unused;
   if (!gather(&facts, &unused)) return stopping();
@@ -110,7 +116,8 @@ grpc::Status AdminService::Check(grpc::ServerContext*, const admin::v1::CheckReq
 
 template <typename List, typename F>
 grpc::Status AdminService::list(const admin::v1::ListRequest& request, List* reply, F rows) {
-  auto result = parts_.reconciler.read([&request, rows](const Reconciler::View& view) { return rows(view, request); });
+  auto result =
+      parts_.reconciler.read([&request, rows](const Reconciler::View& view) { return rows(view, request); });
   if (!result.has_value()) return stopping();
   *reply = std::move(*result);
   return grpc::Status::OK;
@@ -140,7 +147,8 @@ grpc::Status AdminService::Observe(grpc::ServerContext* context, const admin::v1
                                    grpc::ServerWriter<proxy::v1::Exchange>* writer) {
   const std::unique_ptr<ObserveHub::Watch> watch = parts_.hub.watch(*request);
   if (watch == nullptr) {
-    return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many watchers; next: end another weft observe");
+    return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                        "too many watchers; next: end another weft observe");
   }
   // Headers at once: the client then knows that the watch is on.
   writer->SendInitialMetadata();

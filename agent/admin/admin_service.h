@@ -1,5 +1,5 @@
-// The Admin service of <run-dir>/agent.sock (proto/weft/admin): asks the reconciler, the proxy and the kernel, and answers. gRPC
-// threads call it; it keeps no state of its own.
+// The Admin service of <run-dir>/agent.sock (proto/weft/admin): asks the reconciler, the proxy and the
+// kernel, and answers. gRPC threads call it; it keeps no state of its own.
 #pragma once
 
 #include <atomic>
@@ -35,16 +35,24 @@ class AdminService final : public admin::v1::Admin::Service {
   // Ends running Observe calls; later ones are refused.
   void shutdown() { stopping_ = true; }
 
-  grpc::Status GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*, admin::v1::NodeStatus* reply) override;
-  grpc::Status Check(grpc::ServerContext*, const admin::v1::CheckRequest*, admin::v1::CheckReport* reply) override;
-  grpc::Status ListServices(grpc::ServerContext*, const admin::v1::ListRequest*, admin::v1::ServiceList* reply) override;
-  grpc::Status ListEndpoints(grpc::ServerContext*, const admin::v1::ListRequest*, admin::v1::EndpointList* reply) override;
-  grpc::Status ListWorkloads(grpc::ServerContext*, const admin::v1::ListRequest*, admin::v1::WorkloadList* reply) override;
-  grpc::Status ListRoutes(grpc::ServerContext*, const admin::v1::ListRequest*, admin::v1::RouteList* reply) override;
+  grpc::Status GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*,
+                         admin::v1::NodeStatus* reply) override;
+  grpc::Status Check(grpc::ServerContext*, const admin::v1::CheckRequest*,
+                     admin::v1::CheckReport* reply) override;
+  grpc::Status ListServices(grpc::ServerContext*, const admin::v1::ListRequest*,
+                            admin::v1::ServiceList* reply) override;
+  grpc::Status ListEndpoints(grpc::ServerContext*, const admin::v1::ListRequest*,
+                             admin::v1::EndpointList* reply) override;
+  grpc::Status ListWorkloads(grpc::ServerContext*, const admin::v1::ListRequest*,
+                             admin::v1::WorkloadList* reply) override;
+  grpc::Status ListRoutes(grpc::ServerContext*, const admin::v1::ListRequest*,
+                          admin::v1::RouteList* reply) override;
   grpc::Status Observe(grpc::ServerContext* context, const admin::v1::ObserveRequest* request,
                        grpc::ServerWriter<proxy::v1::Exchange>* writer) override;
-  grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request, admin::v1::EnrollResponse* reply) override;
-  grpc::Status Unenroll(grpc::ServerContext*, const admin::v1::UnenrollRequest*, admin::v1::UnenrollResponse* reply) override;
+  grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request,
+                      admin::v1::EnrollResponse* reply) override;
+  grpc::Status Unenroll(grpc::ServerContext*, const admin::v1::UnenrollRequest*,
+                        admin::v1::UnenrollResponse* reply) override;
 
  private:
   bool gather(NodeFacts* facts, admin::v1::NodeStatus* status);

@@ -18,8 +18,8 @@ struct Report {
   admin::v1::CheckReport out;
 
   // `problem` empty: success.
-  void row(const char* id, const char* category, const char* description, const std::string& problem, const char* hint,
-           const char* level = "error") {
+  void row(const char* id, const char* category, const char* description, const std::string& problem,
+           const char* hint, const char* level = "error") {
     admin::v1::CheckResult* result = out.add_checks();
     result->set_id(id);
     result->set_category(category);
@@ -66,7 +66,8 @@ void add_pod_facts(const Reconciler::View& view, const std::set<uint64_t>& serve
   facts->kernel_problem = view.kernel_problem;
   for (const control_plane::Finding& finding : view.findings) {
     if (finding.level != control_plane::Finding::Level::kError) continue;
-    if (facts->findings_error++ == 0) facts->first_finding = str_cat(finding.file, ":", finding.line, ": ", finding.message);
+    if (facts->findings_error++ == 0)
+      facts->first_finding = str_cat(finding.file, ":", finding.line, ": ", finding.message);
   }
   for (const auto& [key, pod] : view.pods.pods()) {
     ++facts->eligible;
@@ -88,11 +89,16 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
   const bool current = facts.proxy.generation >= facts.generation;
   report.row("A-03", "agent", "the proxy uses the current configuration",
              !facts.proxy.connected || current ? ""
-                 : str_cat("the proxy uses generation ", facts.proxy.generation, ", the agent has ", facts.generation),
+                                               : str_cat("the proxy uses generation ", facts.proxy.generation,
+                                                         ", the agent has ", facts.generation),
              "weft status", "warning");
-  std::string refused = facts.findings_error == 0 ? "" : str_cat(facts.findings_error, " refused, first: ", facts.first_finding);
-  if (!facts.proxy_rejected.empty()) str_append(&refused, refused.empty() ? "" : "; ", "by the proxy: ", join(facts.proxy_rejected));
-  report.row("A-04", "agent", "no manifest is refused", refused, "weft status, then weft analyze on the folder it names", "warning");
+  std::string refused = facts.findings_error == 0
+                            ? ""
+                            : str_cat(facts.findings_error, " refused, first: ", facts.first_finding);
+  if (!facts.proxy_rejected.empty())
+    str_append(&refused, refused.empty() ? "" : "; ", "by the proxy: ", join(facts.proxy_rejected));
+  report.row("A-04", "agent", "no manifest is refused", refused,
+             "weft status, then weft analyze on the folder it names", "warning");
 
   std::vector<std::string> detached;
   for (const ProgramStatus& program : facts.programs) {
@@ -100,20 +106,25 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
   }
   std::string programs = join(detached);
   if (facts.programs.empty()) programs = "no program is loaded";
-  if (!facts.kernel_problem.empty()) str_append(&programs, programs.empty() ? "" : "; ", facts.kernel_problem);
+  if (!facts.kernel_problem.empty())
+    str_append(&programs, programs.empty() ? "" : "; ", facts.kernel_problem);
   report.row("B-01", "kernel", "all programs are attached", programs, "weft check --pre");
   const auto [map, percent] = fullest_map(facts.maps);
-  report.row("B-02", "kernel", "every map is less than 80 % full", percent < 80 ? "" : str_cat(map, " is ", percent, " % full"),
+  report.row("B-02", "kernel", "every map is less than 80 % full",
+             percent < 80 ? "" : str_cat(map, " is ", percent, " % full"),
              "curl -s http://127.0.0.1:15020/metrics | grep weft_bpf_map", "warning");
   report.row("B-03", "kernel", "the kernel programs counted no error", kernel_errors(facts.stats),
              "curl -s http://127.0.0.1:15020/metrics | grep weft_bpf_events_total", "warning");
 
-  report.row("C-01", "capture", "every pod that asks for it is captured", join(facts.not_captured), "weft get workloads -A");
+  report.row("C-01", "capture", "every pod that asks for it is captured", join(facts.not_captured),
+             "weft get workloads -A");
   const bool unserved = facts.proxy.connected && !facts.not_served.empty();
-  report.row("C-04", "capture", "the proxy serves every captured pod",
-             unserved ? join(facts.not_served)
-                      : (!facts.proxy.connected && facts.captured > 0 ? "no proxy: connections of captured pods wait" : ""),
-             "weft status");
+  report.row(
+      "C-04", "capture", "the proxy serves every captured pod",
+      unserved ? join(facts.not_served)
+               : (!facts.proxy.connected && facts.captured > 0 ? "no proxy: connections of captured pods wait"
+                                                               : ""),
+      "weft status");
   return std::move(report.out);
 }
 

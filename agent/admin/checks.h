@@ -1,5 +1,5 @@
-// The agent's half of `weft check` (ids A-*, B-*, C-*) as one pure function from gathered facts to results, and the gathering of
-// those facts. Called by the admin service and the status row; never changes anything.
+// The agent's half of `weft check` (ids A-*, B-*, C-*) as one pure function from gathered facts to results,
+// and the gathering of those facts. Called by the admin service and the status row; never changes anything.
 #pragma once
 
 #include <set>

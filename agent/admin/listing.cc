@@ -21,7 +21,8 @@ struct Filter {
     ns = name.substr(0, slash);
     name = name.substr(slash + 1);
   }
-  bool accepts(const std::string& row_ns, const std::string& row_name, const std::string& row_host = "") const {
+  bool accepts(const std::string& row_ns, const std::string& row_name,
+               const std::string& row_host = "") const {
     if (!ns.empty() && ns != row_ns) return false;
     return name.empty() || name == row_name || name == row_host;
   }
@@ -37,12 +38,15 @@ std::string protocol_text(const Service& service, const istio::workload::Port& p
     mesh::v1::ServicePorts ports;
     if (extension.name() != "weft.mesh.v1.ServicePorts" || !extension.config().UnpackTo(&ports)) continue;
     for (const auto& declared : ports.ports()) {
-      if (declared.number() != port.service_port() || declared.protocol() == mesh::v1::PROTOCOL_UNSPECIFIED) continue;
+      if (declared.number() != port.service_port() || declared.protocol() == mesh::v1::PROTOCOL_UNSPECIFIED)
+        continue;
       return mesh::v1::Protocol_Name(declared.protocol()).substr(9);
     }
   }
   if (port.app_protocol() == istio::workload::UNKNOWN) return "auto";
-  return port.app_protocol() == istio::workload::HTTP11 ? "HTTP" : istio::workload::AppProtocol_Name(port.app_protocol());
+  return port.app_protocol() == istio::workload::HTTP11
+             ? "HTTP"
+             : istio::workload::AppProtocol_Name(port.app_protocol());
 }
 
 std::map<std::string, std::string> labels_of(const Workload& workload) {
@@ -65,15 +69,21 @@ std::string match_text(const mesh::v1::HttpMatch& match) {
   std::vector<std::string> parts;
   if (match.has_uri()) {
     const auto& uri = match.uri();
-    if (uri.has_prefix()) parts.push_back(str_cat("prefix ", uri.prefix()));
-    else if (uri.has_regex()) parts.push_back(str_cat("regex ", uri.regex()));
-    else parts.push_back(str_cat("path ", uri.exact()));
+    if (uri.has_prefix())
+      parts.push_back(str_cat("prefix ", uri.prefix()));
+    else if (uri.has_regex())
+      parts.push_back(str_cat("regex ", uri.regex()));
+    else
+      parts.push_back(str_cat("path ", uri.exact()));
   }
   if (match.has_method()) parts.push_back(str_cat("method", string_match_text(match.method())));
   if (match.has_authority()) parts.push_back(str_cat("host", string_match_text(match.authority())));
-  for (const auto& h : match.headers()) parts.push_back(str_cat("header ", h.name(), string_match_text(h.value())));
-  for (const auto& h : match.without_headers()) parts.push_back(str_cat("without ", h.name(), string_match_text(h.value())));
-  for (const auto& q : match.query_params()) parts.push_back(str_cat("query ", q.name(), string_match_text(q.value())));
+  for (const auto& h : match.headers())
+    parts.push_back(str_cat("header ", h.name(), string_match_text(h.value())));
+  for (const auto& h : match.without_headers())
+    parts.push_back(str_cat("without ", h.name(), string_match_text(h.value())));
+  for (const auto& q : match.query_params())
+    parts.push_back(str_cat("query ", q.name(), string_match_text(q.value())));
   if (match.port() != 0) parts.push_back(str_cat("port ", match.port()));
   if (!match.source_namespace().empty()) parts.push_back(str_cat("from ", match.source_namespace()));
   for (const auto& [key, value] : match.source_labels()) parts.push_back(str_cat("from ", key, "=", value));
@@ -87,13 +97,15 @@ std::string destinations_text(const mesh::v1::HttpRoute& route) {
   for (const auto& d : route.destinations()) total += d.weight();
   std::string out;
   for (const auto& d : route.destinations()) {
-    str_append(&out, out.empty() ? "" : ", ", d.subset().empty() ? d.host().substr(0, d.host().find('.')) : d.subset());
+    str_append(&out, out.empty() ? "" : ", ",
+               d.subset().empty() ? d.host().substr(0, d.host().find('.')) : d.subset());
     if (total != 0) str_append(&out, " ", d.weight() * 100 / total, "%");
   }
   return out.empty() ? "none" : out;
 }
 
-void add_endpoints(const std::string& key, const Service& service, const Workload& workload, admin::v1::EndpointList* out) {
+void add_endpoints(const std::string& key, const Service& service, const Workload& workload,
+                   admin::v1::EndpointList* out) {
   const auto member = workload.services().find(key);
   if (member == workload.services().end()) return;
   for (const auto& port : service.ports()) {
@@ -103,7 +115,8 @@ void add_endpoints(const std::string& key, const Service& service, const Workloa
       admin::v1::EndpointRow* row = out->add_endpoints();
       row->set_namespace_(service.namespace_());
       row->set_service(service.name());
-      row->set_address(SocketAddress{*ip, static_cast<uint16_t>(target_port(member->second, port))}.to_string());
+      row->set_address(
+          SocketAddress{*ip, static_cast<uint16_t>(target_port(member->second, port))}.to_string());
       row->set_workload(workload.name());
       row->set_node(workload.node());
       row->set_weight(workload.has_capacity() ? workload.capacity().value() : 1);
@@ -140,7 +153,8 @@ admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::
       row->add_ports(str_cat(port.service_port(), "/", protocol_text(service, port), "->", target));
     }
     uint32_t endpoints = 0;
-    for (const auto& [uid, workload] : view.model.workloads()) endpoints += workload.services().contains(key) ? 1 : 0;
+    for (const auto& [uid, workload] : view.model.workloads())
+      endpoints += workload.services().contains(key) ? 1 : 0;
     row->set_endpoints(endpoints);
   }
   return out;
@@ -189,7 +203,8 @@ admin::v1::RouteList list_routes(const Reconciler::View& view, const admin::v1::
   admin::v1::RouteList out;
   for (const auto& [key, set] : view.model.routes()) {
     bool accepted = filter.accepts(set.namespace_(), set.name());
-    for (const std::string& host : set.hosts()) accepted = accepted || filter.accepts(set.namespace_(), host.substr(0, host.find('.')), host);
+    for (const std::string& host : set.hosts())
+      accepted = accepted || filter.accepts(set.namespace_(), host.substr(0, host.find('.')), host);
     if (!accepted) continue;
     for (const auto& http : set.http()) {
       admin::v1::RouteRow* row = out.add_routes();
@@ -197,7 +212,8 @@ admin::v1::RouteList list_routes(const Reconciler::View& view, const admin::v1::
       row->set_name(http.name().empty() ? set.name() : str_cat(set.name(), "/", http.name()));
       for (const std::string& host : set.hosts()) row->add_hosts(host);
       std::string matches;
-      for (const auto& match : http.matches()) str_append(&matches, matches.empty() ? "" : " or ", match_text(match));
+      for (const auto& match : http.matches())
+        str_append(&matches, matches.empty() ? "" : " or ", match_text(match));
       row->set_match(matches.empty() ? "any" : matches);
       row->set_destinations(destinations_text(http));
       *row->mutable_origin() = http.has_origin() ? http.origin() : set.origin();

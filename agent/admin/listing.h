@@ -1,4 +1,5 @@
-// Rows of `weft get`, made from the model and the pods. Pure; called by the admin service on the reconciler's thread.
+// Rows of `weft get`, made from the model and the pods. Pure; called by the admin service on the reconciler's
+// thread.
 #pragma once
 
 #include "agent/mesh/reconciler.h"

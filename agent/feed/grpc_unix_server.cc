@@ -1,4 +1,5 @@
-// Accept loop in front of gRPC; see grpc_unix_server.h. Called by Agent. Never reads a byte of a connection itself.
+// Accept loop in front of gRPC; see grpc_unix_server.h. Called by Agent. Never reads a byte of a connection
+// itself.
 #include "agent/feed/grpc_unix_server.h"
 
 #include <grpcpp/server.h>
@@ -15,10 +16,11 @@
 
 namespace weft::agent {
 
-GrpcUnixServer::GrpcUnixServer(std::string path, SocketAccess access) : path_(std::move(path)), access_(access) {}
+GrpcUnixServer::GrpcUnixServer(std::string path, SocketAccess access)
+    : path_(std::move(path)), access_(access) {}
 
-absl::StatusOr<std::unique_ptr<GrpcUnixServer>> GrpcUnixServer::start(std::string path, SocketAccess access,
-                                                                     const std::vector<grpc::Service*>& services) {
+absl::StatusOr<std::unique_ptr<GrpcUnixServer>> GrpcUnixServer::start(
+    std::string path, SocketAccess access, const std::vector<grpc::Service*>& services) {
   std::unique_ptr<GrpcUnixServer> out(new GrpcUnixServer(std::move(path), access));
   grpc::ServerBuilder builder;
   for (grpc::Service* service : services) builder.RegisterService(service);

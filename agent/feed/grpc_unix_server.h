@@ -1,5 +1,6 @@
-// A gRPC server on a Unix socket that looks at the peer's credentials before it talks: we accept, check SO_PEERCRED and hand
-// the connection to gRPC. One for the proxy (xds.sock), one for the operator (agent.sock). Never listens on TCP.
+// A gRPC server on a Unix socket that looks at the peer's credentials before it talks: we accept, check
+// SO_PEERCRED and hand the connection to gRPC. One for the proxy (xds.sock), one for the operator
+// (agent.sock). Never listens on TCP.
 #pragma once
 
 #include <memory>
@@ -21,7 +22,7 @@ class GrpcUnixServer {
  public:
   // The services outlive the server.
   static absl::StatusOr<std::unique_ptr<GrpcUnixServer>> start(std::string path, SocketAccess access,
-                                                              const std::vector<grpc::Service*>& services);
+                                                               const std::vector<grpc::Service*>& services);
   // Refuses new calls and cancels running ones.
   ~GrpcUnixServer();
 

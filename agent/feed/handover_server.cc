@@ -1,4 +1,5 @@
-// The poll loop and the handover protocol; see handover_server.h. Called by Agent (start, stop) and the reconciler (ProxyFeed).
+// The poll loop and the handover protocol; see handover_server.h. Called by Agent (start, stop) and the
+// reconciler (ProxyFeed).
 #include "agent/feed/handover_server.h"
 
 #include <poll.h>
@@ -105,7 +106,8 @@ void HandoverServer::run() {
 void HandoverServer::accept_one() {
   absl::StatusOr<Accepted> accepted = accept_unix(listener_.get(), options_.access);
   if (!accepted.ok()) {
-    if (!absl::IsUnavailable(accepted.status())) log::warn("handover_refused", {{"reason", accepted.status().message()}});
+    if (!absl::IsUnavailable(accepted.status()))
+      log::warn("handover_refused", {{"reason", accepted.status().message()}});
     return;
   }
   if (connections_.size() >= kMaxConnections) {
@@ -131,7 +133,8 @@ int HandoverServer::poll_timeout() const {
   return static_cast<int>(std::max<int64_t>(left + 1, 0));
 }
 
-// An answer that does not come means that the order of answers is lost: the proxy must start over with a new Hello.
+// An answer that does not come means that the order of answers is lost: the proxy must start over with a new
+// Hello.
 void HandoverServer::expire() {
   const auto now = SteadyClock::now();
   std::vector<uint64_t> late;
@@ -157,13 +160,15 @@ bool HandoverServer::handle(Connection& connection, FdMessage message) {
   switch (packet.message_case()) {
     case ToAgent::kHello:
       if (packet.hello().protocol() != kProtocol) {
-        log::warn("handover_refused", {{"reason", str_cat("protocol ", packet.hello().protocol(), ", expected ", kProtocol)}});
+        log::warn("handover_refused",
+                  {{"reason", str_cat("protocol ", packet.hello().protocol(), ", expected ", kProtocol)}});
         return false;
       }
       connection.hello = true;
       return true;
     case ToAgent::kHeld: {
-      if (!connection.hello || connection.ready || message.fds.empty() || connection.held.size() >= kMaxHeld) return false;
+      if (!connection.hello || connection.ready || message.fds.empty() || connection.held.size() >= kMaxHeld)
+        return false;
       auto fds = std::make_shared<NamespaceFds>();
       fds->netns = std::move(message.fds.front());
       for (size_t i = 1; i < message.fds.size(); ++i) fds->listeners.push_back(std::move(message.fds[i]));
@@ -191,10 +196,14 @@ bool HandoverServer::acknowledge(Connection& connection, uint64_t cookie, const 
   connection.acks.pop_front();
   if (connection.id == current_) {
     const std::lock_guard lock(mutex_);
-    if (ack.adds && error.empty()) served_.insert(cookie);
-    else served_.erase(cookie);
-    if (error.empty()) refused_.erase(cookie);
-    else refused_[cookie] = error;
+    if (ack.adds && error.empty())
+      served_.insert(cookie);
+    else
+      served_.erase(cookie);
+    if (error.empty())
+      refused_.erase(cookie);
+    else
+      refused_[cookie] = error;
     answered_.notify_all();
   }
   ack.done(error.empty() ? absl::OkStatus() : absl::InternalError(str_cat("the proxy refused: ", error)));
@@ -221,12 +230,14 @@ bool HandoverServer::flush(Connection& connection) {
   return true;
 }
 
-void HandoverServer::queue(Connection& connection, std::string payload, std::shared_ptr<const NamespaceFds> fds) {
+void HandoverServer::queue(Connection& connection, std::string payload,
+                           std::shared_ptr<const NamespaceFds> fds) {
   connection.out.push_back(Outgoing{std::move(payload), std::move(fds)});
 }
 
 void HandoverServer::expect_ack(Connection& connection, uint64_t cookie, bool adds, Done done) {
-  connection.acks.push_back(PendingAck{cookie, adds, SteadyClock::now() + options_.ack_deadline, std::move(done)});
+  connection.acks.push_back(
+      PendingAck{cookie, adds, SteadyClock::now() + options_.ack_deadline, std::move(done)});
 }
 
 void HandoverServer::drop(uint64_t id, const std::string& reason) {
@@ -236,7 +247,8 @@ void HandoverServer::drop(uint64_t id, const std::string& reason) {
   std::deque<PendingAck> acks = std::move(it->second.acks);
   const bool was_current = id == current_;
   connections_.erase(it);
-  for (PendingAck& ack : acks) ack.done(absl::UnavailableError(str_cat("the proxy did not answer: ", reason)));
+  for (PendingAck& ack : acks)
+    ack.done(absl::UnavailableError(str_cat("the proxy did not answer: ", reason)));
   if (!was_current) return;
   current_ = 0;
   {
@@ -337,7 +349,8 @@ absl::Status HandoverServer::wait_served(uint64_t netns_cookie, std::chrono::mil
   const auto decided = [this, netns_cookie] {
     return proxy_pid_ == 0 || served_.contains(netns_cookie) || refused_.contains(netns_cookie);
   };
-  if (!answered_.wait_for(lock, timeout, decided)) return absl::DeadlineExceededError("the proxy did not answer in time");
+  if (!answered_.wait_for(lock, timeout, decided))
+    return absl::DeadlineExceededError("the proxy did not answer in time");
   if (proxy_pid_ == 0) return absl::UnavailableError("no proxy is connected");
   if (served_.contains(netns_cookie)) return absl::OkStatus();
   return absl::InternalError(str_cat("the proxy refused: ", refused_.at(netns_cookie)));

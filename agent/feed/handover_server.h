@@ -1,6 +1,7 @@
-// The server of <run-dir>/handover.sock (proto/weft/handover): hands pods' listeners to the proxy and takes back what a running
-// proxy still holds. One thread, one poll loop. The newest proxy that finished its Hello is the one that is served; an older one
-// (an upgrade overlaps) is left alone until the newest goes away. Never closes a pod's listener.
+// The server of <run-dir>/handover.sock (proto/weft/handover): hands pods' listeners to the proxy and takes
+// back what a running proxy still holds. One thread, one poll loop. The newest proxy that finished its Hello
+// is the one that is served; an older one (an upgrade overlaps) is left alone until the newest goes away.
+// Never closes a pod's listener.
 #pragma once
 
 #include <chrono>
@@ -38,7 +39,8 @@ class HandoverServer final : public ProxyFeed {
 
   explicit HandoverServer(Options options) : options_(std::move(options)) {}
   ~HandoverServer() override;
-  // Opens the socket; called once, when the pods are known: a proxy drains what its first snapshot leaves out.
+  // Opens the socket; called once, when the pods are known: a proxy drains what its first snapshot leaves
+  // out.
   absl::Status start(Events events);
   // Ends the thread and all connections; no event comes afterwards. The destructor does it too.
   void stop();

@@ -6,14 +6,17 @@
 namespace weft::agent {
 namespace {
 
-bool has_prefix(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
+bool has_prefix(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
 
 }  // namespace
 
 bool wanted(const admin::v1::ObserveRequest& filter, const proxy::v1::Exchange& exchange) {
   if (filter.errors_only() && exchange.outcome() == "ok") return false;
   if (!has_prefix(exchange.source_workload(), filter.from())) return false;
-  return has_prefix(exchange.destination_service(), filter.to()) || has_prefix(exchange.destination_workload(), filter.to());
+  return has_prefix(exchange.destination_service(), filter.to()) ||
+         has_prefix(exchange.destination_workload(), filter.to());
 }
 
 ObserveHub::Watch::~Watch() {

@@ -1,5 +1,6 @@
-// Fans exchanges out from the proxy to the operators who watch (`weft observe`). The proxy's stream publishes, each watcher reads
-// its own bounded queue; a slow watcher loses exchanges, counted, and never holds anybody up.
+// Fans exchanges out from the proxy to the operators who watch (`weft observe`). The proxy's stream
+// publishes, each watcher reads its own bounded queue; a slow watcher loses exchanges, counted, and never
+// holds anybody up.
 #pragma once
 
 #include <atomic>

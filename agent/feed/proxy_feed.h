@@ -1,5 +1,5 @@
-// The pods' way to the proxy: what the reconciler needs of the handover server, and the descriptors that travel.
-// Implemented by HandoverServer, faked in tests.
+// The pods' way to the proxy: what the reconciler needs of the handover server, and the descriptors that
+// travel. Implemented by HandoverServer, faked in tests.
 #pragma once
 
 #include <chrono>
@@ -14,7 +14,8 @@
 
 namespace weft::agent {
 
-// A pod's namespace and its capture listeners. Shared because a queued packet may outlive the pod by a moment.
+// A pod's namespace and its capture listeners. Shared because a queued packet may outlive the pod by a
+// moment.
 struct NamespaceFds {
   UniqueFd netns;
   std::vector<UniqueFd> listeners;
@@ -39,12 +40,14 @@ class ProxyFeed {
   using Done = std::function<void(absl::Status)>;
 
   virtual ~ProxyFeed() = default;
-  // The answer to a proxy's Hello: everything it must serve. Makes `connection` the one that add() and remove() reach.
+  // The answer to a proxy's Hello: everything it must serve. Makes `connection` the one that add() and
+  // remove() reach.
   virtual void snapshot(uint64_t connection, std::vector<Announcement> add, std::vector<uint64_t> keep) = 0;
   // kUnavailable through `done` when no proxy is connected.
   virtual void add(Announcement announcement, Done done) = 0;
   virtual void remove(uint64_t netns_cookie, Done done) = 0;
-  // Any thread but the feed's: waits until the proxy serves the namespace. kUnavailable when no proxy is connected.
+  // Any thread but the feed's: waits until the proxy serves the namespace. kUnavailable when no proxy is
+  // connected.
   virtual absl::Status wait_served(uint64_t netns_cookie, std::chrono::milliseconds timeout) = 0;
 };
 

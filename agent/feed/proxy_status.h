@@ -1,5 +1,5 @@
-// What the rest of the agent may ask about the proxy: alive or not, its numbers, its generation. Implemented by
-// TelemetryService, faked in tests.
+// What the rest of the agent may ask about the proxy: alive or not, its numbers, its generation. Implemented
+// by TelemetryService, faked in tests.
 #pragma once
 
 #include <chrono>

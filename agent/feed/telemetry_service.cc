@@ -1,4 +1,5 @@
-// Streams of ProxyTelemetry.Report; see telemetry_service.h. Called by gRPC, the metrics exporter and the admin service.
+// Streams of ProxyTelemetry.Report; see telemetry_service.h. Called by gRPC, the metrics exporter and the
+// admin service.
 #include "agent/feed/telemetry_service.h"
 
 #include "base/log.h"
@@ -36,7 +37,8 @@ struct TelemetryService::Session {
   }
 };
 
-TelemetryService::TelemetryService(ObserveHub& hub, std::function<void()> on_beat) : hub_(hub), on_beat_(std::move(on_beat)) {
+TelemetryService::TelemetryService(ObserveHub& hub, std::function<void()> on_beat)
+    : hub_(hub), on_beat_(std::move(on_beat)) {
   hub_.on_active([this](bool on) {
     const std::shared_ptr<Session> session = newest();
     if (session != nullptr) session->observe(on);
@@ -140,7 +142,8 @@ std::optional<proxy::v1::Metrics> TelemetryService::metrics(std::chrono::millise
   const bool sent = session->write(request);
   std::unique_lock lock(mutex_);
   if (sent) {
-    answered_.wait_for(lock, deadline, [this, id] { return answers_.contains(id) || !waiting_.contains(id) || stopping_; });
+    answered_.wait_for(lock, deadline,
+                       [this, id] { return answers_.contains(id) || !waiting_.contains(id) || stopping_; });
   }
   waiting_.erase(id);
   const auto answer = answers_.extract(id);

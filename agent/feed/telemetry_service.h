@@ -1,5 +1,6 @@
-// The server of the proxy's telemetry stream (proto/weft/proxy): numbers on request, exchanges while somebody watches, beats.
-// One gRPC thread per stream; the newest stream is the proxy, an older one (an upgrade overlaps) is still read.
+// The server of the proxy's telemetry stream (proto/weft/proxy): numbers on request, exchanges while somebody
+// watches, beats. One gRPC thread per stream; the newest stream is the proxy, an older one (an upgrade
+// overlaps) is still read.
 #pragma once
 
 #include <condition_variable>
@@ -21,8 +22,9 @@ class TelemetryService final : public proxy::v1::ProxyTelemetry::Service, public
   TelemetryService(ObserveHub& hub, std::function<void()> on_beat);
   ~TelemetryService() override;
 
-  grpc::Status Report(grpc::ServerContext* context,
-                      grpc::ServerReaderWriter<proxy::v1::ReportRequest, proxy::v1::ProxyReport>* stream) override;
+  grpc::Status Report(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<proxy::v1::ReportRequest, proxy::v1::ProxyReport>* stream) override;
 
   ProxyState state() const override;
   std::optional<proxy::v1::Metrics> metrics(std::chrono::milliseconds deadline) override;

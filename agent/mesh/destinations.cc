@@ -1,4 +1,5 @@
-// The destination map from the model; see destinations.h. Called by the reconciler after every change; no I/O.
+// The destination map from the model; see destinations.h. Called by the reconciler after every change; no
+// I/O.
 #include "agent/mesh/destinations.h"
 
 #include <map>
@@ -22,7 +23,8 @@ void claim_service(Table* table, const istio::workload::Service& service, uint32
   }
 }
 
-void claim_workload(Table* table, const MeshModel& model, const istio::workload::Workload& workload, uint32_t id) {
+void claim_workload(Table* table, const MeshModel& model, const istio::workload::Workload& workload,
+                    uint32_t id) {
   for (const auto& [service_key, ports] : workload.services()) {
     for (const std::string& address : workload.addresses()) {
       for (const auto& port : ports.ports()) {
@@ -37,9 +39,11 @@ void claim_workload(Table* table, const MeshModel& model, const istio::workload:
 
 }  // namespace
 
-uint32_t target_port(const istio::workload::PortList& of_workload, const istio::workload::Port& service_port) {
+uint32_t target_port(const istio::workload::PortList& of_workload,
+                     const istio::workload::Port& service_port) {
   for (const auto& port : of_workload.ports()) {
-    if (port.service_port() == service_port.service_port() && port.target_port() != 0) return port.target_port();
+    if (port.service_port() == service_port.service_port() && port.target_port() != 0)
+      return port.target_port();
   }
   return service_port.target_port() != 0 ? service_port.target_port() : service_port.service_port();
 }

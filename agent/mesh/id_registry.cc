@@ -1,4 +1,5 @@
-// Ids by hash with linear probing; see id_registry.h. Called by the reconciler on every change of the configuration.
+// Ids by hash with linear probing; see id_registry.h. Called by the reconciler on every change of the
+// configuration.
 #include "agent/mesh/id_registry.h"
 
 #include <set>

@@ -1,5 +1,6 @@
-// Small numbers for workloads and services, as the BPF maps carry them. An id is derived from the subject's key, so it is the same
-// after an agent restart, when pinned maps and live sockets still hold it. Used on the reconciler thread; never talks to a map.
+// Small numbers for workloads and services, as the BPF maps carry them. An id is derived from the subject's
+// key, so it is the same after an agent restart, when pinned maps and live sockets still hold it. Used on the
+// reconciler thread; never talks to a map.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ struct Subject {
 
 class IdRegistry {
  public:
-  // Replaces the set of living subjects; a subject that stays keeps its id. Returns the ids that are nobody's any more.
+  // Replaces the set of living subjects; a subject that stays keeps its id. Returns the ids that are nobody's
+  // any more.
   std::vector<uint32_t> set_live(const std::vector<Subject>& subjects);
 
   // 0 when the subject is not alive.

@@ -1,4 +1,5 @@
-// Folding of Change resources into MeshModel. Called by the reconciler only; never keeps a resource it could not decode.
+// Folding of Change resources into MeshModel. Called by the reconciler only; never keeps a resource it could
+// not decode.
 #include "agent/mesh/model.h"
 
 #include "base/log.h"
@@ -37,7 +38,8 @@ bool MeshModel::upsert(const control_plane::Resource& resource) {
 
 void MeshModel::apply(const control_plane::Change& change) {
   for (const control_plane::Resource& resource : change.upserted) {
-    if (!upsert(resource)) log::warn("resource_not_understood", {{"type", resource.type_url}, {"name", resource.name}});
+    if (!upsert(resource))
+      log::warn("resource_not_understood", {{"type", resource.type_url}, {"name", resource.name}});
   }
   for (const auto& [type_url, name] : change.removed) {
     if (type_url == control_plane::kAddressType) {

@@ -1,5 +1,5 @@
-// The mesh as the control plane last described it: workloads, services, routes and policies by resource name. The reconciler
-// thread owns it; the admin service reads it there. It never decides anything.
+// The mesh as the control plane last described it: workloads, services, routes and policies by resource name.
+// The reconciler thread owns it; the admin service reads it there. It never decides anything.
 #pragma once
 
 #include <map>
@@ -17,7 +17,8 @@ namespace weft::agent {
 
 class MeshModel {
  public:
-  // Folds upserts, then removals. A resource that cannot be decoded is logged and leaves the old one in force.
+  // Folds upserts, then removals. A resource that cannot be decoded is logged and leaves the old one in
+  // force.
   void apply(const control_plane::Change& change);
 
   const std::map<std::string, istio::workload::Workload>& workloads() const { return workloads_; }

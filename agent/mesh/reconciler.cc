@@ -1,4 +1,5 @@
-// The decision loop; see reconciler.h. Called by Agent (life), ControlPlane (changes), HandoverServer and the admin service.
+// The decision loop; see reconciler.h. Called by Agent (life), ControlPlane (changes), HandoverServer and the
+// admin service.
 #include "agent/mesh/reconciler.h"
 
 #include <algorithm>
@@ -21,7 +22,8 @@ absl::StatusOr<std::pair<std::string, std::string>> parse_workload_name(const st
   const std::string ns = slash == std::string::npos ? "default" : text.substr(0, slash);
   const std::string name = slash == std::string::npos ? text : text.substr(slash + 1);
   if (is_name(ns) && is_name(name)) return std::make_pair(ns, name);
-  return absl::InvalidArgumentError(str_cat("'", text, "' is not a workload; expected NAMESPACE/NAME; next: weft get workloads"));
+  return absl::InvalidArgumentError(
+      str_cat("'", text, "' is not a workload; expected NAMESPACE/NAME; next: weft get workloads"));
 }
 
 Reconciler::Reconciler(Options options, Parts parts)
@@ -81,8 +83,10 @@ void Reconciler::run() {
         queue_.pop_front();
       }
     }
-    if (task) task();
-    else reconcile_pods();
+    if (task)
+      task();
+    else
+      reconcile_pods();
   }
 }
 
@@ -114,12 +118,10 @@ void Reconciler::apply_now(const control_plane::Change& change) {
   reconcile_pods();
   if (!removals.removed.empty()) parts_.publish(removals);
   if (first) forget_unknown_flows();
-  for (const control_plane::Finding& finding : findings_) {
-    log::warn("manifest_finding", {{"code", finding.code}, {"file", finding.file}, {"line", finding.line},
-                                   {"object", finding.object}, {"field", finding.field}, {"message", finding.message}});
-  }
-  log::info("config_applied", {{"generation", generation_}, {"workloads", model_.workloads().size()},
-                               {"services", model_.services().size()}, {"routes", model_.routes().size()}});
+  log::info("config_applied", {{"generation", generation_},
+                               {"workloads", model_.workloads().size()},
+                               {"services", model_.services().size()},
+                               {"routes", model_.routes().size()}});
 }
 
 void Reconciler::refresh_ids() {
@@ -135,7 +137,8 @@ void Reconciler::forget_unknown_flows() {
   if (!rows.ok()) return;
   for (const FlowRow& row : *rows) {
     for (const uint32_t id : {row.key.source, row.key.destination}) {
-      if (id != WEFT_ID_UNKNOWN && id != WEFT_ID_OVERFLOW && ids_.subject(id) == nullptr) parts_.dataplane.forget(id);
+      if (id != WEFT_ID_UNKNOWN && id != WEFT_ID_OVERFLOW && ids_.subject(id) == nullptr)
+        parts_.dataplane.forget(id);
     }
   }
 }
@@ -173,7 +176,8 @@ void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, std::vector<Held
 }
 
 void Reconciler::proxy_gone() {
-  // Its tgid stays in the map: only the connection is known to be gone, and a live proxy must not capture itself.
+  // Its tgid stays in the map: only the connection is known to be gone, and a live proxy must not capture
+  // itself.
   post([this] { pods_.proxy_gone(); });
 }
 
@@ -184,7 +188,8 @@ void Reconciler::beat() {
   });
 }
 
-absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll(const std::string& workload, const std::string& netns_path, bool dry_run) {
+absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll(const std::string& workload,
+                                                        const std::string& netns_path, bool dry_run) {
   ASSIGN_OR_RETURN(const auto parsed, parse_workload_name(workload));
   if (netns_path.empty() || netns_path[0] != '/') {
     return absl::InvalidArgumentError("the network namespace must be an absolute path; next: ip netns list");
@@ -202,20 +207,22 @@ absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll(const std::string& workl
     enrolled->steps.push_back("no proxy is connected: connections wait in the listener until one is");
     return enrolled;
   }
-  if (!served.ok()) return absl::InternalError(str_cat("captured, but not served: ", served.message(), "; next: weft check"));
+  if (!served.ok())
+    return absl::InternalError(str_cat("captured, but not served: ", served.message(), "; next: weft check"));
   enrolled->steps.push_back("the proxy serves it");
   return enrolled;
 }
 
 absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll_now(const std::string& ns, const std::string& name,
-                                                           const std::string& netns_path, bool dry_run) {
+                                                            const std::string& netns_path, bool dry_run) {
   const std::string key = str_cat(ns, "/", name);
   if (dry_run) {
     const absl::StatusOr<NetnsIdentity> identity = parts_.probe(netns_path);
     if (!identity.ok()) return annotate(str_cat("enroll ", key), identity.status());
-    return Enrolled{0, {str_cat("would capture outbound connections of ", netns_path, " as ", key),
-                        "would add one routing rule, one local route and the capture listeners inside it",
-                        "would hand the listeners to the proxy"}};
+    return Enrolled{0,
+                    {str_cat("would capture outbound connections of ", netns_path, " as ", key),
+                     "would add one routing rule, one local route and the capture listeners inside it",
+                     "would hand the listeners to the proxy"}};
   }
   const std::vector<Enrollment> before = stored_.enrollments;
   std::vector<Enrollment> after = before;
@@ -237,13 +244,15 @@ absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll_now(const std::string& n
   pods_.set_enrollments(before);
   refresh_ids();
   reconcile_pods();
-  return absl::FailedPreconditionError(str_cat(key, " cannot be captured: ", reason, "; next: ip netns list"));
+  return absl::FailedPreconditionError(
+      str_cat(key, " cannot be captured: ", reason, "; next: ip netns list"));
 }
 
 absl::StatusOr<std::vector<std::string>> Reconciler::unenroll(const std::string& workload, bool dry_run) {
   const auto promise = std::make_shared<std::promise<absl::StatusOr<std::vector<std::string>>>>();
   auto future = promise->get_future();
-  const bool posted = post([this, promise, workload, dry_run] { promise->set_value(unenroll_now(workload, dry_run)); });
+  const bool posted =
+      post([this, promise, workload, dry_run] { promise->set_value(unenroll_now(workload, dry_run)); });
   if (!posted) return absl::UnavailableError("the agent is stopping; next: weft status");
   return future.get();
 }
@@ -259,10 +268,13 @@ absl::StatusOr<std::vector<std::string>> Reconciler::unenroll_now(const std::str
     key = str_cat(parsed.first, "/", parsed.second);
   }
   const Pod* pod = pods_.find(key);
-  if (pod == nullptr) return absl::NotFoundError(str_cat(workload, " is not enrolled; next: weft get workloads"));
+  if (pod == nullptr)
+    return absl::NotFoundError(str_cat(workload, " is not enrolled; next: weft get workloads"));
   if (!pod->from_cli) {
-    return absl::FailedPreconditionError(str_cat(key, " is enrolled by its manifest; next: remove the label weft.dev/mesh or "
-                                                      "istio.io/dataplane-mode from the pod or its namespace"));
+    return absl::FailedPreconditionError(
+        str_cat(key,
+                " is enrolled by its manifest; next: remove the label weft.dev/mesh or "
+                "istio.io/dataplane-mode from the pod or its namespace"));
   }
   if (dry_run) return std::vector<std::string>{str_cat("would stop capturing ", pod->netns_path)};
   std::erase_if(stored_.enrollments, [&](const Enrollment& e) { return str_cat(e.ns, "/", e.name) == key; });
@@ -274,9 +286,11 @@ absl::StatusOr<std::vector<std::string>> Reconciler::unenroll_now(const std::str
   save();
   refresh_ids();
   pod = pods_.find(key);
-  if (pod != nullptr && pods_.in_manifest(key)) return std::vector<std::string>{str_cat(key, " stays captured: its manifest asks for it")};
+  if (pod != nullptr && pods_.in_manifest(key))
+    return std::vector<std::string>{str_cat(key, " stays captured: its manifest asks for it")};
   if (pod != nullptr) return absl::InternalError(str_cat(key, " could not be released; next: weft check"));
-  return std::vector<std::string>{str_cat("stopped capturing ", path), "removed its rule, route and listeners"};
+  return std::vector<std::string>{str_cat("stopped capturing ", path),
+                                  "removed its rule, route and listeners"};
 }
 
 }  // namespace weft::agent

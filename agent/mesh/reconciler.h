@@ -1,5 +1,6 @@
-// The agent's one decision thread: it owns the model, the ids and the pods, takes changes from the control plane, requests from
-// the operator and news of the proxy from one queue, and brings kernel and proxy in line. Nothing else writes to Dataplane.
+// The agent's one decision thread: it owns the model, the ids and the pods, takes changes from the control
+// plane, requests from the operator and news of the proxy from one queue, and brings kernel and proxy in
+// line. Nothing else writes to Dataplane.
 #pragma once
 
 #include <chrono>
@@ -89,7 +90,8 @@ class Reconciler {
   void reconcile_pods();
   void save();
   std::string uid_of(const std::string& ns, const std::string& name) const;
-  absl::StatusOr<Enrolled> enroll_now(const std::string& ns, const std::string& name, const std::string& netns_path, bool dry_run);
+  absl::StatusOr<Enrolled> enroll_now(const std::string& ns, const std::string& name,
+                                      const std::string& netns_path, bool dry_run);
   absl::StatusOr<std::vector<std::string>> unenroll_now(const std::string& workload, bool dry_run);
 
   Options options_;

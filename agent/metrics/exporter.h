@@ -1,5 +1,5 @@
-// From what the agent knows to the text that Prometheus reads. Pure: the caller gathers MetricsInput (kernel counters, ids,
-// the proxy's answer), so a scrape is one function from values to text.
+// From what the agent knows to the text that Prometheus reads. Pure: the caller gathers MetricsInput (kernel
+// counters, ids, the proxy's answer), so a scrape is one function from values to text.
 #pragma once
 
 #include <optional>

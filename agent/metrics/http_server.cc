@@ -17,19 +17,26 @@ using SteadyClock = std::chrono::steady_clock;
 
 std::string_view reason(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 400: return "Bad Request";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 431: return "Request Header Fields Too Large";
-    default: return "Service Unavailable";
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 431:
+      return "Request Header Fields Too Large";
+    default:
+      return "Service Unavailable";
   }
 }
 
 std::string serialize(const HttpReply& reply) {
-  return str_cat("HTTP/1.1 ", reply.status, " ", reason(reply.status), "\r\nContent-Type: ", reply.content_type,
-                 "\r\nContent-Length: ", reply.body.size(), "\r\nConnection: close\r\n", reply.status == 405 ? "Allow: GET\r\n" : "",
-                 "\r\n", reply.body);
+  return str_cat("HTTP/1.1 ", reply.status, " ", reason(reply.status),
+                 "\r\nContent-Type: ", reply.content_type, "\r\nContent-Length: ", reply.body.size(),
+                 "\r\nConnection: close\r\n", reply.status == 405 ? "Allow: GET\r\n" : "", "\r\n",
+                 reply.body);
 }
 
 }  // namespace
@@ -54,7 +61,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::start(Options options, H
   const std::string where = options.address.to_string();
   auto* address = reinterpret_cast<sockaddr*>(&storage);
   if (::bind(server->listener_.get(), address, length) != 0 || ::listen(server->listener_.get(), 64) != 0) {
-    return annotate(str_cat("listen on ", where, " (next: ss -ltnp, or choose another address)"), errno_status("bind", errno));
+    return annotate(str_cat("listen on ", where, " (next: ss -ltnp, or choose another address)"),
+                    errno_status("bind", errno));
   }
   length = sizeof(storage);
   ::getsockname(server->listener_.get(), address, &length);
@@ -75,16 +83,20 @@ HttpServer::~HttpServer() {
 
 void HttpServer::run() {
   while (true) {
-    std::vector<pollfd> fds{{wake_.get(), POLLIN, 0},
-                            {listener_.get(), static_cast<short>(connections_.size() < options_.max_connections ? POLLIN : 0), 0}};
+    std::vector<pollfd> fds{
+        {wake_.get(), POLLIN, 0},
+        {listener_.get(), static_cast<short>(connections_.size() < options_.max_connections ? POLLIN : 0),
+         0}};
     auto next = SteadyClock::time_point::max();
     for (const Connection& connection : connections_) {
-      fds.push_back({connection.socket.get(), static_cast<short>(connection.out.empty() ? POLLIN : POLLOUT), 0});
+      fds.push_back(
+          {connection.socket.get(), static_cast<short>(connection.out.empty() ? POLLIN : POLLOUT), 0});
       next = std::min(next, connection.deadline);
     }
     int timeout = -1;
     if (next != SteadyClock::time_point::max()) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - SteadyClock::now()).count();
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(next - SteadyClock::now()).count();
       timeout = static_cast<int>(std::max<int64_t>(left + 1, 0));
     }
     if (::poll(fds.data(), fds.size(), timeout) < 0 && errno != EINTR) return;
@@ -116,7 +128,8 @@ bool HttpServer::turn(Connection& connection, short events) {
     connection.in.append(chunk, static_cast<size_t>(n));
     if (!respond(connection)) return true;
   }
-  const ssize_t n = ::send(connection.socket.get(), connection.out.data(), connection.out.size(), MSG_NOSIGNAL);
+  const ssize_t n =
+      ::send(connection.socket.get(), connection.out.data(), connection.out.size(), MSG_NOSIGNAL);
   if (n < 0) return errno == EAGAIN || errno == EINTR;
   connection.out.erase(0, static_cast<size_t>(n));
   if (!connection.out.empty()) return true;

@@ -1,5 +1,6 @@
-// A tiny HTTP/1.1 server for metrics and health: GET only, one thread, poll based, everything bounded. Used by Agent, one per
-// address. Not a general server: a request body, a long head or a slow client ends the connection.
+// A tiny HTTP/1.1 server for metrics and health: GET only, one thread, poll based, everything bounded. Used
+// by Agent, one per address. Not a general server: a request body, a long head or a slow client ends the
+// connection.
 #pragma once
 
 #include <chrono>

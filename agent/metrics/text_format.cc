@@ -24,7 +24,8 @@ std::string number(double value) {
 
 std::string label_block(const Labels& labels, std::string_view le) {
   std::string out;
-  for (const auto& [name, value] : labels) str_append(&out, out.empty() ? "" : ",", name, "=\"", escape_label(value), "\"");
+  for (const auto& [name, value] : labels)
+    str_append(&out, out.empty() ? "" : ",", name, "=\"", escape_label(value), "\"");
   if (!le.empty()) str_append(&out, out.empty() ? "" : ",", "le=\"", le, "\"");
   return out.empty() ? out : str_cat("{", out, "}");
 }
@@ -34,10 +35,14 @@ std::string label_block(const Labels& labels, std::string_view le) {
 std::string escape_label(std::string_view value) {
   std::string out;
   for (const char c : value) {
-    if (c == '\\') out += "\\\\";
-    else if (c == '"') out += "\\\"";
-    else if (c == '\n') out += "\\n";
-    else out += c;
+    if (c == '\\')
+      out += "\\\\";
+    else if (c == '"')
+      out += "\\\"";
+    else if (c == '\n')
+      out += "\\n";
+    else
+      out += c;
   }
   return out;
 }
@@ -54,7 +59,8 @@ void TextFormat::sample(std::string_view name, const Labels& labels, double valu
   str_append(&text_, name, label_block(labels, ""), " ", number(value), "\n");
 }
 
-void TextFormat::histogram(std::string_view name, const Labels& labels, std::span<const uint64_t> buckets, double sum_seconds) {
+void TextFormat::histogram(std::string_view name, const Labels& labels, std::span<const uint64_t> buckets,
+                           double sum_seconds) {
   uint64_t total = 0;
   for (size_t i = 0; i < WEFT_HISTOGRAM_BUCKETS; ++i) {
     if (i < buckets.size()) total += buckets[i];

@@ -1,5 +1,6 @@
-// Writer of the Prometheus text exposition format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats). Families are
-// written one after the other; a name's HELP and TYPE come once. Pure; used by the exporter.
+// Writer of the Prometheus text exposition format 0.0.4
+// (prometheus.io/docs/instrumenting/exposition_formats). Families are written one after the other; a name's
+// HELP and TYPE come once. Pure; used by the exporter.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ class TextFormat {
   void sample(std::string_view name, const Labels& labels, uint64_t value);
   void sample(std::string_view name, const Labels& labels, double value);
   // `buckets` are not cumulative and in the bounds of bpf/abi/histogram.h; missing ones count as 0.
-  void histogram(std::string_view name, const Labels& labels, std::span<const uint64_t> buckets, double sum_seconds);
+  void histogram(std::string_view name, const Labels& labels, std::span<const uint64_t> buckets,
+                 double sum_seconds);
 
   const std::string& text() const { return text_; }
 

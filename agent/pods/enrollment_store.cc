@@ -1,4 +1,5 @@
-// The enrolment file as JSON; see enrollment_store.h. Called by the reconciler; never leaves a half-written file in place.
+// The enrolment file as JSON; see enrollment_store.h. Called by the reconciler; never leaves a half-written
+// file in place.
 #include "agent/pods/enrollment_store.h"
 
 #include <fcntl.h>
@@ -35,7 +36,9 @@ absl::StatusOr<StoredPods> EnrollmentStore::load() const {
   }
   const nlohmann::json captured = root.value("captured", nlohmann::json::array());
   for (const auto& row : captured) {
-    if (!row.is_object() || !row.contains("cookie") || !row["cookie"].is_number_unsigned() || !row.contains("netns")) continue;
+    if (!row.is_object() || !row.contains("cookie") || !row["cookie"].is_number_unsigned() ||
+        !row.contains("netns"))
+      continue;
     if (!row["netns"].is_string()) continue;
     out.captured.push_back(CapturedNamespace{row["cookie"].get<uint64_t>(), row["netns"].get<std::string>()});
   }
@@ -44,9 +47,11 @@ absl::StatusOr<StoredPods> EnrollmentStore::load() const {
 
 absl::Status EnrollmentStore::save(const StoredPods& pods) const {
   nlohmann::json rows = nlohmann::json::array();
-  for (const Enrollment& e : pods.enrollments) rows.push_back({{"namespace", e.ns}, {"name", e.name}, {"netns", e.netns_path}});
+  for (const Enrollment& e : pods.enrollments)
+    rows.push_back({{"namespace", e.ns}, {"name", e.name}, {"netns", e.netns_path}});
   nlohmann::json captured = nlohmann::json::array();
-  for (const CapturedNamespace& c : pods.captured) captured.push_back({{"cookie", c.netns_cookie}, {"netns", c.netns_path}});
+  for (const CapturedNamespace& c : pods.captured)
+    captured.push_back({{"cookie", c.netns_cookie}, {"netns", c.netns_path}});
   const std::string text = nlohmann::json{{"enrollments", rows}, {"captured", captured}}.dump(2) + "\n";
   const std::string temporary = str_cat(path_, ".new");
   UniqueFd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));

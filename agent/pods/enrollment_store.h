@@ -1,5 +1,6 @@
-// Enrolments made with `weft enroll`, kept in <run-dir>/enrollments.json so that a restarted agent goes on with them. Pods that
-// manifests enrol are not here: they are derived again. Called by the reconciler; never touches a namespace.
+// Enrolments made with `weft enroll`, kept in <run-dir>/enrollments.json so that a restarted agent goes on
+// with them. Pods that manifests enrol are not here: they are derived again. Called by the reconciler; never
+// touches a namespace.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ struct Enrollment {
   bool operator==(const Enrollment&) const = default;
 };
 
-// A namespace that was captured when the file was written, for whatever reason: what a later agent or a cleanup must look at.
+// A namespace that was captured when the file was written, for whatever reason: what a later agent or a
+// cleanup must look at.
 struct CapturedNamespace {
   uint64_t netns_cookie = 0;
   std::string netns_path;

@@ -10,9 +10,9 @@
 namespace weft::agent {
 
 absl::StatusOr<NetnsIdentity> probe_netns(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) != 0) return errno_status(path, errno);
-  struct statfs fs {};
+  struct statfs fs{};
   if (::statfs(path.c_str(), &fs) != 0) return errno_status(path, errno);
   if (static_cast<uint64_t>(fs.f_type) != NSFS_MAGIC) {
     return absl::FailedPreconditionError(str_cat(path, " is not a network namespace"));

@@ -1,5 +1,5 @@
-// What a namespace path points at right now, so that a replaced or vanished namespace is noticed. Called by the pod table on
-// the reconciler thread; never enters a namespace.
+// What a namespace path points at right now, so that a replaced or vanished namespace is noticed. Called by
+// the pod table on the reconciler thread; never enters a namespace.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ struct NetnsIdentity {
 
 using NetnsProbe = std::function<absl::StatusOr<NetnsIdentity>(const std::string& path)>;
 
-// kNotFound: no such file; kFailedPrecondition: a file that is no network namespace (`ip netns add` makes the file first and
-// mounts the namespace on it afterwards).
+// kNotFound: no such file; kFailedPrecondition: a file that is no network namespace (`ip netns add` makes the
+// file first and mounts the namespace on it afterwards).
 absl::StatusOr<NetnsIdentity> probe_netns(const std::string& path);
 
 }  // namespace weft::agent

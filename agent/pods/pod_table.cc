@@ -1,5 +1,5 @@
-// Enrolment as a diff between wanted and captured pods; see pod_table.h. Called by the reconciler only. Never opens or enters a
-// namespace itself: that is Dataplane's part.
+// Enrolment as a diff between wanted and captured pods; see pod_table.h. Called by the reconciler only. Never
+// opens or enters a namespace itself: that is Dataplane's part.
 #include "agent/pods/pod_table.h"
 
 #include <algorithm>
@@ -31,7 +31,8 @@ bool same_exclusions(const Pod& a, const Pod& b) {
     return x.ip == y.ip && x.prefix_length == y.prefix_length;
   };
   return a.exclude_ports == b.exclude_ports &&
-         std::equal(a.exclude_cidrs.begin(), a.exclude_cidrs.end(), b.exclude_cidrs.begin(), b.exclude_cidrs.end(), same_cidr);
+         std::equal(a.exclude_cidrs.begin(), a.exclude_cidrs.end(), b.exclude_cidrs.begin(),
+                    b.exclude_cidrs.end(), same_cidr);
 }
 
 Pod from_manifest(const control_plane::LocalPod& local) {
@@ -39,8 +40,10 @@ Pod from_manifest(const control_plane::LocalPod& local) {
   pod.exclude_ports = local.exclude_ports;
   for (const std::string& text : local.exclude_cidrs) {
     const std::optional<CidrExclusion> cidr = parse_cidr(text);
-    if (cidr.has_value()) pod.exclude_cidrs.push_back(*cidr);
-    else log::warn("exclusion_not_understood", {{"pod", pod.key()}, {"cidr", text}});
+    if (cidr.has_value())
+      pod.exclude_cidrs.push_back(*cidr);
+    else
+      log::warn("exclusion_not_understood", {{"pod", pod.key()}, {"cidr", text}});
   }
   return pod;
 }
@@ -110,8 +113,10 @@ void PodTable::reconcile(MonotonicNs now) {
       continue;
     }
     const bool gone = pod.state == Pod::State::kPending || (pod.next_try <= now && release(pod, now));
-    if (gone) it = pods_.erase(it);
-    else ++it;
+    if (gone)
+      it = pods_.erase(it);
+    else
+      ++it;
   }
   for (auto& [key, pod] : pods_) {
     if (pod.next_try > now || !wanted_.contains(key)) continue;
@@ -120,7 +125,8 @@ void PodTable::reconcile(MonotonicNs now) {
   }
 }
 
-// A captured pod whose namespace file changed lost its namespace; one whose plan changed is enrolled again over itself.
+// A captured pod whose namespace file changed lost its namespace; one whose plan changed is enrolled again
+// over itself.
 void PodTable::inspect(Pod& pod, MonotonicNs now) {
   pod.next_try = now + kInspectEvery;
   const absl::StatusOr<NetnsIdentity> identity = probe_(pod.captured_path);
@@ -143,7 +149,8 @@ absl::StatusOr<EnrolledNamespace> PodTable::call_enroll(const Pod& pod) {
 
 void PodTable::enroll(Pod& pod, MonotonicNs now) {
   if (pod.netns_path.empty()) {
-    postpone(pod, now, str_cat("its network namespace is unknown; next: weft enroll ", pod.key(), " --netns PATH"));
+    postpone(pod, now,
+             str_cat("its network namespace is unknown; next: weft enroll ", pod.key(), " --netns PATH"));
     return;
   }
   const absl::StatusOr<NetnsIdentity> identity = probe_(pod.netns_path);
@@ -153,7 +160,8 @@ void PodTable::enroll(Pod& pod, MonotonicNs now) {
   }
   for (const auto& [key, other] : pods_) {
     if (&other == &pod || other.state != Pod::State::kCaptured || other.identity != *identity) continue;
-    postpone(pod, now, str_cat("its network namespace is already captured as ", key, "; next: weft unenroll ", key));
+    postpone(pod, now,
+             str_cat("its network namespace is already captured as ", key, "; next: weft unenroll ", key));
     return;
   }
   absl::StatusOr<EnrolledNamespace> enrolled = call_enroll(pod);
@@ -169,9 +177,11 @@ void PodTable::enroll(Pod& pod, MonotonicNs now) {
 void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdentity& identity) {
   const bool known = pod.netns_cookie == enrolled.netns_cookie && pod.captured_uid == pod.uid;
   if (!known && pod.netns_cookie != 0) feed_.remove(pod.netns_cookie, [](const absl::Status&) {});
-  if (pod.fds == nullptr || pod.netns_cookie != enrolled.netns_cookie) pod.fds = std::make_shared<NamespaceFds>();
+  if (pod.fds == nullptr || pod.netns_cookie != enrolled.netns_cookie)
+    pod.fds = std::make_shared<NamespaceFds>();
   if (enrolled.netns.valid()) pod.fds->netns = std::move(enrolled.netns);
-  if (!enrolled.listeners.empty() && pod.fds->listeners.empty()) pod.fds->listeners = std::move(enrolled.listeners);
+  if (!enrolled.listeners.empty() && pod.fds->listeners.empty())
+    pod.fds->listeners = std::move(enrolled.listeners);
   pod.state = Pod::State::kCaptured;
   pod.changed = false;
   pod.reason.clear();
@@ -231,7 +241,8 @@ const Pod* PodTable::owner_of(uint64_t cookie) const {
   return nullptr;
 }
 
-// Neither we nor a proxy may hold a listener any more (both were restarted at once): enrolling again makes new ones.
+// Neither we nor a proxy may hold a listener any more (both were restarted at once): enrolling again makes
+// new ones.
 absl::Status PodTable::ensure_listeners(Pod& pod) {
   if (!pod.fds->listeners.empty()) return absl::OkStatus();
   absl::StatusOr<EnrolledNamespace> enrolled = call_enroll(pod);
@@ -279,8 +290,10 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
   for (auto& [key, pod] : pods_) {
     if (pod.state != Pod::State::kCaptured || kept.contains(pod.netns_cookie)) continue;
     const absl::Status status = ensure_listeners(pod);
-    if (!status.ok()) log::warn("pod_without_listener", {{"pod", key}, {"error", status.message()}});
-    else add.push_back(Announcement{pod.netns_cookie, pod.uid, pod.fds});
+    if (!status.ok())
+      log::warn("pod_without_listener", {{"pod", key}, {"error", status.message()}});
+    else
+      add.push_back(Announcement{pod.netns_cookie, pod.uid, pod.fds});
   }
   feed_.snapshot(connection, std::move(add), std::move(keep));
 }
@@ -309,21 +322,25 @@ void PodTable::release_leftovers(const std::vector<CapturedNamespace>& leftovers
   for (const CapturedNamespace& leftover : leftovers) {
     if (owner_of(leftover.netns_cookie) != nullptr) continue;
     const absl::Status status = dataplane_.unenroll(leftover.netns_cookie, leftover.netns_path);
-    log::info("leftover_released", {{"netns", leftover.netns_path}, {"cookie", leftover.netns_cookie}, {"status", status.ToString()}});
+    log::info(
+        "leftover_released",
+        {{"netns", leftover.netns_path}, {"cookie", leftover.netns_cookie}, {"status", status.ToString()}});
   }
 }
 
 std::vector<CapturedNamespace> PodTable::captured_namespaces() const {
   std::vector<CapturedNamespace> out;
   for (const auto& [key, pod] : pods_) {
-    if (pod.state == Pod::State::kCaptured) out.push_back(CapturedNamespace{pod.netns_cookie, pod.captured_path});
+    if (pod.state == Pod::State::kCaptured)
+      out.push_back(CapturedNamespace{pod.netns_cookie, pod.captured_path});
   }
   return out;
 }
 
 std::vector<Subject> PodTable::subjects() const {
   std::vector<Subject> out;
-  for (const auto& [key, pod] : pods_) out.push_back(Subject{Subject::Kind::kWorkload, pod.uid, pod.name, pod.ns});
+  for (const auto& [key, pod] : pods_)
+    out.push_back(Subject{Subject::Kind::kWorkload, pod.uid, pod.name, pod.ns});
   return out;
 }
 

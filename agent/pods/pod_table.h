@@ -1,5 +1,6 @@
-// Which pods of this node ought to be captured, which are, and why the others are not. Owned by the reconciler thread; turns
-// differences into Dataplane and ProxyFeed calls. A pod that cannot be enrolled yet stays pending and is tried again.
+// Which pods of this node ought to be captured, which are, and why the others are not. Owned by the
+// reconciler thread; turns differences into Dataplane and ProxyFeed calls. A pod that cannot be enrolled yet
+// stays pending and is tried again.
 #pragma once
 
 #include <map>
@@ -58,7 +59,8 @@ class PodTable {
 
   void set_manifest(const std::vector<control_plane::LocalPod>& pods);
   void set_enrollments(std::vector<Enrollment> enrollments);
-  // What an earlier agent had captured and nobody wants any more (call after the first reconcile): taken out again.
+  // What an earlier agent had captured and nobody wants any more (call after the first reconcile): taken out
+  // again.
   void release_leftovers(const std::vector<CapturedNamespace>& leftovers);
 
   // Brings every pod whose time has come closer to what is wanted.

@@ -34,14 +34,23 @@ struct Tree {
 
 Tree::Tree() {
   app.require_subcommand(1);
-  app.add_option("--run-dir", flags.run_dir, "folder of the agent's sockets")->envname("WEFT_RUN_DIR")->default_str("/run/weft");
+  app.add_option("--run-dir", flags.run_dir, "folder of the agent's sockets")
+      ->envname("WEFT_RUN_DIR")
+      ->default_str("/run/weft");
   app.add_option("-n,--namespace", flags.ns, "namespace to look at")->default_str("default");
-  app.add_option("-o,--output", flags.output, "table, json or yaml")->check(CLI::IsMember({"table", "json", "yaml"}))->default_str("table");
-  app.add_option("--color", flags.colour, "auto, always or never")->check(CLI::IsMember({"auto", "always", "never"}))->default_str("auto");
+  app.add_option("-o,--output", flags.output, "table, json or yaml")
+      ->check(CLI::IsMember({"table", "json", "yaml"}))
+      ->default_str("table");
+  app.add_option("--color", flags.colour, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->default_str("auto");
 
-  leaf(&app, "status", "One row for this node: agent, kernel, proxy, pods, configuration, and what is wrong.", status);
-  CLI::App* check_command = leaf(&app, "check", "Run every check of this node; each failure says what to type next.", check);
-  check_command->add_flag("--pre", flags.pre, "only what the kernel must offer, before anything is installed");
+  leaf(&app, "status", "One row for this node: agent, kernel, proxy, pods, configuration, and what is wrong.",
+       status);
+  CLI::App* check_command =
+      leaf(&app, "check", "Run every check of this node; each failure says what to type next.", check);
+  check_command->add_flag("--pre", flags.pre,
+                          "only what the kernel must offer, before anything is installed");
   add_get();
   CLI::App* observe_command = leaf(&app, "observe", "Requests and connections as they end.", observe);
   observe_command->add_flag("-f,--follow", flags.follow, "until interrupted; otherwise for five seconds");
@@ -51,10 +60,14 @@ Tree::Tree() {
   add_enrollment();
   CLI::App* analyze_command = leaf(&app, "analyze", "Check manifests without applying them.", analyze);
   analyze_command->add_option("PATH", flags.paths, "files and folders")->required();
-  analyze_command->add_option("--fail-on", flags.fail_on, "lowest level that makes the exit code 79: warn or error")
-      ->check(CLI::IsMember({"warn", "error"}))->default_str("error");
+  analyze_command
+      ->add_option("--fail-on", flags.fail_on, "lowest level that makes the exit code 79: warn or error")
+      ->check(CLI::IsMember({"warn", "error"}))
+      ->default_str("error");
   completion = app.add_subcommand("completion", "Print the completion script of a shell.");
-  completion->add_option("SHELL", flags.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  completion->add_option("SHELL", flags.shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   leaf(&app, "version", "Print the version of this program.", version);
   docs = app.add_subcommand("__docs", "Print docs/cli.md.")->group("");
 }
@@ -76,18 +89,26 @@ void Tree::add_get() {
 }
 
 void Tree::add_enrollment() {
-  CLI::App* enroll_command = leaf(&app, "enroll", "Capture a workload's network namespace, now and after restarts of the agent.", enroll);
-  enroll_command->add_option("WORKLOAD", flags.workload, "NAMESPACE/NAME, or NAME in the namespace of -n")->required();
-  enroll_command->add_option("--netns", flags.netns, "its network namespace, /run/netns/NAME or /proc/PID/ns/net")->required();
+  CLI::App* enroll_command = leaf(
+      &app, "enroll", "Capture a workload's network namespace, now and after restarts of the agent.", enroll);
+  enroll_command->add_option("WORKLOAD", flags.workload, "NAMESPACE/NAME, or NAME in the namespace of -n")
+      ->required();
+  enroll_command
+      ->add_option("--netns", flags.netns, "its network namespace, /run/netns/NAME or /proc/PID/ns/net")
+      ->required();
   enroll_command->add_flag("--dry-run", flags.dry_run, "only say what would change");
-  CLI::App* unenroll_command = leaf(&app, "unenroll", "Stop capturing a workload that was enrolled with weft enroll.", unenroll);
-  unenroll_command->add_option("WORKLOAD", flags.workload, "NAMESPACE/NAME, or the path of its network namespace")->required();
+  CLI::App* unenroll_command =
+      leaf(&app, "unenroll", "Stop capturing a workload that was enrolled with weft enroll.", unenroll);
+  unenroll_command
+      ->add_option("WORKLOAD", flags.workload, "NAMESPACE/NAME, or the path of its network namespace")
+      ->required();
   unenroll_command->add_flag("--dry-run", flags.dry_run, "only say what would change");
 }
 
 std::vector<std::string> command_names(const CLI::App& app) {
   std::vector<std::string> out;
-  for (const CLI::App* sub : app.get_subcommands([](const CLI::App* s) { return !s->get_group().empty(); })) out.push_back(sub->get_name());
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App* s) { return !s->get_group().empty(); }))
+    out.push_back(sub->get_name());
   return out;
 }
 
@@ -124,8 +145,10 @@ std::string unknown_word(const CLI::App& root, const std::vector<std::string>& a
       const size_t equals = word.find('=');
       const std::string flag = word.substr(0, equals);
       const CLI::Option* option = find_flag(at, flag, &known);
-      if (option == nullptr && flag.substr(0, 2) == "--") return str_cat("unknown flag ", flag, suggestion(flag, known));
-      if (option != nullptr && option->get_items_expected_min() > 0 && equals == std::string::npos) ++i;  // its value
+      if (option == nullptr && flag.substr(0, 2) == "--")
+        return str_cat("unknown flag ", flag, suggestion(flag, known));
+      if (option != nullptr && option->get_items_expected_min() > 0 && equals == std::string::npos)
+        ++i;  // its value
       continue;
     }
     const CLI::App* next = child(*at, word);
@@ -137,7 +160,8 @@ std::string unknown_word(const CLI::App& root, const std::vector<std::string>& a
 }
 
 const char* kExitCodes =
-    "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, or a failed check |\n"
+    "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, or a failed "
+    "check |\n"
     "| 64 | wrong usage |\n| 65 | wrong input |\n| 69 | the agent does not answer |\n| 77 | not permitted |\n"
     "| 79 | findings at or above `--fail-on` |\n| 80 | only a part of the nodes answered |\n";
 
@@ -145,9 +169,13 @@ const char* kExitCodes =
 
 std::string cli_document() {
   const Tree tree;
-  return str_cat("# `weft` command reference\n\nResults go to standard output, words about them to standard error. Every error ends with "
-                 "the next command\nto type. Colour follows `--color`, `NO_COLOR` and `TERM=dumb`. Generated by `weft __docs`; a test "
-                 "keeps the two equal.\n", command_reference(tree.app), kExitCodes);
+  return str_cat(
+      "# `weft` command reference\n\nResults go to standard output, words about them to standard error. "
+      "Every error ends with "
+      "the next command\nto type. Colour follows `--color`, `NO_COLOR` and `TERM=dumb`. Generated by `weft "
+      "__docs`; a test "
+      "keeps the two equal.\n",
+      command_reference(tree.app), kExitCodes);
 }
 
 int run(const std::vector<std::string>& args, Environment& env) {

@@ -1,5 +1,6 @@
-// `weft`: parses the command line, runs one command, returns its exit code. main.cc gives it the process's streams and the two
-// libraries it needs (kernel checks, analysis); tests give their own. Results go to `out` only, words about them to `err`.
+// `weft`: parses the command line, runs one command, returns its exit code. main.cc gives it the process's
+// streams and the two libraries it needs (kernel checks, analysis); tests give their own. Results go to `out`
+// only, words about them to `err`.
 #pragma once
 
 #include <functional>

@@ -21,22 +21,27 @@ constexpr std::chrono::seconds kCallDeadline{10};
 absl::StatusOr<std::unique_ptr<Admin::Stub>> connect(const Flags& flags) {
   const std::string path = str_cat(flags.run_dir, "/agent.sock");
   if (::access(path.c_str(), R_OK | W_OK) != 0) {
-    if (errno == EACCES) return absl::PermissionDeniedError(str_cat(path, " is for root only; next: sudo weft status"));
-    return absl::UnavailableError(str_cat("no agent listens on ", path, "; next: systemctl start weft-agent, or weft-agent --help"));
+    if (errno == EACCES)
+      return absl::PermissionDeniedError(str_cat(path, " is for root only; next: sudo weft status"));
+    return absl::UnavailableError(
+        str_cat("no agent listens on ", path, "; next: systemctl start weft-agent, or weft-agent --help"));
   }
   return Admin::NewStub(grpc::CreateChannel(str_cat("unix:", path), grpc::InsecureChannelCredentials()));
 }
 
 absl::Status to_status(const grpc::Status& status) {
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_message().find("next: ") == std::string::npos) {
-    return absl::UnavailableError(str_cat("the agent does not answer (", status.error_message(), "); next: systemctl status weft-agent"));
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+      status.error_message().find("next: ") == std::string::npos) {
+    return absl::UnavailableError(str_cat("the agent does not answer (", status.error_message(),
+                                          "); next: systemctl status weft-agent"));
   }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 
 // One unary call with a deadline.
 template <typename Reply, typename Request>
-absl::StatusOr<Reply> call(const Flags& flags, grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
+absl::StatusOr<Reply> call(const Flags& flags,
+                           grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
                            const Request& request) {
   absl::StatusOr<std::unique_ptr<Admin::Stub>> stub = connect(flags);
   if (!stub.ok()) return stub.status();
@@ -49,9 +54,12 @@ absl::StatusOr<Reply> call(const Flags& flags, grpc::Status (Admin::Stub::*metho
 }
 
 void print(const Json& value, const std::string& text, const Flags& flags, Environment& env) {
-  if (flags.output == "json") env.out << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
-  else if (flags.output == "yaml") env.out << render_yaml(value);
-  else env.out << text;
+  if (flags.output == "json")
+    env.out << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
+  else if (flags.output == "yaml")
+    env.out << render_yaml(value);
+  else
+    env.out << text;
 }
 
 bool coloured(const Flags& flags, const Environment& env) {
@@ -77,14 +85,17 @@ admin::v1::ListRequest list_request(const Flags& flags) {
   request.set_name(flags.name);
   if (flags.all_namespaces) return request;
   // A name that carries its namespace needs none.
-  if (!flags.ns.empty() || flags.name.find('/') == std::string::npos) request.set_namespace_(flags.ns.empty() ? "default" : flags.ns);
+  if (!flags.ns.empty() || flags.name.find('/') == std::string::npos)
+    request.set_namespace_(flags.ns.empty() ? "default" : flags.ns);
   return request;
 }
 
 // An empty list says what was looked at.
 void note_empty(bool empty, const char* what, const Flags& flags, Environment& env) {
   if (!empty || flags.output != "table") return;
-  env.err << "no " << what << " in " << (flags.all_namespaces ? "any namespace" : str_cat("namespace ", flags.ns.empty() ? "default" : flags.ns))
+  env.err << "no " << what << " in "
+          << (flags.all_namespaces ? "any namespace"
+                                   : str_cat("namespace ", flags.ns.empty() ? "default" : flags.ns))
           << (flags.all_namespaces ? "; next: weft status\n" : "; next: the same with -A\n");
 }
 
@@ -99,19 +110,39 @@ Json status_json(const admin::v1::NodeStatus& s) {
   Json problems = strings(s.problems());
   Json findings = Json::array();
   for (const auto& f : s.findings()) {
-    findings.push_back({{"code", f.code()}, {"level", f.level()}, {"file", f.file()}, {"line", f.line()}, {"object", f.object()},
-                        {"field", f.field()}, {"message", f.message()}, {"remedy", f.remedy()}});
+    findings.push_back({{"code", f.code()},
+                        {"level", f.level()},
+                        {"file", f.file()},
+                        {"line", f.line()},
+                        {"object", f.object()},
+                        {"field", f.field()},
+                        {"message", f.message()},
+                        {"remedy", f.remedy()}});
   }
-  return Json{{"schema", "weft.status.v1"}, {"node", s.node()}, {"agentVersion", s.agent_version()}, {"kernel", s.kernel()},
-              {"agentUptimeSeconds", s.agent_uptime_seconds()}, {"programsAttached", s.programs_attached()},
-              {"programsExpected", s.programs_expected()}, {"fullestMap", s.fullest_map()},
-              {"fullestMapPercent", s.fullest_map_percent()}, {"proxyConnected", s.proxy_connected()},
-              {"proxyVersion", s.proxy_version()}, {"proxyPid", s.proxy_pid()}, {"proxyWorkers", s.proxy_workers()},
-              {"proxyIo", s.proxy_io()}, {"podsCaptured", s.pods_captured()}, {"podsEligible", s.pods_eligible()},
-              {"requestsTotal", s.requests_total()}, {"errorsTotal", s.errors_total()},
-              {"configGeneration", s.config_generation()}, {"proxyGeneration", s.proxy_generation()},
-              {"configAgeSeconds", s.config_age_seconds()}, {"configSource", s.config_source()},
-              {"problems", problems}, {"findings", findings}};
+  return Json{{"schema", "weft.status.v1"},
+              {"node", s.node()},
+              {"agentVersion", s.agent_version()},
+              {"kernel", s.kernel()},
+              {"agentUptimeSeconds", s.agent_uptime_seconds()},
+              {"programsAttached", s.programs_attached()},
+              {"programsExpected", s.programs_expected()},
+              {"fullestMap", s.fullest_map()},
+              {"fullestMapPercent", s.fullest_map_percent()},
+              {"proxyConnected", s.proxy_connected()},
+              {"proxyVersion", s.proxy_version()},
+              {"proxyPid", s.proxy_pid()},
+              {"proxyWorkers", s.proxy_workers()},
+              {"proxyIo", s.proxy_io()},
+              {"podsCaptured", s.pods_captured()},
+              {"podsEligible", s.pods_eligible()},
+              {"requestsTotal", s.requests_total()},
+              {"errorsTotal", s.errors_total()},
+              {"configGeneration", s.config_generation()},
+              {"proxyGeneration", s.proxy_generation()},
+              {"configAgeSeconds", s.config_age_seconds()},
+              {"configSource", s.config_source()},
+              {"problems", problems},
+              {"findings", findings}};
 }
 
 std::string clock_text(int64_t unix_ns) {
@@ -131,23 +162,37 @@ std::string exchange_line(const proxy::v1::Exchange& e) {
   std::string out = clock_text(e.start_unix_ns());
   str_append(&out, "  ", e.source_workload().empty() ? e.source_address() : e.source_workload(), " -> ", to);
   if (!e.destination_workload().empty()) str_append(&out, " (", e.destination_workload(), ")");
-  if (e.protocol() == "tcp") str_append(&out, "  TCP ", e.received_bytes(), "B up ", e.sent_bytes(), "B down");
-  else str_append(&out, "  HTTP ", e.method(), " ", e.path(), "  ", e.status());
+  if (e.protocol() == "tcp")
+    str_append(&out, "  TCP ", e.received_bytes(), "B up ", e.sent_bytes(), "B down");
+  else
+    str_append(&out, "  HTTP ", e.method(), " ", e.path(), "  ", e.status());
   str_append(&out, "  ", e.outcome(), "  ", duration);
   if (!e.route().empty()) str_append(&out, "  route=", e.route());
   return out;
 }
 
 Json exchange_json(const proxy::v1::Exchange& e) {
-  return Json{{"startUnixNs", e.start_unix_ns()}, {"sourceWorkload", e.source_workload()}, {"sourceAddress", e.source_address()},
-              {"destinationAddress", e.destination_address()}, {"destinationService", e.destination_service()},
-              {"upstreamAddress", e.upstream_address()}, {"destinationWorkload", e.destination_workload()},
-              {"protocol", e.protocol()}, {"method", e.method()}, {"authority", e.authority()}, {"path", e.path()},
-              {"status", e.status()}, {"route", e.route()}, {"outcome", e.outcome()}, {"durationNs", e.duration_us() * 1000},
-              {"receivedBytes", e.received_bytes()}, {"sentBytes", e.sent_bytes()}};
+  return Json{{"startUnixNs", e.start_unix_ns()},
+              {"sourceWorkload", e.source_workload()},
+              {"sourceAddress", e.source_address()},
+              {"destinationAddress", e.destination_address()},
+              {"destinationService", e.destination_service()},
+              {"upstreamAddress", e.upstream_address()},
+              {"destinationWorkload", e.destination_workload()},
+              {"protocol", e.protocol()},
+              {"method", e.method()},
+              {"authority", e.authority()},
+              {"path", e.path()},
+              {"status", e.status()},
+              {"route", e.route()},
+              {"outcome", e.outcome()},
+              {"durationNs", e.duration_us() * 1000},
+              {"receivedBytes", e.received_bytes()},
+              {"sentBytes", e.sent_bytes()}};
 }
 
-int print_steps(const google::protobuf::RepeatedPtrField<std::string>& steps, uint64_t cookie, const Flags& flags, Environment& env) {
+int print_steps(const google::protobuf::RepeatedPtrField<std::string>& steps, uint64_t cookie,
+                const Flags& flags, Environment& env) {
   std::string text;
   for (const std::string& step : steps) str_append(&text, step, "\n");
   Json value{{"schema", "weft.steps.v1"}, {"dryRun", flags.dry_run}, {"steps", strings(steps)}};
@@ -184,16 +229,22 @@ int status(const Flags& flags, Environment& env) {
   const auto s = call(flags, &Admin::Stub::GetStatus, admin::v1::GetStatusRequest());
   if (!s.ok()) return report(s.status(), "weft check", env);
   Table table;
-  table.head = {"NODE", "AGENT", "KERNEL", "PROGS", "MAPS MAX FILL", "PROXY", "PODS IN/ELIGIBLE", "REQUESTS", "ERR%", "SYNC", "VERSION"};
-  const std::string sync = !s->proxy_connected() ? "-" : s->proxy_generation() >= s->config_generation() ? "current" : "behind";
-  table.rows.push_back({s->node(), "up", s->kernel(), str_cat(s->programs_attached(), "/", s->programs_expected()),
-                        str_cat(s->fullest_map(), " ", s->fullest_map_percent(), "%"), s->proxy_connected() ? "up" : "DOWN",
-                        str_cat(s->pods_captured(), "/", s->pods_eligible()), str_cat(s->requests_total()),
-                        percent(s->errors_total(), s->requests_total()), sync, s->agent_version()});
+  table.head = {"NODE",     "AGENT", "KERNEL", "PROGS",  "MAPS MAX FILL", "PROXY", "PODS IN/ELIGIBLE",
+                "REQUESTS", "ERR%",  "SYNC",   "VERSION"};
+  const std::string sync = !s->proxy_connected()                             ? "-"
+                           : s->proxy_generation() >= s->config_generation() ? "current"
+                                                                             : "behind";
+  table.rows.push_back(
+      {s->node(), "up", s->kernel(), str_cat(s->programs_attached(), "/", s->programs_expected()),
+       str_cat(s->fullest_map(), " ", s->fullest_map_percent(), "%"), s->proxy_connected() ? "up" : "DOWN",
+       str_cat(s->pods_captured(), "/", s->pods_eligible()), str_cat(s->requests_total()),
+       percent(s->errors_total(), s->requests_total()), sync, s->agent_version()});
   std::string text = render_table(table);
-  for (const std::string& problem : s->problems()) str_append(&text, paint("problem: ", Colour::kRed, coloured(flags, env)), problem, "\n");
+  for (const std::string& problem : s->problems())
+    str_append(&text, paint("problem: ", Colour::kRed, coloured(flags, env)), problem, "\n");
   for (const auto& f : s->findings()) {
-    str_append(&text, f.file(), ":", f.line(), ": ", f.level(), " ", f.code(), " ", f.object(), " ", f.field(), ": ", f.message(), "\n");
+    str_append(&text, f.file(), ":", f.line(), ": ", f.level(), " ", f.code(), " ", f.object(), " ",
+               f.field(), ": ", f.message(), "\n");
   }
   print(status_json(*s), text, flags, env);
   return kOk;
@@ -212,23 +263,35 @@ int check(const Flags& flags, Environment& env) {
     categories.back()["checks"].push_back(check);
     const std::string result = check["result"];
     success = success && result != "error";
-    const std::string mark = result == "success" ? paint("OK  ", Colour::kGreen, colour)
-                             : result == "warning" ? paint("WARN", Colour::kYellow, colour) : paint("FAIL", Colour::kRed, colour);
-    str_append(&text, "  ", mark, "  ", check["id"].get<std::string>(), "  ", check["description"].get<std::string>(), "\n");
+    const std::string mark = result == "success"   ? paint("OK  ", Colour::kGreen, colour)
+                             : result == "warning" ? paint("WARN", Colour::kYellow, colour)
+                                                   : paint("FAIL", Colour::kRed, colour);
+    str_append(&text, "  ", mark, "  ", check["id"].get<std::string>(), "  ",
+               check["description"].get<std::string>(), "\n");
     if (result == "success") return;
-    str_append(&text, "              ", check["error"].get<std::string>(), "\n              next: ", check["hint"].get<std::string>(), "\n");
+    str_append(&text, "              ", check["error"].get<std::string>(),
+               "\n              next: ", check["hint"].get<std::string>(), "\n");
   };
   for (const KernelResult& k : env.check_kernel()) {
-    row("kernel features", {{"id", k.id}, {"description", k.description}, {"result", k.result}, {"error", k.error}, {"hint", k.hint}});
+    row("kernel features", {{"id", k.id},
+                            {"description", k.description},
+                            {"result", k.result},
+                            {"error", k.error},
+                            {"hint", k.hint}});
   }
   if (!flags.pre) {
     const auto reply = call(flags, &Admin::Stub::Check, admin::v1::CheckRequest());
     if (!reply.ok()) return report(reply.status(), "weft check --pre", env);
     for (const auto& c : reply->checks()) {
-      row(c.category(), {{"id", c.id()}, {"description", c.description()}, {"result", c.result()}, {"error", c.error()}, {"hint", c.hint()}});
+      row(c.category(), {{"id", c.id()},
+                         {"description", c.description()},
+                         {"result", c.result()},
+                         {"error", c.error()},
+                         {"hint", c.hint()}});
     }
   }
-  print(Json{{"schema", "weft.check.v1"}, {"success", success}, {"categories", categories}}, text, flags, env);
+  print(Json{{"schema", "weft.check.v1"}, {"success", success}, {"categories", categories}}, text, flags,
+        env);
   return success ? kOk : kRuntimeError;
 }
 
@@ -238,9 +301,14 @@ int get_services(const Flags& flags, Environment& env) {
   Table table{{"NAMESPACE", "NAME", "ADDRESSES", "ENDPOINTS", "PORTS"}, {}};
   Json rows = Json::array();
   for (const auto& s : reply->services()) {
-    table.rows.push_back({s.namespace_(), s.name(), join(s.addresses()), str_cat(s.endpoints()), join(s.ports())});
-    rows.push_back({{"namespace", s.namespace_()}, {"name", s.name()}, {"hostname", s.hostname()}, {"addresses", strings(s.addresses())},
-                    {"ports", strings(s.ports())}, {"endpoints", s.endpoints()}});
+    table.rows.push_back(
+        {s.namespace_(), s.name(), join(s.addresses()), str_cat(s.endpoints()), join(s.ports())});
+    rows.push_back({{"namespace", s.namespace_()},
+                    {"name", s.name()},
+                    {"hostname", s.hostname()},
+                    {"addresses", strings(s.addresses())},
+                    {"ports", strings(s.ports())},
+                    {"endpoints", s.endpoints()}});
   }
   print(Json{{"schema", "weft.services.v1"}, {"services", rows}}, render_table(table), flags, env);
   note_empty(rows.empty(), "services", flags, env);
@@ -260,9 +328,16 @@ int get_endpoints(const Flags& flags, Environment& env) {
       labels[key] = value;
       pairs.push_back(str_cat(key, "=", value));
     }
-    table.rows.push_back({e.namespace_(), e.service(), e.address(), e.workload(), e.node(), str_cat(e.weight()), e.state(), join(pairs)});
-    rows.push_back({{"namespace", e.namespace_()}, {"service", e.service()}, {"address", e.address()}, {"workload", e.workload()},
-                    {"node", e.node()}, {"weight", e.weight()}, {"state", e.state()}, {"labels", labels}});
+    table.rows.push_back({e.namespace_(), e.service(), e.address(), e.workload(), e.node(),
+                          str_cat(e.weight()), e.state(), join(pairs)});
+    rows.push_back({{"namespace", e.namespace_()},
+                    {"service", e.service()},
+                    {"address", e.address()},
+                    {"workload", e.workload()},
+                    {"node", e.node()},
+                    {"weight", e.weight()},
+                    {"state", e.state()},
+                    {"labels", labels}});
   }
   print(Json{{"schema", "weft.endpoints.v1"}, {"endpoints", rows}}, render_table(table), flags, env);
   note_empty(rows.empty(), "endpoints", flags, env);
@@ -275,10 +350,17 @@ int get_workloads(const Flags& flags, Environment& env) {
   Table table{{"NAMESPACE", "NAME", "ADDRESSES", "NODE", "CAPTURE"}, {}};
   Json rows = Json::array();
   for (const auto& w : reply->workloads()) {
-    table.rows.push_back({w.namespace_(), w.name(), join(w.addresses()), w.node().empty() ? "-" : w.node(), w.capture()});
-    rows.push_back({{"namespace", w.namespace_()}, {"name", w.name()}, {"uid", w.uid()}, {"addresses", strings(w.addresses())},
-                    {"node", w.node()}, {"capture", w.capture()}, {"netnsCookie", w.netns_cookie()},
-                    {"netnsPath", w.netns_path()}, {"serviceAccount", w.service_account()}});
+    table.rows.push_back(
+        {w.namespace_(), w.name(), join(w.addresses()), w.node().empty() ? "-" : w.node(), w.capture()});
+    rows.push_back({{"namespace", w.namespace_()},
+                    {"name", w.name()},
+                    {"uid", w.uid()},
+                    {"addresses", strings(w.addresses())},
+                    {"node", w.node()},
+                    {"capture", w.capture()},
+                    {"netnsCookie", w.netns_cookie()},
+                    {"netnsPath", w.netns_path()},
+                    {"serviceAccount", w.service_account()}});
   }
   print(Json{{"schema", "weft.workloads.v1"}, {"workloads", rows}}, render_table(table), flags, env);
   note_empty(rows.empty(), "workloads", flags, env);
@@ -292,9 +374,14 @@ int get_routes(const Flags& flags, Environment& env) {
   Json rows = Json::array();
   for (const auto& r : reply->routes()) {
     table.rows.push_back({r.namespace_(), r.name(), join(r.hosts()), r.match(), r.destinations()});
-    rows.push_back({{"namespace", r.namespace_()}, {"name", r.name()}, {"hosts", strings(r.hosts())}, {"match", r.match()},
-                    {"destinations", r.destinations()},
-                    {"origin", {{"kind", r.origin().kind()}, {"file", r.origin().file()}, {"line", r.origin().line()}}}});
+    rows.push_back(
+        {{"namespace", r.namespace_()},
+         {"name", r.name()},
+         {"hosts", strings(r.hosts())},
+         {"match", r.match()},
+         {"destinations", r.destinations()},
+         {"origin",
+          {{"kind", r.origin().kind()}, {"file", r.origin().file()}, {"line", r.origin().line()}}}});
   }
   print(Json{{"schema", "weft.routes.v1"}, {"routes", rows}}, render_table(table), flags, env);
   note_empty(rows.empty(), "routes", flags, env);
@@ -314,9 +401,12 @@ int observe(const Flags& flags, Environment& env) {
   const auto reader = (*stub)->Observe(&context, request);
   proxy::v1::Exchange exchange;
   while (reader->Read(&exchange)) {
-    if (flags.output == "json") env.out << exchange_json(exchange).dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
-    else if (flags.output == "yaml") env.out << "---\n" << render_yaml(exchange_json(exchange)) << std::flush;
-    else env.out << exchange_line(exchange) << std::endl;
+    if (flags.output == "json")
+      env.out << exchange_json(exchange).dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+    else if (flags.output == "yaml")
+      env.out << "---\n" << render_yaml(exchange_json(exchange)) << std::flush;
+    else
+      env.out << exchange_line(exchange) << std::endl;
   }
   const grpc::Status end = reader->Finish();
   if (end.ok() || (!flags.follow && end.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)) return kOk;
@@ -325,7 +415,9 @@ int observe(const Flags& flags, Environment& env) {
 
 int enroll(const Flags& flags, Environment& env) {
   admin::v1::EnrollRequest request;
-  request.set_workload(!flags.ns.empty() && flags.workload.find('/') == std::string::npos ? str_cat(flags.ns, "/", flags.workload) : flags.workload);
+  request.set_workload(!flags.ns.empty() && flags.workload.find('/') == std::string::npos
+                           ? str_cat(flags.ns, "/", flags.workload)
+                           : flags.workload);
   request.set_netns_path(flags.netns);
   request.set_dry_run(flags.dry_run);
   const auto reply = call(flags, &Admin::Stub::Enroll, request);
@@ -335,7 +427,9 @@ int enroll(const Flags& flags, Environment& env) {
 
 int unenroll(const Flags& flags, Environment& env) {
   admin::v1::UnenrollRequest request;
-  request.set_workload(!flags.ns.empty() && flags.workload.find('/') == std::string::npos ? str_cat(flags.ns, "/", flags.workload) : flags.workload);
+  request.set_workload(!flags.ns.empty() && flags.workload.find('/') == std::string::npos
+                           ? str_cat(flags.ns, "/", flags.workload)
+                           : flags.workload);
   request.set_dry_run(flags.dry_run);
   const auto reply = call(flags, &Admin::Stub::Unenroll, request);
   if (!reply.ok()) return report(reply.status(), "weft get workloads -A", env);
@@ -357,8 +451,14 @@ int analyze(const Flags& flags, Environment& env) {
     str_append(&text, ": ", f.message);
     if (!f.remedy.empty()) str_append(&text, " (", f.remedy, ")");
     text += "\n";
-    rows.push_back({{"code", f.code}, {"level", f.level}, {"file", f.file}, {"line", f.line}, {"object", f.object},
-                    {"field", f.field}, {"message", f.message}, {"remedy", f.remedy}});
+    rows.push_back({{"code", f.code},
+                    {"level", f.level},
+                    {"file", f.file},
+                    {"line", f.line},
+                    {"object", f.object},
+                    {"field", f.field},
+                    {"message", f.message},
+                    {"remedy", f.remedy}});
   }
   print(Json{{"schema", "weft.findings.v1"}, {"findings", rows}}, text, flags, env);
   if (rows.empty() && flags.output == "table") env.err << "no findings\n";
@@ -366,7 +466,8 @@ int analyze(const Flags& flags, Environment& env) {
 }
 
 int version(const Flags& flags, Environment& env) {
-  print(Json{{"schema", "weft.version.v1"}, {"version", WEFT_VERSION}}, str_cat("weft ", WEFT_VERSION, "\n"), flags, env);
+  print(Json{{"schema", "weft.version.v1"}, {"version", WEFT_VERSION}}, str_cat("weft ", WEFT_VERSION, "\n"),
+        flags, env);
   return kOk;
 }
 

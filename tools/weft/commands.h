@@ -1,4 +1,5 @@
-// The commands behind `weft`, one function each: ask the agent, print in the wanted form, return the exit code. Called by cli.cc.
+// The commands behind `weft`, one function each: ask the agent, print in the wanted form, return the exit
+// code. Called by cli.cc.
 #pragma once
 
 #include <optional>
@@ -29,7 +30,8 @@ struct Flags {
   std::string shell;
 };
 
-// Prints "error: ..." and "next: ..." to err; the status's own "; next: ..." wins over `next`. Returns the exit code.
+// Prints "error: ..." and "next: ..." to err; the status's own "; next: ..." wins over `next`. Returns the
+// exit code.
 int report(const absl::Status& status, const std::string& next, Environment& env);
 
 int status(const Flags& flags, Environment& env);

@@ -1,5 +1,5 @@
-// Shell completion and the command reference, both walked from the parsed command tree, so they cannot drift from it.
-// Called by cli.cc; pure.
+// Shell completion and the command reference, both walked from the parsed command tree, so they cannot drift
+// from it. Called by cli.cc; pure.
 #pragma once
 
 #include <CLI/CLI.hpp>

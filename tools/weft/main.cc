@@ -1,4 +1,5 @@
-// weft: gives the command line the process's streams, the kernel checks and the manifest analysis. Nothing else happens here.
+// weft: gives the command line the process's streams, the kernel checks and the manifest analysis. Nothing
+// else happens here.
 #include <bpf/libbpf.h>
 #include <grpc/support/log.h>
 #include <signal.h>
@@ -19,8 +20,10 @@ std::vector<KernelResult> check_kernel() {
   std::vector<KernelResult> out;
   for (agent::KernelCheck& check : agent::check_kernel({})) {
     const char* result = check.result == agent::KernelCheck::Result::kSuccess   ? "success"
-                         : check.result == agent::KernelCheck::Result::kWarning ? "warning" : "error";
-    out.push_back({std::move(check.id), std::move(check.description), result, std::move(check.error), std::move(check.hint)});
+                         : check.result == agent::KernelCheck::Result::kWarning ? "warning"
+                                                                                : "error";
+    out.push_back({std::move(check.id), std::move(check.description), result, std::move(check.error),
+                   std::move(check.hint)});
   }
   return out;
 }
@@ -29,8 +32,8 @@ std::vector<AnalysisFinding> analyze(const std::vector<std::string>& paths) {
   std::vector<AnalysisFinding> out;
   for (control_plane::Finding& f : control_plane::analyze(paths)) {
     const char* level = f.level == control_plane::Finding::Level::kError ? "error" : "warning";
-    out.push_back({std::move(f.code), level, std::move(f.file), f.line, std::move(f.object), std::move(f.field),
-                   std::move(f.message), std::move(f.remedy)});
+    out.push_back({std::move(f.code), level, std::move(f.file), f.line, std::move(f.object),
+                   std::move(f.field), std::move(f.message), std::move(f.remedy)});
   }
   return out;
 }
@@ -51,6 +54,7 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_DFL);
   libbpf_set_print(weft::cli::quiet);
   gpr_set_log_function([](gpr_log_func_args*) {});
-  weft::cli::Environment environment{std::cout, std::cerr, weft::cli::colour_terminal(), weft::cli::check_kernel, weft::cli::analyze};
+  weft::cli::Environment environment{std::cout, std::cerr, weft::cli::colour_terminal(),
+                                     weft::cli::check_kernel, weft::cli::analyze};
   return weft::cli::run(std::vector<std::string>(argv + 1, argv + argc), environment);
 }

@@ -9,7 +9,8 @@ namespace {
 
 // Columns, not bytes: continuation bytes of UTF-8 take no room.
 size_t width_of(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 std::string cut(const std::string& text, size_t width) {
@@ -25,7 +26,8 @@ std::string cut(const std::string& text, size_t width) {
 }
 
 bool is_plain(const std::string& text) {
-  if (text.empty() || text == "true" || text == "false" || text == "null" || text == "yes" || text == "no") return false;
+  if (text.empty() || text == "true" || text == "false" || text == "null" || text == "yes" || text == "no")
+    return false;
   if (std::isalpha(static_cast<unsigned char>(text[0])) == 0 && text[0] != '/') return false;
   return std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '/';
@@ -71,7 +73,8 @@ std::string render_table(const Table& table) {
   std::vector<size_t> widths;
   for (const std::string& head : table.head) widths.push_back(width_of(head));
   for (const auto& row : table.rows) {
-    for (size_t i = 0; i < row.size() && i < widths.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+    for (size_t i = 0; i < row.size() && i < widths.size(); ++i)
+      widths[i] = std::max(widths[i], width_of(row[i]));
   }
   size_t used = 0;
   for (size_t i = 0; i + 1 < widths.size(); ++i) used += widths[i] + 2;
@@ -100,7 +103,9 @@ std::string render_yaml(const Json& value) {
 
 std::string paint(const std::string& text, Colour colour, bool enabled) {
   if (!enabled || colour == Colour::kNone) return text;
-  const char* code = colour == Colour::kGreen ? "\033[32m" : colour == Colour::kYellow ? "\033[33m" : "\033[31m";
+  const char* code = colour == Colour::kGreen    ? "\033[32m"
+                     : colour == Colour::kYellow ? "\033[33m"
+                                                 : "\033[31m";
   return code + text + "\033[0m";
 }
 

@@ -1,4 +1,5 @@
-// How `weft` prints: aligned tables of at most 120 columns, JSON, and YAML made from the same JSON. Pure; used by the commands.
+// How `weft` prints: aligned tables of at most 120 columns, JSON, and YAML made from the same JSON. Pure;
+// used by the commands.
 #pragma once
 
 #include <nlohmann/json.hpp>

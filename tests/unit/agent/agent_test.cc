@@ -1,4 +1,5 @@
-// A whole agent over fakes for the kernel and the control plane: order of effects, admin answers, metrics, health, restart.
+// A whole agent over fakes for the kernel and the control plane: order of effects, admin answers, metrics,
+// health, restart.
 #include "agent/agent.h"
 
 #include <gmock/gmock.h>
@@ -56,7 +57,8 @@ class JournalAds final : public control_plane::AdsService {
   explicit JournalAds(Journal& journal) : journal_(journal) {}
   grpc::Service* service() override { return &service_; }
   void apply(const control_plane::Change& change) override {
-    journal_.add("publish +" + std::to_string(change.upserted.size()) + " -" + std::to_string(change.removed.size()));
+    journal_.add("publish +" + std::to_string(change.upserted.size()) + " -" +
+                 std::to_string(change.removed.size()));
   }
   std::vector<control_plane::ClientState> clients() const override { return {}; }
   void shutdown() override {}
@@ -101,7 +103,8 @@ class AgentTest : public ::testing::Test {
     auto agent = Agent::start(std::move(options), std::move(parts));
     ASSERT_TRUE(agent.ok()) << agent.status();
     agent_ = std::move(*agent);
-    stub_ = admin::v1::Admin::NewStub(grpc::CreateChannel("unix:" + dir_ + "/agent.sock", grpc::InsecureChannelCredentials()));
+    stub_ = admin::v1::Admin::NewStub(
+        grpc::CreateChannel("unix:" + dir_ + "/agent.sock", grpc::InsecureChannelCredentials()));
   }
   grpc::Status enroll(const std::string& workload, const std::string& path) {
     grpc::ClientContext context;
@@ -138,11 +141,12 @@ TEST_F(AgentTest, AdditionsReachTheProxyBeforeTheKernelAndRemovalsAfterIt) {
   change.generation = 2;
   change.upserted = {{control_plane::kRouteSetType, "a/b", "1", ""}};
   change.removed = {{control_plane::kRouteSetType, "a/c"}};
-  change.local_pods = {{.uid = "u", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true}};
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true}};
   subscriber_(change);
   EXPECT_EQ(status().config_generation(), 2u);
-  EXPECT_THAT(journal_.all(), ::testing::ElementsAre("publish +0 -0", "destinations", "publish +1 -0", "destinations",
-                                                     "enroll /ns/web", "publish +0 -1"));
+  EXPECT_THAT(journal_.all(), ::testing::ElementsAre("publish +0 -0", "destinations", "publish +1 -0",
+                                                     "destinations", "enroll /ns/web", "publish +0 -1"));
 }
 
 TEST_F(AgentTest, EnrolmentSurvivesARestartAndUnenrolmentIsForgotten) {
@@ -170,7 +174,8 @@ TEST_F(AgentTest, FailedEnrolmentLeavesNothingBehindAndSaysWhatToDo) {
 TEST_F(AgentTest, PodThatLeftTheManifestWhileNoAgentRanIsReleased) {
   control_plane::Change change;
   change.generation = 2;
-  change.local_pods = {{.uid = "u", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true}};
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true}};
   subscriber_(change);
   EXPECT_EQ(status().pods_captured(), 1u);
   agent_.reset();

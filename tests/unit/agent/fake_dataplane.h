@@ -1,5 +1,5 @@
-// A Dataplane without a kernel: remembers what it was told and hands out real descriptors (pipes), so that handover can be
-// tested over real sockets. Used by the agent's unit tests from one thread at a time.
+// A Dataplane without a kernel: remembers what it was told and hands out real descriptors (pipes), so that
+// handover can be tested over real sockets. Used by the agent's unit tests from one thread at a time.
 #pragma once
 
 #include <sys/eventfd.h>

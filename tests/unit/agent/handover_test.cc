@@ -23,7 +23,7 @@ using handover::v1::ToProxy;
 using std::chrono::milliseconds;
 
 uint64_t inode_of(int fd) {
-  struct stat info {};
+  struct stat info{};
   ::fstat(fd, &info);
   return info.st_ino;
 }
@@ -31,13 +31,15 @@ uint64_t inode_of(int fd) {
 // Blocking client of the handover socket; receives with a 5 s limit.
 class ScriptedProxy {
  public:
-  explicit ScriptedProxy(const std::string& path) : socket_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
+  explicit ScriptedProxy(const std::string& path)
+      : socket_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
     const timeval limit{5, 0};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    EXPECT_EQ(::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0) << std::strerror(errno);
+    EXPECT_EQ(::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0)
+        << std::strerror(errno);
   }
   void hello(uint32_t protocol = 1) {
     ToAgent packet;
@@ -94,7 +96,8 @@ class HandoverTest : public ::testing::Test {
     ASSERT_NE(::mkdtemp(dir.data()), nullptr);
     dir_ = dir;
     path_ = dir_ + "/handover.sock";
-    server_ = std::make_unique<HandoverServer>(HandoverServer::Options{path_, SocketAccess{}, milliseconds(300)});
+    server_ =
+        std::make_unique<HandoverServer>(HandoverServer::Options{path_, SocketAccess{}, milliseconds(300)});
     HandoverServer::Events events;
     events.ready = [this](uint64_t connection, Peer peer, std::vector<HeldNamespace> held) {
       peer_ = peer;
@@ -257,7 +260,7 @@ TEST_F(HandoverTest, OutOfOrderAnswerUnknownProtocolAndRubbishEndTheConnection) 
 }
 
 TEST_F(HandoverTest, SocketHasTheModeItWasGivenBeforeAnybodyCanConnect) {
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
 }

@@ -74,13 +74,14 @@ TEST(IdRegistryTest, AnotherAgentProcessChoosesTheSameIds) {
 TEST(DestinationsTest, ServiceAddressNamesTheServiceAndPodAddressTheWorkload) {
   MeshModel model;
   control_plane::Change change;
-  change.upserted = {service("10.96.0.1", 80, 8080), workload("w1", "10.1.0.5", 9090), workload("w2", "fd00::6", 0)};
+  change.upserted = {service("10.96.0.1", 80, 8080), workload("w1", "10.1.0.5", 9090),
+                     workload("w2", "fd00::6", 0)};
   model.apply(change);
   IdRegistry ids;
   ids.set_live(model.subjects());
   EXPECT_THAT(texts(destination_entries(model, ids), ids),
-              ::testing::UnorderedElementsAre("10.96.0.1:80 shop/cart.shop.svc.cluster.local", "10.1.0.5:9090 w1", "[fd00::6]:80 w2",
-                          "[fd00::6]:8080 w2"));
+              ::testing::UnorderedElementsAre("10.96.0.1:80 shop/cart.shop.svc.cluster.local",
+                                              "10.1.0.5:9090 w1", "[fd00::6]:80 w2", "[fd00::6]:8080 w2"));
 }
 
 TEST(DestinationsTest, HeadlessServiceHasNoEntryOfItsOwn) {

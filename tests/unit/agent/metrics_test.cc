@@ -29,16 +29,19 @@ TEST(TextFormatTest, HistogramBucketsAreCumulativeInSecondsAndEndAtInfinity) {
   TextFormat out;
   const std::vector<uint64_t> buckets{1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4};
   out.histogram("weft_d", {{"a", "b"}}, buckets, 1.5);
-  EXPECT_THAT(out.text(), StartsWith("weft_d_bucket{a=\"b\",le=\"5e-05\"} 1\nweft_d_bucket{a=\"b\",le=\"0.0001\"} 3\n"));
+  EXPECT_THAT(out.text(),
+              StartsWith("weft_d_bucket{a=\"b\",le=\"5e-05\"} 1\nweft_d_bucket{a=\"b\",le=\"0.0001\"} 3\n"));
   EXPECT_THAT(out.text(), HasSubstr("le=\"10\"} 3\nweft_d_bucket{a=\"b\",le=\"+Inf\"} 7\n"));
   EXPECT_THAT(out.text(), HasSubstr("weft_d_sum{a=\"b\"} 1.5\nweft_d_count{a=\"b\"} 7\n"));
 }
 
 MetricsInput input() {
   MetricsInput in;
-  in.ids.set_live({{Subject::Kind::kWorkload, "w", "web", "shop"}, {Subject::Kind::kService, "s", "cart", "shop"}});
+  in.ids.set_live(
+      {{Subject::Kind::kWorkload, "w", "web", "shop"}, {Subject::Kind::kService, "s", "cart", "shop"}});
   FlowRow row;
-  row.key = {in.ids.find(Subject::Kind::kWorkload, "w"), in.ids.find(Subject::Kind::kService, "s"), WEFT_DIRECTION_OUTBOUND};
+  row.key = {in.ids.find(Subject::Kind::kWorkload, "w"), in.ids.find(Subject::Kind::kService, "s"),
+             WEFT_DIRECTION_OUTBOUND};
   row.total.opened = 5;
   row.total.connect_bucket[0] = 5;
   in.flows = {row};
@@ -50,7 +53,8 @@ MetricsInput input() {
 
 TEST(ExporterTest, FlowsCarryTheNamesOfTheirIds) {
   EXPECT_THAT(render_metrics(input()),
-              HasSubstr("weft_tcp_opened_total{source_workload=\"web\",source_namespace=\"shop\",destination_service=\"cart\","
+              HasSubstr("weft_tcp_opened_total{source_workload=\"web\",source_namespace=\"shop\",destination_"
+                        "service=\"cart\","
                         "destination_workload=\"\",destination_namespace=\"shop\",reporter=\"source\"} 5\n"));
 }
 
@@ -80,7 +84,9 @@ TEST(ExporterTest, AbsentProxyLeavesItsSeriesOut) {
   const std::string text = render_metrics(in);
   EXPECT_THAT(text, HasSubstr("weft_proxy_up 1\n"));
   EXPECT_THAT(text, HasSubstr("route=\"r\",code_class=\"\",path=\"proxy\"} 3\n"));
-  EXPECT_THAT(text, HasSubstr("# TYPE weft_proxy_downstream_connections gauge\nweft_proxy_downstream_connections 4\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("# TYPE weft_proxy_downstream_connections gauge\nweft_proxy_downstream_connections 4\n"));
   EXPECT_THAT(text, Not(HasSubstr("bad name")));
 }
 
@@ -120,7 +126,8 @@ class HttpServerTest : public ::testing::Test {
     std::string reply;
     char chunk[4096];
     ssize_t n = 0;
-    while ((n = ::recv(socket.get(), chunk, sizeof(chunk), 0)) > 0) reply.append(chunk, static_cast<size_t>(n));
+    while ((n = ::recv(socket.get(), chunk, sizeof(chunk), 0)) > 0)
+      reply.append(chunk, static_cast<size_t>(n));
     EXPECT_FALSE(n < 0 && errno == EAGAIN) << "the server did not close";
     return reply;
   }

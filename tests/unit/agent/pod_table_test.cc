@@ -21,16 +21,22 @@ using ::testing::IsEmpty;
 class PodTableTest : public ::testing::Test {
  protected:
   PodTableTest()
-      : table_(dataplane_, feed_, [this](const std::string& path) { return probe(path); },
-               PodTable::Callbacks{[](const std::string&) { return 7u; },
-                                   [](const std::string& ns, const std::string& name) { return ns + "." + name; }}) {}
+      : table_(
+            dataplane_, feed_, [this](const std::string& path) { return probe(path); },
+            PodTable::Callbacks{
+                [](const std::string&) { return 7u; },
+                [](const std::string& ns, const std::string& name) { return ns + "." + name; }}) {}
 
   absl::StatusOr<NetnsIdentity> probe(const std::string& path) {
     if (!paths_.contains(path)) return absl::NotFoundError("no such file");
     return NetnsIdentity{1, paths_[path]};
   }
   static control_plane::LocalPod pod(const char* name, const char* path) {
-    return {.uid = std::string("uid-") + name, .ns = "shop", .name = name, .netns_path = path, .wants_capture = true};
+    return {.uid = std::string("uid-") + name,
+            .ns = "shop",
+            .name = name,
+            .netns_path = path,
+            .wants_capture = true};
   }
 
   FakeDataplane dataplane_;

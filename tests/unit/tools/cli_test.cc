@@ -1,4 +1,5 @@
-// The command line against an Admin server in this process, on a real Unix socket: parsing, exit codes, tables, JSON, YAML.
+// The command line against an Admin server in this process, on a real Unix socket: parsing, exit codes,
+// tables, JSON, YAML.
 #include "tools/weft/cli.h"
 
 #include <gmock/gmock.h>
@@ -22,14 +23,16 @@ using ::testing::StartsWith;
 
 class FakeAdmin final : public admin::v1::Admin::Service {
  public:
-  grpc::Status GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*, admin::v1::NodeStatus* reply) override {
+  grpc::Status GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*,
+                         admin::v1::NodeStatus* reply) override {
     reply->set_node("n1");
     reply->set_requests_total(200);
     reply->set_errors_total(1);
     reply->add_problems("A-02 no proxy (next: start weft-proxy)");
     return grpc::Status::OK;
   }
-  grpc::Status Check(grpc::ServerContext*, const admin::v1::CheckRequest*, admin::v1::CheckReport* reply) override {
+  grpc::Status Check(grpc::ServerContext*, const admin::v1::CheckRequest*,
+                     admin::v1::CheckReport* reply) override {
     auto* row = reply->add_checks();
     row->set_id("A-01");
     row->set_category("agent");
@@ -39,7 +42,8 @@ class FakeAdmin final : public admin::v1::Admin::Service {
     if (broken) row->set_hint("weft status");
     return grpc::Status::OK;
   }
-  grpc::Status ListServices(grpc::ServerContext*, const admin::v1::ListRequest* request, admin::v1::ServiceList* reply) override {
+  grpc::Status ListServices(grpc::ServerContext*, const admin::v1::ListRequest* request,
+                            admin::v1::ServiceList* reply) override {
     last_list = *request;
     if (request->namespace_() == "empty") return grpc::Status::OK;
     auto* row = reply->add_services();
@@ -63,9 +67,11 @@ class FakeAdmin final : public admin::v1::Admin::Service {
     writer->Write(exchange);
     return grpc::Status::OK;
   }
-  grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request, admin::v1::EnrollResponse* reply) override {
+  grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request,
+                      admin::v1::EnrollResponse* reply) override {
     if (request->netns_path() == "/nowhere") {
-      return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "shop/web cannot be captured; next: ip netns list");
+      return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION,
+                          "shop/web cannot be captured; next: ip netns list");
     }
     reply->add_steps("captured " + request->workload());
     return grpc::Status::OK;
@@ -91,7 +97,8 @@ class CliTest : public ::testing::Test {
   }
   int run(std::vector<std::string> args) {
     std::ostringstream out, err;
-    Environment env{out, err, false, [this] { return kernel_; }, [this](const std::vector<std::string>&) { return findings_; }};
+    Environment env{out, err, false, [this] { return kernel_; },
+                    [this](const std::vector<std::string>&) { return findings_; }};
     args.insert(args.begin(), {"--run-dir", dir_});
     const int code = cli::run(args, env);
     out_ = out.str();
@@ -116,15 +123,19 @@ TEST_F(CliTest, StatusIsOneRowAndNamesEachProblemWithTheNextStep) {
 
 TEST_F(CliTest, ServicesComeAsTableJsonAndYaml) {
   EXPECT_EQ(run({"get", "services", "-n", "shop"}), kOk);
-  EXPECT_EQ(out_, "NAMESPACE  NAME  ADDRESSES  ENDPOINTS  PORTS\nshop       cart  10.0.0.1   2          80/HTTP->8080\n");
+  EXPECT_EQ(
+      out_,
+      "NAMESPACE  NAME  ADDRESSES  ENDPOINTS  PORTS\nshop       cart  10.0.0.1   2          80/HTTP->8080\n");
   EXPECT_EQ(admin_.last_list.namespace_(), "shop");
   EXPECT_EQ(run({"get", "services", "-A", "-o", "json"}), kOk);
   EXPECT_EQ(admin_.last_list.namespace_(), "");
   EXPECT_EQ(Json::parse(out_)["services"][0]["endpoints"], 2);
   EXPECT_EQ(run({"get", "services", "shop/cart", "-o", "yaml"}), kOk);
   EXPECT_EQ(admin_.last_list.namespace_(), "");
-  EXPECT_EQ(out_, "schema: weft.services.v1\nservices:\n  - namespace: shop\n    name: cart\n    hostname: \"\"\n    addresses:\n"
-                  "      - \"10.0.0.1\"\n    ports:\n      - \"80/HTTP->8080\"\n    endpoints: 2\n");
+  EXPECT_EQ(out_,
+            "schema: weft.services.v1\nservices:\n  - namespace: shop\n    name: cart\n    hostname: \"\"\n  "
+            "  addresses:\n"
+            "      - \"10.0.0.1\"\n    ports:\n      - \"80/HTTP->8080\"\n    endpoints: 2\n");
 }
 
 TEST_F(CliTest, EmptyListSaysWhereItLooked) {
@@ -188,7 +199,8 @@ TEST_F(CliTest, AnalyzeListsFileAndLineAndFailsAtTheChosenLevel) {
   const std::string file = dir_ + "/a.yaml";
   std::ofstream(file) << "x";
   EXPECT_EQ(run({"analyze", file}), kOk);
-  findings_ = {{"WF0008", "warning", "a.yaml", 3, "VirtualService shop/cart", "spec.http[0]", "no weight", "add one"}};
+  findings_ = {
+      {"WF0008", "warning", "a.yaml", 3, "VirtualService shop/cart", "spec.http[0]", "no weight", "add one"}};
   EXPECT_EQ(run({"analyze", file}), kOk);
   EXPECT_EQ(out_, "a.yaml:3: warning WF0008 VirtualService shop/cart spec.http[0]: no weight (add one)\n");
   EXPECT_EQ(run({"analyze", file, "--fail-on", "warn"}), kFindings);
@@ -214,8 +226,9 @@ TEST(OutputTest, TableStaysWithinItsWidthAndCutsTheLastColumn) {
 }
 
 TEST(OutputTest, YamlQuotesWhatWouldBeReadAsSomethingElse) {
-  EXPECT_EQ(render_yaml(Json{{"a", "true"}, {"b", "x: y"}, {"c", "10"}, {"d", Json::array()}, {"e", {{"f", "g"}}}}),
-            "a: \"true\"\nb: \"x: y\"\nc: \"10\"\nd: []\ne:\n  f: g\n");
+  EXPECT_EQ(
+      render_yaml(Json{{"a", "true"}, {"b", "x: y"}, {"c", "10"}, {"d", Json::array()}, {"e", {{"f", "g"}}}}),
+      "a: \"true\"\nb: \"x: y\"\nc: \"10\"\nd: []\ne:\n  f: g\n");
 }
 
 TEST(DocsTest, CommandReferenceIsTheGeneratedOne) {
