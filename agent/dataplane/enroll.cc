@@ -1,0 +1,161 @@
+// Enrolment and its undoing, in the order that keeps traffic whole: everything a captured SYN needs exists before the row of
+// m_netns starts the capture, and that row is the first thing to go.
+#include <fcntl.h>
+
+#include <functional>
+
+#include "agent/dataplane/capture_route.h"
+#include "agent/dataplane/kernel_dataplane.h"
+#include "agent/dataplane/listener.h"
+#include "agent/dataplane/netns.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace weft::agent {
+
+class KernelDataplane::Undo {
+ public:
+  ~Undo() {
+    for (auto it = steps_.rbegin(); it != steps_.rend(); ++it) (*it)();
+  }
+  void push(std::function<void()> step) { steps_.push_back(std::move(step)); }
+  void keep() { steps_.clear(); }
+
+ private:
+  std::vector<std::function<void()>> steps_;
+};
+
+std::optional<uint32_t> KernelDataplane::free_slot() const {
+  std::vector<bool> used(WEFT_MAX_NAMESPACES);
+  for (const uint64_t cookie : netns_.keys(WEFT_MAX_NAMESPACES)) {
+    if (const auto row = netns_.find(cookie)) used[row->slot % WEFT_MAX_NAMESPACES] = true;
+  }
+  for (uint32_t slot = 0; slot < WEFT_MAX_NAMESPACES; ++slot) {
+    if (!used[slot]) return slot;
+  }
+  return std::nullopt;
+}
+
+// User space reads a socket map as socket cookies; an empty slot answers ENOENT.
+bool KernelDataplane::slot_is_live(uint32_t slot) const { return slots_.find(slot).has_value(); }
+
+absl::Status KernelDataplane::open_listeners(uint64_t cookie, uint32_t slot, int netns_fd, Undo& undo,
+                                             std::vector<std::string>& steps) {
+  std::vector<UniqueFd> listeners;
+  RETURN_IF_ERROR(run_in_netns(netns_fd, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(listeners, open_capture_listeners(options_.listeners_per_namespace));
+    return absl::OkStatus();
+  }));
+  RETURN_IF_ERROR(slots_.put(slot, static_cast<uint64_t>(listeners[0].get())));
+  undo.push([this, cookie, slot] {
+    slots_.erase(slot);
+    listeners_.erase(cookie);
+  });
+  steps.push_back(str_cat("opened ", listeners.size(), " capture listener(s) on port ", WEFT_PORT_OUTBOUND));
+  listeners_[cookie] = std::move(listeners);
+  return absl::OkStatus();
+}
+
+absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot,
+                                         const std::optional<weft_netns>& before, Undo& undo) {
+  if (!before) undo.push([this, id = plan.workload_id] { exclusions_.prune(id, NamespacePlan()); });
+  ASSIGN_OR_RETURN(const uint32_t exclusion_flags, exclusions_.add(plan));
+  const weft_netns row{.workload_id = plan.workload_id, .slot = slot, .flags = WEFT_NETNS_CAPTURE | exclusion_flags, .reserved = 0};
+  RETURN_IF_ERROR(netns_.put(cookie, row));
+  exclusions_.prune(plan.workload_id, plan);
+  if (before && before->workload_id != plan.workload_id) exclusions_.prune(before->workload_id, plan);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<UniqueFd>> KernelDataplane::share_listeners(uint64_t cookie) const {
+  std::vector<UniqueFd> shared;
+  const auto it = listeners_.find(cookie);
+  if (it == listeners_.end()) return shared;
+  for (const UniqueFd& listener : it->second) {
+    UniqueFd copy(fcntl(listener.get(), F_DUPFD_CLOEXEC, 0));
+    if (!copy.valid()) return errno_status("duplicate a capture listener (raise the limit of open files)", errno);
+    shared.push_back(std::move(copy));
+  }
+  return shared;
+}
+
+absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& plan) {
+  if (plan.workload_id == WEFT_ID_UNKNOWN || plan.workload_id == WEFT_ID_OVERFLOW) {
+    return absl::InvalidArgumentError(str_cat("enroll ", plan.netns_path, ": a workload needs an id of its own"));
+  }
+  EnrolledNamespace result;
+  ASSIGN_OR_RETURN(result.netns, open_netns(plan.netns_path));
+  const int netns_fd = result.netns.get();
+  ASSIGN_OR_RETURN(const uint64_t cookie, netns_cookie(netns_fd));
+  const std::optional<weft_netns> before = netns_.find(cookie);
+  const std::optional<uint32_t> slot = before ? std::optional<uint32_t>(before->slot) : free_slot();
+  if (!slot) {
+    return absl::ResourceExhaustedError(
+        str_cat(WEFT_MAX_NAMESPACES, " namespaces are enrolled, the most a node takes: unenroll one first"));
+  }
+  result.netns_cookie = cookie;
+  result.slot = *slot;
+
+  Undo undo;
+  if (!before) slots_.erase(*slot);  // of a namespace that died with its slot filled
+  if (!slot_is_live(*slot)) {
+    listeners_.erase(cookie);
+    RETURN_IF_ERROR(open_listeners(cookie, *slot, netns_fd, undo, result.steps));
+  }
+  {
+    const std::lock_guard lock(programs_mutex_);
+    if (!before) undo.push([this, cookie] { programs_->detach_lookup(cookie); });
+    RETURN_IF_ERROR(programs_->attach_lookup(cookie, *slot, netns_fd));
+    result.steps.push_back(str_cat("attached mesh_lookup to the namespace (slot ", *slot, ")"));
+  }
+  if (!before) undo.push([netns_fd] { run_in_netns(netns_fd, [] { return remove_capture_route().status(); }).IgnoreError(); });
+  RETURN_IF_ERROR(run_in_netns(netns_fd, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(std::vector<std::string> routed, install_capture_route());
+    result.steps.insert(result.steps.end(), routed.begin(), routed.end());
+    return absl::OkStatus();
+  }));
+  RETURN_IF_ERROR(write_rows(plan, cookie, *slot, before, undo));
+  result.steps.push_back(str_cat("captured connections of netns cookie ", cookie, " as workload id ", plan.workload_id));
+  ASSIGN_OR_RETURN(result.listeners, share_listeners(cookie));
+  undo.keep();
+  return result;
+}
+
+void KernelDataplane::drop_rows(uint64_t cookie, const weft_netns& row) {
+  netns_.erase(cookie);
+  exclusions_.prune(row.workload_id, NamespacePlan());
+  programs_->detach_lookup(cookie);
+  slots_.erase(row.slot);
+}
+
+absl::Status KernelDataplane::unenroll(uint64_t cookie, const std::string& netns_path) {
+  {
+    const std::lock_guard lock(programs_mutex_);
+    if (const auto row = netns_.find(cookie)) drop_rows(cookie, *row);
+    programs_->detach_lookup(cookie);
+  }
+  listeners_.erase(cookie);
+  // The path may be gone, or by now name another namespace: only the cookie tells.
+  const absl::StatusOr<UniqueFd> netns = open_netns(netns_path);
+  if (!netns.ok()) return absl::OkStatus();
+  const absl::StatusOr<uint64_t> found = netns_cookie(netns->get());
+  if (!found.ok() || *found != cookie) return absl::OkStatus();
+  return annotate(str_cat("unenroll ", netns_path),
+                  run_in_netns(netns->get(), [] { return remove_capture_route().status(); }));
+}
+
+absl::Status KernelDataplane::adopt_listeners(uint64_t cookie, std::vector<UniqueFd> listeners) {
+  const std::optional<weft_netns> row = netns_.find(cookie);
+  if (!row) return absl::NotFoundError(str_cat("netns cookie ", cookie, " is not enrolled: enroll it, its listeners are new then"));
+  if (listeners.empty()) return absl::InvalidArgumentError("no listeners were handed back: enroll the namespace again");
+  if (!slot_is_live(row->slot)) RETURN_IF_ERROR(slots_.put(row->slot, static_cast<uint64_t>(listeners[0].get())));
+  listeners_[cookie] = std::move(listeners);
+  return absl::OkStatus();
+}
+
+bool KernelDataplane::has_listener(uint64_t cookie) const {
+  const std::optional<weft_netns> row = netns_.find(cookie);
+  return row && slot_is_live(row->slot);
+}
+
+}  // namespace weft::agent

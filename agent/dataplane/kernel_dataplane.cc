@@ -1,0 +1,118 @@
+// Opening and adopting, the proxy row, status. Enrolment is in enroll.cc.
+#include "agent/dataplane/kernel_dataplane.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "bpf/user/cgroup.h"
+#include "bpf/user/features.h"
+
+namespace weft::agent {
+namespace {
+
+absl::Status name_missing_feature(const absl::Status& status) {
+  for (const bpf::Feature& feature : bpf::probe_features()) {
+    if (feature.available) continue;
+    return absl::FailedPreconditionError(str_cat(to_std(status.message()), "; this kernel or its lockdown refuses ", feature.name, " (",
+                                                 feature.error, "): run `weft check --pre`"));
+  }
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options) {
+  std::string cgroup = options.cgroup;
+  if (cgroup.empty()) {
+    ASSIGN_OR_RETURN(cgroup, find_cgroup2_root());
+  }
+  auto programs = bpf::Programs::load(bpf::Pins(options.pin_root), {});
+  if (!programs.ok()) return name_missing_feature(programs.status());
+  auto dataplane = std::make_unique<KernelDataplane>(options, cgroup, *std::move(programs));
+  RETURN_IF_ERROR(dataplane->start());
+  return dataplane;
+}
+
+KernelDataplane::KernelDataplane(const Options& options, std::string cgroup, std::unique_ptr<bpf::Programs> programs)
+    : options_(options),
+      cgroup_(std::move(cgroup)),
+      programs_(std::move(programs)),
+      netns_(programs_->map_fd("m_netns"), "m_netns"),
+      slots_(programs_->map_fd("m_listener"), "m_listener"),
+      proxy_(programs_->map_fd("m_proxy"), "m_proxy"),
+      exclusions_(programs_->map_fd("m_excl_port"), programs_->map_fd("m_excl_cidr")),
+      destinations_(programs_->map_fd("m_dest")),
+      measurements_(programs_->map_fd("m_flow"), programs_->map_fd("m_stats")) {}
+
+absl::Status KernelDataplane::start() {
+  RETURN_IF_ERROR(measurements_.make_overflow_rows());
+  const std::lock_guard lock(programs_mutex_);
+  // Namespaces before the cgroup: a row whose link is dead must not capture.
+  adopt_namespaces();
+  return annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_));
+}
+
+// Rows are the truth: each gets the new mesh_lookup behind its link. A link without a row is a half-made enrolment, a row whose
+// link is dead belongs to a namespace that is gone; both are dropped.
+void KernelDataplane::adopt_namespaces() {
+  const bpf::Pins pins(options_.pin_root);
+  for (const uint64_t cookie : pins.lookup_cookies()) {
+    if (!netns_.find(cookie)) programs_->detach_lookup(cookie);
+  }
+  for (const uint64_t cookie : netns_.keys(WEFT_MAX_NAMESPACES)) {
+    const std::optional<weft_netns> row = netns_.find(cookie);
+    if (!row) continue;
+    const absl::Status status = programs_->attach_lookup(cookie, row->slot, -1);
+    if (status.ok()) {
+      log::info("namespace_adopted", {{"cookie", cookie}, {"slot", row->slot}});
+      continue;
+    }
+    log::warn("namespace_dropped", {{"cookie", cookie}, {"error", status.message()}});
+    drop_rows(cookie, *row);
+  }
+}
+
+absl::Status KernelDataplane::set_destinations(const std::vector<DestinationEntry>& entries) {
+  return annotate("set destinations", destinations_.apply(entries));
+}
+
+absl::Status KernelDataplane::set_proxy(uint32_t tgid) {
+  return proxy_.put(0, {.tgid = tgid, .reserved = 0, .heartbeat_ns = tgid == 0 ? 0 : SystemClock().now()});
+}
+
+absl::Status KernelDataplane::beat_proxy() {
+  weft_proxy row = proxy_.find(0).value_or(weft_proxy{});
+  row.heartbeat_ns = SystemClock().now();
+  return proxy_.put(0, row);
+}
+
+std::vector<ProgramStatus> KernelDataplane::programs() const {
+  const std::lock_guard lock(programs_mutex_);
+  std::vector<ProgramStatus> out;
+  for (const bpf::Attachment& attachment : programs_->attachments()) {
+    const bool in_cgroup = attachment.netns_cookie == 0;
+    out.push_back({.name = attachment.program,
+                   .hook = attachment.hook,
+                   .target = in_cgroup ? cgroup_ : str_cat("netns cookie ", attachment.netns_cookie),
+                   .attached = attachment.attached});
+  }
+  return out;
+}
+
+std::vector<MapStatus> KernelDataplane::maps() const {
+  const std::vector<uint64_t> cookies = netns_.keys(WEFT_MAX_NAMESPACES);
+  uint64_t live = 0;
+  for (const uint64_t cookie : cookies) live += has_listener(cookie) ? 1 : 0;
+  return {
+      {.name = "m_netns", .entries = cookies.size(), .capacity = WEFT_MAX_NAMESPACES},
+      {.name = "m_listener", .entries = live, .capacity = WEFT_MAX_NAMESPACES},
+      {.name = "m_dest", .entries = destinations_.count(), .capacity = WEFT_MAX_DESTINATIONS},
+      {.name = "m_excl_port", .entries = exclusions_.port_count(), .capacity = WEFT_MAX_EXCLUSIONS},
+      {.name = "m_excl_cidr", .entries = exclusions_.cidr_count(), .capacity = WEFT_MAX_EXCLUSIONS},
+      {.name = "m_flow", .entries = measurements_.flow_count(), .capacity = WEFT_MAX_FLOWS},
+  };
+}
+
+absl::StatusOr<std::string> find_cgroup2_root() { return bpf::find_cgroup2_root(); }
+
+}  // namespace weft::agent

@@ -1,0 +1,71 @@
+// The Dataplane on a real kernel: owns the programs, the namespace rows and our copies of the listeners. Made by
+// Dataplane::open; see dataplane.h for who may call what. Never parses configuration and never decides who is enrolled.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/dataplane/dataplane.h"
+#include "agent/dataplane/destinations.h"
+#include "agent/dataplane/exclusions.h"
+#include "agent/dataplane/measurements.h"
+#include "bpf/abi/constants.h"
+#include "bpf/user/map.h"
+#include "bpf/user/programs.h"
+
+namespace weft::agent {
+
+class KernelDataplane final : public Dataplane {
+ public:
+  KernelDataplane(const Options& options, std::string cgroup, std::unique_ptr<bpf::Programs> programs);
+
+  // Attaches to the cgroup and takes over the namespaces that a former agent left enrolled.
+  absl::Status start();
+
+  absl::StatusOr<EnrolledNamespace> enroll(const NamespacePlan& plan) override;
+  absl::Status unenroll(uint64_t netns_cookie, const std::string& netns_path) override;
+  absl::Status adopt_listeners(uint64_t netns_cookie, std::vector<UniqueFd> listeners) override;
+  bool has_listener(uint64_t netns_cookie) const override;
+  absl::Status set_destinations(const std::vector<DestinationEntry>& entries) override;
+  absl::Status set_proxy(uint32_t tgid) override;
+  absl::Status beat_proxy() override;
+  absl::StatusOr<std::vector<FlowRow>> flows() const override { return measurements_.flows(); }
+  std::vector<uint64_t> stats() const override { return measurements_.stats(); }
+  std::vector<ProgramStatus> programs() const override;
+  std::vector<MapStatus> maps() const override;
+  void forget(uint32_t id) override { measurements_.forget(id); }
+
+ private:
+  // What one enrolment has done so far, newest last; undone in reverse unless it is kept.
+  class Undo;
+
+  std::optional<uint32_t> free_slot() const;
+  bool slot_is_live(uint32_t slot) const;
+  absl::Status open_listeners(uint64_t cookie, uint32_t slot, int netns_fd, Undo& undo, std::vector<std::string>& steps);
+  absl::Status write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot, const std::optional<weft_netns>& before,
+                          Undo& undo);
+  absl::StatusOr<std::vector<UniqueFd>> share_listeners(uint64_t cookie) const;
+  // Capture off, then everything that hangs on the row, the namespace itself not needed.
+  void drop_rows(uint64_t cookie, const weft_netns& row);
+  void adopt_namespaces();
+
+  const Options options_;
+  const std::string cgroup_;
+  // programs() may be asked by an admin thread while the dataplane thread attaches.
+  mutable std::mutex programs_mutex_;
+  std::unique_ptr<bpf::Programs> programs_;
+  bpf::Map<uint64_t, weft_netns> netns_;
+  bpf::Map<uint32_t, uint64_t> slots_;
+  bpf::Map<uint32_t, weft_proxy> proxy_;
+  Exclusions exclusions_;
+  Destinations destinations_;
+  Measurements measurements_;
+  std::map<uint64_t, std::vector<UniqueFd>> listeners_;
+};
+
+}  // namespace weft::agent

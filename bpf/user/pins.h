@@ -1,0 +1,40 @@
+// Names of everything pinned, and the directories they live in. Used by the programs, the dataplane and cleanup: the one place
+// that knows the layout <root>/maps/<map>, <root>/links/<program>, <root>/links/lookup_<netns cookie>.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace weft::bpf {
+
+class Pins {
+ public:
+  explicit Pins(std::string root) : root_(std::move(root)) {}
+
+  const std::string& root() const { return root_; }
+  std::string maps() const { return root_ + "/maps"; }
+  std::string links() const { return root_ + "/links"; }
+  std::string map(std::string_view name) const;
+  std::string link(std::string_view program) const;
+  std::string lookup_link(uint64_t netns_cookie) const;
+  // Cookies of the namespaces that have a pinned sk_lookup link.
+  std::vector<uint64_t> lookup_cookies() const;
+
+  // Mounts a bpffs on /sys/fs/bpf when the root lies below it and nothing is mounted, then makes the directories.
+  // Never unmounts: others may have pinned since.
+  absl::Status prepare() const;
+  // Removes every pin and the directories; one sentence per pin. Fine when nothing is there.
+  std::vector<std::string> remove_all() const;
+
+ private:
+  std::string root_;
+};
+
+// True when the path, or its nearest existing parent, is on a bpffs.
+bool on_bpffs(std::string_view path);
+
+}  // namespace weft::bpf
