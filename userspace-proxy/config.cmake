@@ -15,8 +15,8 @@ weft_library(weft_proxy_config
     handover/served_namespaces.cc
     telemetry/access_log.cc
     telemetry/access_log_line.cc
-    telemetry/metrics.cc
-    telemetry/reporter.cc
+    metrics.cc
+    reporter.cc
     telemetry/request_series.cc
     telemetry/worker_telemetry.cc
     privileges.cc

@@ -13,7 +13,7 @@
 #include "userspace-proxy/config/config_client.h"
 #include "userspace-proxy/handover/handover_client.h"
 #include "userspace-proxy/telemetry/access_log.h"
-#include "userspace-proxy/telemetry/reporter.h"
+#include "userspace-proxy/reporter.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
 #include "userspace-proxy/worker.h"
 

@@ -66,6 +66,8 @@ void AccessLog::reopen_now() {
 bool AccessLog::drain() {
   std::string text;
   for (const auto& ring : rings_) ring->drain(&text);
+  // After taking the lines: what a worker logs after reopen() is never in the old file.
+  if (reopen_.exchange(false)) reopen_now();
   std::string_view rest = text;
   while (!rest.empty()) {
     const ssize_t written = ::write(file_.get(), rest.data(), rest.size());
@@ -84,7 +86,6 @@ void AccessLog::run() {
   for (;;) {
     // Read before draining: once it is set no worker adds anything, so one more drain is complete.
     const bool last = stopping_.load();
-    if (reopen_.exchange(false)) reopen_now();
     if (drain()) continue;
     if (last) return;
     wakeup_.prepare();

@@ -1,6 +1,6 @@
 // The streams of Reporter. One thread reads the agent's requests into a queue, the other sleeps until a beat is due, a request
 // came or an exchange was observed, and is the only writer of the stream.
-#include "userspace-proxy/telemetry/reporter.h"
+#include "userspace-proxy/reporter.h"
 
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "proto/weft/proxy/v1/telemetry.grpc.pb.h"
 #include "userspace-proxy/config/backoff.h"
-#include "userspace-proxy/telemetry/metrics.h"
+#include "userspace-proxy/metrics.h"
 
 namespace weft::proxy {
 namespace {
