@@ -1,5 +1,5 @@
-// IpAddress and SocketAddress: 16-byte addresses with IPv4 held as ::ffff:a.b.c.d, so v4, v6 and v4-mapped compare equal
-// where the kernel treats them as equal. The BPF maps use the same form (bpf/abi).
+// IpAddress and SocketAddress: 16-byte addresses with IPv4 held as ::ffff:a.b.c.d, so v4, v6 and v4-mapped
+// compare equal where the kernel treats them as equal. The BPF maps use the same form (bpf/abi).
 #pragma once
 
 #include <netinet/in.h>

@@ -1,4 +1,5 @@
-// UniqueFd owns one file descriptor and closes it. Everything in Weft that holds an fd holds it through this type.
+// UniqueFd owns one file descriptor and closes it. Everything in Weft that holds an fd holds it through this
+// type.
 #pragma once
 
 #include <unistd.h>

@@ -54,8 +54,7 @@ bool enabled(Level level) { return level <= g_level.load(std::memory_order_relax
 
 void write(Level level, std::string_view event, std::initializer_list<Field> fields) {
   if (!enabled(level)) return;
-  std::string line =
-      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
+  std::string line = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
   str_append(&line, " ", name_of(level), " ", event);
   for (const Field& field : fields) {
     str_append(&line, " ", field.key, "=");

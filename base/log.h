@@ -1,5 +1,6 @@
 // One-line structured log on standard error: `2026-01-01T00:00:00.000Z info event key=value …`.
-// Callers pass an event name and pairs; values with spaces or quotes are quoted. Any thread. Never pass secrets.
+// Callers pass an event name and pairs; values with spaces or quotes are quoted. Any thread. Never pass
+// secrets.
 #pragma once
 
 #include <initializer_list>

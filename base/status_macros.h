@@ -1,4 +1,5 @@
-// The two macros of control code; every layer adds one noun with `annotate`. The data path uses closed enums instead.
+// The two macros of control code; every layer adds one noun with `annotate`. The data path uses closed enums
+// instead.
 #pragma once
 
 #include <cerrno>
@@ -34,11 +35,11 @@ inline absl::Status errno_status(std::string_view what, int error) {
 #define WEFT_CONCAT_INNER(a, b) a##b
 #define WEFT_CONCAT(a, b) WEFT_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expression)                                      \
-  do {                                                                   \
-    if (absl::Status weft_status = (expression); !weft_status.ok()) {    \
-      return weft_status;                                                \
-    }                                                                    \
+#define RETURN_IF_ERROR(expression)                                   \
+  do {                                                                \
+    if (absl::Status weft_status = (expression); !weft_status.ok()) { \
+      return weft_status;                                             \
+    }                                                                 \
   } while (false)
 
 #define ASSIGN_OR_RETURN(declaration, expression) \

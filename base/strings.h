@@ -1,5 +1,6 @@
-// Joining and parsing text with std::string_view. Debian 12 builds Abseil with its own string_view type, so std views do not
-// convert by themselves: to_absl and to_std are the two doors, str_cat replaces absl::StrCat in our code.
+// Joining and parsing text with std::string_view. Debian 12 builds Abseil with its own string_view type, so
+// std views do not convert by themselves: to_absl and to_std are the two doors, str_cat replaces absl::StrCat
+// in our code.
 #pragma once
 
 #include <charconv>
@@ -38,7 +39,8 @@ void str_append(std::string* out, const T&... parts) {
   absl::StrAppend(out, strings_internal::piece(parts)...);
 }
 
-// The whole text as a decimal integer without sign prefix '+' or spaces; nullopt when it is not one or does not fit.
+// The whole text as a decimal integer without sign prefix '+' or spaces; nullopt when it is not one or does
+// not fit.
 template <typename Int>
 std::optional<Int> parse_integer(std::string_view text, int base = 10) {
   Int value{};

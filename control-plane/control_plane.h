@@ -1,5 +1,5 @@
-// The control plane as a library: manifests in, mesh resources out. This is its one public header for the agent (which embeds
-// it) and for weft-control (which serves it). No caller sees YAML, files or Kubernetes.
+// The control plane as a library: manifests in, mesh resources out. This is its one public header for the
+// agent (which embeds it) and for weft-control (which serves it). No caller sees YAML, files or Kubernetes.
 #pragma once
 
 #include <chrono>
@@ -51,7 +51,8 @@ struct LocalPod {
   std::string name;
   // From annotation weft.dev/netns; empty: unknown here, enrolment waits for the CLI or for discovery.
   std::string netns_path;
-  // Label istio.io/dataplane-mode: ambient or weft.dev/mesh: enabled, on the pod or its Namespace, and not opted out.
+  // Label istio.io/dataplane-mode: ambient or weft.dev/mesh: enabled, on the pod or its Namespace, and not
+  // opted out.
   bool wants_capture = false;
   // Annotations traffic.sidecar.istio.io/excludeOutboundPorts and excludeOutboundIPRanges.
   std::vector<uint16_t> exclude_ports;
@@ -81,14 +82,16 @@ class ControlPlane {
   };
   using Subscriber = std::function<void(const Change&)>;
 
-  // Reads the folder once before it returns, and calls `subscriber` with the first change; afterwards from the control
-  // plane's own thread. A document that is refused is a finding, not an error: errors are a missing or unreadable folder.
+  // Reads the folder once before it returns, and calls `subscriber` with the first change; afterwards from
+  // the control plane's own thread. A document that is refused is a finding, not an error: errors are a
+  // missing or unreadable folder.
   static absl::StatusOr<std::unique_ptr<ControlPlane>> start(Options options, Subscriber subscriber);
 
   virtual ~ControlPlane() = default;
 };
 
-// What `weft analyze` prints: parse and validate files and folders exactly as start() does, without applying anything.
+// What `weft analyze` prints: parse and validate files and folders exactly as start() does, without applying
+// anything.
 std::vector<Finding> analyze(const std::vector<std::string>& paths);
 
 }  // namespace weft::control_plane

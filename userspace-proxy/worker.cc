@@ -1,5 +1,5 @@
-// worker.h on a thread: accepts, owns the connections, swaps snapshots between turns, drains. Everything here runs on the
-// worker's thread but the constructor, the public methods (which post) and the gauges.
+// worker.h on a thread: accepts, owns the connections, swaps snapshots between turns, drains. Everything here
+// runs on the worker's thread but the constructor, the public methods (which post) and the gauges.
 #include "userspace-proxy/worker.h"
 
 #include <sys/resource.h>
@@ -32,7 +32,8 @@ ExchangeLimits limits_of(const Worker::Options& options) {
 // A connection needs a descriptor on each side.
 uint64_t connection_limit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 2 * kSpareDescriptors) return kSpareDescriptors;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 2 * kSpareDescriptors)
+    return kSpareDescriptors;
   return (limit.rlim_cur - kSpareDescriptors) / 2;
 }
 
@@ -59,7 +60,8 @@ class Listener final : public Acceptor::Receiver {
 
 class WorkerThread final : public Worker, public DownstreamConnection::Owner, public EventLoop::TurnObserver {
  public:
-  WorkerThread(Options options, std::unique_ptr<EventLoop> loop) : options_(options), loop_(std::move(loop)) {}
+  WorkerThread(Options options, std::unique_ptr<EventLoop> loop)
+      : options_(options), loop_(std::move(loop)) {}
   ~WorkerThread() override {
     loop_->stop();
     if (thread_.joinable()) thread_.join();
@@ -89,7 +91,6 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   void turn_ended() override;
 
  private:
-
   void run(absl::Status* status, std::atomic<bool>* ready);
   void swap_snapshot(SnapshotPtr snapshot);
   void open_listener(CaptureListener listener);
@@ -169,13 +170,13 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
 }
 
 void WorkerThread::open_listener(CaptureListener capture) {
-  close_listener(capture.netns_cookie);
   if (context_->draining) return;
   auto listener = std::make_unique<Listener>(*this, *loop_, std::move(capture));
   // Without a snapshot nothing can be decided: connections wait in the listener's queue.
   if (!context_->current || full_) listener->acceptor().pause();
   if (!listener->acceptor().start()) {
-    log::error("listener_refused", {{"workload", listener->origin().workload_uid}, {"error", std::strerror(errno)},
+    log::error("listener_refused", {{"workload", listener->origin().workload_uid},
+                                    {"error", std::strerror(errno)},
                                     {"next", "restart weft-proxy; see `weft status`"}});
     return;
   }
@@ -186,20 +187,23 @@ void WorkerThread::close_listener(uint64_t netns_cookie) {
   std::erase_if(listeners_, [&](const auto& l) { return l->origin().netns_cookie == netns_cookie; });
 }
 
-void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer) {
+void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
+                         const SocketAddress& peer) {
   auto* connection = new DownstreamConnection(*context_, *this, origin, peer);
   connections_.push_back(*connection);
   ++connection_count_;
   connection->start(std::move(fd));
   if (connection_count_ < max_connections_ || full_) return;
   full_ = true;
-  log::warn("connection_limit", {{"connections", connection_count_}, {"next", "raise the open file limit (ulimit -n)"}});
+  log::warn("connection_limit",
+            {{"connections", connection_count_}, {"next", "raise the open file limit (ulimit -n)"}});
   for (const auto& listener : listeners_) listener->acceptor().pause();
 }
 
 void WorkerThread::accept_failed(int error) {
   if ((accept_failures_++ & 1023) != 0) return;
-  log::warn("accept_failed", {{"error", std::strerror(error)}, {"count", accept_failures_},
+  log::warn("accept_failed", {{"error", std::strerror(error)},
+                              {"count", accept_failures_},
                               {"next", "raise the open file limit (ulimit -n)"}});
 }
 
@@ -255,7 +259,9 @@ Listener::Listener(WorkerThread& worker, EventLoop& loop, CaptureListener listen
   origin_->netns = std::move(listener.netns);
 }
 
-void Listener::accepted(UniqueFd fd, const SocketAddress& peer) { worker_.serve(origin_, std::move(fd), peer); }
+void Listener::accepted(UniqueFd fd, const SocketAddress& peer) {
+  worker_.serve(origin_, std::move(fd), peer);
+}
 
 void Listener::accept_failed(int error) { worker_.accept_failed(error); }
 

@@ -1,5 +1,5 @@
-// One data-path thread: its event loop, timers, listeners, connections and upstream pools. Shares nothing mutable; the
-// methods below are its only doors and may be called from any thread: each posts to the loop.
+// One data-path thread: its event loop, timers, listeners, connections and upstream pools. Shares nothing
+// mutable; the methods below are its only doors and may be called from any thread: each posts to the loop.
 #pragma once
 
 #include <chrono>
@@ -51,11 +51,13 @@ class Worker {
   virtual ~Worker() = default;
 
   virtual void set_snapshot(SnapshotPtr snapshot) = 0;
+  // A namespace may have several listeners here: there can be more listeners than workers.
   virtual void add_listener(CaptureListener listener) = 0;
   // Stops accepting there; connections of the namespace go on until they end by themselves.
   virtual void remove_listener(uint64_t netns_cookie) = 0;
-  // Stops accepting (the descriptors stay open elsewhere, so new connections wait for the next proxy), answers with
-  // Connection: close, ends idle connections, and calls `done` on the worker's thread when none is left or after `deadline`.
+  // Stops accepting (the descriptors stay open elsewhere, so new connections wait for the next proxy),
+  // answers with Connection: close, ends idle connections, and calls `done` on the worker's thread when none
+  // is left or after `deadline`.
   virtual void drain(std::chrono::milliseconds deadline, std::function<void()> done) = 0;
 
   virtual WorkerGauges gauges() const = 0;

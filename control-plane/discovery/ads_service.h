@@ -1,5 +1,6 @@
-// Delta ADS server (xDS "Incremental", ACK and NACK) over a set of resources. The agent serves the proxy with it on a Unix
-// socket; weft-control will serve agents. Any thread may call apply(); streams have their own threads.
+// Delta ADS server (xDS "Incremental", ACK and NACK) over a set of resources. The agent serves the proxy with
+// it on a Unix socket; weft-control will serve agents. Any thread may call apply(); streams have their own
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,8 @@ class AdsService {
 
   // For ServerBuilder::RegisterService.
   virtual grpc::Service* service() = 0;
-  // Folds the change in and wakes every stream. Each stream sends only what changed for it, one response per type,
-  // additions of Address before routes and removals after.
+  // Folds the change in and wakes every stream. Each stream sends only what changed for it, one response per
+  // type, additions of Address before routes and removals after.
   virtual void apply(const Change& change) = 0;
   virtual std::vector<ClientState> clients() const = 0;
   // Ends all streams; later calls are refused.

@@ -12,8 +12,6 @@
 namespace weft::agent {
 namespace {
 
-
-
 class EnrollmentTest : public ScratchNode {
  protected:
   void SetUp() override {
@@ -25,7 +23,8 @@ class EnrollmentTest : public ScratchNode {
   std::string traces(const std::string& ns) const {
     const std::string table = str_cat(WEFT_ROUTE_TABLE);
     return ip(ns, "rule show table " + table) + ip(ns, "-6 rule show table " + table) +
-           drop_missing_table(ip(ns, "route show table " + table)) + drop_missing_table(ip(ns, "-6 route show table " + table));
+           drop_missing_table(ip(ns, "route show table " + table)) +
+           drop_missing_table(ip(ns, "-6 route show table " + table));
   }
   static std::string drop_missing_table(const std::string& text) {
     return text.find("FIB table does not exist") != std::string::npos ? "" : text;
@@ -33,7 +32,8 @@ class EnrollmentTest : public ScratchNode {
   std::vector<std::string> pinned() const {
     std::vector<std::string> paths;
     std::error_code error;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(pin_root(), error)) paths.push_back(entry.path());
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(pin_root(), error))
+      paths.push_back(entry.path());
     return paths;
   }
   void expect_capture_works(int listener) {
@@ -47,9 +47,12 @@ TEST_F(EnrollmentTest, EnrollingInstallsOneRuleAndOneRoutePerFamily) {
   const EnrolledNamespace enrolled = enroll_client();
   EXPECT_NE(enrolled.netns_cookie, 0u);
   EXPECT_FALSE(enrolled.steps.empty());
-  EXPECT_NE(ip(client_, "route show table 5700").find("local default dev lo proto 157 scope host src 10.57.1.2"), std::string::npos)
+  EXPECT_NE(
+      ip(client_, "route show table 5700").find("local default dev lo proto 157 scope host src 10.57.1.2"),
+      std::string::npos)
       << ip(client_, "route show table 5700");
-  EXPECT_NE(ip(client_, "-6 route show table 5700").find("local default dev lo proto 157 src fd57:1::2"), std::string::npos)
+  EXPECT_NE(ip(client_, "-6 route show table 5700").find("local default dev lo proto 157 src fd57:1::2"),
+            std::string::npos)
       << ip(client_, "-6 route show table 5700");
   EXPECT_NE(ip(client_, "rule").find("fwmark 0x570c/0xffff lookup 5700"), std::string::npos);
   EXPECT_NE(ip(client_, "-6 rule").find("fwmark 0x570c/0xffff lookup 5700"), std::string::npos);
@@ -210,7 +213,10 @@ TEST_F(EnrollmentTest, CleanupLeavesAnotherInstallationAlone) {
 TEST_F(EnrollmentTest, PinnedMapOfAnotherShapeIsAnErrorThatNamesTheRemedy) {
   kill_dataplane();
   std::filesystem::remove(pin_root() + "/maps/m_proxy");
-  ASSERT_EQ(std::system(str_cat("bpftool map create ", pin_root(), "/maps/m_proxy type array key 4 value 4 entries 1 name m_proxy").c_str()), 0);
+  ASSERT_EQ(std::system(str_cat("bpftool map create ", pin_root(),
+                                "/maps/m_proxy type array key 4 value 4 entries 1 name m_proxy")
+                            .c_str()),
+            0);
   const auto opened = Dataplane::open({.pin_root = pin_root(), .cgroup = cgroup_});
   ASSERT_FALSE(opened.ok());
   EXPECT_NE(opened.status().ToString().find("weft-agent cleanup"), std::string::npos) << opened.status();
@@ -218,7 +224,8 @@ TEST_F(EnrollmentTest, PinnedMapOfAnotherShapeIsAnErrorThatNamesTheRemedy) {
 
 TEST_F(EnrollmentTest, EveryKernelCheckSucceedsWhereTheseTestsRun) {
   for (const KernelCheck& check : check_kernel({.pin_root = pin_root(), .cgroup = cgroup_})) {
-    EXPECT_NE(check.result, KernelCheck::Result::kError) << check.id << " " << check.description << ": " << check.error;
+    EXPECT_NE(check.result, KernelCheck::Result::kError)
+        << check.id << " " << check.description << ": " << check.error;
   }
 }
 

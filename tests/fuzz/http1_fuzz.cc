@@ -1,5 +1,5 @@
-// Fuzz target of the HTTP/1 codec: heads, bodies, serialiser. Besides crashes it looks for ambiguity: how bytes arrive must not
-// change what they mean, and what we forward must read back with the same framing.
+// Fuzz target of the HTTP/1 codec: heads, bodies, serialiser. Besides crashes it looks for ambiguity: how
+// bytes arrive must not change what they mean, and what we forward must read back with the same framing.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -55,7 +55,8 @@ void check_response(std::string_view text) {
   require(read_head(out, out.size(), &again_text).result == ParseResult::kComplete);
   ResponseHead again;
   require(parse_response(again_text.text(), false, &again) == ParseResult::kComplete);
-  require(again.status == head.status && again.body == head.body && again.content_length == head.content_length);
+  require(again.status == head.status && again.body == head.body &&
+          again.content_length == head.content_length);
 }
 
 std::string decode(std::string_view bytes, size_t step, BodyDecoder* decoder) {

@@ -5,7 +5,8 @@
 
 namespace weft::proxy {
 
-void HeadReader::start(Socket& socket, InputBuffer& input, HeadText& text, uint32_t max_bytes, uint64_t timeout_ms) {
+void HeadReader::start(Socket& socket, InputBuffer& input, HeadText& text, uint32_t max_bytes,
+                       uint64_t timeout_ms) {
   cancel();
   socket_ = &socket;
   input_ = &input;

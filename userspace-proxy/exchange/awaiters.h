@@ -1,5 +1,6 @@
-// The other leaves an exchange waits for: HeadReader (bytes until a head is complete, or why not) and Connector (a socket dialled
-// in the source's namespace). Reusable objects without frames: start(), then co_await.
+// The other leaves an exchange waits for: HeadReader (bytes until a head is complete, or why not) and
+// Connector (a socket dialled in the source's namespace). Reusable objects without frames: start(), then
+// co_await.
 #pragma once
 
 #include <coroutine>
@@ -60,7 +61,8 @@ class Connector {
   explicit Connector(EventLoop& loop) : loop_(loop) {}
 
   // `netns` negative: from here.
-  void start(Socket& socket, const HomeNetns& home, int netns, const SocketAddress& address, uint64_t timeout_ms);
+  void start(Socket& socket, const HomeNetns& home, int netns, const SocketAddress& address,
+             uint64_t timeout_ms);
   void cancel();
 
   bool await_ready() const { return status_ != ConnectStatus::kWaiting; }

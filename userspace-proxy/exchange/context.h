@@ -1,5 +1,5 @@
-// What one worker lends to its sessions and exchanges: loop, memory, pools, balancer, sink, limits. Owned by the worker, plain
-// members, one thread. Nothing here decides anything.
+// What one worker lends to its sessions and exchanges: loop, memory, pools, balancer, sink, limits. Owned by
+// the worker, plain members, one thread. Nothing here decides anything.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The part of an exchange that HTTP and TCP share: an endpoint of a cluster, tried and counted, at most three of them. Holds the
-// endpoint's active count while it is chosen. Pure bookkeeping, no I/O.
+// The part of an exchange that HTTP and TCP share: an endpoint of a cluster, tried and counted, at most three
+// of them. Holds the endpoint's active count while it is chosen. Pure bookkeeping, no I/O.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// The way of one HTTP request: head, route, endpoint, connection, both bodies, outcome. run() is the story; the steps below it
-// stand in the same order.
+// The way of one HTTP request: head, route, endpoint, connection, both bodies, outcome. run() is the story;
+// the steps below it stand in the same order.
 #include "userspace-proxy/exchange/exchange.h"
 
 #include "userspace-proxy/config/match_route.h"
@@ -8,8 +8,8 @@
 namespace weft::proxy {
 
 Task Exchange::run() {
-  request_reader_.start(downstream_.socket, downstream_.input, scratch_->request_text, context_.limits.max_head_bytes,
-                        context_.limits.head_timeout_ms);
+  request_reader_.start(downstream_.socket, downstream_.input, scratch_->request_text,
+                        context_.limits.max_head_bytes, context_.limits.head_timeout_ms);
   const HeadStatus request_status = co_await request_reader_;
   Outcome outcome = read_request(request_status);
   if (outcome == Outcome::kOk) outcome = choose_route();
@@ -199,7 +199,8 @@ void Exchange::forward_interim() {
   std::string& out = scratch_->response_out;
   out.clear();
   if (scratch_->request.minor_version > 0) write_response_head(scratch_->response, ResponseForm(), &out);
-  response_pump_.start(Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket}, Pump::Body(), out);
+  response_pump_.start(Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket},
+                       Pump::Body(), out);
 }
 
 bool Exchange::replayable() const {
@@ -210,8 +211,8 @@ bool Exchange::replayable() const {
   return false;
 }
 
-// A kept-alive connection may end just as we use it. Before any byte of a response, and only then, a request that may be
-// repeated is sent once more, on a new connection (RFC 9112 §9.3.1).
+// A kept-alive connection may end just as we use it. Before any byte of a response, and only then, a request
+// that may be repeated is sent once more, on a new connection (RFC 9112 §9.3.1).
 bool Exchange::retry_stale(HeadStatus status) {
   const bool silent = status == HeadStatus::kClosed && !scratch_->response_text.started();
   if (!silent || !reused_ || stale_retried_ || interim_count_ > 0 || !replayable()) return false;
@@ -224,7 +225,8 @@ bool Exchange::retry_stale(HeadStatus status) {
 Outcome Exchange::read_response(HeadStatus status) {
   if (status == HeadStatus::kAborted) return request_failure_;
   if (status == HeadStatus::kClosed) return Outcome::kUpstreamReset;
-  if (status != HeadStatus::kComplete || response_parsed_ != ParseResult::kComplete) return Outcome::kUpstreamProtocol;
+  if (status != HeadStatus::kComplete || response_parsed_ != ParseResult::kComplete)
+    return Outcome::kUpstreamProtocol;
   const ResponseHead& response = scratch_->response;
   if (response.status == 101 && upgrade_) return Outcome::kOk;
   if (response.status < 200) return Outcome::kUpstreamProtocol;
@@ -238,15 +240,18 @@ void Exchange::send_response() {
   const bool unframed = response.body == BodyKind::kUntilClose || response.body == BodyKind::kChunked;
   const bool chunked = unframed && client_version > 0;
   self_framed_ = !unframed || chunked;
-  // While the request is not all sent, nobody can say that it will be: the client must not reuse the connection.
+  // While the request is not all sent, nobody can say that it will be: the client must not reuse the
+  // connection.
   close_ = close_ || context_.draining || !self_framed_ || !request_sent();
   status_ = response.status;
   std::string& out = scratch_->response_out;
   out.clear();
   write_response_head(
-      response, ResponseForm{.client_minor_version = client_version, .close = close_, .chunked = chunked}, &out);
-  response_pump_.start(Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket},
-                       Pump::Body{.kind = response.body, .length = response.content_length, .chunked_out = chunked}, out);
+      response, ResponseForm{.client_minor_version = client_version, .close = close_, .chunked = chunked},
+      &out);
+  response_pump_.start(
+      Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket},
+      Pump::Body{.kind = response.body, .length = response.content_length, .chunked_out = chunked}, out);
 }
 
 // After 101 the connection is bytes both ways (RFC 9110 §7.8).
@@ -257,7 +262,8 @@ void Exchange::send_tunnel_response() {
   out.clear();
   write_response_head(scratch_->response, ResponseForm{.upgrade = true}, &out);
   const Pump::Body stream{.kind = BodyKind::kUntilClose, .half_close = true};
-  response_pump_.start(Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket}, stream, out);
+  response_pump_.start(Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket}, stream,
+                       out);
   if (response_pump_.end() != PumpEnd::kRunning && response_pump_.end() != PumpEnd::kDone) return;
   request_pump_.start(Pump::Path{&downstream_.socket, &downstream_.input, &upstream_->socket()}, stream, {});
 }
@@ -295,7 +301,8 @@ void Exchange::send_local_reply(Outcome outcome) {
   std::string& out = scratch_->response_out;
   out.clear();
   write_local_reply(outcome, close_, parsed_ && scratch_->request.method == "HEAD", &out);
-  response_pump_.start(Pump::Path{&downstream_.socket, &downstream_.input, &downstream_.socket}, Pump::Body(), out);
+  response_pump_.start(Pump::Path{&downstream_.socket, &downstream_.input, &downstream_.socket}, Pump::Body(),
+                       out);
 }
 
 void Exchange::finish(Outcome outcome) {
@@ -316,8 +323,9 @@ void Exchange::finish(Outcome outcome) {
 void Exchange::release_upstream(Outcome outcome) {
   target_.release();
   if (upstream_ == nullptr) return;
-  const bool reusable = outcome == Outcome::kOk && !upgrade_ && request_sent() && scratch_->response.keep_alive &&
-                        scratch_->response.body != BodyKind::kUntilClose && upstream_->input().empty();
+  const bool reusable = outcome == Outcome::kOk && !upgrade_ && request_sent() &&
+                        scratch_->response.keep_alive && scratch_->response.body != BodyKind::kUntilClose &&
+                        upstream_->input().empty();
   if (reusable) {
     context_.pool.give(std::move(upstream_));
   } else {
@@ -325,8 +333,8 @@ void Exchange::release_upstream(Outcome outcome) {
   }
 }
 
-// Failures while reading the client end the wait for the response; failures while writing to the upstream do not: it may have
-// answered early, and the response reader will see the end soon.
+// Failures while reading the client end the wait for the response; failures while writing to the upstream do
+// not: it may have answered early, and the response reader will see the end soon.
 void Exchange::pump_ended(Pump& pump) {
   const PumpEnd end = pump.end();
   if (end == PumpEnd::kDone) return;

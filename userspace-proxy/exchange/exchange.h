@@ -1,5 +1,6 @@
-// One HTTP request with its response: the coroutine run() in exchange.cc is the whole story. Made by the session when the
-// first byte of a request is there; records its outcome exactly once, also when it is abandoned.
+// One HTTP request with its response: the coroutine run() in exchange.cc is the whole story. Made by the
+// session when the first byte of a request is there; records its outcome exactly once, also when it is
+// abandoned.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +65,9 @@ class Exchange final : private Pump::Observer {
   void await_response_head();
   bool request_sent() const { return request_pump_.end() == PumpEnd::kDone; }
   // Nothing of the request is left on the client's connection.
-  bool request_whole() const { return request_sent() || (parsed_ && scratch_->request.body == BodyKind::kNone); }
+  bool request_whole() const {
+    return request_sent() || (parsed_ && scratch_->request.body == BodyKind::kNone);
+  }
   bool replayable() const;
   void release_upstream(Outcome outcome);
   void record(Outcome outcome);

@@ -1,5 +1,5 @@
-// Memory for coroutine frames and exchanges: free lists per size class, one set per thread, so that a request allocates
-// nothing once its worker is warm. Blocks must be freed on the thread that took them.
+// Memory for coroutine frames and exchanges: free lists per size class, one set per thread, so that a request
+// allocates nothing once its worker is warm. Blocks must be freed on the thread that took them.
 #pragma once
 
 #include <cstddef>

@@ -108,7 +108,8 @@ void Pump::gather_payload() {
   if (body_.chunked_out) ++piece_count_;
   std::string_view rest = path_.input->unread();
   // Room for the end of this chunk and the three pieces of the last one.
-  while (!rest.empty() && decoder_.state() == BodyDecoder::State::kMore && piece_count_ + 4 < pieces_.size()) {
+  while (!rest.empty() && decoder_.state() == BodyDecoder::State::kMore &&
+         piece_count_ + 4 < pieces_.size()) {
     const BodyDecoder::Step step = decoder_.next(rest);
     rest.remove_prefix(step.consumed);
     taken_ += step.consumed;
@@ -120,7 +121,8 @@ void Pump::gather_payload() {
     piece_count_ = header_at;
     return;
   }
-  char* end = std::to_chars(chunk_header_.data(), chunk_header_.data() + chunk_header_.size() - 2, payload_, 16).ptr;
+  char* end =
+      std::to_chars(chunk_header_.data(), chunk_header_.data() + chunk_header_.size() - 2, payload_, 16).ptr;
   *end++ = '\r';
   *end++ = '\n';
   pieces_[header_at] = iovec{chunk_header_.data(), static_cast<size_t>(end - chunk_header_.data())};

@@ -1,5 +1,6 @@
-// Pump: moves one body (or one direction of a TCP connection) from a socket to another, at most one chunk at a time, so a slow
-// sink stops the reading. Sends a prefix (the head) together with the first bytes. Awaitable; plain state, no coroutine.
+// Pump: moves one body (or one direction of a TCP connection) from a socket to another, at most one chunk at
+// a time, so a slow sink stops the reading. Sends a prefix (the head) together with the first bytes.
+// Awaitable; plain state, no coroutine.
 #pragma once
 
 #include <array>
@@ -14,7 +15,7 @@
 namespace weft::proxy {
 
 enum class PumpEnd : uint8_t {
-  kIdle,         // never started
+  kIdle,  // never started
   kRunning,
   kDone,
   kSourceReset,  // the source ended before the body did

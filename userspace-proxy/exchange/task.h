@@ -1,5 +1,6 @@
-// Task: the only coroutine type. Owns its frame; runs when start() is called; tells one Operation when it is over. Destroying a
-// suspended Task cancels it: the awaiters in its frame take their operations back. Leaves are awaiters, never Tasks.
+// Task: the only coroutine type. Owns its frame; runs when start() is called; tells one Operation when it is
+// over. Destroying a suspended Task cancels it: the awaiters in its frame take their operations back. Leaves
+// are awaiters, never Tasks.
 #pragma once
 
 #include <coroutine>

@@ -4,7 +4,8 @@
 namespace weft::proxy {
 namespace {
 
-// For a destination that is no mesh service: what Linux clients wait at most by default is longer, but ours holds a socket.
+// For a destination that is no mesh service: what Linux clients wait at most by default is longer, but ours
+// holds a socket.
 constexpr uint64_t kPassthroughConnectMs = 30'000;
 
 }  // namespace
@@ -64,8 +65,9 @@ void TcpExchange::abandon(Outcome outcome) {
 bool TcpExchange::dial() {
   if (balanced_ && !target_.pick()) return false;
   upstream_address_ = balanced_ ? target_.endpoint().address : downstream_.dialled;
-  upstream_ = std::make_unique<UpstreamConnection>(context_.loop, context_.buffers, context_.pool,
-                                                   UpstreamKey{upstream_address_, downstream_.origin.netns_cookie});
+  upstream_ =
+      std::make_unique<UpstreamConnection>(context_.loop, context_.buffers, context_.pool,
+                                           UpstreamKey{upstream_address_, downstream_.origin.netns_cookie});
   connector_.start(upstream_->socket(), context_.home, downstream_.origin.netns.get(), upstream_address_,
                    balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs);
   return true;
@@ -89,7 +91,8 @@ void TcpExchange::start_pumps() {
 
 Outcome TcpExchange::pumps_end() const {
   if (to_client_.end() == PumpEnd::kDone && to_upstream_.end() == PumpEnd::kDone) return Outcome::kOk;
-  const bool client_failed = to_client_.end() == PumpEnd::kSinkReset || to_upstream_.end() == PumpEnd::kSourceReset;
+  const bool client_failed =
+      to_client_.end() == PumpEnd::kSinkReset || to_upstream_.end() == PumpEnd::kSourceReset;
   return client_failed ? Outcome::kDownstreamReset : Outcome::kUpstreamReset;
 }
 

@@ -1,5 +1,6 @@
-// One TCP connection passed through: an endpoint of the service's cluster, or the address the client dialled, and bytes both
-// ways with half-close. Made by the session for everything that is not HTTP; recorded exactly once.
+// One TCP connection passed through: an endpoint of the service's cluster, or the address the client dialled,
+// and bytes both ways with half-close. Made by the session for everything that is not HTTP; recorded exactly
+// once.
 #pragma once
 
 #include <memory>

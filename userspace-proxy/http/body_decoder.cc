@@ -1,5 +1,5 @@
-// BodyDecoder. We decode chunks ourselves and not with llhttp: version 8.1 has known leniencies there, and payload is passed
-// by run, not by callback.
+// BodyDecoder. We decode chunks ourselves and not with llhttp: version 8.1 has known leniencies there, and
+// payload is passed by run, not by callback.
 #include "userspace-proxy/http/body_decoder.h"
 
 #include <algorithm>
@@ -21,9 +21,10 @@ bool is_token_char(char c) {
 
 // Fields that frame, route or authorise must not come in a trailer (RFC 9110 §6.5.1).
 bool forbidden_trailer(std::string_view name) {
-  for (const std::string_view forbidden : {"content-length", "transfer-encoding", "host", "connection", "trailer", "te",
-                                           "upgrade", "keep-alive", "proxy-connection", "authorization", "content-type",
-                                           "content-encoding", "content-range", "set-cookie", "expect"}) {
+  for (const std::string_view forbidden :
+       {"content-length", "transfer-encoding", "host", "connection", "trailer", "te", "upgrade", "keep-alive",
+        "proxy-connection", "authorization", "content-type", "content-encoding", "content-range",
+        "set-cookie", "expect"}) {
     if (equals_ignore_case(name, forbidden)) return true;
   }
   return false;
@@ -76,7 +77,8 @@ void BodyDecoder::chunk_byte(char c) {
     case Phase::kExtension:
       if (c == '\r') {
         phase_ = Phase::kSizeEnd;
-      } else if ((static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f || ++extension_bytes_ > kMaxExtensionBytes) {
+      } else if ((static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f ||
+                 ++extension_bytes_ > kMaxExtensionBytes) {
         bad();
       }
       return;
@@ -134,7 +136,8 @@ void BodyDecoder::end_trailer_line() {
     return;
   }
   const size_t colon = line.find(':');
-  if (colon == std::string_view::npos || colon == 0 || line.find('\0') != std::string_view::npos) return bad();
+  if (colon == std::string_view::npos || colon == 0 || line.find('\0') != std::string_view::npos)
+    return bad();
   const std::string_view name = line.substr(0, colon);
   if (!std::all_of(name.begin(), name.end(), is_token_char)) return bad();
   if (forbidden_trailer(name)) {

@@ -1,5 +1,5 @@
-// Where a body ends: counts a fixed length, takes chunked coding apart (RFC 9112 §7.1, strictly), or goes on until the
-// connection closes. Sans I/O; hands out views of its input. Used by the pump, once per body.
+// Where a body ends: counts a fixed length, takes chunked coding apart (RFC 9112 §7.1, strictly), or goes on
+// until the connection closes. Sans I/O; hands out views of its input. Used by the pump, once per body.
 #pragma once
 
 #include <cstddef>
@@ -43,7 +43,7 @@ class BodyDecoder {
   State state_ = State::kDone;
   BodyKind kind_ = BodyKind::kNone;
   Phase phase_ = Phase::kSize;
-  uint64_t left_ = 0;             // payload bytes of the body or of this chunk
+  uint64_t left_ = 0;  // payload bytes of the body or of this chunk
   uint32_t size_digits_ = 0;
   uint32_t extension_bytes_ = 0;  // over the whole body
   size_t trailer_line_ = 0;       // where the current line starts in trailers_

@@ -1,5 +1,5 @@
-// parse_request and parse_response of http1_head.h. llhttp checks tokens, methods, versions and field syntax; how the body is
-// framed is decided here, from the fields themselves, so that there is one place to read.
+// parse_request and parse_response of http1_head.h. llhttp checks tokens, methods, versions and field syntax;
+// how the body is framed is decided here, from the fields themselves, so that there is one place to read.
 #include "userspace-proxy/http/http1_head.h"
 
 #include <llhttp.h>
@@ -74,8 +74,8 @@ bool run(HeadParser& parser, llhttp_type_t type, std::string_view text) {
   parser.headers->clear();
   const llhttp_errno_t error = llhttp_execute(&parser.llhttp, text.data(), text.size());
   if (error != HPE_PAUSED || parser.torn) return false;
-  // One field per line between start line and empty line: a line that llhttp read otherwise (8.1 takes an empty name) would
-  // be a field for the next hop and none for us.
+  // One field per line between start line and empty line: a line that llhttp read otherwise (8.1 takes an
+  // empty name) would be a field for the next hop and none for us.
   const auto lines = static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
   if (lines != parser.headers->size() + 2) return false;
   return parser.llhttp.http_major == 1 && parser.llhttp.http_minor <= 1;
@@ -122,11 +122,13 @@ bool keeps_alive(const std::vector<Header>& headers, uint8_t minor_version) {
   return keep;
 }
 
-// Host is a reg-name or address with optional port (RFC 9110 §7.2): what could be read as something else is refused.
+// Host is a reg-name or address with optional port (RFC 9110 §7.2): what could be read as something else is
+// refused.
 bool valid_authority(std::string_view authority) {
   for (const char c : authority) {
     const auto u = static_cast<unsigned char>(c);
-    if (u <= ' ' || u >= 0x7f || c == '/' || c == '@' || c == '?' || c == '#' || c == '\\' || c == ',') return false;
+    if (u <= ' ' || u >= 0x7f || c == '/' || c == '@' || c == '?' || c == '#' || c == '\\' || c == ',')
+      return false;
   }
   return true;
 }

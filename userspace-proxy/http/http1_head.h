@@ -1,6 +1,6 @@
-// HTTP/1 heads from bytes: HeadText collects one head and refuses bad line structure, parse_request and parse_response turn it
-// into views of it, with llhttp in strict mode and the framing rules of RFC 9112 §6.3 applied on top. No I/O. Called by the
-// exchange; a smuggled message must die here.
+// HTTP/1 heads from bytes: HeadText collects one head and refuses bad line structure, parse_request and
+// parse_response turn it into views of it, with llhttp in strict mode and the framing rules of RFC 9112 §6.3
+// applied on top. No I/O. Called by the exchange; a smuggled message must die here.
 #pragma once
 
 #include <cstddef>
@@ -16,11 +16,12 @@ inline constexpr size_t kMaxHeaders = 128;
 
 enum class ParseResult : uint8_t { kNeedMore, kComplete, kBad, kTooLarge, kNotImplemented };
 
-// The bytes of one head, from start line to empty line. Every line ends in CRLF; bare CR, bare LF, NUL and folded lines are
-// refused here, because parsers disagree about them.
+// The bytes of one head, from start line to empty line. Every line ends in CRLF; bare CR, bare LF, NUL and
+// folded lines are refused here, because parsers disagree about them.
 class HeadText {
  public:
-  // Takes bytes until the head is complete; `*consumed` of them are used and what follows is body or the next message.
+  // Takes bytes until the head is complete; `*consumed` of them are used and what follows is body or the next
+  // message.
   ParseResult feed(std::string_view in, size_t max_bytes, size_t* consumed);
   void clear();
 
@@ -47,7 +48,8 @@ ParseResult parse_response(std::string_view text, bool request_was_head, Respons
 // True when the comma-separated list holds the token, case ignored.
 bool has_token(std::string_view list, std::string_view token);
 
-// "Upgrade: x" together with "Connection: upgrade", for a protocol we tunnel; h2c is none (it would escape our parsing).
+// "Upgrade: x" together with "Connection: upgrade", for a protocol we tunnel; h2c is none (it would escape
+// our parsing).
 bool wants_upgrade(const RequestHead& head);
 
 }  // namespace weft::proxy

@@ -25,7 +25,8 @@ bool is_hop_by_hop(std::string_view name) {
   }
 }
 
-// Named by a Connection field. Host and Content-Length frame and route the message; nobody may make us drop them.
+// Named by a Connection field. Host and Content-Length frame and route the message; nobody may make us drop
+// them.
 bool listed_in_connection(const std::vector<Header>& headers, std::string_view name) {
   if (equals_ignore_case(name, "host") || equals_ignore_case(name, "content-length")) return false;
   for (const Header& header : headers) {
@@ -46,7 +47,8 @@ void add_number(std::string* out, uint64_t number) {
 
 void add_end_to_end(const std::vector<Header>& headers, std::string* out) {
   bool connection = false;
-  for (const Header& header : headers) connection = connection || equals_ignore_case(header.name, "connection");
+  for (const Header& header : headers)
+    connection = connection || equals_ignore_case(header.name, "connection");
   for (const Header& header : headers) {
     if (is_hop_by_hop(header.name)) continue;
     if (connection && listed_in_connection(headers, header.name)) continue;

@@ -1,5 +1,6 @@
-// Heads to bytes, for the next hop: everything is kept in order, but for what belongs to one connection only (RFC 9110 §7.6.1),
-// which is removed and written anew. Used by the exchange; appends to its scratch text, which keeps its memory.
+// Heads to bytes, for the next hop: everything is kept in order, but for what belongs to one connection only
+// (RFC 9110 §7.6.1), which is removed and written anew. Used by the exchange; appends to its scratch text,
+// which keeps its memory.
 #pragma once
 
 #include <string>

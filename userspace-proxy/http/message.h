@@ -1,5 +1,5 @@
-// A request or response head as the codec hands it on: views into the exchange's own arena, valid until the exchange ends.
-// Nothing here does I/O or knows a socket.
+// A request or response head as the codec hands it on: views into the exchange's own arena, valid until the
+// exchange ends. Nothing here does I/O or knows a socket.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace weft::proxy {
 
 struct Header {
-  std::string_view name;  // as received; compare with equals_ignore_case
+  std::string_view name;   // as received; compare with equals_ignore_case
   std::string_view value;  // leading and trailing white space removed
 };
 
@@ -23,7 +23,8 @@ struct RequestHead {
   std::string_view method;
   // As received: origin form "/a?b", absolute form or "*".
   std::string_view target;
-  // From the target's absolute form, else from Host; with port if the client sent one. Empty when absent (HTTP/1.0).
+  // From the target's absolute form, else from Host; with port if the client sent one. Empty when absent
+  // (HTTP/1.0).
   std::string_view authority;
   // Without query; "/" for an empty path.
   std::string_view path;

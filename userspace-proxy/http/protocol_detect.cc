@@ -7,8 +7,8 @@ namespace weft::proxy {
 namespace {
 
 constexpr std::array<std::string_view, 16> kMethods = {
-    "GET ",      "HEAD ",  "POST ",  "PUT ",  "DELETE ", "OPTIONS ", "PATCH ",  "TRACE ",
-    "CONNECT ",  "PROPFIND ", "REPORT ", "MKCOL ", "COPY ",   "MOVE ",    "SEARCH ", "PURGE "};
+    "GET ",     "HEAD ",     "POST ",   "PUT ",   "DELETE ", "OPTIONS ", "PATCH ",  "TRACE ",
+    "CONNECT ", "PROPFIND ", "REPORT ", "MKCOL ", "COPY ",   "MOVE ",    "SEARCH ", "PURGE "};
 
 }  // namespace
 

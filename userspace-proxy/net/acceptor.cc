@@ -34,7 +34,8 @@ void Acceptor::accept_some(int) {
     if (paused_) return;
     sockaddr_storage storage{};
     socklen_t length = sizeof(storage);
-    UniqueFd fd(accept4(listener_.get(), reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd fd(accept4(listener_.get(), reinterpret_cast<sockaddr*>(&storage), &length,
+                        SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd.valid()) {
       // accept(2): errors of the connection itself are to be skipped like EAGAIN, but more may be waiting.
       if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) continue;

@@ -1,5 +1,6 @@
-// Accepts connections of one listening socket, at most a few per turn, and backs off by a timer when descriptors run out.
-// Closing it closes our descriptor without shutdown(): the listener lives on where it is also held.
+// Accepts connections of one listening socket, at most a few per turn, and backs off by a timer when
+// descriptors run out. Closing it closes our descriptor without shutdown(): the listener lives on where it is
+// also held.
 #pragma once
 
 #include "base/address.h"

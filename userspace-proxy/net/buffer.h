@@ -1,5 +1,5 @@
-// Memory for bytes in flight: 16 KiB chunks from a per-worker pool, and InputBuffer, the unread bytes of one socket. A
-// buffer without unread bytes holds no chunk, so idle connections cost none. Worker thread only.
+// Memory for bytes in flight: 16 KiB chunks from a per-worker pool, and InputBuffer, the unread bytes of one
+// socket. A buffer without unread bytes holds no chunk, so idle connections cost none. Worker thread only.
 #pragma once
 
 #include <cstddef>

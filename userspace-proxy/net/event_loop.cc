@@ -1,5 +1,5 @@
-// The epoll backend of event_loop.h. Order of a turn: wait, clock, posted functions, events, timers, deferred operations,
-// retired objects.
+// The epoll backend of event_loop.h. Order of a turn: wait, clock, posted functions, events, timers, deferred
+// operations, retired objects.
 #include "userspace-proxy/net/event_loop.h"
 
 #include <sys/eventfd.h>
@@ -48,7 +48,8 @@ int EventLoop::wait_limit(int max_wait_ms) {
 }
 
 void EventLoop::turn(int max_wait_ms) {
-  const int count = epoll_wait(epoll_.get(), events_.data(), static_cast<int>(kMaxEvents), wait_limit(max_wait_ms));
+  const int count =
+      epoll_wait(epoll_.get(), events_.data(), static_cast<int>(kMaxEvents), wait_limit(max_wait_ms));
   now_ = clock_.now();
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   event_count_ = std::max(count, 0);

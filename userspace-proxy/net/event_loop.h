@@ -1,6 +1,7 @@
-// One worker's event loop: readiness from epoll (edge-triggered), timers, posted functions, deferred completions. Callers see
-// operations with results (Socket, Acceptor), never epoll, so that another backend can take its place. One clock reading per
-// turn. Everything but post() and stop() is for the loop's thread only.
+// One worker's event loop: readiness from epoll (edge-triggered), timers, posted functions, deferred
+// completions. Callers see operations with results (Socket, Acceptor), never epoll, so that another backend
+// can take its place. One clock reading per turn. Everything but post() and stop() is for the loop's thread
+// only.
 #pragma once
 
 #include <sys/epoll.h>
@@ -29,7 +30,8 @@ class EventSource {
   virtual void on_events(uint32_t events) = 0;
 };
 
-// An object that ends inside its own callback is handed to the loop, which frees it when nothing of it is running.
+// An object that ends inside its own callback is handed to the loop, which frees it when nothing of it is
+// running.
 class Retirable {
  public:
   virtual ~Retirable() = default;

@@ -1,5 +1,6 @@
-// Doubly linked lists whose nodes live in the listed objects: O(1) unlink, no allocation. A node that is destroyed leaves its
-// list by itself. Used by timers, completions, connections and pools; never by more than one thread.
+// Doubly linked lists whose nodes live in the listed objects: O(1) unlink, no allocation. A node that is
+// destroyed leaves its list by itself. Used by timers, completions, connections and pools; never by more than
+// one thread.
 #pragma once
 
 namespace weft::proxy {

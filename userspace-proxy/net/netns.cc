@@ -28,7 +28,8 @@ UniqueFd HomeNetns::tcp_socket(int netns, int family) const {
   UniqueFd fd(::socket(family, kType, 0));
   const int error = errno;
   if (setns(fd_.get(), CLONE_NEWNET) != 0) {
-    log::error("cannot_return_to_own_netns", {{"error", std::strerror(errno)}, {"next", "restart weft-proxy"}});
+    log::error("cannot_return_to_own_netns",
+               {{"error", std::strerror(errno)}, {"next", "restart weft-proxy"}});
     std::abort();
   }
   if (fd.valid()) {

@@ -1,5 +1,6 @@
-// Sockets made inside a pod's network namespace by a thread that lives in another: setns in, socket(), setns home. The socket
-// stays in the namespace it was made in, so only its creation needs the visit. Used by upstream dialling.
+// Sockets made inside a pod's network namespace by a thread that lives in another: setns in, socket(), setns
+// home. The socket stays in the namespace it was made in, so only its creation needs the visit. Used by
+// upstream dialling.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -12,9 +13,9 @@ class HomeNetns {
  public:
   static absl::StatusOr<HomeNetns> open();
 
-  // A non-blocking TCP socket of `family` in `netns`, or here when `netns` is negative; invalid with errno set on failure.
-  // Must run on the thread that open() ran on. Ends the process when the way home fails: a thread that stayed in a pod's
-  // namespace would dial for the wrong pod.
+  // A non-blocking TCP socket of `family` in `netns`, or here when `netns` is negative; invalid with errno
+  // set on failure. Must run on the thread that open() ran on. Ends the process when the way home fails: a
+  // thread that stayed in a pod's namespace would dial for the wrong pod.
   UniqueFd tcp_socket(int netns, int family) const;
 
  private:

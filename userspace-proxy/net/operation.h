@@ -1,5 +1,6 @@
-// Operation: one asynchronous step and whom to tell when it is done. Embedded in its owner, reused, never allocated. Sockets
-// complete operations; the loop runs them, so a completion never runs inside the call that caused it.
+// Operation: one asynchronous step and whom to tell when it is done. Embedded in its owner, reused, never
+// allocated. Sockets complete operations; the loop runs them, so a completion never runs inside the call that
+// caused it.
 #pragma once
 
 #include "userspace-proxy/net/intrusive_list.h"

@@ -1,4 +1,5 @@
-// Socket on edge-triggered epoll: readiness is remembered in flags, so a call makes a system call only when it may succeed.
+// Socket on edge-triggered epoll: readiness is remembered in flags, so a call makes a system call only when
+// it may succeed.
 #include "userspace-proxy/net/socket.h"
 
 #include <netinet/tcp.h>
@@ -146,7 +147,8 @@ void Socket::on_events(uint32_t events) {
   if ((events & EPOLLRDHUP) != 0) readable_ = peer_closed_ = true;
   if ((events & EPOLLIN) != 0) readable_ = true;
   if ((events & EPOLLOUT) != 0) writable_ = true;
-  if (recv_operation_ != nullptr && readable_ && try_recv(*recv_operation_, *recv_into_)) complete(&recv_operation_);
+  if (recv_operation_ != nullptr && readable_ && try_recv(*recv_operation_, *recv_into_))
+    complete(&recv_operation_);
   if (send_operation_ != nullptr && writable_ && try_send(*send_operation_)) complete(&send_operation_);
   if (reset_operation_ != nullptr && (events & EPOLLERR) != 0) {
     reset_operation_->result = -ECONNRESET;

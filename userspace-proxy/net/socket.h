@@ -1,6 +1,6 @@
-// One non-blocking TCP socket on a loop, with completion-style operations: each call either finishes at once (true, result in
-// the operation) or parks the operation, which then runs from the loop. One recv and one send may be pending at a time.
-// Knows no HTTP. Worker thread only.
+// One non-blocking TCP socket on a loop, with completion-style operations: each call either finishes at once
+// (true, result in the operation) or parks the operation, which then runs from the loop. One recv and one
+// send may be pending at a time. Knows no HTTP. Worker thread only.
 #pragma once
 
 #include <sys/uio.h>
@@ -25,15 +25,16 @@ class Socket final : public EventSource {
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
 
-  // Takes a connected descriptor (`writable`) or one about to connect. False when the kernel refuses to watch it.
+  // Takes a connected descriptor (`writable`) or one about to connect. False when the kernel refuses to watch
+  // it.
   bool open(UniqueFd fd, bool writable);
   bool is_open() const { return fd_.valid(); }
   int fd() const { return fd_.get(); }
 
   // Result 0 when connected.
   bool connect(Operation& operation, const SocketAddress& address);
-  // Appends what arrived to `into`, which must have space or no bytes: result bytes, 0 at end of stream. The buffer takes a
-  // chunk only when there are bytes.
+  // Appends what arrived to `into`, which must have space or no bytes: result bytes, 0 at end of stream. The
+  // buffer takes a chunk only when there are bytes.
   bool recv(Operation& operation, InputBuffer& into);
   // Sends all pieces, which must stay where they are until done: result 0.
   bool send(Operation& operation, std::span<const iovec> pieces);

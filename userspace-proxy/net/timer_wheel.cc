@@ -1,5 +1,5 @@
-// The wheel of timer_wheel.h. A timer sits at the level whose slot width is the largest not above its distance, and falls to
-// lower levels as its slot comes up; level 0 slots hold timers of exactly one tick.
+// The wheel of timer_wheel.h. A timer sits at the level whose slot width is the largest not above its
+// distance, and falls to lower levels as its slot comes up; level 0 slots hold timers of exactly one tick.
 #include "userspace-proxy/net/timer_wheel.h"
 
 #include <bit>

@@ -1,5 +1,6 @@
-// Timers of one worker: a hierarchical hashed wheel, 4 levels of 64 slots, one tick = 1 ms, arming and cancelling O(1). The
-// loop advances it once per turn; a Timer is embedded in its owner and leaves the wheel when destroyed.
+// Timers of one worker: a hierarchical hashed wheel, 4 levels of 64 slots, one tick = 1 ms, arming and
+// cancelling O(1). The loop advances it once per turn; a Timer is embedded in its owner and leaves the wheel
+// when destroyed.
 #pragma once
 
 #include <array>
@@ -51,7 +52,8 @@ class TimerWheel {
   void run_tick(uint64_t tick);
 
   uint64_t current_ms_;
-  std::array<uint64_t, kLevels> occupied_{};  // one bit per slot; may say yes for a slot whose timers were cancelled
+  std::array<uint64_t, kLevels>
+      occupied_{};  // one bit per slot; may say yes for a slot whose timers were cancelled
   std::array<std::array<IntrusiveList<Timer>, kSlots>, kLevels> slots_;
 };
 

@@ -11,8 +11,8 @@ constexpr uint64_t kLingerMs = 1'000;
 
 }  // namespace
 
-DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner, std::shared_ptr<CaptureOrigin> origin,
-                                           const SocketAddress& client)
+DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner,
+                                           std::shared_ptr<CaptureOrigin> origin, const SocketAddress& client)
     : context_(context),
       owner_(owner),
       origin_(std::move(origin)),

@@ -1,5 +1,5 @@
-// One captured client connection: finds out what it speaks, then runs exchanges on it, one after the other. Owned by the
-// worker's list; asks its owner to be retired when it has ended.
+// One captured client connection: finds out what it speaks, then runs exchanges on it, one after the other.
+// Owned by the worker's list; asks its owner to be retired when it has ended.
 //
 //   start -> kDetecting -> kIdle <-> kHttp -> kLingering -> kEnded
 //                 \______________-> kTcp ________________/

@@ -1,5 +1,5 @@
-// Bounded byte queue from one worker to one reader: whole messages or nothing. A full ring drops and counts, so that a slow disk
-// or agent never slows a request. Used for access-log lines and observed exchanges.
+// Bounded byte queue from one worker to one reader: whole messages or nothing. A full ring drops and counts,
+// so that a slow disk or agent never slows a request. Used for access-log lines and observed exchanges.
 #pragma once
 
 #include <atomic>

@@ -47,8 +47,8 @@ uint32_t Balancer::pick_random(const ClusterView& view) {
   return static_cast<uint32_t>(found - view.weight_sums.begin());
 }
 
-// With unequal weights the smooth scheme: everyone earns its weight each round, the richest is picked and pays the total, so
-// picks of a heavy endpoint are spread and not in a row.
+// With unequal weights the smooth scheme: everyone earns its weight each round, the richest is picked and
+// pays the total, so picks of a heavy endpoint are spread and not in a row.
 uint32_t Balancer::pick_round_robin(const Cluster& cluster, ClusterView& view) {
   if (view.equal_weights) return static_cast<uint32_t>(view.state->cursor++ % cluster.endpoints.size());
   uint32_t best = kNone;

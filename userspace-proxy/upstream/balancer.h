@@ -1,5 +1,5 @@
-// Which cluster of a route, which endpoint of a cluster. One per worker; its state is kept across snapshots by cluster name
-// and endpoint address. No allocation after a cluster's first use in a generation.
+// Which cluster of a route, which endpoint of a cluster. One per worker; its state is kept across snapshots
+// by cluster name and endpoint address. No allocation after a cluster's first use in a generation.
 #pragma once
 
 #include <cstdint>

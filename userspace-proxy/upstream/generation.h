@@ -1,5 +1,5 @@
-// One snapshot as one worker uses it, with the worker's own balancing state attached by index. Exchanges hold a
-// GenerationRef for as long as they run: a plain count, because only one thread ever touches it.
+// One snapshot as one worker uses it, with the worker's own balancing state attached by index. Exchanges hold
+// a GenerationRef for as long as they run: a plain count, because only one thread ever touches it.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 namespace weft::proxy {
 
 struct EndpointState {
-  uint32_t active = 0;         // exchanges and connections using it now
-  int64_t smooth_weight = 0;   // weighted round robin
+  uint32_t active = 0;        // exchanges and connections using it now
+  int64_t smooth_weight = 0;  // weighted round robin
 };
 
 // What outlives a snapshot: found again by cluster name and endpoint address.
@@ -31,7 +31,8 @@ struct ClusterView {
 
 class Generation {
  public:
-  explicit Generation(SnapshotPtr snapshot) : snapshot_(std::move(snapshot)), views_(snapshot_->clusters.size()) {}
+  explicit Generation(SnapshotPtr snapshot)
+      : snapshot_(std::move(snapshot)), views_(snapshot_->clusters.size()) {}
   const Snapshot& snapshot() const { return *snapshot_; }
   ClusterView& view(uint32_t cluster) { return views_[cluster]; }
 
@@ -45,7 +46,9 @@ class Generation {
 class GenerationRef {
  public:
   GenerationRef() = default;
-  explicit GenerationRef(std::unique_ptr<Generation> generation) : generation_(generation.release()) { hold(); }
+  explicit GenerationRef(std::unique_ptr<Generation> generation) : generation_(generation.release()) {
+    hold();
+  }
   GenerationRef(const GenerationRef& other) : generation_(other.generation_) { hold(); }
   GenerationRef& operator=(GenerationRef other) {
     std::swap(generation_, other.generation_);

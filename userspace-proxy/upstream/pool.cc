@@ -3,15 +3,16 @@
 
 namespace weft::proxy {
 
-UpstreamConnection::UpstreamConnection(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, const UpstreamKey& key)
+UpstreamConnection::UpstreamConnection(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool,
+                                       const UpstreamKey& key)
     : pool_(pool), key_(key), socket_(loop), input_(buffers) {
   ++pool_.open_;
 }
 
 UpstreamConnection::~UpstreamConnection() { --pool_.open_; }
 
-// Only ever runs while idle: take() cancels both ways here. Timers and operations run outside of on_events, so the
-// connection may go at once.
+// Only ever runs while idle: take() cancels both ways here. Timers and operations run outside of on_events,
+// so the connection may go at once.
 void UpstreamConnection::expire() { pool_.remove_idle(*this); }
 
 UpstreamPool::~UpstreamPool() { clear(); }

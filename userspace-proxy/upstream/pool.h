@@ -1,5 +1,6 @@
-// Upstream connections of one worker. Idle ones wait in a stack per (endpoint, source namespace): the newest is taken first,
-// the oldest times out. An idle connection that becomes readable has ended and is closed. Worker thread only.
+// Upstream connections of one worker. Idle ones wait in a stack per (endpoint, source namespace): the newest
+// is taken first, the oldest times out. An idle connection that becomes readable has ended and is closed.
+// Worker thread only.
 #pragma once
 
 #include <cstdint>

@@ -39,8 +39,10 @@ TEST(BalancerTest, SharesClustersByWeight) {
 
 TEST(BalancerTest, GoesRoundAndHonoursWeights) {
   Balancer balancer(1);
-  EXPECT_EQ(picks(balancer, generation(LoadBalancer::kRoundRobin, {1, 1, 1}), 9), (std::vector<int>{3, 3, 3}));
-  EXPECT_EQ(picks(balancer, generation(LoadBalancer::kRoundRobin, {5, 1, 0}), 12), (std::vector<int>{10, 2, 0}));
+  EXPECT_EQ(picks(balancer, generation(LoadBalancer::kRoundRobin, {1, 1, 1}), 9),
+            (std::vector<int>{3, 3, 3}));
+  EXPECT_EQ(picks(balancer, generation(LoadBalancer::kRoundRobin, {5, 1, 0}), 12),
+            (std::vector<int>{10, 2, 0}));
 }
 
 TEST(BalancerTest, DrawsRandomlyByWeight) {

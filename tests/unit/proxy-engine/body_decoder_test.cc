@@ -38,7 +38,8 @@ TEST(BodyDecoderTest, StopsAfterAFixedLength) {
 }
 
 TEST(BodyDecoderTest, TakesChunksApartHoweverTheyAreTorn) {
-  const std::string_view body = "5\r\nhello\r\n00A;x=\"y\"\r\n0123456789\r\n0\r\nSum: 7\r\nHost: evil\r\n\r\nnext";
+  const std::string_view body =
+      "5\r\nhello\r\n00A;x=\"y\"\r\n0123456789\r\n0\r\nSum: 7\r\nHost: evil\r\n\r\nnext";
   for (size_t step = 1; step <= body.size(); ++step) {
     const Decoded out = decode(BodyKind::kChunked, 0, body, step);
     ASSERT_EQ(out.state, BodyDecoder::State::kDone) << step;
@@ -51,17 +52,30 @@ TEST(BodyDecoderTest, TakesChunksApartHoweverTheyAreTorn) {
 TEST(BodyDecoderTest, RefusesMalformedChunks) {
   const std::string too_long_extension = str_cat("1;", std::string(5000, 'x'), "\r\na\r\n0\r\n\r\n");
   const std::string too_long_trailer = str_cat("0\r\nX: ", std::string(9000, 'x'), "\r\n\r\n");
-  for (const std::string_view bad :
-       {std::string_view("\r\nhello"), std::string_view("x\r\n"), std::string_view("-1\r\n"), std::string_view("+1\r\n"),
-        std::string_view("0x1\r\n"), std::string_view("1 \r\na\r\n"), std::string_view(" 1\r\na\r\n"),
-        std::string_view("1\na\n0\n\n"), std::string_view("1\r\na0\r\n"), std::string_view("1\r\nab\r\n"),
-        std::string_view("1\r\na\n0\r\n"), std::string_view("1\rXa\r\n"), std::string_view("FFFFFFFFFFFFFFFF\r\n"),
-        std::string_view("0000000000000000001\r\na\r\n"), std::string_view("1;a\nb\r\na\r\n"),
-        std::string_view("0\r\nno colon\r\n\r\n"), std::string_view("0\r\n: x\r\n\r\n"),
-        std::string_view("0\r\na b: x\r\n\r\n"), std::string_view("0\r\nX: 1\n\r\n"), std::string_view(too_long_extension),
-        std::string_view(too_long_trailer)}) {
+  for (const std::string_view bad : {std::string_view("\r\nhello"),
+                                     std::string_view("x\r\n"),
+                                     std::string_view("-1\r\n"),
+                                     std::string_view("+1\r\n"),
+                                     std::string_view("0x1\r\n"),
+                                     std::string_view("1 \r\na\r\n"),
+                                     std::string_view(" 1\r\na\r\n"),
+                                     std::string_view("1\na\n0\n\n"),
+                                     std::string_view("1\r\na0\r\n"),
+                                     std::string_view("1\r\nab\r\n"),
+                                     std::string_view("1\r\na\n0\r\n"),
+                                     std::string_view("1\rXa\r\n"),
+                                     std::string_view("FFFFFFFFFFFFFFFF\r\n"),
+                                     std::string_view("0000000000000000001\r\na\r\n"),
+                                     std::string_view("1;a\nb\r\na\r\n"),
+                                     std::string_view("0\r\nno colon\r\n\r\n"),
+                                     std::string_view("0\r\n: x\r\n\r\n"),
+                                     std::string_view("0\r\na b: x\r\n\r\n"),
+                                     std::string_view("0\r\nX: 1\n\r\n"),
+                                     std::string_view(too_long_extension),
+                                     std::string_view(too_long_trailer)}) {
     for (size_t step : {size_t{1}, bad.size()}) {
-      EXPECT_EQ(decode(BodyKind::kChunked, 0, bad, step).state, BodyDecoder::State::kBad) << bad.substr(0, 40);
+      EXPECT_EQ(decode(BodyKind::kChunked, 0, bad, step).state, BodyDecoder::State::kBad)
+          << bad.substr(0, 40);
     }
   }
 }

@@ -1,4 +1,5 @@
-// What a request and a stream cost: no allocation per request once warm, and memory that does not grow with the body.
+// What a request and a stream cost: no allocation per request once warm, and memory that does not grow with
+// the body.
 #include <gtest/gtest.h>
 #include <malloc.h>
 
@@ -28,7 +29,8 @@ void operator delete(void* block, size_t) noexcept { std::free(block); }
 namespace weft::proxy {
 namespace {
 
-constexpr std::string_view kGet = "GET /item HTTP/1.1\r\nHost: service\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n";
+constexpr std::string_view kGet =
+    "GET /item HTTP/1.1\r\nHost: service\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n";
 
 // Reads exactly `count` bytes into a buffer on the stack.
 bool read_exactly(int fd, size_t count) {

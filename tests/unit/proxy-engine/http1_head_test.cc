@@ -38,8 +38,10 @@ struct Bad {
 using namespace std::string_view_literals;  // NOLINT: bytes with NUL
 
 const Bad kBadRequests[] = {
-    {"length and chunked", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"},
-    {"chunked and length", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"},
+    {"length and chunked",
+     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"},
+    {"chunked and length",
+     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"},
     {"two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n"},
     {"same length twice", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n"},
     {"length list", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\n"},
@@ -50,7 +52,8 @@ const Bad kBadRequests[] = {
     {"length overflow", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n"},
     {"length near overflow", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n"},
     {"length with space", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1 1\r\n\r\n"},
-    {"chunked twice", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"},
+    {"chunked twice",
+     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"},
     {"chunked in 1.0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"},
     {"two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"},
     {"same host twice", "GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"},
@@ -88,7 +91,8 @@ const Bad kBadRequests[] = {
     {"TLS hello", "\x16\x03\x01\x02\x00\x01\n"sv},
     {"other coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
      ParseResult::kNotImplemented},
-    {"hidden coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", ParseResult::kNotImplemented},
+    {"hidden coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+     ParseResult::kNotImplemented},
     {"connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", ParseResult::kNotImplemented},
 };
 
@@ -96,8 +100,8 @@ TEST(Http1HeadTest, RefusesEveryAmbiguousOrMalformedRequest) {
   for (const Bad& bad : kBadRequests) {
     const ParseResult result = parse(bad.bytes);
     // llhttp refuses some codings by itself; either way nothing is forwarded.
-    const bool refused = result == bad.result ||
-                         (bad.result == ParseResult::kNotImplemented && result == ParseResult::kBad);
+    const bool refused =
+        result == bad.result || (bad.result == ParseResult::kNotImplemented && result == ParseResult::kBad);
     EXPECT_TRUE(refused) << bad.name << ": " << static_cast<int>(result);
   }
 }
@@ -113,7 +117,8 @@ TEST(Http1HeadTest, TakesARequestApart) {
   HeadText text;
   RequestHead head;
   const std::string_view bytes =
-      "\r\nPOST /a/b?c=d?e HTTP/1.1\r\nHost: shop:8080\r\nEmpty:\r\nContent-Length: 12\r\nX:  1 2 \t\r\n\r\nbody";
+      "\r\nPOST /a/b?c=d?e HTTP/1.1\r\nHost: shop:8080\r\nEmpty:\r\nContent-Length: 12\r\nX:  1 2 "
+      "\t\r\n\r\nbody";
   ASSERT_EQ(parse(bytes, &head, &text, 7), ParseResult::kComplete);
   EXPECT_EQ(head.method, "POST");
   EXPECT_EQ(head.target, "/a/b?c=d?e");
@@ -140,7 +145,8 @@ TEST(Http1HeadTest, LeavesTheBytesBehindTheHeadAlone) {
 TEST(Http1HeadTest, TakesTheAuthorityFromAnAbsoluteTarget) {
   HeadText text;
   RequestHead head;
-  ASSERT_EQ(parse("GET http://Shop:80?q HTTP/1.1\r\nHost: shop:80\r\n\r\n", &head, &text, 99), ParseResult::kComplete);
+  ASSERT_EQ(parse("GET http://Shop:80?q HTTP/1.1\r\nHost: shop:80\r\n\r\n", &head, &text, 99),
+            ParseResult::kComplete);
   EXPECT_EQ(head.authority, "Shop:80");
   EXPECT_EQ(head.path, "/");
   EXPECT_EQ(head.query, "q");
@@ -150,7 +156,8 @@ TEST(Http1HeadTest, KnowsWhoKeepsTheConnection) {
   const auto keeps = [](std::string_view version, std::string_view connection) {
     HeadText text;
     RequestHead head;
-    const std::string bytes = str_cat("GET / HTTP/", version, "\r\nHost: a\r\nConnection: ", connection, "\r\n\r\n");
+    const std::string bytes =
+        str_cat("GET / HTTP/", version, "\r\nHost: a\r\nConnection: ", connection, "\r\n\r\n");
     EXPECT_EQ(parse(bytes, &head, &text, bytes.size()), ParseResult::kComplete);
     return head.keep_alive;
   };
@@ -160,7 +167,8 @@ TEST(Http1HeadTest, KnowsWhoKeepsTheConnection) {
   EXPECT_TRUE(keeps("1.0", "Keep-Alive"));
 }
 
-ResponseHead response(std::string_view bytes, bool request_was_head, ParseResult expected = ParseResult::kComplete) {
+ResponseHead response(std::string_view bytes, bool request_was_head,
+                      ParseResult expected = ParseResult::kComplete) {
   ResponseHead head;
   EXPECT_EQ(parse_response(bytes, request_was_head, &head), expected) << bytes;
   return head;
@@ -172,12 +180,14 @@ TEST(Http1HeadTest, KnowsWhereAResponseBodyEnds) {
   EXPECT_EQ(response("HTTP/1.1 204 No Content\r\n\r\n", false).body, BodyKind::kNone);
   EXPECT_EQ(response("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", false).body, BodyKind::kNone);
   EXPECT_EQ(response("HTTP/1.1 100 Continue\r\n\r\n", false).body, BodyKind::kNone);
-  EXPECT_EQ(response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false).body, BodyKind::kChunked);
+  EXPECT_EQ(response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false).body,
+            BodyKind::kChunked);
   EXPECT_EQ(response("HTTP/1.1 200\r\n\r\n", false).body, BodyKind::kUntilClose);
 }
 
 TEST(Http1HeadTest, RefusesAResponseThatFramesItselfTwice) {
-  response("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", false, ParseResult::kBad);
+  response("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", false,
+           ParseResult::kBad);
   response("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", false, ParseResult::kBad);
   response("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", false, ParseResult::kBad);
   response("ICY 200 OK\r\n\r\n", false, ParseResult::kBad);
@@ -186,7 +196,8 @@ TEST(Http1HeadTest, RefusesAResponseThatFramesItselfTwice) {
 TEST(Http1WriterTest, NeverDropsHostOrLengthBecauseConnectionNamesThem) {
   HeadText text;
   RequestHead head;
-  ASSERT_EQ(parse("POST / HTTP/1.1\r\nHost: a\r\nConnection: host, content-length, x\r\nX: 1\r\nContent-Length: 1\r\n\r\n",
+  ASSERT_EQ(parse("POST / HTTP/1.1\r\nHost: a\r\nConnection: host, content-length, x\r\nX: "
+                  "1\r\nContent-Length: 1\r\n\r\n",
                   &head, &text, 999),
             ParseResult::kComplete);
   std::string out;
@@ -197,10 +208,11 @@ TEST(Http1WriterTest, NeverDropsHostOrLengthBecauseConnectionNamesThem) {
 TEST(Http1WriterTest, ForwardsTrailersWishButNoUpgradeToCleartextHttp2) {
   HeadText text;
   RequestHead head;
-  ASSERT_EQ(parse("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers, gzip\r\nConnection: Upgrade, TE, HTTP2-Settings\r\n"
-                  "Upgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
-                  &head, &text, 999),
-            ParseResult::kComplete);
+  ASSERT_EQ(
+      parse("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers, gzip\r\nConnection: Upgrade, TE, HTTP2-Settings\r\n"
+            "Upgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
+            &head, &text, 999),
+      ParseResult::kComplete);
   EXPECT_FALSE(wants_upgrade(head));
   std::string out;
   write_request_head(head, RequestForm(), &out);

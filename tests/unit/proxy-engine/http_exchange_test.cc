@@ -48,7 +48,9 @@ TEST(HttpExchangeTest, AnswersPipelinedRequestsInOrder) {
   });
   Rig rig(to(server));
   TestConnection client = rig.connect();
-  client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n");
+  client.send(
+      "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: "
+      "a\r\n\r\n");
   EXPECT_THAT(client.read_message(), EndsWith("/1"));
   EXPECT_THAT(client.read_message(), EndsWith("/2"));
   EXPECT_THAT(client.read_message(), EndsWith("/3"));
@@ -78,7 +80,8 @@ TEST(HttpExchangeTest, ForwardsFixedBodiesBothWays) {
   Rig rig(to(server));
   TestConnection client = rig.connect();
   const std::string body(300'000, 'x');
-  ASSERT_TRUE(client.send(str_cat("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", body.size(), "\r\n\r\n", body)));
+  ASSERT_TRUE(
+      client.send(str_cat("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", body.size(), "\r\n\r\n", body)));
   EXPECT_EQ(client.read_message(), ok_response(body));
   const SeenRecord record = rig.sink().wait(1).at(0);
   EXPECT_EQ(record.received_bytes, body.size());
@@ -89,11 +92,13 @@ TEST(HttpExchangeTest, ForwardsChunkedBodiesAndTrailersBothWays) {
   std::string seen;
   TestServer server([&](TestConnection& c) {
     seen = c.read_until("0\r\nX-Sum: 1\r\n\r\n");
-    c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-End: 2\r\n\r\n");
+    c.send(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-End: 2\r\n\r\n");
   });
   Rig rig(to(server));
   TestConnection client = rig.connect();
-  client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\nX-Sum: 1\r\n\r\n");
+  client.send(
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\nX-Sum: 1\r\n\r\n");
   const std::string response = client.read_until("X-End: 2\r\n\r\n");
   EXPECT_THAT(seen, EndsWith("4\r\nwxyz\r\n0\r\nX-Sum: 1\r\n\r\n"));
   EXPECT_THAT(response, EndsWith("\r\n\r\n5\r\nabcde\r\n0\r\nX-End: 2\r\n\r\n"));
@@ -107,7 +112,9 @@ TEST(HttpExchangeTest, RemovesConnectionHeadersAndKeepsTheRest) {
   });
   Rig rig(to(server));
   TestConnection client = rig.connect();
-  client.send("GET /a?b=c HTTP/1.1\r\nHost: service:80\r\nConnection: X-Hop, keep-alive\r\nX-Hop: 1\r\nB: 2\r\nb: 3\r\n\r\n");
+  client.send(
+      "GET /a?b=c HTTP/1.1\r\nHost: service:80\r\nConnection: X-Hop, keep-alive\r\nX-Hop: 1\r\nB: 2\r\nb: "
+      "3\r\n\r\n");
   EXPECT_EQ(client.read_message(), "HTTP/1.1 200 OK\r\nX-Kept: yes\r\nContent-Length: 0\r\n\r\n");
   EXPECT_EQ(seen, "GET /a?b=c HTTP/1.1\r\nHost: service:80\r\nB: 2\r\nb: 3\r\n\r\n");
 }
@@ -282,7 +289,8 @@ TEST(HttpExchangeTest, TellsAClientThatItsHeadIsTooLargeOrTooSlow) {
   Rig rig(setup);
   TestConnection large = rig.connect();
   large.send(str_cat("GET / HTTP/1.1\r\nHost: a\r\nX: ", std::string(5000, 'x'), "\r\n\r\n"));
-  EXPECT_THAT(large.read_to_end(), HasSubstr("431 Request Header Fields Too Large\r\nx-weft-reason: headers_too_large"));
+  EXPECT_THAT(large.read_to_end(),
+              HasSubstr("431 Request Header Fields Too Large\r\nx-weft-reason: headers_too_large"));
   TestConnection slow = rig.connect();
   slow.send("GET / HT");
   EXPECT_THAT(slow.read_to_end(), HasSubstr("408 Request Timeout\r\nx-weft-reason: request_timeout"));

@@ -1,4 +1,5 @@
-// The parts under the engine, each alone: timer wheel on invented time, buffers, lists, the event loop's order of things.
+// The parts under the engine, each alone: timer wheel on invented time, buffers, lists, the event loop's
+// order of things.
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -22,8 +23,9 @@ TEST(TimerWheelTest, FiresEachTimerOnceAtItsTimeAndNeverEarly) {
   FakeClock clock;
   TimerWheel wheel(clock.now());
   Random random(7);
-  for (const uint64_t delay : {uint64_t{0}, uint64_t{1}, uint64_t{63}, uint64_t{64}, uint64_t{65}, uint64_t{4095},
-                               uint64_t{4096}, uint64_t{60'000}, uint64_t{262'144}, uint64_t{20'000'000}}) {
+  for (const uint64_t delay :
+       {uint64_t{0}, uint64_t{1}, uint64_t{63}, uint64_t{64}, uint64_t{65}, uint64_t{4095}, uint64_t{4096},
+        uint64_t{60'000}, uint64_t{262'144}, uint64_t{20'000'000}}) {
     for (int round = 0; round < 50; ++round) {
       clock.advance((1 + random.below(100'000)) * 1000);
       wheel.advance(clock.now());

@@ -100,7 +100,8 @@ UniqueFd listen_on_loopback(SocketAddress* address) {
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_storage storage;
   socklen_t length = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(&storage);
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd.get(), 1024) != 0) std::abort();
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd.get(), 1024) != 0)
+    std::abort();
   length = sizeof(storage);
   getsockname(fd.get(), reinterpret_cast<sockaddr*>(&storage), &length);
   *address = *SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
@@ -202,7 +203,8 @@ SnapshotPtr Rig::make_snapshot(const std::vector<TestCluster>& clusters, uint64_
   for (const TestCluster& test : clusters) {
     const auto index = static_cast<uint32_t>(snapshot->clusters.size());
     Cluster cluster{.name = test.name, .load_balancer = test.load_balancer, .connect_timeout_ms = 1000};
-    for (const SocketAddress& address : test.endpoints) cluster.endpoints.push_back(Endpoint{.address = address});
+    for (const SocketAddress& address : test.endpoints)
+      cluster.endpoints.push_back(Endpoint{.address = address});
     snapshot->clusters.push_back(std::move(cluster));
     route.clusters.push_back(WeightedCluster{.cluster = index, .weight = test.weight, .label = test.name});
     route.total_weight += test.weight;

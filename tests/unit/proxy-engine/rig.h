@@ -1,5 +1,6 @@
-// What the engine's tests share: blocking test servers and clients on 127.0.0.1, and a real Worker with a hand-made snapshot.
-// Never used outside tests; every wait is bounded by a socket timeout or a condition variable with a deadline.
+// What the engine's tests share: blocking test servers and clients on 127.0.0.1, and a real Worker with a
+// hand-made snapshot. Never used outside tests; every wait is bounded by a socket timeout or a condition
+// variable with a deadline.
 #pragma once
 
 #include <atomic>

@@ -106,7 +106,8 @@ TEST(WorkerTest, DrainCutsWhatIsLeftAtTheDeadlineAndSaysSo) {
   TestConnection client = rig.connect();
   client.send(kGet);
   ASSERT_TRUE(rig.wait_for([&] { return rig.worker().gauges().upstream_connections == 1; }));
-  EXPECT_EQ(drain(rig, std::chrono::milliseconds(50)).wait_for(std::chrono::seconds(5)), std::future_status::ready);
+  EXPECT_EQ(drain(rig, std::chrono::milliseconds(50)).wait_for(std::chrono::seconds(5)),
+            std::future_status::ready);
   EXPECT_EQ(client.read_end(), ECONNRESET);
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kDrained);
 }
@@ -160,8 +161,8 @@ TEST(WorkerTest, CountsWhatIsOpen) {
   client.read_message();
   EXPECT_TRUE(rig.wait_for([&] {
     const WorkerGauges gauges = rig.worker().gauges();
-    return gauges.downstream_connections == 1 && gauges.upstream_connections == 1 && gauges.upstream_idle == 1 &&
-           gauges.active_exchanges == 0 && gauges.loop_turns > 0;
+    return gauges.downstream_connections == 1 && gauges.upstream_connections == 1 &&
+           gauges.upstream_idle == 1 && gauges.active_exchanges == 0 && gauges.loop_turns > 0;
   }));
   client.close();
   EXPECT_TRUE(rig.wait_for([&] { return rig.worker().gauges().downstream_connections == 0; }));
