@@ -2,6 +2,7 @@
 // else.
 #include "agent/agent.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/log.h"
@@ -68,6 +69,7 @@ absl::Status Agent::start_all() {
                                                               .proxy = telemetry_,
                                                               .hub = hub_,
                                                               .served = [this] { return handover_.served(); },
+                                                              .acked = [this] { return acked(); },
                                                               .rejected = [this] { return rejected(); }});
   ASSIGN_OR_RETURN(admin_server_,
                    GrpcUnixServer::start(run_path("agent.sock"), SocketAccess{}, {admin_.get()}));
@@ -100,9 +102,15 @@ std::vector<std::string> Agent::rejected() const {
   return out;
 }
 
+uint64_t Agent::acked() const {
+  uint64_t newest = 0;
+  for (const control_plane::ClientState& client : parts_.ads->clients())
+    newest = std::max(newest, client.acked_generation);
+  return newest;
+}
+
 MetricsInput Agent::gather_metrics() {
   MetricsInput input;
-  const ProxyState proxy = telemetry_.state();
   input.proxy = telemetry_.metrics(kMetricsDeadline);
   absl::StatusOr<std::vector<FlowRow>> flows = parts_.dataplane->flows();
   if (flows.ok())
@@ -115,14 +123,15 @@ MetricsInput Agent::gather_metrics() {
   reconciler_.read([&input](const Reconciler::View& view) {
     input.ids = view.ids;
     input.generation = view.generation;
-    input.rejected = static_cast<uint32_t>(view.findings.size());
+    for (const control_plane::Finding& finding : view.findings) {
+      input.rejected += finding.level == control_plane::Finding::Level::kError ? 1 : 0;
+    }
     input.pods_eligible = static_cast<uint32_t>(view.pods.pods().size());
     input.pods_captured = view.pods.captured();
     return true;
   });
   input.rejected += static_cast<uint32_t>(rejected().size());
-  if (proxy.beating && proxy.generation >= input.generation && input.generation != 0)
-    last_ack_seconds_ = unix_seconds();
+  if (input.generation != 0 && acked() >= input.generation) last_ack_seconds_ = unix_seconds();
   input.last_ack_seconds = last_ack_seconds_;
   return input;
 }

@@ -57,6 +57,7 @@ class Agent {
   MetricsInput gather_metrics();
   std::string run_path(std::string_view name) const;
   std::vector<std::string> rejected() const;
+  uint64_t acked() const;
 
   Options options_;
   Parts parts_;

@@ -53,6 +53,7 @@ bool AdminService::gather(NodeFacts* facts, admin::v1::NodeStatus* status) {
   facts->maps = parts_.dataplane.maps();
   facts->stats = parts_.dataplane.stats();
   facts->proxy_rejected = parts_.rejected();
+  facts->acked_generation = parts_.acked();
   const std::set<uint64_t> served = parts_.served();
   const auto read = parts_.reconciler.read([&](const Reconciler::View& view) {
     add_pod_facts(view, served, facts);
@@ -93,7 +94,7 @@ grpc::Status AdminService::GetStatus(grpc::ServerContext*, const admin::v1::GetS
   reply->set_pods_captured(facts.captured);
   reply->set_pods_eligible(facts.eligible);
   reply->set_config_generation(facts.generation);
-  reply->set_proxy_generation(facts.proxy.generation);
+  reply->set_proxy_generation(facts.acked_generation);
   reply->set_config_source(parts_.config_source);
   const std::optional<proxy::v1::Metrics> metrics = parts_.proxy.metrics(kMetricsDeadline);
   if (metrics.has_value()) add_requests(*metrics, reply);

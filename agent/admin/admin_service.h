@@ -27,6 +27,8 @@ class AdminService final : public admin::v1::Admin::Service {
     ObserveHub& hub;
     // Cookies that the proxy acknowledged.
     std::function<std::set<uint64_t>()> served;
+    // The newest generation that a proxy acknowledged in delta ADS.
+    std::function<uint64_t()> acked;
     // What the proxy refused in delta ADS: name to reason.
     std::function<std::vector<std::string>()> rejected;
   };

@@ -86,10 +86,10 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
              facts.applied ? "" : "no configuration has been applied yet", "weft status");
   report.row("A-02", "agent", "the node proxy is connected and its workers turn", proxy_problem(facts.proxy),
              "systemctl status weft-proxy, or start weft-proxy on this node");
-  const bool current = facts.proxy.generation >= facts.generation;
+  const bool current = facts.acked_generation >= facts.generation;
   report.row("A-03", "agent", "the proxy uses the current configuration",
              !facts.proxy.connected || current ? ""
-                                               : str_cat("the proxy uses generation ", facts.proxy.generation,
+                                               : str_cat("the proxy uses generation ", facts.acked_generation,
                                                          ", the agent has ", facts.generation),
              "weft status", "warning");
   std::string refused = facts.findings_error == 0

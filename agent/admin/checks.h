@@ -16,6 +16,8 @@ namespace weft::agent {
 struct NodeFacts {
   ProxyState proxy;
   uint64_t generation = 0;
+  // The newest generation that a proxy acknowledged over delta ADS.
+  uint64_t acked_generation = 0;
   bool applied = false;
   uint32_t findings_error = 0;
   std::string first_finding;

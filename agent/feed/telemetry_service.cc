@@ -79,6 +79,7 @@ void TelemetryService::receive(Session& session, const proxy::v1::ProxyReport& r
       const std::lock_guard lock(mutex_);
       session.hello = report.hello();
       session.introduced = true;
+      session.last_beat = SteadyClock::now();  // the first beat follows within its period
       break;
     }
     case proxy::v1::ProxyReport::kBeat: {
