@@ -1,7 +1,9 @@
 /* Why this hook: cgroup/connect sees every connect() of a pod before the route lookup, so a socket mark set here decides where
  * the SYN goes. The address is never rewritten: getpeername() in the application keeps showing what it dialled.
- * How it fails: a socket that cannot be marked is refused (EPERM) and counted, because going direct would bypass policy. */
+ * How it fails: a socket that cannot be marked, or that nobody would accept, is refused and counted: going direct would bypass
+ * policy. */
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/in.h>
 #include <asm/socket.h>
 
@@ -24,6 +26,21 @@ static __always_inline int socket_mark(struct bpf_sock_addr *ctx, __u32 mark) {
   return bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
 
+static __always_inline int connect_refuse(enum weft_stat why) {
+  stat_count(why);
+  if (cfg_refuse_errno) bpf_set_retval(-ECONNREFUSED);
+  return CONNECT_REFUSE;
+}
+
+/* Refusing here is immediate; a SYN refused by mesh_lookup would time out, because the kernel does not send an RST from an address
+ * that is not its own. */
+static __always_inline int listener_exists(__u32 slot) {
+  struct bpf_sock *listener = bpf_map_lookup_elem(&m_listener, &slot);
+  if (!listener) return 0;
+  bpf_sk_release(listener);
+  return 1;
+}
+
 static __always_inline int connect_decide(struct bpf_sock_addr *ctx, const struct addr *ip) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   struct weft_netns *netns = bpf_map_lookup_elem(&m_netns, &cookie);
@@ -44,10 +61,8 @@ static __always_inline int connect_decide(struct bpf_sock_addr *ctx, const struc
     stat_count(WEFT_STAT_LEFT_EXCLUDED);
     return CONNECT_PROCEED;
   }
-  if (socket_mark(ctx, WEFT_MARK_CAPTURE)) {
-    stat_count(WEFT_STAT_MARK_FAILED);
-    return CONNECT_REFUSE;
-  }
+  if (!listener_exists(netns->slot)) return connect_refuse(WEFT_STAT_NO_LISTENER);
+  if (socket_mark(ctx, WEFT_MARK_CAPTURE)) return connect_refuse(WEFT_STAT_MARK_FAILED);
   stat_count(WEFT_STAT_CAPTURED);
   return CONNECT_PROCEED;
 }

@@ -1,5 +1,5 @@
-// ControlPlane over a folder, and analyze(): source → parse → store → compile → difference → subscriber. Everything after the
-// source happens on the source's thread.
+// ControlPlane over a folder, and analyze(): source → parse → store → compile → difference → subscriber.
+// Everything after the source happens on the source's thread.
 #include "control-plane/control_plane.h"
 
 #include <sys/stat.h>
@@ -22,7 +22,8 @@ auto sort_key(const Finding& f) { return std::tie(f.file, f.line, f.code, f.fiel
 std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) {
   std::vector<Finding> out = store.findings();
   out.insert(out.end(), compiled.findings.begin(), compiled.findings.end());
-  std::sort(out.begin(), out.end(), [](const Finding& a, const Finding& b) { return sort_key(a) < sort_key(b); });
+  std::sort(out.begin(), out.end(),
+            [](const Finding& a, const Finding& b) { return sort_key(a) < sort_key(b); });
   return out;
 }
 
@@ -35,7 +36,8 @@ ParsedFile parse_content(const std::string& path, const FileContent& content) {
   if (content.ok()) return parse_file(path, *content);
   ParsedFile out{.unknown_documents = true};
   out.findings.push_back({kFileUnreadable, Finding::Level::kError, path, 0, "", "",
-                          str_cat("cannot be read: ", content.status().message()), "check the path and its permissions"});
+                          str_cat("cannot be read: ", content.status().message()),
+                          "check the path and its permissions"});
   return out;
 }
 
@@ -105,7 +107,7 @@ void add_folder(const std::string& path, Store::Changes& changes) {
 }
 
 void add_path(const std::string& path, Store::Changes& changes) {
-  struct stat st {};
+  struct stat st{};
   if (stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return add_folder(path, changes);
   changes.emplace(path, parse_content(path, read_manifest(path)));
 }

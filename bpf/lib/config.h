@@ -10,6 +10,8 @@
 const volatile __u32 cfg_slot __weak = 0;
 /* 1: rows of workload_id 0 in m_excl_port and m_excl_cidr exist and apply to everybody. */
 const volatile __u32 cfg_global_excl __weak = 0;
+/* 1: the kernel has bpf_set_retval for connect hooks, so a refusal can say ECONNREFUSED instead of EPERM. */
+const volatile __u32 cfg_refuse_errno __weak = 0;
 /* An open connection adds what it moved at most this often. */
 const volatile __u64 cfg_report_ns __weak = 1000000000ull;
 

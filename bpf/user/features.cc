@@ -63,7 +63,8 @@ std::vector<Feature> probe_features() {
   };
   const std::vector<std::pair<const char*, int>> connect = {{"bpf_setsockopt", BPF_FUNC_setsockopt},
                                                              {"bpf_get_netns_cookie", BPF_FUNC_get_netns_cookie},
-                                                             {"bpf_get_current_pid_tgid", BPF_FUNC_get_current_pid_tgid}};
+                                                             {"bpf_get_current_pid_tgid", BPF_FUNC_get_current_pid_tgid},
+                                                             {"bpf_sk_release", BPF_FUNC_sk_release}};
   const std::vector<Probe> probes = {
       {"cgroup/connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, connect},
       {"cgroup/connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT, connect},

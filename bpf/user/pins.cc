@@ -1,6 +1,7 @@
-// The pin directories on bpffs. Called by Programs and cleanup; never opens what is pinned.
+// The pin directories on bpffs. Called by Programs and cleanup; never makes a pin, only removes them.
 #include "bpf/user/pins.h"
 
+#include <bpf/bpf.h>
 #include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -77,14 +79,21 @@ absl::Status Pins::prepare() const {
   return make_directory(links());
 }
 
+bool Pins::remove_link(const std::string& path) {
+  const UniqueFd link(bpf_obj_get(path.c_str()));
+  if (link.valid()) bpf_link_detach(link.get());
+  return unlink(path.c_str()) == 0;
+}
+
 std::vector<std::string> Pins::remove_all() const {
   std::vector<std::string> removed;
   if (!on_bpffs(root_)) return removed;
-  // Links first: while a program runs, its maps stay readable under their names.
+  // Links first, connect before the rest by name: capture stops before anything that captured sockets need is gone.
   for (const std::string& directory : {links(), maps()}) {
     for (const std::string& name : entries(directory)) {
       const std::string path = str_cat(directory, "/", name);
-      if (unlink(path.c_str()) == 0) removed.push_back(str_cat("removed pin ", path));
+      const bool gone = directory == links() ? remove_link(path) : unlink(path.c_str()) == 0;
+      if (gone) removed.push_back(str_cat("removed pin ", path));
     }
     if (rmdir(directory.c_str()) == 0) removed.push_back(str_cat("removed directory ", directory));
   }

@@ -27,6 +27,9 @@ class Pins {
   // Mounts a bpffs on /sys/fs/bpf when the root lies below it and nothing is mounted, then makes the directories.
   // Never unmounts: others may have pinned since.
   absl::Status prepare() const;
+  // Detaches and unpins one link; false when there is none. Detaching first makes it effective on return: dropping the last
+  // reference alone is finished by the kernel later.
+  static bool remove_link(const std::string& path);
   // Removes every pin and the directories; one sentence per pin. Fine when nothing is there.
   std::vector<std::string> remove_all() const;
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "bpf/mesh.skel.h"
+#include "bpf/user/features.h"
 
 namespace weft::bpf {
 namespace {
@@ -66,6 +67,11 @@ absl::Status check_shape(const bpf_map* map, int pinned, const std::string& path
               info.value_size, " bytes): another version of Weft made it; run `weft-agent cleanup`, then start again"));
 }
 
+// Connect hooks can name the errno since Linux 5.18; before, a refused connect says EPERM.
+bool probe_refusal() {
+  return probe_program("", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, BPF_FUNC_set_retval).available;
+}
+
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 }  // namespace
@@ -82,6 +88,7 @@ absl::StatusOr<std::unique_ptr<Programs>> Programs::load(const Pins& pins, const
   auto programs = std::unique_ptr<Programs>(new Programs(pins, std::move(skeleton), knobs));
   ::mesh& mesh = *programs->skeleton_;
   mesh.rodata->cfg_report_ns = knobs.report_ns;
+  mesh.rodata->cfg_refuse_errno = probe_refusal() ? 1 : 0;
   bpf_program__set_autoload(mesh.progs.mesh_lookup, false);  // one load per namespace, see attach_lookup
   RETURN_IF_ERROR(programs->reuse_pinned_maps());
   if (const int error = mesh__load(&mesh); error != 0) {
@@ -145,7 +152,7 @@ absl::Status Programs::attach_one(::bpf_program* program, int cgroup_fd, uint64_
       return absl::OkStatus();
     }
     // Pinned for another cgroup, or for one that is gone.
-    unlink(path.c_str());
+    Pins::remove_link(path);
   }
   LinkPtr link(bpf_program__attach_cgroup(program, cgroup_fd));
   if (link == nullptr) return errno_status(str_cat("attach ", name, " to the cgroup"), errno);
@@ -185,7 +192,7 @@ absl::Status Programs::attach_lookup(uint64_t netns_cookie, uint32_t slot, int n
     }
     // ENOLINK: the namespace died. Without a namespace to attach to there is nothing to replace it by.
     if (netns_fd < 0) return errno_status(str_cat("replace the program of ", path), -error);
-    unlink(path.c_str());
+    Pins::remove_link(path);
   }
   if (netns_fd < 0) return absl::NotFoundError(str_cat("no pinned link ", path));
   LinkPtr link(bpf_program__attach_netns(lookup->progs.mesh_lookup, netns_fd));
@@ -198,7 +205,7 @@ absl::Status Programs::attach_lookup(uint64_t netns_cookie, uint32_t slot, int n
 }
 
 void Programs::detach_lookup(uint64_t netns_cookie) {
-  unlink(pins_.lookup_link(netns_cookie).c_str());
+  Pins::remove_link(pins_.lookup_link(netns_cookie));
   lookup_links_.erase(netns_cookie);
 }
 

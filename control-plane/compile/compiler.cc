@@ -65,7 +65,8 @@ pb::Address to_address(const Service& service) {
   out.set_name(service.meta.name);
   out.set_namespace_(service.meta.ns);
   out.set_hostname(service_host(service.meta.name, service.meta.ns));
-  for (const std::string& ip : service.cluster_ips) out.add_addresses()->set_address(IpAddress::parse(ip)->packed());
+  for (const std::string& ip : service.cluster_ips)
+    out.add_addresses()->set_address(IpAddress::parse(ip)->packed());
   out.set_ip_families(families_of(service));
   out.set_canonical(true);
   mesh::v1::ServicePorts ports;
@@ -114,7 +115,8 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
 void diff(const Compiled& before, const Compiled& after, Change& out) {
   for (const auto& [key, resource] : after.resources) {
     const auto old = before.resources.find(key);
-    if (old == before.resources.end() || old->second.version != resource.version) out.upserted.push_back(resource);
+    if (old == before.resources.end() || old->second.version != resource.version)
+      out.upserted.push_back(resource);
   }
   for (const auto& [key, resource] : before.resources) {
     if (!after.resources.contains(key)) out.removed.push_back(key);

@@ -1,5 +1,5 @@
-// All objects in force to mesh resources, local pods and the findings that need more than one object. Pure: the same objects
-// give the same bytes.
+// All objects in force to mesh resources, local pods and the findings that need more than one object. Pure:
+// the same objects give the same bytes.
 #pragma once
 
 #include <map>
@@ -24,7 +24,8 @@ Compiled compile(const Objects& objects, const std::string& node_name);
 // What turns `before` into `after`.
 void diff(const Compiled& before, const Compiled& after, Change& out);
 
-// Unknown hosts and subsets, empty subsets, services without endpoints, hosts with two owners. In cross_check.cc.
+// Unknown hosts and subsets, empty subsets, services without endpoints, hosts with two owners. In
+// cross_check.cc.
 std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads);
 
 // Pods of this node and whether they ask to be captured. In local_pods.cc.

@@ -1,5 +1,5 @@
-// What is suspicious only when several objects are seen together; see compiler.h. Nothing here refuses anything: the parts of
-// one change often arrive one after the other.
+// What is suspicious only when several objects are seen together; see compiler.h. Nothing here refuses
+// anything: the parts of one change often arrive one after the other.
 #include <set>
 
 #include "base/strings.h"
@@ -16,7 +16,8 @@ class Checks {
   Checks(const Objects& objects, const Workloads& workloads) : objects_(objects), workloads_(workloads) {}
 
   std::vector<Finding> run() {
-    for_each<Service>(objects_, [this](const Service& s) { services_.emplace(service_host(s.meta.name, s.meta.ns), &s); });
+    for_each<Service>(
+        objects_, [this](const Service& s) { services_.emplace(service_host(s.meta.name, s.meta.ns), &s); });
     for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { rules_.push_back(&d); });
     for_each<Service>(objects_, [this](const Service& s) { check_service(s); });
     for_each<EndpointSlice>(objects_, [this](const EndpointSlice& s) { check_slice(s); });
@@ -26,8 +27,8 @@ class Checks {
   }
 
  private:
-  void warn(const char* code, const ObjectMeta& meta, uint32_t line, const std::string& field, std::string message,
-            std::string remedy) {
+  void warn(const char* code, const ObjectMeta& meta, uint32_t line, const std::string& field,
+            std::string message, std::string remedy) {
     const std::string object = ObjectKey{meta.kind, meta.ns, meta.name}.to_string();
     findings_.push_back({code, Finding::Level::kWarning, meta.file, line, object, field, std::move(message),
                          std::move(remedy)});
@@ -43,13 +44,15 @@ class Checks {
       if (is_member(workload, service)) return;
     }
     warn(kServiceSelectsNothing, service.meta, service.meta.line, "spec.selector",
-         "no pod matches the selector and its ports", "compare the selector with the pods' labels and port names");
+         "no pod matches the selector and its ports",
+         "compare the selector with the pods' labels and port names");
   }
 
   void check_slice(const EndpointSlice& slice) {
     if (services_.contains(service_host(slice.service, slice.meta.ns))) return;
     warn(kReferenceMissing, slice.meta, slice.meta.line, "metadata.labels[kubernetes.io/service-name]",
-         str_cat("Service ", slice.meta.ns, "/", slice.service, " is unknown"), "add the Service, or correct the label");
+         str_cat("Service ", slice.meta.ns, "/", slice.service, " is unknown"),
+         "add the Service, or correct the label");
   }
 
   // False when it was reported. A wildcard needs no service.
@@ -74,7 +77,8 @@ class Checks {
       const std::map<std::string, std::string> labels(pairs.begin(), pairs.end());
       bool any = false;
       for (const auto& [uid, workload] : workloads_) {
-        any = any || (is_member(workload, *service->second) && (labels.empty() || selects(labels, workload.labels)));
+        any = any ||
+              (is_member(workload, *service->second) && (labels.empty() || selects(labels, workload.labels)));
       }
       if (any) continue;
       const HostReference& subset = rule.subsets[static_cast<size_t>(i)];
@@ -118,8 +122,8 @@ class Checks {
         for (const std::string& taken : other.routes.hosts()) {
           if (taken != host || !share_clients(service, other)) continue;
           warn(kHostTaken, service.meta, service.meta.line, "spec.hosts",
-               str_cat("host ", host, " is routed by the older VirtualService ", other.meta.ns, "/", other.meta.name,
-                       " already"),
+               str_cat("host ", host, " is routed by the older VirtualService ", other.meta.ns, "/",
+                       other.meta.name, " already"),
                "merge the two, or separate them with exportTo");
         }
       }
@@ -127,7 +131,8 @@ class Checks {
   }
 
   static bool is_older(const VirtualService& a, const VirtualService& b) {
-    return std::tie(a.meta.created_unix, a.meta.name, a.meta.ns) < std::tie(b.meta.created_unix, b.meta.name, b.meta.ns);
+    return std::tie(a.meta.created_unix, a.meta.name, a.meta.ns) <
+           std::tie(b.meta.created_unix, b.meta.name, b.meta.ns);
   }
 
   static bool share_clients(const VirtualService& a, const VirtualService& b) {

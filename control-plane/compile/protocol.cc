@@ -1,4 +1,5 @@
-// See protocol.h. appProtocol values: Kubernetes KEP-3726 (kubernetes.io/h2c, /ws, /wss) and Istio's protocol selection page.
+// See protocol.h. appProtocol values: Kubernetes KEP-3726 (kubernetes.io/h2c, /ws, /wss) and Istio's protocol
+// selection page.
 #include "control-plane/compile/protocol.h"
 
 #include <array>
@@ -42,7 +43,8 @@ constexpr std::array<Row, 22> kWords = {{
     {"linkerd.io/opaque", mesh::v1::PROTOCOL_TCP},
 }};
 
-// Servers that speak first (or whose clients do not speak HTTP) on their usual ports: looking would only delay them.
+// Servers that speak first (or whose clients do not speak HTTP) on their usual ports: looking would only
+// delay them.
 constexpr std::array<uint16_t, 10> kOpaquePorts = {25, 587, 3306, 4444, 4567, 4568, 5432, 6379, 9300, 11211};
 
 Protocol word_to_protocol(std::string_view word) {

@@ -1,5 +1,5 @@
-// What a Service port speaks, as its author declared it: appProtocol first, then the prefix of the port's name, then the ports
-// whose servers are known to speak first. The compiler calls it.
+// What a Service port speaks, as its author declared it: appProtocol first, then the prefix of the port's
+// name, then the ports whose servers are known to speak first. The compiler calls it.
 #pragma once
 
 #include <cstdint>

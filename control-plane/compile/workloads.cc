@@ -13,8 +13,8 @@ namespace {
 
 namespace pb = istio::workload;
 
-std::string first_label(const std::map<std::string, std::string>& labels, std::initializer_list<const char*> names,
-                        const std::string& fallback) {
+std::string first_label(const std::map<std::string, std::string>& labels,
+                        std::initializer_list<const char*> names, const std::string& fallback) {
   for (const char* name : names) {
     const auto found = labels.find(name);
     if (found != labels.end() && !found->second.empty()) return found->second;
@@ -50,8 +50,9 @@ CompiledWorkload from_pod(const Pod& pod) {
   w.set_canonical_name(first_label(pod.meta.labels,
                                    {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"},
                                    w.workload_name()));
-  w.set_canonical_revision(first_label(
-      pod.meta.labels, {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}, "latest"));
+  w.set_canonical_revision(
+      first_label(pod.meta.labels,
+                  {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}, "latest"));
   const bool healthy = pod.ready.value_or(true) && !pod.deleting;
   w.set_status(healthy ? pb::HEALTHY : pb::UNHEALTHY);
   if (pod.host_network) w.set_network_mode(pb::HOST_NETWORK);
@@ -123,8 +124,8 @@ class WorkloadCompiler {
     }
   }
 
-  void add_endpoint(const Service& service, const EndpointSlice& slice, const EndpointSlice::Endpoint& endpoint,
-                    const std::string& address) {
+  void add_endpoint(const Service& service, const EndpointSlice& slice,
+                    const EndpointSlice::Endpoint& endpoint, const std::string& address) {
     const std::string uid = find_or_create(slice, endpoint, address);
     if (uid.empty()) return;
     CompiledWorkload& workload = workloads_.at(uid);
@@ -147,7 +148,8 @@ class WorkloadCompiler {
   // The uid of the endpoint's workload; empty when it belongs to a pod that has ended.
   std::string find_or_create(const EndpointSlice& slice, const EndpointSlice::Endpoint& endpoint,
                              const std::string& address) {
-    if (const auto pod = objects_.find(ObjectKey{"Pod", endpoint.pod_ns, endpoint.pod_name}); pod != objects_.end()) {
+    if (const auto pod = objects_.find(ObjectKey{"Pod", endpoint.pod_ns, endpoint.pod_name});
+        pod != objects_.end()) {
       const std::string uid = pod_uid(meta_of(*pod->second));
       const auto workload = workloads_.find(uid);
       if (workload == workloads_.end()) return "";
@@ -195,7 +197,8 @@ std::string service_key(const ObjectMeta& meta) {
 
 bool is_terminal(const Pod& pod) { return pod.phase == "Succeeded" || pod.phase == "Failed"; }
 
-bool selects(const std::map<std::string, std::string>& selector, const std::map<std::string, std::string>& labels) {
+bool selects(const std::map<std::string, std::string>& selector,
+             const std::map<std::string, std::string>& labels) {
   if (selector.empty()) return false;
   return std::all_of(selector.begin(), selector.end(), [&labels](const auto& pair) {
     const auto found = labels.find(pair.first);

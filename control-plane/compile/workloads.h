@@ -1,5 +1,5 @@
-// Pods, Services and EndpointSlices to workloads with their service memberships. Pure; the compiler calls it, and the checks
-// between objects read the result.
+// Pods, Services and EndpointSlices to workloads with their service memberships. Pure; the compiler calls it,
+// and the checks between objects read the result.
 #pragma once
 
 #include <map>
@@ -28,7 +28,8 @@ std::string service_key(const ObjectMeta& meta);
 // Succeeded or Failed: it will never serve or call again.
 bool is_terminal(const Pod& pod);
 // Every pair of `selector` is in `labels`; an empty selector selects nothing.
-bool selects(const std::map<std::string, std::string>& selector, const std::map<std::string, std::string>& labels);
+bool selects(const std::map<std::string, std::string>& selector,
+             const std::map<std::string, std::string>& labels);
 
 // Calls visit(const T&) for every object of that type, in key order.
 template <typename T, typename Visit>

@@ -1,6 +1,7 @@
-// AdsService over gRPC's callback API: a stream is an object, not a thread. One mutex guards everything; what it protects is
-// small and never blocks. Order within a stream: additions Address, DestinationPolicy, RouteSet, then removals in reverse, so
-// that a route never points at something its client does not have yet, or not any more.
+// AdsService over gRPC's callback API: a stream is an object, not a thread. One mutex guards everything; what
+// it protects is small and never blocks. Order within a stream: additions Address, DestinationPolicy,
+// RouteSet, then removals in reverse, so that a route never points at something its client does not have yet,
+// or not any more.
 #include "control-plane/discovery/ads_service.h"
 
 #include <grpcpp/support/server_callback.h>
@@ -8,7 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <list>
-#include <set>
+#include <string_view>
 
 #include "absl/synchronization/mutex.h"
 #include "base/strings.h"
@@ -48,9 +49,8 @@ struct State {
 // One client. The service owns it and destroys it in OnDone; its lock is the service's.
 class Stream final : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse> {
  public:
-  Stream(grpc::CallbackServerContext& context, absl::Mutex& mutex, const State& state,
-         std::function<void(Stream*)> on_done)
-      : context_(context), mutex_(mutex), state_(state), on_done_(std::move(on_done)) {}
+  Stream(absl::Mutex& mutex, const State& state, std::function<void(Stream*)> on_done)
+      : mutex_(mutex), state_(state), on_done_(std::move(on_done)) {}
 
   void start() { StartRead(&request_); }
 
@@ -59,7 +59,8 @@ class Stream final : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, 
     if (finished_ || writing_) return;
     if (!find_next()) {
       for (auto& [type, subscription] : subscriptions_) {
-        if (!subscription.in_flight() && !has_pending(type, subscription)) subscription.settled(state_.generation);
+        if (!subscription.in_flight() && !has_pending(type, subscription))
+          subscription.settled(state_.generation);
       }
       return;
     }
@@ -72,12 +73,9 @@ class Stream final : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, 
     if (finished_) return;
     finished_ = true;
     final_status_ = status;
-    // gRPC sends a status after the message that is under way; a client that does not read would hold it up for ever.
-    if (writing_) {
-      context_.TryCancel();
-    } else {
-      Finish(status);
-    }
+    // A message under way goes out first. A client that does not read holds it up until its connection ends,
+    // or until the deadline of grpc::Server::Shutdown, which cancels what is left.
+    if (!writing_) Finish(status);
   }
 
   ClientState client_state() const {
@@ -87,7 +85,8 @@ class Stream final : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, 
       const uint64_t acked = subscription.acked_generation();
       out.acked_generation = first ? acked : std::min(out.acked_generation, acked);
       first = false;
-      for (const auto& [name, reason] : subscription.rejected()) out.rejected[str_cat(type, " ", name)] = reason;
+      for (const auto& [name, reason] : subscription.rejected())
+        out.rejected[str_cat(type, " ", name)] = reason;
     }
     return out;
   }
@@ -143,10 +142,12 @@ class Stream final : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, 
 
   bool has_pending(const std::string& type, const Subscription& subscription) const {
     const TypeResources& resources = state_.of(type);
-    return subscription.pending(Part::kUpserts, resources) || subscription.pending(Part::kRemovals, resources);
+    return subscription.pending(Part::kUpserts, resources) ||
+           subscription.pending(Part::kRemovals, resources);
   }
 
-  // Fills response_ with the first step that has something; a step whose type is in flight holds back those behind it.
+  // Fills response_ with the first step that has something; a step whose type is in flight holds back those
+  // behind it.
   bool find_next() {
     for (const Step& step : kSteps) {
       const auto found = subscriptions_.find(step.type);
@@ -189,7 +190,6 @@ class Stream final : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, 
     subscription.fill(part, state_.of(type), str_cat(next_nonce_), state_.generation, response_);
   }
 
-  grpc::CallbackServerContext& context_;
   absl::Mutex& mutex_;
   const State& state_;
   const std::function<void(Stream*)> on_done_;
@@ -204,7 +204,8 @@ class Stream final : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, 
 };
 
 // A call that came after shutdown().
-class Refusal final : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse> {
+class Refusal final
+    : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse> {
  public:
   explicit Refusal(std::function<void(Refusal*)> on_done) : on_done_(std::move(on_done)) {
     Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is going down; connect again later"));
@@ -231,7 +232,8 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
 
   void apply(const Change& change) override {
     const absl::MutexLock lock(&mutex_);
-    for (const Resource& resource : change.upserted) state_.types[resource.type_url][resource.name] = resource;
+    for (const Resource& resource : change.upserted)
+      state_.types[resource.type_url][resource.name] = resource;
     for (const auto& [type, name] : change.removed) state_.types[type].erase(name);
     state_.generation = change.generation;
     for (const auto& stream : streams_) stream->pump();
@@ -248,20 +250,22 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
     const absl::MutexLock lock(&mutex_);
     down_ = true;
     for (const auto& stream : streams_) {
-      stream->end(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is going down; connect again later"));
+      stream->end(
+          grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is going down; connect again later"));
     }
   }
 
  private:
   using Reactor = grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse>;
 
-  Reactor* DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
+  Reactor* DeltaAggregatedResources(grpc::CallbackServerContext*) override {
     const absl::MutexLock lock(&mutex_);
     if (down_) {
       refusals_.push_back(std::make_unique<Refusal>([this](Refusal* done) { forget(refusals_, done); }));
       return refusals_.back().get();
     }
-    streams_.push_back(std::make_unique<Stream>(*context, mutex_, state_, [this](Stream* done) { forget(streams_, done); }));
+    streams_.push_back(
+        std::make_unique<Stream>(mutex_, state_, [this](Stream* done) { forget(streams_, done); }));
     streams_.back()->start();
     return streams_.back().get();
   }
@@ -271,7 +275,8 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
     // Destroyed after the lock is gone: it holds the function that is running.
     std::unique_ptr<T> dying;
     const absl::MutexLock lock(&mutex_);
-    const auto at = std::find_if(list.begin(), list.end(), [done](const auto& entry) { return entry.get() == done; });
+    const auto at =
+        std::find_if(list.begin(), list.end(), [done](const auto& entry) { return entry.get() == done; });
     if (at == list.end()) return;
     dying = std::move(*at);
     list.erase(at);

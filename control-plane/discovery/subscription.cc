@@ -44,7 +44,8 @@ void Subscription::handle(const xds::DeltaDiscoveryRequest& request) {
   nonce_.clear();
   acked_generation_ = sent_generation_;
   rejected_.clear();
-  // A refusal still acknowledges: the good resources are in force, and sending the bad ones again would not help.
+  // A refusal still acknowledges: the good resources are in force, and sending the bad ones again would not
+  // help.
   if (request.has_error_detail()) rejected_ = parse_rejections(request.error_detail().message());
 }
 
@@ -86,8 +87,8 @@ bool Subscription::pending(Part part, const TypeResources& resources) const {
   return false;
 }
 
-void Subscription::fill(Part part, const TypeResources& resources, const std::string& nonce, uint64_t generation,
-                        xds::DeltaDiscoveryResponse& response) {
+void Subscription::fill(Part part, const TypeResources& resources, const std::string& nonce,
+                        uint64_t generation, xds::DeltaDiscoveryResponse& response) {
   if (part == Part::kUpserts) {
     for (const auto& [name, resource] : resources) {
       const auto sent = sent_.find(name);

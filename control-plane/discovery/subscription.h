@@ -1,5 +1,6 @@
-// What one client of delta ADS knows and wants of one resource type. Pure bookkeeping: ads_service.cc feeds it requests and
-// asks it what to send; it does no I/O and needs the caller's lock. Protocol: xDS "Incremental xDS" (delta).
+// What one client of delta ADS knows and wants of one resource type. Pure bookkeeping: ads_service.cc feeds
+// it requests and asks it what to send; it does no I/O and needs the caller's lock. Protocol: xDS
+// "Incremental xDS" (delta).
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ class Subscription {
  public:
   enum class Part { kUpserts, kRemovals };
 
-  // The first request of the type: names held from an earlier stream, wildcard when nothing is subscribed by name.
+  // The first request of the type: names held from an earlier stream, wildcard when nothing is subscribed by
+  // name.
   void begin(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request);
   // A later request: acknowledgement, refusal and changes of interest, in any combination.
   void handle(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request);

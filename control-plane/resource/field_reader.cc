@@ -57,8 +57,8 @@ void Diagnostics::warning(const char* code, uint32_t line, std::string field, st
 bool resolves_to_string(const YamlNode& node) {
   if (!node.plain) return true;
   const std::string lower = absl::AsciiStrToLower(to_absl(node.scalar));
-  static const std::set<std::string> kWords = {"",    "~",   "null", "true", "false", "yes",
-                                               "no",  "on",  "off",  ".inf", "-.inf", ".nan"};
+  static const std::set<std::string> kWords = {"",   "~",  "null", "true", "false", "yes",
+                                               "no", "on", "off",  ".inf", "-.inf", ".nan"};
   if (kWords.contains(lower)) return false;
   const char first = lower.front();
   if (first != '+' && first != '-' && first != '.' && !absl::ascii_isdigit(first)) return true;
@@ -116,7 +116,8 @@ void FieldReader::check_field(const FieldTable& table, const YamlField& f) const
   const bool known = contains(table.known, f.name);
   if (known && !table.strict) return;
   if (known) {
-    out_->error(kNotSupportedYet, f.line, path_of(f.name), str_cat("field \"", f.name, "\" is not supported yet"),
+    out_->error(kNotSupportedYet, f.line, path_of(f.name),
+                str_cat("field \"", f.name, "\" is not supported yet"),
                 "remove the field; it would have no effect");
     return;
   }
@@ -125,8 +126,9 @@ void FieldReader::check_field(const FieldTable& table, const YamlField& f) const
   if (table.strict) words.insert(words.end(), table.known.begin(), table.known.end());
   const auto guess = nearest(f.name, words);
   if (!guess && !table.strict) return;
-  out_->error(kUnknownField, f.line, path_of(f.name), str_cat("unknown field \"", f.name.substr(0, 64), "\""),
-              guess ? str_cat("did you mean \"", *guess, "\"?") : str_cat("use one of: ", list_of(table.read)));
+  out_->error(
+      kUnknownField, f.line, path_of(f.name), str_cat("unknown field \"", f.name.substr(0, 64), "\""),
+      guess ? str_cat("did you mean \"", *guess, "\"?") : str_cat("use one of: ", list_of(table.read)));
 }
 
 bool FieldReader::expect_map(const FieldTable& table) const {
@@ -137,7 +139,8 @@ bool FieldReader::expect_map(const FieldTable& table) const {
   std::set<std::string_view> seen;
   for (const YamlField& f : node_->fields) {
     if (!seen.insert(f.name).second) {
-      out_->error(kDuplicateField, f.line, path_of(f.name), "the field is given twice", "keep one of the two");
+      out_->error(kDuplicateField, f.line, path_of(f.name), "the field is given twice",
+                  "keep one of the two");
       continue;
     }
     check_field(table, f);
@@ -162,7 +165,8 @@ std::vector<FieldReader> FieldReader::items(std::string_view name) const {
   out.reserve(list->node().items.size());
   for (size_t i = 0; i < list->node().items.size(); ++i) {
     const YamlNode& item = list->node().items[i];
-    out.emplace_back(*out_, item, str_cat(list->path(), "[", i, "]"), item.line > 0 ? item.line : list->line());
+    out.emplace_back(*out_, item, str_cat(list->path(), "[", i, "]"),
+                     item.line > 0 ? item.line : list->line());
   }
   return out;
 }
@@ -180,14 +184,16 @@ std::optional<std::string> FieldReader::as_text() const {
 }
 
 std::optional<int64_t> FieldReader::as_integer(int64_t low, int64_t high) const {
-  const auto number = node_->kind == YamlNode::Kind::kScalar && node_->plain ? parse_integer<int64_t>(node_->scalar)
-                                                                            : std::nullopt;
+  const auto number = node_->kind == YamlNode::Kind::kScalar && node_->plain
+                          ? parse_integer<int64_t>(node_->scalar)
+                          : std::nullopt;
   if (!number) {
     wrong_type("a whole number", "write digits without quotes");
     return std::nullopt;
   }
   if (*number < low || *number > high) {
-    error(kValueRejected, str_cat(*number, " is out of range"), str_cat("use a number from ", low, " to ", high));
+    error(kValueRejected, str_cat(*number, " is out of range"),
+          str_cat("use a number from ", low, " to ", high));
     return std::nullopt;
   }
   return number;

@@ -1,5 +1,6 @@
-// Reads typed values out of a YAML map and reports everything wrong with it: unknown, unsupported, missing or mistyped fields,
-// each with file, line, field path and remedy. The parsers of the kinds use it; it knows no kind itself.
+// Reads typed values out of a YAML map and reports everything wrong with it: unknown, unsupported, missing or
+// mistyped fields, each with file, line, field path and remedy. The parsers of the kinds use it; it knows no
+// kind itself.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +36,9 @@ class Diagnostics {
   uint32_t errors_ = 0;
 };
 
-// The fields of one level. Istio kinds are strict: a `known` field is refused as not supported yet, any other as unknown.
-// Kubernetes core kinds tolerate `known` fields and new ones, but not a misspelt field that we read.
+// The fields of one level. Istio kinds are strict: a `known` field is refused as not supported yet, any other
+// as unknown. Kubernetes core kinds tolerate `known` fields and new ones, but not a misspelt field that we
+// read.
 struct FieldTable {
   std::span<const std::string_view> read;
   std::span<const std::string_view> known;
@@ -48,7 +50,8 @@ class FieldReader {
   FieldReader(Diagnostics& out, const YamlNode& node, std::string path, uint32_t line)
       : out_(&out), node_(&node), path_(std::move(path)), line_(line) {}
 
-  // True when this is a map; otherwise an error was reported. Also reports duplicates and fields not in the table.
+  // True when this is a map; otherwise an error was reported. Also reports duplicates and fields not in the
+  // table.
   bool expect_map(const FieldTable& table) const;
 
   bool has(std::string_view name) const { return value(name) != nullptr; }
@@ -92,7 +95,8 @@ class FieldReader {
   uint32_t line_;
 };
 
-// Plain scalars that Kubernetes' YAML decoder reads as a number, a boolean or null, so that they are no strings.
+// Plain scalars that Kubernetes' YAML decoder reads as a number, a boolean or null, so that they are no
+// strings.
 bool resolves_to_string(const YamlNode& node);
 
 }  // namespace weft::control_plane

@@ -1,4 +1,5 @@
-// The stable codes of findings. docs/findings.md has a row for each (a test compares the two); a code is never reused.
+// The stable codes of findings. docs/findings.md has a row for each (a test compares the two); a code is
+// never reused.
 #pragma once
 
 namespace weft::control_plane {

@@ -6,7 +6,8 @@
 
 namespace weft::control_plane {
 
-// "cart" in shop -> "cart.shop.svc.cluster.local"; anything with a dot, or a wildcard, is only put in lower case.
+// "cart" in shop -> "cart.shop.svc.cluster.local"; anything with a dot, or a wildcard, is only put in lower
+// case.
 std::string expand_host(std::string_view host, std::string_view ns);
 
 // "cart.shop.svc.cluster.local".

@@ -51,7 +51,8 @@ std::vector<std::string> parse_export_to(const FieldReader& spec, const std::str
       all = true;
     } else if (*text == "~") {
       hidden = true;
-      if (items.size() > 1) item.error(kValueRejected, "\"~\" stands alone", "remove the other entries or \"~\"");
+      if (items.size() > 1)
+        item.error(kValueRejected, "\"~\" stands alone", "remove the other entries or \"~\"");
     } else if (*text == ".") {
       out.push_back(ns);
     } else if (is_dns_label(*text)) {

@@ -1,5 +1,5 @@
-// The typed, validated objects of the manifests. Parsers make them, the store keeps them, the compiler reads them; they hold
-// no YAML and are never changed after parsing.
+// The typed, validated objects of the manifests. Parsers make them, the store keeps them, the compiler reads
+// them; they hold no YAML and are never changed after parsing.
 #pragma once
 
 #include <cstdint>

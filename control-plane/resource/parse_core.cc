@@ -1,5 +1,5 @@
-// Namespace, Service and EndpointSlice. Fields of Kubernetes that we do not read are tolerated: users paste what their cluster
-// holds.
+// Namespace, Service and EndpointSlice. Fields of Kubernetes that we do not read are tolerated: users paste
+// what their cluster holds.
 #include <algorithm>
 #include <array>
 
@@ -14,14 +14,25 @@ namespace {
 using Names = std::string_view;
 
 constexpr std::array<Names, 5> kServiceRead = {"selector", "ports", "clusterIP", "clusterIPs", "type"};
-constexpr std::array<Names, 15> kServiceKnown = {
-    "externalIPs", "externalName", "externalTrafficPolicy", "internalTrafficPolicy", "healthCheckNodePort",
-    "ipFamilies", "ipFamilyPolicy", "loadBalancerClass", "loadBalancerIP", "loadBalancerSourceRanges",
-    "allocateLoadBalancerNodePorts", "publishNotReadyAddresses", "sessionAffinity", "sessionAffinityConfig",
-    "trafficDistribution"};
+constexpr std::array<Names, 15> kServiceKnown = {"externalIPs",
+                                                 "externalName",
+                                                 "externalTrafficPolicy",
+                                                 "internalTrafficPolicy",
+                                                 "healthCheckNodePort",
+                                                 "ipFamilies",
+                                                 "ipFamilyPolicy",
+                                                 "loadBalancerClass",
+                                                 "loadBalancerIP",
+                                                 "loadBalancerSourceRanges",
+                                                 "allocateLoadBalancerNodePorts",
+                                                 "publishNotReadyAddresses",
+                                                 "sessionAffinity",
+                                                 "sessionAffinityConfig",
+                                                 "trafficDistribution"};
 constexpr std::array<Names, 5> kServicePortRead = {"name", "port", "targetPort", "appProtocol", "protocol"};
 constexpr std::array<Names, 1> kServicePortKnown = {"nodePort"};
-constexpr std::array<Names, 7> kSliceRead = {"apiVersion", "kind", "metadata", "addressType", "endpoints", "ports", "status"};
+constexpr std::array<Names, 7> kSliceRead = {"apiVersion", "kind",  "metadata", "addressType",
+                                             "endpoints",  "ports", "status"};
 constexpr std::array<Names, 5> kEndpointRead = {"addresses", "conditions", "targetRef", "nodeName", "zone"};
 constexpr std::array<Names, 3> kEndpointKnown = {"hostname", "hints", "deprecatedTopology"};
 constexpr std::array<Names, 3> kConditionsRead = {"ready", "serving", "terminating"};
@@ -65,7 +76,8 @@ void parse_service_ports(const FieldReader& spec, Service& out) {
     if (!is_tcp(port)) continue;
     for (const Service::Port& other : out.ports) {
       if (other.number == number) {
-        port.error_at("port", kValueRejected, str_cat("port ", number, " is given twice"), "remove one of the two");
+        port.error_at("port", kValueRejected, str_cat("port ", number, " is given twice"),
+                      "remove one of the two");
       } else if (other.name == parsed.name) {
         port.error_at("name", kValueRejected, "two ports have the same name", "give each port its own name");
       }
@@ -134,7 +146,8 @@ void parse_endpoints(const FieldReader& root, EndpointSlice& out) {
 
 Namespace parse_namespace(const FieldReader& root, ObjectMeta meta) {
   if (!is_dns_label(meta.name)) {
-    root.error_at("metadata", kValueRejected, "not a namespace name", "use lower-case letters, digits and '-'");
+    root.error_at("metadata", kValueRejected, "not a namespace name",
+                  "use lower-case letters, digits and '-'");
   }
   return {.meta = std::move(meta)};
 }
@@ -142,8 +155,9 @@ Namespace parse_namespace(const FieldReader& root, ObjectMeta meta) {
 Service parse_service(const FieldReader& root, ObjectMeta meta) {
   Service out{.meta = std::move(meta)};
   if (!is_dns_label(out.meta.name)) {
-    root.child("metadata")->error_at("name", kValueRejected, "not a service name",
-                                     "use lower-case letters, digits and '-', at most 63");
+    root.child("metadata")
+        ->error_at("name", kValueRejected, "not a service name",
+                   "use lower-case letters, digits and '-', at most 63");
   }
   const auto spec = root.child("spec");
   if (!spec) {
@@ -178,7 +192,8 @@ EndpointSlice parse_endpoint_slice(const FieldReader& root, ObjectMeta meta) {
   out.service = label->second;
   const std::string type = root.required_text("addressType", "IPv4 or IPv6");
   if (type == "FQDN") {
-    root.error_at("addressType", kNotSupportedYet, "endpoints that are names are not supported yet", "use IPv4 or IPv6");
+    root.error_at("addressType", kNotSupportedYet, "endpoints that are names are not supported yet",
+                  "use IPv4 or IPv6");
     return out;
   }
   if (!type.empty() && type != "IPv4" && type != "IPv6") {

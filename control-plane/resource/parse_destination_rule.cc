@@ -1,5 +1,5 @@
-// DestinationRule (l7 semantics of Istio's networking API): host, subsets, load balancer, connect timeout. Everything else of
-// the API is refused by name until it works.
+// DestinationRule (l7 semantics of Istio's networking API): host, subsets, load balancer, connect timeout.
+// Everything else of the API is refused by name until it works.
 #include <array>
 
 #include "absl/time/time.h"
@@ -16,17 +16,20 @@ constexpr std::array<Names, 4> kSpecRead = {"host", "exportTo", "subsets", "traf
 constexpr std::array<Names, 1> kSpecKnown = {"workloadSelector"};
 constexpr std::array<Names, 3> kSubsetRead = {"name", "labels", "trafficPolicy"};
 constexpr std::array<Names, 2> kPolicyRead = {"loadBalancer", "connectionPool"};
-constexpr std::array<Names, 6> kPolicyKnown = {"outlierDetection", "tls", "portLevelSettings",
-                                               "tunnel", "proxyProtocol", "retryBudget"};
+constexpr std::array<Names, 6> kPolicyKnown = {"outlierDetection", "tls",           "portLevelSettings",
+                                               "tunnel",           "proxyProtocol", "retryBudget"};
 constexpr std::array<Names, 1> kSubsetPolicyRead = {"loadBalancer"};
-constexpr std::array<Names, 7> kSubsetPolicyKnown = {
-    "connectionPool", "outlierDetection", "tls", "portLevelSettings", "tunnel", "proxyProtocol", "retryBudget"};
+constexpr std::array<Names, 7> kSubsetPolicyKnown = {"connectionPool",    "outlierDetection", "tls",
+                                                     "portLevelSettings", "tunnel",           "proxyProtocol",
+                                                     "retryBudget"};
 constexpr std::array<Names, 1> kBalancerRead = {"simple"};
-constexpr std::array<Names, 4> kBalancerKnown = {"consistentHash", "localityLbSetting", "warmup", "warmupDurationSecs"};
+constexpr std::array<Names, 4> kBalancerKnown = {"consistentHash", "localityLbSetting", "warmup",
+                                                 "warmupDurationSecs"};
 constexpr std::array<Names, 1> kPoolRead = {"tcp"};
 constexpr std::array<Names, 1> kPoolKnown = {"http"};
 constexpr std::array<Names, 1> kTcpRead = {"connectTimeout"};
-constexpr std::array<Names, 4> kTcpKnown = {"maxConnections", "tcpKeepalive", "maxConnectionDuration", "idleTimeout"};
+constexpr std::array<Names, 4> kTcpKnown = {"maxConnections", "tcpKeepalive", "maxConnectionDuration",
+                                            "idleTimeout"};
 
 DestinationPolicy::LoadBalancer parse_balancer(const FieldReader& policy) {
   const auto balancer = policy.child("loadBalancer");
@@ -42,7 +45,8 @@ DestinationPolicy::LoadBalancer parse_balancer(const FieldReader& policy) {
     balancer->error_at("simple", kNotSupportedYet, "PASSTHROUGH is not supported yet",
                        "use ROUND_ROBIN, RANDOM or LEAST_REQUEST");
   } else {
-    balancer->error_at("simple", kValueRejected, str_cat("\"", simple.substr(0, 32), "\" is no load balancer"),
+    balancer->error_at("simple", kValueRejected,
+                       str_cat("\"", simple.substr(0, 32), "\" is no load balancer"),
                        "use ROUND_ROBIN, RANDOM or LEAST_REQUEST");
   }
   return DestinationPolicy::LOAD_BALANCER_UNSPECIFIED;
@@ -56,8 +60,10 @@ void parse_connection_pool(const FieldReader& policy, DestinationPolicy& out) {
   const auto text = tcp->text("connectTimeout");
   if (!text) return;
   absl::Duration duration;
-  if (!absl::ParseDuration(*text, &duration) || duration < absl::Milliseconds(1) || duration > absl::Hours(1)) {
-    tcp->error_at("connectTimeout", kValueRejected, str_cat("\"", text->substr(0, 32), "\" is no usable duration"),
+  if (!absl::ParseDuration(*text, &duration) || duration < absl::Milliseconds(1) ||
+      duration > absl::Hours(1)) {
+    tcp->error_at("connectTimeout", kValueRejected,
+                  str_cat("\"", text->substr(0, 32), "\" is no usable duration"),
                   "use 1ms to 1h, for example 500ms or 3s");
     return;
   }
@@ -80,7 +86,8 @@ void parse_subsets(const FieldReader& spec, DestinationRule& out) {
     if (policy && policy->expect_map({.read = kSubsetPolicyRead, .known = kSubsetPolicyKnown})) {
       subset.set_load_balancer(parse_balancer(*policy));
     }
-    out.subsets.push_back({.host = out.host.host, .subset = subset.name(), .line = item.line(), .field = item.path()});
+    out.subsets.push_back(
+        {.host = out.host.host, .subset = subset.name(), .line = item.line(), .field = item.path()});
   }
 }
 
@@ -94,7 +101,8 @@ DestinationRule parse_destination_rule(const FieldReader& root, ObjectMeta meta)
   *out.policy.mutable_origin() = origin_of(out.meta);
   const auto spec = root.child("spec");
   if (!spec) {
-    root.error_at("spec", kFieldMissing, "the field is required", "give a host and its subsets or trafficPolicy");
+    root.error_at("spec", kFieldMissing, "the field is required",
+                  "give a host and its subsets or trafficPolicy");
     return out;
   }
   if (!spec->expect_map({.read = kSpecRead, .known = kSpecKnown})) return out;
@@ -104,7 +112,8 @@ DestinationRule parse_destination_rule(const FieldReader& root, ObjectMeta meta)
   } else {
     spec->error_at("host", kFieldMissing, "the field is required", "name the service this rule is for");
   }
-  for (std::string& ns : parse_export_to(*spec, out.meta.ns, out.hidden)) out.policy.add_export_to(std::move(ns));
+  for (std::string& ns : parse_export_to(*spec, out.meta.ns, out.hidden))
+    out.policy.add_export_to(std::move(ns));
   const auto policy = spec->child("trafficPolicy");
   if (policy && policy->expect_map({.read = kPolicyRead, .known = kPolicyKnown})) {
     out.policy.set_load_balancer(parse_balancer(*policy));

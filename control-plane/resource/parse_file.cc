@@ -15,11 +15,11 @@
 namespace weft::control_plane {
 namespace {
 
-constexpr std::array<std::string_view, 6> kMetaRead = {"name",   "namespace",         "labels",
-                                                       "annotations", "creationTimestamp", "deletionTimestamp"};
+constexpr std::array<std::string_view, 6> kMetaRead = {
+    "name", "namespace", "labels", "annotations", "creationTimestamp", "deletionTimestamp"};
 constexpr std::array<std::string_view, 9> kMetaKnown = {
-    "generateName", "ownerReferences", "uid",           "resourceVersion",           "generation",
-    "finalizers",   "managedFields",   "selfLink",      "deletionGracePeriodSeconds"};
+    "generateName", "ownerReferences", "uid",      "resourceVersion",           "generation",
+    "finalizers",   "managedFields",   "selfLink", "deletionGracePeriodSeconds"};
 constexpr std::array<std::string_view, 2> kWeftKeys = {"weft.dev/mesh", "weft.dev/netns"};
 constexpr std::array<std::string_view, 1> kCoreVersions = {"v1"};
 constexpr std::array<std::string_view, 1> kDiscoveryVersions = {"discovery.k8s.io/v1"};
@@ -33,9 +33,12 @@ struct KindRow {
 };
 
 const std::array<KindRow, 6> kKinds = {{
-    {"Namespace", kCoreVersions, [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
-    {"Pod", kCoreVersions, [](const FieldReader& r, ObjectMeta m) -> Object { return parse_pod(r, std::move(m)); }},
-    {"Service", kCoreVersions, [](const FieldReader& r, ObjectMeta m) -> Object { return parse_service(r, std::move(m)); }},
+    {"Namespace", kCoreVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
+    {"Pod", kCoreVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_pod(r, std::move(m)); }},
+    {"Service", kCoreVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_service(r, std::move(m)); }},
     {"EndpointSlice", kDiscoveryVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_endpoint_slice(r, std::move(m)); }},
     {"VirtualService", kIstioVersions,
@@ -57,9 +60,10 @@ void check_weft_keys(const FieldReader& meta, std::string_view map) {
       }
     } else if (value && !(f.name == "weft.dev/netns" && map == "annotations")) {
       const auto guess = nearest(f.name, kWeftKeys);
-      value->warning(kUnknownWeftKey, str_cat("Weft knows no such ", map == "labels" ? "label" : "annotation"),
-                     guess ? str_cat("did you mean the ", *guess == "weft.dev/mesh" ? "label " : "annotation ",
-                                     *guess, "?")
+      value->warning(kUnknownWeftKey,
+                     str_cat("Weft knows no such ", map == "labels" ? "label" : "annotation"),
+                     guess ? str_cat("did you mean the ",
+                                     *guess == "weft.dev/mesh" ? "label " : "annotation ", *guess, "?")
                            : std::string("remove it"));
     }
   }
@@ -74,11 +78,13 @@ ObjectMeta read_meta(const FieldReader& root, std::string_view kind, const std::
     out.ns = meta->text("namespace").value_or("");
     if (out.ns.empty()) out.ns = "default";
     if (!is_dns_label(out.ns)) {
-      meta->error_at("namespace", kValueRejected, "not a namespace name", "use lower-case letters, digits and '-'");
+      meta->error_at("namespace", kValueRejected, "not a namespace name",
+                     "use lower-case letters, digits and '-'");
     }
   }
   if (out.name.find_first_of("/ \n\t") != std::string::npos || out.name.size() > 253) {
-    meta->error_at("name", kValueRejected, "not an object name", "use lower-case letters, digits, '-' and '.'");
+    meta->error_at("name", kValueRejected, "not an object name",
+                   "use lower-case letters, digits, '-' and '.'");
   }
   out.labels = meta->text_map("labels");
   out.annotations = meta->text_map("annotations");
@@ -104,8 +110,9 @@ class FileParser {
   void document(const YamlDocument& document) {
     if (!document.error.empty()) {
       Diagnostics diagnostics(file_, out_.findings);
-      diagnostics.error(document.over_limit ? kOverLimit : kYamlSyntax, document.error_line, "", document.error,
-                        document.over_limit ? "split it into several documents with ---" : "correct the YAML");
+      diagnostics.error(
+          document.over_limit ? kOverLimit : kYamlSyntax, document.error_line, "", document.error,
+          document.over_limit ? "split it into several documents with ---" : "correct the YAML");
       out_.unknown_documents = true;
       return;
     }
@@ -145,17 +152,20 @@ class FileParser {
     const YamlNode* meta = root.node().find("metadata");
     const YamlNode* name = meta != nullptr ? meta->find("name") : nullptr;
     diagnostics.set_object(str_cat(kind.substr(0, 64), " ", name != nullptr ? name->scalar : "?"));
-    // A near miss in one of our API groups is a typing error; other kinds live in the same folders with good reason.
-    diagnostics.warning(kKindIgnored, root.line_of("kind"), "kind",
-                        str_cat(version.substr(0, 64), " ", kind.substr(0, 64), " is ignored: Weft does not read this kind"),
-                        guess ? str_cat("did you mean \"", *guess, "\"?") : "nothing to do if that was not meant for Weft");
+    // A near miss in one of our API groups is a typing error; other kinds live in the same folders with good
+    // reason.
+    diagnostics.warning(
+        kKindIgnored, root.line_of("kind"), "kind",
+        str_cat(version.substr(0, 64), " ", kind.substr(0, 64), " is ignored: Weft does not read this kind"),
+        guess ? str_cat("did you mean \"", *guess, "\"?") : "nothing to do if that was not meant for Weft");
   }
 
   void known_kind(const KindRow& row, const FieldReader& root, const std::string& version,
                   Diagnostics& diagnostics, uint32_t line) {
     if (std::find(row.versions.begin(), row.versions.end(), version) == row.versions.end()) {
       diagnostics.set_object(std::string(row.kind));
-      root.error_at("apiVersion", kApiVersion, str_cat("\"", version.substr(0, 64), "\" has no kind ", row.kind),
+      root.error_at("apiVersion", kApiVersion,
+                    str_cat("\"", version.substr(0, 64), "\" has no kind ", row.kind),
                     str_cat("use ", row.versions.front()));
       out_.unknown_documents = true;
       return;
@@ -164,7 +174,8 @@ class FileParser {
     root.expect_map(root_table());
     ObjectMeta meta = read_meta(root, row.kind, file_, line);
     if (meta.name.empty()) {
-      if (diagnostics.errors() == 0) root.error_at("metadata", kFieldMissing, "metadata.name is required", "give the object a name");
+      if (diagnostics.errors() == 0)
+        root.error_at("metadata", kFieldMissing, "metadata.name is required", "give the object a name");
       out_.unknown_documents = true;
       return;
     }
@@ -182,7 +193,8 @@ class FileParser {
     const YamlNode* meta = root.node().find("metadata");
     const YamlNode* name = meta != nullptr ? meta->find("name") : nullptr;
     const YamlNode* ns = meta != nullptr ? meta->find("namespace") : nullptr;
-    const std::string prefix = kind == "Namespace" ? "" : str_cat(ns != nullptr ? ns->scalar : "default", "/");
+    const std::string prefix =
+        kind == "Namespace" ? "" : str_cat(ns != nullptr ? ns->scalar : "default", "/");
     diagnostics.set_object(str_cat(kind, " ", prefix, name != nullptr ? name->scalar : "?"));
   }
 
@@ -197,7 +209,8 @@ ParsedFile parse_file(const std::string& file, std::string_view text) {
   FileParser parser(file, out);
   if (text.size() > kMaxFileBytes) {
     Diagnostics diagnostics(file, out.findings);
-    diagnostics.error(kOverLimit, 0, "", str_cat("a file of ", text.size(), " bytes; the limit is ", kMaxFileBytes),
+    diagnostics.error(kOverLimit, 0, "",
+                      str_cat("a file of ", text.size(), " bytes; the limit is ", kMaxFileBytes),
                       "split it into several files");
     out.unknown_documents = true;
     return out;

@@ -1,5 +1,5 @@
-// One file's text to typed objects, findings, and the names of what was refused. Pure: no files, no clock. The store and
-// `analyze` call it.
+// One file's text to typed objects, findings, and the names of what was refused. Pure: no files, no clock.
+// The store and `analyze` call it.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// See parse_http_match.h. Semantics: Istio HTTPMatchRequest; prefix is a raw string prefix, regex is RE2 on the whole string.
+// See parse_http_match.h. Semantics: Istio HTTPMatchRequest; prefix is a raw string prefix, regex is RE2 on
+// the whole string.
 #include "control-plane/resource/parse_http_match.h"
 
 #include <re2/re2.h>
@@ -16,9 +17,9 @@ using mesh::v1::HttpMatch;
 using mesh::v1::StringMatch;
 
 constexpr size_t kMaxRegex = 1024;
-constexpr std::array<Names, 11> kMatchRead = {"name",           "uri",         "ignoreUriCase", "method",
-                                              "authority",      "headers",     "withoutHeaders", "queryParams",
-                                              "port",           "sourceLabels", "sourceNamespace"};
+constexpr std::array<Names, 11> kMatchRead = {"name",      "uri",          "ignoreUriCase",  "method",
+                                              "authority", "headers",      "withoutHeaders", "queryParams",
+                                              "port",      "sourceLabels", "sourceNamespace"};
 constexpr std::array<Names, 3> kMatchKnown = {"scheme", "gateways", "statPrefix"};
 constexpr std::array<Names, 3> kStringRead = {"exact", "prefix", "regex"};
 constexpr std::array<Names, 4> kReservedHeaders = {"uri", "scheme", "method", "authority"};
@@ -90,7 +91,8 @@ void parse_named(const FieldReader& match, std::string_view field, bool headers,
   const auto map = match.child(field);
   if (!map) return;
   if (map->node().kind != YamlNode::Kind::kMap) {
-    map->error(kWrongType, "expected a map of names to matches", "write \"name: {exact: value}\" lines below it");
+    map->error(kWrongType, "expected a map of names to matches",
+               "write \"name: {exact: value}\" lines below it");
     return;
   }
   for (const YamlField& f : map->node().fields) {
@@ -128,9 +130,9 @@ void parse_http_match(const FieldReader& match, HttpMatch& out) {
 }
 
 bool is_catch_all(const HttpMatch& match) {
-  if (match.has_method() || match.has_authority() || match.headers_size() > 0 || match.without_headers_size() > 0 ||
-      match.query_params_size() > 0 || match.port() != 0 || match.source_labels_size() > 0 ||
-      !match.source_namespace().empty()) {
+  if (match.has_method() || match.has_authority() || match.headers_size() > 0 ||
+      match.without_headers_size() > 0 || match.query_params_size() > 0 || match.port() != 0 ||
+      match.source_labels_size() > 0 || !match.source_namespace().empty()) {
     return false;
   }
   if (!match.has_uri()) return true;

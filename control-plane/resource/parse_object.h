@@ -1,5 +1,5 @@
-// The parser of each kind: a document's root in, an object out. parse_file.cc picks one by kind; they report through the
-// reader and may return half an object when they did (the caller drops it).
+// The parser of each kind: a document's root in, an object out. parse_file.cc picks one by kind; they report
+// through the reader and may return half an object when they did (the caller drops it).
 #pragma once
 
 #include "control-plane/resource/field_reader.h"

@@ -12,28 +12,84 @@ namespace {
 
 using Names = std::string_view;
 
-constexpr std::array<Names, 5> kSpecRead = {"nodeName", "serviceAccountName", "hostNetwork", "containers", "initContainers"};
-constexpr std::array<Names, 36> kSpecKnown = {
-    "activeDeadlineSeconds", "affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy",
-    "enableServiceLinks", "ephemeralContainers", "hostAliases", "hostIPC", "hostPID", "hostUsers", "hostname",
-    "imagePullSecrets", "nodeSelector", "os", "overhead", "preemptionPolicy", "priority", "priorityClassName",
-    "readinessGates", "resourceClaims", "resources", "restartPolicy", "runtimeClassName", "schedulerName",
-    "schedulingGates", "securityContext", "serviceAccount", "setHostnameAsFQDN", "shareProcessNamespace",
-    "subdomain", "terminationGracePeriodSeconds", "tolerations", "topologySpreadConstraints", "volumes",
-    "hostnameOverride"};
+constexpr std::array<Names, 5> kSpecRead = {"nodeName", "serviceAccountName", "hostNetwork", "containers",
+                                            "initContainers"};
+constexpr std::array<Names, 36> kSpecKnown = {"activeDeadlineSeconds",
+                                              "affinity",
+                                              "automountServiceAccountToken",
+                                              "dnsConfig",
+                                              "dnsPolicy",
+                                              "enableServiceLinks",
+                                              "ephemeralContainers",
+                                              "hostAliases",
+                                              "hostIPC",
+                                              "hostPID",
+                                              "hostUsers",
+                                              "hostname",
+                                              "imagePullSecrets",
+                                              "nodeSelector",
+                                              "os",
+                                              "overhead",
+                                              "preemptionPolicy",
+                                              "priority",
+                                              "priorityClassName",
+                                              "readinessGates",
+                                              "resourceClaims",
+                                              "resources",
+                                              "restartPolicy",
+                                              "runtimeClassName",
+                                              "schedulerName",
+                                              "schedulingGates",
+                                              "securityContext",
+                                              "serviceAccount",
+                                              "setHostnameAsFQDN",
+                                              "shareProcessNamespace",
+                                              "subdomain",
+                                              "terminationGracePeriodSeconds",
+                                              "tolerations",
+                                              "topologySpreadConstraints",
+                                              "volumes",
+                                              "hostnameOverride"};
 constexpr std::array<Names, 2> kContainerRead = {"name", "ports"};
-constexpr std::array<Names, 22> kContainerKnown = {
-    "args", "command", "env", "envFrom", "image", "imagePullPolicy", "lifecycle", "livenessProbe",
-    "readinessProbe", "resizePolicy", "resources", "restartPolicy", "securityContext", "startupProbe", "stdin",
-    "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices", "volumeMounts",
-    "workingDir"};
+constexpr std::array<Names, 22> kContainerKnown = {"args",
+                                                   "command",
+                                                   "env",
+                                                   "envFrom",
+                                                   "image",
+                                                   "imagePullPolicy",
+                                                   "lifecycle",
+                                                   "livenessProbe",
+                                                   "readinessProbe",
+                                                   "resizePolicy",
+                                                   "resources",
+                                                   "restartPolicy",
+                                                   "securityContext",
+                                                   "startupProbe",
+                                                   "stdin",
+                                                   "stdinOnce",
+                                                   "terminationMessagePath",
+                                                   "terminationMessagePolicy",
+                                                   "tty",
+                                                   "volumeDevices",
+                                                   "volumeMounts",
+                                                   "workingDir"};
 constexpr std::array<Names, 3> kPortRead = {"name", "containerPort", "protocol"};
 constexpr std::array<Names, 2> kPortKnown = {"hostPort", "hostIP"};
 constexpr std::array<Names, 4> kStatusRead = {"podIP", "podIPs", "phase", "conditions"};
-constexpr std::array<Names, 14> kStatusKnown = {
-    "containerStatuses", "ephemeralContainerStatuses", "hostIP", "hostIPs", "initContainerStatuses", "message",
-    "nominatedNodeName", "observedGeneration", "qosClass", "reason", "resize", "resourceClaimStatuses",
-    "startTime", "extendedResourceClaimStatus"};
+constexpr std::array<Names, 14> kStatusKnown = {"containerStatuses",
+                                                "ephemeralContainerStatuses",
+                                                "hostIP",
+                                                "hostIPs",
+                                                "initContainerStatuses",
+                                                "message",
+                                                "nominatedNodeName",
+                                                "observedGeneration",
+                                                "qosClass",
+                                                "reason",
+                                                "resize",
+                                                "resourceClaimStatuses",
+                                                "startTime",
+                                                "extendedResourceClaimStatus"};
 constexpr std::array<Names, 1> kIpRead = {"ip"};
 constexpr char kExcludePorts[] = "traffic.sidecar.istio.io/excludeOutboundPorts";
 constexpr char kExcludeRanges[] = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
@@ -89,7 +145,8 @@ void parse_status(const FieldReader& status, Pod& out) {
   }
   out.phase = status.text("phase").value_or("");
   for (const FieldReader& condition : status.items("conditions")) {
-    if (condition.text("type").value_or("") == "Ready") out.ready = condition.text("status").value_or("") == "True";
+    if (condition.text("type").value_or("") == "Ready")
+      out.ready = condition.text("status").value_or("") == "True";
   }
 }
 
@@ -144,7 +201,8 @@ void parse_exclusions(const FieldReader& annotations, Pod& out) {
     if (is_cidr(item)) {
       out.exclude_cidrs.push_back(item);
     } else {
-      annotations.error_at(kExcludeRanges, kValueRejected, str_cat("\"", item.substr(0, 64), "\" is no address range"),
+      annotations.error_at(kExcludeRanges, kValueRejected,
+                           str_cat("\"", item.substr(0, 64), "\" is no address range"),
                            "list ranges like 10.0.0.0/8 with commas between them");
     }
   }

@@ -1,5 +1,5 @@
-// VirtualService of Istio's networking API: hosts and HTTP routes with their destinations. Matches are in parse_http_match.cc.
-// The result is final: hosts expanded, weights cleaned, routes behind a catch-all gone.
+// VirtualService of Istio's networking API: hosts and HTTP routes with their destinations. Matches are in
+// parse_http_match.cc. The result is final: hosts expanded, weights cleaned, routes behind a catch-all gone.
 #include <array>
 #include <limits>
 
@@ -17,8 +17,9 @@ constexpr std::array<Names, 4> kSpecRead = {"hosts", "gateways", "exportTo", "ht
 constexpr std::array<Names, 2> kSpecKnown = {"tls", "tcp"};
 constexpr std::array<Names, 3> kHttpRead = {"name", "match", "route"};
 constexpr std::array<Names, 15> kHttpKnown = {
-    "redirect", "directResponse", "delegate", "rewrite", "timeout", "retries", "fault", "mirror", "mirrors",
-    "mirrorPercentage", "mirrorPercent", "mirror_percent", "corsPolicy", "headers", "websocketUpgrade"};
+    "redirect",      "directResponse", "delegate",   "rewrite", "timeout",
+    "retries",       "fault",          "mirror",     "mirrors", "mirrorPercentage",
+    "mirrorPercent", "mirror_percent", "corsPolicy", "headers", "websocketUpgrade"};
 constexpr std::array<Names, 2> kRouteRead = {"destination", "weight"};
 constexpr std::array<Names, 1> kRouteKnown = {"headers"};
 constexpr std::array<Names, 3> kDestinationRead = {"host", "subset", "port"};
@@ -27,7 +28,8 @@ constexpr std::array<Names, 1> kPortRead = {"number"};
 void parse_hosts(const FieldReader& spec, VirtualService& out) {
   const std::vector<FieldReader> items = spec.items("hosts");
   if (items.empty()) {
-    spec.error_at("hosts", kFieldMissing, "at least one host is required", "name the services whose requests are routed");
+    spec.error_at("hosts", kFieldMissing, "at least one host is required",
+                  "name the services whose requests are routed");
   }
   for (const FieldReader& item : items) {
     const std::string host = parse_host(item, out.meta.ns);
@@ -46,7 +48,8 @@ void check_gateways(const FieldReader& spec) {
   for (const FieldReader& item : spec.items("gateways")) {
     const auto text = item.as_text();
     if (text && *text != "mesh") {
-      item.error(kNotSupportedYet, str_cat("gateway \"", text->substr(0, 64), "\": gateways are not supported yet"),
+      item.error(kNotSupportedYet,
+                 str_cat("gateway \"", text->substr(0, 64), "\": gateways are not supported yet"),
                  "use \"mesh\", or leave the field out");
     }
   }
@@ -59,7 +62,8 @@ struct ParsedDestination {
 
 ParsedDestination parse_destination(const FieldReader& item, const std::string& ns) {
   ParsedDestination out;
-  out.destination.set_weight(static_cast<uint32_t>(item.integer("weight", 0, std::numeric_limits<int32_t>::max()).value_or(0)));
+  out.destination.set_weight(
+      static_cast<uint32_t>(item.integer("weight", 0, std::numeric_limits<int32_t>::max()).value_or(0)));
   const auto destination = item.child("destination");
   if (!destination) {
     item.error_at("destination", kFieldMissing, "the field is required", "give destination.host");
@@ -78,21 +82,25 @@ ParsedDestination parse_destination(const FieldReader& item, const std::string& 
   out.destination.set_subset(destination->text("subset").value_or(""));
   const auto port = destination->child("port");
   if (port && port->expect_map({.read = kPortRead, .known = {}})) {
-    if (!port->has("number")) port->error_at("number", kFieldMissing, "the field is required", "give the port's number");
+    if (!port->has("number"))
+      port->error_at("number", kFieldMissing, "the field is required", "give the port's number");
     out.destination.set_port(static_cast<uint32_t>(port->integer("number", 1, 65535).value_or(0)));
   }
   const bool subset = !out.destination.subset().empty();
-  out.reference = {.host = out.destination.host(), .subset = out.destination.subset(),
+  out.reference = {.host = out.destination.host(),
+                   .subset = out.destination.subset(),
                    .line = subset ? destination->line_of("subset") : host->line(),
                    .field = subset ? str_cat(destination->path(), ".subset") : host->path()};
   return out;
 }
 
-// Istio: a single destination takes everything; of several those with weight 0 are dropped, and a sum of 0 is refused.
+// Istio: a single destination takes everything; of several those with weight 0 are dropped, and a sum of 0 is
+// refused.
 void parse_route(const FieldReader& http, VirtualService& out, mesh::v1::HttpRoute& route) {
   const std::vector<FieldReader> items = http.items("route");
   if (items.empty()) {
-    http.error_at("route", kFieldMissing, "a route needs at least one destination", "add route: with a destination");
+    http.error_at("route", kFieldMissing, "a route needs at least one destination",
+                  "add route: with a destination");
     return;
   }
   uint64_t sum = 0;
@@ -109,7 +117,8 @@ void parse_route(const FieldReader& http, VirtualService& out, mesh::v1::HttpRou
                   "give at least one destination a weight above 0");
   }
   if (sum > std::numeric_limits<uint32_t>::max()) {
-    http.error_at("route", kValueRejected, "the sum of the weights is too large", "use weights that add up to 100");
+    http.error_at("route", kValueRejected, "the sum of the weights is too large",
+                  "use weights that add up to 100");
   }
 }
 
@@ -140,7 +149,8 @@ void parse_http_routes(const FieldReader& spec, VirtualService& out) {
     mesh::v1::HttpRoute route;
     const bool catch_all = parse_http(items[i], out, route);
     if (ended_by >= 0) {
-      items[i].warning(kRouteUnreachable, str_cat("never reached: http[", ended_by, "] matches every request"),
+      items[i].warning(kRouteUnreachable,
+                       str_cat("never reached: http[", ended_by, "] matches every request"),
                        "move it before that route, or remove it");
       continue;
     }
@@ -165,7 +175,8 @@ VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
   if (!spec->expect_map({.read = kSpecRead, .known = kSpecKnown})) return out;
   parse_hosts(*spec, out);
   check_gateways(*spec);
-  for (std::string& ns : parse_export_to(*spec, out.meta.ns, out.hidden)) out.routes.add_export_to(std::move(ns));
+  for (std::string& ns : parse_export_to(*spec, out.meta.ns, out.hidden))
+    out.routes.add_export_to(std::move(ns));
   parse_http_routes(*spec, out);
   return out;
 }

@@ -12,13 +12,20 @@ namespace {
 Finding duplicate(const Object& later, const Object& first) {
   const ObjectMeta& meta = meta_of(later);
   const ObjectMeta& other = meta_of(first);
-  return {kDuplicateObject, Finding::Level::kWarning, meta.file, meta.line, key_of(later).to_string(), "metadata.name",
-          str_cat("also defined at ", other.file, ":", other.line, ", which is in force"), "remove one of the two"};
+  return {kDuplicateObject,
+          Finding::Level::kWarning,
+          meta.file,
+          meta.line,
+          key_of(later).to_string(),
+          "metadata.name",
+          str_cat("also defined at ", other.file, ":", other.line, ", which is in force"),
+          "remove one of the two"};
 }
 
 }  // namespace
 
-std::map<ObjectKey, Object> Store::merge(File* old, ParsedFile& parsed, std::vector<Finding>& findings) const {
+std::map<ObjectKey, Object> Store::merge(File* old, ParsedFile& parsed,
+                                         std::vector<Finding>& findings) const {
   std::map<ObjectKey, Object> now;
   for (Object& object : parsed.objects) {
     const ObjectKey key = key_of(object);

@@ -1,5 +1,5 @@
-// The objects in force: per file the last good version of each, and over all files the first by path order. The control plane
-// thread owns it; it reads no files itself.
+// The objects in force: per file the last good version of each, and over all files the first by path order.
+// The control plane thread owns it; it reads no files itself.
 #pragma once
 
 #include <map>

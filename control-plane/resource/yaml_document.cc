@@ -1,4 +1,5 @@
-// See yaml_document.h. A file is cut at its document markers first, so that a broken document does not hide the next one.
+// See yaml_document.h. A file is cut at its document markers first, so that a broken document does not hide
+// the next one.
 #include "control-plane/resource/yaml_document.h"
 
 #include <yaml-cpp/eventhandler.h>
@@ -51,7 +52,8 @@ class TreeBuilder final : public YAML::EventHandler {
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
-    add({.kind = YamlNode::Kind::kScalar, .plain = tag == "?", .line = line_of(mark), .scalar = value}, anchor);
+    add({.kind = YamlNode::Kind::kScalar, .plain = tag == "?", .line = line_of(mark), .scalar = value},
+        anchor);
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
@@ -115,7 +117,8 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void remember(YAML::anchor_t anchor, const YamlNode& node) {
     if (anchor == YAML::NullAnchor) return;
-    // A copy per anchor: nested anchors would otherwise cost depth times size, so copies count as nodes as well.
+    // A copy per anchor: nested anchors would otherwise cost depth times size, so copies count as nodes as
+    // well.
     const size_t size = count_nodes(node);
     nodes_ += size;
     if (nodes_ > kMaxNodes) return fail(str_cat("more than ", kMaxNodes, " nodes"), node.line);
@@ -162,7 +165,8 @@ struct Chunk {
 
 // YAML 1.2 §9.1.2: "---" in column 0 followed by white space or the end always starts a document.
 bool is_marker(std::string_view line) {
-  return line.substr(0, 3) == "---" && (line.size() == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
+  return line.substr(0, 3) == "---" &&
+         (line.size() == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
 }
 
 bool says_something(std::string_view chunk) {
@@ -236,7 +240,8 @@ YamlDocument parse_chunk(const Chunk& chunk) {
   document.error_line = builder.error_line();
   document.over_limit = !document.error.empty();
   if (document.error.empty()) document.root = builder.take_root();
-  if (document.root.kind == YamlNode::Kind::kMap && document.root.line > 0) document.line = document.root.line;
+  if (document.root.kind == YamlNode::Kind::kMap && document.root.line > 0)
+    document.line = document.root.line;
   return document;
 }
 

@@ -1,5 +1,6 @@
-// One file's text as bounded trees of YAML nodes that remember their lines. parse_file.cc calls it; it knows no Kubernetes.
-// It never throws (yaml-cpp's exceptions end here) and never builds more than the limits below, whatever the input.
+// One file's text as bounded trees of YAML nodes that remember their lines. parse_file.cc calls it; it knows
+// no Kubernetes. It never throws (yaml-cpp's exceptions end here) and never builds more than the limits
+// below, whatever the input.
 #pragma once
 
 #include <cstdint>

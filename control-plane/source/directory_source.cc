@@ -1,4 +1,5 @@
-// See directory_source.h. inotify(7): the folder is watched, not its files, so atomic renames and ConfigMap-style swaps of
+// See directory_source.h. inotify(7): the folder is watched, not its files, so atomic renames and
+// ConfigMap-style swaps of
 // "..data" are seen as events of the folder.
 #include "control-plane/source/directory_source.h"
 
@@ -20,8 +21,8 @@
 namespace weft::control_plane {
 namespace {
 
-constexpr uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB |
-                             IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+constexpr uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM |
+                             IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 constexpr int kLostFolderPollMs = 1000;
 
 int64_t to_ns(const timespec& t) { return static_cast<int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec; }
@@ -42,7 +43,7 @@ bool is_manifest_name(const std::string& name) {
 FileContent read_manifest(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd.valid()) return errno_status("open", errno);
-  struct stat st {};
+  struct stat st{};
   if (fstat(fd.get(), &st) != 0) return errno_status("stat", errno);
   if (!S_ISREG(st.st_mode)) return absl::InvalidArgumentError("not a regular file");
   std::string text;
@@ -61,7 +62,8 @@ FileContent read_manifest(const std::string& path) {
 absl::StatusOr<std::unique_ptr<DirectorySource>> DirectorySource::start(std::string folder,
                                                                         std::chrono::milliseconds debounce,
                                                                         Subscriber subscriber) {
-  std::unique_ptr<DirectorySource> source(new DirectorySource(std::move(folder), debounce, std::move(subscriber)));
+  std::unique_ptr<DirectorySource> source(
+      new DirectorySource(std::move(folder), debounce, std::move(subscriber)));
   source->stop_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!source->stop_.valid()) return errno_status("eventfd", errno);
   // Watch first, read second: a change in between is then an event.
@@ -90,15 +92,16 @@ absl::Status DirectorySource::watch() {
   inotify_.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify_.valid()) {
     const absl::Status status = errno_status("inotify_init1", errno);
-    return absl::ResourceExhaustedError(
-        str_cat(status.message(), "; raise fs.inotify.max_user_instances with sysctl, or stop another watcher"));
+    return absl::ResourceExhaustedError(str_cat(
+        status.message(), "; raise fs.inotify.max_user_instances with sysctl, or stop another watcher"));
   }
   if (inotify_add_watch(inotify_.get(), folder_.c_str(), kEvents) >= 0) return absl::OkStatus();
   const int error = errno;
   const absl::Status status = errno_status(str_cat("watch ", folder_), error);
   if (error == ENOSPC) {
     return absl::ResourceExhaustedError(
-        str_cat("watch ", folder_, ": the limit of inotify watches is reached; raise fs.inotify.max_user_watches with sysctl"));
+        str_cat("watch ", folder_,
+                ": the limit of inotify watches is reached; raise fs.inotify.max_user_watches with sysctl"));
   }
   return absl::Status(status.code(), str_cat(status.message(), "; create the folder and make it readable"));
 }
@@ -114,9 +117,10 @@ absl::StatusOr<FolderChange> DirectorySource::scan() {
   while (const dirent* entry = readdir(dir.get())) {
     const std::string name = entry->d_name;
     const std::string path = str_cat(folder_, "/", name);
-    struct stat st {};
+    struct stat st{};
     if (!is_manifest_name(name)) continue;
-    // A symlink whose target is gone is a file we cannot read, not one that was deleted: its objects stay in force.
+    // A symlink whose target is gone is a file we cannot read, not one that was deleted: its objects stay in
+    // force.
     const bool found = stat(path.c_str(), &st) == 0;
     if (found && S_ISDIR(st.st_mode)) continue;
     const Fingerprint print{st.st_dev, st.st_ino, st.st_size, to_ns(st.st_mtim), to_ns(st.st_ctim)};
@@ -145,7 +149,8 @@ void DirectorySource::run() {
     }
     absl::StatusOr<FolderChange> change = scan();
     if (!change.ok()) {
-      log::error("config_folder_unreadable", {{"folder", folder_}, {"error", std::string(change.status().message())}});
+      log::error("config_folder_unreadable",
+                 {{"folder", folder_}, {"error", std::string(change.status().message())}});
       continue;
     }
     if (!change->empty()) subscriber_(*std::move(change));
@@ -189,7 +194,8 @@ void DirectorySource::drain_events() {
       at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
       if ((event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0 && !lost_) {
         lost_ = true;
-        log::error("config_folder_gone", {{"folder", folder_}, {"next", "create it again; the last good state stays"}});
+        log::error("config_folder_gone",
+                   {{"folder", folder_}, {"next", "create it again; the last good state stays"}});
       }
       if ((event->mask & IN_Q_OVERFLOW) != 0) touched_all_ = true;
       if (event->len == 0) continue;

@@ -1,5 +1,5 @@
-// A folder of manifests as a stream of changes: reads every *.yaml, *.yml and *.json directly in it, then follows inotify on a
-// thread of its own. It knows paths and bytes; it never parses.
+// A folder of manifests as a stream of changes: reads every *.yaml, *.yml and *.json directly in it, then
+// follows inotify on a thread of its own. It knows paths and bytes; it never parses.
 #pragma once
 
 #include <sys/stat.h>
@@ -35,9 +35,10 @@ class DirectorySource {
  public:
   using Subscriber = std::function<void(FolderChange)>;
 
-  // Calls `subscriber` once before it returns, with everything; afterwards from its own thread, only when something changed.
-  // Errors: the folder cannot be read, or inotify is exhausted.
-  static absl::StatusOr<std::unique_ptr<DirectorySource>> start(std::string folder, std::chrono::milliseconds debounce,
+  // Calls `subscriber` once before it returns, with everything; afterwards from its own thread, only when
+  // something changed. Errors: the folder cannot be read, or inotify is exhausted.
+  static absl::StatusOr<std::unique_ptr<DirectorySource>> start(std::string folder,
+                                                                std::chrono::milliseconds debounce,
                                                                 Subscriber subscriber);
   // The same reading once, without watching.
   static absl::StatusOr<FolderChange> read_folder(std::string folder);

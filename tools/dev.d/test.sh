@@ -53,10 +53,10 @@ privileged_ctest() {
 
 fuzz_smoke() {
   configure fuzz
-  cmake --build build/fuzz --target help 2>/dev/null | grep -q 'fuzz_targets:' || {
-    echo "there is no fuzz target yet"
+  if [ -z "$(fuzz_targets)" ]; then
+    echo "*** SKIPPED, NOTHING WAS TESTED: there is no fuzz target ***"
     return 77
-  }
+  fi
   run_fuzz "${WEFT_FUZZ_SECONDS:-5}"
 }
 

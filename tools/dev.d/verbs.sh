@@ -55,10 +55,16 @@ verb_bench() {
   exec "tools/bench/$name" --bin-dir "$ROOT/build/release/bin" "$@"
 }
 
+# Executables of the build that are called NAME_fuzz.
+fuzz_targets() {
+  ninja -C build/fuzz -t targets all | sed -n 's/^\([a-z0-9_]*_fuzz\): phony$/\1/p'
+}
+
 # Every fuzz target for so many seconds, each with its kept corpus tests/fuzz/corpus/NAME where there is one.
 run_fuzz() {
   local seconds=$1 target name corpus found=0
-  cmake --build build/fuzz --target fuzz_targets
+  # shellcheck disable=SC2046
+  cmake --build build/fuzz --target $(fuzz_targets)
   for target in build/fuzz/bin/*_fuzz; do
     [ -x "$target" ] || continue
     found=1

@@ -4,6 +4,8 @@
 
 #include <llhttp.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 
 namespace weft::proxy {
@@ -56,6 +58,7 @@ llhttp_settings_t make_settings() {
   };
   settings.on_header_value_complete = [](llhttp_t* p) noexcept {
     HeadParser& parser = self(p);
+    parser.torn = parser.torn || parser.name.empty();
     parser.headers->push_back(Header{parser.name, trim(parser.value)});
     parser.name = parser.value = {};
     return 0;
@@ -71,6 +74,10 @@ bool run(HeadParser& parser, llhttp_type_t type, std::string_view text) {
   parser.headers->clear();
   const llhttp_errno_t error = llhttp_execute(&parser.llhttp, text.data(), text.size());
   if (error != HPE_PAUSED || parser.torn) return false;
+  // One field per line between start line and empty line: a line that llhttp read otherwise (8.1 takes an empty name) would
+  // be a field for the next hop and none for us.
+  const auto lines = static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+  if (lines != parser.headers->size() + 2) return false;
   return parser.llhttp.http_major == 1 && parser.llhttp.http_minor <= 1;
 }
 

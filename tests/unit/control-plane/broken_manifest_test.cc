@@ -1,4 +1,5 @@
-// Every broken manifest is refused with the code, line, field and remedy its author needs. Reads tests/data/manifests/broken.
+// Every broken manifest is refused with the code, line, field and remedy its author needs. Reads
+// tests/data/manifests/broken.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -50,8 +51,8 @@ constexpr Row kRows[] = {
     {"misspelt_service.yaml", "WF0024", 6, "spec.selectr", "\"selector\""},
     {"bad_cluster_ip.yaml", "WF0002", 6, "spec.clusterIP", "IPv4"},
     {"slice_without_service.yaml", "WF0026", 3, "metadata", "kubernetes.io/service-name"},
-    {"bad_exclusion.yaml", "WF0002", 6,
-     "metadata.annotations[traffic.sidecar.istio.io/excludeOutboundPorts]", "port numbers"},
+    {"bad_exclusion.yaml", "WF0002", 6, "metadata.annotations[traffic.sidecar.istio.io/excludeOutboundPorts]",
+     "port numbers"},
     {"bad_mesh_label.yaml", "WF0002", 6, "metadata.labels[weft.dev/mesh]", "enabled or disabled"},
     {"wrong_version.yaml", "WF0031", 1, "apiVersion", "networking.istio.io/v1"},
     {"no_kind.yaml", "WF0030", 1, "", "apiVersion"},
@@ -75,8 +76,8 @@ TEST_P(BrokenManifestTest, NamesCodeLineFieldAndRemedy) {
     found = found || (finding.code == row.code && finding.line == row.line && finding.field == row.field &&
                       finding.remedy.find(row.remedy) != std::string::npos);
   }
-  EXPECT_TRUE(found) << "wanted " << row.code << " line " << row.line << " " << row.field << " (…" << row.remedy
-                     << "…), got:\n"
+  EXPECT_TRUE(found) << "wanted " << row.code << " line " << row.line << " " << row.field << " (…"
+                     << row.remedy << "…), got:\n"
                      << errors;
 }
 
@@ -88,7 +89,8 @@ INSTANTIATE_TEST_SUITE_P(Manifests, BrokenManifestTest, testing::ValuesIn(kRows)
 TEST(BrokenManifestListTest, EveryFileOfTheFolderHasARow) {
   std::set<std::string> rows, files;
   for (const Row& row : kRows) rows.insert(row.file);
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder)) files.insert(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(kFolder))
+    files.insert(entry.path().filename());
   EXPECT_EQ(rows, files);
   EXPECT_GE(rows.size(), 20U);
 }

@@ -1,4 +1,5 @@
-// Compiles manifest text for tests and finds resources in the result. Used by the control-plane unit tests only.
+// Compiles manifest text for tests and finds resources in the result. Used by the control-plane unit tests
+// only.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Routes, policies, services and the checks between objects, compiled from text; the canary of the design is taken verbatim.
+// Routes, policies, services and the checks between objects, compiled from text; the canary of the design is
+// taken verbatim.
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
@@ -40,7 +41,8 @@ TEST(CanaryTest, CompilesVerbatimToTheExpectedRoutes) {
   EXPECT_EQ(routes.http(0).destinations(1).weight(), 5U);
   EXPECT_EQ(routes.http(0).destinations(1).host(), "product-service.default.svc.cluster.local");
   EXPECT_EQ(routes.http(0).origin().line(), 9U);
-  const auto policy = resource<mesh::v1::DestinationPolicy>(compiled, kDestinationPolicyType, "default/product-service");
+  const auto policy =
+      resource<mesh::v1::DestinationPolicy>(compiled, kDestinationPolicyType, "default/product-service");
   EXPECT_EQ(policy.host(), "product-service.default.svc.cluster.local");
   ASSERT_EQ(policy.subsets_size(), 2);
   EXPECT_EQ(policy.subsets(1).labels().at("version"), "v2");
@@ -55,7 +57,8 @@ TEST(CanaryTest, TheExampleRoutingIsTheDesignsCanary) {
 }
 
 TEST(CompileTest, TheSameObjectsGiveTheSameVersions) {
-  const std::string text = read_file("examples/canary/workloads.yaml") + "---\n" + read_file("examples/canary/routing.yaml");
+  const std::string text =
+      read_file("examples/canary/workloads.yaml") + "---\n" + read_file("examples/canary/routing.yaml");
   const Compiled one = compile_text(text);
   const Compiled two = compile_text(text);
   Change change;
@@ -65,9 +68,12 @@ TEST(CompileTest, TheSameObjectsGiveTheSameVersions) {
 }
 
 TEST(CompileTest, OnlyWhatChangedIsEmitted) {
-  const std::string a = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n---\n";
-  const std::string b = "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 80}]}\n---\n";
-  const std::string b2 = "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 81}]}\n---\n";
+  const std::string a =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n---\n";
+  const std::string b =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 80}]}\n---\n";
+  const std::string b2 =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 81}]}\n---\n";
   Change change;
   diff(compile_text(a + b), compile_text(b2), change);
   ASSERT_EQ(change.upserted.size(), 1U);
@@ -113,15 +119,22 @@ TEST(ProtocolTest, AppProtocolThenNamePrefixThenKnownPorts) {
     mesh::v1::Protocol expected;
   };
   constexpr Row kRows[] = {
-      {"http", "tcp-x", 1, mesh::v1::PROTOCOL_HTTP},           {"HTTP", "", 1, mesh::v1::PROTOCOL_HTTP},
-      {"kubernetes.io/ws", "", 1, mesh::v1::PROTOCOL_HTTP},    {"kubernetes.io/h2c", "", 1, mesh::v1::PROTOCOL_HTTP2},
-      {"https", "", 1, mesh::v1::PROTOCOL_TLS},                {"", "grpc-api", 1, mesh::v1::PROTOCOL_GRPC},
-      {"", "http", 3306, mesh::v1::PROTOCOL_HTTP},             {"", "httpx", 1, mesh::v1::PROTOCOL_UNSPECIFIED},
-      {"", "redis-main", 1, mesh::v1::PROTOCOL_TCP},           {"", "", 25, mesh::v1::PROTOCOL_TCP},
-      {"", "", 8080, mesh::v1::PROTOCOL_UNSPECIFIED},          {"example.com/own", "", 6379, mesh::v1::PROTOCOL_TCP},
+      {"http", "tcp-x", 1, mesh::v1::PROTOCOL_HTTP},
+      {"HTTP", "", 1, mesh::v1::PROTOCOL_HTTP},
+      {"kubernetes.io/ws", "", 1, mesh::v1::PROTOCOL_HTTP},
+      {"kubernetes.io/h2c", "", 1, mesh::v1::PROTOCOL_HTTP2},
+      {"https", "", 1, mesh::v1::PROTOCOL_TLS},
+      {"", "grpc-api", 1, mesh::v1::PROTOCOL_GRPC},
+      {"", "http", 3306, mesh::v1::PROTOCOL_HTTP},
+      {"", "httpx", 1, mesh::v1::PROTOCOL_UNSPECIFIED},
+      {"", "redis-main", 1, mesh::v1::PROTOCOL_TCP},
+      {"", "", 25, mesh::v1::PROTOCOL_TCP},
+      {"", "", 8080, mesh::v1::PROTOCOL_UNSPECIFIED},
+      {"example.com/own", "", 6379, mesh::v1::PROTOCOL_TCP},
   };
   for (const Row& row : kRows) {
-    EXPECT_EQ(protocol_of(row.app, row.name, row.port), row.expected) << row.app << " " << row.name << " " << row.port;
+    EXPECT_EQ(protocol_of(row.app, row.name, row.port), row.expected)
+        << row.app << " " << row.name << " " << row.port;
   }
 }
 
@@ -168,7 +181,8 @@ spec:
 }
 
 TEST(CrossCheckTest, AServiceThatSelectsNoPodIsAWarning) {
-  EXPECT_EQ(codes(compile_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: a}, ports: [{port: 80}]}\n")),
+  EXPECT_EQ(codes(compile_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: "
+                               "a}, ports: [{port: 80}]}\n")),
             (std::vector<std::string>{"WF0011"}));
 }
 

@@ -1,4 +1,5 @@
-// The whole control plane over a real folder with real inotify; tests wait for the subscriber, never for time.
+// The whole control plane over a real folder with real inotify; tests wait for the subscriber, never for
+// time.
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@ namespace fs = std::filesystem;
 constexpr std::chrono::seconds kLimit(20);
 
 std::string service(const std::string& name, const std::string& ip) {
-  return "apiVersion: v1\nkind: Service\nmetadata: {name: " + name + "}\nspec: {clusterIP: " + ip + ", ports: [{port: 80}]}\n---\n";
+  return "apiVersion: v1\nkind: Service\nmetadata: {name: " + name + "}\nspec: {clusterIP: " + ip +
+         ", ports: [{port: 80}]}\n---\n";
 }
 
 class FolderTest : public testing::Test {
@@ -34,14 +36,17 @@ class FolderTest : public testing::Test {
   }
 
   void start() {
-    auto started = ControlPlane::start({.config_dir = folder_, .node_name = "node1", .debounce = std::chrono::milliseconds(5)},
-                                       [this](const Change& change) { on_change(change); });
+    auto started = ControlPlane::start(
+        {.config_dir = folder_, .node_name = "node1", .debounce = std::chrono::milliseconds(5)},
+        [this](const Change& change) { on_change(change); });
     ASSERT_TRUE(started.ok()) << started.status().ToString();
     control_plane_ = *std::move(started);
   }
 
   // In place, as editors without atomic renames do.
-  void write(const std::string& name, const std::string& text) { std::ofstream(folder_ + "/" + name) << text; }
+  void write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ + "/" + name) << text;
+  }
   void write_atomically(const std::string& name, const std::string& text) {
     write(name + ".tmp", text);
     fs::rename(folder_ + "/" + name + ".tmp", folder_ + "/" + name);
@@ -63,8 +68,12 @@ class FolderTest : public testing::Test {
     return changed_.wait_for(lock, kLimit, condition);
   }
   static std::string key(const std::string& name) { return "default/" + name + ".default.svc.cluster.local"; }
-  bool holds(const std::string& name) { return wait_until([&] { return versions_.contains(key(name)); }); }
-  bool lost(const std::string& name) { return wait_until([&] { return !versions_.contains(key(name)); }); }
+  bool holds(const std::string& name) {
+    return wait_until([&] { return versions_.contains(key(name)); });
+  }
+  bool lost(const std::string& name) {
+    return wait_until([&] { return !versions_.contains(key(name)); });
+  }
 
   std::string folder_;
   std::mutex mutex_;
@@ -77,7 +86,8 @@ class FolderTest : public testing::Test {
 
 TEST_F(FolderTest, StartDeliversEverythingBeforeItReturns) {
   write("a.yaml", service("one", "10.0.0.1"));
-  write("b.json", "{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"two\"}, \"spec\": {}}");
+  write("b.json",
+        "{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"two\"}, \"spec\": {}}");
   write("notes.txt", service("three", "10.0.0.3"));
   start();
   EXPECT_EQ(generation_, 1U);
@@ -170,8 +180,13 @@ TEST(AnalyzeTest, AMissingFileIsAFinding) {
 }
 
 TEST(AnalyzeTest, FindingsAreOneLineWithFileLineCodeObjectAndField) {
-  const Finding finding{.code = "WF0002", .file = "a.yaml", .line = 7, .object = "VirtualService shop/cart",
-                        .field = "spec.hosts[0]", .message = "no", .remedy = "do"};
+  const Finding finding{.code = "WF0002",
+                        .file = "a.yaml",
+                        .line = 7,
+                        .object = "VirtualService shop/cart",
+                        .field = "spec.hosts[0]",
+                        .message = "no",
+                        .remedy = "do"};
   EXPECT_EQ(to_string(finding), "a.yaml:7: error WF0002 VirtualService shop/cart spec.hosts[0]: no (do)");
 }
 

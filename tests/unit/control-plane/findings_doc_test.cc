@@ -16,7 +16,8 @@ std::set<std::string> codes_in(const std::string& path, const std::string& patte
   const std::string content = text.str();
   const std::regex expression(pattern);
   std::set<std::string> out;
-  for (std::sregex_iterator at(content.begin(), content.end(), expression), end; at != end; ++at) out.insert((*at)[1]);
+  for (std::sregex_iterator at(content.begin(), content.end(), expression), end; at != end; ++at)
+    out.insert((*at)[1]);
   return out;
 }
 

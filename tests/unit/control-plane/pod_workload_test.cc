@@ -15,13 +15,15 @@ constexpr char kKey[] = "default/cart.default.svc.cluster.local";
 
 std::string pod(const std::string& name, const std::string& more_meta, const std::string& status,
                 const std::string& spec = "nodeName: node1") {
-  return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name + "\n  labels: {app: cart, version: v1}\n" + more_meta +
-         "spec:\n  " + spec + "\n  containers: [{name: c, ports: [{name: web, containerPort: 8080}]}]\nstatus: {" + status +
+  return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name + "\n  labels: {app: cart, version: v1}\n" +
+         more_meta + "spec:\n  " + spec +
+         "\n  containers: [{name: c, ports: [{name: web, containerPort: 8080}]}]\nstatus: {" + status +
          "}\n---\n";
 }
 
 TEST(WorkloadTest, APodBecomesAWorkloadOfItsServiceWithResolvedPorts) {
-  const Compiled compiled = compile_text(kCart + pod("p", "", "podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: \"fd00::1\"}]"));
+  const Compiled compiled =
+      compile_text(kCart + pod("p", "", "podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: \"fd00::1\"}]"));
   const auto w = workload(compiled, "Kubernetes//Pod/default/p");
   EXPECT_EQ(w.addresses_size(), 2);
   EXPECT_EQ(w.node(), "node1");
@@ -35,27 +37,31 @@ TEST(WorkloadTest, APodBecomesAWorkloadOfItsServiceWithResolvedPorts) {
 }
 
 TEST(WorkloadTest, ReadinessComesFromTheReadyCondition) {
-  const Compiled compiled = compile_text(pod("p", "", "podIP: 10.0.0.1, conditions: [{type: Ready, status: \"False\"}]"));
+  const Compiled compiled =
+      compile_text(pod("p", "", "podIP: 10.0.0.1, conditions: [{type: Ready, status: \"False\"}]"));
   EXPECT_EQ(workload(compiled, "Kubernetes//Pod/default/p").status(), istio::workload::UNHEALTHY);
 }
 
 TEST(WorkloadTest, ADeletedPodIsUnhealthyAndAnEndedOneGone) {
-  const Compiled compiled = compile_text(pod("a", "  deletionTimestamp: \"2026-01-01T00:00:00Z\"\n", "podIP: 10.0.0.1") +
-                                         pod("b", "", "podIP: 10.0.0.2, phase: Succeeded"));
+  const Compiled compiled =
+      compile_text(pod("a", "  deletionTimestamp: \"2026-01-01T00:00:00Z\"\n", "podIP: 10.0.0.1") +
+                   pod("b", "", "podIP: 10.0.0.2, phase: Succeeded"));
   EXPECT_EQ(workload(compiled, "Kubernetes//Pod/default/a").status(), istio::workload::UNHEALTHY);
   EXPECT_EQ(compiled.resources.size(), 1U);
   EXPECT_EQ(compiled.local_pods.size(), 1U);
 }
 
 std::string slice(const std::string& endpoints) {
-  return "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, labels: {kubernetes.io/service-name: cart}}\n"
-         "addressType: IPv4\nports: [{name: http, port: 8080}]\nendpoints: [" + endpoints + "]\n---\n";
+  return "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, labels: "
+         "{kubernetes.io/service-name: cart}}\n"
+         "addressType: IPv4\nports: [{name: http, port: 8080}]\nendpoints: [" +
+         endpoints + "]\n---\n";
 }
 
 TEST(WorkloadTest, ASliceAndASelectorGiveOneMembershipNotTwo) {
-  const Compiled compiled = compile_text(
-      kCart + pod("p", "", "podIP: 10.0.0.1") +
-      slice("{addresses: [10.0.0.1], conditions: {ready: false}, targetRef: {kind: Pod, name: p, namespace: default}}"));
+  const Compiled compiled = compile_text(kCart + pod("p", "", "podIP: 10.0.0.1") +
+                                         slice("{addresses: [10.0.0.1], conditions: {ready: false}, "
+                                               "targetRef: {kind: Pod, name: p, namespace: default}}"));
   EXPECT_EQ(compiled.resources.size(), 2U);
   const auto w = workload(compiled, "Kubernetes//Pod/default/p");
   EXPECT_EQ(w.addresses_size(), 1);
@@ -72,7 +78,8 @@ TEST(WorkloadTest, AnEndpointWithoutAPodIsAWorkloadNamedByItsAddress) {
 }
 
 TEST(LocalPodTest, OnlyPodsOfThisNodeOrOfNoNodeAreLocal) {
-  const Compiled compiled = compile_text(pod("here", "", "podIP: 10.0.0.1") + pod("there", "", "podIP: 10.0.0.2", "nodeName: node2") +
+  const Compiled compiled = compile_text(pod("here", "", "podIP: 10.0.0.1") +
+                                         pod("there", "", "podIP: 10.0.0.2", "nodeName: node2") +
                                          pod("anywhere", "", "podIP: 10.0.0.3", "hostname: x"));
   ASSERT_EQ(compiled.local_pods.size(), 2U);
   EXPECT_EQ(compiled.local_pods[0].name, "anywhere");
@@ -83,11 +90,14 @@ std::string labelled(const std::string& name, const std::string& labels, const s
   return "apiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", namespace: shop, labels: {" + labels +
          "}, annotations: {weft.dev/netns: /run/netns/" + name +
          ", traffic.sidecar.istio.io/excludeOutboundPorts: \"25, 587\", "
-         "traffic.sidecar.istio.io/excludeOutboundIPRanges: \"10.0.0.0/8\"}}\nspec: " + spec + "\n---\n";
+         "traffic.sidecar.istio.io/excludeOutboundIPRanges: \"10.0.0.0/8\"}}\nspec: " +
+         spec + "\n---\n";
 }
 
 TEST(LocalPodTest, ThePodsOwnLabelBeatsItsNamespace) {
-  const std::string ns = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}\n---\n";
+  const std::string ns =
+      "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio.io/dataplane-mode: "
+      "ambient}}\n---\n";
   const Compiled compiled =
       compile_text(ns + labelled("a", "") + labelled("b", "istio.io/dataplane-mode: none") +
                    labelled("c", "weft.dev/mesh: disabled") + labelled("d", "app: x", "{hostNetwork: true}"));

@@ -17,11 +17,15 @@ std::string findings_of(const ParsedFile& parsed) {
 }
 
 std::string virtual_service(std::string_view spec) {
-  return str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: cart, namespace: shop}\nspec:\n",
-                 spec);
+  return str_cat(
+      "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: cart, namespace: "
+      "shop}\nspec:\n",
+      spec);
 }
 
-const VirtualService& only_route(const ParsedFile& parsed) { return std::get<VirtualService>(parsed.objects.at(0)); }
+const VirtualService& only_route(const ParsedFile& parsed) {
+  return std::get<VirtualService>(parsed.objects.at(0));
+}
 
 TEST(YamlTest, ABrokenDocumentDoesNotHideTheNext) {
   const auto documents = parse_yaml("a: [\n---\nb: 1\n");
@@ -50,7 +54,8 @@ TEST(YamlTest, VeryDeepNestingIsRefusedBeforeTheParserRunsOutOfStack) {
 }
 
 TEST(YamlTest, AnOversizedDocumentIsRefusedAlone) {
-  const auto documents = parse_yaml(str_cat("a: 1\n---\nb: ", std::string(kMaxDocumentBytes, 'x'), "\n---\nc: 1\n"));
+  const auto documents =
+      parse_yaml(str_cat("a: 1\n---\nb: ", std::string(kMaxDocumentBytes, 'x'), "\n---\nc: 1\n"));
   ASSERT_EQ(documents.size(), 3U);
   EXPECT_TRUE(documents[0].error.empty());
   EXPECT_TRUE(documents[1].over_limit);
@@ -71,8 +76,10 @@ TEST(YamlTest, AliasesExpand) {
 
 TEST(ScalarTest, PlainNumbersAndBooleansAreNoStrings) {
   for (const char* text : {"1", "-1.5", "1e3", "0x1F", "true", "No", "~", ""}) {
-    EXPECT_FALSE(resolves_to_string({.kind = YamlNode::Kind::kScalar, .plain = true, .scalar = text})) << text;
-    EXPECT_TRUE(resolves_to_string({.kind = YamlNode::Kind::kScalar, .plain = false, .scalar = text})) << text;
+    EXPECT_FALSE(resolves_to_string({.kind = YamlNode::Kind::kScalar, .plain = true, .scalar = text}))
+        << text;
+    EXPECT_TRUE(resolves_to_string({.kind = YamlNode::Kind::kScalar, .plain = false, .scalar = text}))
+        << text;
   }
   for (const char* text : {"v1", "10.0.0.1", "1s", "-", "a b", "2026-01-01"}) {
     EXPECT_TRUE(resolves_to_string({.kind = YamlNode::Kind::kScalar, .plain = true, .scalar = text})) << text;
@@ -86,8 +93,10 @@ TEST(HostNameTest, ShortNamesExpandInTheObjectsNamespace) {
 }
 
 TEST(HostNameTest, OnlyDnsNamesAreHosts) {
-  for (const char* host : {"a", "a.b", "*.a.b", "A-1.example.com", "_dmarc.example.com"}) EXPECT_TRUE(is_host_name(host)) << host;
-  for (const char* host : {"", "*", "a..b", "-a", "a/b", "a.*.b", "a:80"}) EXPECT_FALSE(is_host_name(host)) << host;
+  for (const char* host : {"a", "a.b", "*.a.b", "A-1.example.com", "_dmarc.example.com"})
+    EXPECT_TRUE(is_host_name(host)) << host;
+  for (const char* host : {"", "*", "a..b", "-a", "a/b", "a.*.b", "a:80"})
+    EXPECT_FALSE(is_host_name(host)) << host;
 }
 
 TEST(HostNameTest, AWildcardCoversOnlyBelowItsSuffix) {
@@ -97,8 +106,9 @@ TEST(HostNameTest, AWildcardCoversOnlyBelowItsSuffix) {
 }
 
 TEST(VirtualServiceTest, ASingleDestinationTakesEverything) {
-  const auto parsed = parse_file("f", virtual_service("  hosts: [cart]\n  http:\n  - route:\n    - destination: {host: cart}\n"
-                                                      "      weight: 0\n"));
+  const auto parsed = parse_file(
+      "f", virtual_service("  hosts: [cart]\n  http:\n  - route:\n    - destination: {host: cart}\n"
+                           "      weight: 0\n"));
   ASSERT_EQ(parsed.objects.size(), 1U) << findings_of(parsed);
   ASSERT_EQ(only_route(parsed).routes.http(0).destinations_size(), 1);
   EXPECT_EQ(only_route(parsed).routes.http(0).destinations(0).weight(), 1U);
@@ -114,9 +124,10 @@ TEST(VirtualServiceTest, ZeroWeightsOfSeveralAreDropped) {
 }
 
 TEST(VirtualServiceTest, ACatchAllEndsTheListWithAWarning) {
-  const auto parsed = parse_file("f", virtual_service("  hosts: [cart]\n  http:\n"
-                                                      "  - match: [{uri: {prefix: /}}]\n    route: [{destination: {host: a}}]\n"
-                                                      "  - route: [{destination: {host: b}}]\n"));
+  const auto parsed = parse_file(
+      "f", virtual_service("  hosts: [cart]\n  http:\n"
+                           "  - match: [{uri: {prefix: /}}]\n    route: [{destination: {host: a}}]\n"
+                           "  - route: [{destination: {host: b}}]\n"));
   ASSERT_EQ(parsed.objects.size(), 1U) << findings_of(parsed);
   EXPECT_EQ(only_route(parsed).routes.http_size(), 1);
   ASSERT_EQ(parsed.findings.size(), 1U);
@@ -126,9 +137,10 @@ TEST(VirtualServiceTest, ACatchAllEndsTheListWithAWarning) {
 }
 
 TEST(VirtualServiceTest, AMatchWithASourceIsNoCatchAll) {
-  const auto parsed = parse_file("f", virtual_service("  hosts: [cart]\n  http:\n"
-                                                      "  - match: [{sourceLabels: {app: web}}]\n    route: [{destination: {host: a}}]\n"
-                                                      "  - route: [{destination: {host: b}}]\n"));
+  const auto parsed = parse_file(
+      "f", virtual_service("  hosts: [cart]\n  http:\n"
+                           "  - match: [{sourceLabels: {app: web}}]\n    route: [{destination: {host: a}}]\n"
+                           "  - route: [{destination: {host: b}}]\n"));
   EXPECT_TRUE(parsed.findings.empty()) << findings_of(parsed);
   EXPECT_EQ(only_route(parsed).routes.http_size(), 2);
 }
@@ -183,13 +195,17 @@ TEST(ParseFileTest, UnknownKindsAreAWarningOnly) {
 }
 
 TEST(ParseFileTest, ListsAreTakenApart) {
-  const auto parsed = parse_file("f", "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: a}}\n"
-                                      "- {apiVersion: v1, kind: Namespace, metadata: {name: b}}\n");
+  const auto parsed = parse_file(
+      "f",
+      "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: a}}\n"
+      "- {apiVersion: v1, kind: Namespace, metadata: {name: b}}\n");
   EXPECT_EQ(parsed.objects.size(), 2U) << findings_of(parsed);
 }
 
 TEST(ParseFileTest, JsonIsRead) {
-  const auto parsed = parse_file("f.json", "{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Namespace\",\n\t\"metadata\": {\"name\": \"a\"}\n}\n");
+  const auto parsed = parse_file(
+      "f.json",
+      "{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Namespace\",\n\t\"metadata\": {\"name\": \"a\"}\n}\n");
   EXPECT_EQ(parsed.objects.size(), 1U) << findings_of(parsed);
 }
 
@@ -212,7 +228,8 @@ status: {phase: Running, podIP: 10.0.0.1, hostIP: 192.168.0.1, startTime: "2026-
 }
 
 TEST(ParseFileTest, AnUnknownWeftAnnotationIsAWarningWithAGuess) {
-  const auto parsed = parse_file("f", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations: {weft.dev/netn: /run/netns/a}\n");
+  const auto parsed = parse_file(
+      "f", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations: {weft.dev/netn: /run/netns/a}\n");
   ASSERT_EQ(parsed.findings.size(), 1U);
   EXPECT_EQ(parsed.findings[0].code, "WF0001");
   EXPECT_NE(parsed.findings[0].remedy.find("weft.dev/netns"), std::string::npos);

@@ -8,7 +8,8 @@ namespace weft::control_plane {
 namespace {
 
 std::string service(std::string_view name, std::string_view ip) {
-  return str_cat("apiVersion: v1\nkind: Service\nmetadata: {name: ", name, "}\nspec: {clusterIP: ", ip, ", ports: [{port: 80}]}\n---\n");
+  return str_cat("apiVersion: v1\nkind: Service\nmetadata: {name: ", name, "}\nspec: {clusterIP: ", ip,
+                 ", ports: [{port: 80}]}\n---\n");
 }
 
 class StoreTest : public testing::Test {

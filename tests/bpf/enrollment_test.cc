@@ -1,0 +1,226 @@
+// Enrolment, its undoing, restart of the agent, cleanup: what is on the node before and after.
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "base/strings.h"
+#include "bpf/abi/constants.h"
+#include "tests/bpf/child.h"
+#include "tests/bpf/scratch_node.h"
+
+namespace weft::agent {
+namespace {
+
+
+
+class EnrollmentTest : public ScratchNode {
+ protected:
+  void SetUp() override {
+    ScratchNode::SetUp();
+    if (!HasFatalFailure()) open_dataplane();
+  }
+
+  // Rules and routes that carry our table, of both families, as ip(8) prints them; empty when there are none.
+  std::string traces(const std::string& ns) const {
+    const std::string table = str_cat(WEFT_ROUTE_TABLE);
+    return ip(ns, "rule show table " + table) + ip(ns, "-6 rule show table " + table) +
+           drop_missing_table(ip(ns, "route show table " + table)) + drop_missing_table(ip(ns, "-6 route show table " + table));
+  }
+  static std::string drop_missing_table(const std::string& text) {
+    return text.find("FIB table does not exist") != std::string::npos ? "" : text;
+  }
+  std::vector<std::string> pinned() const {
+    std::vector<std::string> paths;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(pin_root(), error)) paths.push_back(entry.path());
+    return paths;
+  }
+  void expect_capture_works(int listener) {
+    Dialer dialer(cgroup_, netns_path(client_), {.target = address(kVipV4, 80)});
+    EXPECT_TRUE(accept_one(listener).socket.valid());
+    EXPECT_EQ(dialer.result().error, 0);
+  }
+};
+
+TEST_F(EnrollmentTest, EnrollingInstallsOneRuleAndOneRoutePerFamily) {
+  const EnrolledNamespace enrolled = enroll_client();
+  EXPECT_NE(enrolled.netns_cookie, 0u);
+  EXPECT_FALSE(enrolled.steps.empty());
+  EXPECT_NE(ip(client_, "route show table 5700").find("local default dev lo proto 157 scope host src 10.57.1.2"), std::string::npos)
+      << ip(client_, "route show table 5700");
+  EXPECT_NE(ip(client_, "-6 route show table 5700").find("local default dev lo proto 157 src fd57:1::2"), std::string::npos)
+      << ip(client_, "-6 route show table 5700");
+  EXPECT_NE(ip(client_, "rule").find("fwmark 0x570c/0xffff lookup 5700"), std::string::npos);
+  EXPECT_NE(ip(client_, "-6 rule").find("fwmark 0x570c/0xffff lookup 5700"), std::string::npos);
+}
+
+TEST_F(EnrollmentTest, EnrollingTwiceChangesNothing) {
+  const EnrolledNamespace first = enroll_client();
+  const std::string before = traces(client_);
+  const EnrolledNamespace second = enroll_client();
+  EXPECT_EQ(second.netns_cookie, first.netns_cookie);
+  EXPECT_EQ(second.slot, first.slot);
+  ASSERT_EQ(second.listeners.size(), 1u);
+  EXPECT_EQ(traces(client_), before);
+  expect_capture_works(first.listeners[0].get());
+}
+
+TEST_F(EnrollmentTest, UnenrollingLeavesNothingInTheNamespaceAndCanBeRepeated) {
+  const EnrolledNamespace enrolled = enroll_client();
+  const size_t pins_enrolled = pinned().size();
+  ASSERT_TRUE(dataplane_->unenroll(enrolled.netns_cookie, netns_path(client_)).ok());
+  EXPECT_EQ(traces(client_), "");
+  EXPECT_EQ(pinned().size(), pins_enrolled - 1);
+  EXPECT_FALSE(dataplane_->has_listener(enrolled.netns_cookie));
+  EXPECT_TRUE(dataplane_->unenroll(enrolled.netns_cookie, netns_path(client_)).ok());
+  const UniqueFd server = listen_in(netns_path(server_), address(kServerV4, 8080));
+  Dialer dialer(cgroup_, netns_path(client_), {.target = address(kServerV4, 8080)});
+  EXPECT_TRUE(accept_one(server.get()).socket.valid());
+  EXPECT_EQ(dialer.result().error, 0);
+}
+
+TEST_F(EnrollmentTest, UnenrollingANamespaceThatIsGoneIsFine) {
+  EnrolledNamespace enrolled = enroll_client();
+  ASSERT_TRUE(dataplane_->unenroll(enrolled.netns_cookie, "/run/netns/kernel-no-such").ok());
+  EXPECT_FALSE(dataplane_->has_listener(enrolled.netns_cookie));
+}
+
+TEST_F(EnrollmentTest, TwoNamespacesHaveTheirOwnSlotsAndListeners) {
+  const EnrolledNamespace client = enroll_client();
+  auto server = dataplane_->enroll({.netns_path = netns_path(server_), .workload_id = kServerId});
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_NE(server->slot, client.slot);
+  Dialer dialer(cgroup_, netns_path(server_), {.target = address(kVipV4, 80)});
+  EXPECT_TRUE(accept_one(server->listeners[0].get()).socket.valid());
+  EXPECT_EQ(dialer.result().error, 0);
+  expect_capture_works(client.listeners[0].get());
+}
+
+TEST_F(EnrollmentTest, SeveralListenersShareTheConnections) {
+  open_dataplane(4);
+  const EnrolledNamespace enrolled = enroll_client();
+  ASSERT_EQ(enrolled.listeners.size(), 4u);
+  std::vector<std::unique_ptr<Dialer>> dialers;
+  for (int i = 0; i < 40; ++i) {
+    const Dial dial{.target = address(kVipV4, 80)};
+    dialers.push_back(std::make_unique<Dialer>(cgroup_, netns_path(client_), dial));
+  }
+  // Nothing is accepted yet, so every queue keeps what it got; clients wait for the end of the stream.
+  int used = 0;
+  size_t total = 0;
+  for (int round = 0; total < dialers.size() && round < 200; ++round) {
+    for (const UniqueFd& listener : enrolled.listeners) {
+      const UniqueFd accepted(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!accepted.valid()) continue;
+      used |= 1 << (&listener - enrolled.listeners.data());
+      ++total;
+    }
+    if (total < dialers.size()) usleep(1000);
+  }
+  EXPECT_EQ(total, dialers.size());
+  EXPECT_GT(__builtin_popcount(static_cast<unsigned>(used)), 1);
+}
+
+TEST_F(EnrollmentTest, FailedEnrolmentIsUndone) {
+  std::system(str_cat("ip -n ", client_, " addr flush dev eth0").c_str());
+  const size_t pins_before = pinned().size();
+  const auto enrolled = dataplane_->enroll(client_plan());
+  EXPECT_EQ(enrolled.status().code(), absl::StatusCode::kFailedPrecondition) << enrolled.status();
+  EXPECT_EQ(pinned().size(), pins_before);
+  EXPECT_EQ(traces(client_), "");
+  EXPECT_EQ(dataplane_->maps()[0].entries, 0u);
+}
+
+TEST_F(EnrollmentTest, LoopbackThatIsDownIsNamedInTheError) {
+  std::system(str_cat("ip -n ", client_, " link set lo down").c_str());
+  const auto enrolled = dataplane_->enroll(client_plan());
+  ASSERT_FALSE(enrolled.ok());
+  EXPECT_NE(enrolled.status().ToString().find("ip link set lo up"), std::string::npos) << enrolled.status();
+}
+
+TEST_F(EnrollmentTest, TrafficGoesOnWhileTheAgentIsDeadAndTheNextOneAdopts) {
+  EnrolledNamespace enrolled = enroll_client();
+  const int listener = enrolled.listeners[0].get();  // as the proxy holds it
+  kill_dataplane();
+  expect_capture_works(listener);
+  open_dataplane();
+  EXPECT_TRUE(dataplane_->has_listener(enrolled.netns_cookie));
+  expect_capture_works(listener);
+  EXPECT_EQ(stat(WEFT_STAT_STEERED), 2u) << "counters are kept";
+  for (const ProgramStatus& program : dataplane_->programs()) EXPECT_TRUE(program.attached) << program.name;
+  EXPECT_EQ(dataplane_->programs().size(), 4u);
+  const EnrolledNamespace again = enroll_client();
+  EXPECT_EQ(again.slot, enrolled.slot);
+  EXPECT_TRUE(again.listeners.empty()) << "they live in the proxy";
+}
+
+TEST_F(EnrollmentTest, ListenersHandedBackByAProxyOutliveIt) {
+  EnrolledNamespace enrolled = enroll_client();
+  kill_dataplane();
+  open_dataplane();
+  ASSERT_TRUE(dataplane_->adopt_listeners(enrolled.netns_cookie, std::move(enrolled.listeners)).ok());
+  EXPECT_TRUE(dataplane_->has_listener(enrolled.netns_cookie));
+  const EnrolledNamespace again = enroll_client();
+  ASSERT_EQ(again.listeners.size(), 1u);
+  expect_capture_works(again.listeners[0].get());
+}
+
+TEST_F(EnrollmentTest, NamespaceThatDiedWhileTheAgentWasAwayIsDropped) {
+  {
+    const EnrolledNamespace enrolled = enroll_client();
+  }
+  kill_dataplane();
+  std::system(str_cat("ip netns del ", client_, " && ip netns add ", client_).c_str());
+  // The kernel tears a namespace down in the background: open until it is done, at most five seconds.
+  for (int i = 0; i < 50; ++i) {
+    open_dataplane();
+    if (dataplane_->maps()[0].entries == 0) break;
+    usleep(100'000);
+  }
+  EXPECT_EQ(dataplane_->maps()[0].entries, 0u);
+  EXPECT_EQ(dataplane_->programs().size(), 3u);
+}
+
+TEST_F(EnrollmentTest, CleanupLeavesNothingAndCanBeRepeated) {
+  enroll_client();
+  kill_dataplane();
+  const auto removed = cleanup(pin_root(), {netns_path(client_)});
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_GE(removed->size(), 4u + 9u + 4u) << "links, maps, rules and routes";
+  EXPECT_FALSE(std::filesystem::exists(pin_root()));
+  EXPECT_EQ(traces(client_), "");
+  const auto again = cleanup(pin_root(), {netns_path(client_)});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->empty()) << again->front();
+  const UniqueFd server = listen_in(netns_path(server_), address(kServerV4, 8080));
+  Dialer dialer(cgroup_, netns_path(client_), {.target = address(kServerV4, 8080)});
+  EXPECT_TRUE(accept_one(server.get()).socket.valid());
+  EXPECT_EQ(dialer.result().error, 0);
+}
+
+TEST_F(EnrollmentTest, CleanupLeavesAnotherInstallationAlone) {
+  const EnrolledNamespace enrolled = enroll_client();
+  const auto removed = cleanup(bpffs_ + "/other", {});
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_NE(traces(client_), "");
+  expect_capture_works(enrolled.listeners[0].get());
+}
+
+TEST_F(EnrollmentTest, PinnedMapOfAnotherShapeIsAnErrorThatNamesTheRemedy) {
+  kill_dataplane();
+  std::filesystem::remove(pin_root() + "/maps/m_proxy");
+  ASSERT_EQ(std::system(str_cat("bpftool map create ", pin_root(), "/maps/m_proxy type array key 4 value 4 entries 1 name m_proxy").c_str()), 0);
+  const auto opened = Dataplane::open({.pin_root = pin_root(), .cgroup = cgroup_});
+  ASSERT_FALSE(opened.ok());
+  EXPECT_NE(opened.status().ToString().find("weft-agent cleanup"), std::string::npos) << opened.status();
+}
+
+TEST_F(EnrollmentTest, EveryKernelCheckSucceedsWhereTheseTestsRun) {
+  for (const KernelCheck& check : check_kernel({.pin_root = pin_root(), .cgroup = cgroup_})) {
+    EXPECT_NE(check.result, KernelCheck::Result::kError) << check.id << " " << check.description << ": " << check.error;
+  }
+}
+
+}  // namespace
+}  // namespace weft::agent

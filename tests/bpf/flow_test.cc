@@ -1,0 +1,183 @@
+// What sockops counts: connects, failures, bytes, latency, destinations, the overflow row.
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <numeric>
+
+#include "base/strings.h"
+#include "bpf/abi/constants.h"
+#include "tests/bpf/child.h"
+#include "tests/bpf/scratch_node.h"
+
+namespace weft::agent {
+namespace {
+
+constexpr uint32_t kServiceId = 21;
+
+class FlowTest : public ScratchNode {
+ protected:
+  void SetUp() override {
+    ScratchNode::SetUp();
+    if (HasFatalFailure()) return;
+    open_dataplane();
+    if (HasFatalFailure()) return;
+    client_namespace_ = enroll_client();
+    ASSERT_EQ(client_namespace_.listeners.size(), 1u);
+  }
+
+  weft_flow flow(uint32_t source, uint32_t destination, uint32_t direction) const {
+    const auto rows = dataplane_->flows();
+    EXPECT_TRUE(rows.ok()) << rows.status();
+    for (const FlowRow& row : *rows) {
+      if (row.key.source == source && row.key.destination == destination && row.key.direction == direction) return row.total;
+    }
+    return {};
+  }
+  // The last event of a socket may come a moment after both ends have closed.
+  weft_flow closed_flow(uint32_t source, uint32_t destination, uint32_t direction) const {
+    for (int i = 0; i < 100; ++i) {
+      const weft_flow row = flow(source, destination, direction);
+      if (row.closed + row.failed > 0) return row;
+      usleep(20'000);
+    }
+    return flow(source, destination, direction);
+  }
+  void transfer(int listener, const Dial& dial, size_t answer_bytes) {
+    Dialer dialer(cgroup_, netns_path(client_), dial);
+    Accepted accepted = accept_one(listener);
+    ASSERT_TRUE(accepted.socket.valid());
+    EXPECT_EQ(read_all(accepted.socket.get()).size(), dial.send.size());
+    write_all(accepted.socket.get(), std::string(answer_bytes, 'a'));
+    accepted.socket.reset();
+    const ConnectResult result = dialer.result();
+    EXPECT_EQ(result.error, 0);
+    EXPECT_EQ(result.received.size(), answer_bytes);
+  }
+
+  EnrolledNamespace client_namespace_;
+};
+
+TEST_F(FlowTest, BytesOfACapturedConnectionAreExactAndCountedOnceByDestination) {
+  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = kServiceId}}).ok());
+  transfer(client_namespace_.listeners[0].get(), {.target = address(kVipV4, 80), .send = std::string(300'000, 'q')}, 2'000'000);
+  const weft_flow row = closed_flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND);
+  EXPECT_EQ(row.opened, 1u);
+  EXPECT_EQ(row.closed, 1u);
+  EXPECT_EQ(row.failed, 0u);
+  EXPECT_EQ(row.sent_bytes, 300'000u);
+  EXPECT_EQ(row.received_bytes, 2'000'000u);
+  EXPECT_GT(row.connect_ns_sum, 0u);
+  EXPECT_EQ(std::accumulate(std::begin(row.connect_bucket), std::end(row.connect_bucket), uint64_t{0}), 1u);
+  EXPECT_EQ(dataplane_->flows()->size(), 3u) << "this row and two for the overflow: the proxy's side is not measured";
+}
+
+TEST_F(FlowTest, RefusedConnectIsCountedAsFailed) {
+  NamespacePlan plan = client_plan();
+  plan.exclude_ports = {9999};
+  ASSERT_TRUE(dataplane_->enroll(plan).ok());
+  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kServerV4, 9999), .id = kServiceId}}).ok());
+  Dialer dialer(cgroup_, netns_path(client_), {.target = address(kServerV4, 9999)});
+  EXPECT_EQ(dialer.result().error, ECONNREFUSED);
+  const weft_flow row = closed_flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND);
+  EXPECT_EQ(row.failed, 1u);
+  EXPECT_EQ(row.opened, 0u);
+  EXPECT_EQ(row.closed, 0u);
+}
+
+TEST_F(FlowTest, ServerSideIsMeasuredInboundWithItsPeersWorkload) {
+  ASSERT_TRUE(dataplane_->enroll({.netns_path = netns_path(server_), .workload_id = kServerId, .exclude_ports = {}}).ok());
+  NamespacePlan plan = client_plan();
+  plan.exclude_ports = {8080};
+  ASSERT_TRUE(dataplane_->enroll(plan).ok());
+  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kClientV6, 0), .id = kClientId},
+                                            {.address = address(kServerV6, 0), .id = kServerId}}).ok());
+  // The server must live in the cgroup: that is where sockops is attached.
+  Child server(cgroup_, netns_path(server_), [](int control) {
+    const UniqueFd listener = listen_in("/proc/self/ns/net", address(kServerV6, 8080));
+    write_all(control, "r");
+    Accepted accepted = accept_one(listener.get());
+    const std::string got = read_all(accepted.socket.get());
+    write_all(accepted.socket.get(), std::string(7'000, 'b'));
+    return got.size() == 5'000 ? 0 : 1;
+  });
+  char ready = 0;
+  ASSERT_EQ(::read(server.control(), &ready, 1), 1);
+  Dialer dialer(cgroup_, netns_path(client_), {.target = address(kServerV6, 8080), .send = std::string(5'000, 'c')});
+  EXPECT_EQ(dialer.result().received.size(), 7'000u);
+  EXPECT_EQ(server.wait(), 0);
+  const weft_flow inbound = closed_flow(kClientId, kServerId, WEFT_DIRECTION_INBOUND);
+  EXPECT_EQ(inbound.opened, 1u);
+  EXPECT_EQ(inbound.closed, 1u);
+  EXPECT_EQ(inbound.received_bytes, 5'000u);
+  EXPECT_EQ(inbound.sent_bytes, 7'000u);
+  const weft_flow outbound = closed_flow(kClientId, kServerId, WEFT_DIRECTION_OUTBOUND);
+  EXPECT_EQ(outbound.sent_bytes, 5'000u);
+  EXPECT_EQ(outbound.received_bytes, 7'000u);
+}
+
+TEST_F(FlowTest, OpenConnectionReportsBeforeItCloses) {
+  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = kServiceId}}).ok());
+  Child client(cgroup_, netns_path(client_), [](int control) {
+    sockaddr_storage storage{};
+    const socklen_t length = address(kVipV4, 80).to_sockaddr(&storage);
+    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) return 1;
+    char command = 0;
+    while (::read(control, &command, 1) == 1 && command == 's') write_all(socket.get(), std::string(1'000, 'x'));
+    return 0;
+  });
+  const Accepted accepted = accept_one(client_namespace_.listeners[0].get());
+  ASSERT_TRUE(accepted.socket.valid());
+  weft_flow row{};
+  for (int i = 0; i < 100 && row.sent_bytes == 0; ++i) {
+    write_all(client.control(), "s");
+    usleep(50'000);  // a report is due one second after the last, with the next acknowledgement
+    row = flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND);
+  }
+  EXPECT_GT(row.sent_bytes, 0u);
+  EXPECT_EQ(row.sent_bytes % 1'000, 0u);
+  EXPECT_EQ(row.closed, 0u);
+  write_all(client.control(), "q");
+  EXPECT_EQ(client.wait(), 0);
+}
+
+TEST_F(FlowTest, UnknownDestinationIsMeasuredUnderIdZero) {
+  transfer(client_namespace_.listeners[0].get(), {.target = address(kVipV6, 80), .send = "12345"}, 10);
+  const weft_flow row = closed_flow(kClientId, WEFT_ID_UNKNOWN, WEFT_DIRECTION_OUTBOUND);
+  EXPECT_EQ(row.sent_bytes, 5u);
+  EXPECT_EQ(row.received_bytes, 10u);
+}
+
+TEST_F(FlowTest, FullTableGoesToTheOverflowRowAndIsCounted) {
+  const UniqueFd map(bpf_obj_get((pin_root() + "/maps/m_flow").c_str()));
+  ASSERT_TRUE(map.valid());
+  const std::vector<weft_flow> zero(static_cast<size_t>(libbpf_num_possible_cpus()));
+  int error = 0;
+  for (uint32_t i = 1; error == 0 && i <= WEFT_MAX_FLOWS; ++i) {
+    const weft_flow_key key{.source = 1'000'000 + i, .destination = 1, .direction = WEFT_DIRECTION_INBOUND};
+    error = bpf_map_update_elem(map.get(), &key, zero.data(), BPF_NOEXIST) == 0 ? 0 : errno;
+  }
+  ASSERT_EQ(error, E2BIG) << "the table must be full";
+  transfer(client_namespace_.listeners[0].get(), {.target = address(kVipV4, 80), .send = "12345"}, 10);
+  const weft_flow row = closed_flow(WEFT_ID_OVERFLOW, WEFT_ID_OVERFLOW, WEFT_DIRECTION_OUTBOUND);
+  EXPECT_EQ(row.opened, 1u);
+  EXPECT_EQ(row.sent_bytes, 5u);
+  EXPECT_GE(stat(WEFT_STAT_FLOW_OVERFLOW), 2u);
+  dataplane_->forget(1);
+  EXPECT_EQ(dataplane_->flows()->size(), 2u);
+}
+
+TEST_F(FlowTest, OnlyDifferencesOfDestinationsAreWritten) {
+  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = 1}, {.address = address(kVipV6, 80), .id = 2}}).ok());
+  kill_dataplane();
+  open_dataplane();
+  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = kServiceId}}).ok());
+  EXPECT_EQ(dataplane_->maps()[2].entries, 1u) << "rows of the former agent are known and removed";
+  transfer(client_namespace_.listeners[0].get(), {.target = address(kVipV4, 80), .send = "1"}, 1);
+  EXPECT_EQ(closed_flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND).opened, 1u);
+}
+
+}  // namespace
+}  // namespace weft::agent
