@@ -1,5 +1,5 @@
-// weft-proxy: flags, limits, privileges, then Proxy. Started by an operator or the node's service supervisor; reads no
-// configuration files, everything it knows comes from the agent's sockets.
+// weft-proxy: flags, limits, privileges, then Proxy. Started by an operator or the node's service supervisor;
+// reads no configuration files, everything it knows comes from the agent's sockets.
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -48,7 +48,9 @@ int main(int argc, char** argv) {
   int64_t drain_seconds = options.drain_timeout.count();
   app.set_version_flag("--version", weft::proxy::kVersion);
   app.add_option("--run-dir", options.run_dir, "Folder of the agent's sockets")->capture_default_str();
-  app.add_option("--workers", options.workers, "Data-path threads")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--workers", options.workers, "Data-path threads")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
   app.add_option("--user", user, "Run as this user; as root the default is nobody");
   app.add_option("--access-log", options.access_log, "File, \"-\" for standard output, or \"off\"")
       ->capture_default_str();
@@ -61,7 +63,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    return app.exit(error) == 0 ? 0 : 2;
   }
   weft::log::set_level(std::string_view(log_level));
   options.drain_timeout = std::chrono::seconds(drain_seconds);

@@ -1,4 +1,5 @@
-// Adds up series, outcomes and gauges over workers. Never resets anything: counters only grow while the process lives.
+// Adds up series, outcomes and gauges over workers. Never resets anything: counters only grow while the
+// process lives.
 #include "userspace-proxy/metrics.h"
 
 #include <algorithm>

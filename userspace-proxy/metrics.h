@@ -1,4 +1,5 @@
-// Sums what the workers counted into one Metrics message. Called by the reporter when the agent asks; reads only.
+// Sums what the workers counted into one Metrics message. Called by the reporter when the agent asks; reads
+// only.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,5 @@
-// The order of capabilities(7): keep capabilities over setuid, change groups before the user, then cut the sets down. Raw
-// capset, as libcap would be a dependency for one call.
+// The order of capabilities(7): keep capabilities over setuid, change groups before the user, then cut the
+// sets down. Raw capset, as libcap would be a dependency for one call.
 #include "userspace-proxy/privileges.h"
 
 #include <grp.h>
@@ -32,7 +32,8 @@ absl::StatusOr<Account> find_account(const std::string& user) {
   const int error = ::getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found);
   if (error != 0) return errno_status(str_cat("look up user ", user), error);
   if (found == nullptr) {
-    return absl::NotFoundError(str_cat("no user \"", user, "\" on this machine; create it or choose another with --user"));
+    return absl::NotFoundError(
+        str_cat("no user \"", user, "\" on this machine; create it or choose another with --user"));
   }
   return Account{entry.pw_uid, entry.pw_gid};
 }

@@ -1,5 +1,5 @@
-// Gives up root: what weft-proxy keeps after start is CAP_SYS_ADMIN, for setns(2) into the pods it dials from, and nothing else.
-// Called by main before any thread exists.
+// Gives up root: what weft-proxy keeps after start is CAP_SYS_ADMIN, for setns(2) into the pods it dials
+// from, and nothing else. Called by main before any thread exists.
 #pragma once
 
 #include <string>

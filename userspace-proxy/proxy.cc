@@ -1,4 +1,5 @@
-// Start order, signals and drain of weft-proxy. Runs on the main thread; workers are reached through their own doors only.
+// Start order, signals and drain of weft-proxy. Runs on the main thread; workers are reached through their
+// own doors only.
 #include "userspace-proxy/proxy.h"
 
 #include <poll.h>
@@ -117,7 +118,8 @@ int Proxy::take_signal() {
 }
 
 absl::Status Proxy::run() {
-  log::info("proxy ready", {{"version", kVersion}, {"workers", workers_.size()}, {"run_dir", options_.run_dir}});
+  log::info("proxy ready",
+            {{"version", kVersion}, {"workers", workers_.size()}, {"run_dir", options_.run_dir}});
   RETURN_IF_ERROR(wait_for_stop());
   return drain();
 }
@@ -134,7 +136,8 @@ absl::Status Proxy::wait_for_stop() {
 }
 
 absl::Status Proxy::drain() {
-  log::info("draining", {{"seconds", options_.drain_timeout.count()}, {"next", "signal again to end at once"}});
+  log::info("draining",
+            {{"seconds", options_.drain_timeout.count()}, {"next", "signal again to end at once"}});
   draining_.store(true);
   // From here on new pods and new connections are the next proxy's: the agent keeps the listeners.
   handover_.reset();

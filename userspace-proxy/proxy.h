@@ -1,5 +1,6 @@
-// The composition root of weft-proxy: builds telemetry, workers, configuration, handover and reporter in that order, runs until
-// it is told to stop, and takes them down in reverse. Used by main only; decides nothing about traffic.
+// The composition root of weft-proxy: builds telemetry, workers, configuration, handover and reporter in that
+// order, runs until it is told to stop, and takes them down in reverse. Used by main only; decides nothing
+// about traffic.
 #pragma once
 
 #include <chrono>
@@ -12,8 +13,8 @@
 #include "base/fd.h"
 #include "userspace-proxy/config/config_client.h"
 #include "userspace-proxy/handover/handover_client.h"
-#include "userspace-proxy/telemetry/access_log.h"
 #include "userspace-proxy/reporter.h"
+#include "userspace-proxy/telemetry/access_log.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
 #include "userspace-proxy/worker.h"
 
@@ -34,8 +35,8 @@ class Proxy {
   static absl::StatusOr<std::unique_ptr<Proxy>> start(Options options);
   ~Proxy();
 
-  // Until SIGTERM, SIGINT or the agent asks for a drain and the drain is over. SIGHUP reopens the access log; a second
-  // SIGTERM or SIGINT ends at once.
+  // Until SIGTERM, SIGINT or the agent asks for a drain and the drain is over. SIGHUP reopens the access log;
+  // a second SIGTERM or SIGINT ends at once.
   absl::Status run();
 
  private:
@@ -48,7 +49,7 @@ class Proxy {
   int take_signal();
 
   const Options options_;
-  UniqueFd signals_;  // signalfd
+  UniqueFd signals_;                    // signalfd
   UniqueFd drain_requested_, drained_;  // eventfds
   Wakeup observed_;
   std::atomic<bool> draining_{false};

@@ -1,5 +1,5 @@
-// The streams of Reporter. One thread reads the agent's requests into a queue, the other sleeps until a beat is due, a request
-// came or an exchange was observed, and is the only writer of the stream.
+// The streams of Reporter. One thread reads the agent's requests into a queue, the other sleeps until a beat
+// is due, a request came or an exchange was observed, and is the only writer of the stream.
 #include "userspace-proxy/reporter.h"
 
 #include <grpcpp/grpcpp.h>
@@ -60,7 +60,8 @@ class StreamingReporter final : public Reporter {
   grpc::Status session(bool* answered) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    const auto channel = grpc::CreateCustomChannel(options_.target, grpc::InsecureChannelCredentials(), arguments);
+    const auto channel =
+        grpc::CreateCustomChannel(options_.target, grpc::InsecureChannelCredentials(), arguments);
     const auto stub = v1::ProxyTelemetry::NewStub(channel);
     grpc::ClientContext context;
     {
@@ -122,7 +123,7 @@ class StreamingReporter final : public Reporter {
         if (!answer(stream, request)) return up;
       }
       if (!send_observed(stream)) return up;
-      sleep_until(next_beat);
+      rest_until(next_beat);
     }
   }
 
@@ -133,7 +134,7 @@ class StreamingReporter final : public Reporter {
     return !ended_ && !stopping_;
   }
 
-  void sleep_until(steady_clock::time_point when) {
+  void rest_until(steady_clock::time_point when) {
     sources_.observed->prepare();
     bool idle = std::none_of(sources_.telemetry.begin(), sources_.telemetry.end(),
                              [](const WorkerTelemetry* t) { return t->has_observed(); });
@@ -149,7 +150,8 @@ class StreamingReporter final : public Reporter {
     }
   }
 
-  // A worker that has not turned its loop since the last beat makes this one stay out: the agent then sees us as stuck.
+  // A worker that has not turned its loop since the last beat makes this one stay out: the agent then sees us
+  // as stuck.
   bool beat(Stream& stream) {
     bool all_turned = true;
     for (size_t i = 0; i < turns_.size(); ++i) {

@@ -1,5 +1,6 @@
-// The proxy's voice: the ProxyTelemetry.Report stream to the agent. Hello, a Beat each second while every worker's loop turns,
-// Metrics when asked, exchanges while somebody watches. Owned by Proxy; has its own threads; reads workers, never waits for one.
+// The proxy's voice: the ProxyTelemetry.Report stream to the agent. Hello, a Beat each second while every
+// worker's loop turns, Metrics when asked, exchanges while somebody watches. Owned by Proxy; has its own
+// threads; reads workers, never waits for one.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,6 @@
-// Delays between attempts to reach the agent: doubling with jitter, back to the minimum after a success. Not thread-safe.
-// Used by every client of the run directory; it only computes, the caller waits on its own event.
+// Delays between attempts to reach the agent: doubling with jitter, back to the minimum after a success. Not
+// thread-safe. Used by every client of the run directory; it only computes, the caller waits on its own
+// event.
 #pragma once
 
 #include <algorithm>

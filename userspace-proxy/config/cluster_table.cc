@@ -1,5 +1,5 @@
-// Clusters and the policy that shapes them (DestinationRule look-up: client namespace, service namespace, root namespace).
-// Called by the snapshot builder; never keeps anything beyond one build.
+// Clusters and the policy that shapes them (DestinationRule look-up: client namespace, service namespace,
+// root namespace). Called by the snapshot builder; never keeps anything beyond one build.
 #include "userspace-proxy/config/cluster_table.h"
 
 namespace weft::proxy {
@@ -11,7 +11,8 @@ bool has_labels(const WorkloadSpec& workload, const Labels& wanted) {
 }
 
 // 0: this workload does not serve the port.
-uint16_t target_port(const WorkloadSpec& workload, const ServiceSpec& service, const ServiceSpec::Port& port) {
+uint16_t target_port(const WorkloadSpec& workload, const ServiceSpec& service,
+                     const ServiceSpec::Port& port) {
   const auto entry = workload.services.find(service.key);
   if (entry == workload.services.end()) return 0;
   for (const auto& [number, target] : entry->second) {
@@ -69,7 +70,8 @@ EffectivePolicy ClusterTable::policy_for(std::string_view client_ns, const Servi
   if (!producer.empty()) return out;
   const auto root = in(kRootNamespace);
   merge(root, &out);
-  // The service's own view has the plain name; a namespace that may not see the same rule must not share its cluster.
+  // The service's own view has the plain name; a namespace that may not see the same rule must not share its
+  // cluster.
   if (client_ns != service.ns) {
     const EffectivePolicy own_view = policy_for(service.ns, service);
     const bool same = own_view.subsets == out.subsets && own_view.load_balancer == out.load_balancer &&
@@ -115,7 +117,8 @@ uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const s
   cluster.service = service.name;
   cluster.ns = service.ns;
   cluster.subset = subset;
-  const auto balancer = chosen != nullptr && chosen->load_balancer ? chosen->load_balancer : policy.load_balancer;
+  const auto balancer =
+      chosen != nullptr && chosen->load_balancer ? chosen->load_balancer : policy.load_balancer;
   if (balancer) cluster.load_balancer = *balancer;
   if (policy.connect_timeout_ms != 0) cluster.connect_timeout_ms = policy.connect_timeout_ms;
   cluster.endpoints = endpoints(service, *found, chosen);

@@ -1,5 +1,6 @@
-// The clusters of one snapshot while it is built: the endpoints of (service, port, subset) under the policy that a client
-// namespace sees, shared by all namespaces that see the same. Used by the snapshot builder only.
+// The clusters of one snapshot while it is built: the endpoints of (service, port, subset) under the policy
+// that a client namespace sees, shared by all namespaces that see the same. Used by the snapshot builder
+// only.
 #pragma once
 
 #include <string>
@@ -28,7 +29,8 @@ class ClusterTable {
   ClusterTable(const Resources& resources, Snapshot* snapshot);
 
   // kNone when the policy has no such subset.
-  uint32_t intern(const ServiceSpec& service, uint16_t port, const std::string& subset, const EffectivePolicy& policy);
+  uint32_t intern(const ServiceSpec& service, uint16_t port, const std::string& subset,
+                  const EffectivePolicy& policy);
   EffectivePolicy policy_for(std::string_view client_ns, const ServiceSpec& service) const;
 
  private:

@@ -1,5 +1,5 @@
-// The streams of ConfigClient. One thread reads responses into a short queue; the other drains the queue, builds, publishes
-// and acknowledges. Never touches a worker itself: that is what Publish is for.
+// The streams of ConfigClient. One thread reads responses into a short queue; the other drains the queue,
+// builds, publishes and acknowledges. Never touches a worker itself: that is what Publish is for.
 #include "userspace-proxy/config/config_client.h"
 
 #include <grpcpp/grpcpp.h>
@@ -60,9 +60,10 @@ class StreamingConfigClient final : public ConfigClient {
       if (stopping()) return;
       if (answered) backoff.reset();
       if (answered || !reported) {
-        log::warn("config_stream_ended", {{"target", options_.target},
-                                          {"error", status.error_message()},
-                                          {"next", "serving the last configuration, reconnecting; see `weft status`"}});
+        log::warn("config_stream_ended",
+                  {{"target", options_.target},
+                   {"error", status.error_message()},
+                   {"next", "serving the last configuration, reconnecting; see `weft status`"}});
         reported = true;
       }
       std::unique_lock lock(mutex_);
@@ -81,7 +82,8 @@ class StreamingConfigClient final : public ConfigClient {
     arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
     // Back-off is ours: a shared subchannel would add its own, which ends at two minutes.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    const auto channel = grpc::CreateCustomChannel(options_.target, grpc::InsecureChannelCredentials(), arguments);
+    const auto channel =
+        grpc::CreateCustomChannel(options_.target, grpc::InsecureChannelCredentials(), arguments);
     const auto stub = xds::AggregatedDiscoveryService::NewStub(channel);
     grpc::ClientContext context;
     {
@@ -167,10 +169,11 @@ class StreamingConfigClient final : public ConfigClient {
         continue;
       }
       str_append(&reasons, reasons.empty() ? "" : "\n", resource.name(), ": ", std::string(status.message()));
-      log::warn("config_refused", {{"type", response.type_url()},
-                                   {"name", resource.name()},
-                                   {"reason", std::string(status.message())},
-                                   {"next", "the last good version serves; correct it, then see `weft status`"}});
+      log::warn("config_refused",
+                {{"type", response.type_url()},
+                 {"name", resource.name()},
+                 {"reason", std::string(status.message())},
+                 {"next", "the last good version serves; correct it, then see `weft status`"}});
     }
     for (const std::string& name : response.removed_resources()) store_.remove(response.type_url(), name);
     dirty_ = dirty_ || response.removed_resources_size() > 0;

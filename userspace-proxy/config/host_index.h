@@ -1,5 +1,6 @@
-// Which RouteSet or policy applies to a host for a client namespace: exact name first, then the longest wildcard, among those
-// exported to that namespace, oldest first. Used by the snapshot builder only; holds borrowed pointers.
+// Which RouteSet or policy applies to a host for a client namespace: exact name first, then the longest
+// wildcard, among those exported to that namespace, oldest first. Used by the snapshot builder only; holds
+// borrowed pointers.
 #pragma once
 
 #include <algorithm>
@@ -32,13 +33,15 @@ class HostIndex {
     }
   }
 
-  // All that apply at the most specific spelling of `host` (lower case) for which one passes `accept`; empty: none.
+  // All that apply at the most specific spelling of `host` (lower case) for which one passes `accept`; empty:
+  // none.
   template <typename Accept>
   std::vector<const Spec*> find(std::string_view host, Accept accept) const {
     std::vector<const Spec*> out;
     if (by_host_.empty()) return out;
     collect(host, accept, &out);
-    for (size_t dot = host.find('.'); out.empty() && dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
+    for (size_t dot = host.find('.'); out.empty() && dot != std::string_view::npos;
+         dot = host.find('.', dot + 1)) {
       collect(host.substr(dot), accept, &out);
     }
     return out;

@@ -9,7 +9,8 @@ const Route* match_route(const VirtualHost& host, const RequestHead& head, const
                          uint16_t dialled_port) {
   const auto holds = [&](const HttpMatcher& m) { return m.matches(head, source, dialled_port); };
   for (const Route& route : host.routes) {
-    if (route.matches.empty() || std::any_of(route.matches.begin(), route.matches.end(), holds)) return &route;
+    if (route.matches.empty() || std::any_of(route.matches.begin(), route.matches.end(), holds))
+      return &route;
   }
   return nullptr;
 }

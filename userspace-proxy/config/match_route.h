@@ -1,5 +1,5 @@
-// Route selection: first match wins. Called by the exchange once per request; the weighted choice among the route's clusters
-// is the caller's, because it needs the worker's own state.
+// Route selection: first match wins. Called by the exchange once per request; the weighted choice among the
+// route's clusters is the caller's, because it needs the worker's own state.
 #pragma once
 
 #include "userspace-proxy/config/snapshot.h"

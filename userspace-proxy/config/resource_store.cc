@@ -1,5 +1,5 @@
-// Keeps what validate.h accepted. Called by the configuration client for every resource of a response; never drops a good
-// version because a newer one is bad.
+// Keeps what validate.h accepted. Called by the configuration client for every resource of a response; never
+// drops a good version because a newer one is bad.
 #include "userspace-proxy/config/resource_store.h"
 
 #include "base/status_macros.h"
@@ -28,7 +28,8 @@ absl::StatusOr<Message> unpack(const google::protobuf::Any& any) {
 
 }  // namespace
 
-absl::Status ResourceStore::insert(std::string_view type, const envoy::service::discovery::v3::Resource& resource) {
+absl::Status ResourceStore::insert(std::string_view type,
+                                   const envoy::service::discovery::v3::Resource& resource) {
   const std::string& name = resource.name();
   if (name.empty()) return absl::InvalidArgumentError("resource without a name");
   if (type == kRouteSetType) {
@@ -53,7 +54,8 @@ absl::Status ResourceStore::insert(std::string_view type, const envoy::service::
   return absl::OkStatus();
 }
 
-absl::Status ResourceStore::apply(std::string_view type, const envoy::service::discovery::v3::Resource& resource) {
+absl::Status ResourceStore::apply(std::string_view type,
+                                  const envoy::service::discovery::v3::Resource& resource) {
   const std::string key = rejected_key(type, resource.name());
   if (absl::Status status = insert(type, resource); !status.ok()) {
     rejected_[key] = std::string(status.message());

@@ -1,5 +1,5 @@
-// The resources in force, by ADS type and name: a good one replaces the old, a bad one is refused and the old stays. Used by
-// the configuration client on its thread; knows nothing of streams.
+// The resources in force, by ADS type and name: a good one replaces the old, a bad one is refused and the old
+// stays. Used by the configuration client on its thread; knows nothing of streams.
 #pragma once
 
 #include <map>
@@ -14,7 +14,8 @@ namespace weft::proxy {
 
 inline constexpr std::string_view kAddressType = "type.googleapis.com/istio.workload.Address";
 inline constexpr std::string_view kRouteSetType = "type.googleapis.com/weft.mesh.v1.RouteSet";
-inline constexpr std::string_view kDestinationPolicyType = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
+inline constexpr std::string_view kDestinationPolicyType =
+    "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
 
 class ResourceStore {
  public:

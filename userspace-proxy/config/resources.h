@@ -1,5 +1,6 @@
-// The mesh resources as the builder reads them: validated, compiled, no protobuf left. Made by validate.h, kept by
-// ResourceStore, folded by snapshot_builder.h. Plain immutable values; nothing here refers to another resource.
+// The mesh resources as the builder reads them: validated, compiled, no protobuf left. Made by validate.h,
+// kept by ResourceStore, folded by snapshot_builder.h. Plain immutable values; nothing here refers to another
+// resource.
 #pragma once
 
 #include <cstdint>

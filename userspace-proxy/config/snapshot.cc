@@ -1,4 +1,5 @@
-// Look-ups in a snapshot. Called by the data path for every connection and request; never allocates, never changes anything.
+// Look-ups in a snapshot. Called by the data path for every connection and request; never allocates, never
+// changes anything.
 #include "userspace-proxy/config/snapshot.h"
 
 #include <algorithm>
@@ -21,8 +22,8 @@ std::string_view without_port(std::string_view authority) {
   return digits ? authority.substr(0, colon) : authority;
 }
 
-// The authority as the tables spell hosts: no port, no trailing dot, lower case. Copies into `buffer` only when there is
-// something to lower. Empty when it cannot be a host name (an IPv6 literal, too long).
+// The authority as the tables spell hosts: no port, no trailing dot, lower case. Copies into `buffer` only
+// when there is something to lower. Empty when it cannot be a host name (an IPv6 literal, too long).
 std::string_view normalised_host(std::string_view authority, HostBuffer* buffer) {
   if (authority.empty() || authority.front() == '[') return {};
   std::string_view host = without_port(authority);

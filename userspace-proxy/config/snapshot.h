@@ -1,6 +1,7 @@
-// Everything a worker needs to decide, deeply const: built and validated on the control thread, posted whole, swapped at the
-// top of each worker's loop (design §4). Indices instead of pointers, so a snapshot is one relocatable block of facts and the
-// workers' own mutable state (pools, balancer cursors, counters) is kept beside it in arrays of the same indices.
+// Everything a worker needs to decide, deeply const: built and validated on the control thread, posted whole,
+// swapped at the top of each worker's loop (design §4). Indices instead of pointers, so a snapshot is one
+// relocatable block of facts and the workers' own mutable state (pools, balancer cursors, counters) is kept
+// beside it in arrays of the same indices.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +28,14 @@ enum class LoadBalancer : uint8_t { kRoundRobin, kRandom, kLeastRequest };
 struct Endpoint {
   SocketAddress address;
   uint32_t weight = 1;
-  std::string workload;   // "product-v1"
+  std::string workload;  // "product-v1"
   std::string ns;
 };
 
 // The endpoints of one (service, port, subset) as one client namespace sees them.
 struct Cluster {
-  // "product-service.default.svc.cluster.local|80|v1": stable across snapshots, so workers carry state over by name.
+  // "product-service.default.svc.cluster.local|80|v1": stable across snapshots, so workers carry state over
+  // by name.
   std::string name;
   std::string service;  // "product-service"
   std::string ns;
@@ -56,8 +58,8 @@ struct Route {
   uint32_t total_weight = 0;
 };
 
-// The routes that one service has for one client namespace and port, most important first. Ends with the service's
-// default route unless a RouteSet ended it.
+// The routes that one service has for one client namespace and port, most important first. Ends with the
+// service's default route unless a RouteSet ended it.
 struct VirtualHost {
   std::string name;
   std::vector<Route> routes;
@@ -91,12 +93,14 @@ class Snapshot {
   const ServicePort* find_service_port(const SocketAddress& dialled) const;
   // kNone when the workload is unknown here; routing then uses namespace "default".
   uint32_t find_source(std::string_view workload_uid) const;
-  // The routes for a request: by Host (short names in the source's namespace, any port spelling), else by the dialled
-  // address; nullptr: neither is known.
-  const VirtualHost* find_virtual_host(uint32_t source, std::string_view authority, const SocketAddress& dialled) const;
+  // The routes for a request: by Host (short names in the source's namespace, any port spelling), else by the
+  // dialled address; nullptr: neither is known.
+  const VirtualHost* find_virtual_host(uint32_t source, std::string_view authority,
+                                       const SocketAddress& dialled) const;
   uint32_t find_cluster(std::string_view name) const;
 
-  // Filled by SnapshotBuilder only. The Ref forms are the same keys as views, so that look-ups do not allocate.
+  // Filled by SnapshotBuilder only. The Ref forms are the same keys as views, so that look-ups do not
+  // allocate.
   struct HostRef {
     std::string_view ns;
     uint16_t port = 0;
@@ -104,9 +108,10 @@ class Snapshot {
     bool operator==(const HostRef&) const = default;
   };
   struct HostKey {
-    std::string ns;    // client namespace
+    std::string ns;     // client namespace
     uint16_t port = 0;  // 0: any port
-    // Every spelling that namespace may use, lower case, no port; a wildcard "*.example.com" is ".example.com".
+    // Every spelling that namespace may use, lower case, no port; a wildcard "*.example.com" is
+    // ".example.com".
     std::string host;
     operator HostRef() const { return {ns, port, host}; }
   };

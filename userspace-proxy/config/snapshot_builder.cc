@@ -1,5 +1,6 @@
-// The steps from resources to a snapshot, in the order of build_snapshot() at the end. What applies depends on the client's
-// namespace, so virtual hosts are made once per namespace (short names, exportTo, policy look-up). Never fails, never waits.
+// The steps from resources to a snapshot, in the order of build_snapshot() at the end. What applies depends
+// on the client's namespace, so virtual hosts are made once per namespace (short names, exportTo, policy
+// look-up). Never fails, never waits.
 #include "userspace-proxy/config/snapshot_builder.h"
 
 #include <set>
@@ -47,7 +48,8 @@ void add_sources(const World& world, Snapshot* out) {
   }
 }
 
-// What a service may be called in `client_ns`, besides its full name. Names that are no "<name>.<ns>.svc…" have no short form.
+// What a service may be called in `client_ns`, besides its full name. Names that are no "<name>.<ns>.svc…"
+// have no short form.
 std::vector<std::string> short_names(const ServiceSpec& service, std::string_view client_ns) {
   const std::string stem = str_cat(service.name, ".", service.ns);
   const std::string full = str_cat(stem, ".svc");
@@ -80,7 +82,8 @@ class NamespaceView {
   }
 
   const RouteSetSpec* route_set(std::string_view host) const {
-    const auto found = world_.route_sets.find(host, [&](const RouteSetSpec& s) { return visible_in(s, ns_); });
+    const auto found =
+        world_.route_sets.find(host, [&](const RouteSetSpec& s) { return visible_in(s, ns_); });
     return found.empty() ? nullptr : found.front();
   }
 
@@ -135,7 +138,8 @@ class NamespaceView {
     const std::vector<std::string> spellings = short_names(service, ns_);
     for (const ServiceSpec::Port& port : service.ports) {
       if (port.protocol == Protocol::kTcp) continue;
-      const uint32_t host = set != nullptr ? add_routes(*set, port.number) : add_default(service, port.number);
+      const uint32_t host =
+          set != nullptr ? add_routes(*set, port.number) : add_default(service, port.number);
       out_.virtual_host_by_host.try_emplace(Snapshot::HostKey{ns_, port.number, service.host}, host);
       for (const std::string& name : spellings) {
         short_hosts_.emplace_back(Snapshot::HostKey{ns_, port.number, name}, host);
@@ -151,7 +155,8 @@ class NamespaceView {
     for (const RouteSpec& route : set.routes) {
       for (const DestinationSpec& d : route.destinations) {
         const auto found = world_.service_by_host.find(d.host);
-        if (d.port == 0 && found != world_.service_by_host.end() && found->second->ports.size() > 1) return true;
+        if (d.port == 0 && found != world_.service_by_host.end() && found->second->ports.size() > 1)
+          return true;
       }
     }
     return false;

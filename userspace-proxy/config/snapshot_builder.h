@@ -1,5 +1,6 @@
-// Folds all resources into one Snapshot. Pure: the same resources make the same snapshot, and nothing can fail here, because
-// validate.h has refused what is wrong by itself and what merely refers to nothing becomes kNone. Configuration thread.
+// Folds all resources into one Snapshot. Pure: the same resources make the same snapshot, and nothing can
+// fail here, because validate.h has refused what is wrong by itself and what merely refers to nothing becomes
+// kNone. Configuration thread.
 #pragma once
 
 #include "userspace-proxy/config/resources.h"

@@ -1,5 +1,6 @@
-// From protobuf to checked values: every rule that a resource must keep by itself. A failure is a NACK line, so messages name
-// the field and what was expected. Called by ResourceStore on the configuration thread; knows no other resource.
+// From protobuf to checked values: every rule that a resource must keep by itself. A failure is a NACK line,
+// so messages name the field and what was expected. Called by ResourceStore on the configuration thread;
+// knows no other resource.
 #pragma once
 
 #include "absl/status/statusor.h"

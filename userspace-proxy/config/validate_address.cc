@@ -1,4 +1,5 @@
-// Checks workloads and services (istio.workload.Address). Called through validate.h; never looks at other resources.
+// Checks workloads and services (istio.workload.Address). Called through validate.h; never looks at other
+// resources.
 #include <algorithm>
 
 #include "absl/status/status.h"
@@ -64,7 +65,8 @@ absl::StatusOr<std::vector<ServiceSpec::Port>> validate_ports(const istio::workl
   std::vector<ServiceSpec::Port> out;
   for (const istio::workload::Port& port : service.ports()) {
     if (port.service_port() == 0 || port.service_port() > kMaxPort || port.target_port() > kMaxPort) {
-      return invalid("ports: ", port.service_port(), "->", port.target_port(), " is not a port, expected 1-65535");
+      return invalid("ports: ", port.service_port(), "->", port.target_port(),
+                     " is not a port, expected 1-65535");
     }
     ServiceSpec::Port spec;
     spec.number = static_cast<uint16_t>(port.service_port());

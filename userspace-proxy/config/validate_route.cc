@@ -1,5 +1,5 @@
-// Checks and compiles RouteSets and DestinationPolicies (weft.mesh.v1). Called through validate.h; whether a host or subset
-// exists is not its question: that may change without the resource changing.
+// Checks and compiles RouteSets and DestinationPolicies (weft.mesh.v1). Called through validate.h; whether a
+// host or subset exists is not its question: that may change without the resource changing.
 #include <re2/re2.h>
 
 #include <algorithm>
@@ -27,7 +27,8 @@ absl::Status invalid(const T&... parts) {
 }
 
 absl::StatusOr<std::shared_ptr<const re2::RE2>> compile_regex(const std::string& text) {
-  if (text.size() > kMaxRegexBytes) return invalid("regex: ", text.size(), " characters, at most ", kMaxRegexBytes);
+  if (text.size() > kMaxRegexBytes)
+    return invalid("regex: ", text.size(), " characters, at most ", kMaxRegexBytes);
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_max_mem(kMaxRegexMemory);
@@ -85,7 +86,8 @@ absl::StatusOr<std::vector<DestinationSpec>> compile_destinations(const mesh::Ht
   for (const mesh::Destination& d : route.destinations()) {
     DestinationSpec spec;
     ASSIGN_OR_RETURN(spec.host, normalise_host(d.host(), false));
-    if (d.port() > kMaxPort) return invalid("destination ", d.host(), ": port ", d.port(), ", expected 0-65535");
+    if (d.port() > kMaxPort)
+      return invalid("destination ", d.host(), ": port ", d.port(), ", expected 0-65535");
     spec.port = static_cast<uint16_t>(d.port());
     spec.subset = d.subset();
     spec.weight = d.weight();
@@ -93,7 +95,8 @@ absl::StatusOr<std::vector<DestinationSpec>> compile_destinations(const mesh::Ht
     if (d.weight() != 0) out.push_back(std::move(spec));
   }
   if (total == 0) return invalid("destinations: the weights add up to 0, expected at least one above 0");
-  if (total > std::numeric_limits<uint32_t>::max()) return invalid("destinations: the weights add up to ", total);
+  if (total > std::numeric_limits<uint32_t>::max())
+    return invalid("destinations: the weights add up to ", total);
   return out;
 }
 
@@ -131,7 +134,8 @@ absl::StatusOr<std::string> normalise_host(std::string_view host, bool wildcard_
   if (!out.empty() && out.back() == '.') out.pop_back();
   const bool wildcard = out.size() > 2 && out.compare(0, 2, "*.") == 0;
   if (wildcard && wildcard_allowed) out.erase(0, 1);
-  if (out.empty() || out.size() > kMaxHostBytes) return invalid("host \"", host, "\": expected 1-253 characters");
+  if (out.empty() || out.size() > kMaxHostBytes)
+    return invalid("host \"", host, "\": expected 1-253 characters");
   const bool bad_dot = out.front() == '.' && !(wildcard && wildcard_allowed);
   if (bad_dot || out.find_first_of("*:/ \t\r\n") != std::string::npos) {
     return invalid("host \"", host, "\": expected a host name",
@@ -198,7 +202,8 @@ absl::StatusOr<PolicySpec> validate(const mesh::DestinationPolicy& policy) {
     if (std::any_of(out.subsets.begin(), out.subsets.end(), same)) {
       return invalid("subsets: \"", s.name(), "\" is there twice");
     }
-    PolicySpec::Subset subset{s.name(), {s.labels().begin(), s.labels().end()}, load_balancer(s.load_balancer())};
+    PolicySpec::Subset subset{
+        s.name(), {s.labels().begin(), s.labels().end()}, load_balancer(s.load_balancer())};
     std::sort(subset.labels.begin(), subset.labels.end());
     out.subsets.push_back(std::move(subset));
   }

@@ -1,5 +1,6 @@
-// The thread of HandoverClient: connect, Hello, Held…, HeldEnd, then serve what the agent says until the socket ends. Never
-// drops a namespace because the agent is away; only Remove, or absence from a complete list, does.
+// The thread of HandoverClient: connect, Hello, Held…, HeldEnd, then serve what the agent says until the
+// socket ends. Never drops a namespace because the agent is away; only Remove, or absence from a complete
+// list, does.
 #include "userspace-proxy/handover/handover_client.h"
 
 #include <poll.h>
@@ -31,7 +32,8 @@ absl::StatusOr<UniqueFd> connect_to(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(str_cat(path, ": too long for a Unix socket; choose a shorter --run-dir"));
+    return absl::InvalidArgumentError(
+        str_cat(path, ": too long for a Unix socket; choose a shorter --run-dir"));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
@@ -47,7 +49,10 @@ absl::StatusOr<UniqueFd> connect_to(const std::string& path) {
 class SocketHandoverClient final : public HandoverClient {
  public:
   SocketHandoverClient(Options options, std::vector<Worker*> workers, UniqueFd stop)
-      : options_(std::move(options)), served_(std::move(workers)), stop_(std::move(stop)), thread_([this] { run(); }) {}
+      : options_(std::move(options)),
+        served_(std::move(workers)),
+        stop_(std::move(stop)),
+        thread_([this] { run(); }) {}
 
   ~SocketHandoverClient() override {
     const uint64_t one = 1;
@@ -97,7 +102,8 @@ class SocketHandoverClient final : public HandoverClient {
     while (wait_for(socket.get(), -1) != Event::kStop) {
       ASSIGN_OR_RETURN(FdMessage packet, receive_with_fds(socket.get()));
       handover::ToProxy message;
-      if (!message.ParseFromString(packet.payload)) return absl::DataLossError("packet is not a ToProxy message");
+      if (!message.ParseFromString(packet.payload))
+        return absl::DataLossError("packet is not a ToProxy message");
       RETURN_IF_ERROR(handle(socket.get(), message, std::move(packet.fds)));
     }
     return absl::OkStatus();
@@ -142,7 +148,8 @@ class SocketHandoverClient final : public HandoverClient {
         break;
     }
     // A newer agent may say more; what it needs answered it will notice.
-    log::warn("handover_message_unknown", {{"next", "install the same version of weft-agent and weft-proxy"}});
+    log::warn("handover_message_unknown",
+              {{"next", "install the same version of weft-agent and weft-proxy"}});
     return absl::OkStatus();
   }
 
@@ -190,7 +197,8 @@ class SocketHandoverClient final : public HandoverClient {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<HandoverClient>> HandoverClient::start(Options options, std::vector<Worker*> workers) {
+absl::StatusOr<std::unique_ptr<HandoverClient>> HandoverClient::start(Options options,
+                                                                      std::vector<Worker*> workers) {
   if (workers.empty()) return absl::InvalidArgumentError("handover needs at least one worker");
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!stop.valid()) return errno_status("open eventfd", errno);

@@ -1,5 +1,6 @@
-// The proxy's end of handover.proto: connects to the agent, shows what it holds, takes listeners of new pods and gives up those
-// of gone ones. Owned by Proxy, one thread. While the agent is away every pod stays served.
+// The proxy's end of handover.proto: connects to the agent, shows what it holds, takes listeners of new pods
+// and gives up those of gone ones. Owned by Proxy, one thread. While the agent is away every pod stays
+// served.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,5 @@
-// Deals listeners to workers. Called by HandoverClient; all or nothing per namespace, so a pod is never half served.
+// Deals listeners to workers. Called by HandoverClient; all or nothing per namespace, so a pod is never half
+// served.
 #include "userspace-proxy/handover/served_namespaces.h"
 
 #include <fcntl.h>
@@ -18,7 +19,8 @@ absl::StatusOr<UniqueFd> duplicate(const UniqueFd& fd) {
 
 absl::Status ServedNamespaces::add(uint64_t netns_cookie, ServedNamespace served) {
   if (!served.netns.valid() || served.listeners.empty()) {
-    return absl::InvalidArgumentError("expected the namespace and at least one listener; enroll the pod again");
+    return absl::InvalidArgumentError(
+        "expected the namespace and at least one listener; enroll the pod again");
   }
   std::vector<CaptureListener> shares;
   for (const UniqueFd& listener : served.listeners) {
@@ -30,7 +32,8 @@ absl::Status ServedNamespaces::add(uint64_t netns_cookie, ServedNamespace served
     shares.push_back(std::move(share));
   }
   remove(netns_cookie);
-  for (size_t i = 0; i < shares.size(); ++i) workers_[i % workers_.size()]->add_listener(std::move(shares[i]));
+  for (size_t i = 0; i < shares.size(); ++i)
+    workers_[i % workers_.size()]->add_listener(std::move(shares[i]));
   served_[netns_cookie] = std::move(served);
   return absl::OkStatus();
 }

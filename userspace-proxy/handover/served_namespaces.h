@@ -1,5 +1,5 @@
-// The pods this proxy serves: one master copy of every descriptor (for Held after an agent restart), and duplicates dealt to the
-// workers. Used by HandoverClient on its thread; never closes a connection itself.
+// The pods this proxy serves: one master copy of every descriptor (for Held after an agent restart), and
+// duplicates dealt to the workers. Used by HandoverClient on its thread; never closes a connection itself.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Look-ups in a message head. Called by the matcher, the codec and the exchange; never changes or copies a head.
+// Look-ups in a message head. Called by the matcher, the codec and the exchange; never changes or copies a
+// head.
 #include "userspace-proxy/http/message.h"
 
 #include <algorithm>
@@ -23,8 +24,12 @@ bool equals_ignore_case(std::string_view a, std::string_view b) {
          std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
-std::optional<std::string_view> RequestHead::find(std::string_view name) const { return find_in(headers, name); }
+std::optional<std::string_view> RequestHead::find(std::string_view name) const {
+  return find_in(headers, name);
+}
 
-std::optional<std::string_view> ResponseHead::find(std::string_view name) const { return find_in(headers, name); }
+std::optional<std::string_view> ResponseHead::find(std::string_view name) const {
+  return find_in(headers, name);
+}
 
 }  // namespace weft::proxy

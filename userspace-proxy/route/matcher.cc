@@ -1,5 +1,5 @@
-// Evaluates compiled matches (VirtualService semantics, reference: networking.istio.io HTTPMatchRequest). Called by
-// match_route for every request; never allocates, never decodes percent escapes.
+// Evaluates compiled matches (VirtualService semantics, reference: networking.istio.io HTTPMatchRequest).
+// Called by match_route for every request; never allocates, never decodes percent escapes.
 #include "userspace-proxy/route/matcher.h"
 
 #include <re2/re2.h>
@@ -69,7 +69,8 @@ bool StringMatcher::matches(std::string_view value) const {
 bool HttpMatcher::matches(const RequestHead& head, const SourceView& source, uint16_t dialled_port) const {
   if (port != 0 && port != dialled_port) return false;
   if (!source_matches(*this, source)) return false;
-  if (!method.matches(head.method) || !uri.matches(head.path) || !authority.matches(head.authority)) return false;
+  if (!method.matches(head.method) || !uri.matches(head.path) || !authority.matches(head.authority))
+    return false;
   for (const NamedMatcher& header : headers) {
     if (!any_header_matches(head, header)) return false;
   }

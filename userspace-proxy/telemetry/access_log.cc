@@ -1,5 +1,5 @@
-// The writer thread of the access log: sleeps until a worker has a line, writes all that is there with one system call. Never
-// called on a worker's thread except for AccessLog::write.
+// The writer thread of the access log: sleeps until a worker has a line, writes all that is there with one
+// system call. Never called on a worker's thread except for AccessLog::write.
 #include "userspace-proxy/telemetry/access_log.h"
 
 #include <fcntl.h>
@@ -30,7 +30,8 @@ absl::StatusOr<std::unique_ptr<AccessLog>> AccessLog::open(const std::string& pa
   return std::unique_ptr<AccessLog>(new AccessLog(path, std::move(file), workers));
 }
 
-AccessLog::AccessLog(std::string path, UniqueFd file, size_t workers) : path_(std::move(path)), file_(std::move(file)) {
+AccessLog::AccessLog(std::string path, UniqueFd file, size_t workers)
+    : path_(std::move(path)), file_(std::move(file)) {
   for (size_t i = 0; i < workers; ++i) rings_.push_back(std::make_unique<ByteRing>(kRingBytes));
   thread_ = std::thread([this] { run(); });
 }
@@ -58,8 +59,9 @@ void AccessLog::reopen_now() {
     file_ = *std::move(file);
     return;
   }
-  log::warn("access_log_reopen_failed", {{"error", std::string(file.status().message())},
-                                         {"next", "still writing to the old file; make the folder writable"}});
+  log::warn("access_log_reopen_failed",
+            {{"error", std::string(file.status().message())},
+             {"next", "still writing to the old file; make the folder writable"}});
 }
 
 // False when there was nothing.
@@ -89,7 +91,8 @@ void AccessLog::run() {
     if (drain()) continue;
     if (last) return;
     wakeup_.prepare();
-    const bool idle = std::all_of(rings_.begin(), rings_.end(), [](const auto& ring) { return ring->empty(); });
+    const bool idle =
+        std::all_of(rings_.begin(), rings_.end(), [](const auto& ring) { return ring->empty(); });
     if (idle && !stopping_.load() && !reopen_.load()) {
       wakeup_.wait(-1);
     } else {

@@ -1,5 +1,5 @@
-// The thread that writes access-log lines of all workers to a file or to standard output. Workers hand it lines through their
-// rings and never wait; what does not fit is dropped and counted. Owned by Proxy.
+// The thread that writes access-log lines of all workers to a file or to standard output. Workers hand it
+// lines through their rings and never wait; what does not fit is dropped and counted. Owned by Proxy.
 #pragma once
 
 #include <atomic>
@@ -27,7 +27,8 @@ class AccessLog {
     rings_[index]->push(line);
     wakeup_.notify();
   }
-  // After log rotation; any thread. A file that cannot be opened again leaves the old one in use, with a warning.
+  // After log rotation; any thread. A file that cannot be opened again leaves the old one in use, with a
+  // warning.
   void reopen();
   uint64_t dropped() const;
 

@@ -1,4 +1,5 @@
-// Formats access-log lines. Called for every exchange while the log is on; appends to the caller's reused buffer.
+// Formats access-log lines. Called for every exchange while the log is on; appends to the caller's reused
+// buffer.
 #include "userspace-proxy/telemetry/access_log_line.h"
 
 #include <time.h>
@@ -17,10 +18,9 @@ void append_time(int64_t unix_ns, std::string* out) {
   tm utc{};
   ::gmtime_r(&seconds, &utc);
   std::array<char, 64> text{};
-  const int size =
-      std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1,
-                    utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                    static_cast<int>(unix_ns % kNsPerSecondSigned / 1'000'000));
+  const int size = std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
+                                 utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
+                                 utc.tm_sec, static_cast<int>(unix_ns % kNsPerSecondSigned / 1'000'000));
   out->append(text.data(), static_cast<size_t>(std::max(size, 0)));
 }
 

@@ -1,5 +1,5 @@
-// One exchange as one line of key=value pairs. Pure: called by WorkerTelemetry, tested alone. Never contains a query string,
-// header values other than the authority, or control characters.
+// One exchange as one line of key=value pairs. Pure: called by WorkerTelemetry, tested alone. Never contains
+// a query string, header values other than the authority, or control characters.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ inline constexpr size_t kMaxLoggedField = 256;
 void append_access_log_line(const ExchangeRecord& record, const Snapshot& snapshot, int64_t end_unix_ns,
                             std::string* out);
 
-// `text` bounded, and quoted when it holds anything but plain characters: \xHH for control characters and bytes above 0x7e.
+// `text` bounded, and quoted when it holds anything but plain characters: \xHH for control characters and
+// bytes above 0x7e.
 void append_logged(std::string_view text, std::string* out);
 
 // "product-service" of the cluster, else of the dialled address; empty when unknown.

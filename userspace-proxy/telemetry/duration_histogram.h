@@ -1,5 +1,5 @@
-// Duration histogram with the bounds of bpf/abi/histogram.h, written by one worker, read by anyone. Relaxed load and store, not
-// fetch_add: there is only one writer.
+// Duration histogram with the bounds of bpf/abi/histogram.h, written by one worker, read by anyone. Relaxed
+// load and store, not fetch_add: there is only one writer.
 #pragma once
 
 #include <array>

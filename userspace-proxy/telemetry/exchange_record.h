@@ -1,4 +1,5 @@
-// The one record an exchange (HTTP) or connection (TCP) leaves behind. Views are valid during ExchangeSink::record only.
+// The one record an exchange (HTTP) or connection (TCP) leaves behind. Views are valid during
+// ExchangeSink::record only.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ struct ExchangeRecord {
   Outcome outcome = Outcome::kOk;
   uint16_t status = 0;  // sent to the client; 0: none
   MonotonicNs duration = 0;
-  uint64_t received_bytes = 0;  // from the client: body bytes for HTTP
-  uint64_t sent_bytes = 0;      // to the client
+  uint64_t received_bytes = 0;              // from the client: body bytes for HTTP
+  uint64_t sent_bytes = 0;                  // to the client
   SocketAddress client, dialled, upstream;  // upstream all zero when none was chosen
   uint64_t snapshot_generation = 0;
   uint32_t source = 0xffffffff;    // index into Snapshot::sources
@@ -31,7 +32,8 @@ class Snapshot;
 class ExchangeSink {
  public:
   virtual ~ExchangeSink() = default;
-  // Worker thread only; called exactly once per exchange. Must not block or throw; allocation only for a series seen first.
+  // Worker thread only; called exactly once per exchange. Must not block or throw; allocation only for a
+  // series seen first.
   virtual void record(const ExchangeRecord& record, const Snapshot& snapshot) = 0;
 };
 

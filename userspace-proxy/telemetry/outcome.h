@@ -1,5 +1,5 @@
-// How an exchange or connection ended: one closed list, at the same time metric label, access-log field, reason header
-// (x-weft-reason) and row of docs/outcomes.md.
+// How an exchange or connection ended: one closed list, at the same time metric label, access-log field,
+// reason header (x-weft-reason) and row of docs/outcomes.md.
 #pragma once
 
 #include <cstdint>
@@ -8,22 +8,24 @@
 namespace weft::proxy {
 
 // X(kName, "label", status sent to the client or 0, "what happened; what to do")
-#define WEFT_OUTCOMES(X)                                                                                                \
-  X(kOk, "ok", 0, "The exchange was complete, whatever status the application chose.")                                  \
-  X(kNoRoute, "no_route", 404, "No route matches this request. See `weft get routes`.")                                \
-  X(kNoCluster, "no_cluster", 503, "The route names a host or subset that does not exist. See `weft analyze`.")        \
-  X(kNoEndpoint, "no_endpoint", 503, "The service has no usable endpoint. See `weft get endpoints`.")                  \
-  X(kConnectRefused, "connect_refused", 503, "The endpoint refused the connection.")                                   \
-  X(kConnectTimeout, "connect_timeout", 503, "The endpoint did not answer the connection in time.")                    \
-  X(kConnectFailed, "connect_failed", 503, "The endpoint could not be reached.")                                       \
-  X(kUpstreamReset, "upstream_reset", 503, "The endpoint closed the connection before its response was complete.")     \
-  X(kUpstreamProtocol, "upstream_protocol", 502, "The endpoint sent something that is not HTTP.")                      \
-  X(kDownstreamReset, "downstream_reset", 0, "The client went away before the exchange was complete.")                 \
-  X(kBadRequest, "bad_request", 400, "The request is not valid HTTP/1.")                                               \
-  X(kHeadersTooLarge, "headers_too_large", 431, "The request head is larger than the proxy accepts.")                  \
-  X(kRequestTimeout, "request_timeout", 408, "The client did not send a whole request head in time.")                  \
-  X(kNotImplemented, "not_implemented", 501, "The request needs a feature that this version does not have.")           \
-  X(kOverload, "overload", 503, "A limit of the proxy was reached.")                                                   \
+#define WEFT_OUTCOMES(X)                                                                                     \
+  X(kOk, "ok", 0, "The exchange was complete, whatever status the application chose.")                       \
+  X(kNoRoute, "no_route", 404, "No route matches this request. See `weft get routes`.")                      \
+  X(kNoCluster, "no_cluster", 503,                                                                           \
+    "The route names a host or subset that does not exist. See `weft analyze`.")                             \
+  X(kNoEndpoint, "no_endpoint", 503, "The service has no usable endpoint. See `weft get endpoints`.")        \
+  X(kConnectRefused, "connect_refused", 503, "The endpoint refused the connection.")                         \
+  X(kConnectTimeout, "connect_timeout", 503, "The endpoint did not answer the connection in time.")          \
+  X(kConnectFailed, "connect_failed", 503, "The endpoint could not be reached.")                             \
+  X(kUpstreamReset, "upstream_reset", 503,                                                                   \
+    "The endpoint closed the connection before its response was complete.")                                  \
+  X(kUpstreamProtocol, "upstream_protocol", 502, "The endpoint sent something that is not HTTP.")            \
+  X(kDownstreamReset, "downstream_reset", 0, "The client went away before the exchange was complete.")       \
+  X(kBadRequest, "bad_request", 400, "The request is not valid HTTP/1.")                                     \
+  X(kHeadersTooLarge, "headers_too_large", 431, "The request head is larger than the proxy accepts.")        \
+  X(kRequestTimeout, "request_timeout", 408, "The client did not send a whole request head in time.")        \
+  X(kNotImplemented, "not_implemented", 501, "The request needs a feature that this version does not have.") \
+  X(kOverload, "overload", 503, "A limit of the proxy was reached.")                                         \
   X(kDrained, "drained", 503, "The proxy was told to stop and the drain time was over.")
 
 enum class Outcome : uint8_t {

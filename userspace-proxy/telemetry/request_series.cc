@@ -1,4 +1,5 @@
-// Interning of request series. Called by WorkerTelemetry for every HTTP exchange; allocates only for what is seen first.
+// Interning of request series. Called by WorkerTelemetry for every HTTP exchange; allocates only for what is
+// seen first.
 #include "userspace-proxy/telemetry/request_series.h"
 
 #include <memory>
@@ -19,7 +20,8 @@ SeriesLabels labels_of(const ExchangeRecord& record, const Snapshot& snapshot) {
     const Cluster& cluster = snapshot.clusters[record.cluster];
     out.service = cluster.service;
     out.ns = cluster.ns;
-    if (record.endpoint < cluster.endpoints.size()) out.workload = cluster.endpoints[record.endpoint].workload;
+    if (record.endpoint < cluster.endpoints.size())
+      out.workload = cluster.endpoints[record.endpoint].workload;
   } else if (const ServicePort* dialled = snapshot.find_service_port(record.dialled)) {
     out.service = dialled->service;
     out.ns = dialled->ns;
@@ -68,7 +70,8 @@ void RequestSeriesTable::add(const ExchangeRecord& record, const Snapshot& snaps
     by_index_.clear();
     generation_ = snapshot.generation;
   }
-  // Where no cluster was chosen the dialled service is the label, so such an exchange always takes the slow way.
+  // Where no cluster was chosen the dialled service is the label, so such an exchange always takes the slow
+  // way.
   const bool indexed = record.cluster < snapshot.clusters.size();
   const Key key{record.source, record.cluster, record.endpoint, record.status / 100u, to_absl(record.route)};
   const auto found = indexed ? by_index_.find(key) : by_index_.end();

@@ -1,5 +1,6 @@
-// The request series of one worker: label sets interned when first seen, counters after that. Written by the worker only; the
-// reporter walks the list at the same time without a lock, because series are only ever added at its front.
+// The request series of one worker: label sets interned when first seen, counters after that. Written by the
+// worker only; the reporter walks the list at the same time without a lock, because series are only ever
+// added at its front.
 #pragma once
 
 #include <atomic>

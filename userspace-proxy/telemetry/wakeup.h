@@ -1,5 +1,6 @@
-// Wakes one sleeping thread without a lock: the producer pays a system call only when the consumer is really asleep. The
-// consumer calls prepare(), checks for work again, then wait() (Dekker's order, hence the sequentially consistent operations).
+// Wakes one sleeping thread without a lock: the producer pays a system call only when the consumer is really
+// asleep. The consumer calls prepare(), checks for work again, then wait() (Dekker's order, hence the
+// sequentially consistent operations).
 #pragma once
 
 #include <poll.h>

@@ -1,5 +1,5 @@
-// Fans one exchange record out: outcome counter, series, access-log line, and an event while somebody watches. Called once per
-// exchange on the worker's thread; never waits.
+// Fans one exchange record out: outcome counter, series, access-log line, and an event while somebody
+// watches. Called once per exchange on the worker's thread; never waits.
 #include "userspace-proxy/telemetry/worker_telemetry.h"
 
 #include <time.h>
@@ -48,12 +48,14 @@ void WorkerTelemetry::record(const ExchangeRecord& record, const Snapshot& snaps
   if (observing) observe_one(record, snapshot, now);
 }
 
-void WorkerTelemetry::observe_one(const ExchangeRecord& record, const Snapshot& snapshot, int64_t end_unix_ns) {
+void WorkerTelemetry::observe_one(const ExchangeRecord& record, const Snapshot& snapshot,
+                                  int64_t end_unix_ns) {
   const bool http = record.protocol == ExchangeRecord::Protocol::kHttp1;
   event_.Clear();
   event_.set_start_unix_ns(end_unix_ns - static_cast<int64_t>(record.duration));
   if (record.source < snapshot.sources.size()) {
-    event_.set_source_workload(str_cat(snapshot.sources[record.source].ns, "/", snapshot.sources[record.source].name));
+    event_.set_source_workload(
+        str_cat(snapshot.sources[record.source].ns, "/", snapshot.sources[record.source].name));
   }
   event_.set_source_address(record.client.to_string());
   event_.set_destination_address(record.dialled.to_string());

@@ -1,5 +1,5 @@
-// What one worker counts and tells: the ExchangeSink behind Worker::Options::sink. Written by its worker, read by the reporter;
-// no lock between them. Knows nothing of gRPC.
+// What one worker counts and tells: the ExchangeSink behind Worker::Options::sink. Written by its worker,
+// read by the reporter; no lock between them. Knows nothing of gRPC.
 #pragma once
 
 #include <array>
@@ -14,7 +14,8 @@ namespace weft::proxy {
 
 class WorkerTelemetry final : public ExchangeSink {
  public:
-  // `access_log` and `observer` may be null; both outlive this. `observer` is woken for each observed exchange.
+  // `access_log` and `observer` may be null; both outlive this. `observer` is woken for each observed
+  // exchange.
   WorkerTelemetry(size_t index, AccessLog* access_log, Wakeup* observer);
 
   // Worker thread only.

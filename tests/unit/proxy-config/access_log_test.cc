@@ -39,7 +39,8 @@ std::string contents(const std::string& path) {
 TEST(AccessLogLineTest, HttpExchangeIsOneLine) {
   EXPECT_EQ(line_of(telemetry_record()),
             "2026-01-01T00:00:00.123Z source=shop/web client=10.1.0.1:5555 dialled=10.96.0.1:80 service=cart "
-            "upstream=10.1.0.3:8080 workload=cart-v1 protocol=http/1.1 method=GET authority=cart path=/items status=200 "
+            "upstream=10.1.0.3:8080 workload=cart-v1 protocol=http/1.1 method=GET authority=cart path=/items "
+            "status=200 "
             "route=default outcome=ok duration_us=1234 received=10 sent=20\n");
 }
 
@@ -118,7 +119,8 @@ TEST(AccessLogTest, EveryLineIsWrittenOrCountedWhenTheLogEnds) {
     auto log = AccessLog::open(path, 2);
     ASSERT_TRUE(log.ok()) << log.status();
     const auto produce = [&](size_t worker) {
-      for (size_t i = 0; i < kLines; ++i) (*log)->write(worker, str_cat("worker ", worker, " line ", i, "\n"));
+      for (size_t i = 0; i < kLines; ++i)
+        (*log)->write(worker, str_cat("worker ", worker, " line ", i, "\n"));
     };
     std::thread other(produce, 1);
     produce(0);

@@ -1,4 +1,5 @@
-// The delta ADS client against a scripted gRPC server on a Unix socket: subscription, ACK, NACK, reconnect, coalescing.
+// The delta ADS client against a scripted gRPC server on a Unix socket: subscription, ACK, NACK, reconnect,
+// coalescing.
 #include "userspace-proxy/config/config_client.h"
 
 #include <gmock/gmock.h>
@@ -129,7 +130,9 @@ class ConfigClientTest : public testing::Test {
     return snapshot.value_or(nullptr);
   }
 
-  static istio::workload::Address cart() { return service_address("shop", "cart", {"10.96.0.1"}, {{80, 8080}}); }
+  static istio::workload::Address cart() {
+    return service_address("shop", "cart", {"10.96.0.1"}, {{80, 8080}});
+  }
   static istio::workload::Address pod() {
     return workload_address("shop", "cart-v1", {"10.1.0.3"}, {"shop/cart.shop.svc.cluster.local"});
   }
@@ -187,7 +190,8 @@ TEST_F(ConfigClientTest, RefusesTheBadResourceAndAppliesTheGoodOne) {
   auto good = routes();
   good.set_name("z");
   good.set_hosts(0, "free.example.com");
-  server_->send(kRouteSetType, "r2", {make_resource("shop/cart", bad, "8"), make_resource("shop/z", good, "1")});
+  server_->send(kRouteSetType, "r2",
+                {make_resource("shop/cart", bad, "8"), make_resource("shop/z", good, "1")});
   const auto snapshot = snapshots_.take();
   const auto nack = server_->requests.take();
   ASSERT_TRUE(snapshot.has_value() && nack.has_value());

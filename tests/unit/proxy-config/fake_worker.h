@@ -15,7 +15,9 @@ inline constexpr std::chrono::seconds kTestPatience{20};
 
 class FakeWorker final : public Worker {
  public:
-  void set_snapshot(SnapshotPtr snapshot) override { note([&] { generation_ = snapshot->generation; }); }
+  void set_snapshot(SnapshotPtr snapshot) override {
+    note([&] { generation_ = snapshot->generation; });
+  }
   void add_listener(CaptureListener listener) override {
     note([&] { listeners_.push_back(std::move(listener)); });
   }

@@ -1,7 +1,8 @@
-// The handover client against a scripted agent on a real SOCK_SEQPACKET socket, with real descriptors passed both ways.
+// The handover client against a scripted agent on a real SOCK_SEQPACKET socket, with real descriptors passed
+// both ways.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,7 +24,7 @@ namespace handover = weft::handover::v1;
 using testing::HasSubstr;
 
 ino_t inode(int fd) {
-  struct stat s {};
+  struct stat s{};
   EXPECT_EQ(::fstat(fd, &s), 0);
   return s.st_ino;
 }

@@ -1,4 +1,5 @@
-// The meaning of every match field, one row per fact. Matches are written as text-format HttpMatch, compiled as a RouteSet's are.
+// The meaning of every match field, one row per fact. Matches are written as text-format HttpMatch, compiled
+// as a RouteSet's are.
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
@@ -43,7 +44,9 @@ bool matches(const Row& row) {
 
 class MatcherTest : public testing::TestWithParam<Row> {};
 
-TEST_P(MatcherTest, MatchesAsIstioSays) { EXPECT_EQ(matches(GetParam()), GetParam().expected) << GetParam().match; }
+TEST_P(MatcherTest, MatchesAsIstioSays) {
+  EXPECT_EQ(matches(GetParam()), GetParam().expected) << GetParam().match;
+}
 
 const Row kPathRows[] = {
     {"EmptyMatchHolds", "", {}, true},
@@ -88,10 +91,19 @@ const Row kHeaderRows[] = {
     {"HeaderPresent", "headers{name:'x' value{present:true}}", {.headers = {{"x", ""}}}, true},
     {"HeaderEmptyMatchIsPresence", "headers{name:'x'}", {.headers = {{"x", "1"}}}, true},
     {"HeaderPresenceFailsWhenAbsent", "headers{name:'x'}", {}, false},
-    {"AnyValueOfARepeatedHeader", "headers{name:'x' value{exact:'2'}}", {.headers = {{"x", "1"}, {"x", "2"}}}, true},
-    {"NoValueOfARepeatedHeader", "headers{name:'x' value{exact:'3'}}", {.headers = {{"x", "1"}, {"x", "2"}}}, false},
+    {"AnyValueOfARepeatedHeader",
+     "headers{name:'x' value{exact:'2'}}",
+     {.headers = {{"x", "1"}, {"x", "2"}}},
+     true},
+    {"NoValueOfARepeatedHeader",
+     "headers{name:'x' value{exact:'3'}}",
+     {.headers = {{"x", "1"}, {"x", "2"}}},
+     false},
     {"TwoHeadersBothNeeded", "headers{name:'a'} headers{name:'b'}", {.headers = {{"a", "1"}}}, false},
-    {"TwoHeadersBothThere", "headers{name:'a'} headers{name:'b'}", {.headers = {{"b", "1"}, {"a", "1"}}}, true},
+    {"TwoHeadersBothThere",
+     "headers{name:'a'} headers{name:'b'}",
+     {.headers = {{"b", "1"}, {"a", "1"}}},
+     true},
     {"EmptyExactNeedsTheHeader", "headers{name:'x' value{exact:''}}", {}, false},
     {"WithoutHolds", "without_headers{name:'x' value{exact:'1'}}", {.headers = {{"x", "2"}}}, true},
     {"WithoutFails", "without_headers{name:'x' value{exact:'1'}}", {.headers = {{"x", "1"}}}, false},
@@ -99,8 +111,13 @@ const Row kHeaderRows[] = {
     {"WithoutAbsentIsEmptyString", "without_headers{name:'x' value{exact:''}}", {}, false},
     {"WithoutAbsentMatchesRegexOfEmpty", "without_headers{name:'x' value{regex:'.*'}}", {}, false},
     {"WithoutPresenceAbsentHolds", "without_headers{name:'x' value{present:true}}", {}, true},
-    {"WithoutPresenceFails", "without_headers{name:'x' value{present:true}}", {.headers = {{"x", "1"}}}, false},
-    {"WithoutAnyOfRepeatedFails", "without_headers{name:'x' value{exact:'2'}}", {.headers = {{"x", "1"}, {"x", "2"}}},
+    {"WithoutPresenceFails",
+     "without_headers{name:'x' value{present:true}}",
+     {.headers = {{"x", "1"}}},
+     false},
+    {"WithoutAnyOfRepeatedFails",
+     "without_headers{name:'x' value{exact:'2'}}",
+     {.headers = {{"x", "1"}, {"x", "2"}}},
      false},
 };
 
@@ -130,8 +147,14 @@ const Row kSourceRows[] = {
     {"SourceLabel", "source_labels{key:'app' value:'web'}", {}, true},
     {"SourceLabelOtherValue", "source_labels{key:'app' value:'api'}", {}, false},
     {"SourceLabelUnknown", "source_labels{key:'tier' value:'web'}", {}, false},
-    {"SourceTwoLabels", "source_labels{key:'app' value:'web'} source_labels{key:'version' value:'v2'}", {}, true},
-    {"SourceTwoLabelsOneOff", "source_labels{key:'app' value:'web'} source_labels{key:'version' value:'v1'}", {}, false},
+    {"SourceTwoLabels",
+     "source_labels{key:'app' value:'web'} source_labels{key:'version' value:'v2'}",
+     {},
+     true},
+    {"SourceTwoLabelsOneOff",
+     "source_labels{key:'app' value:'web'} source_labels{key:'version' value:'v1'}",
+     {},
+     false},
 };
 
 std::string row_name(const testing::TestParamInfo<Row>& info) { return info.param.name; }

@@ -12,8 +12,9 @@ namespace {
 
 std::string expected_rows() {
   std::string out;
-#define X(name, text, status, help) \
-  str_append(&out, "| `", text, "` | ", status == 0 ? std::string("none") : std::to_string(status), " | ", help, " |\n");
+#define X(name, text, status, help)                                                                        \
+  str_append(&out, "| `", text, "` | ", status == 0 ? std::string("none") : std::to_string(status), " | ", \
+             help, " |\n");
   WEFT_OUTCOMES(X)
 #undef X
   return out;

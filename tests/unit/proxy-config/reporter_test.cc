@@ -1,4 +1,5 @@
-// The telemetry stream against a scripted agent on a Unix socket: hello, beats, metrics, observed exchanges, drain.
+// The telemetry stream against a scripted agent on a Unix socket: hello, beats, metrics, observed exchanges,
+// drain.
 #include "userspace-proxy/reporter.h"
 
 #include <grpcpp/grpcpp.h>
@@ -27,7 +28,8 @@ class AgentServer final : public v1::ProxyTelemetry::Service {
   }
   ~AgentServer() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
-  grpc::Status Report(grpc::ServerContext*, grpc::ServerReaderWriter<v1::ReportRequest, v1::ProxyReport>* s) override {
+  grpc::Status Report(grpc::ServerContext*,
+                      grpc::ServerReaderWriter<v1::ReportRequest, v1::ProxyReport>* s) override {
     {
       std::lock_guard lock(mutex_);
       stream_ = s;
@@ -60,9 +62,8 @@ class AgentServer final : public v1::ProxyTelemetry::Service {
   }
   size_t count(v1::ProxyReport::ReportCase kind) {
     std::lock_guard lock(mutex_);
-    return static_cast<size_t>(std::count_if(reports_.begin(), reports_.end(), [&](const v1::ProxyReport& r) {
-      return r.report_case() == kind;
-    }));
+    return static_cast<size_t>(std::count_if(
+        reports_.begin(), reports_.end(), [&](const v1::ProxyReport& r) { return r.report_case() == kind; }));
   }
   void send(const v1::ReportRequest& request) {
     std::lock_guard lock(mutex_);
@@ -152,6 +153,22 @@ TEST_F(ReporterTest, StuckWorkerStopsTheBeat) {
     ASSERT_TRUE(server_->wait_for(v1::ProxyReport::kMetrics, id).has_metrics());
   }
   EXPECT_EQ(server_->count(v1::ProxyReport::kBeat), before);
+}
+
+TEST_F(ReporterTest, IdleRealWorkerKeepsTheBeat) {
+  Worker::Options worker_options;
+  worker_options.sink = &telemetry_;
+  auto worker = Worker::start(worker_options);
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  Reporter::Options options;
+  options.target = target_;
+  Reporter::Sources sources;
+  sources.workers = {worker->get()};
+  sources.observed = &observed_;
+  sources.draining = [] { return false; };
+  reporter_ = Reporter::start(options, std::move(sources));
+  EXPECT_TRUE(server_->wait_for(v1::ProxyReport::kBeat, 3).has_beat());
+  reporter_.reset();
 }
 
 TEST_F(ReporterTest, MetricsAnswerWithTheId) {

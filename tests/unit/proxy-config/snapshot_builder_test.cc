@@ -1,4 +1,5 @@
-// What a client gets for a name it asks for: hosts, ports, routes, endpoints, seen through the snapshot's own look-ups.
+// What a client gets for a name it asks for: hosts, ports, routes, endpoints, seen through the snapshot's own
+// look-ups.
 #include <chrono>
 
 #include "tests/unit/proxy-config/world.h"
@@ -28,8 +29,9 @@ TEST(SnapshotBuilderTest, ServiceWithoutRoutesGoesToItsEndpoints) {
 
 TEST(SnapshotBuilderTest, EverySpellingOfAHostReachesIt) {
   const auto snapshot = shop().build();
-  for (const char* authority : {"cart", "cart.shop", "cart.shop.svc", kCartHost, "cart:80", "CART", "Cart.Shop:80",
-                                "cart.shop.svc.cluster.local.", "cart.shop.svc.cluster.local.:80"}) {
+  for (const char* authority :
+       {"cart", "cart.shop", "cart.shop.svc", kCartHost, "cart:80", "CART", "Cart.Shop:80",
+        "cart.shop.svc.cluster.local.", "cart.shop.svc.cluster.local.:80"}) {
     EXPECT_EQ(ask(*snapshot, "shop", authority, "10.9.9.9:80").clusters(), "cart.shop.svc.cluster.local|80|")
         << authority;
   }
@@ -40,13 +42,15 @@ TEST(SnapshotBuilderTest, ShortNameMeansTheClientsOwnNamespace) {
   world.service("default", "cart", {"10.96.0.2"}, {{80, 8080}});
   const auto snapshot = world.build();
   EXPECT_EQ(ask(*snapshot, "shop", "cart", "10.9.9.9:80").clusters(), "cart.shop.svc.cluster.local|80|");
-  EXPECT_EQ(ask(*snapshot, "default", "cart", "10.9.9.9:80").clusters(), "cart.default.svc.cluster.local|80|");
+  EXPECT_EQ(ask(*snapshot, "default", "cart", "10.9.9.9:80").clusters(),
+            "cart.default.svc.cluster.local|80|");
 }
 
 TEST(SnapshotBuilderTest, ShortNameOfAnotherNamespaceIsUnknown) {
   const auto snapshot = shop().build();
   EXPECT_EQ(ask(*snapshot, "default", "cart", "10.9.9.9:80").clusters(), "no host");
-  EXPECT_EQ(ask(*snapshot, "default", "cart.shop", "10.9.9.9:80").clusters(), "cart.shop.svc.cluster.local|80|");
+  EXPECT_EQ(ask(*snapshot, "default", "cart.shop", "10.9.9.9:80").clusters(),
+            "cart.shop.svc.cluster.local|80|");
 }
 
 TEST(SnapshotBuilderTest, UnknownClientRoutesAsNamespaceDefault) {
@@ -75,8 +79,9 @@ TEST(SnapshotBuilderTest, NeitherHostNorAddressKnownIsNull) {
 TEST(SnapshotBuilderTest, OverlongAndOddAuthoritiesAreNoHost) {
   const auto snapshot = shop().build();
   const std::string longest(5000, 'A');
-  for (const std::string_view authority : {std::string_view(longest), std::string_view("."), std::string_view(":80"),
-                                           std::string_view("..:80"), std::string_view(".shop")}) {
+  for (const std::string_view authority :
+       {std::string_view(longest), std::string_view("."), std::string_view(":80"), std::string_view("..:80"),
+        std::string_view(".shop")}) {
     EXPECT_EQ(ask(*snapshot, "shop", authority, "10.9.9.9:80").clusters(), "no host");
   }
 }
@@ -94,8 +99,12 @@ TEST(SnapshotBuilderTest, ProtocolComesFromTheDeclaration) {
   namespace mesh = weft::mesh::v1;
   World world;
   world.service("shop", "all", {"10.96.0.7"},
-                {{80, 80, mesh::PROTOCOL_HTTP}, {81, 81, mesh::PROTOCOL_TCP}, {82, 82, mesh::PROTOCOL_TLS},
-                 {83, 83, mesh::PROTOCOL_GRPC}, {84, 84, mesh::PROTOCOL_HTTP2}, {85, 85, mesh::PROTOCOL_UNSPECIFIED}});
+                {{80, 80, mesh::PROTOCOL_HTTP},
+                 {81, 81, mesh::PROTOCOL_TCP},
+                 {82, 82, mesh::PROTOCOL_TLS},
+                 {83, 83, mesh::PROTOCOL_GRPC},
+                 {84, 84, mesh::PROTOCOL_HTTP2},
+                 {85, 85, mesh::PROTOCOL_UNSPECIFIED}});
   const auto snapshot = world.build();
   const auto protocol = [&](uint16_t port) {
     return snapshot->find_service_port(SocketAddress{*IpAddress::parse("10.96.0.7"), port})->protocol;
@@ -191,7 +200,8 @@ TEST(SnapshotBuilderTest, SameResourcesMakeTheSameSnapshot) {
   const auto a = one.build(), b = two.build();
   ASSERT_EQ(a->clusters.size(), b->clusters.size());
   for (size_t i = 0; i < a->clusters.size(); ++i) EXPECT_EQ(a->clusters[i].name, b->clusters[i].name);
-  EXPECT_EQ(ask(*a, "shop", "cart", "10.96.0.1:80").endpoints(), ask(*b, "shop", "cart", "10.96.0.1:80").endpoints());
+  EXPECT_EQ(ask(*a, "shop", "cart", "10.96.0.1:80").endpoints(),
+            ask(*b, "shop", "cart", "10.96.0.1:80").endpoints());
 }
 
 TEST(SnapshotBuilderTest, AThousandServicesInFiveNamespacesBuildQuickly) {
@@ -202,8 +212,8 @@ TEST(SnapshotBuilderTest, AThousandServicesInFiveNamespacesBuildQuickly) {
     world.service(ns, name, {str_cat("10.96.", i / 250, ".", i % 250)}, {{80, 8080}});
     world.workload(ns, str_cat(name, "-1"), {str_cat("10.2.", i / 250, ".", i % 250)}, {ns + "/" + name});
     world.routes(str_cat("name:'", name, "' namespace:'", ns, "' hosts:'", name, ".", ns,
-                         ".svc.cluster.local' http{matches{uri{regex:'/a.*'}} destinations{host:'", name, ".", ns,
-                         ".svc.cluster.local' weight:1}}"));
+                         ".svc.cluster.local' http{matches{uri{regex:'/a.*'}} destinations{host:'", name, ".",
+                         ns, ".svc.cluster.local' weight:1}}"));
   }
   const auto begin = std::chrono::steady_clock::now();
   const auto snapshot = world.build();

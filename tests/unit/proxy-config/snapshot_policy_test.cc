@@ -1,4 +1,5 @@
-// Which routes and policies apply to which client: subsets, weights, exportTo, look-up order, several rules on one host.
+// Which routes and policies apply to which client: subsets, weights, exportTo, look-up order, several rules
+// on one host.
 #include "tests/unit/proxy-config/world.h"
 
 namespace weft::proxy {
@@ -16,7 +17,8 @@ World shop() {
 
 std::string subsets(const std::string& ns, const std::string& rest = "") {
   return "name:'cart' namespace:'" + ns + "' host:'cart.shop.svc.cluster.local' " +
-         "subsets{name:'v1' labels{key:'version' value:'v1'}} subsets{name:'v2' labels{key:'version' value:'v2'}} " +
+         "subsets{name:'v1' labels{key:'version' value:'v1'}} subsets{name:'v2' labels{key:'version' "
+         "value:'v2'}} " +
          rest;
 }
 
@@ -51,14 +53,16 @@ TEST(SnapshotPolicyTest, UnknownSubsetAndHostHaveNoCluster) {
   world.routes(route_to("cart", "v9"));
   EXPECT_EQ(cart(*world.build()).clusters(), "-");
   world.routes(
-      "name:'cart' namespace:'shop' hosts:'cart.shop.svc.cluster.local' http{destinations{host:'gone' weight:1}}");
+      "name:'cart' namespace:'shop' hosts:'cart.shop.svc.cluster.local' http{destinations{host:'gone' "
+      "weight:1}}");
   EXPECT_EQ(cart(*world.build()).clusters(), "-");
 }
 
 TEST(SnapshotPolicyTest, SubsetWithoutWorkloadsIsAClusterWithoutEndpoints) {
   World world = shop();
   world.policy(
-      "name:'cart' namespace:'shop' host:'cart.shop.svc.cluster.local' subsets{name:'v3' labels{key:'version' "
+      "name:'cart' namespace:'shop' host:'cart.shop.svc.cluster.local' subsets{name:'v3' "
+      "labels{key:'version' "
       "value:'v3'}}");
   world.routes(route_to("cart", "v3"));
   const auto snapshot = world.build();
@@ -126,7 +130,8 @@ TEST(SnapshotPolicyTest, ClientNamespacePolicyComesFirst) {
   World world = shop();
   world.policy(subsets("shop"));
   world.policy(
-      "name:'mine' namespace:'other' host:'cart.shop.svc.cluster.local' load_balancer:RANDOM connect_timeout_ms:50 "
+      "name:'mine' namespace:'other' host:'cart.shop.svc.cluster.local' load_balancer:RANDOM "
+      "connect_timeout_ms:50 "
       "subsets{name:'v1' labels{key:'version' value:'v2'}}");
   world.routes(route_to("cart", "v1"));
   const auto snapshot = world.build();
@@ -163,7 +168,8 @@ TEST(SnapshotPolicyTest, RulesOfOneNamespaceAreMerged) {
   World world = shop();
   world.policy(
       "name:'b' namespace:'shop' host:'cart.shop.svc.cluster.local' created_unix:2 load_balancer:RANDOM "
-      "subsets{name:'v1' labels{key:'version' value:'v2'}} subsets{name:'v2' labels{key:'version' value:'v2'}}");
+      "subsets{name:'v1' labels{key:'version' value:'v2'}} subsets{name:'v2' labels{key:'version' "
+      "value:'v2'}}");
   world.policy(
       "name:'a' namespace:'shop' host:'cart.shop.svc.cluster.local' created_unix:1 load_balancer:ROUND_ROBIN "
       "subsets{name:'v1' labels{key:'version' value:'v1'}}");
@@ -172,9 +178,11 @@ TEST(SnapshotPolicyTest, RulesOfOneNamespaceAreMerged) {
       "destinations{host:'cart.shop.svc.cluster.local' subset:'v1' weight:1}"
       "destinations{host:'cart.shop.svc.cluster.local' subset:'v2' weight:1}}");
   const auto snapshot = world.build();
-  EXPECT_EQ(cart(*snapshot).clusters(), "cart.shop.svc.cluster.local|80|v1 1, cart.shop.svc.cluster.local|80|v2 1");
+  EXPECT_EQ(cart(*snapshot).clusters(),
+            "cart.shop.svc.cluster.local|80|v1 1, cart.shop.svc.cluster.local|80|v2 1");
   EXPECT_EQ(cart(*snapshot).endpoints(), "10.1.0.3:8080");
-  EXPECT_EQ(snapshot->clusters[cart(*snapshot).route->clusters[0].cluster].load_balancer, LoadBalancer::kRoundRobin);
+  EXPECT_EQ(snapshot->clusters[cart(*snapshot).route->clusters[0].cluster].load_balancer,
+            LoadBalancer::kRoundRobin);
 }
 
 TEST(SnapshotPolicyTest, SubsetsBalancerOverridesThePolicys) {
@@ -184,7 +192,8 @@ TEST(SnapshotPolicyTest, SubsetsBalancerOverridesThePolicys) {
       "subsets{name:'v1' load_balancer:ROUND_ROBIN labels{key:'version' value:'v1'}}");
   world.routes(route_to("cart", "v1"));
   const auto snapshot = world.build();
-  EXPECT_EQ(snapshot->clusters[cart(*snapshot).route->clusters[0].cluster].load_balancer, LoadBalancer::kRoundRobin);
+  EXPECT_EQ(snapshot->clusters[cart(*snapshot).route->clusters[0].cluster].load_balancer,
+            LoadBalancer::kRoundRobin);
 }
 
 TEST(SnapshotPolicyTest, NamespacesThatSeeTheSameShareClusters) {
@@ -192,7 +201,8 @@ TEST(SnapshotPolicyTest, NamespacesThatSeeTheSameShareClusters) {
   world.policy(subsets("shop"));
   world.routes(route_to("cart", "v1"));
   const auto snapshot = world.build();
-  EXPECT_EQ(cart(*snapshot, "shop").route->clusters[0].cluster, cart(*snapshot, "other").route->clusters[0].cluster);
+  EXPECT_EQ(cart(*snapshot, "shop").route->clusters[0].cluster,
+            cart(*snapshot, "other").route->clusters[0].cluster);
   EXPECT_EQ(snapshot->clusters.size(), 2u);
 }
 
@@ -207,7 +217,8 @@ TEST(SnapshotPolicyTest, DestinationPortIsTheOnlyOneElseTheDialledOne) {
       "destinations{host:'two.shop.svc.cluster.local' port:81 weight:1}"
       "destinations{host:'two.shop.svc.cluster.local' port:99 weight:1}}");
   EXPECT_EQ(cart(*world.build()).clusters(),
-            "one.shop.svc.cluster.local|7000| 1, two.shop.svc.cluster.local|80| 1, two.shop.svc.cluster.local|81| 1, "
+            "one.shop.svc.cluster.local|7000| 1, two.shop.svc.cluster.local|80| 1, "
+            "two.shop.svc.cluster.local|81| 1, "
             "- 1");
 }
 

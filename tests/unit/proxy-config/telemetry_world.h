@@ -1,8 +1,8 @@
 // One small snapshot and records that refer to it, for the tests of telemetry.
 #pragma once
 
-#include "userspace-proxy/telemetry/exchange_record.h"
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/telemetry/exchange_record.h"
 
 namespace weft::proxy {
 

@@ -1,4 +1,5 @@
-// What a resource may not be: each refusal names the field, and a refused version leaves the last good one in force.
+// What a resource may not be: each refusal names the field, and a refused version leaves the last good one in
+// force.
 #include <gmock/gmock.h>
 
 #include "tests/unit/proxy-config/world.h"
@@ -15,7 +16,8 @@ std::string route_error(const std::string& text) {
   return std::string(validate(parse<mesh::RouteSet>("name:'a' namespace:'n' " + text)).status().message());
 }
 std::string policy_error(const std::string& text) {
-  return std::string(validate(parse<mesh::DestinationPolicy>("name:'a' namespace:'n' " + text)).status().message());
+  return std::string(
+      validate(parse<mesh::DestinationPolicy>("name:'a' namespace:'n' " + text)).status().message());
 }
 
 TEST(ValidateTest, RefusedRouteSetsNameTheField) {
@@ -24,15 +26,19 @@ TEST(ValidateTest, RefusedRouteSetsNameTheField) {
   EXPECT_THAT(route_error("hosts:'a.*.b'"), HasSubstr("expected a host name"));
   EXPECT_THAT(route_error("hosts:'h' http{}"), HasSubstr("http[0]: destinations: the weights add up to 0"));
   EXPECT_THAT(route_error("hosts:'h' http{destinations{host:'' weight:1}}"), HasSubstr("http[0]: host"));
-  EXPECT_THAT(route_error("hosts:'h' http{destinations{host:'b' weight:4294967295} destinations{host:'b' weight:1}}"),
-              HasSubstr("add up to 4294967296"));
-  EXPECT_THAT(route_error(str_cat("hosts:'h' http{", kTo, "} http{matches{} matches{uri{regex:'('}} ", kTo, "}")),
-              HasSubstr("http[1]: matches[1]: uri: regex \"(\""));
+  EXPECT_THAT(
+      route_error("hosts:'h' http{destinations{host:'b' weight:4294967295} destinations{host:'b' weight:1}}"),
+      HasSubstr("add up to 4294967296"));
+  EXPECT_THAT(
+      route_error(str_cat("hosts:'h' http{", kTo, "} http{matches{} matches{uri{regex:'('}} ", kTo, "}")),
+      HasSubstr("http[1]: matches[1]: uri: regex \"(\""));
   EXPECT_THAT(route_error(str_cat("hosts:'h' http{matches{headers{name:'x' value{regex:'['}}} ", kTo, "}")),
               HasSubstr("headers[x]: regex"));
-  EXPECT_THAT(route_error(str_cat("hosts:'h' http{matches{port:70000} ", kTo, "}")), HasSubstr("port: 70000"));
-  EXPECT_THAT(route_error(str_cat("hosts:'h' http{matches{uri{regex:'", std::string(1025, 'a'), "'}} ", kTo, "}")),
-              HasSubstr("1025 characters, at most 1024"));
+  EXPECT_THAT(route_error(str_cat("hosts:'h' http{matches{port:70000} ", kTo, "}")),
+              HasSubstr("port: 70000"));
+  EXPECT_THAT(
+      route_error(str_cat("hosts:'h' http{matches{uri{regex:'", std::string(1025, 'a'), "'}} ", kTo, "}")),
+      HasSubstr("1025 characters, at most 1024"));
 }
 
 TEST(ValidateTest, RegexThatExplodesIsRefused) {
@@ -43,7 +49,8 @@ TEST(ValidateTest, RegexThatExplodesIsRefused) {
 TEST(ValidateTest, RefusedPoliciesNameTheField) {
   EXPECT_THAT(policy_error(""), HasSubstr("host"));
   EXPECT_THAT(policy_error("host:'h' subsets{}"), HasSubstr("subsets: a name is empty"));
-  EXPECT_THAT(policy_error("host:'h' subsets{name:'v1'} subsets{name:'v1'}"), HasSubstr("\"v1\" is there twice"));
+  EXPECT_THAT(policy_error("host:'h' subsets{name:'v1'} subsets{name:'v1'}"),
+              HasSubstr("\"v1\" is there twice"));
   EXPECT_THAT(policy_error("host:'h' connect_timeout_ms:4000000000"), HasSubstr("connect_timeout_ms"));
 }
 
@@ -55,7 +62,8 @@ TEST(ValidateTest, RefusedAddressesNameTheField) {
   EXPECT_THAT(std::string(validate(twice.service()).status().message()), HasSubstr("80 is there twice"));
   auto bytes = workload_address("n", "w", {});
   bytes.mutable_workload()->add_addresses("abc");
-  EXPECT_THAT(std::string(validate(bytes.workload()).status().message()), HasSubstr("3 bytes, expected 4 or 16"));
+  EXPECT_THAT(std::string(validate(bytes.workload()).status().message()),
+              HasSubstr("3 bytes, expected 4 or 16"));
   auto key = workload_address("n", "w", {}, {"noslash"});
   EXPECT_THAT(std::string(validate(key.workload()).status().message()), HasSubstr("<namespace>/<hostname>"));
 }
@@ -89,7 +97,8 @@ TEST(ResourceStoreTest, WrongTypeInsideIsRefused) {
 
 TEST(ResourceStoreTest, RemovedResourceIsForgotten) {
   ResourceStore store;
-  ASSERT_TRUE(store.apply(kAddressType, make_resource("n/s", service_address("n", "s", {}, {{80, 80}}))).ok());
+  ASSERT_TRUE(
+      store.apply(kAddressType, make_resource("n/s", service_address("n", "s", {}, {{80, 80}}))).ok());
   store.remove(kAddressType, "n/s");
   EXPECT_TRUE(store.resources().services.empty());
   EXPECT_TRUE(store.versions(kAddressType).empty());

@@ -1,4 +1,5 @@
-// Builds mesh resources in a line each and folds them through the same door as ADS, for the tests of snapshots and clients.
+// Builds mesh resources in a line each and folds them through the same door as ADS, for the tests of
+// snapshots and clients.
 #pragma once
 
 #include <google/protobuf/text_format.h>
@@ -90,7 +91,8 @@ class World {
   }
   // `services` are "<ns>/<host>" or "<ns>/<name>" of a service in the usual domain.
   void workload(const std::string& ns, const std::string& name, const std::vector<std::string>& ips,
-                std::vector<std::string> services = {}, const std::map<std::string, std::string>& labels = {}) {
+                std::vector<std::string> services = {},
+                const std::map<std::string, std::string>& labels = {}) {
     for (std::string& key : services) {
       const size_t slash = key.find('/');
       if (key.find('.') == std::string::npos) key += "." + key.substr(0, slash) + ".svc.cluster.local";
@@ -103,7 +105,8 @@ class World {
   }
   void routes(const std::string& text) {
     const auto set = parse<weft::mesh::v1::RouteSet>(text);
-    EXPECT_EQ(store.apply(kRouteSetType, make_resource(set.namespace_() + "/" + set.name(), set)), absl::OkStatus());
+    EXPECT_EQ(store.apply(kRouteSetType, make_resource(set.namespace_() + "/" + set.name(), set)),
+              absl::OkStatus());
   }
   void policy(const std::string& text) {
     const auto p = parse<weft::mesh::v1::DestinationPolicy>(text);
@@ -115,7 +118,8 @@ class World {
   ResourceStore store;
 };
 
-// What a request from `ns` to `authority`, dialled at `dialled`, gets. The client is the workload "client" of that namespace.
+// What a request from `ns` to `authority`, dialled at `dialled`, gets. The client is the workload "client" of
+// that namespace.
 struct Asked {
   const Snapshot& snapshot;
   const VirtualHost* host;
