@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    return app.exit(error) == 0 ? 0 : 2;
   }
   weft::log::set_level(std::string_view(log_level));
   options.drain_timeout = std::chrono::seconds(drain_seconds);

@@ -123,7 +123,7 @@ class StreamingReporter final : public Reporter {
         if (!answer(stream, request)) return up;
       }
       if (!send_observed(stream)) return up;
-      wait_until(next_beat);
+      rest_until(next_beat);
     }
   }
 
@@ -134,7 +134,7 @@ class StreamingReporter final : public Reporter {
     return !ended_ && !stopping_;
   }
 
-  void wait_until(steady_clock::time_point when) {
+  void rest_until(steady_clock::time_point when) {
     sources_.observed->prepare();
     bool idle = std::none_of(sources_.telemetry.begin(), sources_.telemetry.end(),
                              [](const WorkerTelemetry* t) { return t->has_observed(); });

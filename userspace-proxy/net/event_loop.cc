@@ -12,6 +12,12 @@
 #include "base/status_macros.h"
 
 namespace weft::proxy {
+namespace {
+
+// An idle loop still turns, so that the heartbeat (one a second) can tell idle from stuck.
+constexpr int kIdleTurnMs = 400;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::open() {
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
@@ -31,7 +37,7 @@ EventLoop::EventLoop(UniqueFd epoll, UniqueFd wake)
 EventLoop::~EventLoop() = default;
 
 void EventLoop::run() {
-  while (!stopping_.load(std::memory_order_acquire)) turn(-1);
+  while (!stopping_.load(std::memory_order_acquire)) turn(kIdleTurnMs);
 }
 
 void EventLoop::stop() {

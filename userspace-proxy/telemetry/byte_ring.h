@@ -48,6 +48,7 @@ class ByteRing {
 
  private:
   void copy_in(uint64_t position, std::string_view text) {
+    if (text.empty()) return;  // its data may be null, which memcpy must not see
     const size_t at = position & (bytes_.size() - 1);
     const size_t until_end = bytes_.size() - at < text.size() ? bytes_.size() - at : text.size();
     std::memcpy(bytes_.data() + at, text.data(), until_end);

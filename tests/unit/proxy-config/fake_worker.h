@@ -31,7 +31,7 @@ class FakeWorker final : public Worker {
   WorkerGauges gauges() const override {
     std::lock_guard lock(mutex_);
     WorkerGauges out;
-    out.loop_turns = stuck_ ? 7 : ++turns_;
+    out.loop_turns = stuck_ ? turns_ : ++turns_;
     out.downstream_connections = 2;
     return out;
   }

@@ -156,6 +156,22 @@ TEST_F(ReporterTest, StuckWorkerStopsTheBeat) {
   EXPECT_LE(server_->count(v1::ProxyReport::kBeat), before + 1);
 }
 
+TEST_F(ReporterTest, IdleRealWorkerKeepsTheBeat) {
+  Worker::Options worker_options;
+  worker_options.sink = &telemetry_;
+  auto worker = Worker::start(worker_options);
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  Reporter::Options options;
+  options.target = target_;
+  Reporter::Sources sources;
+  sources.workers = {worker->get()};
+  sources.observed = &observed_;
+  sources.draining = [] { return false; };
+  reporter_ = Reporter::start(options, std::move(sources));
+  EXPECT_TRUE(server_->wait_for(v1::ProxyReport::kBeat, 3).has_beat());
+  reporter_.reset();
+}
+
 TEST_F(ReporterTest, MetricsAnswerWithTheId) {
   telemetry_.record(telemetry_record(), telemetry_snapshot());
   start();
