@@ -1,3 +1,4 @@
+// Parsing and printing; see address.h.
 #include "base/address.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+// SCM_RIGHTS over SOCK_SEQPACKET (unix(7)); see fd_passing.h.
 #include "base/fd_passing.h"
 
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// Formatting and one write(2) per line; see log.h.
 #include "base/log.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// Edit distance over two rows' worth of memory; see suggest.h.
 #include "base/suggest.h"
 
 #include <algorithm>

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "base/address.h"
+#include "base/strings.h"
 #include "userspace-proxy/http/message.h"
 #include "userspace-proxy/route/matcher.h"
 
@@ -94,29 +96,43 @@ class Snapshot {
   const VirtualHost* find_virtual_host(uint32_t source, std::string_view authority, const SocketAddress& dialled) const;
   uint32_t find_cluster(std::string_view name) const;
 
-  // Filled by SnapshotBuilder only.
+  // Filled by SnapshotBuilder only. The Ref forms are the same keys as views, so that look-ups do not allocate.
+  struct HostRef {
+    std::string_view ns;
+    uint16_t port = 0;
+    std::string_view host;
+    bool operator==(const HostRef&) const = default;
+  };
   struct HostKey {
     std::string ns;    // client namespace
-    uint16_t port = 0;
-    std::string host;  // every spelling that namespace may use, lower case, no port
-    bool operator==(const HostKey&) const = default;
-    template <typename H>
-    friend H AbslHashValue(H h, const HostKey& k) {
-      return H::combine(std::move(h), k.ns, k.port, k.host);
-    }
+    uint16_t port = 0;  // 0: any port
+    // Every spelling that namespace may use, lower case, no port; a wildcard "*.example.com" is ".example.com".
+    std::string host;
+    operator HostRef() const { return {ns, port, host}; }
+  };
+  struct AddressRef {
+    std::string_view ns;
+    SocketAddress address;
+    bool operator==(const AddressRef&) const = default;
   };
   struct AddressKey {
     std::string ns;
     SocketAddress address;
-    bool operator==(const AddressKey&) const = default;
-    template <typename H>
-    friend H AbslHashValue(H h, const AddressKey& k) {
-      return H::combine(std::move(h), k.ns, k.address);
-    }
+    operator AddressRef() const { return {ns, address}; }
+  };
+  struct KeyHash {
+    using is_transparent = void;
+    size_t operator()(const HostRef& k) const { return absl::HashOf(to_absl(k.ns), k.port, to_absl(k.host)); }
+    size_t operator()(const AddressRef& k) const { return absl::HashOf(to_absl(k.ns), k.address); }
+  };
+  struct KeyEqual {
+    using is_transparent = void;
+    bool operator()(const HostRef& a, const HostRef& b) const { return a == b; }
+    bool operator()(const AddressRef& a, const AddressRef& b) const { return a == b; }
   };
   absl::flat_hash_map<SocketAddress, uint32_t> service_port_by_address;
-  absl::flat_hash_map<HostKey, uint32_t> virtual_host_by_host;
-  absl::flat_hash_map<AddressKey, uint32_t> virtual_host_by_address;
+  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> virtual_host_by_host;
+  absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> virtual_host_by_address;
   absl::flat_hash_map<std::string, uint32_t> source_by_uid;
   absl::flat_hash_map<std::string, uint32_t> cluster_by_name;
 };

@@ -1,0 +1,67 @@
+// The Admin service of <run-dir>/agent.sock (proto/weft/admin): asks the reconciler, the proxy and the
+// kernel, and answers. gRPC threads call it; it keeps no state of its own.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "agent/admin/checks.h"
+#include "agent/feed/observe_hub.h"
+#include "agent/feed/proxy_status.h"
+#include "agent/mesh/reconciler.h"
+#include "proto/weft/admin/v1/admin.grpc.pb.h"
+
+namespace weft::agent {
+
+class AdminService final : public admin::v1::Admin::Service {
+ public:
+  struct Parts {
+    std::string node_name;
+    std::string config_source;
+    Reconciler& reconciler;
+    const Dataplane& dataplane;
+    ProxyStatus& proxy;
+    ObserveHub& hub;
+    // Cookies that the proxy acknowledged.
+    std::function<std::set<uint64_t>()> served;
+    // What the proxy refused in delta ADS: name to reason.
+    std::function<std::vector<std::string>()> rejected;
+  };
+  explicit AdminService(Parts parts);
+
+  // Ends running Observe calls; later ones are refused.
+  void shutdown() { stopping_ = true; }
+
+  grpc::Status GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*,
+                         admin::v1::NodeStatus* reply) override;
+  grpc::Status Check(grpc::ServerContext*, const admin::v1::CheckRequest*,
+                     admin::v1::CheckReport* reply) override;
+  grpc::Status ListServices(grpc::ServerContext*, const admin::v1::ListRequest*,
+                            admin::v1::ServiceList* reply) override;
+  grpc::Status ListEndpoints(grpc::ServerContext*, const admin::v1::ListRequest*,
+                             admin::v1::EndpointList* reply) override;
+  grpc::Status ListWorkloads(grpc::ServerContext*, const admin::v1::ListRequest*,
+                             admin::v1::WorkloadList* reply) override;
+  grpc::Status ListRoutes(grpc::ServerContext*, const admin::v1::ListRequest*,
+                          admin::v1::RouteList* reply) override;
+  grpc::Status Observe(grpc::ServerContext* context, const admin::v1::ObserveRequest* request,
+                       grpc::ServerWriter<proxy::v1::Exchange>* writer) override;
+  grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request,
+                      admin::v1::EnrollResponse* reply) override;
+  grpc::Status Unenroll(grpc::ServerContext*, const admin::v1::UnenrollRequest*,
+                        admin::v1::UnenrollResponse* reply) override;
+
+ private:
+  bool gather(NodeFacts* facts, admin::v1::NodeStatus* status);
+  template <typename List, typename F>
+  grpc::Status list(const admin::v1::ListRequest& request, List* reply, F rows);
+
+  Parts parts_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace weft::agent

@@ -1,0 +1,131 @@
+// The check list; see checks.h. Each row says what to type next when it fails.
+#include "agent/admin/checks.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+
+namespace weft::agent {
+namespace {
+
+std::string join(const std::vector<std::string>& rows) {
+  std::string out;
+  for (const std::string& row : rows) str_append(&out, out.empty() ? "" : "; ", row);
+  return out;
+}
+
+struct Report {
+  admin::v1::CheckReport out;
+
+  // `problem` empty: success.
+  void row(const char* id, const char* category, const char* description, const std::string& problem,
+           const char* hint, const char* level = "error") {
+    admin::v1::CheckResult* result = out.add_checks();
+    result->set_id(id);
+    result->set_category(category);
+    result->set_description(description);
+    result->set_result(problem.empty() ? "success" : level);
+    if (problem.empty()) return;
+    result->set_error(problem);
+    result->set_hint(hint);
+  }
+};
+
+std::string kernel_errors(const std::vector<uint64_t>& stats) {
+  constexpr std::pair<size_t, const char*> kErrors[] = {{WEFT_STAT_MARK_FAILED, "mark_failed"},
+                                                        {WEFT_STAT_NO_LISTENER, "no_listener"},
+                                                        {WEFT_STAT_ASSIGN_FAILED, "assign_failed"},
+                                                        {WEFT_STAT_FLOW_LOST, "flow_lost"}};
+  std::vector<std::string> rows;
+  for (const auto& [index, name] : kErrors) {
+    if (index < stats.size() && stats[index] != 0) rows.push_back(str_cat(name, " ", stats[index]));
+  }
+  return join(rows);
+}
+
+std::string proxy_problem(const ProxyState& proxy) {
+  if (!proxy.connected) return "no proxy is connected to the agent";
+  if (!proxy.beating) return "the proxy is connected but its workers do not turn";
+  return "";
+}
+
+}  // namespace
+
+std::pair<std::string, uint32_t> fullest_map(const std::vector<MapStatus>& maps) {
+  std::pair<std::string, uint32_t> fullest;
+  for (const MapStatus& map : maps) {
+    const uint32_t percent = map.capacity == 0 ? 0 : static_cast<uint32_t>(map.entries * 100 / map.capacity);
+    if (fullest.first.empty() || percent > fullest.second) fullest = {map.name, percent};
+  }
+  return fullest;
+}
+
+void add_pod_facts(const Reconciler::View& view, const std::set<uint64_t>& served, NodeFacts* facts) {
+  facts->generation = view.generation;
+  facts->applied = view.applied_at.has_value();
+  facts->kernel_problem = view.kernel_problem;
+  for (const control_plane::Finding& finding : view.findings) {
+    if (finding.level != control_plane::Finding::Level::kError) continue;
+    if (facts->findings_error++ == 0)
+      facts->first_finding = str_cat(finding.file, ":", finding.line, ": ", finding.message);
+  }
+  for (const auto& [key, pod] : view.pods.pods()) {
+    ++facts->eligible;
+    if (pod.state != Pod::State::kCaptured) {
+      facts->not_captured.push_back(str_cat(key, ": ", pod.reason));
+      continue;
+    }
+    ++facts->captured;
+    if (!served.contains(pod.netns_cookie)) facts->not_served.push_back(key);
+  }
+}
+
+admin::v1::CheckReport run_checks(const NodeFacts& facts) {
+  Report report;
+  report.row("A-01", "agent", "the agent is up and has applied its configuration",
+             facts.applied ? "" : "no configuration has been applied yet", "weft status");
+  report.row("A-02", "agent", "the node proxy is connected and its workers turn", proxy_problem(facts.proxy),
+             "systemctl status weft-proxy, or start weft-proxy on this node");
+  const bool current = facts.proxy.generation >= facts.generation;
+  report.row("A-03", "agent", "the proxy uses the current configuration",
+             !facts.proxy.connected || current ? ""
+                                               : str_cat("the proxy uses generation ", facts.proxy.generation,
+                                                         ", the agent has ", facts.generation),
+             "weft status", "warning");
+  std::string refused = facts.findings_error == 0
+                            ? ""
+                            : str_cat(facts.findings_error, " refused, first: ", facts.first_finding);
+  if (!facts.proxy_rejected.empty())
+    str_append(&refused, refused.empty() ? "" : "; ", "by the proxy: ", join(facts.proxy_rejected));
+  report.row("A-04", "agent", "no manifest is refused", refused,
+             "weft status, then weft analyze on the folder it names", "warning");
+
+  std::vector<std::string> detached;
+  for (const ProgramStatus& program : facts.programs) {
+    if (!program.attached) detached.push_back(str_cat(program.name, " at ", program.hook));
+  }
+  std::string programs = join(detached);
+  if (facts.programs.empty()) programs = "no program is loaded";
+  if (!facts.kernel_problem.empty())
+    str_append(&programs, programs.empty() ? "" : "; ", facts.kernel_problem);
+  report.row("B-01", "kernel", "all programs are attached", programs, "weft check --pre");
+  const auto [map, percent] = fullest_map(facts.maps);
+  report.row("B-02", "kernel", "every map is less than 80 % full",
+             percent < 80 ? "" : str_cat(map, " is ", percent, " % full"),
+             "curl -s http://127.0.0.1:15020/metrics | grep weft_bpf_map", "warning");
+  report.row("B-03", "kernel", "the kernel programs counted no error", kernel_errors(facts.stats),
+             "curl -s http://127.0.0.1:15020/metrics | grep weft_bpf_events_total", "warning");
+
+  report.row("C-01", "capture", "every pod that asks for it is captured", join(facts.not_captured),
+             "weft get workloads -A");
+  const bool unserved = facts.proxy.connected && !facts.not_served.empty();
+  report.row(
+      "C-04", "capture", "the proxy serves every captured pod",
+      unserved ? join(facts.not_served)
+               : (!facts.proxy.connected && facts.captured > 0 ? "no proxy: connections of captured pods wait"
+                                                               : ""),
+      "weft status");
+  return std::move(report.out);
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,149 @@
+// The composition root; see agent.h. Called by main.cc. Every part is told of the others here and nowhere
+// else.
+#include "agent/agent.h"
+
+#include <chrono>
+
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace weft::agent {
+namespace {
+
+constexpr std::chrono::milliseconds kMetricsDeadline{1000};
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Agent::Agent(Options options, Parts parts)
+    : options_(std::move(options)),
+      parts_(std::move(parts)),
+      handover_(HandoverServer::Options{.path = run_path("handover.sock"), .access = options_.proxy_access}),
+      reconciler_(Reconciler::Options{.store_path = run_path("enrollments.json")},
+                  Reconciler::Parts{
+                      .dataplane = *parts_.dataplane,
+                      .feed = handover_,
+                      .publish = [this](const control_plane::Change& change) { parts_.ads->apply(change); },
+                      .probe = parts_.probe}),
+      telemetry_(hub_, [this] { reconciler_.beat(); }) {}
+
+std::string Agent::run_path(std::string_view name) const { return str_cat(options_.run_dir, "/", name); }
+
+absl::StatusOr<std::unique_ptr<Agent>> Agent::start(Options options, Parts parts) {
+  std::unique_ptr<Agent> agent(new Agent(std::move(options), std::move(parts)));
+  RETURN_IF_ERROR(agent->start_all());
+  return agent;
+}
+
+absl::Status Agent::start_all() {
+  // Does nothing before the first change, but answers the servers below.
+  RETURN_IF_ERROR(annotate("read enrolments", reconciler_.start()));
+  // Ports early: they fail most often, and nothing has changed yet.
+  ASSIGN_OR_RETURN(metrics_,
+                   HttpServer::start({.address = options_.metrics_address},
+                                     [this](std::string_view path) { return serve_metrics(path); }));
+  ASSIGN_OR_RETURN(health_, HttpServer::start({.address = options_.health_address},
+                                              [this](std::string_view path) { return serve_health(path); }));
+  // The first change is queued before this returns ...
+  ASSIGN_OR_RETURN(control_plane_, parts_.start_control_plane([this](const control_plane::Change& change) {
+    reconciler_.apply(change);
+  }));
+  // ... and applied before the proxy may speak: it drains what its first snapshot does not name.
+  reconciler_.read([](const Reconciler::View& view) { return view.generation; });
+  ASSIGN_OR_RETURN(proxy_server_, GrpcUnixServer::start(run_path("xds.sock"), options_.proxy_access,
+                                                        {parts_.ads->service(), &telemetry_}));
+  HandoverServer::Events events;
+  events.ready = [this](uint64_t connection, Peer peer, std::vector<HeldNamespace> held) {
+    reconciler_.proxy_ready(connection, static_cast<uint32_t>(peer.pid), std::move(held));
+  };
+  events.gone = [this] { reconciler_.proxy_gone(); };
+  RETURN_IF_ERROR(annotate("handover", handover_.start(std::move(events))));
+  admin_ = std::make_unique<AdminService>(AdminService::Parts{.node_name = options_.node_name,
+                                                              .config_source = options_.config_source,
+                                                              .reconciler = reconciler_,
+                                                              .dataplane = *parts_.dataplane,
+                                                              .proxy = telemetry_,
+                                                              .hub = hub_,
+                                                              .served = [this] { return handover_.served(); },
+                                                              .rejected = [this] { return rejected(); }});
+  ASSIGN_OR_RETURN(admin_server_,
+                   GrpcUnixServer::start(run_path("agent.sock"), SocketAccess{}, {admin_.get()}));
+  log::info("agent_started", {{"node", options_.node_name},
+                              {"run_dir", options_.run_dir},
+                              {"metrics", metrics_->address().to_string()},
+                              {"health", health_->address().to_string()}});
+  return absl::OkStatus();
+}
+
+Agent::~Agent() {
+  // No new questions and no new changes, then the proxy's streams, then the decisions that are still queued.
+  if (admin_ != nullptr) admin_->shutdown();
+  admin_server_.reset();
+  metrics_.reset();
+  health_.reset();
+  control_plane_.reset();
+  telemetry_.shutdown();
+  parts_.ads->shutdown();
+  proxy_server_.reset();
+  handover_.stop();
+  reconciler_.stop();
+}
+
+std::vector<std::string> Agent::rejected() const {
+  std::vector<std::string> out;
+  for (const control_plane::ClientState& client : parts_.ads->clients()) {
+    for (const auto& [name, reason] : client.rejected) out.push_back(str_cat(name, ": ", reason));
+  }
+  return out;
+}
+
+MetricsInput Agent::gather_metrics() {
+  MetricsInput input;
+  const ProxyState proxy = telemetry_.state();
+  input.proxy = telemetry_.metrics(kMetricsDeadline);
+  absl::StatusOr<std::vector<FlowRow>> flows = parts_.dataplane->flows();
+  if (flows.ok())
+    input.flows = std::move(*flows);
+  else
+    log::warn("flows_not_read", {{"error", flows.status().message()}});
+  input.stats = parts_.dataplane->stats();
+  input.maps = parts_.dataplane->maps();
+  input.observe_dropped = hub_.dropped();
+  reconciler_.read([&input](const Reconciler::View& view) {
+    input.ids = view.ids;
+    input.generation = view.generation;
+    input.rejected = static_cast<uint32_t>(view.findings.size());
+    input.pods_eligible = static_cast<uint32_t>(view.pods.pods().size());
+    input.pods_captured = view.pods.captured();
+    return true;
+  });
+  input.rejected += static_cast<uint32_t>(rejected().size());
+  if (proxy.beating && proxy.generation >= input.generation && input.generation != 0)
+    last_ack_seconds_ = unix_seconds();
+  input.last_ack_seconds = last_ack_seconds_;
+  return input;
+}
+
+HttpReply Agent::serve_metrics(std::string_view path) {
+  if (path != "/metrics") return {404, "text/plain; charset=utf-8", "not here; next: GET /metrics\n"};
+  return {200, "text/plain; version=0.0.4; charset=utf-8", render_metrics(gather_metrics())};
+}
+
+HttpReply Agent::serve_health(std::string_view path) {
+  if (path == "/healthz") return {200, "text/plain; charset=utf-8", "ok\n"};
+  if (path != "/readyz") return {404, "text/plain; charset=utf-8", "not here; next: GET /readyz\n"};
+  const std::vector<ProgramStatus> programs = parts_.dataplane->programs();
+  bool attached = !programs.empty();
+  for (const ProgramStatus& program : programs) attached = attached && program.attached;
+  if (!attached) return {503, "text/plain; charset=utf-8", "programs are not attached; next: weft check\n"};
+  const auto applied =
+      reconciler_.read([](const Reconciler::View& view) { return view.applied_at.has_value(); });
+  if (!applied.value_or(false))
+    return {503, "text/plain; charset=utf-8", "no configuration applied yet; next: weft status\n"};
+  return {200, "text/plain; charset=utf-8", "ready\n"};
+}
+
+}  // namespace weft::agent

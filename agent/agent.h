@@ -1,0 +1,76 @@
+// The agent of one node, put together: reconciler, feeds, admin, metrics. main.cc brings the kernel half and
+// the control plane (tests bring fakes); start() and stop() are the order of life, top to bottom. Never
+// touches traffic.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "agent/admin/admin_service.h"
+#include "agent/feed/grpc_unix_server.h"
+#include "agent/feed/handover_server.h"
+#include "agent/feed/observe_hub.h"
+#include "agent/feed/telemetry_service.h"
+#include "agent/mesh/reconciler.h"
+#include "agent/metrics/exporter.h"
+#include "agent/metrics/http_server.h"
+#include "control-plane/control_plane.h"
+#include "control-plane/discovery/ads_service.h"
+
+namespace weft::agent {
+
+class Agent {
+ public:
+  struct Options {
+    std::string node_name;
+    std::string config_source;
+    std::string run_dir = "/run/weft";
+    SocketAccess proxy_access;
+    SocketAddress metrics_address;
+    SocketAddress health_address;
+  };
+  struct Parts {
+    std::unique_ptr<Dataplane> dataplane;
+    std::unique_ptr<control_plane::AdsService> ads;
+    std::function<absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>>(
+        control_plane::ControlPlane::Subscriber)>
+        start_control_plane;
+    NetnsProbe probe = probe_netns;
+  };
+
+  // On an error everything that was started is stopped again.
+  static absl::StatusOr<std::unique_ptr<Agent>> start(Options options, Parts parts);
+  // Leaves capture in place: traffic goes on without the agent.
+  ~Agent();
+
+  SocketAddress metrics_address() const { return metrics_->address(); }
+  SocketAddress health_address() const { return health_->address(); }
+
+ private:
+  Agent(Options options, Parts parts);
+  absl::Status start_all();
+  HttpReply serve_metrics(std::string_view path);
+  HttpReply serve_health(std::string_view path);
+  MetricsInput gather_metrics();
+  std::string run_path(std::string_view name) const;
+  std::vector<std::string> rejected() const;
+
+  Options options_;
+  Parts parts_;
+  ObserveHub hub_;
+  HandoverServer handover_;
+  Reconciler reconciler_;
+  TelemetryService telemetry_;
+  std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<control_plane::ControlPlane> control_plane_;
+  std::unique_ptr<GrpcUnixServer> proxy_server_;
+  std::unique_ptr<GrpcUnixServer> admin_server_;
+  std::unique_ptr<HttpServer> metrics_;
+  std::unique_ptr<HttpServer> health_;
+  std::atomic<double> last_ack_seconds_{0};
+};
+
+}  // namespace weft::agent

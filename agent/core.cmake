@@ -1,0 +1,16 @@
+# The agent without its kernel half and control plane, which the binary adds: tests put fakes in their places.
+weft_library(weft_agent
+  SOURCES mesh/id_registry.cc mesh/model.cc mesh/destinations.cc mesh/reconciler.cc
+    pods/netns.cc pods/enrollment_store.cc pods/pod_table.cc
+    feed/unix_socket.cc feed/handover_server.cc feed/observe_hub.cc feed/telemetry_service.cc feed/grpc_unix_server.cc
+    metrics/text_format.cc metrics/exporter.cc metrics/http_server.cc
+    admin/listing.cc admin/checks.cc admin/admin_service.cc agent.cc run_dir.cc
+  DEPS weft_base weft_istio_proto weft_mesh_proto weft_handover_proto weft_proxy_proto weft_admin_proto weft_xds_proto
+    nlohmann_json::nlohmann_json)
+
+target_compile_definitions(weft_agent PUBLIC WEFT_VERSION="${PROJECT_VERSION}")
+
+if(TARGET weft_dataplane AND TARGET weft_control_plane AND TARGET weft_ads_service)
+  weft_binary(weft-agent SOURCES main.cc
+    DEPS weft_agent weft_dataplane weft_control_plane weft_ads_service CLI11::CLI11)
+endif()

@@ -1,0 +1,193 @@
+// weft-agent: flags, signals, exit codes. Opens the kernel half, starts the control plane in this process and
+// runs the Agent until SIGTERM; `weft-agent cleanup` removes every trace. Decides nothing else.
+#include <bpf/libbpf.h>
+#include <grpc/support/log.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+
+#include "agent/agent.h"
+#include "agent/run_dir.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace weft::agent {
+namespace {
+
+// ux.md's exit codes: runtime error, usage, permission.
+constexpr int kRuntimeError = 1;
+constexpr int kUsage = 64;
+constexpr int kPermission = 77;
+
+struct Flags {
+  std::string config_dir = "/etc/weft/manifests";
+  std::string run_dir = "/run/weft";
+  std::string pin_root = "/sys/fs/bpf/weft";
+  std::string cgroup;
+  std::string node_name;
+  uint32_t listeners = 2;
+  std::string metrics_address = "0.0.0.0:15020";
+  std::string health_address = "0.0.0.0:15021";
+  std::string proxy_user = "nobody";
+  std::string proxy_group = "nogroup";
+  std::string log_level = "info";
+};
+
+int fail(const absl::Status& status) {
+  log::error("agent_failed", {{"error", status.message()}});
+  return absl::IsPermissionDenied(status) ? kPermission : kRuntimeError;
+}
+
+int libbpf_log(enum libbpf_print_level level, const char* format, va_list arguments) {
+  if (level == LIBBPF_DEBUG && !log::enabled(log::Level::kDebug)) return 0;
+  char text[1024];
+  std::vsnprintf(text, sizeof(text), format, arguments);
+  std::string line(text);
+  while (!line.empty() && line.back() == '\n') line.pop_back();
+  // libbpf warns about every probe that is meant to fail; our own status says what matters.
+  log::write(level == LIBBPF_WARN ? log::Level::kInfo : log::Level::kDebug, "libbpf", {{"message", line}});
+  return 0;
+}
+
+void grpc_log(gpr_log_func_args* arguments) {
+  const log::Level level =
+      arguments->severity == GPR_LOG_SEVERITY_ERROR ? log::Level::kWarn : log::Level::kDebug;
+  log::write(level, "grpc", {{"message", arguments->message}});
+}
+
+void prepare_process() {
+  // Listeners and namespaces of every pod are open here.
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  ::signal(SIGPIPE, SIG_IGN);
+  libbpf_set_print(libbpf_log);
+  gpr_set_log_function(grpc_log);
+}
+
+std::string default_node_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof(name) - 1) == 0 && name[0] != '\0' ? name : "localhost";
+}
+
+absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
+  Agent::Options options{
+      .node_name = flags.node_name, .config_source = flags.config_dir, .run_dir = flags.run_dir};
+  const auto metrics = SocketAddress::parse(flags.metrics_address);
+  const auto health = SocketAddress::parse(flags.health_address);
+  if (!metrics.has_value() || !health.has_value()) {
+    return absl::InvalidArgumentError("an address is not IP:PORT; next: weft-agent --help");
+  }
+  options.metrics_address = *metrics;
+  options.health_address = *health;
+  ASSIGN_OR_RETURN(options.proxy_access, proxy_access(flags.proxy_user, flags.proxy_group));
+  Agent::Parts parts;
+  ASSIGN_OR_RETURN(
+      parts.dataplane,
+      Dataplane::open(Dataplane::Options{
+          .pin_root = flags.pin_root, .cgroup = flags.cgroup, .listeners_per_namespace = flags.listeners}));
+  parts.ads = control_plane::AdsService::create();
+  parts.start_control_plane = [&flags](control_plane::ControlPlane::Subscriber subscriber) {
+    return control_plane::ControlPlane::start({.config_dir = flags.config_dir, .node_name = flags.node_name},
+                                              std::move(subscriber));
+  };
+  return Agent::start(std::move(options), std::move(parts));
+}
+
+int run(const Flags& flags) {
+  prepare_process();
+  // Blocked in every thread, taken by sigwait below: no handler, no race with start.
+  sigset_t stop;
+  ::sigemptyset(&stop);
+  ::sigaddset(&stop, SIGTERM);
+  ::sigaddset(&stop, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+  if (::geteuid() != 0)
+    return fail(absl::PermissionDeniedError("weft-agent needs root; next: sudo weft-agent"));
+  const absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
+  if (!lock.ok()) return fail(lock.status());
+  const bool fresh = ::access(flags.pin_root.c_str(), F_OK) != 0;
+  absl::StatusOr<std::unique_ptr<Agent>> agent = start_agent(flags);
+  if (!agent.ok()) {
+    // What an earlier agent had captured goes on; what this one began goes away again.
+    if (fresh) static_cast<void>(cleanup(flags.pin_root, {}));
+    return fail(agent.status());
+  }
+  int signal = 0;
+  ::sigwait(&stop, &signal);
+  log::info("agent_stopping", {{"signal", signal}});
+  agent->reset();
+  log::info("agent_stopped",
+            {{"capture", "stays in place"}, {"next", "run weft-agent cleanup to remove it"}});
+  return 0;
+}
+
+int clean_up(const Flags& flags, bool force) {
+  if (::geteuid() != 0)
+    return fail(absl::PermissionDeniedError("cleanup needs root; next: sudo weft-agent cleanup"));
+  absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
+  if (!lock.ok() && !(force && absl::IsAlreadyExists(lock.status()))) return fail(lock.status());
+  libbpf_set_print(libbpf_log);
+  std::vector<std::string> paths;
+  const absl::StatusOr<StoredPods> stored =
+      EnrollmentStore(str_cat(flags.run_dir, "/enrollments.json")).load();
+  if (stored.ok()) {
+    for (const CapturedNamespace& captured : stored->captured) paths.push_back(captured.netns_path);
+    for (const Enrollment& enrollment : stored->enrollments) paths.push_back(enrollment.netns_path);
+  }
+  const absl::StatusOr<std::vector<std::string>> steps = cleanup(flags.pin_root, paths);
+  if (!steps.ok()) return fail(steps.status());
+  for (const std::string& step : *steps) std::cout << step << "\n";
+  if (lock.ok()) remove_run_files(flags.run_dir);
+  std::cout << (steps->empty() ? "nothing to remove\n" : "removed every trace of weft\n");
+  return 0;
+}
+
+int main_with(int argc, char** argv) {
+  Flags flags;
+  flags.node_name = default_node_name();
+  bool force = false;
+  CLI::App app{"The Weft agent of one node: captures the traffic of enrolled pods and feeds the node proxy."};
+  app.set_version_flag("--version", WEFT_VERSION);
+  app.add_option("--config-dir", flags.config_dir, "folder of manifests")->capture_default_str();
+  app.add_option("--run-dir", flags.run_dir, "folder of sockets and state")->capture_default_str();
+  app.add_option("--pin-root", flags.pin_root, "bpffs folder of pinned programs and maps")
+      ->capture_default_str();
+  app.add_option("--cgroup", flags.cgroup, "cgroup whose processes are captured (default: the cgroup2 root)");
+  app.add_option("--node-name", flags.node_name, "name of this node")->capture_default_str();
+  app.add_option("--listeners", flags.listeners, "capture listeners per pod, at least the proxy's workers")
+      ->check(CLI::Range(1, 63))
+      ->capture_default_str();
+  app.add_option("--metrics-address", flags.metrics_address, "IP:PORT of /metrics")->capture_default_str();
+  app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")
+      ->capture_default_str();
+  app.add_option("--proxy-user", flags.proxy_user, "user of weft-proxy")->capture_default_str();
+  app.add_option("--proxy-group", flags.proxy_group, "group that may connect to the proxy's sockets")
+      ->capture_default_str();
+  app.add_option("--log-level", flags.log_level, "error, warn, info or debug")
+      ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
+      ->capture_default_str();
+  CLI::App* cleanup_command = app.add_subcommand("cleanup", "remove every trace of weft from this node");
+  cleanup_command->fallthrough();
+  cleanup_command->add_flag("--force", force, "also while an agent is running");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::cerr << "error: " << error.what() << "\nnext: weft-agent --help\n";
+    return kUsage;
+  }
+  log::set_level(flags.log_level);
+  return cleanup_command->parsed() ? clean_up(flags, force) : run(flags);
+}
+
+}  // namespace
+}  // namespace weft::agent
+
+int main(int argc, char** argv) { return weft::agent::main_with(argc, argv); }

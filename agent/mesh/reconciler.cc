@@ -1,0 +1,296 @@
+// The decision loop; see reconciler.h. Called by Agent (life), ControlPlane (changes), HandoverServer and the
+// admin service.
+#include "agent/mesh/reconciler.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "agent/mesh/destinations.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "bpf/abi/constants.h"
+
+namespace weft::agent {
+
+absl::StatusOr<std::pair<std::string, std::string>> parse_workload_name(const std::string& text) {
+  const auto is_name = [](const std::string& part) {
+    return !part.empty() && part.size() <= 253 && std::all_of(part.begin(), part.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_';
+    });
+  };
+  const size_t slash = text.find('/');
+  const std::string ns = slash == std::string::npos ? "default" : text.substr(0, slash);
+  const std::string name = slash == std::string::npos ? text : text.substr(slash + 1);
+  if (is_name(ns) && is_name(name)) return std::make_pair(ns, name);
+  return absl::InvalidArgumentError(
+      str_cat("'", text, "' is not a workload; expected NAMESPACE/NAME; next: weft get workloads"));
+}
+
+Reconciler::Reconciler(Options options, Parts parts)
+    : options_(std::move(options)),
+      parts_(std::move(parts)),
+      store_(options_.store_path),
+      pods_(parts_.dataplane, parts_.feed, parts_.probe,
+            PodTable::Callbacks{
+                [this](const std::string& uid) { return ids_.find(Subject::Kind::kWorkload, uid); },
+                [this](const std::string& ns, const std::string& name) { return uid_of(ns, name); }}) {}
+
+Reconciler::~Reconciler() { stop(); }
+
+absl::Status Reconciler::start() {
+  ASSIGN_OR_RETURN(stored_, store_.load());
+  leftovers_ = stored_.captured;
+  pods_.set_enrollments(stored_.enrollments);
+  thread_ = std::thread([this] { run(); });
+  return absl::OkStatus();
+}
+
+void Reconciler::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Reconciler::post(std::function<void()> task) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return false;
+    queue_.push_back(std::move(task));
+  }
+  wake_.notify_all();
+  return true;
+}
+
+void Reconciler::run() {
+  while (true) {
+    std::function<void()> task;
+    {
+      std::unique_lock lock(mutex_);
+      const auto has_news = [this] { return stopping_ || !queue_.empty(); };
+      // Before the first change nobody knows which pods are wanted: no timer yet.
+      if (applied_at_.has_value()) {
+        const MonotonicNs now = clock_.now();
+        wake_.wait_for(lock, std::chrono::nanoseconds(pods_.next_deadline(now) - now), has_news);
+      } else {
+        wake_.wait(lock, has_news);
+      }
+      if (queue_.empty() && stopping_) return;
+      if (!queue_.empty()) {
+        task = std::move(queue_.front());
+        queue_.pop_front();
+      }
+    }
+    if (task)
+      task();
+    else
+      reconcile_pods();
+  }
+}
+
+Reconciler::View Reconciler::view() const {
+  return View{model_, pods_, ids_, findings_, generation_, applied_at_, kernel_problem_};
+}
+
+void Reconciler::apply(control_plane::Change change) {
+  post([this, change = std::move(change)] { apply_now(change); });
+}
+
+// Additions reach the proxy before the kernel sends it traffic that needs them; removals the reverse.
+void Reconciler::apply_now(const control_plane::Change& change) {
+  control_plane::Change additions = change;
+  additions.removed.clear();
+  control_plane::Change removals = change;
+  removals.upserted.clear();
+  model_.apply(change);
+  findings_ = change.findings;
+  generation_ = change.generation;
+  pods_.set_manifest(change.local_pods);
+  refresh_ids();
+  parts_.publish(additions);
+  const absl::Status written = parts_.dataplane.set_destinations(destination_entries(model_, ids_));
+  kernel_problem_ = written.ok() ? "" : std::string(written.message());
+  if (!written.ok()) log::error("destinations_not_written", {{"error", written.message()}});
+  const bool first = !applied_at_.has_value();
+  applied_at_ = std::chrono::steady_clock::now();
+  reconcile_pods();
+  if (!removals.removed.empty()) parts_.publish(removals);
+  if (first) forget_unknown_flows();
+  log::info("config_applied", {{"generation", generation_},
+                               {"workloads", model_.workloads().size()},
+                               {"services", model_.services().size()},
+                               {"routes", model_.routes().size()}});
+}
+
+void Reconciler::refresh_ids() {
+  std::vector<Subject> subjects = model_.subjects();
+  const std::vector<Subject> of_pods = pods_.subjects();
+  subjects.insert(subjects.end(), of_pods.begin(), of_pods.end());
+  for (const uint32_t id : ids_.set_live(subjects)) parts_.dataplane.forget(id);
+}
+
+// Pinned flow rows may speak of workloads that went away while no agent ran.
+void Reconciler::forget_unknown_flows() {
+  const absl::StatusOr<std::vector<FlowRow>> rows = parts_.dataplane.flows();
+  if (!rows.ok()) return;
+  for (const FlowRow& row : *rows) {
+    for (const uint32_t id : {row.key.source, row.key.destination}) {
+      if (id != WEFT_ID_UNKNOWN && id != WEFT_ID_OVERFLOW && ids_.subject(id) == nullptr)
+        parts_.dataplane.forget(id);
+    }
+  }
+}
+
+void Reconciler::reconcile_pods() {
+  pods_.reconcile(clock_.now());
+  if (!leftovers_.empty()) pods_.release_leftovers(std::exchange(leftovers_, {}));
+  save();
+}
+
+void Reconciler::save() {
+  StoredPods now{stored_.enrollments, pods_.captured_namespaces()};
+  if (now == stored_) return;
+  const absl::Status status = store_.save(now);
+  if (!status.ok()) log::error("enrollments_not_saved", {{"error", status.message()}});
+  stored_ = std::move(now);
+}
+
+std::string Reconciler::uid_of(const std::string& ns, const std::string& name) const {
+  const istio::workload::Workload* workload = model_.find_workload(ns, name);
+  // The form of Istio's uids: cluster/group/kind/namespace/name.
+  return workload != nullptr ? workload->uid() : str_cat("Kubernetes//Pod/", ns, "/", name);
+}
+
+void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, std::vector<HeldNamespace> held) {
+  // The kernel must leave the proxy's own sockets alone before the proxy gets the first listener.
+  post([this, connection, pid, shared = std::make_shared<std::vector<HeldNamespace>>(std::move(held))] {
+    const absl::Status status = parts_.dataplane.set_proxy(pid);
+    if (!status.ok()) {
+      log::error("proxy_not_set", {{"error", status.message()}});
+      kernel_problem_ = std::string(status.message());
+    }
+    pods_.proxy_ready(connection, std::move(*shared));
+  });
+}
+
+void Reconciler::proxy_gone() {
+  // Its tgid stays in the map: only the connection is known to be gone, and a live proxy must not capture
+  // itself.
+  post([this] { pods_.proxy_gone(); });
+}
+
+void Reconciler::beat() {
+  post([this] {
+    const absl::Status status = parts_.dataplane.beat_proxy();
+    if (!status.ok()) log::warn("beat_failed", {{"error", status.message()}});
+  });
+}
+
+absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll(const std::string& workload,
+                                                        const std::string& netns_path, bool dry_run) {
+  ASSIGN_OR_RETURN(const auto parsed, parse_workload_name(workload));
+  if (netns_path.empty() || netns_path[0] != '/') {
+    return absl::InvalidArgumentError("the network namespace must be an absolute path; next: ip netns list");
+  }
+  const auto promise = std::make_shared<std::promise<absl::StatusOr<Enrolled>>>();
+  std::future<absl::StatusOr<Enrolled>> future = promise->get_future();
+  const bool posted = post([this, promise, ns = parsed.first, name = parsed.second, netns_path, dry_run] {
+    promise->set_value(enroll_now(ns, name, netns_path, dry_run));
+  });
+  if (!posted) return absl::UnavailableError("the agent is stopping; next: weft status");
+  absl::StatusOr<Enrolled> enrolled = future.get();
+  if (!enrolled.ok() || dry_run) return enrolled;
+  const absl::Status served = parts_.feed.wait_served(enrolled->netns_cookie, options_.proxy_deadline);
+  if (absl::IsUnavailable(served)) {
+    enrolled->steps.push_back("no proxy is connected: connections wait in the listener until one is");
+    return enrolled;
+  }
+  if (!served.ok())
+    return absl::InternalError(str_cat("captured, but not served: ", served.message(), "; next: weft check"));
+  enrolled->steps.push_back("the proxy serves it");
+  return enrolled;
+}
+
+absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll_now(const std::string& ns, const std::string& name,
+                                                            const std::string& netns_path, bool dry_run) {
+  const std::string key = str_cat(ns, "/", name);
+  if (dry_run) {
+    const absl::StatusOr<NetnsIdentity> identity = parts_.probe(netns_path);
+    if (!identity.ok()) return annotate(str_cat("enroll ", key), identity.status());
+    return Enrolled{0,
+                    {str_cat("would capture outbound connections of ", netns_path, " as ", key),
+                     "would add one routing rule, one local route and the capture listeners inside it",
+                     "would hand the listeners to the proxy"}};
+  }
+  const std::vector<Enrollment> before = stored_.enrollments;
+  std::vector<Enrollment> after = before;
+  std::erase_if(after, [&](const Enrollment& e) { return e.ns == ns && e.name == name; });
+  after.push_back(Enrollment{ns, name, netns_path});
+  pods_.set_enrollments(after);
+  refresh_ids();
+  pods_.reconcile(clock_.now());
+  const Pod* pod = pods_.find(key);
+  if (pod != nullptr && pod->state == Pod::State::kCaptured && pod->captured_path == netns_path) {
+    stored_.enrollments = std::move(after);
+    // The stored copy differs now from the file whatever the namespaces are.
+    const absl::Status saved = store_.save(StoredPods{stored_.enrollments, pods_.captured_namespaces()});
+    if (!saved.ok()) return annotate("remember the enrolment", saved);
+    save();
+    return Enrolled{pod->netns_cookie, pod->steps};
+  }
+  const std::string reason = pod == nullptr ? "it is not wanted" : pod->reason;
+  pods_.set_enrollments(before);
+  refresh_ids();
+  reconcile_pods();
+  return absl::FailedPreconditionError(
+      str_cat(key, " cannot be captured: ", reason, "; next: ip netns list"));
+}
+
+absl::StatusOr<std::vector<std::string>> Reconciler::unenroll(const std::string& workload, bool dry_run) {
+  const auto promise = std::make_shared<std::promise<absl::StatusOr<std::vector<std::string>>>>();
+  auto future = promise->get_future();
+  const bool posted =
+      post([this, promise, workload, dry_run] { promise->set_value(unenroll_now(workload, dry_run)); });
+  if (!posted) return absl::UnavailableError("the agent is stopping; next: weft status");
+  return future.get();
+}
+
+absl::StatusOr<std::vector<std::string>> Reconciler::unenroll_now(const std::string& workload, bool dry_run) {
+  std::string key = workload;
+  if (!workload.empty() && workload[0] == '/') {
+    for (const auto& [pod_key, pod] : pods_.pods()) {
+      if (pod.captured_path == workload || pod.netns_path == workload) key = pod_key;
+    }
+  } else {
+    ASSIGN_OR_RETURN(const auto parsed, parse_workload_name(workload));
+    key = str_cat(parsed.first, "/", parsed.second);
+  }
+  const Pod* pod = pods_.find(key);
+  if (pod == nullptr)
+    return absl::NotFoundError(str_cat(workload, " is not enrolled; next: weft get workloads"));
+  if (!pod->from_cli) {
+    return absl::FailedPreconditionError(
+        str_cat(key,
+                " is enrolled by its manifest; next: remove the label weft.dev/mesh or "
+                "istio.io/dataplane-mode from the pod or its namespace"));
+  }
+  if (dry_run) return std::vector<std::string>{str_cat("would stop capturing ", pod->netns_path)};
+  std::erase_if(stored_.enrollments, [&](const Enrollment& e) { return str_cat(e.ns, "/", e.name) == key; });
+  const std::string path = pod->netns_path;
+  pods_.set_enrollments(stored_.enrollments);
+  pods_.reconcile(clock_.now());
+  const absl::Status saved = store_.save(StoredPods{stored_.enrollments, pods_.captured_namespaces()});
+  if (!saved.ok()) return annotate("forget the enrolment", saved);
+  save();
+  refresh_ids();
+  pod = pods_.find(key);
+  if (pod != nullptr && pods_.in_manifest(key))
+    return std::vector<std::string>{str_cat(key, " stays captured: its manifest asks for it")};
+  if (pod != nullptr) return absl::InternalError(str_cat(key, " could not be released; next: weft check"));
+  return std::vector<std::string>{str_cat("stopped capturing ", path),
+                                  "removed its rule, route and listeners"};
+}
+
+}  // namespace weft::agent

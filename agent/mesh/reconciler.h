@@ -1,0 +1,123 @@
+// The agent's one decision thread: it owns the model, the ids and the pods, takes changes from the control
+// plane, requests from the operator and news of the proxy from one queue, and brings kernel and proxy in
+// line. Nothing else writes to Dataplane.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/mesh/id_registry.h"
+#include "agent/mesh/model.h"
+#include "agent/pods/pod_table.h"
+
+namespace weft::agent {
+
+class Reconciler {
+ public:
+  struct Options {
+    // enrollments.json of the run directory.
+    std::string store_path;
+    // How long an enrolment waits for the proxy's answer.
+    std::chrono::milliseconds proxy_deadline{5000};
+  };
+  struct Parts {
+    Dataplane& dataplane;
+    ProxyFeed& feed;
+    // Folds a change into the resources that the proxy is served.
+    std::function<void(const control_plane::Change&)> publish;
+    NetnsProbe probe;
+  };
+  // What readers see; valid inside read() only.
+  struct View {
+    const MeshModel& model;
+    const PodTable& pods;
+    const IdRegistry& ids;
+    const std::vector<control_plane::Finding>& findings;
+    uint64_t generation = 0;
+    // When the last change was applied; nullopt before the first.
+    std::optional<std::chrono::steady_clock::time_point> applied_at;
+    // What went wrong in the kernel at the last try; empty: nothing.
+    const std::string& kernel_problem;
+  };
+  struct Enrolled {
+    uint64_t netns_cookie = 0;
+    std::vector<std::string> steps;
+  };
+
+  Reconciler(Options options, Parts parts);
+  ~Reconciler();
+  // Reads the stored enrolments and starts the thread.
+  absl::Status start();
+  // Finishes what is queued, then ends; the kernel state stays as it is.
+  void stop();
+
+  // Any thread. Each returns at once.
+  void apply(control_plane::Change change);
+  void proxy_ready(uint64_t connection, uint32_t pid, std::vector<HeldNamespace> held);
+  void proxy_gone();
+  void beat();
+
+  // Any thread but the reconciler's and the feed's; they wait for the outcome.
+  absl::StatusOr<Enrolled> enroll(const std::string& workload, const std::string& netns_path, bool dry_run);
+  absl::StatusOr<std::vector<std::string>> unenroll(const std::string& workload, bool dry_run);
+
+  // Runs `f` with the current state on the reconciler's thread and returns its result; nullopt when stopped.
+  template <typename F>
+  std::optional<std::invoke_result_t<F, const View&>> read(F f) {
+    using Result = std::invoke_result_t<F, const View&>;
+    const auto promise = std::make_shared<std::promise<Result>>();
+    std::future<Result> future = promise->get_future();
+    if (!post([this, promise, f] { promise->set_value(f(view())); })) return std::nullopt;
+    return future.get();
+  }
+
+ private:
+  bool post(std::function<void()> task);
+  void run();
+  View view() const;
+  void apply_now(const control_plane::Change& change);
+  void refresh_ids();
+  void forget_unknown_flows();
+  void reconcile_pods();
+  void save();
+  std::string uid_of(const std::string& ns, const std::string& name) const;
+  absl::StatusOr<Enrolled> enroll_now(const std::string& ns, const std::string& name,
+                                      const std::string& netns_path, bool dry_run);
+  absl::StatusOr<std::vector<std::string>> unenroll_now(const std::string& workload, bool dry_run);
+
+  Options options_;
+  Parts parts_;
+  EnrollmentStore store_;
+  SystemClock clock_;
+
+  // The reconciler's thread only, after start().
+  MeshModel model_;
+  IdRegistry ids_;
+  PodTable pods_;
+  StoredPods stored_;
+  std::vector<CapturedNamespace> leftovers_;
+  std::vector<control_plane::Finding> findings_;
+  uint64_t generation_ = 0;
+  std::optional<std::chrono::steady_clock::time_point> applied_at_;
+  std::string kernel_problem_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> queue_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+// "shop/web" or "web" (namespace default); kInvalidArgument with what was expected.
+absl::StatusOr<std::pair<std::string, std::string>> parse_workload_name(const std::string& text);
+
+}  // namespace weft::agent

@@ -1,0 +1,32 @@
+// From what the agent knows to the text that Prometheus reads. Pure: the caller gathers MetricsInput (kernel
+// counters, ids, the proxy's answer), so a scrape is one function from values to text.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/dataplane/dataplane.h"
+#include "agent/mesh/id_registry.h"
+#include "proto/weft/proxy/v1/telemetry.pb.h"
+
+namespace weft::agent {
+
+struct MetricsInput {
+  std::vector<FlowRow> flows;
+  IdRegistry ids;
+  std::vector<uint64_t> stats;  // by enum weft_stat
+  std::vector<MapStatus> maps;
+  // nullopt: the proxy did not answer; its series are left out.
+  std::optional<proxy::v1::Metrics> proxy;
+  uint64_t generation = 0;
+  double last_ack_seconds = 0;  // unix time, 0: never
+  uint32_t rejected = 0;
+  uint32_t pods_eligible = 0;
+  uint32_t pods_captured = 0;
+  uint64_t observe_dropped = 0;
+};
+
+std::string render_metrics(const MetricsInput& input);
+
+}  // namespace weft::agent

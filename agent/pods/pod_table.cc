@@ -1,0 +1,353 @@
+// Enrolment as a diff between wanted and captured pods; see pod_table.h. Called by the reconciler only. Never
+// opens or enters a namespace itself: that is Dataplane's part.
+#include "agent/pods/pod_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace weft::agent {
+namespace {
+
+constexpr MonotonicNs kFirstBackoff = 100 * kNsPerMs;
+constexpr MonotonicNs kLastBackoff = 5 * kNsPerSecond;
+// How often captured pods are looked at for a namespace that was replaced or removed behind our back.
+constexpr MonotonicNs kInspectEvery = 2 * kNsPerSecond;
+
+std::optional<CidrExclusion> parse_cidr(const std::string& text) {
+  const size_t slash = text.find('/');
+  const std::optional<IpAddress> ip = IpAddress::parse(std::string_view(text).substr(0, slash));
+  if (!ip.has_value()) return std::nullopt;
+  const uint32_t most = ip->is_v4() ? 32 : 128;
+  if (slash == std::string::npos) return CidrExclusion{*ip, most};
+  const auto length = parse_integer<uint32_t>(std::string_view(text).substr(slash + 1));
+  if (!length.has_value() || *length > most) return std::nullopt;
+  return CidrExclusion{*ip, *length};
+}
+
+bool same_exclusions(const Pod& a, const Pod& b) {
+  const auto same_cidr = [](const CidrExclusion& x, const CidrExclusion& y) {
+    return x.ip == y.ip && x.prefix_length == y.prefix_length;
+  };
+  return a.exclude_ports == b.exclude_ports &&
+         std::equal(a.exclude_cidrs.begin(), a.exclude_cidrs.end(), b.exclude_cidrs.begin(),
+                    b.exclude_cidrs.end(), same_cidr);
+}
+
+Pod from_manifest(const control_plane::LocalPod& local) {
+  Pod pod{.ns = local.ns, .name = local.name, .uid = local.uid, .netns_path = local.netns_path};
+  pod.exclude_ports = local.exclude_ports;
+  for (const std::string& text : local.exclude_cidrs) {
+    const std::optional<CidrExclusion> cidr = parse_cidr(text);
+    if (cidr.has_value())
+      pod.exclude_cidrs.push_back(*cidr);
+    else
+      log::warn("exclusion_not_understood", {{"pod", pod.key()}, {"cidr", text}});
+  }
+  return pod;
+}
+
+}  // namespace
+
+PodTable::PodTable(Dataplane& dataplane, ProxyFeed& feed, NetnsProbe probe, Callbacks callbacks)
+    : dataplane_(dataplane), feed_(feed), probe_(std::move(probe)), callbacks_(std::move(callbacks)) {}
+
+void PodTable::set_manifest(const std::vector<control_plane::LocalPod>& pods) {
+  manifest_ = pods;
+  refresh_wanted();
+}
+
+void PodTable::set_enrollments(std::vector<Enrollment> enrollments) {
+  enrollments_ = std::move(enrollments);
+  refresh_wanted();
+}
+
+void PodTable::refresh_wanted() {
+  const std::set<std::string> before = std::exchange(wanted_, {});
+  for (const control_plane::LocalPod& local : manifest_) {
+    if (local.wants_capture) want(from_manifest(local));
+  }
+  for (const Enrollment& enrollment : enrollments_) {
+    Pod pod{.ns = enrollment.ns, .name = enrollment.name};
+    for (const control_plane::LocalPod& local : manifest_) {
+      if (local.ns == pod.ns && local.name == pod.name) pod = from_manifest(local);
+    }
+    if (pod.uid.empty()) pod.uid = callbacks_.uid_of(pod.ns, pod.name);
+    pod.netns_path = enrollment.netns_path;
+    pod.from_cli = true;
+    want(std::move(pod));
+  }
+  // Who leaves is released at once, not at its next inspection.
+  for (const std::string& key : before) {
+    if (!wanted_.contains(key)) pods_.at(key).next_try = 0;
+  }
+}
+
+void PodTable::want(Pod wanted) {
+  const std::string key = wanted.key();
+  wanted_.insert(key);
+  const auto it = pods_.find(key);
+  if (it == pods_.end()) {
+    pods_.emplace(key, std::move(wanted));
+    return;
+  }
+  Pod& pod = it->second;
+  if (pod.uid != wanted.uid || pod.netns_path != wanted.netns_path || !same_exclusions(pod, wanted)) {
+    pod.changed = pod.state == Pod::State::kCaptured;
+    pod.next_try = 0;
+    pod.backoff = 0;
+  }
+  pod.from_cli = wanted.from_cli;
+  pod.uid = std::move(wanted.uid);
+  pod.netns_path = std::move(wanted.netns_path);
+  pod.exclude_ports = std::move(wanted.exclude_ports);
+  pod.exclude_cidrs = std::move(wanted.exclude_cidrs);
+}
+
+void PodTable::reconcile(MonotonicNs now) {
+  for (auto it = pods_.begin(); it != pods_.end();) {
+    Pod& pod = it->second;
+    if (wanted_.contains(it->first)) {
+      ++it;
+      continue;
+    }
+    const bool gone = pod.state == Pod::State::kPending || (pod.next_try <= now && release(pod, now));
+    if (gone)
+      it = pods_.erase(it);
+    else
+      ++it;
+  }
+  for (auto& [key, pod] : pods_) {
+    if (pod.next_try > now || !wanted_.contains(key)) continue;
+    if (pod.state == Pod::State::kCaptured) inspect(pod, now);
+    if (pod.state == Pod::State::kPending && pod.next_try <= now) enroll(pod, now);
+  }
+}
+
+// A captured pod whose namespace file changed lost its namespace; one whose plan changed is enrolled again
+// over itself.
+void PodTable::inspect(Pod& pod, MonotonicNs now) {
+  pod.next_try = now + kInspectEvery;
+  const absl::StatusOr<NetnsIdentity> identity = probe_(pod.captured_path);
+  const bool moved = pod.changed && pod.captured_path != pod.netns_path;
+  if (moved || !identity.ok() || *identity != pod.identity) {
+    if (!moved) log::info("pod_namespace_replaced", {{"pod", pod.key()}, {"netns", pod.captured_path}});
+    if (release(pod, now)) pod.next_try = now;
+    return;
+  }
+  if (!pod.changed) return;
+  enroll(pod, now);
+}
+
+absl::StatusOr<EnrolledNamespace> PodTable::call_enroll(const Pod& pod) {
+  return dataplane_.enroll(NamespacePlan{.netns_path = pod.netns_path,
+                                         .workload_id = callbacks_.id_of(pod.uid),
+                                         .exclude_ports = pod.exclude_ports,
+                                         .exclude_cidrs = pod.exclude_cidrs});
+}
+
+void PodTable::enroll(Pod& pod, MonotonicNs now) {
+  if (pod.netns_path.empty()) {
+    postpone(pod, now,
+             str_cat("its network namespace is unknown; next: weft enroll ", pod.key(), " --netns PATH"));
+    return;
+  }
+  const absl::StatusOr<NetnsIdentity> identity = probe_(pod.netns_path);
+  if (!identity.ok()) {
+    postpone(pod, now, str_cat("waiting for ", pod.netns_path, " (", identity.status().message(), ")"));
+    return;
+  }
+  for (const auto& [key, other] : pods_) {
+    if (&other == &pod || other.state != Pod::State::kCaptured || other.identity != *identity) continue;
+    postpone(pod, now,
+             str_cat("its network namespace is already captured as ", key, "; next: weft unenroll ", key));
+    return;
+  }
+  absl::StatusOr<EnrolledNamespace> enrolled = call_enroll(pod);
+  if (!enrolled.ok()) {
+    postpone(pod, now, std::string(enrolled.status().message()));
+    return;
+  }
+  take_over(pod, std::move(*enrolled), *identity);
+  pod.next_try = now + kInspectEvery;
+}
+
+// The namespace is captured: remember it and tell the proxy, once per (namespace, name).
+void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdentity& identity) {
+  const bool known = pod.netns_cookie == enrolled.netns_cookie && pod.captured_uid == pod.uid;
+  if (!known && pod.netns_cookie != 0) feed_.remove(pod.netns_cookie, [](const absl::Status&) {});
+  if (pod.fds == nullptr || pod.netns_cookie != enrolled.netns_cookie)
+    pod.fds = std::make_shared<NamespaceFds>();
+  if (enrolled.netns.valid()) pod.fds->netns = std::move(enrolled.netns);
+  if (!enrolled.listeners.empty() && pod.fds->listeners.empty())
+    pod.fds->listeners = std::move(enrolled.listeners);
+  pod.state = Pod::State::kCaptured;
+  pod.changed = false;
+  pod.reason.clear();
+  pod.netns_cookie = enrolled.netns_cookie;
+  pod.captured_path = pod.netns_path;
+  pod.identity = identity;
+  pod.steps = std::move(enrolled.steps);
+  pod.backoff = 0;
+  pod.captured_uid = pod.uid;
+  log::info("pod_captured", {{"pod", pod.key()}, {"netns", pod.netns_path}, {"cookie", pod.netns_cookie}});
+  if (known || pod.fds->listeners.empty()) return;  // a running proxy holds them and will say so
+  feed_.add(Announcement{pod.netns_cookie, pod.uid, pod.fds}, [key = pod.key()](const absl::Status& status) {
+    if (!status.ok() && !absl::IsUnavailable(status)) {
+      log::warn("proxy_refused_pod", {{"pod", key}, {"error", status.message()}});
+    }
+  });
+}
+
+bool PodTable::release(Pod& pod, MonotonicNs now) {
+  // The kernel stops capturing first; what was captured until then is still served by the proxy.
+  const absl::Status status = dataplane_.unenroll(pod.netns_cookie, pod.captured_path);
+  if (!status.ok()) {
+    log::warn("unenroll_failed", {{"pod", pod.key()}, {"error", status.message()}});
+    pod.backoff = std::clamp(pod.backoff * 2, kFirstBackoff, kLastBackoff);
+    pod.next_try = now + pod.backoff;
+    return false;
+  }
+  feed_.remove(pod.netns_cookie, [](const absl::Status&) {});
+  log::info("pod_released", {{"pod", pod.key()}, {"cookie", pod.netns_cookie}});
+  pod.state = Pod::State::kPending;
+  pod.reason = "released";
+  pod.changed = false;
+  pod.netns_cookie = 0;
+  pod.captured_uid.clear();
+  pod.fds.reset();
+  pod.backoff = 0;
+  return true;
+}
+
+void PodTable::postpone(Pod& pod, MonotonicNs now, std::string reason) {
+  if (pod.reason != reason) log::info("pod_pending", {{"pod", pod.key()}, {"reason", reason}});
+  pod.reason = std::move(reason);
+  pod.backoff = std::clamp(pod.backoff * 2, kFirstBackoff, kLastBackoff);
+  pod.next_try = now + pod.backoff;
+}
+
+MonotonicNs PodTable::next_deadline(MonotonicNs now) const {
+  MonotonicNs next = now + kLastBackoff;
+  for (const auto& [key, pod] : pods_) next = std::min(next, pod.next_try);
+  return std::max(next, now);
+}
+
+const Pod* PodTable::owner_of(uint64_t cookie) const {
+  for (const auto& [key, pod] : pods_) {
+    if (pod.state == Pod::State::kCaptured && pod.netns_cookie == cookie) return &pod;
+  }
+  return nullptr;
+}
+
+// Neither we nor a proxy may hold a listener any more (both were restarted at once): enrolling again makes
+// new ones.
+absl::Status PodTable::ensure_listeners(Pod& pod) {
+  if (!pod.fds->listeners.empty()) return absl::OkStatus();
+  absl::StatusOr<EnrolledNamespace> enrolled = call_enroll(pod);
+  if (!enrolled.ok()) return enrolled.status();
+  if (enrolled->netns.valid()) pod.fds->netns = std::move(enrolled->netns);
+  pod.fds->listeners = std::move(enrolled->listeners);
+  if (pod.fds->listeners.empty()) return absl::UnavailableError("no capture listener");
+  return absl::OkStatus();
+}
+
+namespace {
+
+// dup(2) for the dataplane: the pod keeps its own descriptors for later proxies.
+std::vector<UniqueFd> duplicates(const std::vector<UniqueFd>& fds) {
+  std::vector<UniqueFd> out;
+  for (const UniqueFd& fd : fds) {
+    UniqueFd copy(::dup(fd.get()));
+    if (copy.valid()) out.push_back(std::move(copy));
+  }
+  return out;
+}
+
+}  // namespace
+
+void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held) {
+  std::set<uint64_t> kept;
+  std::vector<uint64_t> keep;
+  for (HeldNamespace& ns : held) {
+    const Pod* owner = owner_of(ns.netns_cookie);
+    if (owner == nullptr || kept.contains(ns.netns_cookie) || ns.fds->listeners.empty()) continue;
+    Pod& pod = pods_.at(owner->key());
+    if (pod.uid != ns.workload_uid) continue;  // it changed its name meanwhile: announced again below
+    if (pod.fds->listeners.empty()) {
+      const absl::Status adopted = dataplane_.adopt_listeners(ns.netns_cookie, duplicates(ns.fds->listeners));
+      if (!adopted.ok()) {
+        log::warn("listeners_not_adopted", {{"pod", pod.key()}, {"error", adopted.message()}});
+        continue;
+      }
+      pod.fds->listeners = std::move(ns.fds->listeners);
+    }
+    kept.insert(ns.netns_cookie);
+    keep.push_back(ns.netns_cookie);
+  }
+  std::vector<Announcement> add;
+  for (auto& [key, pod] : pods_) {
+    if (pod.state != Pod::State::kCaptured || kept.contains(pod.netns_cookie)) continue;
+    const absl::Status status = ensure_listeners(pod);
+    if (!status.ok())
+      log::warn("pod_without_listener", {{"pod", key}, {"error", status.message()}});
+    else
+      add.push_back(Announcement{pod.netns_cookie, pod.uid, pod.fds});
+  }
+  feed_.snapshot(connection, std::move(add), std::move(keep));
+}
+
+void PodTable::proxy_gone() {
+  for (auto& [key, pod] : pods_) {
+    if (pod.state != Pod::State::kCaptured || dataplane_.has_listener(pod.netns_cookie)) continue;
+    pod.fds->listeners.clear();
+    const absl::Status status = ensure_listeners(pod);
+    if (!status.ok()) log::warn("pod_without_listener", {{"pod", key}, {"error", status.message()}});
+  }
+}
+
+const Pod* PodTable::find(const std::string& key) const {
+  const auto it = pods_.find(key);
+  return it == pods_.end() ? nullptr : &it->second;
+}
+
+bool PodTable::in_manifest(const std::string& key) const {
+  return std::any_of(manifest_.begin(), manifest_.end(), [&key](const control_plane::LocalPod& local) {
+    return local.wants_capture && str_cat(local.ns, "/", local.name) == key;
+  });
+}
+
+void PodTable::release_leftovers(const std::vector<CapturedNamespace>& leftovers) {
+  for (const CapturedNamespace& leftover : leftovers) {
+    if (owner_of(leftover.netns_cookie) != nullptr) continue;
+    const absl::Status status = dataplane_.unenroll(leftover.netns_cookie, leftover.netns_path);
+    log::info(
+        "leftover_released",
+        {{"netns", leftover.netns_path}, {"cookie", leftover.netns_cookie}, {"status", status.ToString()}});
+  }
+}
+
+std::vector<CapturedNamespace> PodTable::captured_namespaces() const {
+  std::vector<CapturedNamespace> out;
+  for (const auto& [key, pod] : pods_) {
+    if (pod.state == Pod::State::kCaptured)
+      out.push_back(CapturedNamespace{pod.netns_cookie, pod.captured_path});
+  }
+  return out;
+}
+
+std::vector<Subject> PodTable::subjects() const {
+  std::vector<Subject> out;
+  for (const auto& [key, pod] : pods_)
+    out.push_back(Subject{Subject::Kind::kWorkload, pod.uid, pod.name, pod.ns});
+  return out;
+}
+
+uint32_t PodTable::captured() const {
+  return static_cast<uint32_t>(std::count_if(pods_.begin(), pods_.end(), [](const auto& entry) {
+    return entry.second.state == Pod::State::kCaptured;
+  }));
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,126 @@
+// See compiler.h.
+#include "control-plane/compile/compiler.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include "absl/strings/str_format.h"
+#include "base/address.h"
+#include "base/strings.h"
+#include "control-plane/compile/protocol.h"
+#include "control-plane/resource/host_name.h"
+
+namespace weft::control_plane {
+namespace {
+
+namespace pb = istio::workload;
+
+// Maps in key order, so that equal content gives equal bytes within one build.
+std::string serialize(const google::protobuf::Message& message) {
+  std::string out;
+  google::protobuf::io::StringOutputStream stream(&out);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  message.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return out;
+}
+
+// FNV-1a, 64 bits: versions are compared for equality only, and the input is not hostile to itself.
+std::string hash_of(const std::string& body) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (unsigned char c : body) hash = (hash ^ c) * 0x100000001b3;
+  return absl::StrFormat("%016x", hash);
+}
+
+void extend(google::protobuf::RepeatedPtrField<pb::Extension>& extensions, const std::string& name,
+            const google::protobuf::Message& message) {
+  pb::Extension& extension = *extensions.Add();
+  extension.set_name(name);
+  // Not PackFrom: it serialises maps in any order.
+  extension.mutable_config()->set_type_url(str_cat("type.googleapis.com/", name));
+  extension.mutable_config()->set_value(serialize(message));
+}
+
+pb::Address to_address(const CompiledWorkload& compiled) {
+  pb::Address address;
+  *address.mutable_workload() = compiled.workload;
+  mesh::v1::WorkloadLabels labels;
+  for (const auto& [key, value] : compiled.labels) (*labels.mutable_labels())[key] = value;
+  extend(*address.mutable_workload()->mutable_extensions(), "weft.mesh.v1.WorkloadLabels", labels);
+  return address;
+}
+
+pb::IPFamilies families_of(const Service& service) {
+  bool v4 = false, v6 = false;
+  for (const std::string& ip : service.cluster_ips) (IpAddress::parse(ip)->is_v4() ? v4 : v6) = true;
+  if (v4 && v6) return pb::DUAL;
+  if (v4) return pb::IPV4_ONLY;
+  return v6 ? pb::IPV6_ONLY : pb::AUTOMATIC;
+}
+
+pb::Address to_address(const Service& service) {
+  pb::Address address;
+  pb::Service& out = *address.mutable_service();
+  out.set_name(service.meta.name);
+  out.set_namespace_(service.meta.ns);
+  out.set_hostname(service_host(service.meta.name, service.meta.ns));
+  for (const std::string& ip : service.cluster_ips)
+    out.add_addresses()->set_address(IpAddress::parse(ip)->packed());
+  out.set_ip_families(families_of(service));
+  out.set_canonical(true);
+  mesh::v1::ServicePorts ports;
+  for (const Service::Port& port : service.ports) {
+    const mesh::v1::Protocol protocol = protocol_of(port.app_protocol, port.name, port.number);
+    pb::Port& p = *out.add_ports();
+    p.set_service_port(port.number);
+    p.set_target_port(port.target.number);
+    p.set_app_protocol(to_istio(protocol));
+    mesh::v1::ServicePorts::Port& extended = *ports.add_ports();
+    extended.set_number(port.number);
+    extended.set_name(port.name);
+    extended.set_protocol(protocol);
+  }
+  extend(*out.mutable_extensions(), "weft.mesh.v1.ServicePorts", ports);
+  return address;
+}
+
+void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
+  Resource resource{.type_url = type, .name = std::move(name), .body = serialize(message)};
+  resource.version = hash_of(resource.body);
+  const std::pair<std::string, std::string> key{resource.type_url, resource.name};
+  out.resources.emplace(key, std::move(resource));
+}
+
+}  // namespace
+
+Compiled compile(const Objects& objects, const std::string& node_name) {
+  Compiled out;
+  const Workloads workloads = compile_workloads(objects);
+  for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload));
+  for_each<Service>(objects, [&out](const Service& service) {
+    if (!service.external_name) add(out, kAddressType, service_key(service.meta), to_address(service));
+  });
+  for_each<VirtualService>(objects, [&out](const VirtualService& v) {
+    if (!v.hidden) add(out, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name), v.routes);
+  });
+  for_each<DestinationRule>(objects, [&out](const DestinationRule& d) {
+    if (!d.hidden) add(out, kDestinationPolicyType, str_cat(d.meta.ns, "/", d.meta.name), d.policy);
+  });
+  out.local_pods = local_pods(objects, node_name);
+  out.findings = cross_check(objects, workloads);
+  return out;
+}
+
+void diff(const Compiled& before, const Compiled& after, Change& out) {
+  for (const auto& [key, resource] : after.resources) {
+    const auto old = before.resources.find(key);
+    if (old == before.resources.end() || old->second.version != resource.version)
+      out.upserted.push_back(resource);
+  }
+  for (const auto& [key, resource] : before.resources) {
+    if (!after.resources.contains(key)) out.removed.push_back(key);
+  }
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,34 @@
+// All objects in force to mesh resources, local pods and the findings that need more than one object. Pure:
+// the same objects give the same bytes.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control-plane/compile/workloads.h"
+#include "control-plane/control_plane.h"
+
+namespace weft::control_plane {
+
+struct Compiled {
+  // {type_url, name}.
+  std::map<std::pair<std::string, std::string>, Resource> resources;
+  std::vector<LocalPod> local_pods;
+  std::vector<Finding> findings;
+};
+
+Compiled compile(const Objects& objects, const std::string& node_name);
+
+// What turns `before` into `after`.
+void diff(const Compiled& before, const Compiled& after, Change& out);
+
+// Unknown hosts and subsets, empty subsets, services without endpoints, hosts with two owners. In
+// cross_check.cc.
+std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads);
+
+// Pods of this node and whether they ask to be captured. In local_pods.cc.
+std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node_name);
+
+}  // namespace weft::control_plane

@@ -1,0 +1,161 @@
+// What is suspicious only when several objects are seen together; see compiler.h. Nothing here refuses
+// anything: the parts of one change often arrive one after the other.
+#include <set>
+
+#include "base/strings.h"
+#include "base/suggest.h"
+#include "control-plane/compile/compiler.h"
+#include "control-plane/resource/finding_codes.h"
+#include "control-plane/resource/host_name.h"
+
+namespace weft::control_plane {
+namespace {
+
+class Checks {
+ public:
+  Checks(const Objects& objects, const Workloads& workloads) : objects_(objects), workloads_(workloads) {}
+
+  std::vector<Finding> run() {
+    for_each<Service>(
+        objects_, [this](const Service& s) { services_.emplace(service_host(s.meta.name, s.meta.ns), &s); });
+    for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { rules_.push_back(&d); });
+    for_each<Service>(objects_, [this](const Service& s) { check_service(s); });
+    for_each<EndpointSlice>(objects_, [this](const EndpointSlice& s) { check_slice(s); });
+    for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { check_rule(d); });
+    for_each<VirtualService>(objects_, [this](const VirtualService& v) { check_routes(v); });
+    return std::move(findings_);
+  }
+
+ private:
+  void warn(const char* code, const ObjectMeta& meta, uint32_t line, const std::string& field,
+            std::string message, std::string remedy) {
+    const std::string object = ObjectKey{meta.kind, meta.ns, meta.name}.to_string();
+    findings_.push_back({code, Finding::Level::kWarning, meta.file, line, object, field, std::move(message),
+                         std::move(remedy)});
+  }
+
+  bool is_member(const CompiledWorkload& w, const Service& service) const {
+    return w.workload.services().contains(service_key(service.meta));
+  }
+
+  void check_service(const Service& service) {
+    if (service.external_name || service.selector.empty()) return;
+    for (const auto& [uid, workload] : workloads_) {
+      if (is_member(workload, service)) return;
+    }
+    warn(kServiceSelectsNothing, service.meta, service.meta.line, "spec.selector",
+         "no pod matches the selector and its ports",
+         "compare the selector with the pods' labels and port names");
+  }
+
+  void check_slice(const EndpointSlice& slice) {
+    if (services_.contains(service_host(slice.service, slice.meta.ns))) return;
+    warn(kReferenceMissing, slice.meta, slice.meta.line, "metadata.labels[kubernetes.io/service-name]",
+         str_cat("Service ", slice.meta.ns, "/", slice.service, " is unknown"),
+         "add the Service, or correct the label");
+  }
+
+  // False when it was reported. A wildcard needs no service.
+  bool check_host(const ObjectMeta& meta, const HostReference& reference) {
+    if (reference.host.starts_with("*") || services_.contains(reference.host)) return true;
+    std::vector<std::string_view> known;
+    for (const auto& [host, service] : services_) known.push_back(host);
+    const auto guess = nearest(reference.host, known);
+    std::string field = reference.field;
+    if (field.ends_with(".subset")) field.replace(field.size() - 6, 6, "host");
+    warn(kReferenceMissing, meta, reference.line, field, str_cat("host ", reference.host, " is unknown"),
+         guess ? str_cat("did you mean ", *guess, "?") : std::string("add its Service, or correct the name"));
+    return false;
+  }
+
+  void check_rule(const DestinationRule& rule) {
+    if (!check_host(rule.meta, rule.host)) return;
+    const auto service = services_.find(rule.host.host);
+    if (service == services_.end()) return;
+    for (int i = 0; i < rule.policy.subsets_size(); ++i) {
+      const auto& pairs = rule.policy.subsets(i).labels();
+      const std::map<std::string, std::string> labels(pairs.begin(), pairs.end());
+      bool any = false;
+      for (const auto& [uid, workload] : workloads_) {
+        any = any ||
+              (is_member(workload, *service->second) && (labels.empty() || selects(labels, workload.labels)));
+      }
+      if (any) continue;
+      const HostReference& subset = rule.subsets[static_cast<size_t>(i)];
+      warn(kSubsetEmpty, rule.meta, subset.line, str_cat(subset.field, ".labels"),
+           str_cat("subset ", subset.subset, " of ", rule.host.host, " has no endpoint"),
+           "compare the subset's labels with the pods' labels");
+    }
+  }
+
+  bool has_subset(const HostReference& reference) const {
+    for (const DestinationRule* rule : rules_) {
+      if (rule->hidden || !host_covers(rule->host.host, reference.host)) continue;
+      for (const HostReference& subset : rule->subsets) {
+        if (subset.subset == reference.subset) return true;
+      }
+    }
+    return false;
+  }
+
+  void check_routes(const VirtualService& service) {
+    std::set<std::string> reported;
+    for (const HostReference& reference : service.references) {
+      if (!services_.contains(reference.host)) {
+        if (reported.insert(reference.host).second) check_host(service.meta, reference);
+      }
+      if (!reference.subset.empty() && !has_subset(reference)) {
+        warn(kReferenceMissing, service.meta, reference.line, reference.field,
+             str_cat("no DestinationRule for ", reference.host, " defines subset ", reference.subset),
+             "add the subset to a DestinationRule of that host");
+      }
+    }
+    check_owners(service);
+  }
+
+  // The proxy takes the oldest RouteSet of a host (created_unix, then name, then namespace).
+  void check_owners(const VirtualService& service) {
+    if (service.hidden) return;
+    for_each<VirtualService>(objects_, [&](const VirtualService& other) {
+      if (&other == &service || other.hidden || !is_older(other, service)) return;
+      for (const std::string& host : service.routes.hosts()) {
+        for (const std::string& taken : other.routes.hosts()) {
+          if (taken != host || !share_clients(service, other)) continue;
+          warn(kHostTaken, service.meta, service.meta.line, "spec.hosts",
+               str_cat("host ", host, " is routed by the older VirtualService ", other.meta.ns, "/",
+                       other.meta.name, " already"),
+               "merge the two, or separate them with exportTo");
+        }
+      }
+    });
+  }
+
+  static bool is_older(const VirtualService& a, const VirtualService& b) {
+    return std::tie(a.meta.created_unix, a.meta.name, a.meta.ns) <
+           std::tie(b.meta.created_unix, b.meta.name, b.meta.ns);
+  }
+
+  static bool share_clients(const VirtualService& a, const VirtualService& b) {
+    if (a.routes.export_to_size() == 0 || b.routes.export_to_size() == 0) return true;
+    for (const std::string& ns : a.routes.export_to()) {
+      for (const std::string& other : b.routes.export_to()) {
+        if (ns == other) return true;
+      }
+    }
+    return false;
+  }
+
+  const Objects& objects_;
+  const Workloads& workloads_;
+  std::map<std::string, const Service*> services_;
+  std::vector<const DestinationRule*> rules_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads) {
+  return Checks(objects, workloads).run();
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,47 @@
+// The pods of this node, for the agent's enrolment; see compiler.h.
+#include "base/strings.h"
+#include "control-plane/compile/compiler.h"
+
+namespace weft::control_plane {
+namespace {
+
+enum class Wish { kNothing, kIn, kOut };
+
+Wish wish_of(const std::map<std::string, std::string>& labels) {
+  const auto weft = labels.find("weft.dev/mesh");
+  if (weft != labels.end()) return weft->second == "enabled" ? Wish::kIn : Wish::kOut;
+  const auto istio = labels.find("istio.io/dataplane-mode");
+  if (istio == labels.end()) return Wish::kNothing;
+  if (istio->second == "ambient") return Wish::kIn;
+  return istio->second == "none" ? Wish::kOut : Wish::kNothing;
+}
+
+// The pod's word beats its namespace's. Capturing a host-network pod would capture the node itself.
+bool wants_capture(const Pod& pod, const Objects& objects) {
+  if (pod.host_network) return false;
+  const Wish own = wish_of(pod.meta.labels);
+  if (own != Wish::kNothing) return own == Wish::kIn;
+  const auto ns = objects.find(ObjectKey{"Namespace", "", pod.meta.ns});
+  return ns != objects.end() && wish_of(meta_of(*ns->second).labels) == Wish::kIn;
+}
+
+}  // namespace
+
+std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node_name) {
+  std::vector<LocalPod> out;
+  for_each<Pod>(objects, [&](const Pod& pod) {
+    if (is_terminal(pod) || (!pod.node.empty() && pod.node != node_name)) return;
+    LocalPod local{.uid = pod_uid(pod.meta),
+                   .ns = pod.meta.ns,
+                   .name = pod.meta.name,
+                   .wants_capture = wants_capture(pod, objects),
+                   .exclude_ports = pod.exclude_ports,
+                   .exclude_cidrs = pod.exclude_cidrs};
+    const auto netns = pod.meta.annotations.find("weft.dev/netns");
+    if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;
+    out.push_back(std::move(local));
+  });
+  return out;
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,211 @@
+// See workloads.h. Conventions of names and fields: Istio's ambient workload API.
+#include "control-plane/compile/workloads.h"
+
+#include <algorithm>
+
+#include "base/address.h"
+#include "base/strings.h"
+#include "control-plane/compile/protocol.h"
+#include "control-plane/resource/host_name.h"
+
+namespace weft::control_plane {
+namespace {
+
+namespace pb = istio::workload;
+
+std::string first_label(const std::map<std::string, std::string>& labels,
+                        std::initializer_list<const char*> names, const std::string& fallback) {
+  for (const char* name : names) {
+    const auto found = labels.find(name);
+    if (found != labels.end() && !found->second.empty()) return found->second;
+  }
+  return fallback;
+}
+
+// A Deployment's pods belong to a ReplicaSet named "<deployment>-<pod-template-hash>".
+void set_owner(const Pod& pod, pb::Workload& out) {
+  out.set_workload_type(pb::POD);
+  out.set_workload_name(pod.meta.name);
+  if (pod.owner_name.empty()) return;
+  out.set_workload_name(pod.owner_name);
+  if (pod.owner_kind == "Job") out.set_workload_type(pb::JOB);
+  const auto hash = pod.meta.labels.find("pod-template-hash");
+  if (pod.owner_kind != "ReplicaSet" || hash == pod.meta.labels.end()) return;
+  const std::string suffix = str_cat("-", hash->second);
+  if (!pod.owner_name.ends_with(suffix)) return;
+  out.set_workload_type(pb::DEPLOYMENT);
+  out.set_workload_name(pod.owner_name.substr(0, pod.owner_name.size() - suffix.size()));
+}
+
+CompiledWorkload from_pod(const Pod& pod) {
+  CompiledWorkload out{.labels = pod.meta.labels};
+  pb::Workload& w = out.workload;
+  w.set_uid(pod_uid(pod.meta));
+  w.set_name(pod.meta.name);
+  w.set_namespace_(pod.meta.ns);
+  for (const std::string& ip : pod.ips) w.add_addresses(IpAddress::parse(ip)->packed());
+  w.set_service_account(pod.service_account);
+  w.set_node(pod.node);
+  set_owner(pod, w);
+  w.set_canonical_name(first_label(pod.meta.labels,
+                                   {"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"},
+                                   w.workload_name()));
+  w.set_canonical_revision(
+      first_label(pod.meta.labels,
+                  {"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}, "latest"));
+  const bool healthy = pod.ready.value_or(true) && !pod.deleting;
+  w.set_status(healthy ? pb::HEALTHY : pb::UNHEALTHY);
+  if (pod.host_network) w.set_network_mode(pb::HOST_NETWORK);
+  return out;
+}
+
+uint16_t resolve_target(const Service::Port& port, const Pod& pod) {
+  if (port.target.name.empty()) return port.target.number;
+  for (const Pod::Port& candidate : pod.ports) {
+    if (candidate.name == port.target.name) return candidate.number;
+  }
+  return 0;
+}
+
+void add_port(pb::PortList& list, const Service::Port& port, uint16_t target) {
+  for (const pb::Port& known : list.ports()) {
+    if (known.service_port() == port.number) return;
+  }
+  pb::Port& out = *list.add_ports();
+  out.set_service_port(port.number);
+  out.set_target_port(target);
+  out.set_app_protocol(to_istio(protocol_of(port.app_protocol, port.name, port.number)));
+}
+
+class WorkloadCompiler {
+ public:
+  explicit WorkloadCompiler(const Objects& objects) : objects_(objects) {}
+
+  Workloads run() {
+    for_each<Pod>(objects_, [this](const Pod& pod) { add_pod(pod); });
+    for_each<Service>(objects_, [this](const Service& service) { select(service); });
+    for_each<EndpointSlice>(objects_, [this](const EndpointSlice& slice) { add_slice(slice); });
+    return std::move(workloads_);
+  }
+
+ private:
+  void add_pod(const Pod& pod) {
+    if (is_terminal(pod)) return;
+    CompiledWorkload workload = from_pod(pod);
+    // Host-network pods share the node's address, so an address does not name them.
+    if (!pod.host_network) {
+      for (const std::string& ip : pod.ips) uid_by_ip_.emplace(ip, workload.workload.uid());
+    }
+    pods_by_ns_[pod.meta.ns].push_back(&pod);
+    workloads_.emplace(workload.workload.uid(), std::move(workload));
+  }
+
+  void select(const Service& service) {
+    if (service.selector.empty() || service.external_name) return;
+    const auto pods = pods_by_ns_.find(service.meta.ns);
+    if (pods == pods_by_ns_.end()) return;
+    for (const Pod* pod : pods->second) {
+      if (!selects(service.selector, pod->meta.labels)) continue;
+      pb::PortList list;
+      for (const Service::Port& port : service.ports) {
+        if (const uint16_t target = resolve_target(port, *pod); target != 0) add_port(list, port, target);
+      }
+      auto& services = *workloads_.at(pod_uid(pod->meta)).workload.mutable_services();
+      if (list.ports_size() > 0) services[service_key(service.meta)] = std::move(list);
+    }
+  }
+
+  void add_slice(const EndpointSlice& slice) {
+    const auto found = objects_.find(ObjectKey{"Service", slice.meta.ns, slice.service});
+    if (found == objects_.end()) return;
+    const Service& service = std::get<Service>(*found->second);
+    for (const EndpointSlice::Endpoint& endpoint : slice.endpoints) {
+      for (const std::string& address : endpoint.addresses) add_endpoint(service, slice, endpoint, address);
+    }
+  }
+
+  void add_endpoint(const Service& service, const EndpointSlice& slice,
+                    const EndpointSlice::Endpoint& endpoint, const std::string& address) {
+    const std::string uid = find_or_create(slice, endpoint, address);
+    if (uid.empty()) return;
+    CompiledWorkload& workload = workloads_.at(uid);
+    // A pod's own Ready condition is the truth about it; without one the slice's word counts.
+    if (!endpoint.ready && !says_ready(endpoint)) workload.workload.set_status(pb::UNHEALTHY);
+    pb::PortList& list = (*workload.workload.mutable_services())[service_key(service.meta)];
+    for (const Service::Port& port : service.ports) {
+      for (const EndpointSlice::Port& target : slice.ports) {
+        if (target.name == port.name) add_port(list, port, target.number);
+      }
+    }
+    if (list.ports_size() == 0) workload.workload.mutable_services()->erase(service_key(service.meta));
+  }
+
+  bool says_ready(const EndpointSlice::Endpoint& endpoint) const {
+    const auto pod = objects_.find(ObjectKey{"Pod", endpoint.pod_ns, endpoint.pod_name});
+    return pod != objects_.end() && std::get<Pod>(*pod->second).ready.has_value();
+  }
+
+  // The uid of the endpoint's workload; empty when it belongs to a pod that has ended.
+  std::string find_or_create(const EndpointSlice& slice, const EndpointSlice::Endpoint& endpoint,
+                             const std::string& address) {
+    if (const auto pod = objects_.find(ObjectKey{"Pod", endpoint.pod_ns, endpoint.pod_name});
+        pod != objects_.end()) {
+      const std::string uid = pod_uid(meta_of(*pod->second));
+      const auto workload = workloads_.find(uid);
+      if (workload == workloads_.end()) return "";
+      add_address(workload->second.workload, address);
+      return uid;
+    }
+    if (const auto known = uid_by_ip_.find(address); known != uid_by_ip_.end()) return known->second;
+    const std::string uid = str_cat("Kubernetes//Endpoint/", slice.meta.ns, "/", address);
+    CompiledWorkload created;
+    pb::Workload& w = created.workload;
+    w.set_uid(uid);
+    w.set_name(address);
+    w.set_namespace_(slice.meta.ns);
+    w.add_addresses(IpAddress::parse(address)->packed());
+    w.set_node(endpoint.node);
+    w.set_workload_type(pb::POD);
+    w.set_workload_name(address);
+    w.set_canonical_name(slice.service);
+    w.set_canonical_revision("latest");
+    if (!endpoint.zone.empty()) w.mutable_locality()->set_zone(endpoint.zone);
+    uid_by_ip_.emplace(address, uid);
+    workloads_.emplace(uid, std::move(created));
+    return uid;
+  }
+
+  void add_address(pb::Workload& workload, const std::string& address) {
+    const std::string packed = IpAddress::parse(address)->packed();
+    const auto& known = workload.addresses();
+    if (std::find(known.begin(), known.end(), packed) == known.end()) workload.add_addresses(packed);
+  }
+
+  const Objects& objects_;
+  Workloads workloads_;
+  std::map<std::string, std::vector<const Pod*>> pods_by_ns_;
+  std::map<std::string, std::string> uid_by_ip_;
+};
+
+}  // namespace
+
+std::string pod_uid(const ObjectMeta& meta) { return str_cat("Kubernetes//Pod/", meta.ns, "/", meta.name); }
+
+std::string service_key(const ObjectMeta& meta) {
+  return str_cat(meta.ns, "/", service_host(meta.name, meta.ns));
+}
+
+bool is_terminal(const Pod& pod) { return pod.phase == "Succeeded" || pod.phase == "Failed"; }
+
+bool selects(const std::map<std::string, std::string>& selector,
+             const std::map<std::string, std::string>& labels) {
+  if (selector.empty()) return false;
+  return std::all_of(selector.begin(), selector.end(), [&labels](const auto& pair) {
+    const auto found = labels.find(pair.first);
+    return found != labels.end() && found->second == pair.second;
+  });
+}
+
+Workloads compile_workloads(const Objects& objects) { return WorkloadCompiler(objects).run(); }
+
+}  // namespace weft::control_plane

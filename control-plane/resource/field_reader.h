@@ -1,0 +1,102 @@
+// Reads typed values out of a YAML map and reports everything wrong with it: unknown, unsupported, missing or
+// mistyped fields, each with file, line, field path and remedy. The parsers of the kinds use it; it knows no
+// kind itself.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control-plane/control_plane.h"
+#include "control-plane/resource/finding_codes.h"
+#include "control-plane/resource/yaml_document.h"
+
+namespace weft::control_plane {
+
+// Where the findings of one document go.
+class Diagnostics {
+ public:
+  Diagnostics(std::string file, std::vector<Finding>& out) : file_(std::move(file)), out_(out) {}
+
+  void set_object(std::string object) { object_ = std::move(object); }
+  void error(const char* code, uint32_t line, std::string field, std::string message, std::string remedy);
+  void warning(const char* code, uint32_t line, std::string field, std::string message, std::string remedy);
+  // Errors since this document began.
+  uint32_t errors() const { return errors_; }
+  const std::string& file() const { return file_; }
+
+ private:
+  std::string file_;
+  std::string object_;
+  std::vector<Finding>& out_;
+  uint32_t errors_ = 0;
+};
+
+// The fields of one level. Istio kinds are strict: a `known` field is refused as not supported yet, any other
+// as unknown. Kubernetes core kinds tolerate `known` fields and new ones, but not a misspelt field that we
+// read.
+struct FieldTable {
+  std::span<const std::string_view> read;
+  std::span<const std::string_view> known;
+  bool strict = true;
+};
+
+class FieldReader {
+ public:
+  FieldReader(Diagnostics& out, const YamlNode& node, std::string path, uint32_t line)
+      : out_(&out), node_(&node), path_(std::move(path)), line_(line) {}
+
+  // True when this is a map; otherwise an error was reported. Also reports duplicates and fields not in the
+  // table.
+  bool expect_map(const FieldTable& table) const;
+
+  bool has(std::string_view name) const { return value(name) != nullptr; }
+  // The reader of a field; nullopt when absent or null.
+  std::optional<FieldReader> child(std::string_view name) const;
+  // Readers of the items of a list field; empty when absent. Reports a field that is no list.
+  std::vector<FieldReader> items(std::string_view name) const;
+
+  // Each reports a wrong type and returns nullopt for it as for an absent field.
+  std::optional<std::string> text(std::string_view name) const;
+  std::optional<int64_t> integer(std::string_view name, int64_t low, int64_t high) const;
+  std::optional<bool> boolean(std::string_view name) const;
+  std::vector<std::string> texts(std::string_view name) const;
+  std::map<std::string, std::string> text_map(std::string_view name) const;
+  // As text(), but absence or "" is an error.
+  std::string required_text(std::string_view name, std::string_view what) const;
+
+  // Of this value itself.
+  std::optional<std::string> as_text() const;
+  std::optional<int64_t> as_integer(int64_t low, int64_t high) const;
+
+  void error(const char* code, std::string message, std::string remedy) const;
+  void error_at(std::string_view name, const char* code, std::string message, std::string remedy) const;
+  void warning(const char* code, std::string message, std::string remedy) const;
+
+  const YamlNode& node() const { return *node_; }
+  const std::string& path() const { return path_; }
+  uint32_t line() const { return line_; }
+  uint32_t line_of(std::string_view name) const;
+
+ private:
+  const YamlField* field(std::string_view name) const;
+  const YamlNode* value(std::string_view name) const;
+  std::string path_of(std::string_view name) const;
+  void wrong_type(std::string_view expected, std::string_view remedy) const;
+  void check_field(const FieldTable& table, const YamlField& f) const;
+
+  Diagnostics* out_;
+  const YamlNode* node_;
+  std::string path_;
+  uint32_t line_;
+};
+
+// Plain scalars that Kubernetes' YAML decoder reads as a number, a boolean or null, so that they are no
+// strings.
+bool resolves_to_string(const YamlNode& node);
+
+}  // namespace weft::control_plane

@@ -1,0 +1,29 @@
+// The stable codes of findings. docs/findings.md has a row for each (a test compares the two); a code is
+// never reused.
+#pragma once
+
+namespace weft::control_plane {
+
+inline constexpr char kUnknownWeftKey[] = "WF0001";
+inline constexpr char kValueRejected[] = "WF0002";
+inline constexpr char kReferenceMissing[] = "WF0005";
+inline constexpr char kRouteUnreachable[] = "WF0007";
+inline constexpr char kWeightsAllZero[] = "WF0008";
+inline constexpr char kServiceSelectsNothing[] = "WF0011";
+inline constexpr char kFileUnreadable[] = "WF0020";
+inline constexpr char kYamlSyntax[] = "WF0021";
+inline constexpr char kOverLimit[] = "WF0022";
+inline constexpr char kKindIgnored[] = "WF0023";
+inline constexpr char kUnknownField[] = "WF0024";
+inline constexpr char kNotSupportedYet[] = "WF0025";
+inline constexpr char kFieldMissing[] = "WF0026";
+inline constexpr char kWrongType[] = "WF0027";
+inline constexpr char kDuplicateField[] = "WF0028";
+inline constexpr char kDuplicateObject[] = "WF0029";
+inline constexpr char kNotAnObject[] = "WF0030";
+inline constexpr char kApiVersion[] = "WF0031";
+inline constexpr char kHostTaken[] = "WF0032";
+inline constexpr char kSubsetEmpty[] = "WF0033";
+inline constexpr char kAnnotationIgnored[] = "WF0034";
+
+}  // namespace weft::control_plane

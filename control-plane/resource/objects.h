@@ -1,0 +1,130 @@
+// The typed, validated objects of the manifests. Parsers make them, the store keeps them, the compiler reads
+// them; they hold no YAML and are never changed after parsing.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <variant>
+#include <vector>
+
+#include "proto/weft/mesh/v1/mesh.pb.h"
+
+namespace weft::control_plane {
+
+struct ObjectMeta {
+  std::string kind;
+  std::string ns;  // empty for cluster-scoped kinds
+  std::string name;
+  std::string file;
+  uint32_t line = 0;
+  int64_t created_unix = 0;
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> annotations;
+};
+
+struct ObjectKey {
+  std::string kind;
+  std::string ns;
+  std::string name;
+  auto operator<=>(const ObjectKey&) const = default;
+  // "VirtualService shop/cart".
+  std::string to_string() const;
+};
+
+struct Namespace {
+  ObjectMeta meta;
+};
+
+// A number, or the name of a port of the pod.
+struct TargetPort {
+  uint16_t number = 0;
+  std::string name;
+};
+
+struct Pod {
+  struct Port {
+    std::string name;
+    uint16_t number = 0;
+  };
+  ObjectMeta meta;
+  std::string node;
+  std::string service_account;
+  bool host_network = false;
+  std::vector<Port> ports;
+  std::vector<std::string> ips;  // valid addresses
+  std::string phase;
+  std::optional<bool> ready;  // absent: the manifest says nothing
+  bool deleting = false;
+  std::string owner_kind;
+  std::string owner_name;
+  std::vector<uint16_t> exclude_ports;
+  std::vector<std::string> exclude_cidrs;
+};
+
+struct Service {
+  struct Port {
+    std::string name;
+    uint16_t number = 0;
+    TargetPort target;
+    std::string app_protocol;
+    uint32_t line = 0;
+  };
+  ObjectMeta meta;
+  std::map<std::string, std::string> selector;
+  std::vector<Port> ports;  // TCP only
+  std::vector<std::string> cluster_ips;
+  bool external_name = false;
+};
+
+struct EndpointSlice {
+  struct Endpoint {
+    std::vector<std::string> addresses;
+    bool ready = true;
+    std::string pod_ns;  // of targetRef when that is a Pod
+    std::string pod_name;
+    std::string node;
+    std::string zone;
+  };
+  struct Port {
+    std::string name;
+    uint16_t number = 0;
+  };
+  ObjectMeta meta;
+  std::string service;
+  std::vector<Endpoint> endpoints;
+  std::vector<Port> ports;
+};
+
+// Where an object names a host and maybe a subset, for the checks between objects.
+struct HostReference {
+  std::string host;
+  std::string subset;
+  uint32_t line = 0;
+  std::string field;
+};
+
+struct VirtualService {
+  ObjectMeta meta;
+  mesh::v1::RouteSet routes;  // complete: hosts expanded, weights cleaned
+  std::vector<HostReference> references;
+  // exportTo: "~".
+  bool hidden = false;
+};
+
+struct DestinationRule {
+  ObjectMeta meta;
+  mesh::v1::DestinationPolicy policy;
+  HostReference host;
+  std::vector<HostReference> subsets;
+  bool hidden = false;
+};
+
+using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule>;
+
+const ObjectMeta& meta_of(const Object& object);
+ObjectKey key_of(const Object& object);
+
+}  // namespace weft::control_plane

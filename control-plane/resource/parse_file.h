@@ -1,0 +1,25 @@
+// One file's text to typed objects, findings, and the names of what was refused. Pure: no files, no clock.
+// The store and `analyze` call it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control-plane/control_plane.h"
+#include "control-plane/resource/objects.h"
+
+namespace weft::control_plane {
+
+struct ParsedFile {
+  std::vector<Object> objects;
+  // Documents that name an object but were refused: its last good version stays in force.
+  std::vector<ObjectKey> refused;
+  // True when some document could not even be named: every object this file held before stays in force.
+  bool unknown_documents = false;
+  std::vector<Finding> findings;
+};
+
+ParsedFile parse_file(const std::string& file, std::string_view text);
+
+}  // namespace weft::control_plane

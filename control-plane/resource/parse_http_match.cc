@@ -1,0 +1,144 @@
+// See parse_http_match.h. Semantics: Istio HTTPMatchRequest; prefix is a raw string prefix, regex is RE2 on
+// the whole string.
+#include "control-plane/resource/parse_http_match.h"
+
+#include <re2/re2.h>
+
+#include <array>
+
+#include "absl/strings/ascii.h"
+#include "base/strings.h"
+
+namespace weft::control_plane {
+namespace {
+
+using Names = std::string_view;
+using mesh::v1::HttpMatch;
+using mesh::v1::StringMatch;
+
+constexpr size_t kMaxRegex = 1024;
+constexpr std::array<Names, 11> kMatchRead = {"name",      "uri",          "ignoreUriCase",  "method",
+                                              "authority", "headers",      "withoutHeaders", "queryParams",
+                                              "port",      "sourceLabels", "sourceNamespace"};
+constexpr std::array<Names, 3> kMatchKnown = {"scheme", "gateways", "statPrefix"};
+constexpr std::array<Names, 3> kStringRead = {"exact", "prefix", "regex"};
+constexpr std::array<Names, 4> kReservedHeaders = {"uri", "scheme", "method", "authority"};
+
+void check_regex(const FieldReader& string, const std::string& regex) {
+  if (regex.size() > kMaxRegex) {
+    string.error_at("regex", kValueRejected, str_cat("a regex of ", regex.size(), " characters"),
+                    str_cat("use at most ", kMaxRegex, " characters"));
+    return;
+  }
+  re2::RE2::Options options;
+  options.set_log_errors(false);
+  options.set_max_mem(1 << 20);
+  const re2::RE2 compiled(regex, options);
+  if (!compiled.ok()) {
+    string.error_at("regex", kValueRejected, str_cat("not a regular expression: ", compiled.error()),
+                    "use RE2 syntax (no back-references, no look-around)");
+  }
+}
+
+// `presence`: an empty match and regex "*" mean "is there", as for headers and query parameters.
+void parse_string(const FieldReader& string, bool presence, StringMatch& out) {
+  if (!string.expect_map({.read = kStringRead, .known = {}})) return;
+  const size_t count = string.node().fields.size();
+  const std::string regex = string.text("regex").value_or("");
+  if (presence && (count == 0 || (count == 1 && regex == "*"))) {
+    out.set_present(true);
+    return;
+  }
+  if (count != 1) {
+    string.error(kValueRejected, count == 0 ? "an empty match" : "more than one of exact, prefix and regex",
+                 "give exactly one of exact, prefix or regex");
+    return;
+  }
+  if (const auto exact = string.text("exact")) out.set_exact(*exact);
+  if (const auto prefix = string.text("prefix")) out.set_prefix(*prefix);
+  if (string.has("regex")) {
+    check_regex(string, regex);
+    out.set_regex(regex);
+  }
+}
+
+void parse_field(const FieldReader& match, std::string_view name, StringMatch* (HttpMatch::*mutable_field)(),
+                 HttpMatch& out) {
+  if (const auto string = match.child(name)) parse_string(*string, false, *(out.*mutable_field)());
+}
+
+void check_header_name(const FieldReader& header, const std::string& name) {
+  if (name.starts_with("@request.auth.")) {
+    header.error(kNotSupportedYet, "matching on token claims is not supported yet", "remove it");
+    return;
+  }
+  for (Names reserved : kReservedHeaders) {
+    if (name == reserved) {
+      header.error(kValueRejected, str_cat("\"", name, "\" is not matched as a header"),
+                   str_cat("use the field match[].", name == "scheme" ? "uri" : name));
+    }
+  }
+  for (char c : name) {
+    if (!absl::ascii_isgraph(c) || c == ':') {
+      header.error(kValueRejected, "not a header name", "use letters, digits and '-'");
+      return;
+    }
+  }
+}
+
+void parse_named(const FieldReader& match, std::string_view field, bool headers,
+                 google::protobuf::RepeatedPtrField<mesh::v1::HeaderMatch>& out) {
+  const auto map = match.child(field);
+  if (!map) return;
+  if (map->node().kind != YamlNode::Kind::kMap) {
+    map->error(kWrongType, "expected a map of names to matches",
+               "write \"name: {exact: value}\" lines below it");
+    return;
+  }
+  for (const YamlField& f : map->node().fields) {
+    mesh::v1::HeaderMatch& parsed = *out.Add();
+    parsed.set_name(headers ? absl::AsciiStrToLower(f.name) : f.name);
+    const auto value = map->child(f.name);
+    if (!value) {
+      parsed.mutable_value()->set_present(true);
+      continue;
+    }
+    if (headers) check_header_name(*value, parsed.name());
+    parse_string(*value, true, *parsed.mutable_value());
+  }
+}
+
+}  // namespace
+
+void parse_http_match(const FieldReader& match, HttpMatch& out) {
+  if (!match.expect_map({.read = kMatchRead, .known = kMatchKnown})) return;
+  out.set_name(match.text("name").value_or(""));
+  parse_field(match, "uri", &HttpMatch::mutable_uri, out);
+  parse_field(match, "method", &HttpMatch::mutable_method, out);
+  parse_field(match, "authority", &HttpMatch::mutable_authority, out);
+  parse_named(match, "headers", true, *out.mutable_headers());
+  parse_named(match, "withoutHeaders", true, *out.mutable_without_headers());
+  parse_named(match, "queryParams", false, *out.mutable_query_params());
+  out.set_port(static_cast<uint32_t>(match.integer("port", 1, 65535).value_or(0)));
+  for (const auto& [key, value] : match.text_map("sourceLabels")) (*out.mutable_source_labels())[key] = value;
+  out.set_source_namespace(match.text("sourceNamespace").value_or(""));
+  out.set_ignore_uri_case(match.boolean("ignoreUriCase").value_or(false));
+  if (out.ignore_uri_case() && out.uri().kind_case() == StringMatch::kRegex) {
+    match.error_at("ignoreUriCase", kValueRejected, "ignoreUriCase has no effect on a regex",
+                   "remove it and begin the regex with (?i)");
+  }
+}
+
+bool is_catch_all(const HttpMatch& match) {
+  if (match.has_method() || match.has_authority() || match.headers_size() > 0 ||
+      match.without_headers_size() > 0 || match.query_params_size() > 0 || match.port() != 0 ||
+      match.source_labels_size() > 0 || !match.source_namespace().empty()) {
+    return false;
+  }
+  if (!match.has_uri()) return true;
+  const StringMatch& uri = match.uri();
+  return (uri.kind_case() == StringMatch::kPrefix && (uri.prefix() == "/" || uri.prefix().empty())) ||
+         (uri.kind_case() == StringMatch::kRegex && uri.regex() == ".*");
+}
+
+}  // namespace weft::control_plane

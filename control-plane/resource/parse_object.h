@@ -1,0 +1,29 @@
+// The parser of each kind: a document's root in, an object out. parse_file.cc picks one by kind; they report
+// through the reader and may return half an object when they did (the caller drops it).
+#pragma once
+
+#include "control-plane/resource/field_reader.h"
+#include "control-plane/resource/objects.h"
+
+namespace weft::control_plane {
+
+// Each gets the root of the document and its metadata, which is read already.
+Namespace parse_namespace(const FieldReader& root, ObjectMeta meta);
+Pod parse_pod(const FieldReader& root, ObjectMeta meta);
+Service parse_service(const FieldReader& root, ObjectMeta meta);
+EndpointSlice parse_endpoint_slice(const FieldReader& root, ObjectMeta meta);
+VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta);
+DestinationRule parse_destination_rule(const FieldReader& root, ObjectMeta meta);
+
+// apiVersion, kind, metadata, spec, status: the root of every kind here.
+const FieldTable& root_table();
+
+// "exportTo": the namespaces with "." expanded, empty for all; sets `hidden` for "~".
+std::vector<std::string> parse_export_to(const FieldReader& spec, const std::string& ns, bool& hidden);
+
+// A host name field, expanded; "" when it was reported.
+std::string parse_host(const FieldReader& host, const std::string& ns);
+
+mesh::v1::Origin origin_of(const ObjectMeta& meta);
+
+}  // namespace weft::control_plane

@@ -1,0 +1,55 @@
+// One file's text as bounded trees of YAML nodes that remember their lines. parse_file.cc calls it; it knows
+// no Kubernetes. It never throws (yaml-cpp's exceptions end here) and never builds more than the limits
+// below, whatever the input.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weft::control_plane {
+
+inline constexpr size_t kMaxFileBytes = 16 * 1024 * 1024;
+inline constexpr size_t kMaxDocumentBytes = 1024 * 1024;
+inline constexpr uint32_t kMaxNesting = 64;
+// Nodes of one document after aliases are expanded: the bound on "billion laughs".
+inline constexpr size_t kMaxNodes = 200'000;
+
+struct YamlField;
+
+struct YamlNode {
+  enum class Kind : uint8_t { kNull, kScalar, kSequence, kMap };
+  Kind kind = Kind::kNull;
+  // A plain (unquoted) scalar may be a number, a boolean or null; a quoted one is always a string.
+  bool plain = false;
+  uint32_t line = 0;  // 1-based, in the file
+  std::string scalar;
+  std::vector<YamlNode> items;
+  std::vector<YamlField> fields;
+
+  // The first field of that name; nullptr: none, or this is no map.
+  const YamlNode* find(std::string_view name) const;
+};
+
+struct YamlField {
+  std::string name;
+  uint32_t line = 0;
+  YamlNode value;
+};
+
+struct YamlDocument {
+  // First line of the document.
+  uint32_t line = 0;
+  YamlNode root;
+  // Empty when the document was understood; then `error_line` is 0 too.
+  std::string error;
+  uint32_t error_line = 0;
+  // The document broke a limit above, not the syntax.
+  bool over_limit = false;
+};
+
+// Documents that hold nothing (comments, blank lines) are left out. JSON is YAML.
+std::vector<YamlDocument> parse_yaml(std::string_view text);
+
+}  // namespace weft::control_plane

@@ -1,0 +1,61 @@
+// Weft itself in a test: one weft-agent and one weft-proxy for node1, with every path inside the sandbox, and
+// the CLI. The agent runs in the machine's own network namespace; both are members of the scratch cgroup, so
+// that the kernel programs see the proxy's connects as they would in production. Never attaches to the root
+// cgroup.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "tests/harness/manifests.h"
+#include "tests/harness/process.h"
+#include "tests/harness/sandbox.h"
+
+namespace weft::harness {
+
+class Mesh {
+ public:
+  explicit Mesh(const Sandbox& sandbox);
+  // Stops both and runs `weft-agent cleanup`.
+  ~Mesh();
+
+  // Returns when the admin socket answers.
+  absl::Status start_agent();
+  absl::Status start_proxy();
+  // SIGTERM and the exit code; 0 when it was not running.
+  int stop_agent();
+  int stop_proxy();
+  void kill_agent();
+  void kill_proxy();
+  CommandResult cleanup() const;
+
+  CommandResult cli(std::vector<std::string> arguments) const;
+  // The Prometheus text of the agent; empty when it does not answer.
+  std::string metrics() const;
+
+  ManifestFolder& manifests() { return manifests_; }
+  Process& agent() { return *agent_; }
+  Process& proxy() { return *proxy_; }
+  std::string run_dir() const { return sandbox_.directory() + "/run"; }
+  // What agents and proxies wrote, ended ones included.
+  std::string log() const;
+  // Reports of sanitizers found in it; empty: none.
+  std::string sanitizer_reports() const;
+
+ private:
+  absl::StatusOr<std::unique_ptr<Process>> start(const std::string& cgroup,
+                                                 std::vector<std::string> argv) const;
+  void remember(std::unique_ptr<Process>& process);
+
+  const Sandbox& sandbox_;
+  ManifestFolder manifests_;
+  uint16_t metrics_port_;
+  uint16_t health_port_;
+  std::unique_ptr<Process> agent_;
+  std::unique_ptr<Process> proxy_;
+  std::string past_log_;
+};
+
+}  // namespace weft::harness

@@ -1,0 +1,90 @@
+// The operator's commands against a running node: what they print, and their exit codes (0 ok, 64 usage, 69
+// agent unreachable, 79 findings).
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/strings.h"
+#include "tests/harness/mesh_test.h"
+
+namespace weft::harness {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+using CliTest = MeshTest;
+
+TEST_F(CliTest, StatusNamesTheNodeAndItsProxy) {
+  const CommandResult table = mesh_->cli({"status"});
+  EXPECT_EQ(table.exit_code, 0) << table.errors;
+  EXPECT_THAT(table.output, HasSubstr("node1"));
+  const CommandResult json = mesh_->cli({"-o", "json", "status"});
+  EXPECT_FALSE(nlohmann::json::parse(json.output, nullptr, false).is_discarded()) << json.output;
+}
+
+TEST_F(CliTest, CheckOfAHealthyNodeHasNoErrors) {
+  const CommandResult check = mesh_->cli({"check"});
+  EXPECT_EQ(check.exit_code, 0) << check.output << check.errors;
+}
+
+TEST_F(CliTest, GetListsServicesEndpointsWorkloadsAndRoutes) {
+  EXPECT_THAT(mesh_->cli({"get", "services"}).output,
+              AllOf(HasSubstr("product-service"), HasSubstr(kProductIp4)));
+  EXPECT_THAT(mesh_->cli({"get", "endpoints"}).output,
+              AllOf(HasSubstr(v1_.v4(8080).to_string()), HasSubstr(v2_.v4(8080).to_string())));
+  EXPECT_THAT(mesh_->cli({"get", "workloads"}).output, AllOf(HasSubstr("client"), HasSubstr("captured")));
+  EXPECT_THAT(mesh_->cli({"get", "routes"}).output, AllOf(HasSubstr("95%"), HasSubstr("5%")));
+}
+
+TEST_F(CliTest, ObserveFollowsExchangesAsTheyEnd) {
+  Spawn spawn;
+  spawn.argv = {binary("weft"), "--run-dir", mesh_->run_dir(), "observe", "-f"};
+  auto observe = Process::start(spawn);
+  ASSERT_TRUE(observe.ok()) << observe.status();
+  EXPECT_TRUE(wait_until(milliseconds(10'000), [&] {
+    curl(client_, {std::string("http://") + kProductV4 + "/observe-me"});
+    return (*observe)->output().find("/observe-me") != std::string::npos;
+  })) << (*observe)->output();
+  (*observe)->signal(SIGINT);
+  EXPECT_TRUE((*observe)->wait(milliseconds(5'000)).has_value());
+}
+
+TEST_F(CliTest, UnenrollAndEnrollWorkLive) {
+  ASSERT_EQ(mesh_->cli({"unenroll", "default/client"}).exit_code, 0);
+  EXPECT_TRUE(wait_until(milliseconds(5'000), [&] {
+    return curl(client_, {"--max-time", "1", std::string("http://") + kProductV4 + "/"}).exit_code != 0;
+  })) << "still captured";
+  EXPECT_EQ(curl(client_, {"http://" + v1_.v4(8080).to_string() + "/"}).output, "v1\n");
+  const CommandResult enroll = mesh_->cli({"enroll", "default/client"});
+  ASSERT_EQ(enroll.exit_code, 0) << enroll.errors;
+  EXPECT_TRUE(reachable(kProductV4));
+}
+
+TEST_F(CliTest, AnalyzeNamesFileLineAndFieldAndExitsWith79) {
+  const std::string path = sandbox_->directory() + "/broken.yaml";
+  std::string broken = canary_yaml(95, 5);
+  broken.replace(broken.find("weight"), 6, "wieght");
+  std::ofstream(path) << broken;
+  const CommandResult analyze = mesh_->cli({"analyze", path});
+  EXPECT_EQ(analyze.exit_code, 79) << analyze.output;
+  EXPECT_THAT(analyze.output + analyze.errors,
+              AllOf(HasSubstr("broken.yaml:13"), HasSubstr("wieght"), HasSubstr("weight")));
+  std::ofstream(path) << canary_yaml(95, 5);
+  EXPECT_EQ(mesh_->cli({"analyze", mesh_->manifests().path()}).exit_code, 0);
+}
+
+TEST_F(CliTest, UnreachableAgentIsExitCode69WithTheNextCommand) {
+  Spawn spawn;
+  spawn.argv = {binary("weft"), "--run-dir", sandbox_->directory() + "/nowhere", "status"};
+  const CommandResult status = run(spawn);
+  EXPECT_EQ(status.exit_code, 69) << status.errors;
+  EXPECT_THAT(status.errors, HasSubstr("weft"));
+}
+
+TEST_F(CliTest, UnknownCommandIsAUsageError) { EXPECT_EQ(mesh_->cli({"stauts"}).exit_code, 64); }
+
+}  // namespace
+}  // namespace weft::harness

@@ -1,0 +1,214 @@
+// A whole agent over fakes for the kernel and the control plane: order of effects, admin answers, metrics,
+// health, restart.
+#include "agent/agent.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/create_channel.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+
+#include "proto/weft/admin/v1/admin.grpc.pb.h"
+#include "tests/unit/agent/fake_dataplane.h"
+
+namespace weft::agent {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+// Shared with the test, which outlives the agent that owns the fakes.
+struct Journal {
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  void add(const std::string& line) {
+    const std::lock_guard lock(mutex);
+    lines.push_back(line);
+  }
+  std::vector<std::string> all() {
+    const std::lock_guard lock(mutex);
+    return lines;
+  }
+};
+
+class JournalDataplane final : public FakeDataplane {
+ public:
+  explicit JournalDataplane(Journal& journal) : journal_(journal) {}
+  absl::StatusOr<EnrolledNamespace> enroll(const NamespacePlan& plan) override {
+    journal_.add("enroll " + plan.netns_path);
+    return FakeDataplane::enroll(plan);
+  }
+  absl::Status unenroll(uint64_t cookie, const std::string& path) override {
+    journal_.add("unenroll " + path);
+    return FakeDataplane::unenroll(cookie, path);
+  }
+  absl::Status set_destinations(const std::vector<DestinationEntry>& entries) override {
+    journal_.add("destinations");
+    return FakeDataplane::set_destinations(entries);
+  }
+
+ private:
+  Journal& journal_;
+};
+
+class JournalAds final : public control_plane::AdsService {
+ public:
+  explicit JournalAds(Journal& journal) : journal_(journal) {}
+  grpc::Service* service() override { return &service_; }
+  void apply(const control_plane::Change& change) override {
+    journal_.add("publish +" + std::to_string(change.upserted.size()) + " -" +
+                 std::to_string(change.removed.size()));
+  }
+  std::vector<control_plane::ClientState> clients() const override { return {}; }
+  void shutdown() override {}
+
+ private:
+  Journal& journal_;
+  envoy::service::discovery::v3::AggregatedDiscoveryService::Service service_;
+};
+
+class NoControlPlane final : public control_plane::ControlPlane {};
+
+class AgentTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string dir = ::testing::TempDir() + "weft-agent-XXXXXX";
+    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+    dir_ = dir;
+    first_.generation = 1;
+    start();
+  }
+  void TearDown() override {
+    agent_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+  void start() {
+    Agent::Options options{.node_name = "n1", .config_source = "memory", .run_dir = dir_};
+    options.metrics_address = *SocketAddress::parse("127.0.0.1:0");
+    options.health_address = options.metrics_address;
+    Agent::Parts parts;
+    parts.dataplane = std::make_unique<JournalDataplane>(journal_);
+    parts.ads = std::make_unique<JournalAds>(journal_);
+    parts.start_control_plane = [this](control_plane::ControlPlane::Subscriber subscriber)
+        -> absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> {
+      subscriber_ = std::move(subscriber);
+      subscriber_(first_);
+      return std::make_unique<NoControlPlane>();
+    };
+    parts.probe = [](const std::string& path) -> absl::StatusOr<NetnsIdentity> {
+      if (path == "/ns/missing") return absl::NotFoundError("no such file");
+      return NetnsIdentity{1, std::hash<std::string>()(path)};
+    };
+    auto agent = Agent::start(std::move(options), std::move(parts));
+    ASSERT_TRUE(agent.ok()) << agent.status();
+    agent_ = std::move(*agent);
+    stub_ = admin::v1::Admin::NewStub(
+        grpc::CreateChannel("unix:" + dir_ + "/agent.sock", grpc::InsecureChannelCredentials()));
+  }
+  grpc::Status enroll(const std::string& workload, const std::string& path) {
+    grpc::ClientContext context;
+    admin::v1::EnrollRequest request;
+    request.set_workload(workload);
+    request.set_netns_path(path);
+    admin::v1::EnrollResponse reply;
+    return stub_->Enroll(&context, request, &reply);
+  }
+  grpc::Status unenroll(const std::string& workload) {
+    grpc::ClientContext context;
+    admin::v1::UnenrollRequest request;
+    request.set_workload(workload);
+    admin::v1::UnenrollResponse reply;
+    return stub_->Unenroll(&context, request, &reply);
+  }
+  admin::v1::NodeStatus status() {
+    grpc::ClientContext context;
+    admin::v1::NodeStatus reply;
+    EXPECT_TRUE(stub_->GetStatus(&context, {}, &reply).ok());
+    return reply;
+  }
+
+  Journal journal_;
+  std::string dir_;
+  control_plane::Change first_;
+  control_plane::ControlPlane::Subscriber subscriber_;
+  std::unique_ptr<Agent> agent_;
+  std::unique_ptr<admin::v1::Admin::Stub> stub_;
+};
+
+TEST_F(AgentTest, AdditionsReachTheProxyBeforeTheKernelAndRemovalsAfterIt) {
+  control_plane::Change change;
+  change.generation = 2;
+  change.upserted = {{control_plane::kRouteSetType, "a/b", "1", ""}};
+  change.removed = {{control_plane::kRouteSetType, "a/c"}};
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true}};
+  subscriber_(change);
+  EXPECT_EQ(status().config_generation(), 2u);
+  EXPECT_THAT(journal_.all(), ::testing::ElementsAre("publish +0 -0", "destinations", "publish +1 -0",
+                                                     "destinations", "enroll /ns/web", "publish +0 -1"));
+}
+
+TEST_F(AgentTest, EnrolmentSurvivesARestartAndUnenrolmentIsForgotten) {
+  ASSERT_TRUE(enroll("shop/web", "/ns/web").ok());
+  EXPECT_EQ(status().pods_captured(), 1u);
+  agent_.reset();
+  start();
+  EXPECT_EQ(status().pods_captured(), 1u);
+  ASSERT_TRUE(unenroll("/ns/web").ok());
+  EXPECT_THAT(journal_.all(), Contains("unenroll /ns/web"));
+  agent_.reset();
+  start();
+  EXPECT_EQ(status().pods_eligible(), 0u);
+}
+
+TEST_F(AgentTest, FailedEnrolmentLeavesNothingBehindAndSaysWhatToDo) {
+  const grpc::Status missing = enroll("shop/web", "/ns/missing");
+  EXPECT_EQ(missing.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(missing.error_message(), HasSubstr("next: "));
+  EXPECT_EQ(status().pods_eligible(), 0u);
+  EXPECT_EQ(enroll("a/b/c", "/ns/web").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(unenroll("shop/nobody").error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(AgentTest, PodThatLeftTheManifestWhileNoAgentRanIsReleased) {
+  control_plane::Change change;
+  change.generation = 2;
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true}};
+  subscriber_(change);
+  EXPECT_EQ(status().pods_captured(), 1u);
+  agent_.reset();
+  start();
+  EXPECT_EQ(status().pods_captured(), 0u);
+  EXPECT_THAT(journal_.all(), Contains("unenroll /ns/web"));
+}
+
+TEST_F(AgentTest, ChecksNameWhatIsMissingWithoutAProxy) {
+  grpc::ClientContext context;
+  admin::v1::CheckReport report;
+  ASSERT_TRUE(stub_->Check(&context, {}, &report).ok());
+  std::map<std::string, std::string> results;
+  for (const auto& check : report.checks()) {
+    results[check.id()] = check.result();
+    EXPECT_EQ(check.result() == "success", check.hint().empty()) << check.id();
+  }
+  EXPECT_EQ(results["A-01"], "success");
+  EXPECT_EQ(results["A-02"], "error");
+  EXPECT_EQ(results["B-01"], "success");
+}
+
+TEST_F(AgentTest, SecondAgentOnTheSamePortFailsAndTheFirstGoesOn) {
+  Agent::Options options{.node_name = "n2", .run_dir = dir_ + "/other"};
+  options.metrics_address = agent_->metrics_address();
+  options.health_address = *SocketAddress::parse("127.0.0.1:0");
+  Agent::Parts parts;
+  parts.dataplane = std::make_unique<JournalDataplane>(journal_);
+  parts.ads = std::make_unique<JournalAds>(journal_);
+  const auto second = Agent::start(std::move(options), std::move(parts));
+  EXPECT_FALSE(second.ok());
+  EXPECT_EQ(status().node(), "n1");
+}
+
+}  // namespace
+}  // namespace weft::agent

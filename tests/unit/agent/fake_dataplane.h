@@ -1,0 +1,110 @@
+// A Dataplane without a kernel: remembers what it was told and hands out real descriptors (pipes), so that
+// handover can be tested over real sockets. Used by the agent's unit tests from one thread at a time.
+#pragma once
+
+#include <sys/eventfd.h>
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/dataplane/dataplane.h"
+#include "agent/feed/proxy_feed.h"
+
+namespace weft::agent {
+
+class FakeDataplane : public Dataplane {
+ public:
+  absl::StatusOr<EnrolledNamespace> enroll(const NamespacePlan& plan) override {
+    const std::lock_guard lock(mutex);
+    calls.push_back("enroll " + plan.netns_path);
+    if (!fail_enroll.empty()) return absl::InternalError(fail_enroll);
+    plans[plan.netns_path] = plan;
+    EnrolledNamespace out;
+    out.netns_cookie = cookies.contains(plan.netns_path) ? cookies[plan.netns_path] : 100 + plans.size();
+    cookies[plan.netns_path] = out.netns_cookie;
+    out.netns.reset(::eventfd(0, EFD_CLOEXEC));
+    if (!held_by_proxy.contains(out.netns_cookie)) out.listeners.emplace_back(::eventfd(0, EFD_CLOEXEC));
+    out.steps = {"captured " + plan.netns_path};
+    enrolled.insert(out.netns_cookie);
+    return out;
+  }
+  absl::Status unenroll(uint64_t cookie, const std::string& path) override {
+    const std::lock_guard lock(mutex);
+    calls.push_back("unenroll " + path);
+    enrolled.erase(cookie);
+    cookies.erase(path);
+    return absl::OkStatus();
+  }
+  absl::Status adopt_listeners(uint64_t cookie, std::vector<UniqueFd> listeners) override {
+    const std::lock_guard lock(mutex);
+    calls.push_back("adopt " + std::to_string(cookie) + " x" + std::to_string(listeners.size()));
+    return absl::OkStatus();
+  }
+  bool has_listener(uint64_t cookie) const override { return !without_listener.contains(cookie); }
+  absl::Status set_destinations(const std::vector<DestinationEntry>& entries) override {
+    const std::lock_guard lock(mutex);
+    calls.push_back("destinations");
+    destinations = entries;
+    return absl::OkStatus();
+  }
+  absl::Status set_proxy(uint32_t tgid) override {
+    const std::lock_guard lock(mutex);
+    calls.push_back("set_proxy " + std::to_string(tgid));
+    return absl::OkStatus();
+  }
+  absl::Status beat_proxy() override { return absl::OkStatus(); }
+  absl::StatusOr<std::vector<FlowRow>> flows() const override { return flow_rows; }
+  std::vector<uint64_t> stats() const override { return counters; }
+  std::vector<ProgramStatus> programs() const override { return program_rows; }
+  std::vector<MapStatus> maps() const override { return map_rows; }
+  void forget(uint32_t id) override {
+    const std::lock_guard lock(mutex);
+    forgotten.push_back(id);
+  }
+  std::vector<std::string> seen() {
+    const std::lock_guard lock(mutex);
+    return calls;
+  }
+
+  std::mutex mutex;
+  std::vector<std::string> calls;
+  std::string fail_enroll;
+  std::map<std::string, NamespacePlan> plans;
+  std::map<std::string, uint64_t> cookies;
+  std::set<uint64_t> enrolled;
+  std::set<uint64_t> held_by_proxy;     // enroll returns no listeners for these
+  std::set<uint64_t> without_listener;  // has_listener is false for these
+  std::vector<DestinationEntry> destinations;
+  std::vector<FlowRow> flow_rows;
+  std::vector<uint64_t> counters = std::vector<uint64_t>(WEFT_STAT_COUNT, 0);
+  std::vector<ProgramStatus> program_rows{{"mesh_connect4", "cgroup/connect4", "/cg", true}};
+  std::vector<MapStatus> map_rows{{"m_flow", 10, 100}};
+  std::vector<uint32_t> forgotten;
+};
+
+// A feed that accepts everything at once.
+class FakeFeed : public ProxyFeed {
+ public:
+  void snapshot(uint64_t, std::vector<Announcement> add, std::vector<uint64_t> keep) override {
+    for (const Announcement& a : add) log.push_back("add " + a.workload_uid);
+    for (const uint64_t cookie : keep) log.push_back("keep " + std::to_string(cookie));
+    log.push_back("end");
+  }
+  void add(Announcement announcement, Done done) override {
+    log.push_back("add " + announcement.workload_uid);
+    done(absl::OkStatus());
+  }
+  void remove(uint64_t cookie, Done done) override {
+    log.push_back("remove " + std::to_string(cookie));
+    done(absl::OkStatus());
+  }
+  absl::Status wait_served(uint64_t, std::chrono::milliseconds) override { return served; }
+
+  std::vector<std::string> log;
+  absl::Status served = absl::OkStatus();
+};
+
+}  // namespace weft::agent

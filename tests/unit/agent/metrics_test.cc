@@ -1,0 +1,156 @@
+// The Prometheus text and the tiny HTTP server that serves it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "agent/metrics/exporter.h"
+#include "agent/metrics/http_server.h"
+#include "agent/metrics/metric_table.h"
+#include "agent/metrics/text_format.h"
+#include "bpf/abi/constants.h"
+
+namespace weft::agent {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+TEST(TextFormatTest, LabelValuesAreEscaped) {
+  TextFormat out;
+  out.sample("weft_x", {{"a", "b\"c\\d\ne"}}, uint64_t{1});
+  EXPECT_EQ(out.text(), "weft_x{a=\"b\\\"c\\\\d\\ne\"} 1\n");
+}
+
+TEST(TextFormatTest, HistogramBucketsAreCumulativeInSecondsAndEndAtInfinity) {
+  TextFormat out;
+  const std::vector<uint64_t> buckets{1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4};
+  out.histogram("weft_d", {{"a", "b"}}, buckets, 1.5);
+  EXPECT_THAT(out.text(),
+              StartsWith("weft_d_bucket{a=\"b\",le=\"5e-05\"} 1\nweft_d_bucket{a=\"b\",le=\"0.0001\"} 3\n"));
+  EXPECT_THAT(out.text(), HasSubstr("le=\"10\"} 3\nweft_d_bucket{a=\"b\",le=\"+Inf\"} 7\n"));
+  EXPECT_THAT(out.text(), HasSubstr("weft_d_sum{a=\"b\"} 1.5\nweft_d_count{a=\"b\"} 7\n"));
+}
+
+MetricsInput input() {
+  MetricsInput in;
+  in.ids.set_live(
+      {{Subject::Kind::kWorkload, "w", "web", "shop"}, {Subject::Kind::kService, "s", "cart", "shop"}});
+  FlowRow row;
+  row.key = {in.ids.find(Subject::Kind::kWorkload, "w"), in.ids.find(Subject::Kind::kService, "s"),
+             WEFT_DIRECTION_OUTBOUND};
+  row.total.opened = 5;
+  row.total.connect_bucket[0] = 5;
+  in.flows = {row};
+  in.stats = std::vector<uint64_t>(WEFT_STAT_COUNT, 0);
+  in.stats[WEFT_STAT_CAPTURED] = 9;
+  in.maps = {{"m_flow", 1, 100}};
+  return in;
+}
+
+TEST(ExporterTest, FlowsCarryTheNamesOfTheirIds) {
+  EXPECT_THAT(render_metrics(input()),
+              HasSubstr("weft_tcp_opened_total{source_workload=\"web\",source_namespace=\"shop\",destination_"
+                        "service=\"cart\","
+                        "destination_workload=\"\",destination_namespace=\"shop\",reporter=\"source\"} 5\n"));
+}
+
+TEST(ExporterTest, RowsWithEqualLabelsAreOneSeries) {
+  MetricsInput in = input();
+  FlowRow gone;
+  gone.key = {12345, 67890, WEFT_DIRECTION_INBOUND};
+  gone.total.opened = 2;
+  in.flows.push_back(gone);
+  gone.key.source = 54321;
+  in.flows.push_back(gone);
+  EXPECT_THAT(render_metrics(in), HasSubstr("destination_namespace=\"\",reporter=\"destination\"} 4\n"));
+}
+
+TEST(ExporterTest, AbsentProxyLeavesItsSeriesOut) {
+  MetricsInput in = input();
+  EXPECT_THAT(render_metrics(in), HasSubstr("weft_proxy_up 0\n"));
+  EXPECT_THAT(render_metrics(in), Not(HasSubstr("weft_requests_total{")));
+  proxy::v1::Metrics metrics;
+  auto* series = metrics.add_requests();
+  series->set_route("r");
+  series->set_requests(3);
+  series->add_duration_buckets(3);
+  (*metrics.mutable_gauges())["weft_proxy_downstream_connections"] = 4;
+  (*metrics.mutable_gauges())["bad name{}"] = 4;
+  in.proxy = metrics;
+  const std::string text = render_metrics(in);
+  EXPECT_THAT(text, HasSubstr("weft_proxy_up 1\n"));
+  EXPECT_THAT(text, HasSubstr("route=\"r\",code_class=\"\",path=\"proxy\"} 3\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("# TYPE weft_proxy_downstream_connections gauge\nweft_proxy_downstream_connections 4\n"));
+  EXPECT_THAT(text, Not(HasSubstr("bad name")));
+}
+
+TEST(ExporterTest, KernelEventsAndMapsAreNamed) {
+  const std::string text = render_metrics(input());
+  EXPECT_THAT(text, HasSubstr("weft_bpf_events_total{event=\"captured\"} 9\n"));
+  EXPECT_THAT(text, HasSubstr("weft_bpf_map_capacity{map=\"m_flow\"} 100\n"));
+}
+
+TEST(DocsTest, MetricReferenceIsTheGeneratedOne) {
+  std::ifstream file("docs/metrics.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  EXPECT_EQ(text.str(), metrics_document());
+}
+
+class HttpServerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    HttpServer::Options options{.address = *SocketAddress::parse("127.0.0.1:0"), .max_connections = 4};
+    options.timeout = std::chrono::milliseconds(300);
+    auto server = HttpServer::start(options, [](std::string_view path) {
+      return HttpReply{path == "/metrics" ? 200 : 404, "text/plain", std::string(path) + "\n"};
+    });
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = std::move(*server);
+  }
+  // Everything the server says to `text`, until it closes; at most 5 s.
+  std::string ask(const std::string& text) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const timeval limit{5, 0};
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    sockaddr_storage storage{};
+    const socklen_t length = server_->address().to_sockaddr(&storage);
+    EXPECT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&storage), length), 0);
+    ::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
+    std::string reply;
+    char chunk[4096];
+    ssize_t n = 0;
+    while ((n = ::recv(socket.get(), chunk, sizeof(chunk), 0)) > 0)
+      reply.append(chunk, static_cast<size_t>(n));
+    EXPECT_FALSE(n < 0 && errno == EAGAIN) << "the server did not close";
+    return reply;
+  }
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(HttpServerTest, GetIsAnsweredByPathWithoutItsQuery) {
+  const std::string reply = ask("GET /metrics?x=1 HTTP/1.1\r\nHost: n\r\n\r\n");
+  EXPECT_THAT(reply, StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(reply, HasSubstr("\r\n\r\n/metrics\n"));
+  EXPECT_THAT(ask("GET /other HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 404"));
+}
+
+TEST_F(HttpServerTest, OtherMethodsAndRubbishAreRefused) {
+  EXPECT_THAT(ask("POST /metrics HTTP/1.1\r\n\r\n"), HasSubstr("405 Method Not Allowed"));
+  EXPECT_THAT(ask("rubbish\r\n\r\n"), StartsWith("HTTP/1.1 400"));
+}
+
+TEST_F(HttpServerTest, LongHeadIsRefused) {
+  EXPECT_THAT(ask("GET / HTTP/1.1\r\nX: " + std::string(8300, 'a')), StartsWith("HTTP/1.1 431"));
+}
+
+TEST_F(HttpServerTest, SilentClientIsClosedAtTheTimeoutWithoutAReply) { EXPECT_EQ(ask("GET /met"), ""); }
+
+}  // namespace
+}  // namespace weft::agent

@@ -1,0 +1,206 @@
+// Enrolment as a diff: manifest pods and CLI pods, pending pods and their retries, adoption after restarts.
+#include "agent/pods/pod_table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/unit/agent/fake_dataplane.h"
+
+namespace weft::agent {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class PodTableTest : public ::testing::Test {
+ protected:
+  PodTableTest()
+      : table_(
+            dataplane_, feed_, [this](const std::string& path) { return probe(path); },
+            PodTable::Callbacks{
+                [](const std::string&) { return 7u; },
+                [](const std::string& ns, const std::string& name) { return ns + "." + name; }}) {}
+
+  absl::StatusOr<NetnsIdentity> probe(const std::string& path) {
+    if (!paths_.contains(path)) return absl::NotFoundError("no such file");
+    return NetnsIdentity{1, paths_[path]};
+  }
+  static control_plane::LocalPod pod(const char* name, const char* path) {
+    return {.uid = std::string("uid-") + name,
+            .ns = "shop",
+            .name = name,
+            .netns_path = path,
+            .wants_capture = true};
+  }
+
+  FakeDataplane dataplane_;
+  FakeFeed feed_;
+  std::map<std::string, uint64_t> paths_;
+  PodTable table_;
+  MonotonicNs now_ = kNsPerSecond;
+};
+
+TEST_F(PodTableTest, ManifestPodIsCapturedWithItsExclusionsAndAnnounced) {
+  paths_["/ns/web"] = 1;
+  control_plane::LocalPod web = pod("web", "/ns/web");
+  web.exclude_ports = {22};
+  web.exclude_cidrs = {"10.0.0.0/8", "rubbish"};
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  EXPECT_EQ(table_.captured(), 1u);
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web"));
+  EXPECT_EQ(dataplane_.plans["/ns/web"].workload_id, 7u);
+  EXPECT_THAT(dataplane_.plans["/ns/web"].exclude_ports, ElementsAre(22));
+  ASSERT_EQ(dataplane_.plans["/ns/web"].exclude_cidrs.size(), 1u);
+  EXPECT_EQ(dataplane_.plans["/ns/web"].exclude_cidrs[0].prefix_length, 8u);
+}
+
+TEST_F(PodTableTest, PodThatLeavesTheManifestIsReleasedInTheKernelFirst) {
+  paths_["/ns/web"] = 1;
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  table_.set_manifest({});
+  table_.reconcile(now_);
+  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "unenroll /ns/web"));
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web", "remove 101"));
+  EXPECT_THAT(table_.pods(), IsEmpty());
+}
+
+TEST_F(PodTableTest, MissingNamespaceIsPendingWithAReasonAndCapturedWhenItAppears) {
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  EXPECT_THAT(table_.find("shop/web")->reason, HasSubstr("/ns/web"));
+  EXPECT_THAT(dataplane_.calls, IsEmpty());
+  const MonotonicNs next = table_.next_deadline(now_);
+  EXPECT_EQ(next, now_ + 100 * kNsPerMs);
+  paths_["/ns/web"] = 1;
+  table_.reconcile(next - 1);
+  EXPECT_EQ(table_.captured(), 0u);
+  table_.reconcile(next);
+  EXPECT_EQ(table_.captured(), 1u);
+}
+
+TEST_F(PodTableTest, RetriesBackOffToFiveSeconds) {
+  dataplane_.fail_enroll = "broken";
+  paths_["/ns/web"] = 1;
+  table_.set_manifest({pod("web", "/ns/web")});
+  MonotonicNs last = 0;
+  for (int i = 0; i < 10; ++i) {
+    table_.reconcile(now_);
+    last = table_.next_deadline(now_) - now_;
+    now_ += last;
+  }
+  EXPECT_EQ(last, 5 * kNsPerSecond);
+  EXPECT_EQ(table_.find("shop/web")->reason, "broken");
+  EXPECT_EQ(dataplane_.calls.size(), 10u);
+}
+
+TEST_F(PodTableTest, PodWithoutPathWaitsUntilTheCliNamesIt) {
+  paths_["/ns/web"] = 1;
+  table_.set_manifest({pod("web", "")});
+  table_.reconcile(now_);
+  EXPECT_THAT(table_.find("shop/web")->reason, HasSubstr("weft enroll shop/web --netns"));
+  table_.set_enrollments({{"shop", "web", "/ns/web"}});
+  table_.reconcile(now_);
+  EXPECT_EQ(table_.captured(), 1u);
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web"));
+}
+
+TEST_F(PodTableTest, ReplacedNamespaceIsCapturedAnew) {
+  paths_["/ns/web"] = 1;
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  paths_["/ns/web"] = 2;
+  dataplane_.cookies["/ns/web"] = 555;
+  table_.reconcile(now_ + 2 * kNsPerSecond);
+  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "unenroll /ns/web", "enroll /ns/web"));
+  EXPECT_EQ(table_.captured(), 1u);
+}
+
+TEST_F(PodTableTest, TwoNamesForOneNamespaceAreRefused) {
+  paths_["/ns/web"] = 1;
+  paths_["/proc/1/ns/net"] = 1;
+  table_.set_enrollments({{"a", "one", "/ns/web"}, {"a", "two", "/proc/1/ns/net"}});
+  table_.reconcile(now_);
+  EXPECT_EQ(table_.captured(), 1u);
+  EXPECT_THAT(table_.find("a/two")->reason, HasSubstr("already captured as a/one"));
+}
+
+TEST_F(PodTableTest, ChangedExclusionsReachTheKernelWithoutDisturbingTheProxy) {
+  paths_["/ns/web"] = 1;
+  control_plane::LocalPod web = pod("web", "/ns/web");
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  web.exclude_ports = {5432};
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  EXPECT_THAT(dataplane_.plans["/ns/web"].exclude_ports, ElementsAre(5432));
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web"));
+}
+
+TEST_F(PodTableTest, HeldListenersAreAdoptedAndKeptAfterAnAgentRestart) {
+  paths_["/ns/web"] = 1;
+  paths_["/ns/db"] = 2;
+  dataplane_.cookies = {{"/ns/web", 11}, {"/ns/db", 12}};
+  dataplane_.held_by_proxy = {11, 12};
+  table_.set_manifest({pod("web", "/ns/web"), pod("db", "/ns/db")});
+  table_.reconcile(now_);
+  EXPECT_THAT(feed_.log, IsEmpty());
+  dataplane_.held_by_proxy = {11};
+  std::vector<HeldNamespace> held(2);
+  for (HeldNamespace& h : held) {
+    h.fds = std::make_shared<NamespaceFds>();
+    h.fds->listeners.emplace_back(::eventfd(0, EFD_CLOEXEC));
+  }
+  held[0].netns_cookie = 11;
+  held[0].workload_uid = "uid-web";
+  held[1].netns_cookie = 999;
+  table_.proxy_ready(1, std::move(held));
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-db", "keep 11", "end"));
+  EXPECT_THAT(dataplane_.calls, Contains("adopt 11 x1"));
+  EXPECT_EQ(table_.find("shop/web")->fds->listeners.size(), 1u);
+}
+
+TEST_F(PodTableTest, ListenersThatDiedWithTheProxyAreMadeAgain) {
+  paths_["/ns/web"] = 1;
+  dataplane_.cookies = {{"/ns/web", 11}};
+  dataplane_.held_by_proxy = {11};
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  dataplane_.held_by_proxy.clear();
+  dataplane_.without_listener = {11};
+  table_.proxy_gone();
+  EXPECT_EQ(table_.find("shop/web")->fds->listeners.size(), 1u);
+}
+
+TEST_F(PodTableTest, LeftoversOfAnEarlierAgentAreReleasedUnlessWanted) {
+  paths_["/ns/web"] = 1;
+  dataplane_.cookies = {{"/ns/web", 11}};
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  table_.release_leftovers({{11, "/ns/web"}, {12, "/ns/old"}});
+  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "unenroll /ns/old"));
+}
+
+TEST(EnrollmentStoreTest, WhatWasSavedIsLoadedAndRubbishIsRefusedWithTheNextStep) {
+  std::string dir = ::testing::TempDir() + "weft-store-XXXXXX";
+  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+  const EnrollmentStore store(dir + "/enrollments.json");
+  EXPECT_EQ(*store.load(), StoredPods{});
+  const StoredPods pods{{{"shop", "web", "/run/netns/web"}}, {{11, "/run/netns/web"}}};
+  ASSERT_TRUE(store.save(pods).ok());
+  EXPECT_EQ(*store.load(), pods);
+  EXPECT_FALSE(std::filesystem::exists(dir + "/enrollments.json.new"));
+  std::ofstream(dir + "/enrollments.json") << "{ broken";
+  EXPECT_THAT(std::string(store.load().status().message()), HasSubstr("next: "));
+  std::filesystem::remove_all(dir);
+}
+
+}  // namespace
+}  // namespace weft::agent

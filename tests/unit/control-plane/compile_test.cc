@@ -1,0 +1,210 @@
+// Routes, policies, services and the checks between objects, compiled from text; the canary of the design is
+// taken verbatim.
+#include <google/protobuf/util/message_differencer.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "control-plane/compile/protocol.h"
+#include "tests/unit/control-plane/compile_fixture.h"
+
+namespace weft::control_plane {
+namespace {
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+std::vector<std::string> codes(const Compiled& compiled) {
+  std::vector<std::string> out;
+  for (const Finding& finding : compiled.findings) out.push_back(finding.code);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+TEST(CanaryTest, CompilesVerbatimToTheExpectedRoutes) {
+  const Compiled compiled = compile_text(read_file("tests/data/manifests/canary.yaml"));
+  const auto routes = resource<mesh::v1::RouteSet>(compiled, kRouteSetType, "default/product-service");
+  ASSERT_EQ(routes.hosts_size(), 1);
+  EXPECT_EQ(routes.hosts(0), "product-service.default.svc.cluster.local");
+  EXPECT_EQ(routes.origin().line(), 1U);
+  ASSERT_EQ(routes.http_size(), 1);
+  EXPECT_EQ(routes.http(0).matches_size(), 0);
+  ASSERT_EQ(routes.http(0).destinations_size(), 2);
+  EXPECT_EQ(routes.http(0).destinations(0).subset(), "v1");
+  EXPECT_EQ(routes.http(0).destinations(0).weight(), 95U);
+  EXPECT_EQ(routes.http(0).destinations(1).subset(), "v2");
+  EXPECT_EQ(routes.http(0).destinations(1).weight(), 5U);
+  EXPECT_EQ(routes.http(0).destinations(1).host(), "product-service.default.svc.cluster.local");
+  EXPECT_EQ(routes.http(0).origin().line(), 9U);
+  const auto policy =
+      resource<mesh::v1::DestinationPolicy>(compiled, kDestinationPolicyType, "default/product-service");
+  EXPECT_EQ(policy.host(), "product-service.default.svc.cluster.local");
+  ASSERT_EQ(policy.subsets_size(), 2);
+  EXPECT_EQ(policy.subsets(1).labels().at("version"), "v2");
+}
+
+TEST(CanaryTest, TheExampleFolderHasNothingToReport) {
+  for (const Finding& finding : analyze({"examples/canary"})) ADD_FAILURE() << to_string(finding);
+}
+
+TEST(CanaryTest, TheExampleRoutingIsTheDesignsCanary) {
+  EXPECT_EQ(read_file("examples/canary/routing.yaml"), read_file("tests/data/manifests/canary.yaml"));
+}
+
+TEST(CompileTest, TheSameObjectsGiveTheSameVersions) {
+  const std::string text =
+      read_file("examples/canary/workloads.yaml") + "---\n" + read_file("examples/canary/routing.yaml");
+  const Compiled one = compile_text(text);
+  const Compiled two = compile_text(text);
+  Change change;
+  diff(one, two, change);
+  EXPECT_TRUE(change.upserted.empty());
+  EXPECT_TRUE(change.removed.empty());
+}
+
+TEST(CompileTest, OnlyWhatChangedIsEmitted) {
+  const std::string a =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n---\n";
+  const std::string b =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 80}]}\n---\n";
+  const std::string b2 =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 81}]}\n---\n";
+  Change change;
+  diff(compile_text(a + b), compile_text(b2), change);
+  ASSERT_EQ(change.upserted.size(), 1U);
+  EXPECT_EQ(change.upserted[0].name, "default/b.default.svc.cluster.local");
+  ASSERT_EQ(change.removed.size(), 1U);
+  EXPECT_EQ(change.removed[0].second, "default/a.default.svc.cluster.local");
+}
+
+TEST(CompileTest, AServiceCarriesItsAddressesAndPorts) {
+  const Compiled compiled = compile_text(R"(
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec:
+  clusterIP: 10.96.0.1
+  clusterIPs: [10.96.0.1, "fd00::1"]
+  ports:
+  - {name: http, port: 80, targetPort: web}
+  - {name: db, port: 3306}
+  - {name: dns, port: 53, protocol: UDP}
+)");
+  const istio::workload::Service cart = service(compiled, "shop/cart.shop.svc.cluster.local");
+  EXPECT_EQ(cart.hostname(), "cart.shop.svc.cluster.local");
+  ASSERT_EQ(cart.addresses_size(), 2);
+  EXPECT_EQ(cart.addresses(0).address(), std::string("\x0a\x60\x00\x01", 4));
+  EXPECT_EQ(cart.addresses(1).address().size(), 16U);
+  EXPECT_EQ(cart.ip_families(), istio::workload::DUAL);
+  ASSERT_EQ(cart.ports_size(), 2);
+  EXPECT_EQ(cart.ports(0).target_port(), 0U);
+  EXPECT_EQ(cart.ports(1).target_port(), 3306U);
+  mesh::v1::ServicePorts ports;
+  ASSERT_TRUE(cart.extensions(0).config().UnpackTo(&ports));
+  EXPECT_EQ(ports.ports(0).name(), "http");
+  EXPECT_EQ(ports.ports(0).protocol(), mesh::v1::PROTOCOL_HTTP);
+  EXPECT_EQ(ports.ports(1).protocol(), mesh::v1::PROTOCOL_TCP);
+}
+
+TEST(ProtocolTest, AppProtocolThenNamePrefixThenKnownPorts) {
+  struct Row {
+    const char* app;
+    const char* name;
+    uint16_t port;
+    mesh::v1::Protocol expected;
+  };
+  constexpr Row kRows[] = {
+      {"http", "tcp-x", 1, mesh::v1::PROTOCOL_HTTP},
+      {"HTTP", "", 1, mesh::v1::PROTOCOL_HTTP},
+      {"kubernetes.io/ws", "", 1, mesh::v1::PROTOCOL_HTTP},
+      {"kubernetes.io/h2c", "", 1, mesh::v1::PROTOCOL_HTTP2},
+      {"https", "", 1, mesh::v1::PROTOCOL_TLS},
+      {"", "grpc-api", 1, mesh::v1::PROTOCOL_GRPC},
+      {"", "http", 3306, mesh::v1::PROTOCOL_HTTP},
+      {"", "httpx", 1, mesh::v1::PROTOCOL_UNSPECIFIED},
+      {"", "redis-main", 1, mesh::v1::PROTOCOL_TCP},
+      {"", "", 25, mesh::v1::PROTOCOL_TCP},
+      {"", "", 8080, mesh::v1::PROTOCOL_UNSPECIFIED},
+      {"example.com/own", "", 6379, mesh::v1::PROTOCOL_TCP},
+  };
+  for (const Row& row : kRows) {
+    EXPECT_EQ(protocol_of(row.app, row.name, row.port), row.expected)
+        << row.app << " " << row.name << " " << row.port;
+  }
+}
+
+TEST(CrossCheckTest, UnknownHostsAndSubsetsAreWarnings) {
+  EXPECT_EQ(codes(compile_text(read_file("tests/data/manifests/canary.yaml"))),
+            (std::vector<std::string>{"WF0005", "WF0005"}));
+}
+
+TEST(CrossCheckTest, AMissingSubsetAndAnEmptySubsetAreTwoDifferentThings) {
+  const Compiled compiled = compile_text(R"(
+apiVersion: v1
+kind: Service
+metadata: {name: cart}
+spec: {selector: {app: cart}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p, labels: {app: cart, version: v1}}
+status: {podIP: 10.0.0.1}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart}
+spec: {host: cart, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart}
+spec:
+  hosts: [cart]
+  http:
+  - route:
+    - destination:
+        host: cart
+        subset: v3
+)");
+  ASSERT_EQ(codes(compiled), (std::vector<std::string>{"WF0005", "WF0033"}));
+  for (const Finding& finding : compiled.findings) {
+    if (finding.code == "WF0005") {
+      EXPECT_EQ(finding.field, "spec.http[0].route[0].destination.subset");
+      EXPECT_EQ(finding.line, 26U);
+    }
+  }
+}
+
+TEST(CrossCheckTest, AServiceThatSelectsNoPodIsAWarning) {
+  EXPECT_EQ(codes(compile_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {selector: {app: "
+                               "a}, ports: [{port: 80}]}\n")),
+            (std::vector<std::string>{"WF0011"}));
+}
+
+TEST(CrossCheckTest, TheYoungerOfTwoRouteSetsForAHostIsNamed) {
+  const auto vs = [](const std::string& name, const std::string& created) {
+    return "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: " + name +
+           ", creationTimestamp: \"" + created +
+           "\"}\nspec: {hosts: [x.example.com], http: [{route: [{destination: {host: cart}}]}]}\n---\n";
+  };
+  const Compiled compiled = compile_text(
+      "apiVersion: v1\nkind: Service\nmetadata: {name: cart}\nspec: {ports: [{port: 80}]}\n---\n" +
+      vs("a", "2026-01-02T00:00:00Z") + vs("b", "2026-01-01T00:00:00Z"));
+  ASSERT_EQ(codes(compiled), (std::vector<std::string>{"WF0032"}));
+  EXPECT_EQ(compiled.findings[0].object, "VirtualService default/a");
+}
+
+TEST(CompileTest, ARouteSetExportedToNobodyIsNotEmitted) {
+  const Compiled compiled = compile_text(
+      "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n"
+      "spec: {hosts: [a.b], exportTo: [\"~\"], http: [{route: [{destination: {host: a.b}}]}]}\n");
+  EXPECT_TRUE(compiled.resources.empty());
+}
+
+}  // namespace
+}  // namespace weft::control_plane

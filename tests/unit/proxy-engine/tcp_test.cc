@@ -1,0 +1,146 @@
+// TCP sessions through a real worker: server-first protocols, detection, half-close, resets, balancing.
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <chrono>
+
+#include "base/strings.h"
+#include "tests/unit/proxy-engine/rig.h"
+
+namespace weft::proxy {
+namespace {
+
+Rig::Setup to(const SocketAddress& address, Protocol protocol) {
+  Rig::Setup setup;
+  setup.protocol = protocol;
+  setup.clusters.push_back(TestCluster{.name = "v1", .endpoints = {address}});
+  return setup;
+}
+
+void greet(TestConnection& c) {
+  c.send("220 ready\r\n");
+  c.send(c.read_until("\r\n"));
+}
+
+TEST(TcpExchangeTest, LetsTheServerSpeakFirst) {
+  TestServer server(greet);
+  Rig rig(to(server.address(), Protocol::kTcp));
+  TestConnection client = rig.connect();
+  EXPECT_EQ(client.read_until("\r\n"), "220 ready\r\n");
+  client.send("QUIT\r\n");
+  EXPECT_EQ(client.read_until("\r\n"), "QUIT\r\n");
+  EXPECT_EQ(client.read_end(), 0);
+  client.close();
+  const SeenRecord record = rig.sink().wait(1).at(0);
+  EXPECT_EQ(record.protocol, ExchangeRecord::Protocol::kTcp);
+  EXPECT_EQ(record.outcome, Outcome::kOk);
+  EXPECT_EQ(record.received_bytes, 6u);
+  EXPECT_EQ(record.sent_bytes, 17u);
+}
+
+TEST(TcpExchangeTest, LetsTheServerSpeakFirstSoonWhenNobodyDeclaredTheProtocol) {
+  TestServer server(greet);
+  Rig rig(to(server.address(), Protocol::kSniff));
+  const auto started = std::chrono::steady_clock::now();
+  TestConnection client = rig.connect();
+  EXPECT_EQ(client.read_until("\r\n"), "220 ready\r\n");
+  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::milliseconds(100));
+}
+
+TEST(TcpExchangeTest, DetectsHttpAndItsOpposite) {
+  TestServer server([](TestConnection& c) {
+    const std::string first = c.read(5);
+    if (first == "GET /") c.read_until("\r\n\r\n");
+    c.send(ok_response(first));
+  });
+  Rig rig(to(server.address(), Protocol::kSniff));
+  TestConnection binary = rig.connect();
+  binary.send("\x16\x03\x01\x02\x03");
+  EXPECT_EQ(binary.read_message(), ok_response("\x16\x03\x01\x02\x03"));
+  binary.reset();
+  EXPECT_EQ(rig.sink().wait(1).at(0).protocol, ExchangeRecord::Protocol::kTcp);
+  TestConnection http = rig.connect();
+  http.send("GE");
+  http.send("T / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(http.read_message(), ok_response("GET /"));
+  EXPECT_EQ(rig.sink().wait(2).at(1).protocol, ExchangeRecord::Protocol::kHttp1);
+}
+
+TEST(TcpExchangeTest, PassesHalfCloseOnAndGoesOnTheOtherWay) {
+  TestServer server([](TestConnection& c) {
+    const std::string all = c.read_to_end();
+    c.send(str_cat("got ", all.size()));
+  });
+  Rig rig(to(server.address(), Protocol::kTcp));
+  TestConnection client = rig.connect();
+  client.send(std::string(100'000, 'x'));
+  client.finish_sending();
+  EXPECT_EQ(client.read_to_end(), "got 100000");
+  EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kOk);
+}
+
+TEST(TcpExchangeTest, PassesAResetFromTheServerOn) {
+  TestServer server([](TestConnection& c) {
+    c.send("x");
+    c.read(1);
+    c.reset();
+  });
+  Rig rig(to(server.address(), Protocol::kTcp));
+  TestConnection client = rig.connect();
+  EXPECT_EQ(client.read(1), "x");
+  client.send("y");
+  EXPECT_EQ(client.read_end(), ECONNRESET);
+  EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kUpstreamReset);
+}
+
+TEST(TcpExchangeTest, PassesAResetFromTheClientOn) {
+  std::atomic<int> end{-2};
+  TestServer server([&](TestConnection& c) {
+    c.send("x");
+    end = c.read_end();
+  });
+  Rig rig(to(server.address(), Protocol::kTcp));
+  TestConnection client = rig.connect();
+  EXPECT_EQ(client.read(1), "x");
+  client.reset();
+  EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kDownstreamReset);
+  EXPECT_TRUE(rig.wait_for([&] { return end == ECONNRESET; })) << end;
+}
+
+TEST(TcpExchangeTest, FallsToAnotherEndpointAndResetsWhenNoneAnswers) {
+  TestServer server(greet);
+  Rig::Setup setup = to(refused_address(), Protocol::kTcp);
+  setup.clusters[0].endpoints.push_back(server.address());
+  Rig rig(setup);
+  for (int i = 0; i < 2; ++i) {
+    TestConnection client = rig.connect();
+    EXPECT_EQ(client.read_until("\r\n"), "220 ready\r\n");
+  }
+  Rig dead(to(refused_address(), Protocol::kTcp));
+  TestConnection client = dead.connect();
+  EXPECT_EQ(client.read_end(), ECONNRESET);
+  EXPECT_EQ(dead.sink().wait(1).at(0).outcome, Outcome::kConnectRefused);
+}
+
+TEST(TcpExchangeTest, MovesManyBytesUnchangedBothWaysAtOnce) {
+  TestServer server([](TestConnection& c) {
+    for (std::string bytes = c.read(1); !bytes.empty(); bytes = c.read(1)) {
+      bytes += c.read(65'535);
+      if (!c.send(bytes)) return;
+    }
+  });
+  Rig rig(to(server.address(), Protocol::kTcp));
+  TestConnection client = rig.connect();
+  std::string sent(8 * 1024 * 1024, '\0');
+  for (size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>(i * 2654435761u >> 13);
+  std::thread sender([&] {
+    client.send(sent);
+    client.finish_sending();
+  });
+  const std::string received = client.read(sent.size());
+  sender.join();
+  EXPECT_TRUE(received == sent);
+}
+
+}  // namespace
+}  // namespace weft::proxy

@@ -1,0 +1,242 @@
+// The command line against an Admin server in this process, on a real Unix socket: parsing, exit codes,
+// tables, JSON, YAML.
+#include "tools/weft/cli.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "agent/feed/grpc_unix_server.h"
+#include "proto/weft/admin/v1/admin.grpc.pb.h"
+#include "tools/weft/output.h"
+
+namespace weft::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+class FakeAdmin final : public admin::v1::Admin::Service {
+ public:
+  grpc::Status GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*,
+                         admin::v1::NodeStatus* reply) override {
+    reply->set_node("n1");
+    reply->set_requests_total(200);
+    reply->set_errors_total(1);
+    reply->add_problems("A-02 no proxy (next: start weft-proxy)");
+    return grpc::Status::OK;
+  }
+  grpc::Status Check(grpc::ServerContext*, const admin::v1::CheckRequest*,
+                     admin::v1::CheckReport* reply) override {
+    auto* row = reply->add_checks();
+    row->set_id("A-01");
+    row->set_category("agent");
+    row->set_description("the agent is up");
+    row->set_result(broken ? "error" : "success");
+    if (broken) row->set_error("down");
+    if (broken) row->set_hint("weft status");
+    return grpc::Status::OK;
+  }
+  grpc::Status ListServices(grpc::ServerContext*, const admin::v1::ListRequest* request,
+                            admin::v1::ServiceList* reply) override {
+    last_list = *request;
+    if (request->namespace_() == "empty") return grpc::Status::OK;
+    auto* row = reply->add_services();
+    row->set_namespace_("shop");
+    row->set_name("cart");
+    row->add_addresses("10.0.0.1");
+    row->add_ports("80/HTTP->8080");
+    row->set_endpoints(2);
+    return grpc::Status::OK;
+  }
+  grpc::Status Observe(grpc::ServerContext*, const admin::v1::ObserveRequest* request,
+                       grpc::ServerWriter<proxy::v1::Exchange>* writer) override {
+    proxy::v1::Exchange exchange;
+    exchange.set_source_workload(request->from());
+    exchange.set_destination_service("shop/cart");
+    exchange.set_protocol("http/1.1");
+    exchange.set_method("GET");
+    exchange.set_path("/items");
+    exchange.set_status(200);
+    exchange.set_outcome("ok");
+    writer->Write(exchange);
+    return grpc::Status::OK;
+  }
+  grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request,
+                      admin::v1::EnrollResponse* reply) override {
+    if (request->netns_path() == "/nowhere") {
+      return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION,
+                          "shop/web cannot be captured; next: ip netns list");
+    }
+    reply->add_steps("captured " + request->workload());
+    return grpc::Status::OK;
+  }
+
+  bool broken = false;
+  admin::v1::ListRequest last_list;
+};
+
+class CliTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string dir = ::testing::TempDir() + "weft-cli-XXXXXX";
+    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+    dir_ = dir;
+    auto server = agent::GrpcUnixServer::start(dir_ + "/agent.sock", agent::SocketAccess{}, {&admin_});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = std::move(*server);
+  }
+  void TearDown() override {
+    server_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+  int run(std::vector<std::string> args) {
+    std::ostringstream out, err;
+    Environment env{out, err, false, [this] { return kernel_; },
+                    [this](const std::vector<std::string>&) { return findings_; }};
+    args.insert(args.begin(), {"--run-dir", dir_});
+    const int code = cli::run(args, env);
+    out_ = out.str();
+    err_ = err.str();
+    return code;
+  }
+
+  FakeAdmin admin_;
+  std::string dir_, out_, err_;
+  std::unique_ptr<agent::GrpcUnixServer> server_;
+  std::vector<KernelResult> kernel_{{"K-01", "BTF is there", "success", "", ""}};
+  std::vector<AnalysisFinding> findings_;
+};
+
+TEST_F(CliTest, StatusIsOneRowAndNamesEachProblemWithTheNextStep) {
+  EXPECT_EQ(run({"status"}), kOk);
+  EXPECT_THAT(out_, StartsWith("NODE  AGENT"));
+  EXPECT_THAT(out_, HasSubstr("0.50"));
+  EXPECT_THAT(out_, HasSubstr("problem: A-02 no proxy (next: start weft-proxy)"));
+  EXPECT_THAT(err_, IsEmpty());
+}
+
+TEST_F(CliTest, ServicesComeAsTableJsonAndYaml) {
+  EXPECT_EQ(run({"get", "services", "-n", "shop"}), kOk);
+  EXPECT_EQ(
+      out_,
+      "NAMESPACE  NAME  ADDRESSES  ENDPOINTS  PORTS\nshop       cart  10.0.0.1   2          80/HTTP->8080\n");
+  EXPECT_EQ(admin_.last_list.namespace_(), "shop");
+  EXPECT_EQ(run({"get", "services", "-A", "-o", "json"}), kOk);
+  EXPECT_EQ(admin_.last_list.namespace_(), "");
+  EXPECT_EQ(Json::parse(out_)["services"][0]["endpoints"], 2);
+  EXPECT_EQ(run({"get", "services", "shop/cart", "-o", "yaml"}), kOk);
+  EXPECT_EQ(admin_.last_list.namespace_(), "");
+  EXPECT_EQ(out_,
+            "schema: weft.services.v1\nservices:\n  - namespace: shop\n    name: cart\n    hostname: \"\"\n  "
+            "  addresses:\n"
+            "      - \"10.0.0.1\"\n    ports:\n      - \"80/HTTP->8080\"\n    endpoints: 2\n");
+}
+
+TEST_F(CliTest, EmptyListSaysWhereItLooked) {
+  EXPECT_EQ(run({"get", "services", "-n", "empty"}), kOk);
+  EXPECT_EQ(err_, "no services in namespace empty; next: the same with -A\n");
+}
+
+TEST_F(CliTest, CheckFailsWhenOneCheckFailsAndKeepsTheJsonShape) {
+  EXPECT_EQ(run({"check"}), kOk);
+  admin_.broken = true;
+  EXPECT_EQ(run({"check", "-o", "json"}), kRuntimeError);
+  const Json json = Json::parse(out_);
+  EXPECT_EQ(json["success"], false);
+  EXPECT_EQ(json["categories"][0]["checks"][0]["id"], "K-01");
+  EXPECT_EQ(json["categories"][1]["categoryName"], "agent");
+  EXPECT_EQ(json["categories"][1]["checks"][0]["hint"], "weft status");
+  EXPECT_EQ(run({"check", "--pre"}), kOk);
+  EXPECT_THAT(out_, ::testing::Not(HasSubstr("A-01")));
+}
+
+TEST_F(CliTest, ColourIsOnlyThereWhenItIsAskedFor) {
+  run({"check"});
+  EXPECT_THAT(out_, ::testing::Not(HasSubstr("\033[")));
+  run({"--color", "always", "check"});
+  EXPECT_THAT(out_, HasSubstr("\033[32mOK"));
+}
+
+TEST_F(CliTest, ObservePrintsOneLinePerExchangeAndOneJsonObjectPerLine) {
+  EXPECT_EQ(run({"observe", "-f", "--from", "shop/web"}), kOk);
+  EXPECT_THAT(out_, HasSubstr("shop/web -> shop/cart  HTTP GET /items  200  ok"));
+  EXPECT_EQ(run({"observe", "-f", "-o", "json"}), kOk);
+  EXPECT_EQ(Json::parse(out_)["status"], 200);
+}
+
+TEST_F(CliTest, EnrollPrintsStepsAndRefusalsEndWithTheNextCommand) {
+  EXPECT_EQ(run({"-n", "shop", "enroll", "web", "--netns", "/run/netns/web"}), kOk);
+  EXPECT_EQ(out_, "captured shop/web\n");
+  EXPECT_EQ(run({"enroll", "shop/web", "--netns", "/nowhere"}), kRuntimeError);
+  EXPECT_EQ(err_, "error: shop/web cannot be captured\nnext: ip netns list\n");
+}
+
+TEST_F(CliTest, AbsentAgentIsCode69WithTheNextCommand) {
+  server_.reset();
+  EXPECT_EQ(run({"status"}), kUnavailable);
+  EXPECT_THAT(err_, HasSubstr("\nnext: systemctl start weft-agent"));
+  EXPECT_THAT(out_, IsEmpty());
+}
+
+TEST_F(CliTest, UnknownWordsAreCode64WithASuggestion) {
+  EXPECT_EQ(run({"statsu"}), kUsage);
+  EXPECT_EQ(err_, "error: unknown command statsu, did you mean status?\nnext: weft --help\n");
+  EXPECT_EQ(run({"-n", "shop", "get", "service"}), kUsage);
+  EXPECT_THAT(err_, HasSubstr("unknown command service, did you mean services?"));
+  EXPECT_EQ(run({"observe", "--folow"}), kUsage);
+  EXPECT_THAT(err_, HasSubstr("unknown flag --folow, did you mean --follow?"));
+  EXPECT_EQ(run({"status", "-o", "xml"}), kUsage);
+  EXPECT_EQ(run({}), kUsage);
+}
+
+TEST_F(CliTest, AnalyzeListsFileAndLineAndFailsAtTheChosenLevel) {
+  const std::string file = dir_ + "/a.yaml";
+  std::ofstream(file) << "x";
+  EXPECT_EQ(run({"analyze", file}), kOk);
+  findings_ = {
+      {"WF0008", "warning", "a.yaml", 3, "VirtualService shop/cart", "spec.http[0]", "no weight", "add one"}};
+  EXPECT_EQ(run({"analyze", file}), kOk);
+  EXPECT_EQ(out_, "a.yaml:3: warning WF0008 VirtualService shop/cart spec.http[0]: no weight (add one)\n");
+  EXPECT_EQ(run({"analyze", file, "--fail-on", "warn"}), kFindings);
+  findings_[0].level = "error";
+  EXPECT_EQ(run({"analyze", file}), kFindings);
+  EXPECT_EQ(run({"analyze", dir_ + "/missing.yaml"}), kBadInput);
+}
+
+TEST_F(CliTest, CompletionKnowsEveryCommandAndHidesTheInternalOne) {
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    EXPECT_EQ(run({"completion", shell}), kOk);
+    EXPECT_THAT(out_, HasSubstr("unenroll"));
+    EXPECT_THAT(out_, ::testing::Not(HasSubstr("__docs")));
+  }
+  EXPECT_EQ(run({"completion", "tcsh"}), kUsage);
+}
+
+TEST(OutputTest, TableStaysWithinItsWidthAndCutsTheLastColumn) {
+  const std::string text = render_table({{"A", "B"}, {{"short", std::string(300, 'x')}}});
+  const std::string row = text.substr(text.find('\n') + 1);
+  EXPECT_EQ(row.size(), kTableWidth + 1);
+  EXPECT_THAT(row, HasSubstr("...\n"));
+}
+
+TEST(OutputTest, YamlQuotesWhatWouldBeReadAsSomethingElse) {
+  EXPECT_EQ(
+      render_yaml(Json{{"a", "true"}, {"b", "x: y"}, {"c", "10"}, {"d", Json::array()}, {"e", {{"f", "g"}}}}),
+      "a: \"true\"\nb: \"x: y\"\nc: \"10\"\nd: []\ne:\n  f: g\n");
+}
+
+TEST(DocsTest, CommandReferenceIsTheGeneratedOne) {
+  std::ifstream file("docs/cli.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  EXPECT_EQ(text.str(), cli_document()) << "next: weft __docs > docs/cli.md";
+}
+
+}  // namespace
+}  // namespace weft::cli

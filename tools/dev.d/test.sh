@@ -1,0 +1,95 @@
+# `tools/dev test`: every check of the project as steps with times and a closing table. Sourced by tools/dev.
+
+STEP_NAMES=()
+STEP_RESULTS=()
+STEP_SECONDS=()
+
+# step NAME COMMAND...: runs it, remembers how it ended and how long it took. Later steps run even when one fails.
+step() {
+  local name=$1 start=$SECONDS result=ok
+  shift
+  printf '\n==== %s ====\n' "$name"
+  # A subshell with its own -e: in `if`, -e would be off inside the functions.
+  set +e
+  (
+    set -e
+    "$@"
+  )
+  local status=$?
+  set -e
+  [ $status -eq 0 ] || result="FAILED ($status)"
+  [ $status -eq 77 ] && result="SKIPPED"
+  STEP_NAMES+=("$name")
+  STEP_RESULTS+=("$result")
+  STEP_SECONDS+=($((SECONDS - start)))
+  printf '==== %s: %s after %d s ====\n' "$name" "$result" $((SECONDS - start))
+}
+
+privileged_reason() {
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "not root"
+  elif ! grep -q ' cgroup2 ' /proc/mounts; then
+    echo "no cgroup2 mounted"
+  fi
+}
+
+run_ctest() {
+  local preset=$1 labels=$2
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -L "$labels"
+}
+
+privileged_ctest() {
+  local reason
+  reason=$(privileged_reason)
+  if [ -n "$reason" ]; then
+    printf '\n****************************************************************\n'
+    printf '*** SKIPPED, NOTHING WAS TESTED: tier %s: %s\n' "$2" "$reason"
+    printf '*** run tools/dev test as root on a machine with cgroup2\n'
+    printf '****************************************************************\n'
+    return 77
+  fi
+  run_ctest "$@"
+}
+
+fuzz_smoke() {
+  configure fuzz
+  if [ -z "$(fuzz_targets)" ]; then
+    echo "*** SKIPPED, NOTHING WAS TESTED: there is no fuzz target ***"
+    return 77
+  fi
+  run_fuzz "${WEFT_FUZZ_SECONDS:-5}"
+}
+
+summary() {
+  local i failed=0 total=0
+  printf '\n%-34s %-14s %8s\n' STEP RESULT SECONDS
+  for i in "${!STEP_NAMES[@]}"; do
+    printf '%-34s %-14s %8d\n' "${STEP_NAMES[$i]}" "${STEP_RESULTS[$i]}" "${STEP_SECONDS[$i]}"
+    total=$((total + STEP_SECONDS[i]))
+    case ${STEP_RESULTS[$i]} in FAILED*) failed=1 ;; esac
+  done
+  printf '%-34s %-14s %8d\n' total "$([ $failed -eq 0 ] && echo ok || echo FAILED)" "$total"
+  for i in "${!STEP_NAMES[@]}"; do
+    if [ "${STEP_RESULTS[$i]}" = SKIPPED ]; then
+      printf '*** SKIPPED, NOT PASSED: %s ***\n' "${STEP_NAMES[$i]}"
+    fi
+  done
+  return $failed
+}
+
+verb_test() {
+  step "packages" ensure_packages
+  step "lint" tests/lint/run
+  step "build release" build release
+  step "test of the lint" run_ctest release '^lint$'
+  step "unit tests" run_ctest release '^unit$'
+  step "kernel program tests" privileged_ctest release '^bpf$'
+  step "integration tests" privileged_ctest release '^integration$'
+  step "build ASan and UBSan" build asan
+  step "unit tests, sanitized" run_ctest asan '^unit$'
+  step "kernel program tests, sanitized" privileged_ctest asan '^bpf$'
+  step "integration tests, sanitized" privileged_ctest asan '^integration$'
+  step "compile everything with gcc" build gcc
+  step "fuzz smoke" fuzz_smoke
+  summary
+}

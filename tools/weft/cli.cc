@@ -1,0 +1,208 @@
+// The command tree of `weft` and its errors; see cli.h. Called by main.cc and by tests.
+#include "tools/weft/cli.h"
+
+#include <CLI/CLI.hpp>
+
+#include "base/strings.h"
+#include "base/suggest.h"
+#include "tools/weft/commands.h"
+#include "tools/weft/completion.h"
+
+namespace weft::cli {
+namespace {
+
+using Command = int (*)(const Flags&, Environment&);
+
+struct Tree {
+  CLI::App app{"Look at and steer the Weft mesh on this node.", "weft"};
+  Flags flags;
+  // Leaves in the order of definition; the parsed one runs.
+  std::vector<std::pair<CLI::App*, Command>> commands;
+  CLI::App* completion = nullptr;
+  CLI::App* docs = nullptr;
+
+  Tree();
+  CLI::App* leaf(CLI::App* parent, const char* name, const char* help, Command command) {
+    CLI::App* sub = parent->add_subcommand(name, help);
+    sub->fallthrough();
+    commands.emplace_back(sub, command);
+    return sub;
+  }
+  void add_get();
+  void add_enrollment();
+};
+
+Tree::Tree() {
+  app.require_subcommand(1);
+  app.add_option("--run-dir", flags.run_dir, "folder of the agent's sockets")
+      ->envname("WEFT_RUN_DIR")
+      ->default_str("/run/weft");
+  app.add_option("-n,--namespace", flags.ns, "namespace to look at")->default_str("default");
+  app.add_option("-o,--output", flags.output, "table, json or yaml")
+      ->check(CLI::IsMember({"table", "json", "yaml"}))
+      ->default_str("table");
+  app.add_option("--color", flags.colour, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->default_str("auto");
+
+  leaf(&app, "status", "One row for this node: agent, kernel, proxy, pods, configuration, and what is wrong.",
+       status);
+  CLI::App* check_command =
+      leaf(&app, "check", "Run every check of this node; each failure says what to type next.", check);
+  check_command->add_flag("--pre", flags.pre,
+                          "only what the kernel must offer, before anything is installed");
+  add_get();
+  CLI::App* observe_command = leaf(&app, "observe", "Requests and connections as they end.", observe);
+  observe_command->add_flag("-f,--follow", flags.follow, "until interrupted; otherwise for five seconds");
+  observe_command->add_option("--from", flags.from, "only from workloads whose name begins so");
+  observe_command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
+  observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
+  add_enrollment();
+  CLI::App* analyze_command = leaf(&app, "analyze", "Check manifests without applying them.", analyze);
+  analyze_command->add_option("PATH", flags.paths, "files and folders")->required();
+  analyze_command
+      ->add_option("--fail-on", flags.fail_on, "lowest level that makes the exit code 79: warn or error")
+      ->check(CLI::IsMember({"warn", "error"}))
+      ->default_str("error");
+  completion = app.add_subcommand("completion", "Print the completion script of a shell.");
+  completion->add_option("SHELL", flags.shell, "bash, zsh or fish")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  leaf(&app, "version", "Print the version of this program.", version);
+  docs = app.add_subcommand("__docs", "Print docs/cli.md.")->group("");
+}
+
+void Tree::add_get() {
+  CLI::App* get = app.add_subcommand("get", "List what the agent knows.");
+  get->require_subcommand(1);
+  get->fallthrough();
+  const std::tuple<const char*, const char*, Command> kinds[] = {
+      {"services", "Services with their addresses and ports.", get_services},
+      {"endpoints", "Endpoints of services, with weight, state and labels.", get_endpoints},
+      {"workloads", "Workloads and whether they are captured.", get_workloads},
+      {"routes", "HTTP routes in the order in which they are tried.", get_routes}};
+  for (const auto& [name, help, command] : kinds) {
+    CLI::App* sub = leaf(get, name, help, command);
+    sub->add_option("NAME", flags.name, "only this one: NAME or NAMESPACE/NAME");
+    sub->add_flag("-A,--all-namespaces", flags.all_namespaces, "all namespaces");
+  }
+}
+
+void Tree::add_enrollment() {
+  CLI::App* enroll_command = leaf(
+      &app, "enroll", "Capture a workload's network namespace, now and after restarts of the agent.", enroll);
+  enroll_command->add_option("WORKLOAD", flags.workload, "NAMESPACE/NAME, or NAME in the namespace of -n")
+      ->required();
+  enroll_command
+      ->add_option("--netns", flags.netns, "its network namespace, /run/netns/NAME or /proc/PID/ns/net")
+      ->required();
+  enroll_command->add_flag("--dry-run", flags.dry_run, "only say what would change");
+  CLI::App* unenroll_command =
+      leaf(&app, "unenroll", "Stop capturing a workload that was enrolled with weft enroll.", unenroll);
+  unenroll_command
+      ->add_option("WORKLOAD", flags.workload, "NAMESPACE/NAME, or the path of its network namespace")
+      ->required();
+  unenroll_command->add_flag("--dry-run", flags.dry_run, "only say what would change");
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> out;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App* s) { return !s->get_group().empty(); }))
+    out.push_back(sub->get_name());
+  return out;
+}
+
+std::string suggestion(const std::string& word, const std::vector<std::string>& candidates) {
+  const std::vector<std::string_view> views(candidates.begin(), candidates.end());
+  const std::optional<std::string> near = nearest(word, views);
+  return near.has_value() ? str_cat(", did you mean ", *near, "?") : "";
+}
+
+const CLI::App* child(const CLI::App& app, const std::string& name) {
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (sub->get_name() == name) return sub;
+  }
+  return nullptr;
+}
+
+const CLI::Option* find_flag(const CLI::App* app, const std::string& flag, std::vector<std::string>* known) {
+  for (; app != nullptr; app = app->get_parent()) {
+    if (const CLI::Option* option = app->get_option_no_throw(flag); option != nullptr) return option;
+    for (const CLI::Option* option : app->get_options()) {
+      for (const std::string& name : option->get_lnames()) known->push_back("--" + name);
+    }
+  }
+  return nullptr;
+}
+
+// A better sentence than the parser's for the two common slips; empty when the slip is another one.
+std::string unknown_word(const CLI::App& root, const std::vector<std::string>& args) {
+  const CLI::App* at = &root;
+  for (size_t i = 0; i < args.size(); ++i) {
+    const std::string& word = args[i];
+    if (word.substr(0, 1) == "-") {
+      std::vector<std::string> known;
+      const size_t equals = word.find('=');
+      const std::string flag = word.substr(0, equals);
+      const CLI::Option* option = find_flag(at, flag, &known);
+      if (option == nullptr && flag.substr(0, 2) == "--")
+        return str_cat("unknown flag ", flag, suggestion(flag, known));
+      if (option != nullptr && option->get_items_expected_min() > 0 && equals == std::string::npos)
+        ++i;  // its value
+      continue;
+    }
+    const CLI::App* next = child(*at, word);
+    const std::vector<std::string> names = command_names(*at);
+    if (next == nullptr && !names.empty()) return str_cat("unknown command ", word, suggestion(word, names));
+    if (next != nullptr) at = next;
+  }
+  return "";
+}
+
+const char* kExitCodes =
+    "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, or a failed "
+    "check |\n"
+    "| 64 | wrong usage |\n| 65 | wrong input |\n| 69 | the agent does not answer |\n| 77 | not permitted |\n"
+    "| 79 | findings at or above `--fail-on` |\n| 80 | only a part of the nodes answered |\n";
+
+}  // namespace
+
+std::string cli_document() {
+  const Tree tree;
+  return str_cat(
+      "# `weft` command reference\n\nResults go to standard output, words about them to standard error. "
+      "Every error ends with "
+      "the next command\nto type. Colour follows `--color`, `NO_COLOR` and `TERM=dumb`. Generated by `weft "
+      "__docs`; a test "
+      "keeps the two equal.\n",
+      command_reference(tree.app), kExitCodes);
+}
+
+int run(const std::vector<std::string>& args, Environment& env) {
+  Tree tree;
+  try {
+    // CLI11 takes the arguments last first.
+    tree.app.parse(std::vector<std::string>(args.rbegin(), args.rend()));
+  } catch (const CLI::CallForHelp&) {
+    env.out << tree.app.help();
+    return kOk;
+  } catch (const CLI::ParseError& error) {
+    const std::string better = unknown_word(tree.app, args);
+    env.err << "error: " << (better.empty() ? error.what() : better) << "\nnext: weft --help\n";
+    return kUsage;
+  }
+  if (tree.completion->parsed()) {
+    env.out << completion_script(tree.app, tree.flags.shell);
+    return kOk;
+  }
+  if (tree.docs->parsed()) {
+    env.out << cli_document();
+    return kOk;
+  }
+  for (const auto& [app, command] : tree.commands) {
+    if (app->parsed()) return command(tree.flags, env);
+  }
+  return kUsage;
+}
+
+}  // namespace weft::cli

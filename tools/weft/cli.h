@@ -1,0 +1,58 @@
+// `weft`: parses the command line, runs one command, returns its exit code. main.cc gives it the process's
+// streams and the two libraries it needs (kernel checks, analysis); tests give their own. Results go to `out`
+// only, words about them to `err`.
+#pragma once
+
+#include <functional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace weft::cli {
+
+// docs/cli.md has the meaning of each.
+enum ExitCode : int {
+  kOk = 0,
+  kRuntimeError = 1,
+  kUsage = 64,
+  kBadInput = 65,
+  kUnavailable = 69,
+  kPermission = 77,
+  kFindings = 79,
+  kPartial = 80,
+};
+
+struct KernelResult {
+  std::string id;
+  std::string description;
+  std::string result;  // "success", "warning" or "error"
+  std::string error;
+  std::string hint;
+};
+
+struct AnalysisFinding {
+  std::string code;
+  std::string level;  // "warning" or "error"
+  std::string file;
+  uint32_t line = 0;
+  std::string object;
+  std::string field;
+  std::string message;
+  std::string remedy;
+};
+
+struct Environment {
+  std::ostream& out;
+  std::ostream& err;
+  bool colour_terminal = false;  // a terminal, TERM is not dumb, NO_COLOR is not set
+  std::function<std::vector<KernelResult>()> check_kernel;
+  std::function<std::vector<AnalysisFinding>(const std::vector<std::string>&)> analyze;
+};
+
+// `args` without the program's name.
+int run(const std::vector<std::string>& args, Environment& environment);
+
+// docs/cli.md.
+std::string cli_document();
+
+}  // namespace weft::cli

@@ -1,0 +1,49 @@
+// The commands behind `weft`, one function each: ask the agent, print in the wanted form, return the exit
+// code. Called by cli.cc.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tools/weft/cli.h"
+#include "tools/weft/output.h"
+
+namespace weft::cli {
+
+struct Flags {
+  std::string run_dir = "/run/weft";
+  std::string ns;
+  bool all_namespaces = false;
+  std::string output = "table";
+  std::string colour = "auto";
+  bool pre = false;
+  std::string name;
+  bool follow = false;
+  std::string from, to;
+  bool errors_only = false;
+  std::string workload, netns;
+  bool dry_run = false;
+  std::vector<std::string> paths;
+  std::string fail_on = "error";
+  std::string shell;
+};
+
+// Prints "error: ..." and "next: ..." to err; the status's own "; next: ..." wins over `next`. Returns the
+// exit code.
+int report(const absl::Status& status, const std::string& next, Environment& env);
+
+int status(const Flags& flags, Environment& env);
+int check(const Flags& flags, Environment& env);
+int get_services(const Flags& flags, Environment& env);
+int get_endpoints(const Flags& flags, Environment& env);
+int get_workloads(const Flags& flags, Environment& env);
+int get_routes(const Flags& flags, Environment& env);
+int observe(const Flags& flags, Environment& env);
+int enroll(const Flags& flags, Environment& env);
+int unenroll(const Flags& flags, Environment& env);
+int analyze(const Flags& flags, Environment& env);
+int version(const Flags& flags, Environment& env);
+
+}  // namespace weft::cli

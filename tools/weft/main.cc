@@ -1,0 +1,60 @@
+// weft: gives the command line the process's streams, the kernel checks and the manifest analysis. Nothing
+// else happens here.
+#include <bpf/libbpf.h>
+#include <grpc/support/log.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+
+#include "agent/dataplane/dataplane.h"
+#include "control-plane/control_plane.h"
+#include "tools/weft/cli.h"
+
+namespace weft::cli {
+namespace {
+
+std::vector<KernelResult> check_kernel() {
+  std::vector<KernelResult> out;
+  for (agent::KernelCheck& check : agent::check_kernel({})) {
+    const char* result = check.result == agent::KernelCheck::Result::kSuccess   ? "success"
+                         : check.result == agent::KernelCheck::Result::kWarning ? "warning"
+                                                                                : "error";
+    out.push_back({std::move(check.id), std::move(check.description), result, std::move(check.error),
+                   std::move(check.hint)});
+  }
+  return out;
+}
+
+std::vector<AnalysisFinding> analyze(const std::vector<std::string>& paths) {
+  std::vector<AnalysisFinding> out;
+  for (control_plane::Finding& f : control_plane::analyze(paths)) {
+    const char* level = f.level == control_plane::Finding::Level::kError ? "error" : "warning";
+    out.push_back({std::move(f.code), level, std::move(f.file), f.line, std::move(f.object),
+                   std::move(f.field), std::move(f.message), std::move(f.remedy)});
+  }
+  return out;
+}
+
+bool colour_terminal() {
+  const char* term = std::getenv("TERM");
+  const char* no_colour = std::getenv("NO_COLOR");
+  const bool asked_off = no_colour != nullptr && *no_colour != '\0';
+  return ::isatty(STDOUT_FILENO) == 1 && !asked_off && term != nullptr && std::strcmp(term, "dumb") != 0;
+}
+
+int quiet(enum libbpf_print_level, const char*, va_list) { return 0; }
+
+}  // namespace
+}  // namespace weft::cli
+
+int main(int argc, char** argv) {
+  ::signal(SIGPIPE, SIG_DFL);
+  libbpf_set_print(weft::cli::quiet);
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  weft::cli::Environment environment{std::cout, std::cerr, weft::cli::colour_terminal(),
+                                     weft::cli::check_kernel, weft::cli::analyze};
+  return weft::cli::run(std::vector<std::string>(argv + 1, argv + argc), environment);
+}

@@ -1,0 +1,27 @@
+// How `weft` prints: aligned tables of at most 120 columns, JSON, and YAML made from the same JSON. Pure;
+// used by the commands.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace weft::cli {
+
+using Json = nlohmann::ordered_json;
+
+inline constexpr size_t kTableWidth = 120;
+
+struct Table {
+  std::vector<std::string> head;
+  std::vector<std::vector<std::string>> rows;
+};
+
+// Two spaces between columns; what exceeds the width is cut from the last column and ends with "...".
+std::string render_table(const Table& table);
+std::string render_yaml(const Json& value);
+
+enum class Colour { kNone, kGreen, kYellow, kRed };
+std::string paint(const std::string& text, Colour colour, bool enabled);
+
+}  // namespace weft::cli

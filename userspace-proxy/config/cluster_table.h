@@ -1,0 +1,43 @@
+// The clusters of one snapshot while it is built: the endpoints of (service, port, subset) under the policy that a client
+// namespace sees, shared by all namespaces that see the same. Used by the snapshot builder only.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "userspace-proxy/config/host_index.h"
+#include "userspace-proxy/config/resources.h"
+
+namespace weft::proxy {
+
+// Policies of the mesh's root namespace apply where neither client nor service namespace has one.
+inline constexpr std::string_view kRootNamespace = "istio-system";
+
+// What applies to one service for one client namespace: same-host rules of one namespace merged, first wins.
+struct EffectivePolicy {
+  std::vector<const PolicySpec::Subset*> subsets;
+  std::optional<LoadBalancer> load_balancer;
+  uint32_t connect_timeout_ms = 0;
+  // Part of the cluster name, so that two views of one service stay apart; empty for the service's own view.
+  std::string view;
+};
+
+class ClusterTable {
+ public:
+  ClusterTable(const Resources& resources, Snapshot* snapshot);
+
+  // kNone when the policy has no such subset.
+  uint32_t intern(const ServiceSpec& service, uint16_t port, const std::string& subset, const EffectivePolicy& policy);
+  EffectivePolicy policy_for(std::string_view client_ns, const ServiceSpec& service) const;
+
+ private:
+  std::vector<Endpoint> endpoints(const ServiceSpec& service, const ServiceSpec::Port& port,
+                                  const PolicySpec::Subset* subset) const;
+
+  Snapshot& snapshot_;
+  HostIndex<PolicySpec> policies_;
+  absl::flat_hash_map<std::string, std::vector<const WorkloadSpec*>> workloads_by_service_;
+};
+
+}  // namespace weft::proxy

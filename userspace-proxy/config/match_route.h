@@ -1,0 +1,16 @@
+// Route selection: first match wins. Called by the exchange once per request; the weighted choice among the route's clusters
+// is the caller's, because it needs the worker's own state.
+#pragma once
+
+#include "userspace-proxy/config/snapshot.h"
+
+namespace weft::proxy {
+
+// nullptr: no route matches, answered 404 no_route.
+const Route* match_route(const VirtualHost& host, const RequestHead& head, const SourceView& source,
+                         uint16_t dialled_port);
+
+// What matching sees of a source; an unknown one (kNone) is namespace "default" without labels.
+SourceView source_view(const Snapshot& snapshot, uint32_t source);
+
+}  // namespace weft::proxy

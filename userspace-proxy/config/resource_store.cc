@@ -1,0 +1,84 @@
+// Keeps what validate.h accepted. Called by the configuration client for every resource of a response; never drops a good
+// version because a newer one is bad.
+#include "userspace-proxy/config/resource_store.h"
+
+#include "base/status_macros.h"
+#include "userspace-proxy/config/validate.h"
+
+namespace weft::proxy {
+namespace {
+
+std::string rejected_key(std::string_view type, std::string_view name) {
+  return str_cat(type.substr(type.rfind('/') + 1), " ", name);
+}
+
+template <typename Spec, typename Message>
+absl::Status put(const Message& message, const std::string& name, Resources::Table<Spec>* table) {
+  ASSIGN_OR_RETURN(Spec spec, validate(message));
+  (*table)[name] = std::make_shared<const Spec>(std::move(spec));
+  return absl::OkStatus();
+}
+
+template <typename Message>
+absl::StatusOr<Message> unpack(const google::protobuf::Any& any) {
+  Message message;
+  if (!any.UnpackTo(&message)) return absl::InvalidArgumentError(str_cat("not a ", message.GetTypeName()));
+  return message;
+}
+
+}  // namespace
+
+absl::Status ResourceStore::insert(std::string_view type, const envoy::service::discovery::v3::Resource& resource) {
+  const std::string& name = resource.name();
+  if (name.empty()) return absl::InvalidArgumentError("resource without a name");
+  if (type == kRouteSetType) {
+    ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::RouteSet>(resource.resource()));
+    return put(message, name, &resources_.route_sets);
+  }
+  if (type == kDestinationPolicyType) {
+    ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::DestinationPolicy>(resource.resource()));
+    return put(message, name, &resources_.policies);
+  }
+  if (type != kAddressType) return absl::InvalidArgumentError(str_cat("type ", type, " was not asked for"));
+  ASSIGN_OR_RETURN(const auto address, unpack<istio::workload::Address>(resource.resource()));
+  // A name stays a service or a workload; should it ever change, the other row must go.
+  if (address.has_service()) {
+    RETURN_IF_ERROR(put(address.service(), name, &resources_.services));
+    resources_.workloads.erase(name);
+    return absl::OkStatus();
+  }
+  if (!address.has_workload()) return absl::InvalidArgumentError("neither a workload nor a service");
+  RETURN_IF_ERROR(put(address.workload(), name, &resources_.workloads));
+  resources_.services.erase(name);
+  return absl::OkStatus();
+}
+
+absl::Status ResourceStore::apply(std::string_view type, const envoy::service::discovery::v3::Resource& resource) {
+  const std::string key = rejected_key(type, resource.name());
+  if (absl::Status status = insert(type, resource); !status.ok()) {
+    rejected_[key] = std::string(status.message());
+    return status;
+  }
+  rejected_.erase(key);
+  versions_[std::string(type)][resource.name()] = resource.version();
+  return absl::OkStatus();
+}
+
+void ResourceStore::remove(std::string_view type, const std::string& name) {
+  rejected_.erase(rejected_key(type, name));
+  if (const auto found = versions_.find(type); found != versions_.end()) found->second.erase(name);
+  if (type == kAddressType) {
+    resources_.services.erase(name);
+    resources_.workloads.erase(name);
+  }
+  if (type == kRouteSetType) resources_.route_sets.erase(name);
+  if (type == kDestinationPolicyType) resources_.policies.erase(name);
+}
+
+std::map<std::string, std::string> ResourceStore::versions(std::string_view type) const {
+  const auto found = versions_.find(type);
+  if (found == versions_.end()) return {};
+  return found->second;
+}
+
+}  // namespace weft::proxy

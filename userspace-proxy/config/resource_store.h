@@ -1,0 +1,39 @@
+// The resources in force, by ADS type and name: a good one replaces the old, a bad one is refused and the old stays. Used by
+// the configuration client on its thread; knows nothing of streams.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "proto/xds/discovery.pb.h"
+#include "userspace-proxy/config/resources.h"
+
+namespace weft::proxy {
+
+inline constexpr std::string_view kAddressType = "type.googleapis.com/istio.workload.Address";
+inline constexpr std::string_view kRouteSetType = "type.googleapis.com/weft.mesh.v1.RouteSet";
+inline constexpr std::string_view kDestinationPolicyType = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
+
+class ResourceStore {
+ public:
+  // The reason becomes a NACK line; the last good version of that name stays in force.
+  absl::Status apply(std::string_view type, const envoy::service::discovery::v3::Resource& resource);
+  void remove(std::string_view type, const std::string& name);
+
+  const Resources& resources() const { return resources_; }
+  // Name to version of what is in force, for initial_resource_versions.
+  std::map<std::string, std::string> versions(std::string_view type) const;
+  // "<message> <name>" to reason, of resources whose newest version is refused.
+  const std::map<std::string, std::string>& rejected() const { return rejected_; }
+
+ private:
+  absl::Status insert(std::string_view type, const envoy::service::discovery::v3::Resource& resource);
+
+  Resources resources_;
+  std::map<std::string, std::map<std::string, std::string>, std::less<>> versions_;
+  std::map<std::string, std::string> rejected_;
+};
+
+}  // namespace weft::proxy

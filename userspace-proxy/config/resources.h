@@ -1,0 +1,97 @@
+// The mesh resources as the builder reads them: validated, compiled, no protobuf left. Made by validate.h, kept by
+// ResourceStore, folded by snapshot_builder.h. Plain immutable values; nothing here refers to another resource.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/address.h"
+#include "userspace-proxy/config/snapshot.h"
+
+namespace weft::proxy {
+
+// Sorted by key.
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+struct ServiceSpec {
+  struct Port {
+    uint16_t number = 0;
+    uint16_t target = 0;  // 0: each workload says
+    Protocol protocol = Protocol::kSniff;
+  };
+  std::string key;  // "<namespace>/<hostname>", as Workload.services spells it
+  std::string name;
+  std::string ns;
+  std::string host;  // lower case
+  std::vector<IpAddress> addresses;
+  std::vector<Port> ports;
+  bool prefer_v6 = false;  // of endpoints that have both families
+};
+
+struct WorkloadSpec {
+  // {service port, target port}
+  using Ports = std::vector<std::pair<uint16_t, uint16_t>>;
+  std::string uid;
+  std::string name;
+  std::string ns;
+  std::optional<IpAddress> v4, v6;
+  bool healthy = true;
+  uint32_t weight = 1;
+  Labels labels;
+  std::map<std::string, Ports> services;  // by ServiceSpec::key
+};
+
+struct DestinationSpec {
+  std::string host;  // lower case
+  uint16_t port = 0;
+  std::string subset;
+  uint32_t weight = 1;
+};
+
+struct RouteSpec {
+  std::string name;
+  std::vector<HttpMatcher> matches;
+  std::vector<DestinationSpec> destinations;
+};
+
+struct RouteSetSpec {
+  std::string name;
+  std::string ns;
+  std::vector<std::string> hosts;      // lower case; wildcards as ".suffix"
+  std::vector<std::string> export_to;  // empty: all
+  std::vector<RouteSpec> routes;
+  int64_t created = 0;
+};
+
+struct PolicySpec {
+  struct Subset {
+    std::string name;
+    Labels labels;
+    std::optional<LoadBalancer> load_balancer;
+  };
+  std::string name;
+  std::string ns;
+  std::string host;  // lower case; a wildcard as ".suffix"
+  std::vector<std::string> export_to;
+  std::vector<Subset> subsets;
+  std::optional<LoadBalancer> load_balancer;
+  uint32_t connect_timeout_ms = 0;  // 0: default
+  int64_t created = 0;
+};
+
+// Everything held, ordered so that the same resources always make the same snapshot.
+struct Resources {
+  template <typename T>
+  using Table = std::map<std::string, std::shared_ptr<const T>>;  // by resource name
+  Table<ServiceSpec> services;
+  Table<WorkloadSpec> workloads;
+  Table<RouteSetSpec> route_sets;
+  Table<PolicySpec> policies;
+};
+
+}  // namespace weft::proxy

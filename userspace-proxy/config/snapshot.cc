@@ -1,0 +1,75 @@
+// Look-ups in a snapshot. Called by the data path for every connection and request; never allocates, never changes anything.
+#include "userspace-proxy/config/snapshot.h"
+
+#include <algorithm>
+#include <array>
+
+namespace weft::proxy {
+namespace {
+
+// RFC 1035 §2.3.4 allows 253 characters; longer names are no host of ours.
+constexpr size_t kMaxHostBytes = 255;
+using HostBuffer = std::array<char, kMaxHostBytes>;
+
+bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
+
+std::string_view without_port(std::string_view authority) {
+  const size_t colon = authority.rfind(':');
+  if (colon == std::string_view::npos) return authority;
+  const std::string_view port = authority.substr(colon + 1);
+  const bool digits = std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return digits ? authority.substr(0, colon) : authority;
+}
+
+// The authority as the tables spell hosts: no port, no trailing dot, lower case. Copies into `buffer` only when there is
+// something to lower. Empty when it cannot be a host name (an IPv6 literal, too long).
+std::string_view normalised_host(std::string_view authority, HostBuffer* buffer) {
+  if (authority.empty() || authority.front() == '[') return {};
+  std::string_view host = without_port(authority);
+  if (!host.empty() && host.back() == '.') host.remove_suffix(1);
+  if (host.size() > kMaxHostBytes) return {};
+  if (std::none_of(host.begin(), host.end(), is_upper)) return host;
+  std::transform(host.begin(), host.end(), buffer->begin(),
+                 [](char c) { return is_upper(c) ? static_cast<char>(c + ('a' - 'A')) : c; });
+  return {buffer->data(), host.size()};
+}
+
+}  // namespace
+
+const ServicePort* Snapshot::find_service_port(const SocketAddress& dialled) const {
+  const auto found = service_port_by_address.find(dialled);
+  return found == service_port_by_address.end() ? nullptr : &service_ports[found->second];
+}
+
+uint32_t Snapshot::find_source(std::string_view workload_uid) const {
+  const auto found = source_by_uid.find(to_absl(workload_uid));
+  return found == source_by_uid.end() ? kNone : found->second;
+}
+
+uint32_t Snapshot::find_cluster(std::string_view name) const {
+  const auto found = cluster_by_name.find(to_absl(name));
+  return found == cluster_by_name.end() ? kNone : found->second;
+}
+
+const VirtualHost* Snapshot::find_virtual_host(uint32_t source, std::string_view authority,
+                                               const SocketAddress& dialled) const {
+  const std::string_view ns = source < sources.size() ? std::string_view(sources[source].ns) : "default";
+  const auto by_host = [&](std::string_view host) -> const VirtualHost* {
+    auto found = virtual_host_by_host.find(HostRef{ns, dialled.port, host});
+    if (found == virtual_host_by_host.end()) found = virtual_host_by_host.find(HostRef{ns, 0, host});
+    return found == virtual_host_by_host.end() ? nullptr : &virtual_hosts[found->second];
+  };
+  HostBuffer buffer;
+  const std::string_view host = normalised_host(authority, &buffer);
+  if (!host.empty() && host.front() != '.') {
+    if (const VirtualHost* exact = by_host(host)) return exact;
+    // Wildcards, longest suffix first; a wildcard stands for at least one label.
+    for (size_t dot = host.find('.'); dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
+      if (const VirtualHost* wildcard = by_host(host.substr(dot))) return wildcard;
+    }
+  }
+  const auto found = virtual_host_by_address.find(AddressRef{ns, dialled});
+  return found == virtual_host_by_address.end() ? nullptr : &virtual_hosts[found->second];
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,11 @@
+// Folds all resources into one Snapshot. Pure: the same resources make the same snapshot, and nothing can fail here, because
+// validate.h has refused what is wrong by itself and what merely refers to nothing becomes kNone. Configuration thread.
+#pragma once
+
+#include "userspace-proxy/config/resources.h"
+
+namespace weft::proxy {
+
+SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation);
+
+}  // namespace weft::proxy

@@ -1,0 +1,23 @@
+// From protobuf to checked values: every rule that a resource must keep by itself. A failure is a NACK line, so messages name
+// the field and what was expected. Called by ResourceStore on the configuration thread; knows no other resource.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "proto/istio/workload.pb.h"
+#include "proto/weft/mesh/v1/mesh.pb.h"
+#include "userspace-proxy/config/resources.h"
+
+namespace weft::proxy {
+
+absl::StatusOr<ServiceSpec> validate(const istio::workload::Service& service);
+absl::StatusOr<WorkloadSpec> validate(const istio::workload::Workload& workload);
+absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set);
+absl::StatusOr<PolicySpec> validate(const weft::mesh::v1::DestinationPolicy& policy);
+
+// As validate() compiles the matches of a RouteSet; for tests of matching.
+absl::StatusOr<HttpMatcher> compile_match(const weft::mesh::v1::HttpMatch& match);
+
+// Lower case; a leading "*." becomes ".". Errors on an empty name, "*" inside, or more than 253 characters.
+absl::StatusOr<std::string> normalise_host(std::string_view host, bool wildcard_allowed);
+
+}  // namespace weft::proxy

@@ -1,0 +1,213 @@
+// Checks and compiles RouteSets and DestinationPolicies (weft.mesh.v1). Called through validate.h; whether a host or subset
+// exists is not its question: that may change without the resource changing.
+#include <re2/re2.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/status/status.h"
+#include "base/status_macros.h"
+#include "userspace-proxy/config/validate.h"
+
+namespace weft::proxy {
+namespace {
+
+namespace mesh = weft::mesh::v1;
+
+constexpr uint32_t kMaxPort = 65535;
+// networking.istio.io StringMatch; the RE2 program budget below stops short expressions that explode.
+constexpr size_t kMaxRegexBytes = 1024;
+constexpr int64_t kMaxRegexMemory = 1 << 20;
+constexpr size_t kMaxHostBytes = 253;
+constexpr uint32_t kMaxConnectTimeoutMs = 3'600'000;
+
+template <typename... T>
+absl::Status invalid(const T&... parts) {
+  return absl::InvalidArgumentError(str_cat(parts...));
+}
+
+absl::StatusOr<std::shared_ptr<const re2::RE2>> compile_regex(const std::string& text) {
+  if (text.size() > kMaxRegexBytes) return invalid("regex: ", text.size(), " characters, at most ", kMaxRegexBytes);
+  re2::RE2::Options options;
+  options.set_log_errors(false);
+  options.set_max_mem(kMaxRegexMemory);
+  auto regex = std::make_shared<const re2::RE2>(text, options);
+  if (!regex->ok()) return invalid("regex \"", text, "\": ", regex->error(), ", expected RE2 syntax");
+  return regex;
+}
+
+// `unset` is what an empty StringMatch means there: kPresent for headers and parameters, kAny otherwise.
+absl::StatusOr<StringMatcher> compile_string(const mesh::StringMatch& match, StringMatcher::Kind unset,
+                                             bool ignore_case = false) {
+  StringMatcher out;
+  out.kind = unset;
+  switch (match.kind_case()) {
+    case mesh::StringMatch::kExact:
+      out.kind = StringMatcher::Kind::kExact;
+      out.text = match.exact();
+      break;
+    case mesh::StringMatch::kPrefix:
+      out.kind = StringMatcher::Kind::kPrefix;
+      out.text = match.prefix();
+      break;
+    case mesh::StringMatch::kRegex: {
+      out.kind = StringMatcher::Kind::kRegex;
+      out.text = match.regex();
+      ASSIGN_OR_RETURN(out.regex, compile_regex(match.regex()));
+      break;
+    }
+    case mesh::StringMatch::kPresent:
+      out.kind = StringMatcher::Kind::kPresent;
+      break;
+    case mesh::StringMatch::KIND_NOT_SET:
+      break;
+  }
+  // Istio: only for exact and prefix.
+  out.ignore_case = ignore_case && out.kind != StringMatcher::Kind::kRegex;
+  return out;
+}
+
+template <typename List>
+absl::StatusOr<std::vector<NamedMatcher>> compile_named(const List& list, std::string_view field) {
+  std::vector<NamedMatcher> out;
+  for (const mesh::HeaderMatch& h : list) {
+    if (h.name().empty()) return invalid(field, ": a name is empty");
+    auto value = compile_string(h.value(), StringMatcher::Kind::kPresent);
+    if (!value.ok()) return annotate(str_cat(field, "[", h.name(), "]"), value.status());
+    out.push_back(NamedMatcher{h.name(), *std::move(value)});
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<DestinationSpec>> compile_destinations(const mesh::HttpRoute& route) {
+  std::vector<DestinationSpec> out;
+  uint64_t total = 0;
+  for (const mesh::Destination& d : route.destinations()) {
+    DestinationSpec spec;
+    ASSIGN_OR_RETURN(spec.host, normalise_host(d.host(), false));
+    if (d.port() > kMaxPort) return invalid("destination ", d.host(), ": port ", d.port(), ", expected 0-65535");
+    spec.port = static_cast<uint16_t>(d.port());
+    spec.subset = d.subset();
+    spec.weight = d.weight();
+    total += d.weight();
+    if (d.weight() != 0) out.push_back(std::move(spec));
+  }
+  if (total == 0) return invalid("destinations: the weights add up to 0, expected at least one above 0");
+  if (total > std::numeric_limits<uint32_t>::max()) return invalid("destinations: the weights add up to ", total);
+  return out;
+}
+
+absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route) {
+  RouteSpec out;
+  out.name = route.name();
+  for (int i = 0; i < route.matches_size(); ++i) {
+    auto match = compile_match(route.matches(i));
+    if (!match.ok()) return annotate(str_cat("matches[", i, "]"), match.status());
+    out.matches.push_back(*std::move(match));
+  }
+  ASSIGN_OR_RETURN(out.destinations, compile_destinations(route));
+  return out;
+}
+
+std::optional<LoadBalancer> load_balancer(mesh::DestinationPolicy::LoadBalancer declared) {
+  switch (declared) {
+    case mesh::DestinationPolicy::ROUND_ROBIN:
+      return LoadBalancer::kRoundRobin;
+    case mesh::DestinationPolicy::RANDOM:
+      return LoadBalancer::kRandom;
+    case mesh::DestinationPolicy::LEAST_REQUEST:
+      return LoadBalancer::kLeastRequest;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> normalise_host(std::string_view host, bool wildcard_allowed) {
+  std::string out(host);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; });
+  if (!out.empty() && out.back() == '.') out.pop_back();
+  const bool wildcard = out.size() > 2 && out.compare(0, 2, "*.") == 0;
+  if (wildcard && wildcard_allowed) out.erase(0, 1);
+  if (out.empty() || out.size() > kMaxHostBytes) return invalid("host \"", host, "\": expected 1-253 characters");
+  const bool bad_dot = out.front() == '.' && !(wildcard && wildcard_allowed);
+  if (bad_dot || out.find_first_of("*:/ \t\r\n") != std::string::npos) {
+    return invalid("host \"", host, "\": expected a host name",
+                   wildcard_allowed ? ", or one that begins with \"*.\"" : " without wildcard");
+  }
+  return out;
+}
+
+absl::StatusOr<HttpMatcher> compile_match(const mesh::HttpMatch& match) {
+  constexpr StringMatcher::Kind kAny = StringMatcher::Kind::kAny;
+  HttpMatcher out;
+  auto uri = compile_string(match.uri(), kAny, match.ignore_uri_case());
+  if (!uri.ok()) return annotate("uri", uri.status());
+  out.uri = *std::move(uri);
+  auto method = compile_string(match.method(), kAny);
+  if (!method.ok()) return annotate("method", method.status());
+  out.method = *std::move(method);
+  auto authority = compile_string(match.authority(), kAny);
+  if (!authority.ok()) return annotate("authority", authority.status());
+  out.authority = *std::move(authority);
+  ASSIGN_OR_RETURN(out.headers, compile_named(match.headers(), "headers"));
+  ASSIGN_OR_RETURN(out.without_headers, compile_named(match.without_headers(), "without_headers"));
+  ASSIGN_OR_RETURN(out.query_params, compile_named(match.query_params(), "query_params"));
+  if (match.port() > kMaxPort) return invalid("port: ", match.port(), ", expected 0-65535");
+  out.port = static_cast<uint16_t>(match.port());
+  out.source_ns = match.source_namespace();
+  out.source_labels.assign(match.source_labels().begin(), match.source_labels().end());
+  std::sort(out.source_labels.begin(), out.source_labels.end());
+  return out;
+}
+
+absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set) {
+  RouteSetSpec out;
+  out.name = set.name();
+  out.ns = set.namespace_();
+  out.created = set.created_unix();
+  if (out.name.empty() || out.ns.empty()) return invalid("name and namespace must not be empty");
+  if (set.hosts().empty()) return invalid("hosts: empty, expected at least one host name");
+  for (const std::string& host : set.hosts()) {
+    ASSIGN_OR_RETURN(std::string normal, normalise_host(host, true));
+    out.hosts.push_back(std::move(normal));
+  }
+  out.export_to.assign(set.export_to().begin(), set.export_to().end());
+  for (int i = 0; i < set.http_size(); ++i) {
+    auto route = compile_route(set.http(i));
+    if (!route.ok()) return annotate(str_cat("http[", i, "]"), route.status());
+    if (route->name.empty()) route->name = str_cat(out.ns, "/", out.name, "[", i, "]");
+    out.routes.push_back(*std::move(route));
+  }
+  return out;
+}
+
+absl::StatusOr<PolicySpec> validate(const mesh::DestinationPolicy& policy) {
+  PolicySpec out;
+  out.name = policy.name();
+  out.ns = policy.namespace_();
+  out.created = policy.created_unix();
+  if (out.name.empty() || out.ns.empty()) return invalid("name and namespace must not be empty");
+  ASSIGN_OR_RETURN(out.host, normalise_host(policy.host(), true));
+  out.export_to.assign(policy.export_to().begin(), policy.export_to().end());
+  for (const mesh::DestinationPolicy::Subset& s : policy.subsets()) {
+    if (s.name().empty()) return invalid("subsets: a name is empty");
+    const auto same = [&](const PolicySpec::Subset& other) { return other.name == s.name(); };
+    if (std::any_of(out.subsets.begin(), out.subsets.end(), same)) {
+      return invalid("subsets: \"", s.name(), "\" is there twice");
+    }
+    PolicySpec::Subset subset{s.name(), {s.labels().begin(), s.labels().end()}, load_balancer(s.load_balancer())};
+    std::sort(subset.labels.begin(), subset.labels.end());
+    out.subsets.push_back(std::move(subset));
+  }
+  out.load_balancer = load_balancer(policy.load_balancer());
+  if (policy.connect_timeout_ms() > kMaxConnectTimeoutMs) {
+    return invalid("connect_timeout_ms: ", policy.connect_timeout_ms(), ", at most ", kMaxConnectTimeoutMs);
+  }
+  out.connect_timeout_ms = policy.connect_timeout_ms();
+  return out;
+}
+
+}  // namespace weft::proxy

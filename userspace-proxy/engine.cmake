@@ -1,0 +1,19 @@
+# The data path: sockets, HTTP/1, upstream pools, exchanges, sessions, worker.
+# llhttp has a build-time switch between loose and strict line endings and tokens; ours is strict.
+if(NOT WEFT_LLHTTP_LIBRARY)
+  target_compile_definitions(weft_llhttp PRIVATE LLHTTP_STRICT_MODE=1)
+endif()
+
+weft_library(weft_proxy_net
+  SOURCES net/acceptor.cc net/buffer.cc net/event_loop.cc net/netns.cc net/socket.cc net/timer_wheel.cc
+  DEPS weft_base absl::synchronization)
+
+weft_library(weft_proxy_http
+  SOURCES http/body_decoder.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc
+    http/protocol_detect.cc
+  DEPS weft_base weft_llhttp weft_proxy_config)
+
+weft_library(weft_proxy_engine
+  SOURCES worker.cc upstream/balancer.cc upstream/pool.cc exchange/awaiters.cc exchange/exchange.cc
+    exchange/frame_pool.cc exchange/pump.cc exchange/tcp_exchange.cc session/downstream_connection.cc
+  DEPS weft_proxy_net weft_proxy_http absl::flat_hash_map)

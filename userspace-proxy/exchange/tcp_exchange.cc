@@ -1,0 +1,146 @@
+// The way of one TCP connection: endpoint, connect, both directions, outcome. run() is the story.
+#include "userspace-proxy/exchange/tcp_exchange.h"
+
+namespace weft::proxy {
+namespace {
+
+// For a destination that is no mesh service: what Linux clients wait at most by default is longer, but ours holds a socket.
+constexpr uint64_t kPassthroughConnectMs = 30'000;
+
+}  // namespace
+
+Task TcpExchange::run() {
+  Outcome outcome = Outcome::kOk;
+  bool connected = false;
+  while (outcome == Outcome::kOk && !connected) {
+    if (!dial()) {
+      outcome = Outcome::kNoEndpoint;
+      break;
+    }
+    const ConnectStatus status = co_await connector_;
+    connected = status == ConnectStatus::kConnected;
+    outcome = dial_end(status);
+  }
+  if (connected) {
+    start_pumps();
+    co_await to_client_;
+    co_await to_upstream_;
+    outcome = pumps_end();
+  }
+  finish(outcome);
+}
+
+TcpExchange::TcpExchange(ProxyContext& context, const Downstream& downstream, uint32_t cluster)
+    : context_(context),
+      downstream_(downstream),
+      generation_(context.current),
+      target_(context.balancer),
+      balanced_(cluster != kNone),
+      started_(context.loop.now()),
+      connector_(context.loop),
+      to_upstream_(context.loop, *this),
+      to_client_(context.loop, *this) {
+  if (balanced_) target_.aim(generation_, cluster);
+  ++context_.active_exchanges;
+}
+
+TcpExchange::~TcpExchange() {
+  abandon(Outcome::kDrained);
+  --context_.active_exchanges;
+}
+
+void TcpExchange::start(Operation& finished) {
+  task_ = run();
+  task_.start(context_.loop, finished);
+}
+
+void TcpExchange::abandon(Outcome outcome) {
+  if (recorded_) return;
+  task_ = Task();
+  connector_.cancel();
+  finish(outcome);
+}
+
+bool TcpExchange::dial() {
+  if (balanced_ && !target_.pick()) return false;
+  upstream_address_ = balanced_ ? target_.endpoint().address : downstream_.dialled;
+  upstream_ = std::make_unique<UpstreamConnection>(context_.loop, context_.buffers, context_.pool,
+                                                   UpstreamKey{upstream_address_, downstream_.origin.netns_cookie});
+  connector_.start(upstream_->socket(), context_.home, downstream_.origin.netns.get(), upstream_address_,
+                   balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs);
+  return true;
+}
+
+Outcome TcpExchange::dial_end(ConnectStatus status) {
+  if (status == ConnectStatus::kConnected) return Outcome::kOk;
+  upstream_.reset();
+  return balanced_ && target_.fail() ? Outcome::kOk : outcome_of(status);
+}
+
+void TcpExchange::start_pumps() {
+  Socket& upstream = upstream_->socket();
+  upstream.watch_reset(upstream_reset_);
+  context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
+  const Pump::Body stream{.kind = BodyKind::kUntilClose, .half_close = true};
+  to_client_.start(Pump::Path{&upstream, &upstream_->input(), &downstream_.socket}, stream, {});
+  if (to_client_.end() != PumpEnd::kRunning && to_client_.end() != PumpEnd::kDone) return;
+  to_upstream_.start(Pump::Path{&downstream_.socket, &downstream_.input, &upstream}, stream, {});
+}
+
+Outcome TcpExchange::pumps_end() const {
+  if (to_client_.end() == PumpEnd::kDone && to_upstream_.end() == PumpEnd::kDone) return Outcome::kOk;
+  const bool client_failed = to_client_.end() == PumpEnd::kSinkReset || to_upstream_.end() == PumpEnd::kSourceReset;
+  return client_failed ? Outcome::kDownstreamReset : Outcome::kUpstreamReset;
+}
+
+void TcpExchange::finish(Outcome outcome) {
+  ended_well_ = outcome == Outcome::kOk;
+  idle_.cancel();
+  to_client_.cancel();
+  to_upstream_.cancel();
+  upstream_reset_.cancel();
+  target_.release();
+  if (upstream_ != nullptr && !ended_well_) upstream_->socket().reset();
+  upstream_.reset();
+  record(outcome);
+}
+
+void TcpExchange::pump_ended(Pump& pump) {
+  if (pump.end() == PumpEnd::kDone) return;
+  Pump& other = &pump == &to_client_ ? to_upstream_ : to_client_;
+  other.abort();
+}
+
+void TcpExchange::on_upstream_reset(int) {
+  // Aborting the first wakes nobody before the second is stopped too: the coroutine waits for both in turn.
+  to_upstream_.abort();
+  to_client_.abort();
+}
+
+void TcpExchange::on_idle() {
+  const uint64_t bytes = to_client_.bytes() + to_upstream_.bytes();
+  if (bytes == bytes_at_last_look_) return on_upstream_reset(0);
+  bytes_at_last_look_ = bytes;
+  context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
+}
+
+void TcpExchange::record(Outcome outcome) {
+  recorded_ = true;
+  const Snapshot& snapshot = generation_->snapshot();
+  ExchangeRecord record;
+  record.protocol = ExchangeRecord::Protocol::kTcp;
+  record.outcome = outcome;
+  record.duration = context_.loop.now() - started_;
+  record.received_bytes = to_upstream_.bytes();
+  record.sent_bytes = to_client_.bytes();
+  record.client = downstream_.client;
+  record.dialled = downstream_.dialled;
+  record.upstream = upstream_address_;
+  record.snapshot_generation = snapshot.generation;
+  record.source = source_of(downstream_.origin, snapshot);
+  record.cluster = target_.cluster_index();
+  record.endpoint = target_.endpoint_index();
+  context_.sink.record(record, snapshot);
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,57 @@
+// One TCP connection passed through: an endpoint of the service's cluster, or the address the client dialled, and bytes both
+// ways with half-close. Made by the session for everything that is not HTTP; recorded exactly once.
+#pragma once
+
+#include <memory>
+
+#include "userspace-proxy/exchange/exchange.h"
+
+namespace weft::proxy {
+
+class TcpExchange final : private Pump::Observer {
+ public:
+  // `cluster` kNone: to the dialled address.
+  TcpExchange(ProxyContext& context, const Downstream& downstream, uint32_t cluster);
+  ~TcpExchange() override;
+  TcpExchange(const TcpExchange&) = delete;
+  TcpExchange& operator=(const TcpExchange&) = delete;
+  static void* operator new(size_t size) { return take_frame(size); }
+  static void operator delete(void* block, size_t size) { give_frame(block, size); }
+
+  void start(Operation& finished);
+  void abandon(Outcome outcome);
+  // True: the client gets a FIN; false: a RST, as its server sent one or never answered.
+  bool ended_well() const { return ended_well_; }
+
+ private:
+  Task run();
+  bool dial();
+  Outcome dial_end(ConnectStatus status);
+  void start_pumps();
+  Outcome pumps_end() const;
+  void finish(Outcome outcome);
+
+  void pump_ended(Pump& pump) override;
+  void on_upstream_reset(int);
+  void on_idle();
+  void record(Outcome outcome);
+
+  ProxyContext& context_;
+  Downstream downstream_;
+  GenerationRef generation_;
+  std::unique_ptr<UpstreamConnection> upstream_;
+  DialTarget target_;
+  bool balanced_;
+  bool recorded_ = false;
+  bool ended_well_ = false;
+  SocketAddress upstream_address_;
+  MonotonicNs started_;
+  uint64_t bytes_at_last_look_ = 0;
+  Connector connector_;
+  Pump to_upstream_, to_client_;
+  Operation upstream_reset_{this, method<&TcpExchange::on_upstream_reset>};
+  Timer idle_{this, method<&TcpExchange::on_idle>};
+  Task task_;  // last: cancelled first
+};
+
+}  // namespace weft::proxy

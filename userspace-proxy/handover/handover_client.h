@@ -1,0 +1,30 @@
+// The proxy's end of handover.proto: connects to the agent, shows what it holds, takes listeners of new pods and gives up those
+// of gone ones. Owned by Proxy, one thread. While the agent is away every pod stays served.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "userspace-proxy/worker.h"
+
+namespace weft::proxy {
+
+class HandoverClient {
+ public:
+  struct Options {
+    std::string socket_path;
+    std::string version;
+    std::chrono::milliseconds backoff_min{10};
+    std::chrono::milliseconds backoff_max{2000};
+  };
+
+  // The workers are borrowed and outlive the client.
+  static absl::StatusOr<std::unique_ptr<HandoverClient>> start(Options options, std::vector<Worker*> workers);
+  // Closes the socket and joins; the workers keep what they have.
+  virtual ~HandoverClient() = default;
+};
+
+}  // namespace weft::proxy

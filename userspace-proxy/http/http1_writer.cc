@@ -1,0 +1,128 @@
+// Serialisers of http1_writer.h.
+#include "userspace-proxy/http/http1_writer.h"
+
+#include <charconv>
+
+#include "userspace-proxy/http/http1_head.h"
+
+namespace weft::proxy {
+namespace {
+
+bool is_hop_by_hop(std::string_view name) {
+  switch (name.size()) {
+    case 2:
+      return equals_ignore_case(name, "te");
+    case 7:
+      return equals_ignore_case(name, "upgrade");
+    case 10:
+      return equals_ignore_case(name, "connection") || equals_ignore_case(name, "keep-alive");
+    case 16:
+      return equals_ignore_case(name, "proxy-connection");
+    case 17:
+      return equals_ignore_case(name, "transfer-encoding");
+    default:
+      return false;
+  }
+}
+
+// Named by a Connection field. Host and Content-Length frame and route the message; nobody may make us drop them.
+bool listed_in_connection(const std::vector<Header>& headers, std::string_view name) {
+  if (equals_ignore_case(name, "host") || equals_ignore_case(name, "content-length")) return false;
+  for (const Header& header : headers) {
+    if (equals_ignore_case(header.name, "connection") && has_token(header.value, name)) return true;
+  }
+  return false;
+}
+
+void add(std::string* out, std::string_view name, std::string_view value) {
+  out->append(name).append(": ").append(value).append("\r\n");
+}
+
+void add_number(std::string* out, uint64_t number) {
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof(digits), number).ptr;
+  out->append(digits, static_cast<size_t>(end - digits));
+}
+
+void add_end_to_end(const std::vector<Header>& headers, std::string* out) {
+  bool connection = false;
+  for (const Header& header : headers) connection = connection || equals_ignore_case(header.name, "connection");
+  for (const Header& header : headers) {
+    if (is_hop_by_hop(header.name)) continue;
+    if (connection && listed_in_connection(headers, header.name)) continue;
+    add(out, header.name, header.value);
+  }
+}
+
+std::string_view reason_phrase(uint16_t status) {
+  switch (status) {
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 408:
+      return "Request Timeout";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    default:
+      return "Service Unavailable";
+  }
+}
+
+}  // namespace
+
+void write_request_head(const RequestHead& head, const RequestForm& form, std::string* out) {
+  out->append(head.method).append(" ").append(head.target).append(" HTTP/1.1\r\n");
+  if (!head.find("host")) add(out, "Host", head.authority.empty() ? form.fallback_host : head.authority);
+  add_end_to_end(head.headers, out);
+  const auto te = head.find("te");
+  const bool trailers = te && has_token(*te, "trailers");
+  if (trailers) add(out, "TE", "trailers");
+  if (form.upgrade) {
+    add(out, "Connection", "Upgrade");
+    add(out, "Upgrade", *head.find("upgrade"));
+  } else if (trailers) {
+    add(out, "Connection", "TE");
+  }
+  if (head.body == BodyKind::kChunked) add(out, "Transfer-Encoding", "chunked");
+  out->append("\r\n");
+}
+
+void write_response_head(const ResponseHead& head, const ResponseForm& form, std::string* out) {
+  out->append("HTTP/1.1 ");
+  add_number(out, head.status);
+  out->append(" ").append(head.reason).append("\r\n");
+  add_end_to_end(head.headers, out);
+  if (form.chunked) add(out, "Transfer-Encoding", "chunked");
+  if (form.upgrade) {
+    add(out, "Connection", "Upgrade");
+    if (const auto upgrade = head.find("upgrade")) add(out, "Upgrade", *upgrade);
+  } else if (form.close) {
+    add(out, "Connection", "close");
+  } else if (form.client_minor_version == 0 && head.status >= 200) {
+    add(out, "Connection", "keep-alive");
+  }
+  out->append("\r\n");
+}
+
+void write_local_reply(Outcome outcome, bool close, bool head_only, std::string* out) {
+  const uint16_t status = status_of(outcome);
+  const std::string_view name = label(outcome);
+  out->append("HTTP/1.1 ");
+  add_number(out, status);
+  out->append(" ").append(reason_phrase(status)).append("\r\n");
+  add(out, "x-weft-reason", name);
+  add(out, "content-type", "text/plain");
+  out->append("content-length: ");
+  add_number(out, name.size() + 7);
+  out->append("\r\n");
+  if (close) add(out, "connection", "close");
+  out->append("\r\n");
+  if (!head_only) out->append("weft: ").append(name).append("\n");
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,69 @@
+// weft-proxy: flags, limits, privileges, then Proxy. Started by an operator or the node's service supervisor; reads no
+// configuration files, everything it knows comes from the agent's sockets.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <thread>
+
+#include "base/log.h"
+#include "userspace-proxy/privileges.h"
+#include "userspace-proxy/proxy.h"
+
+namespace {
+
+// Before the first thread: every thread inherits the mask.
+void prepare_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+int fail(const absl::Status& status) {
+  weft::log::error("proxy failed", {{"error", std::string(status.message())}, {"next", "see `weft check`"}});
+  return 1;
+}
+
+int serve(const weft::proxy::Proxy::Options& options, const std::string& user) {
+  prepare_signals();
+  weft::proxy::raise_file_limit();
+  if (const absl::Status status = weft::proxy::drop_privileges(user); !status.ok()) return fail(status);
+  auto proxy = weft::proxy::Proxy::start(options);
+  if (!proxy.ok()) return fail(proxy.status());
+  const absl::Status status = (*proxy)->run();
+  return status.ok() ? 0 : fail(status);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"weft-proxy: the node's proxy; configured by weft-agent over the sockets in --run-dir"};
+  weft::proxy::Proxy::Options options;
+  options.workers = std::max(1u, std::thread::hardware_concurrency());
+  std::string user;
+  std::string log_level = "info";
+  int64_t drain_seconds = options.drain_timeout.count();
+  app.set_version_flag("--version", weft::proxy::kVersion);
+  app.add_option("--run-dir", options.run_dir, "Folder of the agent's sockets")->capture_default_str();
+  app.add_option("--workers", options.workers, "Data-path threads")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--user", user, "Run as this user; as root the default is nobody");
+  app.add_option("--access-log", options.access_log, "File, \"-\" for standard output, or \"off\"")
+      ->capture_default_str();
+  app.add_option("--drain-timeout", drain_seconds, "Seconds that connections may take to end after SIGTERM")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  app.add_option("--log-level", log_level, "error, warn, info or debug")
+      ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  }
+  weft::log::set_level(std::string_view(log_level));
+  options.drain_timeout = std::chrono::seconds(drain_seconds);
+  return serve(options, user);
+}

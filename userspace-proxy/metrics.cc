@@ -1,0 +1,76 @@
+// Adds up series, outcomes and gauges over workers. Never resets anything: counters only grow while the process lives.
+#include "userspace-proxy/metrics.h"
+
+#include <algorithm>
+#include <map>
+
+namespace weft::proxy {
+namespace {
+
+namespace v1 = weft::proxy::v1;
+
+struct Sum {
+  uint64_t requests = 0;
+  uint64_t sum_us = 0;
+  std::array<uint64_t, WEFT_HISTOGRAM_BUCKETS> buckets{};
+};
+
+void write(const SeriesLabels& labels, const Sum& sum, v1::RequestSeries* out) {
+  out->set_source_workload(labels.source_workload);
+  out->set_source_namespace(labels.source_ns);
+  out->set_destination_service(labels.service);
+  out->set_destination_workload(labels.workload);
+  out->set_destination_namespace(labels.ns);
+  out->set_route(labels.route);
+  out->set_code_class(labels.code_class);
+  out->set_requests(sum.requests);
+  out->set_duration_us_sum(sum.sum_us);
+  for (const uint64_t bucket : sum.buckets) out->add_duration_buckets(bucket);
+}
+
+}  // namespace
+
+void sum_telemetry(const std::vector<WorkerTelemetry*>& telemetry, v1::Metrics* out) {
+  std::map<SeriesLabels, Sum> sums;
+  std::array<uint64_t, kOutcomeCount> outcomes{};
+  uint64_t observe_dropped = 0;
+  for (const WorkerTelemetry* t : telemetry) {
+    for (const RequestSeries* series = t->first_series(); series != nullptr; series = series->next) {
+      Sum& sum = sums[series->labels];
+      sum.requests += series->requests.get();
+      sum.sum_us += series->duration.sum_us.get();
+      for (size_t i = 0; i < sum.buckets.size(); ++i) sum.buckets[i] += series->duration.buckets[i].get();
+    }
+    for (size_t i = 0; i < outcomes.size(); ++i) outcomes[i] += t->outcome_count(static_cast<Outcome>(i));
+    observe_dropped += t->observe_dropped();
+  }
+  for (const auto& [labels, sum] : sums) write(labels, sum, out->add_requests());
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    v1::OutcomeCount* count = out->add_outcomes();
+    count->set_outcome(std::string(label(static_cast<Outcome>(i))));
+    count->set_count(outcomes[i]);
+  }
+  (*out->mutable_counters())["weft_proxy_observe_dropped_total"] = observe_dropped;
+}
+
+void sum_gauges(const std::vector<Worker*>& workers, v1::Metrics* out) {
+  auto& gauges = *out->mutable_gauges();
+  for (const Worker* worker : workers) {
+    const WorkerGauges g = worker->gauges();
+    gauges["weft_proxy_downstream_connections"] += g.downstream_connections;
+    gauges["weft_proxy_upstream_connections"] += g.upstream_connections;
+    gauges["weft_proxy_upstream_idle"] += g.upstream_idle;
+    gauges["weft_proxy_active_exchanges"] += g.active_exchanges;
+    (*out->mutable_counters())["weft_proxy_loop_turns_total"] += g.loop_turns;
+  }
+  gauges["weft_proxy_workers"] = workers.size();
+  gauges["weft_proxy_snapshot_generation"] = lowest_generation(workers);
+}
+
+uint64_t lowest_generation(const std::vector<Worker*>& workers) {
+  uint64_t lowest = workers.empty() ? 0 : workers.front()->snapshot_generation();
+  for (const Worker* worker : workers) lowest = std::min(lowest, worker->snapshot_generation());
+  return lowest;
+}
+
+}  // namespace weft::proxy

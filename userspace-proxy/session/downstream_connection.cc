@@ -1,0 +1,160 @@
+// DownstreamConnection: protocol choice, keep-alive and pipelining (one exchange at a time), endings.
+#include "userspace-proxy/session/downstream_connection.h"
+
+#include "userspace-proxy/http/protocol_detect.h"
+
+namespace weft::proxy {
+namespace {
+
+// How long, after our last byte, we read and drop what the client still sends, before the socket is closed.
+constexpr uint64_t kLingerMs = 1'000;
+
+}  // namespace
+
+DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner, std::shared_ptr<CaptureOrigin> origin,
+                                           const SocketAddress& client)
+    : context_(context),
+      owner_(owner),
+      origin_(std::move(origin)),
+      client_(client),
+      socket_(context.loop),
+      input_(context.buffers) {}
+
+DownstreamConnection::~DownstreamConnection() {
+  // Exchanges first: they hold operations on the socket.
+  http_.reset();
+  tcp_.reset();
+}
+
+void DownstreamConnection::start(UniqueFd fd) {
+  set_no_delay(fd.get());
+  dialled_ = local_address(fd.get());
+  if (!socket_.open(std::move(fd), true)) return end(false);
+  socket_.watch_reset(reset_);
+  choose_protocol();
+}
+
+void DownstreamConnection::choose_protocol() {
+  const ServicePort* port = context_.current->snapshot().find_service_port(dialled_);
+  if (port == nullptr) return start_tcp();
+  tcp_cluster_ = port->tcp_cluster;
+  switch (port->protocol) {
+    case Protocol::kTcp:
+      return start_tcp();
+    case Protocol::kHttp:
+      return enter_idle();
+    case Protocol::kSniff:
+      context_.loop.arm(timer_, context_.limits.sniff_timeout_ms);
+      return receive();
+  }
+}
+
+void DownstreamConnection::receive() {
+  if (socket_.recv(recv_, input_)) context_.loop.soon(recv_);
+}
+
+void DownstreamConnection::on_received(int result) {
+  switch (state_) {
+    case State::kDetecting:
+      // A client that is done before it is known still gets what its server has to say.
+      return result > 0 ? detect() : result == 0 ? start_tcp() : end(true);
+    case State::kIdle:
+      return result > 0 ? start_http() : end(false);
+    case State::kLingering:
+      input_.clear();
+      return result > 0 ? receive() : end(false);
+    case State::kHttp:
+    case State::kTcp:
+    case State::kEnded:
+      return;
+  }
+}
+
+void DownstreamConnection::detect() {
+  switch (detect_protocol(input_.unread())) {
+    case Detected::kHttp1:
+      return start_http();
+    case Detected::kOther:
+      return start_tcp();
+    case Detected::kNeedMore:
+      return receive();
+  }
+}
+
+void DownstreamConnection::on_timer() {
+  // Nothing came that looks like HTTP: a protocol in which the server speaks first, or one we do not know.
+  if (state_ == State::kDetecting) return start_tcp();
+  end(false);
+}
+
+void DownstreamConnection::enter_idle() {
+  state_ = State::kIdle;
+  if (!input_.empty()) return start_http();
+  if (context_.draining) return end(false);
+  context_.loop.arm(timer_, context_.limits.downstream_idle_ms);
+  receive();
+}
+
+void DownstreamConnection::start_http() {
+  state_ = State::kHttp;
+  timer_.cancel();
+  http_.reset(new Exchange(context_, downstream()));
+  http_->start(http_finished_);
+}
+
+void DownstreamConnection::start_tcp() {
+  state_ = State::kTcp;
+  timer_.cancel();
+  recv_.cancel();
+  tcp_.reset(new TcpExchange(context_, downstream(), tcp_cluster_));
+  tcp_->start(tcp_finished_);
+}
+
+void DownstreamConnection::on_http_finished(int) {
+  const Exchange::Next next = http_->next();
+  http_.reset();
+  switch (next) {
+    case Exchange::Next::kKeepAlive:
+      return enter_idle();
+    case Exchange::Next::kClose:
+      return end(false);
+    case Exchange::Next::kLinger:
+      return linger();
+    case Exchange::Next::kReset:
+      return end(true);
+  }
+}
+
+void DownstreamConnection::on_tcp_finished(int) { end(!tcp_->ended_well()); }
+
+void DownstreamConnection::linger() {
+  state_ = State::kLingering;
+  socket_.shutdown_write();
+  input_.clear();
+  context_.loop.arm(timer_, kLingerMs);
+  receive();
+}
+
+void DownstreamConnection::drain() {
+  if (state_ == State::kIdle && !recv_.linked()) end(false);
+}
+
+void DownstreamConnection::cut(Outcome outcome) {
+  if (http_ != nullptr) http_->abandon(outcome);
+  if (tcp_ != nullptr) tcp_->abandon(outcome);
+  end(true);
+}
+
+void DownstreamConnection::end(bool with_reset) {
+  if (state_ == State::kEnded) return;
+  state_ = State::kEnded;
+  timer_.cancel();
+  recv_.cancel();
+  http_finished_.cancel();
+  tcp_finished_.cancel();
+  if (with_reset) socket_.reset();
+  socket_.close();
+  owner_.ended(*this);
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,70 @@
+// One captured client connection: finds out what it speaks, then runs exchanges on it, one after the other. Owned by the
+// worker's list; asks its owner to be retired when it has ended.
+//
+//   start -> kDetecting -> kIdle <-> kHttp -> kLingering -> kEnded
+//                 \______________-> kTcp ________________/
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "userspace-proxy/exchange/exchange.h"
+#include "userspace-proxy/exchange/tcp_exchange.h"
+
+namespace weft::proxy {
+
+class DownstreamConnection final : public ListNode<>, public Retirable {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // The connection has closed its socket and does nothing any more.
+    virtual void ended(DownstreamConnection& connection) = 0;
+  };
+
+  DownstreamConnection(ProxyContext& context, Owner& owner, std::shared_ptr<CaptureOrigin> origin,
+                       const SocketAddress& client);
+  ~DownstreamConnection() override;
+
+  void start(UniqueFd fd);
+  // The worker drains: an idle connection ends now, others after their exchange.
+  void drain();
+  // Ends now; a running exchange is recorded with this outcome.
+  void cut(Outcome outcome);
+
+ private:
+  enum class State : uint8_t { kDetecting, kIdle, kHttp, kTcp, kLingering, kEnded };
+
+  void choose_protocol();
+  void receive();
+  void on_received(int result);
+  void detect();
+  void on_timer();
+  void enter_idle();
+  void start_http();
+  void start_tcp();
+  void on_http_finished(int);
+  void on_tcp_finished(int);
+  void on_reset(int) { cut(Outcome::kDownstreamReset); }
+  void linger();
+  void end(bool with_reset);
+  Downstream downstream() { return Downstream{socket_, input_, client_, dialled_, *origin_}; }
+
+  ProxyContext& context_;
+  Owner& owner_;
+  std::shared_ptr<CaptureOrigin> origin_;
+  State state_ = State::kDetecting;
+  uint32_t tcp_cluster_ = kNone;
+  SocketAddress client_, dialled_;
+  Socket socket_;
+  InputBuffer input_;
+  Operation recv_{this, method<&DownstreamConnection::on_received>};
+  Operation reset_{this, method<&DownstreamConnection::on_reset>};
+  Operation http_finished_{this, method<&DownstreamConnection::on_http_finished>};
+  Operation tcp_finished_{this, method<&DownstreamConnection::on_tcp_finished>};
+  Timer timer_{this, method<&DownstreamConnection::on_timer>};  // of the state: sniffing, idleness, lingering
+  std::unique_ptr<Exchange> http_;
+  std::unique_ptr<TcpExchange> tcp_;
+};
+
+}  // namespace weft::proxy

@@ -1,0 +1,283 @@
+// worker.h on a thread: accepts, owns the connections, swaps snapshots between turns, drains. Everything here runs on the
+// worker's thread but the constructor, the public methods (which post) and the gauges.
+#include "userspace-proxy/worker.h"
+
+#include <sys/resource.h>
+
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "userspace-proxy/net/acceptor.h"
+#include "userspace-proxy/session/downstream_connection.h"
+
+namespace weft::proxy {
+namespace {
+
+// Descriptors that are not connections: logs, sockets to the agent, listeners of a few pods.
+constexpr uint64_t kSpareDescriptors = 128;
+
+ExchangeLimits limits_of(const Worker::Options& options) {
+  ExchangeLimits limits;
+  limits.head_timeout_ms = static_cast<uint64_t>(options.head_timeout.count());
+  limits.sniff_timeout_ms = static_cast<uint64_t>(options.sniff_timeout.count());
+  limits.downstream_idle_ms = static_cast<uint64_t>(options.downstream_idle.count());
+  limits.max_head_bytes = options.max_head_bytes;
+  return limits;
+}
+
+// A connection needs a descriptor on each side.
+uint64_t connection_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 2 * kSpareDescriptors) return kSpareDescriptors;
+  return (limit.rlim_cur - kSpareDescriptors) / 2;
+}
+
+struct Gauges {
+  std::atomic<uint64_t> downstream{0}, upstream{0}, idle{0}, exchanges{0}, generation{0};
+};
+
+class WorkerThread;
+
+// A capture listener of one pod, in service.
+class Listener final : public Acceptor::Receiver {
+ public:
+  Listener(WorkerThread& worker, EventLoop& loop, CaptureListener listener);
+  void accepted(UniqueFd fd, const SocketAddress& peer) override;
+  void accept_failed(int error) override;
+  Acceptor& acceptor() { return acceptor_; }
+  const CaptureOrigin& origin() const { return *origin_; }
+
+ private:
+  WorkerThread& worker_;
+  std::shared_ptr<CaptureOrigin> origin_ = std::make_shared<CaptureOrigin>();
+  Acceptor acceptor_;
+};
+
+class WorkerThread final : public Worker, public DownstreamConnection::Owner, public EventLoop::TurnObserver {
+ public:
+  WorkerThread(Options options, std::unique_ptr<EventLoop> loop) : options_(options), loop_(std::move(loop)) {}
+  ~WorkerThread() override {
+    loop_->stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  absl::Status launch();
+  void set_snapshot(SnapshotPtr snapshot) override {
+    loop_->post([this, s = std::move(snapshot)]() mutable { swap_snapshot(std::move(s)); });
+  }
+  void add_listener(CaptureListener listener) override {
+    auto shared = std::make_shared<CaptureListener>(std::move(listener));
+    loop_->post([this, shared] { open_listener(std::move(*shared)); });
+  }
+  void remove_listener(uint64_t netns_cookie) override {
+    loop_->post([this, netns_cookie] { close_listener(netns_cookie); });
+  }
+  void drain(std::chrono::milliseconds deadline, std::function<void()> done) override {
+    loop_->post([this, deadline, done = std::move(done)] { begin_drain(deadline, done); });
+  }
+  WorkerGauges gauges() const override;
+  uint64_t snapshot_generation() const override { return gauges_.generation.load(std::memory_order_relaxed); }
+
+  // From the listeners, connections and loop.
+  void serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
+  void accept_failed(int error);
+  void ended(DownstreamConnection& connection) override;
+  void turn_ended() override;
+
+ private:
+
+  void run(absl::Status* status, std::atomic<bool>* ready);
+  void swap_snapshot(SnapshotPtr snapshot);
+  void open_listener(CaptureListener listener);
+  void close_listener(uint64_t netns_cookie);
+  void begin_drain(std::chrono::milliseconds deadline, std::function<void()> done);
+  void end_drain();
+  void on_deadline();
+  void cut_all(Outcome outcome);
+
+  const Options options_;
+  std::unique_ptr<EventLoop> loop_;
+  Gauges gauges_;
+  const uint64_t max_connections_ = connection_limit();
+  BufferPool buffers_;
+  std::unique_ptr<UpstreamPool> pool_;
+  std::unique_ptr<Balancer> balancer_;
+  std::unique_ptr<HomeNetns> home_;
+  std::unique_ptr<ProxyContext> context_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  IntrusiveList<DownstreamConnection> connections_;
+  uint64_t connection_count_ = 0;
+  uint64_t accept_failures_ = 0;
+  bool full_ = false;
+  std::function<void()> drained_;
+  Timer deadline_{this, method<&WorkerThread::on_deadline>};
+  std::thread thread_;
+};
+
+absl::Status WorkerThread::launch() {
+  absl::Status status;
+  std::atomic<bool> ready{false};
+  thread_ = std::thread([this, &status, &ready] { run(&status, &ready); });
+  ready.wait(false);
+  return status;
+}
+
+void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
+  absl::StatusOr<HomeNetns> home = HomeNetns::open();
+  if (home.ok()) home_ = std::make_unique<HomeNetns>(std::move(home).value());
+  *status = home.status();
+  const bool usable = home_ != nullptr;
+  pool_ = std::make_unique<UpstreamPool>(*loop_, static_cast<uint64_t>(options_.upstream_idle.count()));
+  balancer_ = std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56));
+  if (usable) {
+    context_.reset(new ProxyContext{.loop = *loop_,
+                                    .buffers = buffers_,
+                                    .pool = *pool_,
+                                    .balancer = *balancer_,
+                                    .home = *home_,
+                                    .sink = *options_.sink,
+                                    .limits = limits_of(options_),
+                                    .scratch = {},
+                                    .current = {}});
+  }
+  ready->store(true);
+  ready->notify_one();
+  if (!usable) return;
+  loop_->observe(this);
+  loop_->run();
+  listeners_.clear();
+  drained_ = nullptr;
+  cut_all(Outcome::kDrained);
+  // The retired connections still refer to the context and the pools.
+  loop_->turn(0);
+  pool_->clear();
+  context_.reset();
+  trim_frames();
+}
+
+void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
+  gauges_.generation.store(snapshot->generation, std::memory_order_relaxed);
+  const bool first = !context_->current;
+  context_->current = GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
+  balancer_->prune();
+  if (!first || context_->draining) return;
+  for (const auto& listener : listeners_) listener->acceptor().resume();
+}
+
+void WorkerThread::open_listener(CaptureListener capture) {
+  close_listener(capture.netns_cookie);
+  if (context_->draining) return;
+  auto listener = std::make_unique<Listener>(*this, *loop_, std::move(capture));
+  // Without a snapshot nothing can be decided: connections wait in the listener's queue.
+  if (!context_->current || full_) listener->acceptor().pause();
+  if (!listener->acceptor().start()) {
+    log::error("listener_refused", {{"workload", listener->origin().workload_uid}, {"error", std::strerror(errno)},
+                                    {"next", "restart weft-proxy; see `weft status`"}});
+    return;
+  }
+  listeners_.push_back(std::move(listener));
+}
+
+void WorkerThread::close_listener(uint64_t netns_cookie) {
+  std::erase_if(listeners_, [&](const auto& l) { return l->origin().netns_cookie == netns_cookie; });
+}
+
+void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer) {
+  auto* connection = new DownstreamConnection(*context_, *this, origin, peer);
+  connections_.push_back(*connection);
+  ++connection_count_;
+  connection->start(std::move(fd));
+  if (connection_count_ < max_connections_ || full_) return;
+  full_ = true;
+  log::warn("connection_limit", {{"connections", connection_count_}, {"next", "raise the open file limit (ulimit -n)"}});
+  for (const auto& listener : listeners_) listener->acceptor().pause();
+}
+
+void WorkerThread::accept_failed(int error) {
+  if ((accept_failures_++ & 1023) != 0) return;
+  log::warn("accept_failed", {{"error", std::strerror(error)}, {"count", accept_failures_},
+                              {"next", "raise the open file limit (ulimit -n)"}});
+}
+
+void WorkerThread::ended(DownstreamConnection& connection) {
+  connection.unlink();
+  --connection_count_;
+  loop_->retire(std::unique_ptr<Retirable>(&connection));
+  if (full_ && connection_count_ < max_connections_ * 9 / 10) {
+    full_ = false;
+    for (const auto& listener : listeners_) listener->acceptor().resume();
+  }
+  if (drained_ && connections_.empty()) end_drain();
+}
+
+void WorkerThread::begin_drain(std::chrono::milliseconds deadline, std::function<void()> done) {
+  context_->draining = true;
+  listeners_.clear();
+  drained_ = std::move(done);
+  pool_->clear();
+  loop_->arm(deadline_, static_cast<uint64_t>(deadline.count()));
+  for (DownstreamConnection* c = connections_.front(); c != nullptr;) {
+    DownstreamConnection* next = connections_.after(*c);
+    c->drain();
+    c = next;
+  }
+  if (drained_ && connections_.empty()) end_drain();
+}
+
+void WorkerThread::end_drain() {
+  deadline_.cancel();
+  std::function<void()> done = std::move(drained_);
+  drained_ = nullptr;
+  done();
+}
+
+void WorkerThread::on_deadline() { cut_all(Outcome::kDrained); }
+
+void WorkerThread::cut_all(Outcome outcome) {
+  while (DownstreamConnection* connection = connections_.front()) connection->cut(outcome);
+}
+
+void WorkerThread::turn_ended() {
+  gauges_.downstream.store(connection_count_, std::memory_order_relaxed);
+  gauges_.upstream.store(pool_->open(), std::memory_order_relaxed);
+  gauges_.idle.store(pool_->idle(), std::memory_order_relaxed);
+  gauges_.exchanges.store(context_->active_exchanges, std::memory_order_relaxed);
+}
+
+Listener::Listener(WorkerThread& worker, EventLoop& loop, CaptureListener listener)
+    : worker_(worker), acceptor_(loop, std::move(listener.listener), *this) {
+  origin_->netns_cookie = listener.netns_cookie;
+  origin_->workload_uid = std::move(listener.workload_uid);
+  origin_->netns = std::move(listener.netns);
+}
+
+void Listener::accepted(UniqueFd fd, const SocketAddress& peer) { worker_.serve(origin_, std::move(fd), peer); }
+
+void Listener::accept_failed(int error) { worker_.accept_failed(error); }
+
+WorkerGauges WorkerThread::gauges() const {
+  WorkerGauges out;
+  out.downstream_connections = gauges_.downstream.load(std::memory_order_relaxed);
+  out.upstream_connections = gauges_.upstream.load(std::memory_order_relaxed);
+  out.upstream_idle = gauges_.idle.load(std::memory_order_relaxed);
+  out.active_exchanges = gauges_.exchanges.load(std::memory_order_relaxed);
+  out.loop_turns = loop_->turns();
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Worker>> Worker::start(Options options) {
+  if (options.sink == nullptr) return absl::InvalidArgumentError("worker needs an exchange sink");
+  absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::open();
+  if (!loop.ok()) return annotate("start worker", loop.status());
+  auto worker = std::make_unique<WorkerThread>(options, std::move(loop).value());
+  RETURN_IF_ERROR(annotate("start worker", worker->launch()));
+  return worker;
+}
+
+}  // namespace weft::proxy
