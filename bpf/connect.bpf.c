@@ -1,11 +1,11 @@
-/* Why this hook: cgroup/connect sees every connect() of a pod before the route lookup, so a socket mark set here decides where
- * the SYN goes. The address is never rewritten: getpeername() in the application keeps showing what it dialled.
- * How it fails: a socket that cannot be marked, or that nobody would accept, is refused and counted: going direct would bypass
- * policy. */
+/* Why this hook: cgroup/connect sees every connect() of a pod before the route lookup, so a socket mark set
+ * here decides where the SYN goes. The address is never rewritten: getpeername() in the application keeps
+ * showing what it dialled. How it fails: a socket that cannot be marked, or that nobody would accept, is
+ * refused and counted: going direct would bypass policy. */
+#include <asm/socket.h>
 #include <linux/bpf.h>
 #include <linux/errno.h>
 #include <linux/in.h>
-#include <asm/socket.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -18,11 +18,11 @@
 
 static __always_inline int task_is_proxy(void) {
   __u32 index = 0;
-  struct weft_proxy *proxy = bpf_map_lookup_elem(&m_proxy, &index);
+  struct weft_proxy* proxy = bpf_map_lookup_elem(&m_proxy, &index);
   return proxy && proxy->tgid && proxy->tgid == bpf_get_current_pid_tgid() >> 32;
 }
 
-static __always_inline int socket_mark(struct bpf_sock_addr *ctx, __u32 mark) {
+static __always_inline int socket_mark(struct bpf_sock_addr* ctx, __u32 mark) {
   return bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
 
@@ -32,18 +32,18 @@ static __always_inline int connect_refuse(enum weft_stat why) {
   return CONNECT_REFUSE;
 }
 
-/* Refusing here is immediate; a SYN refused by mesh_lookup would time out, because the kernel does not send an RST from an address
- * that is not its own. */
+/* Refusing here is immediate; a SYN refused by mesh_lookup would time out, because the kernel does not send
+ * an RST from an address that is not its own. */
 static __always_inline int listener_exists(__u32 slot) {
-  struct bpf_sock *listener = bpf_map_lookup_elem(&m_listener, &slot);
+  struct bpf_sock* listener = bpf_map_lookup_elem(&m_listener, &slot);
   if (!listener) return 0;
   bpf_sk_release(listener);
   return 1;
 }
 
-static __always_inline int connect_decide(struct bpf_sock_addr *ctx, const struct addr *ip) {
+static __always_inline int connect_decide(struct bpf_sock_addr* ctx, const struct addr* ip) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
-  struct weft_netns *netns = bpf_map_lookup_elem(&m_netns, &cookie);
+  struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
   if (!netns || !(netns->flags & WEFT_NETNS_CAPTURE)) return CONNECT_PROCEED;
   __u32 port = bpf_ntohs(ctx->user_port);
 
@@ -69,14 +69,14 @@ static __always_inline int connect_decide(struct bpf_sock_addr *ctx, const struc
 
 /* MPTCP needs no case of its own: the kernel runs the hook for the first subflow, which is TCP. */
 SEC("cgroup/connect4")
-int mesh_connect4(struct bpf_sock_addr *ctx) {
+int mesh_connect4(struct bpf_sock_addr* ctx) {
   if (ctx->protocol != IPPROTO_TCP) return CONNECT_PROCEED;
   struct addr ip = addr_from_v4(ctx->user_ip4);
   return connect_decide(ctx, &ip);
 }
 
 SEC("cgroup/connect6")
-int mesh_connect6(struct bpf_sock_addr *ctx) {
+int mesh_connect6(struct bpf_sock_addr* ctx) {
   if (ctx->protocol != IPPROTO_TCP) return CONNECT_PROCEED;
   struct addr ip = {.word = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]}};
   return connect_decide(ctx, &ip);

@@ -1,7 +1,8 @@
-/* Why this hook: sk_lookup runs in the pod's namespace when a SYN looks for its listener. A captured SYN came back through
- * `local default dev lo`, so it is the only one that arrives on lo for an address that is not loopback; traffic to the pod's own
- * address also travels over lo, but carries the interface that owns the address (inet_iif, ip6_rcv_core).
- * How it fails: without a listener the connection is refused and counted, never let through to the network. */
+/* Why this hook: sk_lookup runs in the pod's namespace when a SYN looks for its listener. A captured SYN came
+ * back through `local default dev lo`, so it is the only one that arrives on lo for an address that is not
+ * loopback; traffic to the pod's own address also travels over lo, but carries the interface that owns the
+ * address (inet_iif, ip6_rcv_core). How it fails: without a listener the connection is refused and counted,
+ * never let through to the network. */
 #include <linux/bpf.h>
 #include <linux/in.h>
 
@@ -20,9 +21,9 @@ static __always_inline int port_is_capture(__u32 port) {
   return port == WEFT_PORT_OUTBOUND || port == WEFT_PORT_INBOUND || port == WEFT_PORT_HBONE;
 }
 
-static __always_inline int capture_steer(struct bpf_sk_lookup *ctx) {
+static __always_inline int capture_steer(struct bpf_sk_lookup* ctx) {
   __u32 slot = cfg_slot;
-  struct bpf_sock *listener = bpf_map_lookup_elem(&m_listener, &slot);
+  struct bpf_sock* listener = bpf_map_lookup_elem(&m_listener, &slot);
   if (!listener) {
     stat_count(WEFT_STAT_NO_LISTENER);
     return SK_DROP;
@@ -38,9 +39,9 @@ static __always_inline int capture_steer(struct bpf_sk_lookup *ctx) {
   return SK_PASS;
 }
 
-/* The IPv4 word is read before the branch and pinned: clang would fold the two loads into one through a computed context
- * pointer, which the verifier refuses. */
-static __always_inline struct addr local_addr(struct bpf_sk_lookup *ctx) {
+/* The IPv4 word is read before the branch and pinned: clang would fold the two loads into one through a
+ * computed context pointer, which the verifier refuses. */
+static __always_inline struct addr local_addr(struct bpf_sk_lookup* ctx) {
   __u32 ip4 = ctx->local_ip4;
   asm volatile("" : "+r"(ip4));
   if (ctx->family == FAMILY_IPV4) return addr_from_v4(ip4);
@@ -49,7 +50,7 @@ static __always_inline struct addr local_addr(struct bpf_sk_lookup *ctx) {
 }
 
 SEC("sk_lookup")
-int mesh_lookup(struct bpf_sk_lookup *ctx) {
+int mesh_lookup(struct bpf_sk_lookup* ctx) {
   if (ctx->protocol != IPPROTO_TCP) return SK_PASS;
   struct addr local = local_addr(ctx);
   if (ctx->ingress_ifindex == LOOPBACK_IFINDEX && !addr_is_loopback(&local)) return capture_steer(ctx);

@@ -1,4 +1,5 @@
-// Rule and route of capture over rtnetlink. Called by enrolment, un-enrolment and cleanup; brings no interface up.
+// Rule and route of capture over rtnetlink. Called by enrolment, un-enrolment and cleanup; brings no
+// interface up.
 #include "agent/dataplane/capture_route.h"
 
 #include <linux/fib_rules.h>
@@ -29,11 +30,13 @@ int address_rank(const ifaddrmsg& address, uint32_t flags, uint32_t loopback) {
   if (address.ifa_index == loopback || address.ifa_scope >= RT_SCOPE_LINK) return 0xff;
   // The kernel refuses a tentative address as preferred source (ip6_route_info_create).
   if (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) return 0xff;
-  return ((flags & IFA_F_DEPRECATED) ? 4 : 0) + ((flags & IFA_F_TEMPORARY) ? 2 : 0) + ((flags & IFA_F_SECONDARY) ? 1 : 0);
+  return ((flags & IFA_F_DEPRECATED) ? 4 : 0) + ((flags & IFA_F_TEMPORARY) ? 2 : 0) +
+         ((flags & IFA_F_SECONDARY) ? 1 : 0);
 }
 
 // The address that captured connections come from; nullopt when the family has none.
-absl::StatusOr<std::optional<IpAddress>> source_address(RouteSocket& route, uint8_t family, uint32_t loopback) {
+absl::StatusOr<std::optional<IpAddress>> source_address(RouteSocket& route, uint8_t family,
+                                                        uint32_t loopback) {
   ifaddrmsg fixed{};
   fixed.ifa_family = family;
   std::optional<IpAddress> best;
@@ -41,10 +44,12 @@ absl::StatusOr<std::optional<IpAddress>> source_address(RouteSocket& route, uint
   RETURN_IF_ERROR(route.dump(NetlinkRequest(RTM_GETADDR, NLM_F_DUMP, fixed), [&](const nlmsghdr* message) {
     const auto& address = *static_cast<const ifaddrmsg*>(NLMSG_DATA(message));
     const NetlinkAttributes attributes(message, sizeof(ifaddrmsg));
-    std::span<const uint8_t> bytes = attributes.get(IFA_LOCAL);  // differs from IFA_ADDRESS on point-to-point links
+    std::span<const uint8_t> bytes =
+        attributes.get(IFA_LOCAL);  // differs from IFA_ADDRESS on point-to-point links
     if (bytes.empty()) bytes = attributes.get(IFA_ADDRESS);
     const int rank = address_rank(address, attributes.get_u32(IFA_FLAGS, address.ifa_flags), loopback);
-    const auto ip = IpAddress::from_packed(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    const auto ip =
+        IpAddress::from_packed(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
     if (address.ifa_family != family || rank >= best_rank || !ip) return;
     best = ip;
     best_rank = rank;
@@ -78,14 +83,17 @@ NetlinkRequest route_request(uint16_t type, uint16_t flags, uint8_t family, uint
 }
 
 absl::Status install_family(RouteSocket& route, uint8_t family, const IpAddress& source, uint32_t loopback) {
-  NetlinkRequest request = route_request(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, family, loopback);
+  NetlinkRequest request =
+      route_request(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, family, loopback);
   const std::string packed = source.packed();
   request.add(RTA_PREFSRC, std::span(reinterpret_cast<const uint8_t*>(packed.data()), packed.size()));
   ASSIGN_OR_RETURN(const int route_error, route.request(std::move(request)));
   if (route_error == ENETDOWN) {
-    return absl::FailedPreconditionError("loopback is down in this namespace: run `ip link set lo up` in it, then enroll again");
+    return absl::FailedPreconditionError(
+        "loopback is down in this namespace: run `ip link set lo up` in it, then enroll again");
   }
-  if (route_error != 0) return errno_status(str_cat("add the ", family_name(family), " capture route"), route_error);
+  if (route_error != 0)
+    return errno_status(str_cat("add the ", family_name(family), " capture route"), route_error);
   ASSIGN_OR_RETURN(const int rule_error,
                    route.request(rule_request(RTM_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, family)));
   if (rule_error != 0 && rule_error != EEXIST) {
@@ -100,7 +108,9 @@ absl::StatusOr<int> count_rules(RouteSocket& route, uint8_t family) {
   int count = 0;
   RETURN_IF_ERROR(route.dump(NetlinkRequest(RTM_GETRULE, NLM_F_DUMP, fixed), [&](const nlmsghdr* message) {
     const NetlinkAttributes attributes(message, sizeof(fib_rule_hdr));
-    if (attributes.get_u32(FRA_TABLE, 0) == WEFT_ROUTE_TABLE && attributes.get_u8(FRA_PROTOCOL, 0) == WEFT_ROUTE_PROTOCOL) ++count;
+    if (attributes.get_u32(FRA_TABLE, 0) == WEFT_ROUTE_TABLE &&
+        attributes.get_u8(FRA_PROTOCOL, 0) == WEFT_ROUTE_PROTOCOL)
+      ++count;
   }));
   return count;
 }
@@ -112,7 +122,9 @@ absl::StatusOr<int> count_routes(RouteSocket& route, uint8_t family) {
   RETURN_IF_ERROR(route.dump(NetlinkRequest(RTM_GETROUTE, NLM_F_DUMP, fixed), [&](const nlmsghdr* message) {
     const auto& header = *static_cast<const rtmsg*>(NLMSG_DATA(message));
     const NetlinkAttributes attributes(message, sizeof(rtmsg));
-    if (attributes.get_u32(RTA_TABLE, header.rtm_table) == WEFT_ROUTE_TABLE && header.rtm_protocol == WEFT_ROUTE_PROTOCOL) ++count;
+    if (attributes.get_u32(RTA_TABLE, header.rtm_table) == WEFT_ROUTE_TABLE &&
+        header.rtm_protocol == WEFT_ROUTE_PROTOCOL)
+      ++count;
   }));
   return count;
 }
@@ -132,7 +144,8 @@ absl::StatusOr<std::vector<std::string>> install_capture_route() {
   }
   if (steps.empty()) {
     return absl::FailedPreconditionError(
-        "the namespace has no address outside loopback: give its interface one (`ip addr`), then enroll again");
+        "the namespace has no address outside loopback: give its interface one (`ip addr`), then enroll "
+        "again");
   }
   return steps;
 }
@@ -150,7 +163,8 @@ absl::StatusOr<std::vector<std::string>> remove_capture_route() {
     }
     ASSIGN_OR_RETURN(const int routes, count_routes(route, family));
     for (int i = 0; i < routes; ++i) {
-      ASSIGN_OR_RETURN(const int error, route.request(route_request(RTM_DELROUTE, NLM_F_ACK, family, loopback)));
+      ASSIGN_OR_RETURN(const int error,
+                       route.request(route_request(RTM_DELROUTE, NLM_F_ACK, family, loopback)));
       if (error != 0) return errno_status("remove the capture route", error);
       removed.push_back(str_cat("removed ", family_name(family), " route of table ", WEFT_ROUTE_TABLE));
     }

@@ -1,4 +1,5 @@
-// The kernel checks of `weft check --pre`, K-01 to K-06: each tries the thing itself where it can. Changes nothing on the node.
+// The kernel checks of `weft check --pre`, K-01 to K-06: each tries the thing itself where it can. Changes
+// nothing on the node.
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -24,7 +25,9 @@ constexpr Capability kCapabilities[] = {{12, "CAP_NET_ADMIN"}, {21, "CAP_SYS_ADM
 KernelCheck check_release() {
   utsname name{};
   uname(&name);
-  KernelCheck check{.id = "K-01", .description = str_cat("kernel ", static_cast<const char*>(name.release), " is 5.15 or newer")};
+  KernelCheck check{
+      .id = "K-01",
+      .description = str_cat("kernel ", static_cast<const char*>(name.release), " is 5.15 or newer")};
   int major = 0;
   int minor = 0;
   char* rest = nullptr;
@@ -63,13 +66,15 @@ KernelCheck check_bpffs(const std::string& pin_root) {
 
 KernelCheck check_cgroup(const std::string& cgroup) {
   KernelCheck check{.id = "K-04", .description = "cgroup2 hierarchy"};
-  const absl::StatusOr<std::string> root = cgroup.empty() ? find_cgroup2_root() : absl::StatusOr<std::string>(cgroup);
+  const absl::StatusOr<std::string> root =
+      cgroup.empty() ? find_cgroup2_root() : absl::StatusOr<std::string>(cgroup);
   if (root.ok() && access((*root + "/cgroup.procs").c_str(), R_OK) == 0) {
     check.description = str_cat("cgroup2 hierarchy at ", *root);
     return check;
   }
   check.result = Result::kError;
-  check.error = root.ok() ? str_cat(*root, " is not a cgroup2 directory") : std::string(to_std(root.status().message()));
+  check.error = root.ok() ? str_cat(*root, " is not a cgroup2 directory")
+                          : std::string(to_std(root.status().message()));
   check.hint = "run `mount -t cgroup2 none /sys/fs/cgroup/unified` or pass --cgroup";
   return check;
 }
@@ -77,7 +82,8 @@ KernelCheck check_cgroup(const std::string& cgroup) {
 std::vector<KernelCheck> check_features() {
   std::vector<KernelCheck> checks;
   for (const bpf::Feature& feature : bpf::probe_features()) {
-    KernelCheck& check = checks.emplace_back(KernelCheck{.id = "K-05", .description = str_cat("kernel loads ", feature.name)});
+    KernelCheck& check =
+        checks.emplace_back(KernelCheck{.id = "K-05", .description = str_cat("kernel loads ", feature.name)});
     if (feature.available) continue;
     check.result = Result::kError;
     check.error = feature.error;
@@ -105,7 +111,8 @@ KernelCheck check_capabilities() {
 }  // namespace
 
 std::vector<KernelCheck> check_kernel(const Dataplane::Options& options) {
-  std::vector<KernelCheck> checks = {check_release(), check_btf(), check_bpffs(options.pin_root), check_cgroup(options.cgroup)};
+  std::vector<KernelCheck> checks = {check_release(), check_btf(), check_bpffs(options.pin_root),
+                                     check_cgroup(options.cgroup)};
   for (KernelCheck& check : check_features()) checks.push_back(std::move(check));
   checks.push_back(check_capabilities());
   return checks;

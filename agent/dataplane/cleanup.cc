@@ -1,5 +1,5 @@
-// `weft-agent cleanup`: removes every trace without a running agent. Capture stops first (cgroup links), then the routes go, then
-// the rest; a namespace that another installation of Weft still serves is left alone.
+// `weft-agent cleanup`: removes every trace without a running agent. Capture stops first (cgroup links), then
+// the routes go, then the rest; a namespace that another installation of Weft still serves is left alone.
 #include <bpf/bpf.h>
 
 #include <array>
@@ -14,7 +14,8 @@
 namespace weft::agent {
 namespace {
 
-// After our own links are gone, a sk_lookup program called mesh_lookup belongs to an installation with another pin root.
+// After our own links are gone, a sk_lookup program called mesh_lookup belongs to an installation with
+// another pin root.
 bool served_by_another(int netns_fd) {
   std::array<uint32_t, 64> ids{};
   uint32_t count = ids.size();
@@ -32,7 +33,8 @@ bool served_by_another(int netns_fd) {
 
 absl::Status clean_namespace(const std::string& path, std::vector<std::string>* removed) {
   const absl::StatusOr<UniqueFd> netns = open_netns(path);
-  if (!netns.ok() || served_by_another(netns->get())) return absl::OkStatus();  // a process that ended, or not ours
+  if (!netns.ok() || served_by_another(netns->get()))
+    return absl::OkStatus();  // a process that ended, or not ours
   return run_in_netns(netns->get(), [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::vector<std::string> here, remove_capture_route());
     for (const std::string& sentence : here) removed->push_back(str_cat(sentence, " in ", path));
@@ -42,7 +44,8 @@ absl::Status clean_namespace(const std::string& path, std::vector<std::string>* 
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> cleanup(const std::string& pin_root, const std::vector<std::string>& netns_paths) {
+absl::StatusOr<std::vector<std::string>> cleanup(const std::string& pin_root,
+                                                 const std::vector<std::string>& netns_paths) {
   std::vector<std::string> removed = bpf::Pins(pin_root).remove_all();
   absl::Status first_error;
   for (const std::string& path : reachable_netns(netns_paths)) {

@@ -1,5 +1,6 @@
-// The kernel half of the node: BPF programs, maps, pins, and what capture needs inside a pod's network namespace. The agent
-// calls it from its reconciler thread only; reads of counters are safe from any thread. Nothing above this header knows libbpf.
+// The kernel half of the node: BPF programs, maps, pins, and what capture needs inside a pod's network
+// namespace. The agent calls it from its reconciler thread only; reads of counters are safe from any thread.
+// Nothing above this header knows libbpf.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +31,10 @@ struct NamespacePlan {
   std::vector<CidrExclusion> exclude_cidrs;
 };
 
-// An enrolled namespace: what is handed to the proxy. `listeners` is empty when the listeners live only in a running proxy
-// (after an agent restart); Dataplane::adopt_listeners completes it. They are duplicates: the dataplane keeps its own until
-// the namespace is unenrolled, and gives new duplicates to every enroll() of it.
+// An enrolled namespace: what is handed to the proxy. `listeners` is empty when the listeners live only in a
+// running proxy (after an agent restart); Dataplane::adopt_listeners completes it. They are duplicates: the
+// dataplane keeps its own until the namespace is unenrolled, and gives new duplicates to every enroll() of
+// it.
 struct EnrolledNamespace {
   uint64_t netns_cookie = 0;
   uint32_t slot = 0;
@@ -75,8 +77,8 @@ class Dataplane {
     uint32_t listeners_per_namespace = 1;
   };
 
-  // Probes the kernel, loads the programs (or adopts pinned maps and links and replaces the programs), attaches, pins.
-  // Errors name the missing feature and the next command.
+  // Probes the kernel, loads the programs (or adopts pinned maps and links and replaces the programs),
+  // attaches, pins. Errors name the missing feature and the next command.
   static absl::StatusOr<std::unique_ptr<Dataplane>> open(const Options& options);
   // Leaves everything attached and pinned: traffic goes on without the agent.
   virtual ~Dataplane() = default;
@@ -108,9 +110,11 @@ class Dataplane {
 // The cgroup2 mount point (unified or hybrid), from /proc/self/mountinfo.
 absl::StatusOr<std::string> find_cgroup2_root();
 
-// Removes every trace of Weft from this node: links, pins, and in each namespace the pins know (and this one) rules and
-// routes marked as ours. Idempotent; needs no running agent. Returns what was removed, one sentence each.
-absl::StatusOr<std::vector<std::string>> cleanup(const std::string& pin_root, const std::vector<std::string>& netns_paths);
+// Removes every trace of Weft from this node: links, pins, and in each namespace the pins know (and this one)
+// rules and routes marked as ours. Idempotent; needs no running agent. Returns what was removed, one sentence
+// each.
+absl::StatusOr<std::vector<std::string>> cleanup(const std::string& pin_root,
+                                                 const std::vector<std::string>& netns_paths);
 
 // Kernel checks of `weft check --pre`: one per K-id, by trying (loading and attaching in a scratch place).
 struct KernelCheck {

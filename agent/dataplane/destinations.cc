@@ -1,4 +1,5 @@
-// Writes m_dest. Called by the dataplane; a write that fails stays unknown here, so the next apply tries it again.
+// Writes m_dest. Called by the dataplane; a write that fails stays unknown here, so the next apply tries it
+// again.
 #include "agent/dataplane/destinations.h"
 
 #include <cstring>

@@ -1,5 +1,5 @@
-// m_dest as a difference writer: the agent hands over the full desired set, only changes reach the kernel. Dataplane thread only,
-// but for count().
+// m_dest as a difference writer: the agent hands over the full desired set, only changes reach the kernel.
+// Dataplane thread only, but for count().
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// Enrolment and its undoing, in the order that keeps traffic whole: everything a captured SYN needs exists before the row of
-// m_netns starts the capture, and that row is the first thing to go.
+// Enrolment and its undoing, in the order that keeps traffic whole: everything a captured SYN needs exists
+// before the row of m_netns starts the capture, and that row is the first thing to go.
 #include <fcntl.h>
 
 #include <functional>
@@ -60,7 +60,10 @@ absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t coo
                                          const std::optional<weft_netns>& before, Undo& undo) {
   if (!before) undo.push([this, id = plan.workload_id] { exclusions_.prune(id, NamespacePlan()); });
   ASSIGN_OR_RETURN(const uint32_t exclusion_flags, exclusions_.add(plan));
-  const weft_netns row{.workload_id = plan.workload_id, .slot = slot, .flags = WEFT_NETNS_CAPTURE | exclusion_flags, .reserved = 0};
+  const weft_netns row{.workload_id = plan.workload_id,
+                       .slot = slot,
+                       .flags = WEFT_NETNS_CAPTURE | exclusion_flags,
+                       .reserved = 0};
   RETURN_IF_ERROR(netns_.put(cookie, row));
   exclusions_.prune(plan.workload_id, plan);
   if (before && before->workload_id != plan.workload_id) exclusions_.prune(before->workload_id, plan);
@@ -73,7 +76,8 @@ absl::StatusOr<std::vector<UniqueFd>> KernelDataplane::share_listeners(uint64_t 
   if (it == listeners_.end()) return shared;
   for (const UniqueFd& listener : it->second) {
     UniqueFd copy(fcntl(listener.get(), F_DUPFD_CLOEXEC, 0));
-    if (!copy.valid()) return errno_status("duplicate a capture listener (raise the limit of open files)", errno);
+    if (!copy.valid())
+      return errno_status("duplicate a capture listener (raise the limit of open files)", errno);
     shared.push_back(std::move(copy));
   }
   return shared;
@@ -81,7 +85,8 @@ absl::StatusOr<std::vector<UniqueFd>> KernelDataplane::share_listeners(uint64_t 
 
 absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& plan) {
   if (plan.workload_id == WEFT_ID_UNKNOWN || plan.workload_id == WEFT_ID_OVERFLOW) {
-    return absl::InvalidArgumentError(str_cat("enroll ", plan.netns_path, ": a workload needs an id of its own"));
+    return absl::InvalidArgumentError(
+        str_cat("enroll ", plan.netns_path, ": a workload needs an id of its own"));
   }
   EnrolledNamespace result;
   ASSIGN_OR_RETURN(result.netns, open_netns(plan.netns_path));
@@ -108,14 +113,17 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
     RETURN_IF_ERROR(programs_->attach_lookup(cookie, *slot, netns_fd));
     result.steps.push_back(str_cat("attached mesh_lookup to the namespace (slot ", *slot, ")"));
   }
-  if (!before) undo.push([netns_fd] { run_in_netns(netns_fd, [] { return remove_capture_route().status(); }).IgnoreError(); });
+  if (!before)
+    undo.push(
+        [netns_fd] { run_in_netns(netns_fd, [] { return remove_capture_route().status(); }).IgnoreError(); });
   RETURN_IF_ERROR(run_in_netns(netns_fd, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(std::vector<std::string> routed, install_capture_route());
     result.steps.insert(result.steps.end(), routed.begin(), routed.end());
     return absl::OkStatus();
   }));
   RETURN_IF_ERROR(write_rows(plan, cookie, *slot, before, undo));
-  result.steps.push_back(str_cat("captured connections of netns cookie ", cookie, " as workload id ", plan.workload_id));
+  result.steps.push_back(
+      str_cat("captured connections of netns cookie ", cookie, " as workload id ", plan.workload_id));
   ASSIGN_OR_RETURN(result.listeners, share_listeners(cookie));
   undo.keep();
   return result;
@@ -146,9 +154,13 @@ absl::Status KernelDataplane::unenroll(uint64_t cookie, const std::string& netns
 
 absl::Status KernelDataplane::adopt_listeners(uint64_t cookie, std::vector<UniqueFd> listeners) {
   const std::optional<weft_netns> row = netns_.find(cookie);
-  if (!row) return absl::NotFoundError(str_cat("netns cookie ", cookie, " is not enrolled: enroll it, its listeners are new then"));
-  if (listeners.empty()) return absl::InvalidArgumentError("no listeners were handed back: enroll the namespace again");
-  if (!slot_is_live(row->slot)) RETURN_IF_ERROR(slots_.put(row->slot, static_cast<uint64_t>(listeners[0].get())));
+  if (!row)
+    return absl::NotFoundError(
+        str_cat("netns cookie ", cookie, " is not enrolled: enroll it, its listeners are new then"));
+  if (listeners.empty())
+    return absl::InvalidArgumentError("no listeners were handed back: enroll the namespace again");
+  if (!slot_is_live(row->slot))
+    RETURN_IF_ERROR(slots_.put(row->slot, static_cast<uint64_t>(listeners[0].get())));
   listeners_[cookie] = std::move(listeners);
   return absl::OkStatus();
 }

@@ -19,11 +19,14 @@ weft_excl_cidr_key cidr_key(uint32_t workload_id, const CidrExclusion& cidr) {
   std::memcpy(key.ip, cidr.ip.bytes.data(), sizeof(key.ip));
   // The trie hands keys back with the bits it was given: equal prefixes must be equal bytes.
   const uint32_t network_bits = key.prefixlen - kWorkloadBits;
-  for (uint32_t bit = network_bits; bit < 128; ++bit) key.ip[bit / 8] &= static_cast<uint8_t>(~(0x80u >> (bit % 8)));
+  for (uint32_t bit = network_bits; bit < 128; ++bit)
+    key.ip[bit / 8] &= static_cast<uint8_t>(~(0x80u >> (bit % 8)));
   return key;
 }
 
-bool same(const weft_excl_cidr_key& a, const weft_excl_cidr_key& b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
+bool same(const weft_excl_cidr_key& a, const weft_excl_cidr_key& b) {
+  return std::memcmp(&a, &b, sizeof(a)) == 0;
+}
 
 }  // namespace
 
@@ -36,8 +39,9 @@ absl::StatusOr<uint32_t> Exclusions::add(const NamespacePlan& plan) const {
   for (const CidrExclusion& cidr : plan.exclude_cidrs) {
     const uint32_t longest = cidr.ip.is_v4() ? 32 : 128;
     if (cidr.prefix_length > longest) {
-      return absl::InvalidArgumentError(str_cat("excluded range ", cidr.ip.to_string(), "/", cidr.prefix_length,
-                                                ": the prefix length must be 0 to ", longest));
+      return absl::InvalidArgumentError(str_cat("excluded range ", cidr.ip.to_string(), "/",
+                                                cidr.prefix_length, ": the prefix length must be 0 to ",
+                                                longest));
     }
     RETURN_IF_ERROR(cidrs_.put(cidr_key(plan.workload_id, cidr), 1));
     flags |= WEFT_NETNS_CIDR_EXCL;
@@ -48,7 +52,9 @@ absl::StatusOr<uint32_t> Exclusions::add(const NamespacePlan& plan) const {
 void Exclusions::prune(uint32_t workload_id, const NamespacePlan& plan) const {
   for (const weft_excl_port_key& key : ports_.keys(WEFT_MAX_EXCLUSIONS)) {
     if (key.workload_id != workload_id) continue;
-    if (plan.workload_id == workload_id && std::ranges::find(plan.exclude_ports, key.port) != plan.exclude_ports.end()) continue;
+    if (plan.workload_id == workload_id &&
+        std::ranges::find(plan.exclude_ports, key.port) != plan.exclude_ports.end())
+      continue;
     ports_.erase(key);
   }
   for (const weft_excl_cidr_key& key : cidrs_.keys(WEFT_MAX_EXCLUSIONS)) {

@@ -1,4 +1,5 @@
-// Rows of m_excl_port and m_excl_cidr of one workload. Used by enrolment; keeps no state, what the maps hold is the truth.
+// Rows of m_excl_port and m_excl_cidr of one workload. Used by enrolment; keeps no state, what the maps hold
+// is the truth.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,8 @@ namespace {
 absl::Status name_missing_feature(const absl::Status& status) {
   for (const bpf::Feature& feature : bpf::probe_features()) {
     if (feature.available) continue;
-    return absl::FailedPreconditionError(str_cat(to_std(status.message()), "; this kernel or its lockdown refuses ", feature.name, " (",
+    return absl::FailedPreconditionError(str_cat(to_std(status.message()),
+                                                 "; this kernel or its lockdown refuses ", feature.name, " (",
                                                  feature.error, "): run `weft check --pre`"));
   }
   return status;
@@ -33,7 +34,8 @@ absl::StatusOr<std::unique_ptr<Dataplane>> Dataplane::open(const Options& option
   return dataplane;
 }
 
-KernelDataplane::KernelDataplane(const Options& options, std::string cgroup, std::unique_ptr<bpf::Programs> programs)
+KernelDataplane::KernelDataplane(const Options& options, std::string cgroup,
+                                 std::unique_ptr<bpf::Programs> programs)
     : options_(options),
       cgroup_(std::move(cgroup)),
       programs_(std::move(programs)),
@@ -52,8 +54,8 @@ absl::Status KernelDataplane::start() {
   return annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_));
 }
 
-// Rows are the truth: each gets the new mesh_lookup behind its link. A link without a row is a half-made enrolment, a row whose
-// link is dead belongs to a namespace that is gone; both are dropped.
+// Rows are the truth: each gets the new mesh_lookup behind its link. A link without a row is a half-made
+// enrolment, a row whose link is dead belongs to a namespace that is gone; both are dropped.
 void KernelDataplane::adopt_namespaces() {
   const bpf::Pins pins(options_.pin_root);
   for (const uint64_t cookie : pins.lookup_cookies()) {

@@ -1,5 +1,6 @@
-// The Dataplane on a real kernel: owns the programs, the namespace rows and our copies of the listeners. Made by
-// Dataplane::open; see dataplane.h for who may call what. Never parses configuration and never decides who is enrolled.
+// The Dataplane on a real kernel: owns the programs, the namespace rows and our copies of the listeners. Made
+// by Dataplane::open; see dataplane.h for who may call what. Never parses configuration and never decides who
+// is enrolled.
 #pragma once
 
 #include <cstdint>
@@ -46,9 +47,10 @@ class KernelDataplane final : public Dataplane {
 
   std::optional<uint32_t> free_slot() const;
   bool slot_is_live(uint32_t slot) const;
-  absl::Status open_listeners(uint64_t cookie, uint32_t slot, int netns_fd, Undo& undo, std::vector<std::string>& steps);
-  absl::Status write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot, const std::optional<weft_netns>& before,
-                          Undo& undo);
+  absl::Status open_listeners(uint64_t cookie, uint32_t slot, int netns_fd, Undo& undo,
+                              std::vector<std::string>& steps);
+  absl::Status write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot,
+                          const std::optional<weft_netns>& before, Undo& undo);
   absl::StatusOr<std::vector<UniqueFd>> share_listeners(uint64_t cookie) const;
   // Capture off, then everything that hangs on the row, the namespace itself not needed.
   void drop_rows(uint64_t cookie, const weft_netns& row);

@@ -65,12 +65,14 @@ absl::StatusOr<UniqueFd> open_listener(int family) {
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
   v4.sin_port = htons(WEFT_PORT_OUTBOUND);
-  const auto* address = family == AF_INET6 ? reinterpret_cast<const sockaddr*>(&v6) : reinterpret_cast<const sockaddr*>(&v4);
+  const auto* address =
+      family == AF_INET6 ? reinterpret_cast<const sockaddr*>(&v6) : reinterpret_cast<const sockaddr*>(&v4);
   const socklen_t length = family == AF_INET6 ? sizeof(v6) : sizeof(v4);
   if (bind(socket.get(), address, length) != 0) {
     if (errno == EADDRINUSE) {
-      return absl::FailedPreconditionError(str_cat("port ", WEFT_PORT_OUTBOUND,
-                                                   " is taken in the namespace: find who has it with `ss -ltnp`, stop it, enroll again"));
+      return absl::FailedPreconditionError(
+          str_cat("port ", WEFT_PORT_OUTBOUND,
+                  " is taken in the namespace: find who has it with `ss -ltnp`, stop it, enroll again"));
     }
     return errno_status(str_cat("bind port ", WEFT_PORT_OUTBOUND), errno);
   }

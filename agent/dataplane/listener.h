@@ -1,5 +1,6 @@
-// The capture listeners of one namespace: one SO_REUSEPORT group on WEFT_PORT_OUTBOUND. Made in the namespace of the calling
-// thread; the proxy accepts on them, the agent only holds them so that the accept queue outlives a proxy.
+// The capture listeners of one namespace: one SO_REUSEPORT group on WEFT_PORT_OUTBOUND. Made in the namespace
+// of the calling thread; the proxy accepts on them, the agent only holds them so that the accept queue
+// outlives a proxy.
 #pragma once
 
 #include <cstdint>

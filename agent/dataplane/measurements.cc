@@ -1,4 +1,5 @@
-// Per-CPU maps to totals. Called by metrics and admin threads; the only writes are the overflow rows and forgetting.
+// Per-CPU maps to totals. Called by metrics and admin threads; the only writes are the overflow rows and
+// forgetting.
 #include "agent/dataplane/measurements.h"
 
 #include <cerrno>
@@ -30,7 +31,8 @@ absl::Status Measurements::make_overflow_rows() const {
   if (cpus <= 0) return absl::InternalError("cannot read the number of possible CPUs");
   const std::vector<weft_flow> zero(static_cast<size_t>(cpus));
   for (const uint32_t direction : {WEFT_DIRECTION_OUTBOUND, WEFT_DIRECTION_INBOUND}) {
-    const weft_flow_key key{.source = WEFT_ID_OVERFLOW, .destination = WEFT_ID_OVERFLOW, .direction = direction};
+    const weft_flow_key key{
+        .source = WEFT_ID_OVERFLOW, .destination = WEFT_ID_OVERFLOW, .direction = direction};
     if (bpf_map_update_elem(flows_.fd(), &key, zero.data(), BPF_NOEXIST) != 0 && errno != EEXIST) {
       return bpf::map_error("m_flow", errno);
     }

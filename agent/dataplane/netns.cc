@@ -63,15 +63,17 @@ std::vector<std::string> reachable_netns(const std::vector<std::string>& first) 
   std::vector<std::string> candidates = first;
   candidates.push_back("/proc/self/ns/net");
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/run/netns", error)) candidates.push_back(entry.path());
+  for (const auto& entry : std::filesystem::directory_iterator("/run/netns", error))
+    candidates.push_back(entry.path());
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
     const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789") == std::string::npos) candidates.push_back(entry.path() / "ns/net");
+    if (name.find_first_not_of("0123456789") == std::string::npos)
+      candidates.push_back(entry.path() / "ns/net");
   }
   std::vector<std::string> paths;
   std::set<std::pair<dev_t, ino_t>> seen;
   for (const std::string& path : candidates) {
-    struct stat info {};
+    struct stat info{};
     // A process may have ended since it was listed, and /run/netns may hold files that are no namespace.
     if (stat(path.c_str(), &info) != 0 || !seen.emplace(info.st_dev, info.st_ino).second) continue;
     paths.push_back(path);

@@ -1,5 +1,5 @@
-// Entering network namespaces: work runs on a thread made for it, so no other thread of the agent ever changes namespace.
-// Used by enrolment and cleanup.
+// Entering network namespaces: work runs on a thread made for it, so no other thread of the agent ever
+// changes namespace. Used by enrolment and cleanup.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ absl::Status run_in_netns(int netns_fd, const std::function<absl::Status()>& wor
 absl::StatusOr<uint64_t> current_netns_cookie();
 absl::StatusOr<uint64_t> netns_cookie(int netns_fd);
 
-// Paths of every namespace that can be reached from here, each namespace once: `first`, /run/netns/* and /proc/*/ns/net.
+// Paths of every namespace that can be reached from here, each namespace once: `first`, /run/netns/* and
+// /proc/*/ns/net.
 std::vector<std::string> reachable_netns(const std::vector<std::string>& first);
 
 }  // namespace weft::agent

@@ -1,4 +1,5 @@
-// Netlink framing. Called by capture_route; every receive is bounded by a socket timeout, so a lost answer is an error.
+// Netlink framing. Called by capture_route; every receive is bounded by a socket timeout, so a lost answer is
+// an error.
 #include "agent/dataplane/rtnetlink.h"
 
 #include <sys/socket.h>
@@ -58,12 +59,15 @@ std::span<const uint8_t> NetlinkRequest::finish(uint32_t sequence) {
 }
 
 NetlinkAttributes::NetlinkAttributes(const nlmsghdr* message, size_t fixed_size)
-    : first_(reinterpret_cast<const rtattr*>(reinterpret_cast<const char*>(message) + NLMSG_LENGTH(NLMSG_ALIGN(fixed_size)))),
-      length_(static_cast<int>(message->nlmsg_len) - static_cast<int>(NLMSG_LENGTH(NLMSG_ALIGN(fixed_size)))) {}
+    : first_(reinterpret_cast<const rtattr*>(reinterpret_cast<const char*>(message) +
+                                             NLMSG_LENGTH(NLMSG_ALIGN(fixed_size)))),
+      length_(static_cast<int>(message->nlmsg_len) -
+              static_cast<int>(NLMSG_LENGTH(NLMSG_ALIGN(fixed_size)))) {}
 
 std::span<const uint8_t> NetlinkAttributes::get(uint16_t type) const {
   int left = length_;
-  for (const rtattr* a = first_; left >= static_cast<int>(sizeof(rtattr)) && a->rta_len >= sizeof(rtattr) && a->rta_len <= left;) {
+  for (const rtattr* a = first_;
+       left >= static_cast<int>(sizeof(rtattr)) && a->rta_len >= sizeof(rtattr) && a->rta_len <= left;) {
     if ((a->rta_type & NLA_TYPE_MASK) == type) {
       return {reinterpret_cast<const uint8_t*>(a) + RTA_LENGTH(0), a->rta_len - RTA_LENGTH(0)};
     }
@@ -107,9 +111,11 @@ absl::StatusOr<int> RouteSocket::request(NetlinkRequest request) {
   RETURN_IF_ERROR(send(request));
   std::vector<uint8_t> buffer(kReceiveBytes);
   const ssize_t size = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
-  if (size < static_cast<ssize_t>(sizeof(nlmsghdr) + sizeof(nlmsgerr))) return errno_status("read from rtnetlink", errno);
+  if (size < static_cast<ssize_t>(sizeof(nlmsghdr) + sizeof(nlmsgerr)))
+    return errno_status("read from rtnetlink", errno);
   const auto* message = reinterpret_cast<const nlmsghdr*>(buffer.data());
-  if (message->nlmsg_type != NLMSG_ERROR) return absl::InternalError("rtnetlink answered without an acknowledgement");
+  if (message->nlmsg_type != NLMSG_ERROR)
+    return absl::InternalError("rtnetlink answered without an acknowledgement");
   return -static_cast<const nlmsgerr*>(NLMSG_DATA(message))->error;
 }
 

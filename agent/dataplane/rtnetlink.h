@@ -1,5 +1,5 @@
-// A minimal rtnetlink client (rtnetlink(7)): requests with attributes, one acknowledgement, dumps. Used by capture_route only;
-// knows nothing of Weft. One socket, one thread.
+// A minimal rtnetlink client (rtnetlink(7)): requests with attributes, one acknowledgement, dumps. Used by
+// capture_route only; knows nothing of Weft. One socket, one thread.
 #pragma once
 
 #include <linux/netlink.h>
@@ -21,7 +21,8 @@ namespace weft::agent {
 class NetlinkRequest {
  public:
   template <typename Fixed>
-  NetlinkRequest(uint16_t type, uint16_t flags, const Fixed& fixed) : NetlinkRequest(type, flags, &fixed, sizeof(fixed)) {}
+  NetlinkRequest(uint16_t type, uint16_t flags, const Fixed& fixed)
+      : NetlinkRequest(type, flags, &fixed, sizeof(fixed)) {}
 
   void add(uint16_t type, std::span<const uint8_t> value);
   void add_u32(uint16_t type, uint32_t value);

@@ -1,14 +1,15 @@
 /* Map keys and values of capture: who is enrolled, what is excluded, which socket listens where.
- * Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d; ports are host byte order in 32 bits so that no key has padding. */
+ * Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d; ports are host byte order in 32 bits so that no key has
+ * padding. */
 #ifndef WEFT_BPF_ABI_CAPTURE_H
 #define WEFT_BPF_ABI_CAPTURE_H
 
 #include <linux/types.h>
 
 /* m_netns: __u64 netns cookie -> struct weft_netns. */
-#define WEFT_NETNS_CAPTURE (1u << 0)     /* outbound capture is on */
-#define WEFT_NETNS_PORT_EXCL (1u << 1)   /* some row of m_excl_port belongs to this workload */
-#define WEFT_NETNS_CIDR_EXCL (1u << 2)   /* some row of m_excl_cidr belongs to this workload */
+#define WEFT_NETNS_CAPTURE (1u << 0)   /* outbound capture is on */
+#define WEFT_NETNS_PORT_EXCL (1u << 1) /* some row of m_excl_port belongs to this workload */
+#define WEFT_NETNS_CIDR_EXCL (1u << 2) /* some row of m_excl_cidr belongs to this workload */
 struct weft_netns {
   __u32 workload_id; /* the agent's interned id of the pod, never 0 */
   __u32 slot;        /* index into m_listener, below WEFT_MAX_NAMESPACES */
@@ -16,8 +17,8 @@ struct weft_netns {
   __u32 reserved;
 };
 
-/* m_dest: who listens at this address, for metrics and (later) direct balancing. Port 0: the workload that owns the address, used
- * when the port has no row of its own and as the source of inbound flows. */
+/* m_dest: who listens at this address, for metrics and (later) direct balancing. Port 0: the workload that
+ * owns the address, used when the port has no row of its own and as the source of inbound flows. */
 struct weft_dest_key {
   __u8 ip[16];
   __u32 port;
@@ -33,7 +34,8 @@ struct weft_excl_port_key {
   __u32 port;
 };
 
-/* m_excl_cidr: LPM trie. prefixlen counts the 32 bits of workload_id and the prefix of the 128-bit address. */
+/* m_excl_cidr: LPM trie. prefixlen counts the 32 bits of workload_id and the prefix of the 128-bit address.
+ */
 struct weft_excl_cidr_key {
   __u32 prefixlen;
   __u32 workload_id;

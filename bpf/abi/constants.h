@@ -1,8 +1,10 @@
-/* Numbers that kernel programs, agent and proxy must agree on. Plain C, included by clang -target bpf and by C++. */
+/* Numbers that kernel programs, agent and proxy must agree on. Plain C, included by clang -target bpf and by
+ * C++. */
 #ifndef WEFT_BPF_ABI_CONSTANTS_H
 #define WEFT_BPF_ABI_CONSTANTS_H
 
-/* SO_MARK of a captured application socket: an ip rule in the pod's namespace sends it to WEFT_ROUTE_TABLE. */
+/* SO_MARK of a captured application socket: an ip rule in the pod's namespace sends it to WEFT_ROUTE_TABLE.
+ */
 #define WEFT_MARK_CAPTURE 0x570cu
 /* SO_MARK of the proxy's own sockets (listeners, accepted, dialled): never captured, never measured twice. */
 #define WEFT_MARK_PROXY 0x570du

@@ -1,12 +1,12 @@
-/* Knobs of the kernel programs: written by the agent into .rodata before load, constant for the verifier afterwards.
- * Every hook file includes this; nothing here is ever written by BPF. */
+/* Knobs of the kernel programs: written by the agent into .rodata before load, constant for the verifier
+ * afterwards. Every hook file includes this; nothing here is ever written by BPF. */
 #ifndef WEFT_BPF_LIB_CONFIG_H
 #define WEFT_BPF_LIB_CONFIG_H
 
 #include <linux/types.h>
 
-/* Listener slot of the namespace that mesh_lookup is loaded for; one load per namespace. sk_lookup has neither netns cookie nor
- * socket storage, so identity is bound when the program is made. */
+/* Listener slot of the namespace that mesh_lookup is loaded for; one load per namespace. sk_lookup has
+ * neither netns cookie nor socket storage, so identity is bound when the program is made. */
 const volatile __u32 cfg_slot __weak = 0;
 /* 1: rows of workload_id 0 in m_excl_port and m_excl_cidr exist and apply to everybody. */
 const volatile __u32 cfg_global_excl __weak = 0;

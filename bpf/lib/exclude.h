@@ -11,13 +11,13 @@ static __always_inline int exclude_port(__u32 workload_id, __u32 port) {
   return bpf_map_lookup_elem(&m_excl_port, &key) != 0;
 }
 
-static __always_inline int exclude_cidr(__u32 workload_id, const struct addr *ip) {
+static __always_inline int exclude_cidr(__u32 workload_id, const struct addr* ip) {
   struct weft_excl_cidr_key key = {.prefixlen = 32 + 128, .workload_id = workload_id};
   __builtin_memcpy(key.ip, ip->word, sizeof(key.ip));
   return bpf_map_lookup_elem(&m_excl_cidr, &key) != 0;
 }
 
-static __always_inline int exclude_match(const struct weft_netns *netns, const struct addr *ip, __u32 port) {
+static __always_inline int exclude_match(const struct weft_netns* netns, const struct addr* ip, __u32 port) {
   if ((netns->flags & WEFT_NETNS_PORT_EXCL) && exclude_port(netns->workload_id, port)) return 1;
   if ((netns->flags & WEFT_NETNS_CIDR_EXCL) && exclude_cidr(netns->workload_id, ip)) return 1;
   if (!cfg_global_excl) return 0;

@@ -1,4 +1,5 @@
-/* What one socket adds to its row of m_flow. pure: flow_bytes, flow_bucket; lookup: the rest. Used by sockops only. */
+/* What one socket adds to its row of m_flow. pure: flow_bytes, flow_bucket; lookup: the rest. Used by sockops
+ * only. */
 #ifndef WEFT_BPF_LIB_FLOW_H
 #define WEFT_BPF_LIB_FLOW_H
 
@@ -11,7 +12,8 @@
 #define FLOW_FIN_RECEIVED (1u << 2) /* the peer's FIN is part of bytes_received */
 #define FLOW_FIN_ACKED (1u << 3)    /* our FIN is part of bytes_acked */
 
-/* The kernel's counters run over sequence space: SYN and FIN count one each (tcp_snd_una_update, tcp_rcv_nxt_update). */
+/* The kernel's counters run over sequence space: SYN and FIN count one each (tcp_snd_una_update,
+ * tcp_rcv_nxt_update). */
 static __always_inline __u64 flow_bytes(__u64 counter, __u32 extra) {
   return counter > extra ? counter - extra : 0;
 }
@@ -20,9 +22,7 @@ static __always_inline __u32 flow_sent_extra(__u32 flags) {
   return ((flags & FLOW_ACTIVE) ? 1 : 0) + ((flags & FLOW_FIN_ACKED) ? 1 : 0);
 }
 
-static __always_inline __u32 flow_received_extra(__u32 flags) {
-  return (flags & FLOW_FIN_RECEIVED) ? 1 : 0;
-}
+static __always_inline __u32 flow_received_extra(__u32 flags) { return (flags & FLOW_FIN_RECEIVED) ? 1 : 0; }
 
 /* Index of the first bound that is not below the duration; the last bucket has none. */
 static __always_inline __u32 flow_bucket(__u64 ns) {
@@ -33,22 +33,23 @@ static __always_inline __u32 flow_bucket(__u64 ns) {
   return bucket;
 }
 
-static __always_inline __u32 flow_dest_id(const struct addr *ip, __u32 port) {
+static __always_inline __u32 flow_dest_id(const struct addr* ip, __u32 port) {
   struct weft_dest_key key = {.port = port};
   __builtin_memcpy(key.ip, ip->word, sizeof(key.ip));
-  struct weft_dest *dest = bpf_map_lookup_elem(&m_dest, &key);
+  struct weft_dest* dest = bpf_map_lookup_elem(&m_dest, &key);
   return dest ? dest->id : WEFT_ID_UNKNOWN;
 }
 
 /* Address and port first; an address alone names the workload behind it. */
-static __always_inline __u32 flow_peer_id(const struct addr *ip, __u32 port) {
+static __always_inline __u32 flow_peer_id(const struct addr* ip, __u32 port) {
   __u32 id = flow_dest_id(ip, port);
   return id != WEFT_ID_UNKNOWN ? id : flow_dest_id(ip, 0);
 }
 
-/* The row of this key, made when missing; the overflow row when the table is full; null when not even that exists. */
-static __always_inline struct weft_flow *flow_row(const struct weft_flow_key *key) {
-  struct weft_flow *row = bpf_map_lookup_elem(&m_flow, key);
+/* The row of this key, made when missing; the overflow row when the table is full; null when not even that
+ * exists. */
+static __always_inline struct weft_flow* flow_row(const struct weft_flow_key* key) {
+  struct weft_flow* row = bpf_map_lookup_elem(&m_flow, key);
   if (row) return row;
   struct weft_flow empty = {};
   bpf_map_update_elem(&m_flow, key, &empty, BPF_NOEXIST); /* a racing maker is as good: the lookup decides */
@@ -61,7 +62,8 @@ static __always_inline struct weft_flow *flow_row(const struct weft_flow_key *ke
 }
 
 /* Adds what moved since the last report. Totals below the last report (a FIN taken for data) add nothing. */
-static __always_inline void flow_add_bytes(struct weft_flow *row, struct flow_socket *flow, __u64 sent, __u64 received) {
+static __always_inline void flow_add_bytes(struct weft_flow* row, struct flow_socket* flow, __u64 sent,
+                                           __u64 received) {
   if (sent > flow->sent) {
     __sync_fetch_and_add(&row->sent_bytes, sent - flow->sent);
     flow->sent = sent;

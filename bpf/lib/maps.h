@@ -1,10 +1,10 @@
-/* All maps. Included by every hook file; `bpftool gen object` merges the definitions and refuses two that differ.
- * The agent pins each of them under <pin-root>/maps with its own name. */
+/* All maps. Included by every hook file; `bpftool gen object` merges the definitions and refuses two that
+ * differ. The agent pins each of them under <pin-root>/maps with its own name. */
 #ifndef WEFT_BPF_LIB_MAPS_H
 #define WEFT_BPF_LIB_MAPS_H
 
-#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
 
 #include "bpf/abi/capture.h"
 #include "bpf/abi/constants.h"
@@ -72,7 +72,8 @@ struct {
 /* slot -> first listener of the namespace's SO_REUSEPORT group
  * writer: agent; the kernel empties a slot when the last reference to its socket closes
  * reader: mesh_lookup
- * an empty slot refuses captured connections. 64-bit values let user space look (it reads the socket cookie). */
+ * an empty slot refuses captured connections. 64-bit values let user space look (it reads the socket cookie).
+ */
 struct {
   __uint(type, BPF_MAP_TYPE_SOCKMAP);
   __uint(max_entries, WEFT_MAX_NAMESPACES);
@@ -102,7 +103,8 @@ struct {
   __type(value, __u64);
 } m_stats __weak SEC(".maps");
 
-/* What sockops remembers of a measured socket. Kernel-internal, so not in abi/; sized without padding all the same. */
+/* What sockops remembers of a measured socket. Kernel-internal, so not in abi/; sized without padding all the
+ * same. */
 struct flow_socket {
   struct weft_flow_key key;
   __u32 flags; /* FLOW_* of lib/flow.h */

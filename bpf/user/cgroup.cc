@@ -15,7 +15,8 @@ std::string unescape(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\' && i + 3 < text.size()) {
-      out.push_back(static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0')));
+      out.push_back(
+          static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0')));
       i += 3;
     } else {
       out.push_back(text[i]);
@@ -49,7 +50,8 @@ absl::StatusOr<std::string> find_cgroup2_root() {
   text << file.rdbuf();
   if (std::optional<std::string> mount = parse_cgroup2_mount(text.str())) return *std::move(mount);
   return absl::FailedPreconditionError(
-      "no cgroup2 file system is mounted: run `mount -t cgroup2 none /sys/fs/cgroup/unified` or pass --cgroup");
+      "no cgroup2 file system is mounted: run `mount -t cgroup2 none /sys/fs/cgroup/unified` or pass "
+      "--cgroup");
 }
 
 }  // namespace weft::bpf

@@ -25,7 +25,8 @@ bpf_insn instruction(uint8_t code, uint8_t destination, int32_t immediate) {
 
 // Both wordings: "unknown func" before 6.7, "program of this type cannot use helper" since.
 bool helper_refused(std::string_view log) {
-  return log.find("unknown func") != std::string_view::npos || log.find("cannot use helper") != std::string_view::npos ||
+  return log.find("unknown func") != std::string_view::npos ||
+         log.find("cannot use helper") != std::string_view::npos ||
          log.find("invalid func") != std::string_view::npos;
 }
 
@@ -48,7 +49,8 @@ Feature probe_program(std::string name, bpf_prog_type type, bpf_attach_type atta
   Feature feature{.name = std::move(name)};
   // A helper call with arguments of the wrong kind is refused too, but only after the helper was found.
   const std::string_view text(log.data());
-  const bool only_arguments = helper != 0 && (error == EACCES || error == EINVAL) && !text.empty() && !helper_refused(text);
+  const bool only_arguments =
+      helper != 0 && (error == EACCES || error == EINVAL) && !text.empty() && !helper_refused(text);
   feature.available = program.valid() || only_arguments;
   if (!feature.available) feature.error = str_cat(std::strerror(error), text.empty() ? "" : ": ", text);
   return feature;
@@ -61,10 +63,11 @@ std::vector<Feature> probe_features() {
     bpf_attach_type attach;
     std::vector<std::pair<const char*, int>> helpers;
   };
-  const std::vector<std::pair<const char*, int>> connect = {{"bpf_setsockopt", BPF_FUNC_setsockopt},
-                                                             {"bpf_get_netns_cookie", BPF_FUNC_get_netns_cookie},
-                                                             {"bpf_get_current_pid_tgid", BPF_FUNC_get_current_pid_tgid},
-                                                             {"bpf_sk_release", BPF_FUNC_sk_release}};
+  const std::vector<std::pair<const char*, int>> connect = {
+      {"bpf_setsockopt", BPF_FUNC_setsockopt},
+      {"bpf_get_netns_cookie", BPF_FUNC_get_netns_cookie},
+      {"bpf_get_current_pid_tgid", BPF_FUNC_get_current_pid_tgid},
+      {"bpf_sk_release", BPF_FUNC_sk_release}};
   const std::vector<Probe> probes = {
       {"cgroup/connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, connect},
       {"cgroup/connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT, connect},

@@ -1,5 +1,6 @@
-// What this kernel can do, found by trying: tiny programs are loaded and thrown away. Used by the checks and by the error path of
-// loading. Not libbpf_probe_bpf_helper: before libbpf 1.3 it takes every helper for available on newer kernels.
+// What this kernel can do, found by trying: tiny programs are loaded and thrown away. Used by the checks and
+// by the error path of loading. Not libbpf_probe_bpf_helper: before libbpf 1.3 it takes every helper for
+// available on newer kernels.
 #pragma once
 
 #include <linux/bpf.h>

@@ -1,5 +1,6 @@
-// Typed views of kernel maps by descriptor: one C++ type for key and value, sizes checked by the compiler. Used by the
-// dataplane for every map; never creates, pins or owns a map. Safe from any thread, as the system calls are.
+// Typed views of kernel maps by descriptor: one C++ type for key and value, sizes checked by the compiler.
+// Used by the dataplane for every map; never creates, pins or owns a map. Safe from any thread, as the system
+// calls are.
 #pragma once
 
 #include <bpf/bpf.h>
@@ -20,7 +21,8 @@ namespace weft::bpf {
 inline absl::Status map_error(std::string_view map, int error) {
   if (error == E2BIG || error == ENOSPC) {
     return absl::ResourceExhaustedError(
-        str_cat("map ", map, " is full: enroll fewer namespaces or remove exclusions; `weft status` shows the sizes"));
+        str_cat("map ", map,
+                " is full: enroll fewer namespaces or remove exclusions; `weft status` shows the sizes"));
   }
   return errno_status(str_cat("write map ", map), error);
 }
@@ -42,7 +44,8 @@ class Map {
   }
   // True when there was something to remove.
   bool erase(const K& key) const { return bpf_map_delete_elem(fd_, &key) == 0; }
-  // A snapshot; a key removed meanwhile makes the kernel start over, so the walk is bounded and may repeat keys.
+  // A snapshot; a key removed meanwhile makes the kernel start over, so the walk is bounded and may repeat
+  // keys.
   std::vector<K> keys(size_t limit) const {
     std::vector<K> out;
     K key{};

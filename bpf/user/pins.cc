@@ -42,8 +42,9 @@ std::vector<std::string> entries(const std::string& directory) {
 bool on_bpffs(std::string_view path) {
   std::filesystem::path existing{std::string(path)};
   std::error_code error;
-  while (!std::filesystem::exists(existing, error) && existing.has_relative_path()) existing = existing.parent_path();
-  struct statfs info {};
+  while (!std::filesystem::exists(existing, error) && existing.has_relative_path())
+    existing = existing.parent_path();
+  struct statfs info{};
   return statfs(existing.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
 }
 
@@ -71,8 +72,8 @@ absl::Status Pins::prepare() const {
     log::info("bpffs_mounted", {{"path", kMountPoint}});
   }
   if (!on_bpffs(root_)) {
-    return absl::FailedPreconditionError(
-        str_cat(root_, " is not on a bpffs: mount one with `mount -t bpf bpf DIR` and pass --pin-root DIR/weft"));
+    return absl::FailedPreconditionError(str_cat(
+        root_, " is not on a bpffs: mount one with `mount -t bpf bpf DIR` and pass --pin-root DIR/weft"));
   }
   RETURN_IF_ERROR(make_directory(root_));
   RETURN_IF_ERROR(make_directory(maps()));
@@ -88,7 +89,8 @@ bool Pins::remove_link(const std::string& path) {
 std::vector<std::string> Pins::remove_all() const {
   std::vector<std::string> removed;
   if (!on_bpffs(root_)) return removed;
-  // Links first, connect before the rest by name: capture stops before anything that captured sockets need is gone.
+  // Links first, connect before the rest by name: capture stops before anything that captured sockets need is
+  // gone.
   for (const std::string& directory : {links(), maps()}) {
     for (const std::string& name : entries(directory)) {
       const std::string path = str_cat(directory, "/", name);

@@ -1,5 +1,6 @@
-// Names of everything pinned, and the directories they live in. Used by the programs, the dataplane and cleanup: the one place
-// that knows the layout <root>/maps/<map>, <root>/links/<program>, <root>/links/lookup_<netns cookie>.
+// Names of everything pinned, and the directories they live in. Used by the programs, the dataplane and
+// cleanup: the one place that knows the layout <root>/maps/<map>, <root>/links/<program>,
+// <root>/links/lookup_<netns cookie>.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +25,11 @@ class Pins {
   // Cookies of the namespaces that have a pinned sk_lookup link.
   std::vector<uint64_t> lookup_cookies() const;
 
-  // Mounts a bpffs on /sys/fs/bpf when the root lies below it and nothing is mounted, then makes the directories.
-  // Never unmounts: others may have pinned since.
+  // Mounts a bpffs on /sys/fs/bpf when the root lies below it and nothing is mounted, then makes the
+  // directories. Never unmounts: others may have pinned since.
   absl::Status prepare() const;
-  // Detaches and unpins one link; false when there is none. Detaching first makes it effective on return: dropping the last
-  // reference alone is finished by the kernel later.
+  // Detaches and unpins one link; false when there is none. Detaching first makes it effective on return:
+  // dropping the last reference alone is finished by the kernel later.
   static bool remove_link(const std::string& path);
   // Removes every pin and the directories; one sentence per pin. Fine when nothing is there.
   std::vector<std::string> remove_all() const;

@@ -1,5 +1,5 @@
-// Loading, attaching and adopting. Failures name the program or map and the next command; nothing is half pinned: a map is
-// pinned after all programs passed the verifier, a link after it was attached.
+// Loading, attaching and adopting. Failures name the program or map and the next command; nothing is half
+// pinned: a map is pinned after all programs passed the verifier, a link after it was attached.
 #include "bpf/user/programs.h"
 
 #include <bpf/bpf.h>
@@ -63,13 +63,15 @@ absl::Status check_shape(const bpf_map* map, int pinned, const std::string& path
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError(
-      str_cat("pinned map ", path, " has another shape (type ", info.type, ", key ", info.key_size, ", value ",
-              info.value_size, " bytes): another version of Weft made it; run `weft-agent cleanup`, then start again"));
+      str_cat("pinned map ", path, " has another shape (type ", info.type, ", key ", info.key_size,
+              ", value ", info.value_size,
+              " bytes): another version of Weft made it; run `weft-agent cleanup`, then start again"));
 }
 
 // Connect hooks can name the errno since Linux 5.18; before, a refused connect says EPERM.
 bool probe_refusal() {
-  return probe_program("", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, BPF_FUNC_set_retval).available;
+  return probe_program("", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, BPF_FUNC_set_retval)
+      .available;
 }
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
@@ -128,12 +130,15 @@ absl::Status Programs::pin_new_maps() {
 
 absl::Status Programs::attach_cgroup(const std::string& cgroup_path) {
   const UniqueFd cgroup(::open(cgroup_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  struct stat info {};
+  struct stat info{};
   if (!cgroup.valid() || fstat(cgroup.get(), &info) != 0) {
-    return annotate("pass a cgroup2 directory with --cgroup", errno_status(str_cat("open ", cgroup_path), errno));
+    return annotate("pass a cgroup2 directory with --cgroup",
+                    errno_status(str_cat("open ", cgroup_path), errno));
   }
-  // The inode of a cgroup2 directory is its cgroup id. sockops first: the first captured socket is measured too.
-  for (bpf_program* program : {skeleton_->progs.mesh_sockops, skeleton_->progs.mesh_connect4, skeleton_->progs.mesh_connect6}) {
+  // The inode of a cgroup2 directory is its cgroup id. sockops first: the first captured socket is measured
+  // too.
+  for (bpf_program* program :
+       {skeleton_->progs.mesh_sockops, skeleton_->progs.mesh_connect4, skeleton_->progs.mesh_connect6}) {
     RETURN_IF_ERROR(attach_one(program, cgroup.get(), info.st_ino));
   }
   return absl::OkStatus();
@@ -209,14 +214,13 @@ void Programs::detach_lookup(uint64_t netns_cookie) {
   lookup_links_.erase(netns_cookie);
 }
 
-int Programs::map_fd(const char* name) const {
-  return bpf_object__find_map_fd_by_name(skeleton_->obj, name);
-}
+int Programs::map_fd(const char* name) const { return bpf_object__find_map_fd_by_name(skeleton_->obj, name); }
 
 std::vector<Attachment> Programs::attachments() const {
   std::vector<Attachment> out;
   for (const auto& [name, link] : cgroup_links_) {
-    const std::string hook = name == "mesh_sockops" ? "sockops" : "cgroup/" + name.substr(std::string_view("mesh_").size());
+    const std::string hook =
+        name == "mesh_sockops" ? "sockops" : "cgroup/" + name.substr(std::string_view("mesh_").size());
     out.push_back({.program = name, .hook = hook, .attached = link_info(link).cgroup.cgroup_id != 0});
   }
   for (const auto& [cookie, link] : lookup_links_) {

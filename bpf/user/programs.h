@@ -1,5 +1,6 @@
-// The kernel programs as one owner: open the skeleton, reuse pinned maps, load, attach, pin, and on a second start replace the
-// programs behind the pinned links. The dataplane calls it from its thread; nothing else includes the skeleton.
+// The kernel programs as one owner: open the skeleton, reuse pinned maps, load, attach, pin, and on a second
+// start replace the programs behind the pinned links. The dataplane calls it from its thread; nothing else
+// includes the skeleton.
 #pragma once
 
 #include <cstdint>

@@ -110,7 +110,8 @@ ConnectResult Dialer::result() {
   const size_t second = text.find(' ', first + 1);
   if (first == std::string::npos || second == std::string::npos) return result;
   result.error = parse_integer<int>(std::string_view(text).substr(0, first)).value_or(ETIME);
-  if (const auto peer = SocketAddress::parse(std::string_view(text).substr(first + 1, second - first - 1))) result.peer = *peer;
+  if (const auto peer = SocketAddress::parse(std::string_view(text).substr(first + 1, second - first - 1)))
+    result.peer = *peer;
   result.received = text.substr(second + 1);
   return result;
 }
@@ -125,7 +126,8 @@ UniqueFd listen_in(const std::string& netns_path, const SocketAddress& bound) {
     const int on = 1;
     UniqueFd made(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(made.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0 && listen(made.get(), 64) == 0) {
+    if (bind(made.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0 &&
+        listen(made.get(), 64) == 0) {
       socket = std::move(made);
     }
     return absl::OkStatus();
@@ -142,19 +144,24 @@ Accepted accept_one(int listener) {
   out.socket.reset(accept4(listener, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_CLOEXEC));
   if (!out.socket.valid()) return out;
   set_timeouts(out.socket.get());
-  out.peer = SocketAddress::from_sockaddr(reinterpret_cast<const sockaddr*>(&storage)).value_or(SocketAddress{});
+  out.peer =
+      SocketAddress::from_sockaddr(reinterpret_cast<const sockaddr*>(&storage)).value_or(SocketAddress{});
   length = sizeof(storage);
   getsockname(out.socket.get(), reinterpret_cast<sockaddr*>(&storage), &length);
-  out.local = SocketAddress::from_sockaddr(reinterpret_cast<const sockaddr*>(&storage)).value_or(SocketAddress{});
+  out.local =
+      SocketAddress::from_sockaddr(reinterpret_cast<const sockaddr*>(&storage)).value_or(SocketAddress{});
   return out;
 }
 
-SocketAddress address(const std::string& ip, uint16_t port) { return {.ip = IpAddress::parse(ip).value(), .port = port}; }
+SocketAddress address(const std::string& ip, uint16_t port) {
+  return {.ip = IpAddress::parse(ip).value(), .port = port};
+}
 
 std::string read_all(int socket) {
   std::string out;
   char buffer[16384];
-  for (ssize_t n = 0; (n = ::read(socket, buffer, sizeof(buffer))) > 0;) out.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n = 0; (n = ::read(socket, buffer, sizeof(buffer))) > 0;)
+    out.append(buffer, static_cast<size_t>(n));
   return out;
 }
 

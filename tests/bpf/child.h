@@ -1,5 +1,6 @@
-// Application processes of the bpf suites: forked, placed in the scratch cgroup and a namespace, told what to do over a socket
-// pair. Hooks see the process they would see in production. No helper blocks longer than kTimeoutSeconds.
+// Application processes of the bpf suites: forked, placed in the scratch cgroup and a namespace, told what to
+// do over a socket pair. Hooks see the process they would see in production. No helper blocks longer than
+// kTimeoutSeconds.
 #pragma once
 
 #include <sys/types.h>
@@ -8,16 +9,28 @@
 #include <string>
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 namespace weft::agent {
 
 inline constexpr int kTimeoutSeconds = 5;
 
-// A process that runs `body(control)` and exits with its result. `control` is one end of a stream socket pair.
+// For conditions that the kernel reaches without telling: look again until it has passed.
+class Deadline {
+ public:
+  bool passed() const { return SystemClock().now() > end_; }
+
+ private:
+  MonotonicNs end_ = SystemClock().now() + kTimeoutSeconds * kNsPerSecond;
+};
+
+// A process that runs `body(control)` and exits with its result. `control` is one end of a stream socket
+// pair.
 class Child {
  public:
-  Child(const std::string& cgroup, const std::string& netns_path, const std::function<int(int control)>& body);
+  Child(const std::string& cgroup, const std::string& netns_path,
+        const std::function<int(int control)>& body);
   ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -43,8 +56,8 @@ struct Dial {
   SocketAddress target;
   bool mapped = false;  // IPv4 through an AF_INET6 socket
   bool mptcp = false;
-  std::string send;     // then the sending side is shut down and the answer read to its end
-  bool wait = false;    // waits for a byte on control before it dials
+  std::string send;   // then the sending side is shut down and the answer read to its end
+  bool wait = false;  // waits for a byte on control before it dials
 };
 
 // Dials from a child of its own in the cgroup and namespace.

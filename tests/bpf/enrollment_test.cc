@@ -1,6 +1,8 @@
 // Enrolment, its undoing, restart of the agent, cleanup: what is on the node before and after.
+#include <poll.h>
 #include <sys/socket.h>
 
+#include <bit>
 #include <cerrno>
 #include <filesystem>
 
@@ -11,8 +13,6 @@
 
 namespace weft::agent {
 namespace {
-
-
 
 class EnrollmentTest : public ScratchNode {
  protected:
@@ -25,7 +25,8 @@ class EnrollmentTest : public ScratchNode {
   std::string traces(const std::string& ns) const {
     const std::string table = str_cat(WEFT_ROUTE_TABLE);
     return ip(ns, "rule show table " + table) + ip(ns, "-6 rule show table " + table) +
-           drop_missing_table(ip(ns, "route show table " + table)) + drop_missing_table(ip(ns, "-6 route show table " + table));
+           drop_missing_table(ip(ns, "route show table " + table)) +
+           drop_missing_table(ip(ns, "-6 route show table " + table));
   }
   static std::string drop_missing_table(const std::string& text) {
     return text.find("FIB table does not exist") != std::string::npos ? "" : text;
@@ -33,7 +34,8 @@ class EnrollmentTest : public ScratchNode {
   std::vector<std::string> pinned() const {
     std::vector<std::string> paths;
     std::error_code error;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(pin_root(), error)) paths.push_back(entry.path());
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(pin_root(), error))
+      paths.push_back(entry.path());
     return paths;
   }
   void expect_capture_works(int listener) {
@@ -47,9 +49,12 @@ TEST_F(EnrollmentTest, EnrollingInstallsOneRuleAndOneRoutePerFamily) {
   const EnrolledNamespace enrolled = enroll_client();
   EXPECT_NE(enrolled.netns_cookie, 0u);
   EXPECT_FALSE(enrolled.steps.empty());
-  EXPECT_NE(ip(client_, "route show table 5700").find("local default dev lo proto 157 scope host src 10.57.1.2"), std::string::npos)
+  EXPECT_NE(
+      ip(client_, "route show table 5700").find("local default dev lo proto 157 scope host src 10.57.1.2"),
+      std::string::npos)
       << ip(client_, "route show table 5700");
-  EXPECT_NE(ip(client_, "-6 route show table 5700").find("local default dev lo proto 157 src fd57:1::2"), std::string::npos)
+  EXPECT_NE(ip(client_, "-6 route show table 5700").find("local default dev lo proto 157 src fd57:1::2"),
+            std::string::npos)
       << ip(client_, "-6 route show table 5700");
   EXPECT_NE(ip(client_, "rule").find("fwmark 0x570c/0xffff lookup 5700"), std::string::npos);
   EXPECT_NE(ip(client_, "-6 rule").find("fwmark 0x570c/0xffff lookup 5700"), std::string::npos);
@@ -107,19 +112,21 @@ TEST_F(EnrollmentTest, SeveralListenersShareTheConnections) {
     dialers.push_back(std::make_unique<Dialer>(cgroup_, netns_path(client_), dial));
   }
   // Nothing is accepted yet, so every queue keeps what it got; clients wait for the end of the stream.
-  int used = 0;
+  unsigned used = 0;
   size_t total = 0;
-  for (int round = 0; total < dialers.size() && round < 200; ++round) {
-    for (const UniqueFd& listener : enrolled.listeners) {
-      const UniqueFd accepted(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  std::vector<pollfd> waiting;
+  for (const UniqueFd& listener : enrolled.listeners)
+    waiting.push_back({.fd = listener.get(), .events = POLLIN, .revents = 0});
+  while (total < dialers.size() && poll(waiting.data(), waiting.size(), kTimeoutSeconds * 1000) > 0) {
+    for (size_t i = 0; i < waiting.size(); ++i) {
+      const UniqueFd accepted(accept4(waiting[i].fd, nullptr, nullptr, SOCK_CLOEXEC));
       if (!accepted.valid()) continue;
-      used |= 1 << (&listener - enrolled.listeners.data());
+      used |= 1u << i;
       ++total;
     }
-    if (total < dialers.size()) usleep(1000);
   }
   EXPECT_EQ(total, dialers.size());
-  EXPECT_GT(__builtin_popcount(static_cast<unsigned>(used)), 1);
+  EXPECT_GT(std::popcount(used), 1);
 }
 
 TEST_F(EnrollmentTest, FailedEnrolmentIsUndone) {
@@ -172,12 +179,11 @@ TEST_F(EnrollmentTest, NamespaceThatDiedWhileTheAgentWasAwayIsDropped) {
   }
   kill_dataplane();
   std::system(str_cat("ip netns del ", client_, " && ip netns add ", client_).c_str());
-  // The kernel tears a namespace down in the background: open until it is done, at most five seconds.
-  for (int i = 0; i < 50; ++i) {
+  // The kernel tears a namespace down in the background and tells nobody: open until it is done.
+  const Deadline deadline;
+  do {
     open_dataplane();
-    if (dataplane_->maps()[0].entries == 0) break;
-    usleep(100'000);
-  }
+  } while (dataplane_->maps()[0].entries != 0 && !deadline.passed());
   EXPECT_EQ(dataplane_->maps()[0].entries, 0u);
   EXPECT_EQ(dataplane_->programs().size(), 3u);
 }
@@ -210,7 +216,10 @@ TEST_F(EnrollmentTest, CleanupLeavesAnotherInstallationAlone) {
 TEST_F(EnrollmentTest, PinnedMapOfAnotherShapeIsAnErrorThatNamesTheRemedy) {
   kill_dataplane();
   std::filesystem::remove(pin_root() + "/maps/m_proxy");
-  ASSERT_EQ(std::system(str_cat("bpftool map create ", pin_root(), "/maps/m_proxy type array key 4 value 4 entries 1 name m_proxy").c_str()), 0);
+  ASSERT_EQ(std::system(str_cat("bpftool map create ", pin_root(),
+                                "/maps/m_proxy type array key 4 value 4 entries 1 name m_proxy")
+                            .c_str()),
+            0);
   const auto opened = Dataplane::open({.pin_root = pin_root(), .cgroup = cgroup_});
   ASSERT_FALSE(opened.ok());
   EXPECT_NE(opened.status().ToString().find("weft-agent cleanup"), std::string::npos) << opened.status();
@@ -218,7 +227,8 @@ TEST_F(EnrollmentTest, PinnedMapOfAnotherShapeIsAnErrorThatNamesTheRemedy) {
 
 TEST_F(EnrollmentTest, EveryKernelCheckSucceedsWhereTheseTestsRun) {
   for (const KernelCheck& check : check_kernel({.pin_root = pin_root(), .cgroup = cgroup_})) {
-    EXPECT_NE(check.result, KernelCheck::Result::kError) << check.id << " " << check.description << ": " << check.error;
+    EXPECT_NE(check.result, KernelCheck::Result::kError)
+        << check.id << " " << check.description << ": " << check.error;
   }
 }
 

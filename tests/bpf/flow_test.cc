@@ -31,18 +31,19 @@ class FlowTest : public ScratchNode {
     const auto rows = dataplane_->flows();
     EXPECT_TRUE(rows.ok()) << rows.status();
     for (const FlowRow& row : *rows) {
-      if (row.key.source == source && row.key.destination == destination && row.key.direction == direction) return row.total;
+      if (row.key.source == source && row.key.destination == destination && row.key.direction == direction)
+        return row.total;
     }
     return {};
   }
   // The last event of a socket may come a moment after both ends have closed.
   weft_flow closed_flow(uint32_t source, uint32_t destination, uint32_t direction) const {
-    for (int i = 0; i < 100; ++i) {
-      const weft_flow row = flow(source, destination, direction);
-      if (row.closed + row.failed > 0) return row;
-      usleep(20'000);
-    }
-    return flow(source, destination, direction);
+    const Deadline deadline;
+    weft_flow row{};
+    do {
+      row = flow(source, destination, direction);
+    } while (row.closed + row.failed == 0 && !deadline.passed());
+    return row;
   }
   void transfer(int listener, const Dial& dial, size_t answer_bytes) {
     Dialer dialer(cgroup_, netns_path(client_), dial);
@@ -61,7 +62,8 @@ class FlowTest : public ScratchNode {
 
 TEST_F(FlowTest, BytesOfACapturedConnectionAreExactAndCountedOnceByDestination) {
   ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = kServiceId}}).ok());
-  transfer(client_namespace_.listeners[0].get(), {.target = address(kVipV4, 80), .send = std::string(300'000, 'q')}, 2'000'000);
+  transfer(client_namespace_.listeners[0].get(),
+           {.target = address(kVipV4, 80), .send = std::string(300'000, 'q')}, 2'000'000);
   const weft_flow row = closed_flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND);
   EXPECT_EQ(row.opened, 1u);
   EXPECT_EQ(row.closed, 1u);
@@ -70,7 +72,8 @@ TEST_F(FlowTest, BytesOfACapturedConnectionAreExactAndCountedOnceByDestination) 
   EXPECT_EQ(row.received_bytes, 2'000'000u);
   EXPECT_GT(row.connect_ns_sum, 0u);
   EXPECT_EQ(std::accumulate(std::begin(row.connect_bucket), std::end(row.connect_bucket), uint64_t{0}), 1u);
-  EXPECT_EQ(dataplane_->flows()->size(), 3u) << "this row and two for the overflow: the proxy's side is not measured";
+  EXPECT_EQ(dataplane_->flows()->size(), 3u)
+      << "this row and two for the overflow: the proxy's side is not measured";
 }
 
 TEST_F(FlowTest, RefusedConnectIsCountedAsFailed) {
@@ -87,12 +90,16 @@ TEST_F(FlowTest, RefusedConnectIsCountedAsFailed) {
 }
 
 TEST_F(FlowTest, ServerSideIsMeasuredInboundWithItsPeersWorkload) {
-  ASSERT_TRUE(dataplane_->enroll({.netns_path = netns_path(server_), .workload_id = kServerId, .exclude_ports = {}}).ok());
+  ASSERT_TRUE(
+      dataplane_->enroll({.netns_path = netns_path(server_), .workload_id = kServerId, .exclude_ports = {}})
+          .ok());
   NamespacePlan plan = client_plan();
   plan.exclude_ports = {8080};
   ASSERT_TRUE(dataplane_->enroll(plan).ok());
-  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kClientV6, 0), .id = kClientId},
-                                            {.address = address(kServerV6, 0), .id = kServerId}}).ok());
+  ASSERT_TRUE(dataplane_
+                  ->set_destinations({{.address = address(kClientV6, 0), .id = kClientId},
+                                      {.address = address(kServerV6, 0), .id = kServerId}})
+                  .ok());
   // The server must live in the cgroup: that is where sockops is attached.
   Child server(cgroup_, netns_path(server_), [](int control) {
     const UniqueFd listener = listen_in("/proc/self/ns/net", address(kServerV6, 8080));
@@ -104,7 +111,8 @@ TEST_F(FlowTest, ServerSideIsMeasuredInboundWithItsPeersWorkload) {
   });
   char ready = 0;
   ASSERT_EQ(::read(server.control(), &ready, 1), 1);
-  Dialer dialer(cgroup_, netns_path(client_), {.target = address(kServerV6, 8080), .send = std::string(5'000, 'c')});
+  Dialer dialer(cgroup_, netns_path(client_),
+                {.target = address(kServerV6, 8080), .send = std::string(5'000, 'c')});
   EXPECT_EQ(dialer.result().received.size(), 7'000u);
   EXPECT_EQ(server.wait(), 0);
   const weft_flow inbound = closed_flow(kClientId, kServerId, WEFT_DIRECTION_INBOUND);
@@ -125,15 +133,19 @@ TEST_F(FlowTest, OpenConnectionReportsBeforeItCloses) {
     const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) return 1;
     char command = 0;
-    while (::read(control, &command, 1) == 1 && command == 's') write_all(socket.get(), std::string(1'000, 'x'));
+    while (::read(control, &command, 1) == 1 && command == 's')
+      write_all(socket.get(), std::string(1'000, 'x'));
     return 0;
   });
   const Accepted accepted = accept_one(client_namespace_.listeners[0].get());
   ASSERT_TRUE(accepted.socket.valid());
   weft_flow row{};
-  for (int i = 0; i < 100 && row.sent_bytes == 0; ++i) {
+  // A report is due one second after the last, with the next acknowledgement: keep the conversation going.
+  const Deadline deadline;
+  std::string chunk(1'000, '\0');
+  while (row.sent_bytes == 0 && !deadline.passed()) {
     write_all(client.control(), "s");
-    usleep(50'000);  // a report is due one second after the last, with the next acknowledgement
+    ASSERT_EQ(::recv(accepted.socket.get(), chunk.data(), chunk.size(), MSG_WAITALL), 1'000);
     row = flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND);
   }
   EXPECT_GT(row.sent_bytes, 0u);
@@ -170,7 +182,10 @@ TEST_F(FlowTest, FullTableGoesToTheOverflowRowAndIsCounted) {
 }
 
 TEST_F(FlowTest, OnlyDifferencesOfDestinationsAreWritten) {
-  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = 1}, {.address = address(kVipV6, 80), .id = 2}}).ok());
+  ASSERT_TRUE(dataplane_
+                  ->set_destinations(
+                      {{.address = address(kVipV4, 80), .id = 1}, {.address = address(kVipV6, 80), .id = 2}})
+                  .ok());
   kill_dataplane();
   open_dataplane();
   ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = kServiceId}}).ok());

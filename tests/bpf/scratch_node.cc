@@ -42,8 +42,8 @@ void ScratchNode::SetUp() {
   ASSERT_NO_FATAL_FAILURE(
       run(str_cat("ip -n ", client_, " link add eth0 type veth peer name eth0 netns ", server_)));
   const auto configure = [](const std::string& ns, const char* v4, const char* v6) {
-    run(str_cat("ip -n ", ns, " link set lo up && ip -n ", ns, " link set eth0 up && ip -n ", ns, " addr add ", v4,
-                "/24 dev eth0 && ip -n ", ns, " addr add ", v6, "/64 dev eth0 nodad"));
+    run(str_cat("ip -n ", ns, " link set lo up && ip -n ", ns, " link set eth0 up && ip -n ", ns,
+                " addr add ", v4, "/24 dev eth0 && ip -n ", ns, " addr add ", v6, "/64 dev eth0 nodad"));
   };
   ASSERT_NO_FATAL_FAILURE(configure(client_, kClientV4, kClientV6));
   ASSERT_NO_FATAL_FAILURE(configure(server_, kServerV4, kServerV6));

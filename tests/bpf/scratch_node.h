@@ -1,5 +1,6 @@
-// A scratch node for the bpf suites: two namespaces joined by a veth pair, a cgroup, a bpffs. Everything carries the process id in
-// its name and is gone after the test. Never touches the root cgroup or /sys/fs/bpf.
+// A scratch node for the bpf suites: two namespaces joined by a veth pair, a cgroup, a bpffs. Everything
+// carries the process id in its name and is gone after the test. Never touches the root cgroup or
+// /sys/fs/bpf.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -7,9 +7,10 @@ namespace weft::bpf {
 namespace {
 
 TEST(CgroupMountTest, UnifiedHierarchyIsFound) {
-  EXPECT_EQ(parse_cgroup2_mount("25 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-                                "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"),
-            "/sys/fs/cgroup");
+  EXPECT_EQ(
+      parse_cgroup2_mount("25 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+                          "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"),
+      "/sys/fs/cgroup");
 }
 
 TEST(CgroupMountTest, HybridHierarchyIsFoundAmongTheV1Controllers) {

@@ -9,7 +9,9 @@
 namespace weft::agent {
 namespace {
 
-const nlmsghdr* header(const std::vector<uint8_t>& bytes) { return reinterpret_cast<const nlmsghdr*>(bytes.data()); }
+const nlmsghdr* header(const std::vector<uint8_t>& bytes) {
+  return reinterpret_cast<const nlmsghdr*>(bytes.data());
+}
 
 std::vector<uint8_t> example() {
   rtmsg fixed{};
