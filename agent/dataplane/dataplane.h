@@ -32,7 +32,9 @@ struct NamespacePlan {
 };
 
 // An enrolled namespace: what is handed to the proxy. `listeners` is empty when the listeners live only in a
-// running proxy (after an agent restart); Dataplane::adopt_listeners completes it.
+// running proxy (after an agent restart); Dataplane::adopt_listeners completes it. They are duplicates: the
+// dataplane keeps its own until the namespace is unenrolled, and gives new duplicates to every enroll() of
+// it.
 struct EnrolledNamespace {
   uint64_t netns_cookie = 0;
   uint32_t slot = 0;
@@ -43,7 +45,7 @@ struct EnrolledNamespace {
 };
 
 struct DestinationEntry {
-  SocketAddress address;
+  SocketAddress address;  // port 0: the workload that owns the address, the source of inbound flows
   uint32_t id = 0;
 };
 

@@ -17,7 +17,8 @@ struct weft_netns {
   __u32 reserved;
 };
 
-/* m_dest: who listens at this address, for metrics and (later) direct balancing. */
+/* m_dest: who listens at this address, for metrics and (later) direct balancing. Port 0: the workload that
+ * owns the address, used when the port has no row of its own and as the source of inbound flows. */
 struct weft_dest_key {
   __u8 ip[16];
   __u32 port;

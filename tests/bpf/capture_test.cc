@@ -139,7 +139,9 @@ TEST_F(CaptureTest, ExclusionsEndWithTheNextPlan) {
   ASSERT_TRUE(dataplane_->enroll(plan).ok());
   ASSERT_TRUE(dataplane_->enroll(client_plan()).ok());
   for (const MapStatus& map : dataplane_->maps()) {
-    if (map.name.starts_with("m_excl")) EXPECT_EQ(map.entries, 0u) << map.name;
+    if (map.name.starts_with("m_excl")) {
+      EXPECT_EQ(map.entries, 0u) << map.name;
+    }
   }
   expect_captured({.target = address(kServerV4, 8080), .send = "x"}, kClientV4);
 }

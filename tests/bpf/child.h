@@ -9,11 +9,21 @@
 #include <string>
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 namespace weft::agent {
 
 inline constexpr int kTimeoutSeconds = 5;
+
+// For conditions that the kernel reaches without telling: look again until it has passed.
+class Deadline {
+ public:
+  bool passed() const { return SystemClock().now() > end_; }
+
+ private:
+  MonotonicNs end_ = SystemClock().now() + kTimeoutSeconds * kNsPerSecond;
+};
 
 // A process that runs `body(control)` and exits with its result. `control` is one end of a stream socket
 // pair.

@@ -1,6 +1,8 @@
 // Enrolment, its undoing, restart of the agent, cleanup: what is on the node before and after.
+#include <poll.h>
 #include <sys/socket.h>
 
+#include <bit>
 #include <cerrno>
 #include <filesystem>
 
@@ -110,19 +112,21 @@ TEST_F(EnrollmentTest, SeveralListenersShareTheConnections) {
     dialers.push_back(std::make_unique<Dialer>(cgroup_, netns_path(client_), dial));
   }
   // Nothing is accepted yet, so every queue keeps what it got; clients wait for the end of the stream.
-  int used = 0;
+  unsigned used = 0;
   size_t total = 0;
-  for (int round = 0; total < dialers.size() && round < 200; ++round) {
-    for (const UniqueFd& listener : enrolled.listeners) {
-      const UniqueFd accepted(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  std::vector<pollfd> waiting;
+  for (const UniqueFd& listener : enrolled.listeners)
+    waiting.push_back({.fd = listener.get(), .events = POLLIN, .revents = 0});
+  while (total < dialers.size() && poll(waiting.data(), waiting.size(), kTimeoutSeconds * 1000) > 0) {
+    for (size_t i = 0; i < waiting.size(); ++i) {
+      const UniqueFd accepted(accept4(waiting[i].fd, nullptr, nullptr, SOCK_CLOEXEC));
       if (!accepted.valid()) continue;
-      used |= 1 << (&listener - enrolled.listeners.data());
+      used |= 1u << i;
       ++total;
     }
-    if (total < dialers.size()) usleep(1000);
   }
   EXPECT_EQ(total, dialers.size());
-  EXPECT_GT(__builtin_popcount(static_cast<unsigned>(used)), 1);
+  EXPECT_GT(std::popcount(used), 1);
 }
 
 TEST_F(EnrollmentTest, FailedEnrolmentIsUndone) {
@@ -175,12 +179,11 @@ TEST_F(EnrollmentTest, NamespaceThatDiedWhileTheAgentWasAwayIsDropped) {
   }
   kill_dataplane();
   std::system(str_cat("ip netns del ", client_, " && ip netns add ", client_).c_str());
-  // The kernel tears a namespace down in the background: open until it is done, at most five seconds.
-  for (int i = 0; i < 50; ++i) {
+  // The kernel tears a namespace down in the background and tells nobody: open until it is done.
+  const Deadline deadline;
+  do {
     open_dataplane();
-    if (dataplane_->maps()[0].entries == 0) break;
-    usleep(100'000);
-  }
+  } while (dataplane_->maps()[0].entries != 0 && !deadline.passed());
   EXPECT_EQ(dataplane_->maps()[0].entries, 0u);
   EXPECT_EQ(dataplane_->programs().size(), 3u);
 }

@@ -38,12 +38,12 @@ class FlowTest : public ScratchNode {
   }
   // The last event of a socket may come a moment after both ends have closed.
   weft_flow closed_flow(uint32_t source, uint32_t destination, uint32_t direction) const {
-    for (int i = 0; i < 100; ++i) {
-      const weft_flow row = flow(source, destination, direction);
-      if (row.closed + row.failed > 0) return row;
-      usleep(20'000);
-    }
-    return flow(source, destination, direction);
+    const Deadline deadline;
+    weft_flow row{};
+    do {
+      row = flow(source, destination, direction);
+    } while (row.closed + row.failed == 0 && !deadline.passed());
+    return row;
   }
   void transfer(int listener, const Dial& dial, size_t answer_bytes) {
     Dialer dialer(cgroup_, netns_path(client_), dial);
@@ -140,9 +140,12 @@ TEST_F(FlowTest, OpenConnectionReportsBeforeItCloses) {
   const Accepted accepted = accept_one(client_namespace_.listeners[0].get());
   ASSERT_TRUE(accepted.socket.valid());
   weft_flow row{};
-  for (int i = 0; i < 100 && row.sent_bytes == 0; ++i) {
+  // A report is due one second after the last, with the next acknowledgement: keep the conversation going.
+  const Deadline deadline;
+  std::string chunk(1'000, '\0');
+  while (row.sent_bytes == 0 && !deadline.passed()) {
     write_all(client.control(), "s");
-    usleep(50'000);  // a report is due one second after the last, with the next acknowledgement
+    ASSERT_EQ(::recv(accepted.socket.get(), chunk.data(), chunk.size(), MSG_WAITALL), 1'000);
     row = flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND);
   }
   EXPECT_GT(row.sent_bytes, 0u);

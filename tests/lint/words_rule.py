@@ -12,10 +12,6 @@ UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 DISABLED = re.compile(r"^\s*#\s*if\s+0\b", re.M)
 SLEEP = re.compile(r"\b(sleep_for|sleep_until|usleep|nanosleep|SleepFor)\b|(?<![\w.:>])sleep\s*\(")
 # File -> why it may sleep.
-MAY_SLEEP = {
-    "tests/bpf/enrollment_test.cc": "bounded polls of kernel state that has no event (namespace teardown, accept)",
-    "tests/bpf/flow_test.cc": "bounded polls of BPF maps, which have no event",
-}
 THROW = re.compile(r"\bthrow\b")
 
 
@@ -34,9 +30,8 @@ def check(root):
                 problems.append(f"{path}:{sources.line_of(text, match.start())}: {match.group(1)}: {what}")
         for match in DISABLED.finditer(text):
             problems.append(f"{path}:{sources.line_of(text, match.start())}: #if 0: delete it, git keeps it")
-        if path not in MAY_SLEEP:
-            for match in SLEEP.finditer(code):
-                problems.append(f"{path}:{sources.line_of(code, match.start())}: sleep; wait for the event instead")
+        for match in SLEEP.finditer(code):
+            problems.append(f"{path}:{sources.line_of(code, match.start())}: sleep; wait for the event instead")
         for match in THROW.finditer(code):
             problems.append(f"{path}:{sources.line_of(code, match.start())}: throw; return absl::Status or a closed enum")
     return problems
