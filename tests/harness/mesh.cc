@@ -87,11 +87,13 @@ int Mesh::stop_proxy() {
 void Mesh::kill_agent() {
   agent_->signal(SIGKILL);
   agent_->wait(kStopDeadline);
+  remember(agent_);
 }
 
 void Mesh::kill_proxy() {
   proxy_->signal(SIGKILL);
   proxy_->wait(kStopDeadline);
+  remember(proxy_);
 }
 
 CommandResult Mesh::cleanup() const {

@@ -94,6 +94,7 @@ int run_dial(const SocketAddress& target, bool mapped, const std::string& text) 
   }
   for (std::string bytes = stream.read_some(); !bytes.empty(); bytes = stream.read_some()) {
     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    std::fflush(stdout);
   }
   return 0;
 }

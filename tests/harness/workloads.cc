@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/status_macros.h"
 #include "tests/harness/wait.h"
@@ -95,8 +96,8 @@ double LoadResult::share(const std::string& version) const {
   return static_cast<double>(found->second) / static_cast<double>(requests);
 }
 
-Spawn load_spawn(const Pod& pod, std::vector<std::string> arguments) {
-  std::vector<std::string> argv = {binary("weft-bench-load"), "--interval", "0", "--version-header",
+Spawn load_spawn(const Pod& pod, std::vector<std::string> arguments, const std::string& interval) {
+  std::vector<std::string> argv = {binary("weft-bench-load"), "--interval", interval, "--version-header",
                                    "x-version"};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   return in_pod(pod, std::move(argv));
@@ -114,6 +115,16 @@ LoadResult parse_load(const std::string& output) {
   result.versions = final.at("versions").get<std::map<std::string, uint64_t>>();
   result.failures = final.at("failures").get<std::map<std::string, uint64_t>>();
   return result;
+}
+
+uint64_t requests_so_far(const std::string& output) {
+  uint64_t requests = 0;
+  std::istringstream lines(output);
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json live = nlohmann::json::parse(line, nullptr, false);
+    if (live.is_object() && !live.value("final", false)) requests += live.value("requests", uint64_t{0});
+  }
+  return requests;
 }
 
 LoadResult load(const Pod& pod, std::vector<std::string> arguments) {

@@ -38,8 +38,11 @@ struct LoadResult {
   std::string text;  // everything it printed, for messages
   double share(const std::string& version) const;
 };
-Spawn load_spawn(const Pod& pod, std::vector<std::string> arguments);
+// A live line every `interval` seconds; "0": only the final one.
+Spawn load_spawn(const Pod& pod, std::vector<std::string> arguments, const std::string& interval = "0");
 LoadResult parse_load(const std::string& output);
+// The sum of its live lines (--interval), while it still runs.
+uint64_t requests_so_far(const std::string& output);
 LoadResult load(const Pod& pod, std::vector<std::string> arguments);
 
 }  // namespace weft::harness

@@ -52,14 +52,25 @@ TEST_F(CliTest, ObserveFollowsExchangesAsTheyEnd) {
   EXPECT_TRUE((*observe)->wait(milliseconds(5'000)).has_value());
 }
 
-TEST_F(CliTest, UnenrollAndEnrollWorkLive) {
-  ASSERT_EQ(mesh_->cli({"unenroll", "default/client"}).exit_code, 0);
-  EXPECT_TRUE(wait_until(milliseconds(5'000), [&] {
-    return curl(client_, {"--max-time", "1", std::string("http://") + kProductV4 + "/"}).exit_code != 0;
-  })) << "still captured";
-  EXPECT_EQ(curl(client_, {"http://" + v1_.v4(8080).to_string() + "/"}).output, "v1\n");
-  const CommandResult enroll = mesh_->cli({"enroll", "default/client"});
-  ASSERT_EQ(enroll.exit_code, 0) << enroll.errors;
+TEST_F(CliTest, EnrollAndUnenrollWorkLive) {
+  // A service address exists nowhere but in the mesh: only a captured pod gets an answer.
+  const auto captured = [&] {
+    return curl(v2_, {"--max-time", "1", std::string("http://") + kProductV4 + "/"}).exit_code == 0;
+  };
+  EXPECT_FALSE(captured());
+  const CommandResult enroll = mesh_->cli({"enroll", "default/product-v2", "--netns", v2_.netns});
+  ASSERT_EQ(enroll.exit_code, 0) << enroll.output << enroll.errors;
+  EXPECT_TRUE(wait_until(milliseconds(10'000), captured)) << mesh_->log();
+  const CommandResult unenroll = mesh_->cli({"unenroll", "default/product-v2"});
+  ASSERT_EQ(unenroll.exit_code, 0) << unenroll.output << unenroll.errors;
+  EXPECT_TRUE(wait_until(milliseconds(10'000), [&] { return !captured(); })) << "still captured";
+  EXPECT_EQ(curl(v2_, {"http://" + v1_.v4(8080).to_string() + "/"}).output, "v1\n");
+}
+
+TEST_F(CliTest, PodThatItsManifestEnrollsIsNotUnenrolledBehindTheManifestsBack) {
+  const CommandResult unenroll = mesh_->cli({"unenroll", "default/client"});
+  EXPECT_EQ(unenroll.exit_code, 1);
+  EXPECT_THAT(unenroll.errors, AllOf(HasSubstr("enrolled by its manifest"), HasSubstr("weft.dev/mesh")));
   EXPECT_TRUE(reachable(kProductV4));
 }
 

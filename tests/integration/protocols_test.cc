@@ -121,12 +121,11 @@ TEST_F(ProtocolsTest, ServerThatSpeaksFirstIsHeardAtOnceOnADeclaredTcpPort) {
 TEST_F(ProtocolsTest, ServerThatSpeaksFirstIsHeardOnAPortOfUnknownProtocol) {
   ASSERT_NO_FATAL_FAILURE(serve("greeter", "mail", "10.96.0.32", 2525));
   // The client says nothing until it is greeted: sniffing must give up by itself.
-  auto hold =
-      Process::start(in_pod(client_, {"curl", "--silent", "--max-time", "5", "telnet://10.96.0.32:2525"}));
-  ASSERT_TRUE(hold.ok()) << hold.status();
   const auto start = std::chrono::steady_clock::now();
+  auto dial = Process::start(in_pod(client_, {binary("weft-test-peer"), "dial", "10.96.0.32:2525"}));
+  ASSERT_TRUE(dial.ok()) << dial.status();
   EXPECT_TRUE(
-      wait_until(milliseconds(4'000), [&] { return (*hold)->output().find("220 ") != std::string::npos; }));
+      wait_until(milliseconds(4'000), [&] { return (*dial)->output().find("220 ") != std::string::npos; }));
   EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(1000));
 }
 
