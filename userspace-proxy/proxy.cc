@@ -73,6 +73,7 @@ absl::Status Proxy::start_workers() {
     telemetry_.push_back(std::make_unique<WorkerTelemetry>(i, access_log_.get(), &observed_));
     Worker::Options worker_options;
     worker_options.index = i;
+    worker_options.count = options_.workers;
     worker_options.sink = telemetry_.back().get();
     auto worker = Worker::start(worker_options);
     if (!worker.ok()) return annotate(str_cat("start worker ", i), worker.status());

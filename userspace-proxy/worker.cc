@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -25,16 +26,17 @@ ExchangeLimits limits_of(const Worker::Options& options) {
   limits.head_timeout_ms = static_cast<uint64_t>(options.head_timeout.count());
   limits.sniff_timeout_ms = static_cast<uint64_t>(options.sniff_timeout.count());
   limits.downstream_idle_ms = static_cast<uint64_t>(options.downstream_idle.count());
+  limits.exchange_idle_ms = static_cast<uint64_t>(options.exchange_idle.count());
   limits.max_head_bytes = options.max_head_bytes;
   return limits;
 }
 
-// A connection needs a descriptor on each side.
-uint64_t connection_limit() {
+// A worker's share of the process's descriptors; a connection needs one on each side.
+uint64_t connection_limit(uint32_t workers) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 2 * kSpareDescriptors)
-    return kSpareDescriptors;
-  return (limit.rlim_cur - kSpareDescriptors) / 2;
+    return std::max<uint64_t>(kSpareDescriptors / (2 * workers), 1);
+  return std::max<uint64_t>((limit.rlim_cur - kSpareDescriptors) / (2 * uint64_t{workers}), 1);
 }
 
 struct Gauges {
@@ -103,7 +105,7 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   const Options options_;
   std::unique_ptr<EventLoop> loop_;
   Gauges gauges_;
-  const uint64_t max_connections_ = connection_limit();
+  const uint64_t max_connections_ = connection_limit(options_.count);
   BufferPool buffers_;
   std::unique_ptr<UpstreamPool> pool_;
   std::unique_ptr<Balancer> balancer_;
@@ -165,6 +167,7 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
   const bool first = !context_->current;
   context_->current = GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
   balancer_->prune();
+  pool_->prune();
   if (!first || context_->draining) return;
   for (const auto& listener : listeners_) listener->acceptor().resume();
 }
@@ -183,7 +186,11 @@ void WorkerThread::open_listener(CaptureListener capture) {
   listeners_.push_back(std::move(listener));
 }
 
+// What waits in the queue was captured before the namespace was given up: it is served, not reset.
 void WorkerThread::close_listener(uint64_t netns_cookie) {
+  for (const auto& listener : listeners_) {
+    if (listener->origin().netns_cookie == netns_cookie) listener->acceptor().take_waiting();
+  }
   std::erase_if(listeners_, [&](const auto& l) { return l->origin().netns_cookie == netns_cookie; });
 }
 

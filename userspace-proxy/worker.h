@@ -36,11 +36,15 @@ class Worker {
  public:
   struct Options {
     uint32_t index = 0;
+    // Workers of the process: they share its limit of open files.
+    uint32_t count = 1;
     // Per-worker sink, used on the worker's thread; outlives the worker.
     ExchangeSink* sink = nullptr;
     std::chrono::milliseconds sniff_timeout{50};
     std::chrono::milliseconds head_timeout{60'000};
     std::chrono::milliseconds downstream_idle{3'600'000};
+    // An exchange in which no byte of a body moved for so long, or no response came, ends.
+    std::chrono::milliseconds exchange_idle{300'000};
     std::chrono::milliseconds upstream_idle{60'000};
     uint32_t max_head_bytes = 64 * 1024;
   };
@@ -56,8 +60,8 @@ class Worker {
   // Stops accepting there; connections of the namespace go on until they end by themselves.
   virtual void remove_listener(uint64_t netns_cookie) = 0;
   // Stops accepting (the descriptors stay open elsewhere, so new connections wait for the next proxy),
-  // answers with Connection: close, ends idle connections, and calls `done` on the worker's thread when none
-  // is left or after `deadline`.
+  // answers with Connection: close, ends idle connections after a grace of a second, and calls `done` on the
+  // worker's thread when none is left or after `deadline`.
   virtual void drain(std::chrono::milliseconds deadline, std::function<void()> done) = 0;
 
   virtual WorkerGauges gauges() const = 0;

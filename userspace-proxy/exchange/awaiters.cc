@@ -59,7 +59,7 @@ void Connector::start(Socket& socket, const HomeNetns& home, int netns, const So
   cancel();
   socket_ = &socket;
   UniqueFd fd = home.tcp_socket(netns, address.ip.is_v4() ? AF_INET : AF_INET6);
-  if (fd.valid()) set_no_delay(fd.get());
+  if (fd.valid()) set_tcp_options(fd.get());
   if (!fd.valid() || !socket.open(std::move(fd), false)) {
     status_ = ConnectStatus::kFailed;
     return;

@@ -64,6 +64,7 @@ struct ExchangeLimits {
   uint64_t head_timeout_ms = 60'000;
   uint64_t sniff_timeout_ms = 50;
   uint64_t downstream_idle_ms = 3'600'000;
+  uint64_t exchange_idle_ms = 300'000;
   uint32_t max_head_bytes = 64 * 1024;
 };
 

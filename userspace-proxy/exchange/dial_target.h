@@ -37,7 +37,7 @@ class DialTarget {
   bool fail() {
     release();
     if (failed_count_ < kMaxFailures) failed_[failed_count_++] = endpoint_;
-    return failed_count_ < kMaxFailures && failed_count_ < cluster().endpoints.size();
+    return failed_count_ < kMaxFailures && failed_count_ < usable_endpoints();
   }
   void release() {
     if (state_ != nullptr) --state_->active;
@@ -51,6 +51,13 @@ class DialTarget {
 
  private:
   static constexpr size_t kMaxFailures = 3;
+
+  // Weight 0: drained, never picked.
+  size_t usable_endpoints() const {
+    size_t count = 0;
+    for (const Endpoint& endpoint : cluster().endpoints) count += endpoint.weight > 0 ? 1 : 0;
+    return count;
+  }
 
   Balancer& balancer_;
   GenerationRef generation_;

@@ -84,6 +84,7 @@ void Exchange::abandon(Outcome outcome) {
   request_reader_.cancel();
   response_reader_.cancel();
   connector_.cancel();
+  idle_.cancel();
   request_pump_.cancel();
   response_pump_.cancel();
   release_upstream(outcome);
@@ -166,6 +167,7 @@ Outcome Exchange::dial_end(ConnectStatus status) {
 }
 
 void Exchange::send_request() {
+  context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
   const RequestHead& request = scratch_->request;
   std::string& out = scratch_->request_out;
   out.clear();
@@ -288,6 +290,7 @@ Outcome Exchange::response_end(PumpEnd end) {
 
 Outcome Exchange::tunnel_end(PumpEnd end) const {
   if (end == PumpEnd::kDone && request_sent()) return Outcome::kOk;
+  if (request_failure_ == Outcome::kIdleTimeout) return request_failure_;
   const bool upstream_failed = end == PumpEnd::kSourceReset || request_pump_.end() == PumpEnd::kSinkReset;
   return upstream_failed ? Outcome::kUpstreamReset : Outcome::kDownstreamReset;
 }
@@ -315,6 +318,7 @@ void Exchange::finish(Outcome outcome) {
   } else {
     next_ = self_framed_ && !upgrade_ ? Next::kClose : Next::kReset;
   }
+  idle_.cancel();
   release_upstream(outcome);
   request_pump_.cancel();
   record(outcome);
@@ -344,6 +348,20 @@ void Exchange::pump_ended(Pump& pump) {
   }
   if (&pump != &request_pump_ || end == PumpEnd::kSinkReset) return;
   request_failure_ = end == PumpEnd::kBadFraming ? Outcome::kBadRequest : Outcome::kDownstreamReset;
+  response_reader_.abort();
+  response_pump_.abort();
+}
+
+// Looks only once per period, so a byte costs nothing: an exchange ends between one and two periods after its
+// last.
+void Exchange::on_idle() {
+  const uint64_t bytes = request_pump_.bytes() + response_pump_.bytes();
+  if (bytes != bytes_at_last_look_) {
+    bytes_at_last_look_ = bytes;
+    return context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
+  }
+  request_failure_ = Outcome::kIdleTimeout;
+  request_pump_.abort();
   response_reader_.abort();
   response_pump_.abort();
 }

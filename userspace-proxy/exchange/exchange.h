@@ -62,6 +62,7 @@ class Exchange final : private Pump::Observer {
   void finish(Outcome outcome);
 
   void pump_ended(Pump& pump) override;
+  void on_idle();
   void await_response_head();
   bool request_sent() const { return request_pump_.end() == PumpEnd::kDone; }
   // Nothing of the request is left on the client's connection.
@@ -100,6 +101,8 @@ class Exchange final : private Pump::Observer {
   HeadReader request_reader_, response_reader_;
   Connector connector_;
   Pump request_pump_, response_pump_;
+  Timer idle_{this, method<&Exchange::on_idle>};
+  uint64_t bytes_at_last_look_ = 0;
   Task task_;  // last: cancelled first
 };
 

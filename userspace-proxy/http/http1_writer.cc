@@ -62,6 +62,8 @@ std::string_view reason_phrase(uint16_t status) {
       return "Bad Request";
     case 404:
       return "Not Found";
+    case 504:
+      return "Gateway Timeout";
     case 408:
       return "Request Timeout";
     case 431:

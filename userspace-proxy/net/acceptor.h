@@ -27,13 +27,18 @@ class Acceptor final : public EventSource {
   bool start();
   void pause();
   void resume();
+  // Accepts all that waits, before the listener is closed.
+  void take_waiting();
 
   void on_events(uint32_t events) override;
 
  private:
   static constexpr int kMaxPerTurn = 64;
+  static constexpr int kMaxWaiting = 4096;  // somaxconn: no queue is longer
   static constexpr uint64_t kBackoffMs = 50;
 
+  // False: nothing more to take now.
+  bool accept_one();
   void accept_some(int);
   void retry() { accept_some(0); }
 

@@ -187,9 +187,16 @@ SocketAddress local_address(int fd) {
   return SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage)).value_or(SocketAddress{});
 }
 
-void set_no_delay(int fd) {
+void set_tcp_options(int fd) {
   const int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  // tcp(7): a silent peer that is gone is noticed after kIdle + kCount * kInterval seconds. No
+  // TCP_USER_TIMEOUT: it would also end a connection whose peer only pauses with a full window.
+  constexpr int kIdle = 60, kInterval = 10, kCount = 6;
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kIdle, sizeof(kIdle));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &kInterval, sizeof(kInterval));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kCount, sizeof(kCount));
 }
 
 }  // namespace weft::proxy

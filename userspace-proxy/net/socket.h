@@ -72,6 +72,6 @@ class Socket final : public EventSource {
 
 // The local address of a connection; for a captured one, the destination the client dialled.
 SocketAddress local_address(int fd);
-void set_no_delay(int fd);
+void set_tcp_options(int fd);
 
 }  // namespace weft::proxy

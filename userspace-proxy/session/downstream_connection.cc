@@ -9,6 +9,9 @@ namespace {
 // How long, after our last byte, we read and drop what the client still sends, before the socket is closed.
 constexpr uint64_t kLingerMs = 1'000;
 
+// How long an idle connection may still send the request that tells it, by its answer, to go elsewhere.
+constexpr uint64_t kDrainGraceMs = 1'000;
+
 }  // namespace
 
 DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner,
@@ -27,7 +30,7 @@ DownstreamConnection::~DownstreamConnection() {
 }
 
 void DownstreamConnection::start(UniqueFd fd) {
-  set_no_delay(fd.get());
+  set_tcp_options(fd.get());
   dialled_ = local_address(fd.get());
   if (!socket_.open(std::move(fd), true)) return end(false);
   socket_.watch_reset(reset_);
@@ -59,7 +62,7 @@ void DownstreamConnection::on_received(int result) {
       // A client that is done before it is known still gets what its server has to say.
       return result > 0 ? detect() : result == 0 ? start_tcp() : end(true);
     case State::kIdle:
-      return result > 0 ? start_http() : end(false);
+      return result > 0 ? read_first_request() : end(false);
     case State::kLingering:
       input_.clear();
       return result > 0 ? receive() : end(false);
@@ -81,22 +84,39 @@ void DownstreamConnection::detect() {
   }
 }
 
+// The first bytes of a connection to a port that is declared HTTP decide for all of it.
+void DownstreamConnection::read_first_request() {
+  if (spoke_http_) return start_http();
+  switch (detect_declared_http(input_.unread())) {
+    case Detected::kHttp1:
+      return start_http();
+    case Detected::kOther:
+      return start_tcp();
+    case Detected::kNeedMore:
+      context_.loop.arm(timer_, context_.limits.head_timeout_ms);
+      return receive();
+  }
+}
+
 void DownstreamConnection::on_timer() {
   // Nothing came that looks like HTTP: a protocol in which the server speaks first, or one we do not know.
   if (state_ == State::kDetecting) return start_tcp();
-  end(false);
+  if (state_ != State::kIdle) return end(false);
+  // Half a method: the exchange says why it ends. Nothing at all: FIN first, a request may be on its way.
+  if (!input_.empty()) return start_http();
+  linger();
 }
 
 void DownstreamConnection::enter_idle() {
   state_ = State::kIdle;
   if (!input_.empty()) return start_http();
-  if (context_.draining) return end(false);
-  context_.loop.arm(timer_, context_.limits.downstream_idle_ms);
+  context_.loop.arm(timer_, context_.draining ? kDrainGraceMs : context_.limits.downstream_idle_ms);
   receive();
 }
 
 void DownstreamConnection::start_http() {
   state_ = State::kHttp;
+  spoke_http_ = true;
   timer_.cancel();
   http_.reset(new Exchange(context_, downstream()));
   http_->start(http_finished_);
@@ -136,13 +156,14 @@ void DownstreamConnection::linger() {
 }
 
 void DownstreamConnection::drain() {
-  if (state_ == State::kIdle && !recv_.linked()) end(false);
+  if (state_ == State::kIdle && input_.empty()) context_.loop.arm(timer_, kDrainGraceMs);
 }
 
 void DownstreamConnection::cut(Outcome outcome) {
   if (http_ != nullptr) http_->abandon(outcome);
   if (tcp_ != nullptr) tcp_->abandon(outcome);
-  end(true);
+  // Nobody waits for anything on an idle connection: no reason to reset it.
+  end(state_ != State::kIdle && state_ != State::kLingering);
 }
 
 void DownstreamConnection::end(bool with_reset) {

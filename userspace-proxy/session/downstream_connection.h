@@ -2,7 +2,7 @@
 // Owned by the worker's list; asks its owner to be retired when it has ended.
 //
 //   start -> kDetecting -> kIdle <-> kHttp -> kLingering -> kEnded
-//                 \______________-> kTcp ________________/
+//                 \_________\____-> kTcp ________________/
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,9 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   ~DownstreamConnection() override;
 
   void start(UniqueFd fd);
-  // The worker drains: an idle connection ends now, others after their exchange.
+  // The worker drains. A connection that is idle keeps a short grace in which one more request is answered,
+  // with Connection: close; closing at once would reset a request that is already on its way. Others end
+  // after their exchange.
   void drain();
   // Ends now; a running exchange is recorded with this outcome.
   void cut(Outcome outcome);
@@ -39,6 +41,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   void receive();
   void on_received(int result);
   void detect();
+  void read_first_request();
   void on_timer();
   void enter_idle();
   void start_http();
@@ -54,6 +57,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   Owner& owner_;
   std::shared_ptr<CaptureOrigin> origin_;
   State state_ = State::kDetecting;
+  bool spoke_http_ = false;
   uint32_t tcp_cluster_ = kNone;
   SocketAddress client_, dialled_;
   Socket socket_;

@@ -24,6 +24,8 @@ namespace weft::proxy {
   X(kBadRequest, "bad_request", 400, "The request is not valid HTTP/1.")                                     \
   X(kHeadersTooLarge, "headers_too_large", 431, "The request head is larger than the proxy accepts.")        \
   X(kRequestTimeout, "request_timeout", 408, "The client did not send a whole request head in time.")        \
+  X(kIdleTimeout, "idle_timeout", 504,                                                                       \
+    "Neither side sent a byte for the idle time: the endpoint or the client hangs.")                         \
   X(kNotImplemented, "not_implemented", 501, "The request needs a feature that this version does not have.") \
   X(kOverload, "overload", 503, "A limit of the proxy was reached.")                                         \
   X(kDrained, "drained", 503, "The proxy was told to stop and the drain time was over.")

@@ -48,6 +48,13 @@ void UpstreamPool::remove_idle(UpstreamConnection& connection) {
   if (found != stacks_.end() && found->second->empty()) stacks_.erase(found);
 }
 
+void UpstreamPool::prune() {
+  for (auto it = stacks_.begin(); it != stacks_.end();) {
+    const auto stack = it++;
+    if (stack->second->empty()) stacks_.erase(stack);
+  }
+}
+
 void UpstreamPool::clear() {
   for (auto& [key, stack] : stacks_) {
     while (UpstreamConnection* connection = stack->pop_front()) delete connection;

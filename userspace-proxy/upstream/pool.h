@@ -56,6 +56,8 @@ class UpstreamPool {
   // Back to the idle ones. Only a connection whose last response was complete and which said nothing more.
   void give(std::unique_ptr<UpstreamConnection> connection);
   // Closes every idle connection.
+  // Forgets endpoints to which no connection is kept. Not per request: a stack in use keeps its memory.
+  void prune();
   void clear();
 
   uint64_t open() const { return open_; }

@@ -296,6 +296,25 @@ TEST(HttpExchangeTest, TellsAClientThatItsHeadIsTooLargeOrTooSlow) {
   EXPECT_THAT(slow.read_to_end(), HasSubstr("408 Request Timeout\r\nx-weft-reason: request_timeout"));
 }
 
+TEST(HttpExchangeTest, EndsAnExchangeInWhichNothingMoves) {
+  TestServer server([](TestConnection& c) {
+    const std::string request = c.read_message();
+    if (request.find("/half") != std::string::npos)
+      c.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+    c.read_to_end();
+  });
+  Rig::Setup setup = to(server);
+  setup.options.exchange_idle = std::chrono::milliseconds(50);
+  Rig rig(setup);
+  TestConnection silent = rig.connect();
+  silent.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(silent.read_until("\r\n\r\n"), HasSubstr("504 Gateway Timeout\r\nx-weft-reason: idle_timeout"));
+  TestConnection half = rig.connect();
+  half.send("GET /half HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(half.read_to_end(), EndsWith("half"));
+  for (const SeenRecord& record : rig.sink().wait(2)) EXPECT_EQ(record.outcome, Outcome::kIdleTimeout);
+}
+
 TEST(HttpExchangeTest, GivesUpWhenTheClientResets) {
   std::atomic<bool> asked{false};
   TestServer server([&](TestConnection& c) {

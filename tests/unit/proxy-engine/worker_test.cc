@@ -74,7 +74,7 @@ TEST(WorkerTest, FollowsANewSnapshotOnAnOpenConnection) {
   EXPECT_THAT(client.read_message(), EndsWith("2"));
 }
 
-TEST(WorkerTest, DrainEndsIdleConnectionsAtOnceAndBusyOnesAfterTheirResponse) {
+TEST(WorkerTest, DrainEndsIdleConnectionsSoonAndBusyOnesAfterTheirResponse) {
   std::promise<void> asked, answer;
   TestServer server([&](TestConnection& c) {
     const std::string request = c.read_message();
@@ -97,6 +97,22 @@ TEST(WorkerTest, DrainEndsIdleConnectionsAtOnceAndBusyOnesAfterTheirResponse) {
   answer.set_value();
   EXPECT_THAT(busy.read_message(), HasSubstr("Connection: close"));
   EXPECT_EQ(busy.read_end(), 0);
+  EXPECT_EQ(done.wait_for(std::chrono::seconds(5)), std::future_status::ready);
+}
+
+TEST(WorkerTest, DrainAnswersARequestThatWasOnItsWayAndSaysClose) {
+  TestServer server(always("ok"));
+  Rig rig(to(server));
+  TestConnection idle = rig.connect();
+  idle.send(kGet);
+  idle.read_message();
+  std::future<void> done = drain(rig, std::chrono::seconds(5));
+  ASSERT_TRUE(rig.wait_for([&] { return TestConnection::to(rig.address()).fd() < 0; }));
+  idle.send(kGet);
+  const std::string response = idle.read_message();
+  EXPECT_THAT(response, HasSubstr("Connection: close"));
+  EXPECT_THAT(response, EndsWith("ok"));
+  EXPECT_EQ(idle.read_end(), 0);
   EXPECT_EQ(done.wait_for(std::chrono::seconds(5)), std::future_status::ready);
 }
 
