@@ -25,14 +25,16 @@ static __always_inline struct addr peer_addr(struct bpf_sock_ops* ctx) {
   return a;
 }
 
-/* Storage for a socket of an enrolled namespace that is not the proxy's; null when it is not to be measured.
- */
+/* Storage for a socket of an enrolled namespace; null when it is not to be measured. What the proxy dials for
+ * a pod is a direction of its own: of a captured connection the pod's socket sees only the proxy, this one
+ * sees the server. */
 static __always_inline struct flow_socket* flow_begin(struct bpf_sock_ops* ctx, __u32 direction) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
   if (!netns) return 0;
   struct bpf_sock* sk = ctx->sk;
-  if (!sk || (sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY) return 0;
+  if (!sk) return 0;
+  if ((sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY) direction = WEFT_DIRECTION_PROXY;
   struct flow_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!flow) {
     stat_count(WEFT_STAT_STORAGE_FAILED);
@@ -40,7 +42,7 @@ static __always_inline struct flow_socket* flow_begin(struct bpf_sock_ops* ctx, 
   }
   struct addr peer = peer_addr(ctx);
   __u32 port = bpf_ntohl(ctx->remote_port);
-  int outbound = direction == WEFT_DIRECTION_OUTBOUND;
+  int outbound = direction != WEFT_DIRECTION_INBOUND;
   flow->key.source = outbound ? netns->workload_id : flow_peer_id(&peer, 0);
   flow->key.destination = outbound ? flow_peer_id(&peer, port) : netns->workload_id;
   flow->key.direction = direction;

@@ -76,6 +76,7 @@ void add_pod_facts(const Reconciler::View& view, const std::set<uint64_t>& serve
       continue;
     }
     ++facts->captured;
+    if (!pod.problem.empty()) facts->not_captured.push_back(str_cat(key, ": ", pod.problem));
     if (!served.contains(pod.netns_cookie)) facts->not_served.push_back(key);
   }
 }

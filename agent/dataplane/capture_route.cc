@@ -34,12 +34,15 @@ int address_rank(const ifaddrmsg& address, uint32_t flags, uint32_t loopback) {
          ((flags & IFA_F_SECONDARY) ? 1 : 0);
 }
 
-// The address that captured connections come from; nullopt when the family has none.
-absl::StatusOr<std::optional<IpAddress>> source_address(RouteSocket& route, uint8_t family,
-                                                        uint32_t loopback) {
+struct SourceAddress {
+  std::optional<IpAddress> best;  // that captured connections come from
+  bool unusable = false;          // the family has addresses, but none that may be a source now
+};
+
+absl::StatusOr<SourceAddress> source_address(RouteSocket& route, uint8_t family, uint32_t loopback) {
   ifaddrmsg fixed{};
   fixed.ifa_family = family;
-  std::optional<IpAddress> best;
+  SourceAddress found;
   int best_rank = 0xff;
   RETURN_IF_ERROR(route.dump(NetlinkRequest(RTM_GETADDR, NLM_F_DUMP, fixed), [&](const nlmsghdr* message) {
     const auto& address = *static_cast<const ifaddrmsg*>(NLMSG_DATA(message));
@@ -50,11 +53,14 @@ absl::StatusOr<std::optional<IpAddress>> source_address(RouteSocket& route, uint
     const int rank = address_rank(address, attributes.get_u32(IFA_FLAGS, address.ifa_flags), loopback);
     const auto ip =
         IpAddress::from_packed(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-    if (address.ifa_family != family || rank >= best_rank || !ip) return;
-    best = ip;
+    if (address.ifa_family != family || !ip) return;
+    const bool outside = address.ifa_index != loopback && address.ifa_scope < RT_SCOPE_LINK;
+    found.unusable = found.unusable || (outside && rank == 0xff);
+    if (rank >= best_rank) return;
+    found.best = ip;
     best_rank = rank;
   }));
-  return best;
+  return found;
 }
 
 NetlinkRequest rule_request(uint16_t type, uint16_t flags, uint8_t family) {
@@ -129,25 +135,55 @@ absl::StatusOr<int> count_routes(RouteSocket& route, uint8_t family) {
   return count;
 }
 
+// True when rule and route are there, and the route's source is `source`.
+absl::StatusOr<bool> is_installed(RouteSocket& route, uint8_t family, const IpAddress& source) {
+  ASSIGN_OR_RETURN(const int rules, count_rules(route, family));
+  if (rules == 0) return false;
+  rtmsg fixed{};
+  fixed.rtm_family = family;
+  bool found = false;
+  RETURN_IF_ERROR(route.dump(NetlinkRequest(RTM_GETROUTE, NLM_F_DUMP, fixed), [&](const nlmsghdr* message) {
+    const auto& header = *static_cast<const rtmsg*>(NLMSG_DATA(message));
+    const NetlinkAttributes attributes(message, sizeof(rtmsg));
+    if (attributes.get_u32(RTA_TABLE, header.rtm_table) != WEFT_ROUTE_TABLE) return;
+    const std::span<const uint8_t> packed = attributes.get(RTA_PREFSRC);
+    const auto now =
+        IpAddress::from_packed(std::string_view(reinterpret_cast<const char*>(packed.data()), packed.size()));
+    found = found || (header.rtm_protocol == WEFT_ROUTE_PROTOCOL && now == source);
+  }));
+  return found;
+}
+
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> install_capture_route() {
+absl::StatusOr<CaptureRoute> install_capture_route() {
   const uint32_t loopback = if_nametoindex("lo");
   ASSIGN_OR_RETURN(RouteSocket route, RouteSocket::open());
-  std::vector<std::string> steps;
+  CaptureRoute result;
   for (const uint8_t family : kFamilies) {
-    ASSIGN_OR_RETURN(const std::optional<IpAddress> source, source_address(route, family, loopback));
-    if (!source) continue;
-    RETURN_IF_ERROR(install_family(route, family, *source, loopback));
-    steps.push_back(str_cat("routed captured ", family_name(family), " connections of ", source->to_string(),
-                            " to loopback (rule ", WEFT_RULE_PRIORITY, ", table ", WEFT_ROUTE_TABLE, ")"));
+    ASSIGN_OR_RETURN(const SourceAddress source, source_address(route, family, loopback));
+    if (!source.best) {
+      if (source.unusable)
+        str_append(&result.missing, result.missing.empty() ? "" : "; ", family_name(family),
+                   " is not captured: its address is tentative or failed duplicate address detection");
+      continue;
+    }
+    ASSIGN_OR_RETURN(const bool installed, is_installed(route, family, *source.best));
+    if (!installed) {
+      RETURN_IF_ERROR(install_family(route, family, *source.best, loopback));
+      result.changed.push_back(family_name(family));
+    }
+    result.steps.push_back(str_cat("routed captured ", family_name(family), " connections of ",
+                                   source.best->to_string(), " to loopback (rule ", WEFT_RULE_PRIORITY,
+                                   ", table ", WEFT_ROUTE_TABLE, ")"));
   }
-  if (steps.empty()) {
+  if (result.steps.empty()) {
     return absl::FailedPreconditionError(
-        "the namespace has no address outside loopback: give its interface one (`ip addr`), then enroll "
+        "the namespace has no usable address outside loopback: give its interface one (`ip addr`), then "
+        "enroll "
         "again");
   }
-  return steps;
+  return result;
 }
 
 absl::StatusOr<std::vector<std::string>> remove_capture_route() {

@@ -11,9 +11,18 @@
 
 namespace weft::agent {
 
-// For each family that has an address outside lo; what was done, one sentence each. Fine when it is already
-// there.
-absl::StatusOr<std::vector<std::string>> install_capture_route();
+struct CaptureRoute {
+  // One sentence per family that is captured, for `weft enroll`.
+  std::vector<std::string> steps;
+  // Families whose rule or route was not there as it should be, and now is.
+  std::vector<std::string> changed;
+  // The family that has an address but cannot be captured yet, and why; empty: none.
+  std::string missing;
+};
+
+// Rule and local route in the calling thread's namespace, for each address family that has an address outside
+// loopback. Idempotent: writes only what differs. Fails when no family can be captured.
+absl::StatusOr<CaptureRoute> install_capture_route();
 
 // Rules and routes that carry our table and protocol, and only those; what was removed. Fine when there are
 // none.

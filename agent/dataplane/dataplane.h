@@ -44,6 +44,14 @@ struct EnrolledNamespace {
   std::vector<std::string> steps;
 };
 
+// What inspect() found in an enrolled namespace.
+struct NamespaceHealth {
+  // Which address family is not captured now and why; empty: all of them are.
+  std::string missing;
+  // What was found broken and has been put right, one sentence each.
+  std::vector<std::string> repaired;
+};
+
 struct DestinationEntry {
   SocketAddress address;  // port 0: the workload that owns the address, the source of inbound flows
   uint32_t id = 0;
@@ -85,7 +93,16 @@ class Dataplane {
 
   // Route, rule, listeners, sk_lookup link, map rows; idempotent for a namespace that is already enrolled.
   virtual absl::StatusOr<EnrolledNamespace> enroll(const NamespacePlan& plan) = 0;
-  // Takes all of it out again; fine when the namespace itself is already gone.
+  // New connections are left alone from now on; those that are captured go on, because everything they need
+  // stays until unenroll(). enroll() undoes it.
+  virtual absl::Status stop_capture(uint64_t netns_cookie) = 0;
+  // Captured connections that are still open there. NotFound: the path no longer leads to the namespace.
+  virtual absl::StatusOr<uint64_t> captured_connections(uint64_t netns_cookie,
+                                                        const std::string& netns_path) = 0;
+  // Puts right what somebody else took away since (rules flushed, an address changed or became usable, the
+  // lookup program detached). Called every few seconds for each enrolled namespace.
+  virtual absl::StatusOr<NamespaceHealth> inspect(uint64_t netns_cookie, const std::string& netns_path) = 0;
+  // Takes all of enroll() out again; fine when the namespace itself is already gone.
   virtual absl::Status unenroll(uint64_t netns_cookie, const std::string& netns_path) = 0;
   // Listener descriptors that a running proxy handed back become the namespace's.
   virtual absl::Status adopt_listeners(uint64_t netns_cookie, std::vector<UniqueFd> listeners) = 0;

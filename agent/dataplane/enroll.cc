@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "agent/dataplane/capture_route.h"
+#include "agent/dataplane/captured_connections.h"
 #include "agent/dataplane/kernel_dataplane.h"
 #include "agent/dataplane/listener.h"
 #include "agent/dataplane/netns.h"
@@ -12,6 +13,19 @@
 #include "base/status_macros.h"
 
 namespace weft::agent {
+
+namespace {
+
+// The namespace at `path`, if it still is the one of `cookie`: the path may be gone, or by now name another.
+absl::StatusOr<UniqueFd> open_same_netns(const std::string& path, uint64_t cookie) {
+  absl::StatusOr<UniqueFd> netns = open_netns(path);
+  if (!netns.ok()) return absl::NotFoundError(str_cat(path, ": ", netns.status().message()));
+  const absl::StatusOr<uint64_t> found = netns_cookie(netns->get());
+  if (!found.ok() || *found != cookie) return absl::NotFoundError(str_cat(path, ": another namespace now"));
+  return netns;
+}
+
+}  // namespace
 
 class KernelDataplane::Undo {
  public:
@@ -30,6 +44,7 @@ std::optional<uint32_t> KernelDataplane::free_slot() const {
   for (const uint64_t cookie : netns_.keys(WEFT_MAX_NAMESPACES)) {
     if (const auto row = netns_.find(cookie)) used[row->slot % WEFT_MAX_NAMESPACES] = true;
   }
+  for (const auto& [cookie, slot] : leaving_) used[slot % WEFT_MAX_NAMESPACES] = true;
   for (uint32_t slot = 0; slot < WEFT_MAX_NAMESPACES; ++slot) {
     if (!used[slot]) return slot;
   }
@@ -93,7 +108,12 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
   const int netns_fd = result.netns.get();
   ASSIGN_OR_RETURN(const uint64_t cookie, netns_cookie(netns_fd));
   const std::optional<weft_netns> before = netns_.find(cookie);
-  const std::optional<uint32_t> slot = before ? std::optional<uint32_t>(before->slot) : free_slot();
+  const auto leaving = leaving_.find(cookie);
+  // Nothing of an earlier enrolment is in use: on failure all goes.
+  const bool fresh = !before && leaving == leaving_.end();
+  const std::optional<uint32_t> slot = before  ? std::optional<uint32_t>(before->slot)
+                                       : fresh ? free_slot()
+                                               : std::optional<uint32_t>(leaving->second);
   if (!slot) {
     return absl::ResourceExhaustedError(
         str_cat(WEFT_MAX_NAMESPACES, " namespaces are enrolled, the most a node takes: unenroll one first"));
@@ -102,23 +122,24 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
   result.slot = *slot;
 
   Undo undo;
-  if (!before) slots_.erase(*slot);  // of a namespace that died with its slot filled
+  if (fresh) slots_.erase(*slot);  // of a namespace that died with its slot filled
   if (!slot_is_live(*slot)) {
     listeners_.erase(cookie);
     RETURN_IF_ERROR(open_listeners(cookie, *slot, netns_fd, undo, result.steps));
   }
   {
     const std::lock_guard lock(programs_mutex_);
-    if (!before) undo.push([this, cookie] { programs_->detach_lookup(cookie); });
+    if (fresh) undo.push([this, cookie] { programs_->detach_lookup(cookie); });
     RETURN_IF_ERROR(programs_->attach_lookup(cookie, *slot, netns_fd));
     result.steps.push_back(str_cat("attached mesh_lookup to the namespace (slot ", *slot, ")"));
   }
-  if (!before)
+  if (fresh)
     undo.push(
         [netns_fd] { run_in_netns(netns_fd, [] { return remove_capture_route().status(); }).IgnoreError(); });
   RETURN_IF_ERROR(run_in_netns(netns_fd, [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(std::vector<std::string> routed, install_capture_route());
-    result.steps.insert(result.steps.end(), routed.begin(), routed.end());
+    ASSIGN_OR_RETURN(const CaptureRoute routed, install_capture_route());
+    result.steps.insert(result.steps.end(), routed.steps.begin(), routed.steps.end());
+    if (!routed.missing.empty()) result.steps.push_back(routed.missing);
     return absl::OkStatus();
   }));
   RETURN_IF_ERROR(write_rows(plan, cookie, *slot, before, undo));
@@ -126,7 +147,50 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
       str_cat("captured connections of netns cookie ", cookie, " as workload id ", plan.workload_id));
   ASSIGN_OR_RETURN(result.listeners, share_listeners(cookie));
   undo.keep();
+  leaving_.erase(cookie);
   return result;
+}
+
+absl::Status KernelDataplane::stop_capture(uint64_t cookie) {
+  const std::optional<weft_netns> row = netns_.find(cookie);
+  if (!row) return absl::OkStatus();
+  netns_.erase(cookie);
+  exclusions_.prune(row->workload_id, NamespacePlan());
+  leaving_[cookie] = row->slot;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> KernelDataplane::captured_connections(uint64_t cookie,
+                                                               const std::string& netns_path) {
+  ASSIGN_OR_RETURN(const UniqueFd netns, open_same_netns(netns_path, cookie));
+  uint64_t count = 0;
+  RETURN_IF_ERROR(run_in_netns(netns.get(), [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(count, count_captured_connections());
+    return absl::OkStatus();
+  }));
+  return count;
+}
+
+absl::StatusOr<NamespaceHealth> KernelDataplane::inspect(uint64_t cookie, const std::string& netns_path) {
+  const std::optional<weft_netns> row = netns_.find(cookie);
+  if (!row) return absl::NotFoundError(str_cat("netns cookie ", cookie, " has no row: enroll it again"));
+  ASSIGN_OR_RETURN(const UniqueFd netns, open_same_netns(netns_path, cookie));
+  NamespaceHealth health;
+  {
+    const std::lock_guard lock(programs_mutex_);
+    if (!programs_->lookup_attached(cookie)) {
+      RETURN_IF_ERROR(programs_->attach_lookup(cookie, row->slot, netns.get()));
+      health.repaired.push_back("attached mesh_lookup to the namespace again");
+    }
+  }
+  RETURN_IF_ERROR(run_in_netns(netns.get(), [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const CaptureRoute routed, install_capture_route());
+    health.missing = routed.missing;
+    for (const std::string& family : routed.changed)
+      health.repaired.push_back(str_cat("installed the ", family, " rule and route of capture again"));
+    return absl::OkStatus();
+  }));
+  return health;
 }
 
 void KernelDataplane::drop_rows(uint64_t cookie, const weft_netns& row) {
@@ -140,14 +204,13 @@ absl::Status KernelDataplane::unenroll(uint64_t cookie, const std::string& netns
   {
     const std::lock_guard lock(programs_mutex_);
     if (const auto row = netns_.find(cookie)) drop_rows(cookie, *row);
+    if (const auto it = leaving_.find(cookie); it != leaving_.end()) slots_.erase(it->second);
+    leaving_.erase(cookie);
     programs_->detach_lookup(cookie);
   }
   listeners_.erase(cookie);
-  // The path may be gone, or by now name another namespace: only the cookie tells.
-  const absl::StatusOr<UniqueFd> netns = open_netns(netns_path);
+  const absl::StatusOr<UniqueFd> netns = open_same_netns(netns_path, cookie);
   if (!netns.ok()) return absl::OkStatus();
-  const absl::StatusOr<uint64_t> found = netns_cookie(netns->get());
-  if (!found.ok() || *found != cookie) return absl::OkStatus();
   return annotate(str_cat("unenroll ", netns_path),
                   run_in_netns(netns->get(), [] { return remove_capture_route().status(); }));
 }

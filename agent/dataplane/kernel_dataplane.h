@@ -29,6 +29,10 @@ class KernelDataplane final : public Dataplane {
   absl::Status start();
 
   absl::StatusOr<EnrolledNamespace> enroll(const NamespacePlan& plan) override;
+  absl::Status stop_capture(uint64_t netns_cookie) override;
+  absl::StatusOr<uint64_t> captured_connections(uint64_t netns_cookie,
+                                                const std::string& netns_path) override;
+  absl::StatusOr<NamespaceHealth> inspect(uint64_t netns_cookie, const std::string& netns_path) override;
   absl::Status unenroll(uint64_t netns_cookie, const std::string& netns_path) override;
   absl::Status adopt_listeners(uint64_t netns_cookie, std::vector<UniqueFd> listeners) override;
   bool has_listener(uint64_t netns_cookie) const override;
@@ -68,6 +72,8 @@ class KernelDataplane final : public Dataplane {
   Destinations destinations_;
   Measurements measurements_;
   std::map<uint64_t, std::vector<UniqueFd>> listeners_;
+  // Namespaces without a row whose open connections still need their slot: cookie -> slot.
+  std::map<uint64_t, uint32_t> leaving_;
 };
 
 }  // namespace weft::agent

@@ -30,7 +30,7 @@ absl::Status Measurements::make_overflow_rows() const {
   const int cpus = libbpf_num_possible_cpus();
   if (cpus <= 0) return absl::InternalError("cannot read the number of possible CPUs");
   const std::vector<weft_flow> zero(static_cast<size_t>(cpus));
-  for (const uint32_t direction : {WEFT_DIRECTION_OUTBOUND, WEFT_DIRECTION_INBOUND}) {
+  for (const uint32_t direction : {WEFT_DIRECTION_OUTBOUND, WEFT_DIRECTION_INBOUND, WEFT_DIRECTION_PROXY}) {
     const weft_flow_key key{
         .source = WEFT_ID_OVERFLOW, .destination = WEFT_ID_OVERFLOW, .direction = direction};
     if (bpf_map_update_elem(flows_.fd(), &key, zero.data(), BPF_NOEXIST) != 0 && errno != EEXIST) {

@@ -91,8 +91,8 @@ uint8_t NetlinkAttributes::get_u8(uint16_t type, uint8_t missing) const {
   return value.size() == 1 ? value[0] : missing;
 }
 
-absl::StatusOr<RouteSocket> RouteSocket::open() {
-  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+absl::StatusOr<RouteSocket> RouteSocket::open(int protocol) {
+  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   if (!fd.valid()) return errno_status("open rtnetlink", errno);
   const timeval timeout{.tv_sec = 5, .tv_usec = 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));

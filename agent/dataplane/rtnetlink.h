@@ -1,5 +1,5 @@
-// A minimal rtnetlink client (rtnetlink(7)): requests with attributes, one acknowledgement, dumps. Used by
-// capture_route only; knows nothing of Weft. One socket, one thread.
+// A minimal netlink client (rtnetlink(7), sock_diag(7)): requests with attributes, one acknowledgement,
+// dumps. Used by capture_route and captured_connections; knows nothing of Weft. One socket, one thread.
 #pragma once
 
 #include <linux/netlink.h>
@@ -53,8 +53,8 @@ class NetlinkAttributes {
 
 class RouteSocket {
  public:
-  // In the namespace of the calling thread.
-  static absl::StatusOr<RouteSocket> open();
+  // In the namespace of the calling thread. `protocol` is a NETLINK_* number.
+  static absl::StatusOr<RouteSocket> open(int protocol = NETLINK_ROUTE);
 
   // Sends and waits for the acknowledgement; the errno of the kernel, 0 for success.
   absl::StatusOr<int> request(NetlinkRequest request);

@@ -145,7 +145,7 @@ void Reconciler::forget_unknown_flows() {
 
 void Reconciler::reconcile_pods() {
   pods_.reconcile(clock_.now());
-  if (!leftovers_.empty()) pods_.release_leftovers(std::exchange(leftovers_, {}));
+  if (!leftovers_.empty()) pods_.release_leftovers(std::exchange(leftovers_, {}), clock_.now());
   save();
 }
 
@@ -289,8 +289,11 @@ absl::StatusOr<std::vector<std::string>> Reconciler::unenroll_now(const std::str
   if (pod != nullptr && pods_.in_manifest(key))
     return std::vector<std::string>{str_cat(key, " stays captured: its manifest asks for it")};
   if (pod != nullptr) return absl::InternalError(str_cat(key, " could not be released; next: weft check"));
-  return std::vector<std::string>{str_cat("stopped capturing ", path),
-                                  "removed its rule, route and listeners"};
+  const bool open = pods_.is_leaving(path);
+  return std::vector<std::string>{
+      str_cat("stopped capturing ", path),
+      open ? "its open connections go on; rule, route and listeners are removed when the last has closed"
+           : "removed its rule, route and listeners"};
 }
 
 }  // namespace weft::agent

@@ -13,6 +13,12 @@
 namespace weft::agent {
 namespace {
 
+// Which of the sockets of one exchange a row was measured at.
+const char* reporter_of(uint32_t direction) {
+  if (direction == WEFT_DIRECTION_INBOUND) return "destination";
+  return direction == WEFT_DIRECTION_PROXY ? "proxy" : "source";
+}
+
 struct FlowSum {
   weft_flow total{};
 };
@@ -49,7 +55,7 @@ FlowTable gather(const MetricsInput& input) {
     std::string source_service, source, source_ns, service, workload, ns;
     describe(row.key.source, input.ids, &source_service, &source, &source_ns);
     describe(row.key.destination, input.ids, &service, &workload, &ns);
-    const char* reporter = row.key.direction == WEFT_DIRECTION_INBOUND ? "destination" : "source";
+    const char* reporter = reporter_of(row.key.direction);
     add(&table[{source, source_ns, service, workload, ns, reporter}].total, row.total);
   }
   return table;
@@ -146,7 +152,7 @@ struct Writer {
   void weft_pods_eligible(std::string_view name) const {
     out.sample(name, {}, uint64_t{input.pods_eligible});
   }
-  void weft_pods_captured(std::string_view name) const {
+  void weft_pods_redirected(std::string_view name) const {
     out.sample(name, {}, uint64_t{input.pods_captured});
   }
   void weft_observe_dropped_total(std::string_view name) const {
@@ -202,6 +208,14 @@ std::string metrics_document() {
   WEFT_METRICS(X)
 #undef X
   str_append(&out,
+             "\n"
+             "`reporter` says at which socket a row was measured: `source` (the client's), `destination` "
+             "(the server's, when its pod is\n"
+             "enrolled), `proxy` (the connection that the node proxy dialled for the source). The client of "
+             "a captured connection sees the\n"
+             "proxy answer at once, so whether a server refuses, and how long it takes to answer, is in the "
+             "rows of `reporter=\"proxy\"`.\n"
+             "Sum over one reporter only.\n"
              "\nThe proxy adds numbers about itself (`weft_proxy_…`); they are absent while it is away.\n\n"
              "## Values of `event` in `weft_bpf_events_total`\n\n| event | meaning |\n|---|---|\n");
 #define X(id, label, help) str_append(&out, "| `" label "` | ", help, " |\n");

@@ -29,7 +29,7 @@ namespace weft::agent {
     "When the proxy was last seen to use the newest configuration")                                   \
   X(weft_config_rejected, gauge, "", "Manifests and resources that are refused now")                  \
   X(weft_pods_eligible, gauge, "", "Pods of this node that ask to be captured")                       \
-  X(weft_pods_captured, gauge, "", "Pods of this node that are captured")                             \
+  X(weft_pods_redirected, gauge, "", "Pods of this node that are captured")                           \
   X(weft_observe_dropped_total, counter, "", "Exchanges that a watcher was too slow to see")
 
 // Label names of a "labels" key of the table, comma separated.

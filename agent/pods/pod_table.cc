@@ -14,6 +14,10 @@ constexpr MonotonicNs kFirstBackoff = 100 * kNsPerMs;
 constexpr MonotonicNs kLastBackoff = 5 * kNsPerSecond;
 // How often captured pods are looked at for a namespace that was replaced or removed behind our back.
 constexpr MonotonicNs kInspectEvery = 2 * kNsPerSecond;
+// While an address family is not captured yet: duplicate address detection takes a second or two.
+constexpr MonotonicNs kInspectSoon = 200 * kNsPerMs;
+// How often the open connections of a namespace that leaves are counted.
+constexpr MonotonicNs kCountEvery = 500 * kNsPerMs;
 
 std::optional<CidrExclusion> parse_cidr(const std::string& text) {
   const size_t slash = text.find('/');
@@ -106,6 +110,14 @@ void PodTable::want(Pod wanted) {
 }
 
 void PodTable::reconcile(MonotonicNs now) {
+  for (size_t i = 0; i < leaving_.size();) {
+    if (leaving_[i].next_look <= now && finish_leaving(leaving_[i].captured)) {
+      leaving_.erase(leaving_.begin() + static_cast<ptrdiff_t>(i));
+      continue;
+    }
+    if (leaving_[i].next_look <= now) leaving_[i].next_look = now + kCountEvery;
+    ++i;
+  }
   for (auto it = pods_.begin(); it != pods_.end();) {
     Pod& pod = it->second;
     if (wanted_.contains(it->first)) {
@@ -136,8 +148,33 @@ void PodTable::inspect(Pod& pod, MonotonicNs now) {
     if (release(pod, now)) pod.next_try = now;
     return;
   }
-  if (!pod.changed) return;
-  enroll(pod, now);
+  if (pod.changed)
+    enroll(pod, now);
+  else
+    examine(pod, now);
+}
+
+// What others may have broken meanwhile: rules flushed, addresses changed, the last listener closed.
+void PodTable::examine(Pod& pod, MonotonicNs now) {
+  const absl::StatusOr<NamespaceHealth> health = dataplane_.inspect(pod.netns_cookie, pod.captured_path);
+  const std::string problem = health.ok() ? health->missing : std::string(health.status().message());
+  if (problem != pod.problem && !problem.empty())
+    log::warn("pod_captured_in_part", {{"pod", pod.key()}, {"problem", problem}});
+  pod.problem = problem;
+  if (!problem.empty()) pod.next_try = now + kInspectSoon;
+  if (health.ok()) {
+    for (const std::string& repaired : health->repaired)
+      log::warn("pod_repaired", {{"pod", pod.key()}, {"what", repaired}});
+  }
+  if (dataplane_.has_listener(pod.netns_cookie)) return;
+  pod.fds->listeners.clear();
+  const absl::Status status = ensure_listeners(pod);
+  if (!status.ok()) {
+    log::warn("pod_without_listener", {{"pod", pod.key()}, {"error", status.message()}});
+    return;
+  }
+  log::warn("pod_repaired", {{"pod", pod.key()}, {"what", "opened its capture listeners again"}});
+  announce(pod);
 }
 
 absl::StatusOr<EnrolledNamespace> PodTable::call_enroll(const Pod& pod) {
@@ -175,6 +212,7 @@ void PodTable::enroll(Pod& pod, MonotonicNs now) {
 
 // The namespace is captured: remember it and tell the proxy, once per (namespace, name).
 void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdentity& identity) {
+  std::erase_if(leaving_, [&](const Leaving& l) { return l.captured.netns_cookie == enrolled.netns_cookie; });
   const bool known = pod.netns_cookie == enrolled.netns_cookie && pod.captured_uid == pod.uid;
   if (!known && pod.netns_cookie != 0) feed_.remove(pod.netns_cookie, [](const absl::Status&) {});
   if (pod.fds == nullptr || pod.netns_cookie != enrolled.netns_cookie)
@@ -185,6 +223,7 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
   pod.state = Pod::State::kCaptured;
   pod.changed = false;
   pod.reason.clear();
+  pod.problem.clear();
   pod.netns_cookie = enrolled.netns_cookie;
   pod.captured_path = pod.netns_path;
   pod.identity = identity;
@@ -193,6 +232,10 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
   pod.captured_uid = pod.uid;
   log::info("pod_captured", {{"pod", pod.key()}, {"netns", pod.netns_path}, {"cookie", pod.netns_cookie}});
   if (known || pod.fds->listeners.empty()) return;  // a running proxy holds them and will say so
+  announce(pod);
+}
+
+void PodTable::announce(const Pod& pod) {
   feed_.add(Announcement{pod.netns_cookie, pod.uid, pod.fds}, [key = pod.key()](const absl::Status& status) {
     if (!status.ok() && !absl::IsUnavailable(status)) {
       log::warn("proxy_refused_pod", {{"pod", key}, {"error", status.message()}});
@@ -201,23 +244,53 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
 }
 
 bool PodTable::release(Pod& pod, MonotonicNs now) {
-  // The kernel stops capturing first; what was captured until then is still served by the proxy.
-  const absl::Status status = dataplane_.unenroll(pod.netns_cookie, pod.captured_path);
-  if (!status.ok()) {
-    log::warn("unenroll_failed", {{"pod", pod.key()}, {"error", status.message()}});
+  if (!let_go(pod.netns_cookie, pod.captured_path, now)) {
     pod.backoff = std::clamp(pod.backoff * 2, kFirstBackoff, kLastBackoff);
     pod.next_try = now + pod.backoff;
     return false;
   }
-  feed_.remove(pod.netns_cookie, [](const absl::Status&) {});
   log::info("pod_released", {{"pod", pod.key()}, {"cookie", pod.netns_cookie}});
   pod.state = Pod::State::kPending;
   pod.reason = "released";
+  pod.problem.clear();
   pod.changed = false;
   pod.netns_cookie = 0;
   pod.captured_uid.clear();
   pod.fds.reset();
   pod.backoff = 0;
+  return true;
+}
+
+// The kernel stops capturing first. What was captured until then is served to its end: rule, route, lookup
+// and the proxy's listeners stay until the last such connection has closed, however long that takes.
+bool PodTable::let_go(uint64_t cookie, const std::string& path, MonotonicNs now) {
+  const absl::Status status = dataplane_.stop_capture(cookie);
+  if (!status.ok()) {
+    log::warn("unenroll_failed", {{"netns", path}, {"error", status.message()}});
+    return false;
+  }
+  const CapturedNamespace captured{cookie, path};
+  if (!finish_leaving(captured)) leaving_.push_back(Leaving{captured, now + kCountEvery});
+  return true;
+}
+
+// True when nothing of the namespace is left.
+bool PodTable::finish_leaving(const CapturedNamespace& leaving) {
+  const absl::StatusOr<uint64_t> open =
+      dataplane_.captured_connections(leaving.netns_cookie, leaving.netns_path);
+  // Not found: the namespace is gone, and its connections with it.
+  if (!open.ok() && !absl::IsNotFound(open.status())) {
+    log::warn("connections_not_counted", {{"netns", leaving.netns_path}, {"error", open.status().message()}});
+    return false;
+  }
+  if (open.ok() && *open > 0) return false;
+  const absl::Status status = dataplane_.unenroll(leaving.netns_cookie, leaving.netns_path);
+  if (!status.ok()) {
+    log::warn("unenroll_failed", {{"netns", leaving.netns_path}, {"error", status.message()}});
+    return false;
+  }
+  feed_.remove(leaving.netns_cookie, [](const absl::Status&) {});
+  log::info("namespace_released", {{"netns", leaving.netns_path}, {"cookie", leaving.netns_cookie}});
   return true;
 }
 
@@ -231,6 +304,7 @@ void PodTable::postpone(Pod& pod, MonotonicNs now, std::string reason) {
 MonotonicNs PodTable::next_deadline(MonotonicNs now) const {
   MonotonicNs next = now + kLastBackoff;
   for (const auto& [key, pod] : pods_) next = std::min(next, pod.next_try);
+  for (const Leaving& leaving : leaving_) next = std::min(next, leaving.next_look);
   return std::max(next, now);
 }
 
@@ -274,7 +348,6 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
     const Pod* owner = owner_of(ns.netns_cookie);
     if (owner == nullptr || kept.contains(ns.netns_cookie) || ns.fds->listeners.empty()) continue;
     Pod& pod = pods_.at(owner->key());
-    if (pod.uid != ns.workload_uid) continue;  // it changed its name meanwhile: announced again below
     if (pod.fds->listeners.empty()) {
       const absl::Status adopted = dataplane_.adopt_listeners(ns.netns_cookie, duplicates(ns.fds->listeners));
       if (!adopted.ok()) {
@@ -283,8 +356,17 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
       }
       pod.fds->listeners = std::move(ns.fds->listeners);
     }
+    // It got another name meanwhile: the same listeners are announced again below.
+    if (pod.uid != ns.workload_uid) continue;
     kept.insert(ns.netns_cookie);
     keep.push_back(ns.netns_cookie);
+  }
+  // Namespaces that leave are served until their last connection has ended.
+  for (const Leaving& leaving : leaving_) {
+    const uint64_t cookie = leaving.captured.netns_cookie;
+    const bool holds = std::any_of(held.begin(), held.end(),
+                                   [&](const HeldNamespace& ns) { return ns.netns_cookie == cookie; });
+    if (holds && !kept.contains(cookie)) keep.push_back(cookie);
   }
   std::vector<Announcement> add;
   for (auto& [key, pod] : pods_) {
@@ -318,13 +400,13 @@ bool PodTable::in_manifest(const std::string& key) const {
   });
 }
 
-void PodTable::release_leftovers(const std::vector<CapturedNamespace>& leftovers) {
+void PodTable::release_leftovers(const std::vector<CapturedNamespace>& leftovers, MonotonicNs now) {
   for (const CapturedNamespace& leftover : leftovers) {
     if (owner_of(leftover.netns_cookie) != nullptr) continue;
-    const absl::Status status = dataplane_.unenroll(leftover.netns_cookie, leftover.netns_path);
-    log::info(
-        "leftover_released",
-        {{"netns", leftover.netns_path}, {"cookie", leftover.netns_cookie}, {"status", status.ToString()}});
+    const bool released = let_go(leftover.netns_cookie, leftover.netns_path, now);
+    log::info("leftover_released", {{"netns", leftover.netns_path},
+                                    {"cookie", leftover.netns_cookie},
+                                    {"status", released ? "ok" : "failed"}});
   }
 }
 
@@ -334,6 +416,7 @@ std::vector<CapturedNamespace> PodTable::captured_namespaces() const {
     if (pod.state == Pod::State::kCaptured)
       out.push_back(CapturedNamespace{pod.netns_cookie, pod.captured_path});
   }
+  for (const Leaving& leaving : leaving_) out.push_back(leaving.captured);
   return out;
 }
 
@@ -342,6 +425,11 @@ std::vector<Subject> PodTable::subjects() const {
   for (const auto& [key, pod] : pods_)
     out.push_back(Subject{Subject::Kind::kWorkload, pod.uid, pod.name, pod.ns});
   return out;
+}
+
+bool PodTable::is_leaving(const std::string& netns_path) const {
+  return std::any_of(leaving_.begin(), leaving_.end(),
+                     [&](const Leaving& l) { return l.captured.netns_path == netns_path; });
 }
 
 uint32_t PodTable::captured() const {

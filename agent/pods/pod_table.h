@@ -32,7 +32,8 @@ struct Pod {
   std::vector<CidrExclusion> exclude_cidrs;
 
   State state = State::kPending;
-  std::string reason;  // while pending
+  std::string reason;   // while pending
+  std::string problem;  // while captured: what of it is not captured, and why
   uint64_t netns_cookie = 0;
   std::string captured_path;
   std::string captured_uid;
@@ -61,7 +62,7 @@ class PodTable {
   void set_enrollments(std::vector<Enrollment> enrollments);
   // What an earlier agent had captured and nobody wants any more (call after the first reconcile): taken out
   // again.
-  void release_leftovers(const std::vector<CapturedNamespace>& leftovers);
+  void release_leftovers(const std::vector<CapturedNamespace>& leftovers, MonotonicNs now);
 
   // Brings every pod whose time has come closer to what is wanted.
   void reconcile(MonotonicNs now);
@@ -79,6 +80,8 @@ class PodTable {
   // Subjects that need an id although the model may not know them.
   std::vector<Subject> subjects() const;
   uint32_t captured() const;
+  // True while connections of a namespace that was released are still open.
+  bool is_leaving(const std::string& netns_path) const;
   std::vector<CapturedNamespace> captured_namespaces() const;
 
  private:
@@ -92,6 +95,16 @@ class PodTable {
   absl::Status ensure_listeners(Pod& pod);
   absl::StatusOr<EnrolledNamespace> call_enroll(const Pod& pod);
   const Pod* owner_of(uint64_t cookie) const;
+  void examine(Pod& pod, MonotonicNs now);
+  void announce(const Pod& pod);
+  bool let_go(uint64_t cookie, const std::string& path, MonotonicNs now);
+  bool finish_leaving(const CapturedNamespace& leaving);
+
+  // Captured no more, but with connections that are still open.
+  struct Leaving {
+    CapturedNamespace captured;
+    MonotonicNs next_look = 0;
+  };
 
   Dataplane& dataplane_;
   ProxyFeed& feed_;
@@ -101,6 +114,7 @@ class PodTable {
   std::vector<Enrollment> enrollments_;
   std::map<std::string, Pod> pods_;
   std::set<std::string> wanted_;
+  std::vector<Leaving> leaving_;
 };
 
 }  // namespace weft::agent

@@ -9,6 +9,7 @@
 
 #define WEFT_DIRECTION_OUTBOUND 0u /* measured at the client's socket */
 #define WEFT_DIRECTION_INBOUND 1u  /* measured at the server's socket */
+#define WEFT_DIRECTION_PROXY 2u    /* measured at the socket the proxy dialled for the source */
 
 /* When m_flow is full, everything is added to {WEFT_ID_OVERFLOW, WEFT_ID_OVERFLOW, direction}, which the
  * agent makes first. */

@@ -82,7 +82,7 @@ struct {
 } m_listener __weak SEC(".maps");
 
 /* struct weft_flow_key -> struct weft_flow
- * writer: sockops adds; agent makes the two overflow rows first and deletes rows of forgotten ids
+ * writer: sockops adds; agent makes the overflow rows first and deletes rows of forgotten ids
  * reader: agent
  * totals only grow. */
 struct {

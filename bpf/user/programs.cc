@@ -209,6 +209,11 @@ absl::Status Programs::attach_lookup(uint64_t netns_cookie, uint32_t slot, int n
   return absl::OkStatus();
 }
 
+bool Programs::lookup_attached(uint64_t netns_cookie) const {
+  const auto link = lookup_links_.find(netns_cookie);
+  return link != lookup_links_.end() && link_info(link->second).netns.netns_ino != 0;
+}
+
 void Programs::detach_lookup(uint64_t netns_cookie) {
   Pins::remove_link(pins_.lookup_link(netns_cookie));
   lookup_links_.erase(netns_cookie);

@@ -51,6 +51,8 @@ class Programs {
   // A mesh_lookup of its own for this namespace; netns_fd -1 only replaces the program behind a pinned link.
   absl::Status attach_lookup(uint64_t netns_cookie, uint32_t slot, int netns_fd);
   // Unpins and detaches. Fine when there is none.
+  // False when the link is gone or its namespace died.
+  bool lookup_attached(uint64_t netns_cookie) const;
   void detach_lookup(uint64_t netns_cookie);
 
   int map_fd(const char* name) const;

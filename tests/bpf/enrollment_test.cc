@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <filesystem>
@@ -82,6 +83,97 @@ TEST_F(EnrollmentTest, UnenrollingLeavesNothingInTheNamespaceAndCanBeRepeated) {
   const UniqueFd server = listen_in(netns_path(server_), address(kServerV4, 8080));
   Dialer dialer(cgroup_, netns_path(client_), {.target = address(kServerV4, 8080)});
   EXPECT_TRUE(accept_one(server.get()).socket.valid());
+  EXPECT_EQ(dialer.result().error, 0);
+}
+
+TEST_F(EnrollmentTest, OpenConnectionsGoOnWhenCaptureStopsUntilTheyClose) {
+  const EnrolledNamespace enrolled = enroll_client();
+  const UniqueFd server = listen_in(netns_path(server_), address(kServerV4, 8080));
+  Child client(cgroup_, netns_path(client_), [](int control) {
+    sockaddr_storage storage{};
+    const socklen_t length = address(kVipV4, 80).to_sockaddr(&storage);
+    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) return 1;
+    char command = 0;
+    while (::read(control, &command, 1) == 1 && command == 's') write_all(socket.get(), "ping");
+    return 0;
+  });
+  Accepted accepted = accept_one(enrolled.listeners[0].get());
+  ASSERT_TRUE(accepted.socket.valid());
+  ASSERT_TRUE(dataplane_->stop_capture(enrolled.netns_cookie).ok());
+  EXPECT_EQ(*dataplane_->captured_connections(enrolled.netns_cookie, netns_path(client_)), 1u);
+  std::array<char, 4> got{};
+  for (int i = 0; i < 3; ++i) {
+    write_all(client.control(), "s");
+    ASSERT_EQ(::recv(accepted.socket.get(), got.data(), got.size(), MSG_WAITALL), 4);
+  }
+  Dialer direct(cgroup_, netns_path(client_), {.target = address(kServerV4, 8080)});
+  EXPECT_TRUE(accept_one(server.get()).socket.valid()) << "new connections must not be captured any more";
+  EXPECT_EQ(direct.result().error, 0);
+  write_all(client.control(), "q");
+  EXPECT_EQ(client.wait(), 0);
+  accepted.socket.reset();
+  const Deadline deadline;
+  const auto open = [&] {
+    return *dataplane_->captured_connections(enrolled.netns_cookie, netns_path(client_));
+  };
+  while (open() > 0 && !deadline.passed()) {
+  }
+  EXPECT_EQ(open(), 0u);
+  ASSERT_TRUE(dataplane_->unenroll(enrolled.netns_cookie, netns_path(client_)).ok());
+  EXPECT_EQ(traces(client_), "");
+}
+
+TEST_F(EnrollmentTest, EnrollingAgainWhileConnectionsAreOpenKeepsTheSlot) {
+  const EnrolledNamespace first = enroll_client();
+  ASSERT_TRUE(dataplane_->stop_capture(first.netns_cookie).ok());
+  auto server = dataplane_->enroll({.netns_path = netns_path(server_), .workload_id = kServerId});
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_NE(server->slot, first.slot) << "the slot of a namespace that leaves is still in use";
+  const EnrolledNamespace second = enroll_client();
+  EXPECT_EQ(second.slot, first.slot);
+  expect_capture_works(first.listeners[0].get());
+}
+
+TEST_F(EnrollmentTest, InspectionPutsBackWhatOthersTookAway) {
+  const EnrolledNamespace enrolled = enroll_client();
+  const std::string before = traces(client_);
+  auto health = dataplane_->inspect(enrolled.netns_cookie, netns_path(client_));
+  ASSERT_TRUE(health.ok()) << health.status();
+  EXPECT_TRUE(health->repaired.empty()) << health->repaired.front();
+  ip(client_, str_cat("rule del priority ", WEFT_RULE_PRIORITY));
+  ip(client_, str_cat("-6 route flush table ", WEFT_ROUTE_TABLE));
+  ASSERT_NE(traces(client_), before);
+  health = dataplane_->inspect(enrolled.netns_cookie, netns_path(client_));
+  ASSERT_TRUE(health.ok()) << health.status();
+  EXPECT_EQ(health->repaired.size(), 2u);
+  EXPECT_EQ(traces(client_), before);
+}
+
+TEST_F(EnrollmentTest, CaptureFollowsAnAddressThatChanges) {
+  const EnrolledNamespace enrolled = enroll_client();
+  ip(client_, "addr add 10.57.1.99/32 dev eth0");
+  ip(client_, str_cat("addr del ", kClientV4, "/24 dev eth0"));
+  ASSERT_TRUE(dataplane_->inspect(enrolled.netns_cookie, netns_path(client_)).ok());
+  EXPECT_NE(traces(client_).find("src 10.57.1.99"), std::string::npos) << traces(client_);
+  expect_capture_works(enrolled.listeners[0].get());
+}
+
+TEST_F(EnrollmentTest, AddressInDuplicateDetectionIsReportedAndCapturedWhenItIsUsable) {
+  ip(client_, str_cat("-6 addr del ", kClientV6, "/64 dev eth0"));
+  ip(client_, str_cat("-6 addr add ", kClientV6, "/64 dev eth0"));
+  const EnrolledNamespace enrolled = enroll_client();
+  auto health = dataplane_->inspect(enrolled.netns_cookie, netns_path(client_));
+  ASSERT_TRUE(health.ok()) << health.status();
+  EXPECT_NE(health->missing.find("IPv6 is not captured"), std::string::npos) << health->missing;
+  const Deadline deadline;
+  while (!health->missing.empty() && !deadline.passed()) {
+    health = dataplane_->inspect(enrolled.netns_cookie, netns_path(client_));
+    ASSERT_TRUE(health.ok()) << health.status();
+  }
+  EXPECT_EQ(health->missing, "");
+  Dialer dialer(cgroup_, netns_path(client_), {.target = address(kVipV6, 80)});
+  EXPECT_TRUE(accept_one(enrolled.listeners[0].get()).socket.valid());
   EXPECT_EQ(dialer.result().error, 0);
 }
 

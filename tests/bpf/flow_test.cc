@@ -72,8 +72,8 @@ TEST_F(FlowTest, BytesOfACapturedConnectionAreExactAndCountedOnceByDestination) 
   EXPECT_EQ(row.received_bytes, 2'000'000u);
   EXPECT_GT(row.connect_ns_sum, 0u);
   EXPECT_EQ(std::accumulate(std::begin(row.connect_bucket), std::end(row.connect_bucket), uint64_t{0}), 1u);
-  EXPECT_EQ(dataplane_->flows()->size(), 3u)
-      << "this row and two for the overflow: the proxy's side is not measured";
+  EXPECT_EQ(dataplane_->flows()->size(), 4u)
+      << "this row and three for the overflow: the listener's side is not measured";
 }
 
 TEST_F(FlowTest, RefusedConnectIsCountedAsFailed) {
@@ -87,6 +87,17 @@ TEST_F(FlowTest, RefusedConnectIsCountedAsFailed) {
   EXPECT_EQ(row.failed, 1u);
   EXPECT_EQ(row.opened, 0u);
   EXPECT_EQ(row.closed, 0u);
+}
+
+TEST_F(FlowTest, WhatTheProxyDialsIsMeasuredApartSoADeadServerShows) {
+  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kServerV4, 0), .id = kServerId}}).ok());
+  Dialer proxy(cgroup_, netns_path(client_), {.target = address(kServerV4, 9999), .wait = true});
+  ASSERT_TRUE(dataplane_->set_proxy(static_cast<uint32_t>(proxy.pid())).ok());
+  proxy.go();
+  EXPECT_EQ(proxy.result().error, ECONNREFUSED);
+  const weft_flow row = closed_flow(kClientId, kServerId, WEFT_DIRECTION_PROXY);
+  EXPECT_EQ(row.failed, 1u);
+  EXPECT_EQ(row.opened, 0u);
 }
 
 TEST_F(FlowTest, ServerSideIsMeasuredInboundWithItsPeersWorkload) {
@@ -178,7 +189,7 @@ TEST_F(FlowTest, FullTableGoesToTheOverflowRowAndIsCounted) {
   EXPECT_EQ(row.sent_bytes, 5u);
   EXPECT_GE(stat(WEFT_STAT_FLOW_OVERFLOW), 2u);
   dataplane_->forget(1);
-  EXPECT_EQ(dataplane_->flows()->size(), 2u);
+  EXPECT_EQ(dataplane_->flows()->size(), 3u);
 }
 
 TEST_F(FlowTest, OnlyDifferencesOfDestinationsAreWritten) {

@@ -31,6 +31,15 @@ class FakeDataplane : public Dataplane {
     enrolled.insert(out.netns_cookie);
     return out;
   }
+  absl::Status stop_capture(uint64_t cookie) override {
+    const std::lock_guard lock(mutex);
+    calls.push_back("stop " + std::to_string(cookie));
+    return absl::OkStatus();
+  }
+  absl::StatusOr<uint64_t> captured_connections(uint64_t cookie, const std::string&) override {
+    return open_connections.contains(cookie) ? open_connections[cookie] : 0;
+  }
+  absl::StatusOr<NamespaceHealth> inspect(uint64_t, const std::string&) override { return health; }
   absl::Status unenroll(uint64_t cookie, const std::string& path) override {
     const std::lock_guard lock(mutex);
     calls.push_back("unenroll " + path);
@@ -75,6 +84,8 @@ class FakeDataplane : public Dataplane {
   std::map<std::string, NamespacePlan> plans;
   std::map<std::string, uint64_t> cookies;
   std::set<uint64_t> enrolled;
+  std::map<uint64_t, uint64_t> open_connections;
+  NamespaceHealth health;
   std::set<uint64_t> held_by_proxy;     // enroll returns no listeners for these
   std::set<uint64_t> without_listener;  // has_listener is false for these
   std::vector<DestinationEntry> destinations;

@@ -67,9 +67,70 @@ TEST_F(PodTableTest, PodThatLeavesTheManifestIsReleasedInTheKernelFirst) {
   table_.reconcile(now_);
   table_.set_manifest({});
   table_.reconcile(now_);
-  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "unenroll /ns/web"));
+  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "stop 101", "unenroll /ns/web"));
   EXPECT_THAT(feed_.log, ElementsAre("add uid-web", "remove 101"));
   EXPECT_THAT(table_.pods(), IsEmpty());
+}
+
+TEST_F(PodTableTest, ReleaseWaitsForTheLastCapturedConnection) {
+  paths_["/ns/web"] = 1;
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  dataplane_.open_connections = {{101, 2}};
+  table_.set_manifest({});
+  table_.reconcile(now_);
+  EXPECT_THAT(table_.pods(), IsEmpty());
+  EXPECT_TRUE(table_.is_leaving("/ns/web"));
+  EXPECT_EQ(table_.captured_namespaces().size(), 1u) << "a new agent must know what is left to remove";
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web"));
+  dataplane_.open_connections.clear();
+  now_ = table_.next_deadline(now_);
+  table_.reconcile(now_);
+  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "stop 101", "unenroll /ns/web"));
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web", "remove 101"));
+  EXPECT_FALSE(table_.is_leaving("/ns/web"));
+}
+
+TEST_F(PodTableTest, PodThatComesBackWhileItsConnectionsAreOpenIsCapturedAgain) {
+  paths_["/ns/web"] = 1;
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  dataplane_.open_connections = {{101, 1}};
+  table_.set_manifest({});
+  table_.reconcile(now_);
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  dataplane_.open_connections.clear();
+  now_ += 10 * kNsPerSecond;
+  table_.reconcile(now_);
+  EXPECT_EQ(table_.captured(), 1u);
+  EXPECT_FALSE(table_.is_leaving("/ns/web"));
+  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "stop 101", "enroll /ns/web"));
+}
+
+TEST_F(PodTableTest, WhatIsNotCapturedOfACapturedPodIsSaidAndLookedAtSoon) {
+  paths_["/ns/web"] = 1;
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  dataplane_.health.missing = "IPv6 is not captured";
+  now_ = table_.next_deadline(now_);
+  table_.reconcile(now_);
+  EXPECT_EQ(table_.find("shop/web")->problem, "IPv6 is not captured");
+  EXPECT_LT(table_.next_deadline(now_), now_ + kNsPerSecond);
+  dataplane_.health.missing.clear();
+  now_ = table_.next_deadline(now_);
+  table_.reconcile(now_);
+  EXPECT_EQ(table_.find("shop/web")->problem, "");
+}
+
+TEST_F(PodTableTest, ListenersThatVanishAreOpenedAgainAndAnnounced) {
+  paths_["/ns/web"] = 1;
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  dataplane_.without_listener = {101};
+  now_ = table_.next_deadline(now_);
+  table_.reconcile(now_);
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web", "add uid-web"));
 }
 
 TEST_F(PodTableTest, MissingNamespaceIsPendingWithAReasonAndCapturedWhenItAppears) {
@@ -119,7 +180,8 @@ TEST_F(PodTableTest, ReplacedNamespaceIsCapturedAnew) {
   paths_["/ns/web"] = 2;
   dataplane_.cookies["/ns/web"] = 555;
   table_.reconcile(now_ + 2 * kNsPerSecond);
-  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "unenroll /ns/web", "enroll /ns/web"));
+  EXPECT_THAT(dataplane_.calls,
+              ElementsAre("enroll /ns/web", "stop 101", "unenroll /ns/web", "enroll /ns/web"));
   EXPECT_EQ(table_.captured(), 1u);
 }
 
@@ -167,6 +229,22 @@ TEST_F(PodTableTest, HeldListenersAreAdoptedAndKeptAfterAnAgentRestart) {
   EXPECT_EQ(table_.find("shop/web")->fds->listeners.size(), 1u);
 }
 
+TEST_F(PodTableTest, ListenersHeldUnderAFormerNameAreAnnouncedUnderTheNewOne) {
+  paths_["/ns/web"] = 1;
+  dataplane_.cookies = {{"/ns/web", 11}};
+  dataplane_.held_by_proxy = {11};
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  std::vector<HeldNamespace> held(1);
+  held[0].fds = std::make_shared<NamespaceFds>();
+  held[0].fds->listeners.emplace_back(::eventfd(0, EFD_CLOEXEC));
+  held[0].netns_cookie = 11;
+  held[0].workload_uid = "uid-former";
+  table_.proxy_ready(1, std::move(held));
+  EXPECT_THAT(dataplane_.calls, Contains("adopt 11 x1"));
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web", "end"));
+}
+
 TEST_F(PodTableTest, ListenersThatDiedWithTheProxyAreMadeAgain) {
   paths_["/ns/web"] = 1;
   dataplane_.cookies = {{"/ns/web", 11}};
@@ -184,8 +262,8 @@ TEST_F(PodTableTest, LeftoversOfAnEarlierAgentAreReleasedUnlessWanted) {
   dataplane_.cookies = {{"/ns/web", 11}};
   table_.set_manifest({pod("web", "/ns/web")});
   table_.reconcile(now_);
-  table_.release_leftovers({{11, "/ns/web"}, {12, "/ns/old"}});
-  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "unenroll /ns/old"));
+  table_.release_leftovers({{11, "/ns/web"}, {12, "/ns/old"}}, now_);
+  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "stop 12", "unenroll /ns/old"));
 }
 
 TEST(EnrollmentStoreTest, WhatWasSavedIsLoadedAndRubbishIsRefusedWithTheNextStep) {
