@@ -51,6 +51,9 @@ CASES = [
     ("comment_rule", "base/a.cc", None, False),
     ("comment_rule", "userspace-proxy/telemetry/outcome.h", 'X(kOk, "ok", 0, "It was complete.")\n', True),
     ("comment_rule", "userspace-proxy/telemetry/outcome.h", 'X(kOk, "ok", 0, "")\n', False),
+    ("document_rule", "docs/a.md", "See `docs/a.md`, [it](a.md), `tests/NAME`.\n", True),
+    ("document_rule", "docs/a.md", "See `agent/gone.cc`.\n", False),
+    ("document_rule", "docs/a.md", "See [it](gone.md).\n", False),
     ("format_rule", "base/a.cc", "int x = 1;\n", True),
     ("format_rule", "base/a.cc", "int   x=1 ;\n", False),
 ]
