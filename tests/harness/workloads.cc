@@ -111,6 +111,7 @@ LoadResult parse_load(const std::string& output) {
   const nlohmann::json final = nlohmann::json::parse(output.substr(start), nullptr, false);
   if (final.is_discarded()) return result;
   result.requests = final.at("requests").get<uint64_t>();
+  result.retries = final.at("retries").get<uint64_t>();
   result.failed = final.at("failed").get<uint64_t>();
   result.versions = final.at("versions").get<std::map<std::string, uint64_t>>();
   result.failures = final.at("failures").get<std::map<std::string, uint64_t>>();

@@ -33,6 +33,7 @@ CommandResult peer(const Pod& pod, std::vector<std::string> arguments);
 struct LoadResult {
   uint64_t requests = 0;
   uint64_t failed = 0;
+  uint64_t retries = 0;  // of requests whose kept-alive connection ended under them
   std::map<std::string, uint64_t> versions;
   std::map<std::string, uint64_t> failures;
   std::string text;  // everything it printed, for messages

@@ -37,11 +37,13 @@ TEST_F(CanaryTest, NoRequestFailsWhileWeightsChangeTwentyTimesUnderLoad) {
     const uint32_t v2 = change * 5;
     mesh_->manifests().write("canary.yaml", canary_yaml(100 - v2, v2));
     ASSERT_TRUE(cli_shows({"get", "routes"}, str_cat("v2 ", v2, "%"))) << mesh_->log();
+    ASSERT_TRUE(cli_shows({"status"}, "current")) << "the proxy must route by it too: " << mesh_->log();
   }
   (*running)->signal(SIGINT);
   ASSERT_TRUE((*running)->wait(milliseconds(10'000)).has_value());
   const LoadResult result = parse_load((*running)->output());
   EXPECT_EQ(result.failed, 0u) << result.text;
+  EXPECT_EQ(result.retries, 0u) << "a new configuration must not end a connection: " << result.text;
   EXPECT_GT(result.requests, 1000u) << result.text;
   const LoadResult after = load(client_, {kProductV4, "-n", "500", "-c", "4"});
   EXPECT_EQ(after.share("v2"), 1.0) << after.text;

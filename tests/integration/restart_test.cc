@@ -70,6 +70,7 @@ TEST_F(RestartTest, StoppingTheProxyGracefullyFailsNoRequest) {
   ASSERT_TRUE(mesh_->start_proxy().ok());
   expect_traffic();
   const LoadResult result = finish(*clients);
+  EXPECT_EQ(result.retries, 0u) << "a draining proxy must announce the end of a connection: " << result.text;
   EXPECT_EQ(result.failed, 0u) << result.text;
 }
 
@@ -84,6 +85,7 @@ TEST_F(RestartTest, KillingTheAgentDisturbsNoTrafficAndItsSuccessorAdoptsEveryth
   expect_traffic();
   for (Process* clients : {keep_alive.get(), fresh.get()}) {
     const LoadResult result = finish(*clients);
+    EXPECT_EQ(result.retries, 0u) << result.text;
     EXPECT_EQ(result.failed, 0u) << result.text;
     EXPECT_GE(result.requests, 500u) << result.text;
   }

@@ -12,6 +12,7 @@ std::string to_json(const Counters& counters, double at_seconds, double span_sec
   out["requests"] = counters.requests;
   out["rps"] = span_seconds > 0 ? static_cast<double>(counters.requests) / span_seconds : 0;
   out["connections"] = counters.connections;
+  out["retries"] = counters.retries;
   out["body_bytes"] = counters.body_bytes;
   out["versions"] = counters.versions;
   nlohmann::json statuses = nlohmann::json::object();

@@ -42,6 +42,8 @@ inline constexpr std::array<std::string_view, kFailureCount> kFailureLabels = {
 struct Counters {
   uint64_t requests = 0;  // completed exchanges, whatever the status
   uint64_t connections = 0;
+  // Requests sent once more because their kept-alive connection had ended under them.
+  uint64_t retries = 0;
   uint64_t body_bytes = 0;
   std::map<std::string, uint64_t> versions;
   std::map<int, uint64_t> statuses;

@@ -131,6 +131,7 @@ void Load::report_if_due(const Report& report, bool last) {
   }
   totals_.requests += interval_.requests;
   totals_.connections += interval_.connections;
+  totals_.retries += interval_.retries;
   totals_.body_bytes += interval_.body_bytes;
   for (const auto& [version, n] : interval_.versions) totals_.versions[version] += n;
   for (const auto& [status, n] : interval_.statuses) totals_.statuses[status] += n;

@@ -67,6 +67,7 @@ class Load {
   void on_response(LoadConnection& connection, MonotonicNs due);
   void on_failure(Failure failure);
   void on_connected() { ++interval_.connections; }
+  void on_retry() { ++interval_.retries; }
 
   LoadOptions options_;
   UniqueFd epoll_;

@@ -129,6 +129,7 @@ void LoadConnection::read_response() {
 // of which no answer byte came back goes out once more on a new connection, as every HTTP client does.
 void LoadConnection::handle_end_of_stream() {
   if (!reused_ || reader_.started()) return fail(Failure::kReset);
+  load_.on_retry();
   reused_ = false;
   written_ = 0;
   reader_.reset();
