@@ -17,9 +17,8 @@
 #define CONNECT_PROCEED 1
 
 static __always_inline int task_is_proxy(void) {
-  __u32 index = 0;
-  struct weft_proxy* proxy = bpf_map_lookup_elem(&m_proxy, &index);
-  return proxy && proxy->tgid && proxy->tgid == bpf_get_current_pid_tgid() >> 32;
+  __u32 tgid = bpf_get_current_pid_tgid() >> 32;
+  return bpf_map_lookup_elem(&m_proxy, &tgid) != 0;
 }
 
 static __always_inline int socket_mark(struct bpf_sock_addr* ctx, __u32 mark) {

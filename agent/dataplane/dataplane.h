@@ -111,8 +111,10 @@ class Dataplane {
 
   // Full desired set; only differences to the last call are written.
   virtual absl::Status set_destinations(const std::vector<DestinationEntry>& entries) = 0;
-  // 0: no proxy.
+  // The kernel leaves this process's sockets alone from now on, and beat_proxy() means it. Former proxies,
+  // which may still drain, stay known until forget_proxy().
   virtual absl::Status set_proxy(uint32_t tgid) = 0;
+  virtual void forget_proxy(uint32_t tgid) = 0;
   virtual absl::Status beat_proxy() = 0;
 
   virtual absl::StatusOr<std::vector<FlowRow>> flows() const = 0;

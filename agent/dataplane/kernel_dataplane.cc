@@ -1,6 +1,10 @@
 // Opening and adopting, the proxy row, status. Enrolment is in enroll.cc.
 #include "agent/dataplane/kernel_dataplane.h"
 
+#include <signal.h>
+
+#include <cerrno>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -51,6 +55,7 @@ absl::Status KernelDataplane::start() {
   const std::lock_guard lock(programs_mutex_);
   // Namespaces before the cgroup: a row whose link is dead must not capture.
   adopt_namespaces();
+  drop_dead_proxies();
   return annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_));
 }
 
@@ -79,13 +84,25 @@ absl::Status KernelDataplane::set_destinations(const std::vector<DestinationEntr
 }
 
 absl::Status KernelDataplane::set_proxy(uint32_t tgid) {
-  return proxy_.put(0, {.tgid = tgid, .reserved = 0, .heartbeat_ns = tgid == 0 ? 0 : SystemClock().now()});
+  newest_proxy_ = tgid;
+  return proxy_.put(tgid, {.tgid = tgid, .reserved = 0, .heartbeat_ns = SystemClock().now()});
+}
+
+void KernelDataplane::forget_proxy(uint32_t tgid) {
+  proxy_.erase(tgid);
+  if (newest_proxy_ == tgid) newest_proxy_ = 0;
 }
 
 absl::Status KernelDataplane::beat_proxy() {
-  weft_proxy row = proxy_.find(0).value_or(weft_proxy{});
-  row.heartbeat_ns = SystemClock().now();
-  return proxy_.put(0, row);
+  if (newest_proxy_ == 0) return absl::OkStatus();
+  return set_proxy(newest_proxy_);
+}
+
+// Proxies that ended while no agent ran: their number may belong to an application by now.
+void KernelDataplane::drop_dead_proxies() {
+  for (const uint32_t tgid : proxy_.keys(WEFT_MAX_PROXIES)) {
+    if (::kill(static_cast<pid_t>(tgid), 0) != 0 && errno == ESRCH) proxy_.erase(tgid);
+  }
 }
 
 std::vector<ProgramStatus> KernelDataplane::programs() const {

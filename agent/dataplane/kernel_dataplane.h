@@ -38,6 +38,7 @@ class KernelDataplane final : public Dataplane {
   bool has_listener(uint64_t netns_cookie) const override;
   absl::Status set_destinations(const std::vector<DestinationEntry>& entries) override;
   absl::Status set_proxy(uint32_t tgid) override;
+  void forget_proxy(uint32_t tgid) override;
   absl::Status beat_proxy() override;
   absl::StatusOr<std::vector<FlowRow>> flows() const override { return measurements_.flows(); }
   std::vector<uint64_t> stats() const override { return measurements_.stats(); }
@@ -59,6 +60,7 @@ class KernelDataplane final : public Dataplane {
   // Capture off, then everything that hangs on the row, the namespace itself not needed.
   void drop_rows(uint64_t cookie, const weft_netns& row);
   void adopt_namespaces();
+  void drop_dead_proxies();
 
   const Options options_;
   const std::string cgroup_;
@@ -68,6 +70,7 @@ class KernelDataplane final : public Dataplane {
   bpf::Map<uint64_t, weft_netns> netns_;
   bpf::Map<uint32_t, uint64_t> slots_;
   bpf::Map<uint32_t, weft_proxy> proxy_;
+  uint32_t newest_proxy_ = 0;
   Exclusions exclusions_;
   Destinations destinations_;
   Measurements measurements_;

@@ -2,6 +2,10 @@
 // admin service.
 #include "agent/mesh/reconciler.h"
 
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
 
@@ -144,6 +148,7 @@ void Reconciler::forget_unknown_flows() {
 }
 
 void Reconciler::reconcile_pods() {
+  forget_dead_proxies();
   pods_.reconcile(clock_.now());
   if (!leftovers_.empty()) pods_.release_leftovers(std::exchange(leftovers_, {}), clock_.now());
   save();
@@ -171,13 +176,30 @@ void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, std::vector<Held
       log::error("proxy_not_set", {{"error", status.message()}});
       kernel_problem_ = std::string(status.message());
     }
+    watch_proxy(pid);
     pods_.proxy_ready(connection, std::move(*shared));
   });
 }
 
+// pidfd_open(2): told apart from a later process with the same number, and readable when it has ended.
+void Reconciler::watch_proxy(uint32_t pid) {
+  std::erase_if(proxies_, [pid](const auto& proxy) { return proxy.first == pid; });
+  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+  if (!pidfd.valid()) return;
+  proxies_.emplace_back(pid, std::move(pidfd));
+}
+
+void Reconciler::forget_dead_proxies() {
+  std::erase_if(proxies_, [this](const auto& proxy) {
+    pollfd event{proxy.second.get(), POLLIN, 0};
+    if (::poll(&event, 1, 0) != 1) return false;
+    parts_.dataplane.forget_proxy(proxy.first);
+    return true;
+  });
+}
+
 void Reconciler::proxy_gone() {
-  // Its tgid stays in the map: only the connection is known to be gone, and a live proxy must not capture
-  // itself.
+  // Only the connection is known to be gone: a proxy that drains must not be captured by its successor.
   post([this] { pods_.proxy_gone(); });
 }
 
@@ -191,7 +213,7 @@ void Reconciler::beat() {
 absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll(const std::string& workload,
                                                         const std::string& netns_path, bool dry_run) {
   ASSIGN_OR_RETURN(const auto parsed, parse_workload_name(workload));
-  if (netns_path.empty() || netns_path[0] != '/') {
+  if (!netns_path.empty() && netns_path[0] != '/') {
     return absl::InvalidArgumentError("the network namespace must be an absolute path; next: ip netns list");
   }
   const auto promise = std::make_shared<std::promise<absl::StatusOr<Enrolled>>>();
@@ -214,8 +236,14 @@ absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll(const std::string& workl
 }
 
 absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll_now(const std::string& ns, const std::string& name,
-                                                            const std::string& netns_path, bool dry_run) {
+                                                            const std::string& given_path, bool dry_run) {
   const std::string key = str_cat(ns, "/", name);
+  const std::string netns_path = given_path.empty() ? pods_.manifest_netns(key) : given_path;
+  if (netns_path.empty()) {
+    return absl::FailedPreconditionError(str_cat("no manifest says where ", key,
+                                                 " is (annotation weft.dev/netns); next: weft enroll ", key,
+                                                 " --netns /run/netns/NAME"));
+  }
   if (dry_run) {
     const absl::StatusOr<NetnsIdentity> identity = parts_.probe(netns_path);
     if (!identity.ok()) return annotate(str_cat("enroll ", key), identity.status());

@@ -18,6 +18,7 @@
 #include "agent/mesh/id_registry.h"
 #include "agent/mesh/model.h"
 #include "agent/pods/pod_table.h"
+#include "base/fd.h"
 
 namespace weft::agent {
 
@@ -88,6 +89,8 @@ class Reconciler {
   void refresh_ids();
   void forget_unknown_flows();
   void reconcile_pods();
+  void watch_proxy(uint32_t pid);
+  void forget_dead_proxies();
   void save();
   std::string uid_of(const std::string& ns, const std::string& name) const;
   absl::StatusOr<Enrolled> enroll_now(const std::string& ns, const std::string& name,
@@ -103,6 +106,8 @@ class Reconciler {
   MeshModel model_;
   IdRegistry ids_;
   PodTable pods_;
+  // pid and pidfd of every proxy that introduced itself and has not ended; the newest is last.
+  std::vector<std::pair<uint32_t, UniqueFd>> proxies_;
   StoredPods stored_;
   std::vector<CapturedNamespace> leftovers_;
   std::vector<control_plane::Finding> findings_;

@@ -400,6 +400,13 @@ bool PodTable::in_manifest(const std::string& key) const {
   });
 }
 
+std::string PodTable::manifest_netns(const std::string& key) const {
+  for (const control_plane::LocalPod& local : manifest_) {
+    if (str_cat(local.ns, "/", local.name) == key) return local.netns_path;
+  }
+  return "";
+}
+
 void PodTable::release_leftovers(const std::vector<CapturedNamespace>& leftovers, MonotonicNs now) {
   for (const CapturedNamespace& leftover : leftovers) {
     if (owner_of(leftover.netns_cookie) != nullptr) continue;

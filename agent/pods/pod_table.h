@@ -77,6 +77,8 @@ class PodTable {
   const std::map<std::string, Pod>& pods() const { return pods_; }
   const Pod* find(const std::string& key) const;
   bool in_manifest(const std::string& key) const;
+  // Where a pod's manifest says that it is; empty when none does.
+  std::string manifest_netns(const std::string& key) const;
   // Subjects that need an id although the model may not know them.
   std::vector<Subject> subjects() const;
   uint32_t captured() const;

@@ -42,9 +42,9 @@ struct weft_excl_cidr_key {
   __u8 ip[16];
 };
 
-/* m_proxy: array of one. tgid 0: no proxy has said hello since the maps were made. */
+/* m_proxy: tgid of a live proxy, in the root pid namespace; the sockets of these tasks are left alone. */
 struct weft_proxy {
-  __u32 tgid; /* of the proxy process, in the root pid namespace; its sockets are left alone */
+  __u32 tgid; /* the key again */
   __u32 reserved;
   __u64 heartbeat_ns; /* CLOCK_MONOTONIC, 0 until a proxy beats */
 };

@@ -24,6 +24,7 @@
 
 /* Enrolled namespaces of one node; also the number of listener slots. */
 #define WEFT_MAX_NAMESPACES 1024u
+#define WEFT_MAX_PROXIES 64u
 #define WEFT_MAX_DESTINATIONS 262144u
 #define WEFT_MAX_FLOWS 16384u
 #define WEFT_MAX_EXCLUSIONS 8192u

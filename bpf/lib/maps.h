@@ -58,13 +58,13 @@ struct {
   __type(value, __u32);
 } m_excl_cidr __weak SEC(".maps");
 
-/* 0 -> struct weft_proxy
+/* tgid -> struct weft_proxy
  * writer: agent
  * reader: connect
- * tgid 0 matches no task. */
+ * several while one proxy replaces another; a row goes when its process has ended. */
 struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 1);
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEFT_MAX_PROXIES);
   __type(key, __u32);
   __type(value, struct weft_proxy);
 } m_proxy __weak SEC(".maps");

@@ -157,6 +157,22 @@ TEST_F(CaptureTest, TheProxysOwnConnectsAreLeftAlone) {
   EXPECT_EQ(stat(WEFT_STAT_CAPTURED), 0u);
 }
 
+TEST_F(CaptureTest, FormerProxyThatStillDrainsIsLeftAloneUntilItIsForgotten) {
+  const UniqueFd server = listen_in(netns_path(server_), address(kServerV4, 8080));
+  Dialer former(cgroup_, netns_path(client_), {.target = address(kServerV4, 8080), .wait = true});
+  Dialer ended(cgroup_, netns_path(client_), {.target = address(kServerV4, 8080), .wait = true});
+  for (const pid_t pid : {former.pid(), ended.pid(), getpid()})
+    ASSERT_TRUE(dataplane_->set_proxy(static_cast<uint32_t>(pid)).ok());
+  former.go();
+  EXPECT_TRUE(accept_one(server.get()).socket.valid());
+  EXPECT_EQ(former.result().error, 0);
+  dataplane_->forget_proxy(static_cast<uint32_t>(ended.pid()));
+  ended.go();
+  ended.result();
+  EXPECT_EQ(stat(WEFT_STAT_LEFT_PROXY), 1u);
+  EXPECT_EQ(stat(WEFT_STAT_CAPTURED), 1u);
+}
+
 TEST_F(CaptureTest, CapturePortIsRefusedFromOutsideAndFromThePodItself) {
   for (const uint16_t port : {WEFT_PORT_OUTBOUND, WEFT_PORT_INBOUND, WEFT_PORT_HBONE}) {
     Dialer outside(cgroup_, netns_path(server_), {.target = address(kClientV4, port)});

@@ -67,6 +67,38 @@ TEST_F(CliTest, EnrollAndUnenrollWorkLive) {
   EXPECT_EQ(curl(v2_, {"http://" + v1_.v4(8080).to_string() + "/"}).output, "v1\n");
 }
 
+TEST_F(CliTest, EnrollTakesTheNamespaceFromTheManifestOrSaysHowToNameIt) {
+  const CommandResult enroll = mesh_->cli({"enroll", "default/product-v2"});
+  EXPECT_EQ(enroll.exit_code, 0) << enroll.output << enroll.errors;
+  EXPECT_EQ(mesh_->cli({"unenroll", "default/product-v2"}).exit_code, 0);
+  const CommandResult stranger = mesh_->cli({"enroll", "default/stranger"});
+  EXPECT_NE(stranger.exit_code, 0);
+  EXPECT_THAT(stranger.errors, HasSubstr("weft enroll default/stranger --netns"));
+}
+
+TEST_F(CliTest, OpenConnectionsOutliveUnenroll) {
+  ASSERT_EQ(mesh_->cli({"enroll", "default/product-v2", "--netns", v2_.netns}).exit_code, 0);
+  auto running = Process::start(load_spawn(v2_, {kProductV4, "-d", "60", "-c", "4", "--rate", "500"}, "0.1"));
+  ASSERT_TRUE(running.ok()) << running.status();
+  const auto more_than = [&](uint64_t count) {
+    return wait_until(milliseconds(20'000), [&] { return requests_so_far((*running)->output()) > count; });
+  };
+  ASSERT_TRUE(more_than(100)) << mesh_->log();
+  const CommandResult unenroll = mesh_->cli({"unenroll", "default/product-v2"});
+  ASSERT_EQ(unenroll.exit_code, 0) << unenroll.errors;
+  EXPECT_THAT(unenroll.output, HasSubstr("open connections go on"));
+  EXPECT_TRUE(more_than(requests_so_far((*running)->output()) + 500)) << "the open connections hang";
+  (*running)->signal(SIGINT);
+  ASSERT_TRUE((*running)->wait(milliseconds(10'000)).has_value());
+  const LoadResult result = parse_load((*running)->output());
+  EXPECT_EQ(result.failed, 0u) << result.text;
+  EXPECT_EQ(result.retries, 0u) << result.text;
+  EXPECT_TRUE(wait_until(milliseconds(10'000), [&] {
+    return mesh_->log().find("namespace_released netns=" + v2_.netns) != std::string::npos;
+  })) << "what capture needed is still there: "
+      << mesh_->log();
+}
+
 TEST_F(CliTest, PodThatItsManifestEnrollsIsNotUnenrolledBehindTheManifestsBack) {
   const CommandResult unenroll = mesh_->cli({"unenroll", "default/client"});
   EXPECT_EQ(unenroll.exit_code, 1);

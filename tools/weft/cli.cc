@@ -93,9 +93,9 @@ void Tree::add_enrollment() {
       &app, "enroll", "Capture a workload's network namespace, now and after restarts of the agent.", enroll);
   enroll_command->add_option("WORKLOAD", flags.workload, "NAMESPACE/NAME, or NAME in the namespace of -n")
       ->required();
-  enroll_command
-      ->add_option("--netns", flags.netns, "its network namespace, /run/netns/NAME or /proc/PID/ns/net")
-      ->required();
+  enroll_command->add_option(
+      "--netns", flags.netns,
+      "its network namespace, /run/netns/NAME or /proc/PID/ns/net; default: what its manifest says");
   enroll_command->add_flag("--dry-run", flags.dry_run, "only say what would change");
   CLI::App* unenroll_command =
       leaf(&app, "unenroll", "Stop capturing a workload that was enrolled with weft enroll.", unenroll);

@@ -355,10 +355,12 @@ void Exchange::pump_ended(Pump& pump) {
 // Looks only once per period, so a byte costs nothing: an exchange ends between one and two periods after its
 // last.
 void Exchange::on_idle() {
+  // Also when it ends now: an interim response may be what hangs, and after it the real one is awaited again.
+  context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
   const uint64_t bytes = request_pump_.bytes() + response_pump_.bytes();
   if (bytes != bytes_at_last_look_) {
     bytes_at_last_look_ = bytes;
-    return context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
+    return;
   }
   request_failure_ = Outcome::kIdleTimeout;
   request_pump_.abort();

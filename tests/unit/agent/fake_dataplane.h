@@ -64,6 +64,10 @@ class FakeDataplane : public Dataplane {
     calls.push_back("set_proxy " + std::to_string(tgid));
     return absl::OkStatus();
   }
+  void forget_proxy(uint32_t tgid) override {
+    const std::lock_guard lock(mutex);
+    calls.push_back("forget_proxy " + std::to_string(tgid));
+  }
   absl::Status beat_proxy() override { return absl::OkStatus(); }
   absl::StatusOr<std::vector<FlowRow>> flows() const override { return flow_rows; }
   std::vector<uint64_t> stats() const override { return counters; }
