@@ -93,10 +93,10 @@ TEST_F(CliTest, OpenConnectionsOutliveUnenroll) {
   const LoadResult result = parse_load((*running)->output());
   EXPECT_EQ(result.failed, 0u) << result.text;
   EXPECT_EQ(result.retries, 0u) << result.text;
-  EXPECT_TRUE(wait_until(milliseconds(10'000), [&] {
-    return mesh_->log().find("namespace_released netns=" + v2_.netns) != std::string::npos;
-  })) << "what capture needed is still there: "
-      << mesh_->log();
+  EXPECT_TRUE(wait_until(
+      milliseconds(10'000),
+      [&] { return mesh_->log().find("namespace_released netns=" + v2_.netns) != std::string::npos; }))
+      << "what capture needed is still there: " << mesh_->log();
 }
 
 TEST_F(CliTest, PodThatItsManifestEnrollsIsNotUnenrolledBehindTheManifestsBack) {
