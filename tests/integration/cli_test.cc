@@ -68,9 +68,14 @@ TEST_F(CliTest, EnrollAndUnenrollWorkLive) {
 }
 
 TEST_F(CliTest, EnrollTakesTheNamespaceFromTheManifestOrSaysHowToNameIt) {
-  const CommandResult enroll = mesh_->cli({"enroll", "default/product-v2"});
-  EXPECT_EQ(enroll.exit_code, 0) << enroll.output << enroll.errors;
-  EXPECT_EQ(mesh_->cli({"unenroll", "default/product-v2"}).exit_code, 0);
+  mesh_->manifests().write(
+      "web.yaml",
+      str_cat("apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  namespace: default\n",
+              "  annotations:\n    weft.dev/netns: ", v2_.netns, "\nspec: {}\nstatus:\n  phase: Running\n"));
+  EXPECT_TRUE(wait_until(milliseconds(10'000), [&] {
+    return mesh_->cli({"enroll", "default/web"}).exit_code == 0;
+  })) << mesh_->cli({"enroll", "default/web"}).errors;
+  EXPECT_EQ(mesh_->cli({"unenroll", "default/web"}).exit_code, 0);
   const CommandResult stranger = mesh_->cli({"enroll", "default/stranger"});
   EXPECT_NE(stranger.exit_code, 0);
   EXPECT_THAT(stranger.errors, HasSubstr("weft enroll default/stranger --netns"));
