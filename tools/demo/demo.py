@@ -216,7 +216,7 @@ def main():
     if options.sweep:
         machine.sweep()
         return 0
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in machine.END_SIGNALS:
         signal.signal(number, on_signal)
     code = 1
     demo = Demo(options)
@@ -229,7 +229,7 @@ def main():
         table.say(f"\ndemo failed: {failed or 'the load generator says nothing any more'}")
     finally:
         # From here on a second Ctrl-C would leave things behind: it waits.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in machine.END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         table.say("==> cleaning up")
         if not demo.close():

@@ -11,6 +11,8 @@ PREFIX = "weft-demo-"
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
+# What ends the demo; see on_signal of demo.py.
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def cgroup2_root():
@@ -21,27 +23,35 @@ def cgroup2_root():
     raise RuntimeError("no cgroup2 is mounted")
 
 
+def kill_cgroup(path):
+    """Kills what lives in the cgroup and waits until it is gone, at most five seconds."""
+    with open(path + "/cgroup.kill", "w", encoding="ascii") as f:
+        f.write("1")
+    # cgroup.events changes (POLLPRI) when the last process is gone.
+    with open(path + "/cgroup.events", encoding="ascii") as events:
+        poller = select.poll()
+        poller.register(events, select.POLLPRI)
+        for _ in range(50):
+            events.seek(0)
+            if "populated 1" not in events.read():
+                return
+            poller.poll(100)
+
+
 def remove_cgroup(path):
-    """Kills what lives in the cgroup, then removes it, children first."""
-    try:
-        with open(path + "/cgroup.kill", "w", encoding="ascii") as f:
-            f.write("1")
-        # cgroup.events changes (POLLPRI) when the last process is gone.
-        with open(path + "/cgroup.events", encoding="ascii") as events:
-            poller = select.poll()
-            poller.register(events, select.POLLPRI)
-            for _ in range(50):
-                events.seek(0)
-                if "populated 1" not in events.read():
-                    break
-                poller.poll(100)
-    except OSError:
-        pass
-    for folder, _, _ in os.walk(path, topdown=False):
+    """Kills what lives in the cgroup, then removes it, children first. Again when something joined it meanwhile."""
+    for _ in range(10):
         try:
-            os.rmdir(folder)
+            kill_cgroup(path)
         except OSError:
             pass
+        for folder, _, _ in os.walk(path, topdown=False):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                pass
+        if not os.path.exists(path):
+            return
 
 
 def sweep():
@@ -120,8 +130,11 @@ class Machine:
         """A process in a namespace and a child of the scratch cgroup; it dies with us."""
         group = os.path.join(self.cgroup, cgroup)
         os.makedirs(group, exist_ok=True)
+        # A signal between fork and the list of processes would leave one behind that nobody ends.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
 
         def enter():
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             with open(group + "/cgroup.procs", "w", encoding="ascii") as f:
                 f.write("0")
@@ -131,11 +144,14 @@ class Machine:
                     raise OSError(ctypes.get_errno(), "setns")
                 os.close(fd)
 
-        with open(log or os.devnull, "ab") as sink:
-            # An own session: Ctrl-C reaches the demo, which ends its processes in order.
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout or sink, stderr=sink,
-                                       preexec_fn=enter, start_new_session=True, text=True)
-        self.processes.append(process)
+        try:
+            with open(log or os.devnull, "ab") as sink:
+                # An own session: Ctrl-C reaches the demo, which ends its processes in order.
+                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout or sink, stderr=sink,
+                                           preexec_fn=enter, start_new_session=True, text=True)
+            self.processes.append(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return process
 
     def start_nginx(self, netns, version):
