@@ -107,14 +107,14 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
   }
   std::string programs = join(detached);
   if (facts.programs.empty()) programs = "no program is loaded";
-  if (!facts.kernel_problem.empty())
-    str_append(&programs, programs.empty() ? "" : "; ", facts.kernel_problem);
   report.row("B-01", "kernel", "all programs are attached", programs, "weft check --pre");
   const auto [map, percent] = fullest_map(facts.maps);
   report.row("B-02", "kernel", "every map is less than 80 % full",
              percent < 80 ? "" : str_cat(map, " is ", percent, " % full"),
              "curl -s http://127.0.0.1:15020/metrics | grep weft_bpf_map", "warning");
-  report.row("B-03", "kernel", "the kernel programs counted no error", kernel_errors(facts.stats),
+  report.row("B-03", "kernel", "what the agent wants is in the kernel's maps", facts.kernel_problem,
+             "weft status, then restart weft-agent");
+  report.row("B-04", "kernel", "the kernel programs counted no error", kernel_errors(facts.stats),
              "curl -s http://127.0.0.1:15020/metrics | grep weft_bpf_events_total", "warning");
 
   report.row("C-01", "capture", "every pod that asks for it is captured", join(facts.not_captured),

@@ -196,6 +196,7 @@ TEST_F(AgentTest, ChecksNameWhatIsMissingWithoutAProxy) {
   EXPECT_EQ(results["A-01"], "success");
   EXPECT_EQ(results["A-02"], "error");
   EXPECT_EQ(results["B-01"], "success");
+  EXPECT_EQ(results["B-03"], "success");
 }
 
 TEST_F(AgentTest, SecondAgentOnTheSamePortFailsAndTheFirstGoesOn) {
