@@ -23,12 +23,13 @@ Agent::Agent(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(std::move(parts)),
       handover_(HandoverServer::Options{.path = run_path("handover.sock"), .access = options_.proxy_access}),
-      reconciler_(Reconciler::Options{.store_path = run_path("enrollments.json")},
-                  Reconciler::Parts{
-                      .dataplane = *parts_.dataplane,
-                      .feed = handover_,
-                      .publish = [this](const control_plane::Change& change) { parts_.ads->apply(change); },
-                      .probe = parts_.probe}),
+      reconciler_(
+          Reconciler::Options{.store_path = run_path("enrollments.json"), .node_name = options_.node_name},
+          Reconciler::Parts{
+              .dataplane = *parts_.dataplane,
+              .feed = handover_,
+              .publish = [this](const control_plane::Change& change) { parts_.ads->apply(change); },
+              .probe = parts_.probe}),
       telemetry_(hub_, [this] { reconciler_.beat(); }) {}
 
 std::string Agent::run_path(std::string_view name) const { return str_cat(options_.run_dir, "/", name); }
@@ -120,8 +121,13 @@ MetricsInput Agent::gather_metrics() {
   input.stats = parts_.dataplane->stats();
   input.maps = parts_.dataplane->maps();
   input.observe_dropped = hub_.dropped();
-  reconciler_.read([&input](const Reconciler::View& view) {
-    input.ids = view.ids;
+  std::vector<uint32_t> named;
+  for (const FlowRow& row : input.flows) {
+    named.push_back(row.key.source);
+    named.push_back(row.key.destination);
+  }
+  reconciler_.read([&input, &named](const Reconciler::View& view) {
+    input.ids = view.ids.only(named);
     input.generation = view.generation;
     for (const control_plane::Finding& finding : view.findings) {
       input.rejected += finding.level == control_plane::Finding::Level::kError ? 1 : 0;

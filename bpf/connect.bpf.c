@@ -1,20 +1,18 @@
-/* Why this hook: cgroup/connect sees every connect() of a pod before the route lookup, so a socket mark set
- * here decides where the SYN goes. The address is never rewritten: getpeername() in the application keeps
- * showing what it dialled. How it fails: a socket that cannot be marked, or that nobody would accept, is
- * refused and counted: going direct would bypass policy. */
+/* Why this hook: cgroup/connect sees every connect() of a pod before the route lookup. It answers one of
+ * three: leave alone; direct, the destination becomes a backend of the service and nobody stands in between;
+ * proxy, a socket mark decides where the SYN goes and the address is not rewritten. How it fails: a socket
+ * that cannot be marked, or that nobody would accept, is refused and counted: going direct would bypass
+ * policy. A proxy that does not answer lets the workload's declared mode decide. */
 #include <asm/socket.h>
 #include <linux/bpf.h>
 #include <linux/errno.h>
-#include <linux/in.h>
 
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 
+#include "bpf/lib/beat.h"
+#include "bpf/lib/datagram.h"
 #include "bpf/lib/exclude.h"
-#include "bpf/lib/stat.h"
-
-#define CONNECT_REFUSE 0
-#define CONNECT_PROCEED 1
+#include "bpf/lib/sock_addr.h"
 
 static __always_inline int task_is_proxy(void) {
   __u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -23,12 +21,6 @@ static __always_inline int task_is_proxy(void) {
 
 static __always_inline int socket_mark(struct bpf_sock_addr* ctx, __u32 mark) {
   return bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
-}
-
-static __always_inline int connect_refuse(enum weft_stat why) {
-  stat_count(why);
-  if (cfg_refuse_errno) bpf_set_retval(-ECONNREFUSED);
-  return CONNECT_REFUSE;
 }
 
 /* Refusing here is immediate; a SYN refused by mesh_lookup would time out, because the kernel does not send
@@ -40,45 +32,119 @@ static __always_inline int listener_exists(__u32 slot) {
   return 1;
 }
 
-static __always_inline int connect_decide(struct bpf_sock_addr* ctx, const struct addr* ip) {
+/* What a socket that is connected again remembers of its former connection is over. */
+static __always_inline void direct_forget(struct bpf_sock_addr* ctx) {
+  struct bpf_sock* sk = ctx->sk;
+  if (sk && bpf_sk_storage_get(&m_direct_sk, sk, 0, 0)) bpf_sk_storage_delete(&m_direct_sk, sk);
+}
+
+/* A connected UDP socket's answers pass the recvmsg hook too, which reads this. */
+static __always_inline void datagram_remember(struct bpf_sock* sk, const struct direct_peer* peer) {
+  struct datagram_peers* peers = bpf_sk_storage_get(&m_datagram_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!peers) return stat_count(WEFT_STAT_STORAGE_FAILED);
+  __builtin_memcpy(&peers->peer[0], peer, sizeof(*peer));
+}
+
+struct mptcp_sock;
+
+/* An MPTCP client asks its own socket for the peer's name, while this hook sees the first subflow's. Kernels
+ * without the helper (before 5.19) show such a client the backend. */
+static __always_inline void direct_show_to_mptcp(struct bpf_sock* sk, const struct direct_peer* peer) {
+  if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_skc_to_mptcp_sock)) return;
+  struct mptcp_sock* whole = bpf_skc_to_mptcp_sock(sk);
+  if (!whole) return;
+  struct direct_peer* shown = bpf_sk_storage_get(&m_direct_sk, whole, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!shown) return stat_count(WEFT_STAT_STORAGE_FAILED);
+  __builtin_memcpy(shown, peer, sizeof(*shown));
+}
+
+static __always_inline int connect_direct(struct bpf_sock_addr* ctx, enum hook_family family,
+                                          const struct weft_svc_key* key, struct weft_svc* svc, __u64 cookie,
+                                          const struct addr* dialled) {
+  struct balance_choice choice;
+  if (balance_pick(svc, key, cookie, &choice) != BALANCE_PICKED)
+    return hook_refuse(WEFT_STAT_NO_BACKEND, EHOSTUNREACH);
+  struct bpf_sock* sk = ctx->sk;
+  if (!sk) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
+  struct direct_peer* peer = bpf_sk_storage_get(&m_direct_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!peer) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
+  direct_fill(peer, svc, dialled, key->port, &choice);
+  if (key->protocol == IPPROTO_UDP)
+    datagram_remember(sk, peer);
+  else
+    direct_show_to_mptcp(sk, peer);
+  hook_set_addr(ctx, family, peer->backend_ip, peer->backend_port);
+  return HOOK_PROCEED;
+}
+
+/* Past the proxy: where the service has backends the kernel picks one, else the address is dialled as it is.
+ */
+static __always_inline int connect_without_proxy(struct bpf_sock_addr* ctx, enum hook_family family,
+                                                 const struct weft_netns* netns,
+                                                 const struct weft_svc_key* key, struct weft_svc* svc,
+                                                 __u64 cookie, const struct addr* dialled) {
+  if (netns->flags & WEFT_NETNS_FAIL_CLOSED) return hook_refuse(WEFT_STAT_FAILED_CLOSED, ECONNREFUSED);
+  stat_count(WEFT_STAT_BYPASSED);
+  if (svc->count == 0) return HOOK_PROCEED;
+  return connect_direct(ctx, family, key, svc, cookie, dialled);
+}
+
+static __always_inline int connect_by_proxy(struct bpf_sock_addr* ctx, const struct weft_netns* netns) {
+  if (!listener_exists(netns->slot)) return hook_refuse(WEFT_STAT_NO_LISTENER, ECONNREFUSED);
+  if (socket_mark(ctx, WEFT_MARK_CAPTURE)) return hook_refuse(WEFT_STAT_MARK_FAILED, ECONNREFUSED);
+  stat_count(WEFT_STAT_CAPTURED);
+  return HOOK_PROCEED;
+}
+
+/* 1: this connect is none of the mesh's business. */
+static __always_inline int connect_leave(const struct weft_netns* netns, const struct addr* ip, __u32 port) {
+  if (addr_is_loopback(ip)) {
+    stat_count(WEFT_STAT_LEFT_LOOPBACK);
+    return 1;
+  }
+  if (!exclude_match(netns, ip, port)) return 0;
+  stat_count(WEFT_STAT_LEFT_EXCLUDED);
+  return 1;
+}
+
+static __always_inline int connect_decide(struct bpf_sock_addr* ctx, enum hook_family family) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
-  if (!netns || !(netns->flags & WEFT_NETNS_CAPTURE)) return CONNECT_PROCEED;
-  __u32 port = bpf_ntohs(ctx->user_port);
+  if (!netns || !(netns->flags & WEFT_NETNS_CAPTURE)) return HOOK_PROCEED;
+  struct weft_svc_key key = {.port = hook_port(ctx), .protocol = ctx->protocol};
+  if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP) return HOOK_PROCEED;
+  int is_tcp = key.protocol == IPPROTO_TCP;
+  struct addr ip = hook_addr(ctx, family);
+  __builtin_memcpy(key.ip, ip.word, sizeof(key.ip));
 
-  if (task_is_proxy()) {
+  if (is_tcp && task_is_proxy()) {
     stat_count(WEFT_STAT_LEFT_PROXY);
     /* Unmarked it would only be measured twice, so a failure is counted and the connect goes on. */
     if (socket_mark(ctx, WEFT_MARK_PROXY)) stat_count(WEFT_STAT_MARK_FAILED);
-    return CONNECT_PROCEED;
+    return HOOK_PROCEED;
   }
-  if (addr_is_loopback(ip)) {
-    stat_count(WEFT_STAT_LEFT_LOOPBACK);
-    return CONNECT_PROCEED;
+  direct_forget(ctx);
+  if (connect_leave(netns, &ip, key.port)) return HOOK_PROCEED;
+  struct weft_svc svc = {};
+  service_find(&key, &svc);
+  if (svc.flags & WEFT_SVC_DIRECT) {
+    stat_count(WEFT_STAT_DIRECT);
+    return connect_direct(ctx, family, &key, &svc, cookie, &ip);
   }
-  if (exclude_match(netns, ip, port)) {
-    stat_count(WEFT_STAT_LEFT_EXCLUDED);
-    return CONNECT_PROCEED;
+  if (!is_tcp) return HOOK_PROCEED;
+  if (svc.flags & WEFT_SVC_PASS) {
+    stat_count(WEFT_STAT_LEFT_ENDPOINT);
+    return HOOK_PROCEED;
   }
-  if (!listener_exists(netns->slot)) return connect_refuse(WEFT_STAT_NO_LISTENER);
-  if (socket_mark(ctx, WEFT_MARK_CAPTURE)) return connect_refuse(WEFT_STAT_MARK_FAILED);
-  stat_count(WEFT_STAT_CAPTURED);
-  return CONNECT_PROCEED;
+  if (!proxy_is_alive()) return connect_without_proxy(ctx, family, netns, &key, &svc, cookie, &ip);
+  return connect_by_proxy(ctx, netns);
 }
 
 /* MPTCP needs no case of its own: the kernel runs the hook for the first subflow, which is TCP. */
 SEC("cgroup/connect4")
-int mesh_connect4(struct bpf_sock_addr* ctx) {
-  if (ctx->protocol != IPPROTO_TCP) return CONNECT_PROCEED;
-  struct addr ip = addr_from_v4(ctx->user_ip4);
-  return connect_decide(ctx, &ip);
-}
+int mesh_connect4(struct bpf_sock_addr* ctx) { return connect_decide(ctx, HOOK_IPV4); }
 
 SEC("cgroup/connect6")
-int mesh_connect6(struct bpf_sock_addr* ctx) {
-  if (ctx->protocol != IPPROTO_TCP) return CONNECT_PROCEED;
-  struct addr ip = {.word = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]}};
-  return connect_decide(ctx, &ip);
-}
+int mesh_connect6(struct bpf_sock_addr* ctx) { return connect_decide(ctx, HOOK_IPV6); }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

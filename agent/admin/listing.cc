@@ -1,7 +1,7 @@
 // From protobuf resources to table rows; see listing.h. Called by the admin service; decides nothing.
 #include "agent/admin/listing.h"
 
-#include "agent/mesh/destinations.h"
+#include "agent/mesh/kernel_plan.h"
 #include "base/strings.h"
 
 namespace weft::agent {

@@ -57,6 +57,48 @@ struct DestinationEntry {
   uint32_t id = 0;
 };
 
+// What an application dials: IPPROTO_TCP or IPPROTO_UDP at an address.
+struct ServiceKey {
+  SocketAddress address;
+  uint8_t protocol = 6;
+
+  auto operator<=>(const ServiceKey&) const = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const ServiceKey& key) {
+    return H::combine(std::move(h), key.address, key.protocol);
+  }
+};
+
+struct BackendEntry {
+  SocketAddress address;
+  uint32_t id = 0;      // of its workload
+  uint32_t weight = 0;  // relative; 0: no new connections
+};
+
+struct ServiceEntry {
+  enum class Path : uint8_t {
+    kProxy,   // the proxy takes it; the backends are for workloads that may bypass a dead one
+    kDirect,  // the kernel picks a backend
+    kPass,    // the address is an endpoint itself and is dialled as it is
+  };
+  ServiceKey key;
+  uint32_t id = 0;
+  Path path = Path::kProxy;
+  uint32_t affinity_seconds = 0;  // 0: every connection is balanced anew
+  uint32_t eject_after = 0;       // failed connects in a row that are reported; 0: never
+  std::vector<BackendEntry> backends;
+};
+
+// Differences, so that a change costs what it changes.
+struct KernelChange {
+  std::vector<DestinationEntry> destinations;
+  std::vector<SocketAddress> gone_destinations;
+  std::vector<ServiceEntry> services;
+  std::vector<ServiceKey> gone_services;
+  // The entries are all there are: whatever else the maps hold goes.
+  bool full = false;
+};
+
 struct FlowRow {
   weft_flow_key key{};
   weft_flow total{};  // summed over CPUs
@@ -109,8 +151,9 @@ class Dataplane {
   // True when the namespace's slot holds a live listener (the proxy or we have it).
   virtual bool has_listener(uint64_t netns_cookie) const = 0;
 
-  // Full desired set; only differences to the last call are written.
-  virtual absl::Status set_destinations(const std::vector<DestinationEntry>& entries) = 0;
+  // Effective for new connections when it returns. A part that cannot be written leaves its former rows in
+  // force; the error names the first.
+  virtual absl::Status apply(const KernelChange& change) = 0;
   // The kernel leaves this process's sockets alone from now on, and beat_proxy() means it. Former proxies,
   // which may still drain, stay known until forget_proxy().
   virtual absl::Status set_proxy(uint32_t tgid) = 0;

@@ -3,7 +3,6 @@
 #include "agent/dataplane/destinations.h"
 
 #include <cstring>
-#include <iterator>
 
 #include "base/status_macros.h"
 
@@ -28,25 +27,35 @@ Destinations::Destinations(int fd) : rows_(fd, "m_dest") {
   count_ = known_.size();
 }
 
-absl::Status Destinations::apply(const std::vector<DestinationEntry>& entries) {
-  std::map<SocketAddress, uint32_t> desired;
-  for (const DestinationEntry& entry : entries) desired[entry.address] = entry.id;
+absl::Status Destinations::apply(const std::vector<DestinationEntry>& entries,
+                                 const std::vector<SocketAddress>& gone, bool full) {
   // Removals first: a full map makes room before it is asked for more.
-  for (auto it = known_.begin(); it != known_.end();) {
-    const bool gone = !desired.contains(it->first);
-    if (gone) rows_.erase(to_key(it->first));
-    it = gone ? known_.erase(it) : std::next(it);
+  for (const SocketAddress& address : gone) {
+    if (known_.erase(address) == 1) rows_.erase(to_key(address));
   }
-  absl::Status first_error;
-  for (const auto& [address, id] : desired) {
-    const auto it = known_.find(address);
-    if (it != known_.end() && it->second == id) continue;
-    const absl::Status status = rows_.put(to_key(address), {.id = id, .flags = 0});
-    if (status.ok()) known_[address] = id;
-    if (first_error.ok()) first_error = annotate(address.to_string(), status);
+  if (full) {
+    absl::flat_hash_map<SocketAddress, uint32_t> desired;
+    for (const DestinationEntry& entry : entries) desired[entry.address] = entry.id;
+    absl::erase_if(known_, [&](const auto& row) {
+      const bool unnamed = !desired.contains(row.first);
+      if (unnamed) rows_.erase(to_key(row.first));
+      return unnamed;
+    });
+  }
+  std::vector<const DestinationEntry*> changed;
+  for (const DestinationEntry& entry : entries) {
+    const auto it = known_.find(entry.address);
+    if (it != known_.end() && it->second == entry.id) continue;
+    batch_.put(to_key(entry.address), {.id = entry.id, .flags = 0});
+    changed.push_back(&entry);
+  }
+  std::vector<bool> refused(changed.size());
+  absl::Status status = batch_.write(rows_, [&refused](size_t i) { refused[i] = true; });
+  for (size_t i = 0; i < changed.size(); ++i) {
+    if (!refused[i]) known_[changed[i]->address] = changed[i]->id;
   }
   count_ = known_.size();
-  return first_error;
+  return status;
 }
 
 }  // namespace weft::agent

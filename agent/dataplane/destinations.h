@@ -1,15 +1,15 @@
-// m_dest as a difference writer: the agent hands over the full desired set, only changes reach the kernel.
-// Dataplane thread only, but for count().
+// m_dest as a difference writer: only changes reach the kernel. Dataplane thread only, but for count().
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "agent/dataplane/dataplane.h"
 #include "bpf/abi/constants.h"
+#include "bpf/user/batch.h"
 #include "bpf/user/map.h"
 
 namespace weft::agent {
@@ -19,12 +19,15 @@ class Destinations {
   // Starts from what the map holds, so that rows of a former agent are corrected by the first apply.
   explicit Destinations(int fd);
 
-  absl::Status apply(const std::vector<DestinationEntry>& entries);
+  // `full`: rows that are not named go.
+  absl::Status apply(const std::vector<DestinationEntry>& entries, const std::vector<SocketAddress>& gone,
+                     bool full);
   size_t count() const { return count_.load(std::memory_order_relaxed); }
 
  private:
   bpf::Map<weft_dest_key, weft_dest> rows_;
-  std::map<SocketAddress, uint32_t> known_;
+  bpf::Batch<weft_dest_key, weft_dest> batch_;
+  absl::flat_hash_map<SocketAddress, uint32_t> known_;
   std::atomic<size_t> count_ = 0;
 };
 

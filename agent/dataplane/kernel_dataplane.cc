@@ -48,6 +48,7 @@ KernelDataplane::KernelDataplane(const Options& options, std::string cgroup,
       proxy_(programs_->map_fd("m_proxy"), "m_proxy"),
       exclusions_(programs_->map_fd("m_excl_port"), programs_->map_fd("m_excl_cidr")),
       destinations_(programs_->map_fd("m_dest")),
+      services_(programs_->map_fd("m_svc"), programs_->map_fd("m_pick"), programs_->map_fd("m_backend")),
       measurements_(programs_->map_fd("m_flow"), programs_->map_fd("m_stats")) {}
 
 absl::Status KernelDataplane::start() {
@@ -79,8 +80,11 @@ void KernelDataplane::adopt_namespaces() {
   }
 }
 
-absl::Status KernelDataplane::set_destinations(const std::vector<DestinationEntry>& entries) {
-  return annotate("set destinations", destinations_.apply(entries));
+absl::Status KernelDataplane::apply(const KernelChange& change) {
+  const absl::Status services = services_.apply(change.services, change.gone_services, change.full);
+  const absl::Status destinations =
+      destinations_.apply(change.destinations, change.gone_destinations, change.full);
+  return services.ok() ? annotate("set destinations", destinations) : services;
 }
 
 absl::Status KernelDataplane::set_proxy(uint32_t tgid) {
@@ -126,6 +130,9 @@ std::vector<MapStatus> KernelDataplane::maps() const {
       {.name = "m_netns", .entries = cookies.size(), .capacity = WEFT_MAX_NAMESPACES},
       {.name = "m_listener", .entries = live, .capacity = WEFT_MAX_NAMESPACES},
       {.name = "m_dest", .entries = destinations_.count(), .capacity = WEFT_MAX_DESTINATIONS},
+      {.name = "m_svc", .entries = services_.count(), .capacity = WEFT_MAX_SERVICES},
+      {.name = "m_backend", .entries = services_.backends(), .capacity = WEFT_MAX_BACKENDS},
+      {.name = "m_pick", .entries = services_.picks(), .capacity = WEFT_MAX_PICKS},
       {.name = "m_excl_port", .entries = exclusions_.port_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_excl_cidr", .entries = exclusions_.cidr_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_flow", .entries = measurements_.flow_count(), .capacity = WEFT_MAX_FLOWS},

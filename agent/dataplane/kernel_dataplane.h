@@ -15,6 +15,7 @@
 #include "agent/dataplane/destinations.h"
 #include "agent/dataplane/exclusions.h"
 #include "agent/dataplane/measurements.h"
+#include "agent/dataplane/service_table.h"
 #include "bpf/abi/constants.h"
 #include "bpf/user/map.h"
 #include "bpf/user/programs.h"
@@ -36,7 +37,7 @@ class KernelDataplane final : public Dataplane {
   absl::Status unenroll(uint64_t netns_cookie, const std::string& netns_path) override;
   absl::Status adopt_listeners(uint64_t netns_cookie, std::vector<UniqueFd> listeners) override;
   bool has_listener(uint64_t netns_cookie) const override;
-  absl::Status set_destinations(const std::vector<DestinationEntry>& entries) override;
+  absl::Status apply(const KernelChange& change) override;
   absl::Status set_proxy(uint32_t tgid) override;
   void forget_proxy(uint32_t tgid) override;
   absl::Status beat_proxy() override;
@@ -73,6 +74,7 @@ class KernelDataplane final : public Dataplane {
   uint32_t newest_proxy_ = 0;
   Exclusions exclusions_;
   Destinations destinations_;
+  ServiceTable services_;
   Measurements measurements_;
   std::map<uint64_t, std::vector<UniqueFd>> listeners_;
   // Namespaces without a row whose open connections still need their slot: cookie -> slot.

@@ -2,8 +2,6 @@
 // configuration.
 #include "agent/mesh/id_registry.h"
 
-#include <set>
-
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
 
@@ -29,37 +27,33 @@ uint32_t IdRegistry::choose(const std::string& qualified) const {
   return id;
 }
 
-std::vector<uint32_t> IdRegistry::set_live(const std::vector<Subject>& subjects) {
-  std::set<uint32_t> live;
-  std::vector<const Subject*> fresh;
-  for (const Subject& subject : subjects) {
-    const auto known = by_key_.find(qualify(subject.kind, subject.key));
-    if (known == by_key_.end()) {
-      fresh.push_back(&subject);
-      continue;
-    }
-    live.insert(known->second);
-    by_id_[known->second] = subject;
+uint32_t IdRegistry::add(const Subject& subject) {
+  std::string qualified = qualify(subject.kind, subject.key);
+  const auto known = by_key_.find(qualified);
+  const uint32_t id = known != by_key_.end() ? known->second : choose(qualified);
+  by_key_[std::move(qualified)] = id;
+  by_id_[id] = subject;
+  return id;
+}
+
+uint32_t IdRegistry::remove(Subject::Kind kind, std::string_view key) {
+  const auto known = by_key_.find(qualify(kind, key));
+  if (known == by_key_.end()) return WEFT_ID_UNKNOWN;
+  const uint32_t id = known->second;
+  by_id_.erase(id);
+  by_key_.erase(known);
+  return id;
+}
+
+IdRegistry IdRegistry::only(const std::vector<uint32_t>& ids) const {
+  IdRegistry out;
+  for (const uint32_t id : ids) {
+    const auto found = by_id_.find(id);
+    if (found == by_id_.end()) continue;
+    out.by_key_[qualify(found->second.kind, found->second.key)] = id;
+    out.by_id_[id] = found->second;
   }
-  std::vector<uint32_t> released;
-  for (auto it = by_key_.begin(); it != by_key_.end();) {
-    if (live.contains(it->second)) {
-      ++it;
-      continue;
-    }
-    released.push_back(it->second);
-    by_id_.erase(it->second);
-    it = by_key_.erase(it);
-  }
-  for (const Subject* subject : fresh) {
-    const std::string qualified = qualify(subject->kind, subject->key);
-    if (by_key_.contains(qualified)) continue;
-    const uint32_t id = choose(qualified);
-    by_key_[qualified] = id;
-    by_id_[id] = *subject;
-    std::erase(released, id);
-  }
-  return released;
+  return out;
 }
 
 uint32_t IdRegistry::find(Subject::Kind kind, std::string_view key) const {

@@ -4,10 +4,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "absl/container/flat_hash_map.h"
 
 namespace weft::agent {
 
@@ -21,21 +22,24 @@ struct Subject {
 
 class IdRegistry {
  public:
-  // Replaces the set of living subjects; a subject that stays keeps its id. Returns the ids that are nobody's
-  // any more.
-  std::vector<uint32_t> set_live(const std::vector<Subject>& subjects);
+  // The subject's id; one that is known keeps it and may change its name.
+  uint32_t add(const Subject& subject);
+  // The id that is nobody's any more; 0 when there was none.
+  uint32_t remove(Subject::Kind kind, std::string_view key);
 
   // 0 when the subject is not alive.
   uint32_t find(Subject::Kind kind, std::string_view key) const;
   // nullptr when the id belongs to nobody.
   const Subject* subject(uint32_t id) const;
-  const std::map<uint32_t, Subject>& subjects() const { return by_id_; }
+  size_t size() const { return by_id_.size(); }
+  // A registry of these ids alone, for a reader that must not hold up the owner.
+  IdRegistry only(const std::vector<uint32_t>& ids) const;
 
  private:
   uint32_t choose(const std::string& qualified) const;
 
-  std::map<std::string, uint32_t, std::less<>> by_key_;  // kind letter and key
-  std::map<uint32_t, Subject> by_id_;
+  absl::flat_hash_map<std::string, uint32_t> by_key_;  // kind letter and key
+  absl::flat_hash_map<uint32_t, Subject> by_id_;
 };
 
 }  // namespace weft::agent

@@ -6,19 +6,50 @@
 
 namespace weft::agent {
 
-bool MeshModel::upsert(const control_plane::Resource& resource) {
+void MeshModel::erase_address(const std::string& name, Touched* touched) {
+  if (services_.erase(name) == 1) {
+    touched->services.insert(name);
+    // Ports of a service are listened at by its endpoints.
+    for (const istio::workload::Workload* member : members(name)) touched->workloads.insert(member->uid());
+  }
+  const auto found = workloads_.find(name);
+  if (found == workloads_.end()) return;
+  touched->workloads.insert(name);
+  for (const auto& [service, ports] : found->second.services()) {
+    touched->services.insert(service);
+    const auto members = members_.find(service);
+    if (members == members_.end()) continue;
+    members->second.erase(found->first);
+    if (members->second.empty()) members_.erase(members);
+  }
+  workloads_.erase(found);
+}
+
+void MeshModel::put_workload(const std::string& uid, istio::workload::Workload workload, Touched* touched) {
+  erase_address(uid, touched);
+  touched->workloads.insert(uid);
+  const auto [placed, fresh] = workloads_.emplace(uid, std::move(workload));
+  for (const auto& [service, ports] : placed->second.services()) {
+    members_[service].insert(placed->first);
+    touched->services.insert(service);
+  }
+}
+
+bool MeshModel::upsert(const control_plane::Resource& resource, Touched* touched) {
   if (resource.type_url == control_plane::kAddressType) {
     istio::workload::Address address;
     if (!address.ParseFromString(resource.body)) return false;
-    // A name may change its kind: the other map must not keep the old one.
     if (address.has_workload()) {
-      services_.erase(resource.name);
-      workloads_[resource.name] = address.workload();
+      put_workload(resource.name, std::move(*address.mutable_workload()), touched);
       return true;
     }
     if (!address.has_service()) return false;
-    workloads_.erase(resource.name);
-    services_[resource.name] = address.service();
+    // A name may change its kind: the other map must not keep the old one.
+    erase_address(resource.name, touched);
+    services_[resource.name] = std::move(*address.mutable_service());
+    touched->services.insert(resource.name);
+    for (const istio::workload::Workload* member : members(resource.name))
+      touched->workloads.insert(member->uid());
     return true;
   }
   if (resource.type_url == control_plane::kRouteSetType) {
@@ -36,30 +67,39 @@ bool MeshModel::upsert(const control_plane::Resource& resource) {
   return false;
 }
 
-void MeshModel::apply(const control_plane::Change& change) {
+Touched MeshModel::apply(const control_plane::Change& change) {
+  Touched touched;
   for (const control_plane::Resource& resource : change.upserted) {
-    if (!upsert(resource))
+    if (!upsert(resource, &touched))
       log::warn("resource_not_understood", {{"type", resource.type_url}, {"name", resource.name}});
   }
   for (const auto& [type_url, name] : change.removed) {
-    if (type_url == control_plane::kAddressType) {
-      workloads_.erase(name);
-      services_.erase(name);
-    }
+    if (type_url == control_plane::kAddressType) erase_address(name, &touched);
     if (type_url == control_plane::kRouteSetType) routes_.erase(name);
     if (type_url == control_plane::kDestinationPolicyType) policies_.erase(name);
   }
+  return touched;
 }
 
-std::vector<Subject> MeshModel::subjects() const {
-  std::vector<Subject> out;
-  for (const auto& [uid, workload] : workloads_) {
-    out.push_back(Subject{Subject::Kind::kWorkload, uid, workload.name(), workload.namespace_()});
-  }
-  for (const auto& [key, service] : services_) {
-    out.push_back(Subject{Subject::Kind::kService, key, service.name(), service.namespace_()});
-  }
+std::vector<const istio::workload::Workload*> MeshModel::members(const std::string& service) const {
+  std::vector<const istio::workload::Workload*> out;
+  const auto found = members_.find(service);
+  if (found == members_.end()) return out;
+  out.reserve(found->second.size());
+  for (const std::string_view uid : found->second) out.push_back(&workloads_.find(uid)->second);
   return out;
+}
+
+std::optional<Subject> MeshModel::workload_subject(const std::string& uid) const {
+  const auto found = workloads_.find(uid);
+  if (found == workloads_.end()) return std::nullopt;
+  return Subject{Subject::Kind::kWorkload, uid, found->second.name(), found->second.namespace_()};
+}
+
+std::optional<Subject> MeshModel::service_subject(const std::string& key) const {
+  const auto found = services_.find(key);
+  if (found == services_.end()) return std::nullopt;
+  return Subject{Subject::Kind::kService, key, found->second.name(), found->second.namespace_()};
 }
 
 const istio::workload::Workload* MeshModel::find_workload(std::string_view ns, std::string_view name) const {

@@ -4,10 +4,13 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "agent/mesh/id_registry.h"
 #include "control-plane/control_plane.h"
 #include "proto/istio/workload.pb.h"
@@ -15,27 +18,41 @@
 
 namespace weft::agent {
 
+// Names of what one change made, altered or removed, and of the services whose endpoints it altered.
+struct Touched {
+  absl::flat_hash_set<std::string> workloads;  // uids
+  absl::flat_hash_set<std::string> services;   // "<namespace>/<hostname>"
+};
+
 class MeshModel {
  public:
   // Folds upserts, then removals. A resource that cannot be decoded is logged and leaves the old one in
   // force.
-  void apply(const control_plane::Change& change);
+  Touched apply(const control_plane::Change& change);
 
-  const std::map<std::string, istio::workload::Workload>& workloads() const { return workloads_; }
+  using Workloads = std::map<std::string, istio::workload::Workload, std::less<>>;
+  const Workloads& workloads() const { return workloads_; }
   const std::map<std::string, istio::workload::Service>& services() const { return services_; }
   const std::map<std::string, mesh::v1::RouteSet>& routes() const { return routes_; }
   const std::map<std::string, mesh::v1::DestinationPolicy>& policies() const { return policies_; }
 
-  // Everything that deserves an id.
-  std::vector<Subject> subjects() const;
+  // The workloads that say they are endpoints of this service, in the order of their uids.
+  std::vector<const istio::workload::Workload*> members(const std::string& service) const;
+  // The subject that needs an id; nullopt when there is no such workload or service.
+  std::optional<Subject> workload_subject(const std::string& uid) const;
+  std::optional<Subject> service_subject(const std::string& key) const;
   // The workload of that namespace and name; nullptr when the mesh does not know it.
   const istio::workload::Workload* find_workload(std::string_view ns, std::string_view name) const;
 
  private:
-  bool upsert(const control_plane::Resource& resource);
+  bool upsert(const control_plane::Resource& resource, Touched* touched);
+  void put_workload(const std::string& uid, istio::workload::Workload workload, Touched* touched);
+  void erase_address(const std::string& name, Touched* touched);
 
-  std::map<std::string, istio::workload::Workload> workloads_;
+  Workloads workloads_;
   std::map<std::string, istio::workload::Service> services_;
+  // Uids by service; a view into the keys of workloads_.
+  absl::flat_hash_map<std::string, std::set<std::string_view>> members_;
   std::map<std::string, mesh::v1::RouteSet> routes_;
   std::map<std::string, mesh::v1::DestinationPolicy> policies_;
 };

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cctype>
 
-#include "agent/mesh/destinations.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "bpf/abi/constants.h"
@@ -34,6 +33,7 @@ Reconciler::Reconciler(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(std::move(parts)),
       store_(options_.store_path),
+      planner_(options_.node_name),
       pods_(parts_.dataplane, parts_.feed, parts_.probe,
             PodTable::Callbacks{
                 [this](const std::string& uid) { return ids_.find(Subject::Kind::kWorkload, uid); },
@@ -95,7 +95,7 @@ void Reconciler::run() {
 }
 
 Reconciler::View Reconciler::view() const {
-  return View{model_, pods_, ids_, findings_, generation_, applied_at_, kernel_problem_};
+  return View{model_, pods_, ids_, planner_, findings_, generation_, applied_at_, kernel_problem_};
 }
 
 void Reconciler::apply(control_plane::Change change) {
@@ -108,15 +108,18 @@ void Reconciler::apply_now(const control_plane::Change& change) {
   additions.removed.clear();
   control_plane::Change removals = change;
   removals.upserted.clear();
-  model_.apply(change);
+  const Touched touched = model_.apply(change);
   findings_ = change.findings;
   generation_ = change.generation;
   pods_.set_manifest(change.local_pods);
-  refresh_ids();
+  std::vector<uint32_t> gone = refresh_mesh_ids(touched);
+  const std::vector<uint32_t> gone_pods = refresh_pod_ids();
+  gone.insert(gone.end(), gone_pods.begin(), gone_pods.end());
+  KernelChange kernel = planner_.plan(model_, ids_, touched, gone);
+  kernel.full = !applied_at_.has_value();
   parts_.publish(additions);
-  const absl::Status written = parts_.dataplane.set_destinations(destination_entries(model_, ids_));
-  kernel_problem_ = written.ok() ? "" : std::string(written.message());
-  if (!written.ok()) log::error("destinations_not_written", {{"error", written.message()}});
+  write_kernel(kernel);
+  forget(gone);
   const bool first = !applied_at_.has_value();
   applied_at_ = std::chrono::steady_clock::now();
   reconcile_pods();
@@ -128,11 +131,45 @@ void Reconciler::apply_now(const control_plane::Change& change) {
                                {"routes", model_.routes().size()}});
 }
 
-void Reconciler::refresh_ids() {
-  std::vector<Subject> subjects = model_.subjects();
-  const std::vector<Subject> of_pods = pods_.subjects();
-  subjects.insert(subjects.end(), of_pods.begin(), of_pods.end());
-  for (const uint32_t id : ids_.set_live(subjects)) parts_.dataplane.forget(id);
+std::vector<uint32_t> Reconciler::refresh_mesh_ids(const Touched& touched) {
+  std::vector<uint32_t> gone;
+  const auto follow = [&](Subject::Kind kind, const std::string& key, const std::optional<Subject>& subject) {
+    if (subject)
+      ids_.add(*subject);
+    else if (kind == Subject::Kind::kService || !pod_uids_.contains(key))
+      gone.push_back(ids_.remove(kind, key));
+  };
+  for (const std::string& uid : touched.workloads)
+    follow(Subject::Kind::kWorkload, uid, model_.workload_subject(uid));
+  for (const std::string& key : touched.services)
+    follow(Subject::Kind::kService, key, model_.service_subject(key));
+  std::erase(gone, WEFT_ID_UNKNOWN);
+  return gone;
+}
+
+std::vector<uint32_t> Reconciler::refresh_pod_ids() {
+  std::vector<uint32_t> gone;
+  const std::set<std::string> before = std::exchange(pod_uids_, {});
+  for (const Subject& subject : pods_.subjects()) {
+    if (!model_.workloads().contains(subject.key)) ids_.add(subject);
+    pod_uids_.insert(subject.key);
+  }
+  for (const std::string& uid : before) {
+    if (pod_uids_.contains(uid) || model_.workloads().contains(uid)) continue;
+    gone.push_back(ids_.remove(Subject::Kind::kWorkload, uid));
+  }
+  std::erase(gone, WEFT_ID_UNKNOWN);
+  return gone;
+}
+
+void Reconciler::forget(const std::vector<uint32_t>& ids) {
+  for (const uint32_t id : ids) parts_.dataplane.forget(id);
+}
+
+void Reconciler::write_kernel(const KernelChange& change) {
+  const absl::Status written = parts_.dataplane.apply(change);
+  kernel_problem_ = written.ok() ? "" : std::string(written.message());
+  if (!written.ok()) log::error("kernel_maps_not_written", {{"error", written.message()}});
 }
 
 // Pinned flow rows may speak of workloads that went away while no agent ran.
@@ -257,7 +294,7 @@ absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll_now(const std::string& n
   std::erase_if(after, [&](const Enrollment& e) { return e.ns == ns && e.name == name; });
   after.push_back(Enrollment{ns, name, netns_path});
   pods_.set_enrollments(after);
-  refresh_ids();
+  forget(refresh_pod_ids());
   pods_.reconcile(clock_.now());
   const Pod* pod = pods_.find(key);
   if (pod != nullptr && pod->state == Pod::State::kCaptured && pod->captured_path == netns_path) {
@@ -270,7 +307,7 @@ absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll_now(const std::string& n
   }
   const std::string reason = pod == nullptr ? "it is not wanted" : pod->reason;
   pods_.set_enrollments(before);
-  refresh_ids();
+  forget(refresh_pod_ids());
   reconcile_pods();
   return absl::FailedPreconditionError(
       str_cat(key, " cannot be captured: ", reason, "; next: ip netns list"));
@@ -312,7 +349,7 @@ absl::StatusOr<std::vector<std::string>> Reconciler::unenroll_now(const std::str
   const absl::Status saved = store_.save(StoredPods{stored_.enrollments, pods_.captured_namespaces()});
   if (!saved.ok()) return annotate("forget the enrolment", saved);
   save();
-  refresh_ids();
+  forget(refresh_pod_ids());
   pod = pods_.find(key);
   if (pod != nullptr && pods_.in_manifest(key))
     return std::vector<std::string>{str_cat(key, " stays captured: its manifest asks for it")};

@@ -11,11 +11,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "agent/mesh/id_registry.h"
+#include "agent/mesh/kernel_plan.h"
 #include "agent/mesh/model.h"
 #include "agent/pods/pod_table.h"
 #include "base/fd.h"
@@ -27,6 +29,8 @@ class Reconciler {
   struct Options {
     // enrollments.json of the run directory.
     std::string store_path;
+    // Whose endpoints count as near.
+    std::string node_name;
     // How long an enrolment waits for the proxy's answer.
     std::chrono::milliseconds proxy_deadline{5000};
   };
@@ -42,6 +46,7 @@ class Reconciler {
     const MeshModel& model;
     const PodTable& pods;
     const IdRegistry& ids;
+    const KernelPlanner& planner;
     const std::vector<control_plane::Finding>& findings;
     uint64_t generation = 0;
     // When the last change was applied; nullopt before the first.
@@ -86,7 +91,11 @@ class Reconciler {
   void run();
   View view() const;
   void apply_now(const control_plane::Change& change);
-  void refresh_ids();
+  // Ids follow the model and the pods; what is nobody's any more.
+  std::vector<uint32_t> refresh_mesh_ids(const Touched& touched);
+  std::vector<uint32_t> refresh_pod_ids();
+  void forget(const std::vector<uint32_t>& ids);
+  void write_kernel(const KernelChange& change);
   void forget_unknown_flows();
   void reconcile_pods();
   void watch_proxy(uint32_t pid);
@@ -105,7 +114,10 @@ class Reconciler {
   // The reconciler's thread only, after start().
   MeshModel model_;
   IdRegistry ids_;
+  KernelPlanner planner_;
   PodTable pods_;
+  // Uids of pods that have an id because they are wanted, whether the mesh knows them or not.
+  std::set<std::string> pod_uids_;
   // pid and pidfd of every proxy that introduced itself and has not ended; the newest is last.
   std::vector<std::pair<uint32_t, UniqueFd>> proxies_;
   StoredPods stored_;

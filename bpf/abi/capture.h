@@ -10,6 +10,8 @@
 #define WEFT_NETNS_CAPTURE (1u << 0)   /* outbound capture is on */
 #define WEFT_NETNS_PORT_EXCL (1u << 1) /* some row of m_excl_port belongs to this workload */
 #define WEFT_NETNS_CIDR_EXCL (1u << 2) /* some row of m_excl_cidr belongs to this workload */
+#define WEFT_NETNS_FAIL_CLOSED \
+  (1u << 3) /* a proxy that does not answer refuses connects; else they bypass it */
 struct weft_netns {
   __u32 workload_id; /* the agent's interned id of the pod, never 0 */
   __u32 slot;        /* index into m_listener, below WEFT_MAX_NAMESPACES */
@@ -47,6 +49,12 @@ struct weft_proxy {
   __u32 tgid; /* the key again */
   __u32 reserved;
   __u64 heartbeat_ns; /* CLOCK_MONOTONIC, 0 until a proxy beats */
+};
+
+/* m_beat: row 0, written by the living proxy itself through a mapping of the map, so that it counts as alive
+ * while the agent restarts. */
+struct weft_beat {
+  __u64 heartbeat_ns; /* CLOCK_MONOTONIC; 0: nobody watches, the proxy counts as alive */
 };
 
 #ifdef __cplusplus

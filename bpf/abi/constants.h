@@ -27,6 +27,12 @@
 #define WEFT_MAX_PROXIES 64u
 #define WEFT_MAX_DESTINATIONS 262144u
 #define WEFT_MAX_FLOWS 16384u
+/* Service addresses with their ports; backends of all services; rows of all alias tables, twice what the
+ * backends need because a table is replaced by a new one beside it. */
+#define WEFT_MAX_SERVICES 262144u
+#define WEFT_MAX_BACKENDS 524288u
+#define WEFT_MAX_PICKS 1048576u
+#define WEFT_MAX_AFFINITIES 65536u
 #define WEFT_MAX_EXCLUSIONS 8192u
 
 /* The id of nobody: unknown workload or destination, and the overflow bucket of the flow table. */

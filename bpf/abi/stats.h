@@ -17,7 +17,16 @@
   X(PORT_PROTECTED, "port_protected", "connections from outside to a capture port, dropped")                \
   X(STORAGE_FAILED, "storage_failed", "connections not measured: socket storage could not be made")         \
   X(FLOW_OVERFLOW, "flow_overflow", "measurements added to the overflow bucket: the flow table is full")    \
-  X(FLOW_LOST, "flow_lost", "measurements lost: not even the overflow bucket exists")
+  X(FLOW_LOST, "flow_lost", "measurements lost: not even the overflow bucket exists")                       \
+  X(DIRECT, "direct", "connects sent straight to a backend, no proxy")                                      \
+  X(LEFT_ENDPOINT, "left_endpoint", "connects to an endpoint of a service without L7, left alone")          \
+  X(NO_BACKEND, "no_backend", "connects and datagrams refused: the service has no usable backend")          \
+  X(PICK_RACED, "pick_raced", "lookups that met a replacement of a service's table several times in a row") \
+  X(DIRECT_FAILED, "direct_failed", "connects and datagrams refused: no socket storage for the backend")    \
+  X(AFFINITY_FAILED, "affinity_failed", "picks whose client will not be remembered")                        \
+  X(DATAGRAM, "datagram", "datagrams of unconnected sockets sent to a backend")                             \
+  X(BYPASSED, "bypassed", "connects of open workloads let past a proxy that does not answer")               \
+  X(FAILED_CLOSED, "failed_closed", "connects of closed workloads refused: the proxy does not answer")
 
 enum weft_stat {
 #define X(name, label, help) WEFT_STAT_##name,

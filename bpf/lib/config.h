@@ -5,6 +5,8 @@
 
 #include <linux/types.h>
 
+#include <bpf/bpf_helpers.h>
+
 /* Listener slot of the namespace that mesh_lookup is loaded for; one load per namespace. sk_lookup has
  * neither netns cookie nor socket storage, so identity is bound when the program is made. */
 const volatile __u32 cfg_slot __weak = 0;
@@ -12,6 +14,8 @@ const volatile __u32 cfg_slot __weak = 0;
 const volatile __u32 cfg_global_excl __weak = 0;
 /* 1: the kernel has bpf_set_retval for connect hooks, so a refusal can say ECONNREFUSED instead of EPERM. */
 const volatile __u32 cfg_refuse_errno __weak = 0;
+/* A proxy whose last beat is older than this counts as down. */
+const volatile __u64 cfg_beat_stale_ns __weak = 3000000000ull;
 /* An open connection adds what it moved at most this often. */
 const volatile __u64 cfg_report_ns __weak = 1000000000ull;
 

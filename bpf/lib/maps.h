@@ -3,8 +3,9 @@
 #ifndef WEFT_BPF_LIB_MAPS_H
 #define WEFT_BPF_LIB_MAPS_H
 
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
 
 #include "bpf/abi/capture.h"
 #include "bpf/abi/constants.h"
@@ -68,6 +69,18 @@ struct {
   __type(key, __u32);
   __type(value, struct weft_proxy);
 } m_proxy __weak SEC(".maps");
+
+/* 0 -> struct weft_beat
+ * writer: proxy (mapped), agent once at its start
+ * reader: connect, mesh_lookup
+ * a stale beat lets each workload's declared mode decide. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct weft_beat);
+} m_beat __weak SEC(".maps");
 
 /* slot -> first listener of the namespace's SO_REUSEPORT group
  * writer: agent; the kernel empties a slot when the last reference to its socket closes

@@ -137,8 +137,11 @@ absl::Status Programs::attach_cgroup(const std::string& cgroup_path) {
   }
   // The inode of a cgroup2 directory is its cgroup id. sockops first: the first captured socket is measured
   // too.
-  for (bpf_program* program :
-       {skeleton_->progs.mesh_sockops, skeleton_->progs.mesh_connect4, skeleton_->progs.mesh_connect6}) {
+  // The connect hooks last: what they send elsewhere needs the others.
+  const auto& progs = skeleton_->progs;
+  for (bpf_program* program : {progs.mesh_sockops, progs.mesh_recvmsg4, progs.mesh_recvmsg6,
+                               progs.mesh_getpeername4, progs.mesh_getpeername6, progs.mesh_sendmsg4,
+                               progs.mesh_sendmsg6, progs.mesh_connect4, progs.mesh_connect6}) {
     RETURN_IF_ERROR(attach_one(program, cgroup.get(), info.st_ino));
   }
   return absl::OkStatus();

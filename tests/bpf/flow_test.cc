@@ -61,7 +61,9 @@ class FlowTest : public ScratchNode {
 };
 
 TEST_F(FlowTest, BytesOfACapturedConnectionAreExactAndCountedOnceByDestination) {
-  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = kServiceId}}).ok());
+  ASSERT_TRUE(
+      dataplane_->apply({.destinations = {{.address = address(kVipV4, 80), .id = kServiceId}}, .full = true})
+          .ok());
   transfer(client_namespace_.listeners[0].get(),
            {.target = address(kVipV4, 80), .send = std::string(300'000, 'q')}, 2'000'000);
   const weft_flow row = closed_flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND);
@@ -80,7 +82,10 @@ TEST_F(FlowTest, RefusedConnectIsCountedAsFailed) {
   NamespacePlan plan = client_plan();
   plan.exclude_ports = {9999};
   ASSERT_TRUE(dataplane_->enroll(plan).ok());
-  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kServerV4, 9999), .id = kServiceId}}).ok());
+  ASSERT_TRUE(
+      dataplane_
+          ->apply({.destinations = {{.address = address(kServerV4, 9999), .id = kServiceId}}, .full = true})
+          .ok());
   Dialer dialer(cgroup_, netns_path(client_), {.target = address(kServerV4, 9999)});
   EXPECT_EQ(dialer.result().error, ECONNREFUSED);
   const weft_flow row = closed_flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND);
@@ -90,7 +95,9 @@ TEST_F(FlowTest, RefusedConnectIsCountedAsFailed) {
 }
 
 TEST_F(FlowTest, WhatTheProxyDialsIsMeasuredApartSoADeadServerShows) {
-  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kServerV4, 0), .id = kServerId}}).ok());
+  ASSERT_TRUE(
+      dataplane_->apply({.destinations = {{.address = address(kServerV4, 0), .id = kServerId}}, .full = true})
+          .ok());
   Dialer proxy(cgroup_, netns_path(client_), {.target = address(kServerV4, 9999), .wait = true});
   ASSERT_TRUE(dataplane_->set_proxy(static_cast<uint32_t>(proxy.pid())).ok());
   proxy.go();
@@ -108,8 +115,9 @@ TEST_F(FlowTest, ServerSideIsMeasuredInboundWithItsPeersWorkload) {
   plan.exclude_ports = {8080};
   ASSERT_TRUE(dataplane_->enroll(plan).ok());
   ASSERT_TRUE(dataplane_
-                  ->set_destinations({{.address = address(kClientV6, 0), .id = kClientId},
-                                      {.address = address(kServerV6, 0), .id = kServerId}})
+                  ->apply({.destinations = {{.address = address(kClientV6, 0), .id = kClientId},
+                                            {.address = address(kServerV6, 0), .id = kServerId}},
+                           .full = true})
                   .ok());
   // The server must live in the cgroup: that is where sockops is attached.
   Child server(cgroup_, netns_path(server_), [](int control) {
@@ -137,7 +145,9 @@ TEST_F(FlowTest, ServerSideIsMeasuredInboundWithItsPeersWorkload) {
 }
 
 TEST_F(FlowTest, OpenConnectionReportsBeforeItCloses) {
-  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = kServiceId}}).ok());
+  ASSERT_TRUE(
+      dataplane_->apply({.destinations = {{.address = address(kVipV4, 80), .id = kServiceId}}, .full = true})
+          .ok());
   Child client(cgroup_, netns_path(client_), [](int control) {
     sockaddr_storage storage{};
     const socklen_t length = address(kVipV4, 80).to_sockaddr(&storage);
@@ -194,12 +204,15 @@ TEST_F(FlowTest, FullTableGoesToTheOverflowRowAndIsCounted) {
 
 TEST_F(FlowTest, OnlyDifferencesOfDestinationsAreWritten) {
   ASSERT_TRUE(dataplane_
-                  ->set_destinations(
-                      {{.address = address(kVipV4, 80), .id = 1}, {.address = address(kVipV6, 80), .id = 2}})
+                  ->apply({.destinations = {{.address = address(kVipV4, 80), .id = 1},
+                                            {.address = address(kVipV6, 80), .id = 2}},
+                           .full = true})
                   .ok());
   kill_dataplane();
   open_dataplane();
-  ASSERT_TRUE(dataplane_->set_destinations({{.address = address(kVipV4, 80), .id = kServiceId}}).ok());
+  ASSERT_TRUE(
+      dataplane_->apply({.destinations = {{.address = address(kVipV4, 80), .id = kServiceId}}, .full = true})
+          .ok());
   EXPECT_EQ(dataplane_->maps()[2].entries, 1u) << "rows of the former agent are known and removed";
   transfer(client_namespace_.listeners[0].get(), {.target = address(kVipV4, 80), .send = "1"}, 1);
   EXPECT_EQ(closed_flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND).opened, 1u);

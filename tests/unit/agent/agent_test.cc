@@ -43,9 +43,9 @@ class JournalDataplane final : public FakeDataplane {
     journal_.add("unenroll " + path);
     return FakeDataplane::unenroll(cookie, path);
   }
-  absl::Status set_destinations(const std::vector<DestinationEntry>& entries) override {
+  absl::Status apply(const KernelChange& change) override {
     journal_.add("destinations");
-    return FakeDataplane::set_destinations(entries);
+    return FakeDataplane::apply(change);
   }
 
  private:

@@ -53,10 +53,10 @@ class FakeDataplane : public Dataplane {
     return absl::OkStatus();
   }
   bool has_listener(uint64_t cookie) const override { return !without_listener.contains(cookie); }
-  absl::Status set_destinations(const std::vector<DestinationEntry>& entries) override {
+  absl::Status apply(const KernelChange& change) override {
     const std::lock_guard lock(mutex);
     calls.push_back("destinations");
-    destinations = entries;
+    kernel_changes.push_back(change);
     return absl::OkStatus();
   }
   absl::Status set_proxy(uint32_t tgid) override {
@@ -92,7 +92,7 @@ class FakeDataplane : public Dataplane {
   NamespaceHealth health;
   std::set<uint64_t> held_by_proxy;     // enroll returns no listeners for these
   std::set<uint64_t> without_listener;  // has_listener is false for these
-  std::vector<DestinationEntry> destinations;
+  std::vector<KernelChange> kernel_changes;
   std::vector<FlowRow> flow_rows;
   std::vector<uint64_t> counters = std::vector<uint64_t>(WEFT_STAT_COUNT, 0);
   std::vector<ProgramStatus> program_rows{{"mesh_connect4", "cgroup/connect4", "/cg", true}};

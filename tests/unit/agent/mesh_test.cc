@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "agent/mesh/destinations.h"
 #include "agent/mesh/id_registry.h"
+#include "agent/mesh/kernel_plan.h"
 #include "agent/mesh/model.h"
 
 namespace weft::agent {
@@ -40,24 +40,51 @@ control_plane::Resource workload(const char* uid, const char* ip, uint32_t targe
   return {control_plane::kAddressType, uid, "1", address.SerializeAsString()};
 }
 
-std::vector<std::string> texts(const std::vector<DestinationEntry>& entries, const IdRegistry& ids) {
+// A model, its ids and its plan, changed together as the reconciler does.
+struct Mesh {
+  MeshModel model;
+  IdRegistry ids;
+  KernelPlanner planner{"node-a"};
+
+  KernelChange apply(const control_plane::Change& change) {
+    const Touched touched = model.apply(change);
+    std::vector<uint32_t> gone;
+    for (const std::string& uid : touched.workloads) {
+      const auto subject = model.workload_subject(uid);
+      if (subject)
+        ids.add(*subject);
+      else
+        gone.push_back(ids.remove(Subject::Kind::kWorkload, uid));
+    }
+    for (const std::string& key : touched.services) {
+      const auto subject = model.service_subject(key);
+      if (subject)
+        ids.add(*subject);
+      else
+        gone.push_back(ids.remove(Subject::Kind::kService, key));
+    }
+    return planner.plan(model, ids, touched, gone);
+  }
+};
+
+std::vector<std::string> texts(const KernelChange& change, const IdRegistry& ids) {
   std::vector<std::string> out;
-  for (const auto& e : entries) out.push_back(e.address.to_string() + " " + ids.subject(e.id)->key);
+  for (const auto& e : change.destinations)
+    out.push_back(e.address.to_string() + " " + ids.subject(e.id)->key);
   return out;
 }
 
 TEST(IdRegistryTest, SubjectKeepsItsIdWhileItLivesAndGetsItBackAfterwards) {
   IdRegistry ids;
   const Subject a{Subject::Kind::kWorkload, "a", "a", "ns"};
-  const Subject b{Subject::Kind::kWorkload, "b", "b", "ns"};
-  EXPECT_THAT(ids.set_live({a, b}), IsEmpty());
-  const uint32_t id = ids.find(Subject::Kind::kWorkload, "a");
+  const uint32_t id = ids.add(a);
   EXPECT_NE(id, 0u);
-  EXPECT_THAT(ids.set_live({b}), ElementsAre(id));
-  EXPECT_EQ(ids.find(Subject::Kind::kWorkload, "a"), 0u);
+  EXPECT_EQ(ids.add(a), id);
+  EXPECT_EQ(ids.remove(a.kind, "a"), id);
+  EXPECT_EQ(ids.remove(a.kind, "a"), 0u);
+  EXPECT_EQ(ids.find(a.kind, "a"), 0u);
   EXPECT_EQ(ids.subject(id), nullptr);
-  EXPECT_THAT(ids.set_live({a, b}), IsEmpty());
-  EXPECT_EQ(ids.find(Subject::Kind::kWorkload, "a"), id);
+  EXPECT_EQ(ids.add(a), id);
 }
 
 TEST(IdRegistryTest, AnotherAgentProcessChoosesTheSameIds) {
@@ -65,33 +92,38 @@ TEST(IdRegistryTest, AnotherAgentProcessChoosesTheSameIds) {
   IdRegistry second;
   const Subject a{Subject::Kind::kService, "shop/cart", "cart", "shop"};
   const Subject b{Subject::Kind::kWorkload, "shop/cart", "cart", "shop"};
-  first.set_live({a, b});
-  second.set_live({b, a});
-  EXPECT_EQ(first.find(a.kind, a.key), second.find(a.kind, a.key));
-  EXPECT_NE(first.find(a.kind, a.key), first.find(b.kind, b.key));
+  EXPECT_NE(first.add(a), first.add(b));
+  second.add(b);
+  EXPECT_EQ(second.add(a), first.find(a.kind, a.key));
+}
+
+TEST(IdRegistryTest, SelectionHoldsWhatIsAskedForAndNothingElse) {
+  IdRegistry ids;
+  const uint32_t a = ids.add({Subject::Kind::kWorkload, "a", "a", "ns"});
+  const uint32_t b = ids.add({Subject::Kind::kWorkload, "b", "b", "ns"});
+  const IdRegistry some = ids.only({a, 12345});
+  EXPECT_EQ(some.size(), 1u);
+  ASSERT_NE(some.subject(a), nullptr);
+  EXPECT_EQ(some.subject(b), nullptr);
 }
 
 TEST(DestinationsTest, ServiceAddressNamesTheServiceAndPodAddressTheWorkload) {
-  MeshModel model;
+  Mesh mesh;
   control_plane::Change change;
   change.upserted = {service("10.96.0.1", 80, 8080), workload("w1", "10.1.0.5", 9090),
                      workload("w2", "fd00::6", 0)};
-  model.apply(change);
-  IdRegistry ids;
-  ids.set_live(model.subjects());
-  EXPECT_THAT(texts(destination_entries(model, ids), ids),
+  const KernelChange kernel = mesh.apply(change);
+  EXPECT_THAT(texts(kernel, mesh.ids),
               ::testing::UnorderedElementsAre("10.96.0.1:80 shop/cart.shop.svc.cluster.local",
-                                              "10.1.0.5:9090 w1", "[fd00::6]:80 w2", "[fd00::6]:8080 w2"));
+                                              "10.1.0.5:9090 w1", "10.1.0.5:0 w1", "[fd00::6]:80 w2",
+                                              "[fd00::6]:8080 w2", "[fd00::6]:0 w2"));
 }
 
 TEST(DestinationsTest, HeadlessServiceHasNoEntryOfItsOwn) {
-  MeshModel model;
+  Mesh mesh;
   control_plane::Change change;
   change.upserted = {service("", 80, 8080)};
-  model.apply(change);
-  IdRegistry ids;
-  ids.set_live(model.subjects());
-  EXPECT_THAT(destination_entries(model, ids), IsEmpty());
+  EXPECT_THAT(mesh.apply(change).destinations, IsEmpty());
 }
 
 TEST(MeshModelTest, RemovalAndBrokenResourceLeaveTheRestInForce) {

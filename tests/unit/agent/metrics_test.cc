@@ -37,8 +37,8 @@ TEST(TextFormatTest, HistogramBucketsAreCumulativeInSecondsAndEndAtInfinity) {
 
 MetricsInput input() {
   MetricsInput in;
-  in.ids.set_live(
-      {{Subject::Kind::kWorkload, "w", "web", "shop"}, {Subject::Kind::kService, "s", "cart", "shop"}});
+  in.ids.add({Subject::Kind::kWorkload, "w", "web", "shop"});
+  in.ids.add({Subject::Kind::kService, "s", "cart", "shop"});
   FlowRow row;
   row.key = {in.ids.find(Subject::Kind::kWorkload, "w"), in.ids.find(Subject::Kind::kService, "s"),
              WEFT_DIRECTION_OUTBOUND};

@@ -1,0 +1,302 @@
+// Order of one change: backends, then the rows of the new table, then the service's row, which is the swap;
+// only then are the old rows given back, and they rest before they are written again. See service_table.h.
+#include "agent/dataplane/service_table.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "agent/dataplane/alias_table.h"
+#include "base/status_macros.h"
+
+namespace weft::agent {
+namespace {
+
+weft_svc_key to_key(const ServiceKey& key) {
+  weft_svc_key out{};
+  std::memcpy(out.ip, key.address.ip.bytes.data(), sizeof(out.ip));
+  out.port = key.address.port;
+  out.protocol = key.protocol;
+  return out;
+}
+
+ServiceKey from_key(const weft_svc_key& key) {
+  ServiceKey out{.address = {.port = key.port}, .protocol = key.protocol};
+  std::memcpy(out.address.ip.bytes.data(), key.ip, sizeof(key.ip));
+  return out;
+}
+
+uint32_t flags_of(const ServiceEntry& entry) {
+  uint32_t flags = 0;
+  if (entry.path == ServiceEntry::Path::kDirect) flags |= WEFT_SVC_DIRECT;
+  if (entry.path == ServiceEntry::Path::kPass) flags |= WEFT_SVC_PASS;
+  if (entry.affinity_seconds != 0) flags |= WEFT_SVC_AFFINITY;
+  return flags;
+}
+
+absl::Status full_error(const ServiceKey& key, const char* map, uint32_t capacity) {
+  return absl::ResourceExhaustedError(str_cat("service ", key.address.to_string(), ": map ", map,
+                                              " is full (", capacity,
+                                              " rows): its former backends stay in force; "
+                                              "take services out of the mesh"));
+}
+
+}  // namespace
+
+ServiceTable::ServiceTable(int svc_fd, int pick_fd, int backend_fd)
+    : svc_(svc_fd, "m_svc"), pick_(pick_fd, "m_pick"), backend_(backend_fd, "m_backend") {
+  adopt();
+}
+
+void ServiceTable::adopt() {
+  const std::vector<weft_svc_key> keys = svc_.keys(WEFT_MAX_SERVICES);
+  for (const weft_svc_key& key : keys) {
+    const auto row = svc_.find(key);
+    if (!row || known_.contains(from_key(key))) continue;
+    next_tag_ = std::max(next_tag_, row->tag + 1);
+    known_.emplace(from_key(key), read_table(*row));
+  }
+  // Backends that no table names may be remembered by clients: their generation must not come again.
+  if (!keys.empty()) {
+    for (uint32_t index = 0; index < WEFT_MAX_BACKENDS; ++index) {
+      const auto row = backend_.find(index);
+      if (!row || row->generation == 0) break;  // rows are handed out from the bottom
+      next_generation_ = std::max(next_generation_, row->generation + 1);
+    }
+  }
+  publish_counts();
+}
+
+ServiceTable::Table ServiceTable::read_table(const weft_svc& row) {
+  Table table{.row = row};
+  if (row.count != 0) picks_.reserve(row.base, row.count);
+  std::vector<uint32_t> indices;
+  for (uint32_t i = 0; i < row.count; ++i) {
+    const auto pick = pick_.find(row.base + i);
+    if (!pick || pick->tag != row.tag) continue;
+    indices.push_back(pick->self);
+    indices.push_back(pick->alias);
+  }
+  std::sort(indices.begin(), indices.end());
+  indices.erase(std::unique(indices.begin(), indices.end()), indices.end());
+  for (const uint32_t index : indices) {
+    const auto row_of = backend_.find(index);
+    if (!row_of || !backends_.reserve(index, 1)) continue;
+    next_generation_ = std::max(next_generation_, row_of->generation + 1);
+    // Weight 0 is no weight that a table holds, so the first apply writes the service anew.
+    Backend backend{.id = row_of->id, .index = index, .generation = row_of->generation};
+    std::memcpy(backend.address.ip.bytes.data(), row_of->ip, sizeof(row_of->ip));
+    backend.address.port = static_cast<uint16_t>(row_of->port);
+    table.backends.push_back(backend);
+  }
+  return table;
+}
+
+bool ServiceTable::same(const Table& table, const ServiceEntry& entry) const {
+  if (table.row.id != entry.id || table.row.flags != flags_of(entry) ||
+      table.row.affinity_s != entry.affinity_seconds || table.row.eject_after != entry.eject_after) {
+    return false;
+  }
+  return std::equal(table.backends.begin(), table.backends.end(), entry.backends.begin(),
+                    entry.backends.end(), [](const Backend& a, const BackendEntry& b) {
+                      return a.address == b.address && a.id == b.id && a.weight == b.weight;
+                    });
+}
+
+void ServiceTable::write_backend(const Backend& backend) {
+  weft_backend row{.ip = {},
+                   .port = backend.address.port,
+                   .id = backend.id,
+                   .generation = backend.generation,
+                   .flags = backend.weight != 0 ? WEFT_BACKEND_USABLE : 0};
+  std::memcpy(row.ip, backend.address.ip.bytes.data(), sizeof(row.ip));
+  backend_batch_.put(backend.index, row);
+}
+
+absl::Status ServiceTable::place_backends(const ServiceEntry& entry, const Table* before, Pending& pending,
+                                          MonotonicNs now) {
+  absl::flat_hash_map<SocketAddress, const Backend*> had;
+  if (before != nullptr) {
+    for (const Backend& backend : before->backends) had.emplace(backend.address, &backend);
+  }
+  for (const BackendEntry& wanted : entry.backends) {
+    Backend backend{.address = wanted.address, .id = wanted.id, .weight = wanted.weight};
+    const auto known = had.find(wanted.address);
+    if (known != had.end()) {
+      backend.index = known->second->index;
+      backend.generation = known->second->generation;
+      const bool usable = known->second->weight != 0;
+      if (known->second->id != backend.id || usable != (backend.weight != 0)) write_backend(backend);
+      had.erase(known);
+    } else {
+      const auto index = backends_.allocate(1, now);
+      if (!index) return full_error(entry.key, "m_backend", WEFT_MAX_BACKENDS);
+      backend.index = *index;
+      backend.generation = next_generation_++;
+      write_backend(backend);
+    }
+    pending.table.backends.push_back(backend);
+  }
+  for (const auto& [address, backend] : had) pending.gone.push_back(*backend);
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTable::place_picks(Pending& pending, MonotonicNs now) {
+  std::vector<WeightedChoice> choices;
+  choices.reserve(pending.table.backends.size());
+  for (const Backend& backend : pending.table.backends)
+    choices.push_back({.value = backend.index, .weight = backend.weight});
+  const std::vector<AliasRow> rows = build_alias_table(choices);
+  weft_svc& svc = pending.table.row;
+  svc.tag = next_tag_++;
+  svc.count = static_cast<uint32_t>(rows.size());
+  if (rows.empty()) return absl::OkStatus();
+  const auto base = picks_.allocate(svc.count, now);
+  if (!base) {
+    svc.count = 0;
+    return full_error(pending.key, "m_pick", WEFT_MAX_PICKS);
+  }
+  svc.base = *base;
+  for (uint32_t i = 0; i < svc.count; ++i) {
+    pick_batch_.put(
+        svc.base + i,
+        {.tag = svc.tag, .threshold = rows[i].threshold, .self = rows[i].self, .alias = rows[i].alias});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ServiceTable::Pending> ServiceTable::prepare(const ServiceEntry& entry, MonotonicNs now) {
+  const auto known = known_.find(entry.key);
+  Pending pending{.key = entry.key};
+  const weft_svc_key key = to_key(entry.key);
+  pending.table.row = {.id = entry.id,
+                       .flags = flags_of(entry),
+                       .base = 0,
+                       .count = 0,
+                       .tag = 0,
+                       .affinity_s = entry.affinity_seconds,
+                       .eject_after = entry.eject_after,
+                       .check = weft_svc_check(&key)};
+  absl::Status status = place_backends(entry, known == known_.end() ? nullptr : &known->second, pending, now);
+  if (status.ok()) status = place_picks(pending, now);
+  if (status.ok()) return pending;
+  abandon(pending, now);
+  return status;
+}
+
+// No new connection takes it, and who remembers it looks for another.
+void ServiceTable::retire(const Backend& backend, MonotonicNs now) {
+  Backend unusable = backend;
+  unusable.weight = 0;
+  write_backend(unusable);
+  backends_.release(backend.index, 1, now);
+}
+
+// The old table stays: only what is new in this one goes back.
+void ServiceTable::abandon(Pending& pending, MonotonicNs now) {
+  const auto known = known_.find(pending.key);
+  for (const Backend& backend : pending.table.backends) {
+    const bool had =
+        known != known_.end() && std::any_of(known->second.backends.begin(), known->second.backends.end(),
+                                             [&](const Backend& b) { return b.index == backend.index; });
+    if (!had) retire(backend, now);
+  }
+  if (pending.table.row.count != 0) picks_.release(pending.table.row.base, pending.table.row.count, now);
+}
+
+void ServiceTable::commit(Pending& pending, MonotonicNs now) {
+  Table& table = known_[pending.key];
+  if (table.row.count != 0) picks_.release(table.row.base, table.row.count, now);
+  for (const Backend& backend : pending.gone) retire(backend, now);
+  table = std::move(pending.table);
+}
+
+void ServiceTable::remove(const ServiceKey& key, MonotonicNs now) {
+  const auto known = known_.find(key);
+  if (known == known_.end()) return;
+  svc_.erase(to_key(key));
+  if (known->second.row.count != 0) picks_.release(known->second.row.base, known->second.row.count, now);
+  for (const Backend& backend : known->second.backends) retire(backend, now);
+  known_.erase(known);
+}
+
+absl::Status ServiceTable::write(std::vector<Pending>& pending, MonotonicNs now) {
+  // Arrays refuse nothing but an index beyond their end.
+  RETURN_IF_ERROR(backend_batch_.write(backend_, [](size_t) {}));
+  RETURN_IF_ERROR(pick_batch_.write(pick_, [](size_t) {}));
+  for (const Pending& one : pending) svc_batch_.put(to_key(one.key), one.table.row);
+  std::vector<bool> refused(pending.size());
+  const absl::Status status = svc_batch_.write(svc_, [&refused](size_t i) { refused[i] = true; });
+  for (size_t i = 0; i < pending.size(); ++i) {
+    if (refused[i])
+      abandon(pending[i], now);
+    else
+      commit(pending[i], now);
+  }
+  // Backends that went.
+  RETURN_IF_ERROR(backend_batch_.write(backend_, [](size_t) {}));
+  return status;
+}
+
+absl::Status ServiceTable::apply(const std::vector<ServiceEntry>& services,
+                                 const std::vector<ServiceKey>& gone, bool full) {
+  const MonotonicNs now = SystemClock().now();
+  // Removals first: a full map makes room before it is asked for more.
+  for (const ServiceKey& key : gone) remove(key, now);
+  if (full) {
+    absl::flat_hash_map<ServiceKey, bool> named;
+    for (const ServiceEntry& entry : services) named[entry.key] = true;
+    std::vector<ServiceKey> unnamed;
+    for (const auto& [key, table] : known_) {
+      if (!named.contains(key)) unnamed.push_back(key);
+    }
+    for (const ServiceKey& key : unnamed) remove(key, now);
+  }
+  absl::Status first;
+  std::vector<Pending> pending;
+  for (const ServiceEntry& entry : services) {
+    const auto known = known_.find(entry.key);
+    if (known != known_.end() && same(known->second, entry)) continue;
+    absl::StatusOr<Pending> prepared = prepare(entry, now);
+    if (prepared.ok())
+      pending.push_back(*std::move(prepared));
+    else if (first.ok())
+      first = prepared.status();
+  }
+  const absl::Status written = write(pending, now);
+  publish_counts();
+  return first.ok() ? written : first;
+}
+
+void ServiceTable::publish_counts() {
+  count_ = known_.size();
+  backends_used_ = backends_.used();
+  picks_used_ = picks_.used();
+}
+
+std::optional<SocketAddress> ServiceTable::backend(uint32_t index, uint32_t generation) const {
+  const auto row = backend_.find(index);
+  if (!row || row->generation != generation) return std::nullopt;
+  SocketAddress address{.port = static_cast<uint16_t>(row->port)};
+  std::memcpy(address.ip.bytes.data(), row->ip, sizeof(row->ip));
+  return address;
+}
+
+size_t ServiceTable::drift(std::string* first) const {
+  size_t different = 0;
+  const auto note = [&](const ServiceKey& key, const char* what) {
+    if (different++ == 0) *first = str_cat(key.address.to_string(), ": ", what);
+  };
+  for (const auto& [key, table] : known_) {
+    const auto row = svc_.find(to_key(key));
+    if (!row)
+      note(key, "missing in the kernel");
+    else if (std::memcmp(&*row, &table.row, sizeof(*row)) != 0)
+      note(key, "another row in the kernel");
+  }
+  for (const weft_svc_key& key : svc_.keys(WEFT_MAX_SERVICES)) {
+    if (!known_.contains(from_key(key))) note(from_key(key), "nobody asked for it");
+  }
+  return different;
+}
+
+}  // namespace weft::agent

@@ -1,0 +1,91 @@
+// m_svc, m_pick and m_backend as a difference writer: services come in as they should be, only what changed
+// reaches the kernel, and a reader in the kernel sees the old table or the new one. Dataplane thread only,
+// but for the counts.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "agent/dataplane/dataplane.h"
+#include "agent/dataplane/row_pool.h"
+#include "bpf/abi/constants.h"
+#include "bpf/abi/service.h"
+#include "bpf/user/batch.h"
+#include "bpf/user/map.h"
+
+namespace weft::agent {
+
+class ServiceTable {
+ public:
+  // Starts from what the maps hold, so that picks go on while an agent is replaced and clients keep the
+  // backends that they are bound to.
+  ServiceTable(int svc_fd, int pick_fd, int backend_fd);
+
+  // `full`: services that are not named go. An error names the first service that could not be written; its
+  // old table, if it had one, stays in force, and the others are written all the same.
+  absl::Status apply(const std::vector<ServiceEntry>& services, const std::vector<ServiceKey>& gone,
+                     bool full);
+
+  size_t count() const { return count_.load(std::memory_order_relaxed); }
+  size_t backends() const { return backends_used_.load(std::memory_order_relaxed); }
+  size_t picks() const { return picks_used_.load(std::memory_order_relaxed); }
+  // The backend that a socket's storage names; nullopt when that row belongs to another one by now.
+  std::optional<SocketAddress> backend(uint32_t index, uint32_t generation) const;
+  // Services whose row in the kernel is not what was written; the first one's name in `first`.
+  size_t drift(std::string* first) const;
+
+ private:
+  struct Backend {
+    SocketAddress address;
+    uint32_t id = 0;
+    uint32_t weight = 0;
+    uint32_t index = 0;
+    uint32_t generation = 0;
+  };
+  struct Table {
+    weft_svc row{};
+    std::vector<Backend> backends;
+  };
+  // One service on its way into the kernel.
+  struct Pending {
+    ServiceKey key;
+    Table table;
+    std::vector<Backend> gone;
+  };
+
+  void adopt();
+  Table read_table(const weft_svc& row);
+  bool same(const Table& table, const ServiceEntry& entry) const;
+  absl::StatusOr<Pending> prepare(const ServiceEntry& entry, MonotonicNs now);
+  absl::Status place_backends(const ServiceEntry& entry, const Table* before, Pending& pending,
+                              MonotonicNs now);
+  absl::Status place_picks(Pending& pending, MonotonicNs now);
+  void write_backend(const Backend& backend);
+  void retire(const Backend& backend, MonotonicNs now);
+  void abandon(Pending& pending, MonotonicNs now);
+  void commit(Pending& pending, MonotonicNs now);
+  void remove(const ServiceKey& key, MonotonicNs now);
+  absl::Status write(std::vector<Pending>& pending, MonotonicNs now);
+  void publish_counts();
+
+  bpf::Map<weft_svc_key, weft_svc> svc_;
+  bpf::Map<uint32_t, weft_pick> pick_;
+  bpf::Map<uint32_t, weft_backend> backend_;
+  bpf::Batch<weft_svc_key, weft_svc> svc_batch_;
+  bpf::Batch<uint32_t, weft_pick> pick_batch_;
+  bpf::Batch<uint32_t, weft_backend> backend_batch_;
+  absl::flat_hash_map<ServiceKey, Table> known_;
+  RowPool picks_{WEFT_MAX_PICKS};
+  RowPool backends_{WEFT_MAX_BACKENDS};
+  uint32_t next_tag_ = 1;
+  uint32_t next_generation_ = 1;
+  std::atomic<size_t> count_ = 0;
+  std::atomic<size_t> backends_used_ = 0;
+  std::atomic<size_t> picks_used_ = 0;
+};
+
+}  // namespace weft::agent

@@ -1,0 +1,77 @@
+/* Map keys and values of direct balancing: which address is a service, which backend a new connection takes.
+ * Addresses as in abi/capture.h. A service's backends stand in one alias table (Vose): `count` consecutive
+ * rows of m_pick, one random number chooses the row, a second one between its two backends. A table is
+ * written whole into free rows, then the service's row is replaced: the swap is one map write, and nothing
+ * waits for a grace period as an inner map would. */
+#ifndef WEFT_BPF_ABI_SERVICE_H
+#define WEFT_BPF_ABI_SERVICE_H
+
+#include <linux/types.h>
+
+/* IPPROTO_TCP or IPPROTO_UDP. */
+struct weft_svc_key {
+  __u8 ip[16];
+  __u16 port;
+  __u8 protocol;
+  __u8 reserved;
+};
+
+#define WEFT_SVC_DIRECT (1u << 0)   /* a backend is picked in the kernel; without it the proxy takes it */
+#define WEFT_SVC_PASS (1u << 1)     /* the address is an endpoint itself: dialled as it is, no proxy */
+#define WEFT_SVC_AFFINITY (1u << 2) /* one client namespace keeps its backend for affinity_s */
+struct weft_svc {
+  __u32 id;    /* the agent's interned id of the service, never 0 */
+  __u32 flags; /* WEFT_SVC_* */
+  __u32 base;  /* first row of m_pick */
+  __u32 count; /* rows of m_pick; 0: no usable backend */
+  __u32 tag;   /* what those rows carry; another tag means that the table was replaced meanwhile */
+  __u32 affinity_s;
+  __u32 eject_after; /* failed connects in a row that are reported to the agent; 0: never */
+  __u32 check;       /* weft_svc_check(key): the kernel reuses elements of a hash map under its readers */
+};
+
+struct weft_pick {
+  __u32 tag;
+  __u32 threshold; /* of 2^32: below it `self`, else `alias` */
+  __u32 self;      /* index into m_backend */
+  __u32 alias;
+};
+
+#define WEFT_BACKEND_USABLE (1u << 0)
+struct weft_backend {
+  __u8 ip[16];
+  __u32 port;
+  __u32 id;         /* of its workload */
+  __u32 generation; /* another one when the row is given to another backend */
+  __u32 flags;
+};
+
+struct weft_affinity_key {
+  __u64 netns_cookie;
+  __u32 service;
+  __u16 port;
+  __u16 protocol;
+};
+struct weft_affinity {
+  __u32 backend;
+  __u32 generation;
+  __u64 expires_ns; /* CLOCK_MONOTONIC */
+};
+
+static inline __u32 weft_svc_check(const struct weft_svc_key* key) {
+  __u32 word[4];
+  __builtin_memcpy(word, key->ip, sizeof(word));
+  __u32 check = ((__u32)key->port << 8) | key->protocol;
+  for (int i = 0; i < 4; ++i) check = (check ^ word[i]) * 0x9e3779b1u;
+  return check;
+}
+
+#ifdef __cplusplus
+static_assert(sizeof(weft_svc_key) == 20 && sizeof(weft_svc) == 32 && sizeof(weft_pick) == 16);
+static_assert(sizeof(weft_backend) == 32 && sizeof(weft_affinity_key) == 16 && sizeof(weft_affinity) == 16);
+#else
+_Static_assert(sizeof(struct weft_svc_key) == 20 && sizeof(struct weft_svc) == 32, "abi");
+_Static_assert(sizeof(struct weft_pick) == 16 && sizeof(struct weft_backend) == 32, "abi");
+_Static_assert(sizeof(struct weft_affinity_key) == 16 && sizeof(struct weft_affinity) == 16, "abi");
+#endif
+#endif
