@@ -22,7 +22,10 @@ double unix_seconds() {
 Agent::Agent(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(std::move(parts)),
-      handover_(HandoverServer::Options{.path = run_path("handover.sock"), .access = options_.proxy_access}),
+      heartbeat_(parts_.dataplane->heartbeat()),
+      handover_(HandoverServer::Options{.path = run_path("handover.sock"),
+                                        .access = options_.proxy_access,
+                                        .heartbeat_fd = heartbeat_.get()}),
       reconciler_(
           Reconciler::Options{.store_path = run_path("enrollments.json"), .node_name = options_.node_name},
           Reconciler::Parts{
@@ -53,6 +56,8 @@ absl::Status Agent::start_all() {
   ASSIGN_OR_RETURN(control_plane_, parts_.start_control_plane([this](const control_plane::Change& change) {
     reconciler_.apply(change);
   }));
+  // From here on the fail modes hold: a proxy that never comes is one that does not answer.
+  RETURN_IF_ERROR(parts_.dataplane->watch_proxy());
   // ... and applied before the proxy may speak: it drains what its first snapshot does not name.
   reconciler_.read([](const Reconciler::View& view) { return view.generation; });
   ASSIGN_OR_RETURN(proxy_server_, GrpcUnixServer::start(run_path("xds.sock"), options_.proxy_access,

@@ -17,6 +17,7 @@
 #include "agent/mesh/reconciler.h"
 #include "agent/metrics/exporter.h"
 #include "agent/metrics/http_server.h"
+#include "base/fd.h"
 #include "control-plane/control_plane.h"
 #include "control-plane/discovery/ads_service.h"
 
@@ -62,6 +63,7 @@ class Agent {
   Options options_;
   Parts parts_;
   ObserveHub hub_;
+  UniqueFd heartbeat_;
   HandoverServer handover_;
   Reconciler reconciler_;
   TelemetryService telemetry_;

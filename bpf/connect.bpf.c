@@ -10,6 +10,7 @@
 #include <bpf/bpf_core_read.h>
 
 #include "bpf/lib/beat.h"
+#include "bpf/lib/bypass.h"
 #include "bpf/lib/datagram.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/sock_addr.h"
@@ -83,8 +84,9 @@ static __always_inline int connect_without_proxy(struct bpf_sock_addr* ctx, enum
                                                  const struct weft_netns* netns,
                                                  const struct weft_svc_key* key, struct weft_svc* svc,
                                                  __u64 cookie, const struct addr* dialled) {
-  if (netns->flags & WEFT_NETNS_FAIL_CLOSED) return hook_refuse(WEFT_STAT_FAILED_CLOSED, ECONNREFUSED);
-  stat_count(WEFT_STAT_BYPASSED);
+  int closed = (netns->flags & WEFT_NETNS_FAIL_CLOSED) != 0;
+  bypass_count(netns->workload_id, WEFT_BYPASS_OUTBOUND, closed);
+  if (closed) return hook_deny(ECONNREFUSED);
   if (svc->count == 0) return HOOK_PROCEED;
   return connect_direct(ctx, family, key, svc, cookie, dialled);
 }

@@ -1,15 +1,20 @@
 /* Why this hook: sk_lookup runs in the pod's namespace when a SYN looks for its listener. A captured SYN came
  * back through `local default dev lo`, so it is the only one that arrives on lo for an address that is not
  * loopback; traffic to the pod's own address also travels over lo, but carries the interface that owns the
- * address (inet_iif, ip6_rcv_core). How it fails: without a listener the connection is refused and counted,
- * never let through to the network. */
+ * address (inet_iif, ip6_rcv_core). A SYN from outside is judged here too, before any application sees it: by
+ * source address, port and, for pods of this node, by the workload that holds the source address. How it
+ * fails: a captured connection without a listener is refused and counted, never let through to the network; a
+ * policy that is not in the kernel denies. */
 #include <linux/bpf.h>
 #include <linux/in.h>
 
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/lib/addr.h"
+#include "bpf/lib/beat.h"
+#include "bpf/lib/bypass.h"
 #include "bpf/lib/config.h"
+#include "bpf/lib/policy.h"
 #include "bpf/lib/stat.h"
 
 /* AF_INET of <sys/socket.h>, which no kernel uapi header has. */
@@ -18,7 +23,12 @@
 #define LOOPBACK_IFINDEX 1
 
 static __always_inline int port_is_capture(__u32 port) {
-  return port == WEFT_PORT_OUTBOUND || port == WEFT_PORT_INBOUND || port == WEFT_PORT_HBONE;
+  return port == WEFT_PORT_OUTBOUND || port == WEFT_PORT_INBOUND;
+}
+
+static __always_inline int port_protect(void) {
+  stat_count(WEFT_STAT_PORT_PROTECTED);
+  return SK_DROP;
 }
 
 static __always_inline int capture_steer(struct bpf_sk_lookup* ctx) {
@@ -49,17 +59,71 @@ static __always_inline struct addr local_addr(struct bpf_sk_lookup* ctx) {
   return a;
 }
 
+static __always_inline struct addr remote_addr(struct bpf_sk_lookup* ctx) {
+  __u32 ip4 = ctx->remote_ip4;
+  asm volatile("" : "+r"(ip4));
+  if (ctx->family == FAMILY_IPV4) return addr_from_v4(ip4);
+  struct addr a = {.word = {ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2], ctx->remote_ip6[3]}};
+  return a;
+}
+
+/* A connection that the proxy must see before the application; fail modes as for connects. */
+static __always_inline int inbound_steer(struct bpf_sk_lookup* ctx, const struct weft_inbound* inbound,
+                                         __u32 which, enum weft_stat counted) {
+  __u32 index = cfg_slot * WEFT_INBOUND_LISTENERS + which;
+  struct bpf_sock* listener = proxy_is_alive() ? bpf_map_lookup_elem(&m_inbound_listener, &index) : 0;
+  if (!listener) {
+    /* Nobody but the proxy can read HBONE. */
+    int closed = which == WEFT_INBOUND_HBONE || (inbound->flags & WEFT_INBOUND_FAIL_CLOSED);
+    bypass_count(inbound->workload_id, WEFT_BYPASS_INBOUND, closed);
+    return closed ? SK_DROP : SK_PASS;
+  }
+  long error = bpf_sk_assign(ctx, listener, 0);
+  bpf_sk_release(listener);
+  stat_count(error ? WEFT_STAT_ASSIGN_FAILED : counted);
+  return error ? SK_DROP : SK_PASS;
+}
+
+/* What comes from outside, or from the namespace itself to an address of its own. */
+static __always_inline int inbound_decide(struct bpf_sk_lookup* ctx, const struct addr* local,
+                                          const struct addr* remote) {
+  __u32 slot = cfg_slot;
+  struct weft_inbound* inbound = bpf_map_lookup_elem(&m_inbound, &slot);
+  /* An array always has its row; the verifier does not know. */
+  if (!inbound) return SK_PASS;
+  int is_own = addr_is_loopback(local) || addr_equal(local->word, remote->word);
+  if (ctx->local_port == WEFT_PORT_HBONE) {
+    if (!is_own && (inbound->flags & WEFT_INBOUND_HBONE_ON))
+      return inbound_steer(ctx, inbound, WEFT_INBOUND_HBONE, WEFT_STAT_HBONE);
+    return port_protect();
+  }
+  if (is_own || !(inbound->flags & WEFT_INBOUND_ON)) return SK_PASS;
+  if (bpf_map_lookup_elem(&m_node, remote->word)) {
+    stat_count(WEFT_STAT_PROBE);
+    return SK_PASS;
+  }
+  if (inbound->flags & WEFT_INBOUND_DENY_ALL) {
+    stat_count(WEFT_STAT_DENIED_UNKNOWN);
+    return SK_DROP;
+  }
+  if (!policy_allows(inbound, remote, ctx->local_port)) {
+    stat_count(WEFT_STAT_DENIED);
+    return SK_DROP;
+  }
+  if (inbound->flags & WEFT_INBOUND_INSPECT)
+    return inbound_steer(ctx, inbound, WEFT_INBOUND_PLAINTEXT, WEFT_STAT_INSPECTED);
+  return SK_PASS;
+}
+
 SEC("sk_lookup")
 int mesh_lookup(struct bpf_sk_lookup* ctx) {
   if (ctx->protocol != IPPROTO_TCP) return SK_PASS;
   struct addr local = local_addr(ctx);
   if (ctx->ingress_ifindex == LOOPBACK_IFINDEX && !addr_is_loopback(&local)) return capture_steer(ctx);
   /* Nobody dials a capture port by number: not from outside, not from the pod itself. */
-  if (port_is_capture(ctx->local_port)) {
-    stat_count(WEFT_STAT_PORT_PROTECTED);
-    return SK_DROP;
-  }
-  return SK_PASS;
+  if (port_is_capture(ctx->local_port)) return port_protect();
+  struct addr remote = remote_addr(ctx);
+  return inbound_decide(ctx, &local, &remote);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -57,6 +57,10 @@ struct LocalPod {
   // Annotations traffic.sidecar.istio.io/excludeOutboundPorts and excludeOutboundIPRanges.
   std::vector<uint16_t> exclude_ports;
   std::vector<std::string> exclude_cidrs;
+  // Annotation weft.dev/fail-mode: what happens to connections that need a proxy that does not answer.
+  // Absent: closed where a policy applies to the pod, else open.
+  enum class FailMode : uint8_t { kDefault, kOpen, kClosed };
+  FailMode fail_mode = FailMode::kDefault;
 
   bool operator==(const LocalPod&) const = default;
 };

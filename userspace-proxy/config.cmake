@@ -12,6 +12,7 @@ weft_library(weft_proxy_config
     config/validate_address.cc
     config/validate_route.cc
     handover/handover_client.cc
+    handover/heartbeat.cc
     handover/served_namespaces.cc
     telemetry/access_log.cc
     telemetry/access_log_line.cc

@@ -93,7 +93,12 @@ absl::Status Proxy::start_clients() {
                                    {"clusters", snapshot->clusters.size()},
                                    {"virtual_hosts", snapshot->virtual_hosts.size()}});
   });
+  std::vector<std::function<uint64_t()>> turns;
+  for (const auto& worker : workers_)
+    turns.emplace_back([w = worker.get()] { return w->gauges().loop_turns; });
+  heartbeat_ = std::make_unique<Heartbeat>(std::move(turns));
   HandoverClient::Options handover;
+  handover.heartbeat = [this](const UniqueFd& map) { return heartbeat_->beat_into(map); };
   handover.socket_path = str_cat(options_.run_dir, "/handover.sock");
   handover.version = kVersion;
   ASSIGN_OR_RETURN(handover_, HandoverClient::start(handover, borrow(workers_)));
@@ -142,6 +147,7 @@ absl::Status Proxy::drain() {
   draining_.store(true);
   // From here on new pods and new connections are the next proxy's: the agent keeps the listeners.
   handover_.reset();
+  heartbeat_.reset();
   for (const auto& worker : workers_) {
     worker->drain(options_.drain_timeout, [this] { raise_event(drained_); });
   }

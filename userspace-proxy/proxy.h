@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "userspace-proxy/config/config_client.h"
 #include "userspace-proxy/handover/handover_client.h"
+#include "userspace-proxy/handover/heartbeat.h"
 #include "userspace-proxy/reporter.h"
 #include "userspace-proxy/telemetry/access_log.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
@@ -59,6 +60,7 @@ class Proxy {
   std::vector<std::unique_ptr<WorkerTelemetry>> telemetry_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<ConfigClient> config_;
+  std::unique_ptr<Heartbeat> heartbeat_;
   std::unique_ptr<HandoverClient> handover_;
   std::unique_ptr<Reporter> reporter_;
 };

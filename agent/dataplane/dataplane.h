@@ -4,13 +4,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "agent/dataplane/policy_table.h"
 #include "base/address.h"
 #include "base/fd.h"
 #include "bpf/abi/capture.h"
@@ -27,6 +30,8 @@ struct CidrExclusion {
 struct NamespacePlan {
   std::string netns_path;
   uint32_t workload_id = 0;
+  // When the proxy does not answer: true refuses connections that need it, false lets them pass and counts.
+  bool fail_closed = false;
   std::vector<uint16_t> exclude_ports;
   std::vector<CidrExclusion> exclude_cidrs;
 };
@@ -99,6 +104,29 @@ struct KernelChange {
   bool full = false;
 };
 
+// Who may connect to an enrolled namespace.
+struct InboundPolicy {
+  // Nothing but the node's own probes: the rules are unknown or do not fit the kernel.
+  bool deny_all = false;
+  // Connections go to the plaintext listener, because some rule needs more than L4.
+  bool inspect = false;
+  std::optional<PolicyTable> rules;  // absent: nothing is forbidden
+};
+
+// An open connection as the policy sees it.
+struct InboundConnection {
+  SocketAddress local;
+  SocketAddress remote;
+  uint32_t source_workload = 0;  // as recorded when it was accepted; 0: unknown
+};
+
+struct BypassRow {
+  uint32_t workload_id = 0;
+  bool inbound = false;
+  uint64_t bypassed = 0;
+  uint64_t refused = 0;
+};
+
 struct FlowRow {
   weft_flow_key key{};
   weft_flow total{};  // summed over CPUs
@@ -154,6 +182,20 @@ class Dataplane {
   // Effective for new connections when it returns. A part that cannot be written leaves its former rows in
   // force; the error names the first.
   virtual absl::Status apply(const KernelChange& change) = 0;
+  // Replaces the policy of an enrolled namespace in one step. When it cannot be written the namespace denies
+  // everything, and the error says so: a full map never means yes.
+  virtual absl::Status set_policy(uint64_t netns_cookie, const InboundPolicy& policy) = 0;
+  // Closes (RST to both ends) the established inbound connections that `forbidden` names; how many.
+  virtual absl::StatusOr<uint64_t> close_connections(
+      uint64_t netns_cookie, const std::string& netns_path,
+      const std::function<bool(const InboundConnection&)>& forbidden) = 0;
+  virtual std::vector<BypassRow> bypasses() const = 0;
+
+  // A duplicate of the map that a proxy maps and writes its beat to; invalid when there is none.
+  virtual UniqueFd heartbeat() const = 0;
+  // From now on a proxy that does not beat counts as down, after the usual time.
+  virtual absl::Status watch_proxy() = 0;
+
   // The kernel leaves this process's sockets alone from now on, and beat_proxy() means it. Former proxies,
   // which may still drain, stay known until forget_proxy().
   virtual absl::Status set_proxy(uint32_t tgid) = 0;

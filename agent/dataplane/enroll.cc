@@ -4,8 +4,10 @@
 
 #include <functional>
 
+#include "agent/dataplane/addresses.h"
 #include "agent/dataplane/capture_route.h"
 #include "agent/dataplane/captured_connections.h"
+#include "agent/dataplane/close_connections.h"
 #include "agent/dataplane/kernel_dataplane.h"
 #include "agent/dataplane/listener.h"
 #include "agent/dataplane/netns.h"
@@ -13,7 +15,6 @@
 #include "base/status_macros.h"
 
 namespace weft::agent {
-
 namespace {
 
 // The namespace at `path`, if it still is the one of `cookie`: the path may be gone, or by now name another.
@@ -75,10 +76,13 @@ absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t coo
                                          const std::optional<weft_netns>& before, Undo& undo) {
   if (!before) undo.push([this, id = plan.workload_id] { exclusions_.prune(id, NamespacePlan()); });
   ASSIGN_OR_RETURN(const uint32_t exclusion_flags, exclusions_.add(plan));
-  const weft_netns row{.workload_id = plan.workload_id,
-                       .slot = slot,
-                       .flags = WEFT_NETNS_CAPTURE | exclusion_flags,
-                       .reserved = 0};
+  const weft_netns row{
+      .workload_id = plan.workload_id,
+      .slot = slot,
+      .flags = WEFT_NETNS_CAPTURE | exclusion_flags | (plan.fail_closed ? WEFT_NETNS_FAIL_CLOSED : 0),
+      .reserved = 0};
+  if (!before) undo.push([this, slot] { inbound_.unenroll(slot); });
+  RETURN_IF_ERROR(inbound_.enroll(slot, plan.workload_id, plan.fail_closed));
   RETURN_IF_ERROR(netns_.put(cookie, row));
   exclusions_.prune(plan.workload_id, plan);
   if (before && before->workload_id != plan.workload_id) exclusions_.prune(before->workload_id, plan);
@@ -136,13 +140,16 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
   if (fresh)
     undo.push(
         [netns_fd] { run_in_netns(netns_fd, [] { return remove_capture_route().status(); }).IgnoreError(); });
+  std::vector<IpAddress> addresses;
   RETURN_IF_ERROR(run_in_netns(netns_fd, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const CaptureRoute routed, install_capture_route());
     result.steps.insert(result.steps.end(), routed.steps.begin(), routed.steps.end());
     if (!routed.missing.empty()) result.steps.push_back(routed.missing);
+    ASSIGN_OR_RETURN(addresses, local_addresses());
     return absl::OkStatus();
   }));
   RETURN_IF_ERROR(write_rows(plan, cookie, *slot, before, undo));
+  RETURN_IF_ERROR(inbound_.set_addresses(*slot, addresses));
   result.steps.push_back(
       str_cat("captured connections of netns cookie ", cookie, " as workload id ", plan.workload_id));
   ASSIGN_OR_RETURN(result.listeners, share_listeners(cookie));
@@ -171,6 +178,19 @@ absl::StatusOr<uint64_t> KernelDataplane::captured_connections(uint64_t cookie,
   return count;
 }
 
+absl::StatusOr<uint64_t> KernelDataplane::close_connections(
+    uint64_t cookie, const std::string& netns_path,
+    const std::function<bool(const InboundConnection&)>& forbidden) {
+  ASSIGN_OR_RETURN(const UniqueFd netns, open_same_netns(netns_path, cookie));
+  uint64_t closed = 0;
+  const int storage = programs_->map_fd("m_flow_sk");
+  RETURN_IF_ERROR(run_in_netns(netns.get(), [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(closed, close_inbound_connections(storage, forbidden));
+    return absl::OkStatus();
+  }));
+  return closed;
+}
+
 absl::StatusOr<NamespaceHealth> KernelDataplane::inspect(uint64_t cookie, const std::string& netns_path) {
   const std::optional<weft_netns> row = netns_.find(cookie);
   if (!row) return absl::NotFoundError(str_cat("netns cookie ", cookie, " has no row: enroll it again"));
@@ -183,19 +203,23 @@ absl::StatusOr<NamespaceHealth> KernelDataplane::inspect(uint64_t cookie, const 
       health.repaired.push_back("attached mesh_lookup to the namespace again");
     }
   }
+  std::vector<IpAddress> addresses;
   RETURN_IF_ERROR(run_in_netns(netns.get(), [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const CaptureRoute routed, install_capture_route());
     health.missing = routed.missing;
+    ASSIGN_OR_RETURN(addresses, local_addresses());
     for (const std::string& family : routed.changed)
       health.repaired.push_back(str_cat("installed the ", family, " rule and route of capture again"));
     return absl::OkStatus();
   }));
+  RETURN_IF_ERROR(inbound_.set_addresses(row->slot, addresses));
   return health;
 }
 
 void KernelDataplane::drop_rows(uint64_t cookie, const weft_netns& row) {
   netns_.erase(cookie);
   exclusions_.prune(row.workload_id, NamespacePlan());
+  inbound_.unenroll(row.slot);
   programs_->detach_lookup(cookie);
   slots_.erase(row.slot);
 }
@@ -204,7 +228,10 @@ absl::Status KernelDataplane::unenroll(uint64_t cookie, const std::string& netns
   {
     const std::lock_guard lock(programs_mutex_);
     if (const auto row = netns_.find(cookie)) drop_rows(cookie, *row);
-    if (const auto it = leaving_.find(cookie); it != leaving_.end()) slots_.erase(it->second);
+    if (const auto it = leaving_.find(cookie); it != leaving_.end()) {
+      inbound_.unenroll(it->second);
+      slots_.erase(it->second);
+    }
     leaving_.erase(cookie);
     programs_->detach_lookup(cookie);
   }

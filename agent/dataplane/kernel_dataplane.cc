@@ -1,10 +1,12 @@
 // Opening and adopting, the proxy row, status. Enrolment is in enroll.cc.
 #include "agent/dataplane/kernel_dataplane.h"
 
+#include <fcntl.h>
 #include <signal.h>
 
 #include <cerrno>
 
+#include "agent/dataplane/addresses.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -49,10 +51,14 @@ KernelDataplane::KernelDataplane(const Options& options, std::string cgroup,
       exclusions_(programs_->map_fd("m_excl_port"), programs_->map_fd("m_excl_cidr")),
       destinations_(programs_->map_fd("m_dest")),
       services_(programs_->map_fd("m_svc"), programs_->map_fd("m_pick"), programs_->map_fd("m_backend")),
+      inbound_(*programs_),
+      beat_(programs_->map_fd("m_beat"), "m_beat"),
       measurements_(programs_->map_fd("m_flow"), programs_->map_fd("m_stats")) {}
 
 absl::Status KernelDataplane::start() {
   RETURN_IF_ERROR(measurements_.make_overflow_rows());
+  ASSIGN_OR_RETURN(const std::vector<IpAddress> own, local_addresses());
+  RETURN_IF_ERROR(inbound_.set_node_addresses(own));
   const std::lock_guard lock(programs_mutex_);
   // Namespaces before the cgroup: a row whose link is dead must not capture.
   adopt_namespaces();
@@ -85,6 +91,20 @@ absl::Status KernelDataplane::apply(const KernelChange& change) {
   const absl::Status destinations =
       destinations_.apply(change.destinations, change.gone_destinations, change.full);
   return services.ok() ? annotate("set destinations", destinations) : services;
+}
+
+absl::Status KernelDataplane::set_policy(uint64_t cookie, const InboundPolicy& policy) {
+  const std::optional<weft_netns> row = netns_.find(cookie);
+  if (!row) return absl::NotFoundError(str_cat("netns cookie ", cookie, " is not enrolled"));
+  return inbound_.set_policy(row->slot, policy);
+}
+
+UniqueFd KernelDataplane::heartbeat() const { return UniqueFd(fcntl(beat_.fd(), F_DUPFD_CLOEXEC, 0)); }
+
+absl::Status KernelDataplane::watch_proxy() {
+  const std::optional<weft_beat> beat = beat_.find(0);
+  if (beat && beat->heartbeat_ns != 0) return absl::OkStatus();
+  return beat_.put(0, {.heartbeat_ns = SystemClock().now()});
 }
 
 absl::Status KernelDataplane::set_proxy(uint32_t tgid) {
@@ -133,6 +153,7 @@ std::vector<MapStatus> KernelDataplane::maps() const {
       {.name = "m_svc", .entries = services_.count(), .capacity = WEFT_MAX_SERVICES},
       {.name = "m_backend", .entries = services_.backends(), .capacity = WEFT_MAX_BACKENDS},
       {.name = "m_pick", .entries = services_.picks(), .capacity = WEFT_MAX_PICKS},
+      {.name = "m_policy", .entries = inbound_.policies(), .capacity = WEFT_MAX_POLICIES},
       {.name = "m_excl_port", .entries = exclusions_.port_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_excl_cidr", .entries = exclusions_.cidr_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_flow", .entries = measurements_.flow_count(), .capacity = WEFT_MAX_FLOWS},

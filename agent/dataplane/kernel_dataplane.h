@@ -14,6 +14,7 @@
 #include "agent/dataplane/dataplane.h"
 #include "agent/dataplane/destinations.h"
 #include "agent/dataplane/exclusions.h"
+#include "agent/dataplane/inbound.h"
 #include "agent/dataplane/measurements.h"
 #include "agent/dataplane/service_table.h"
 #include "bpf/abi/constants.h"
@@ -38,6 +39,13 @@ class KernelDataplane final : public Dataplane {
   absl::Status adopt_listeners(uint64_t netns_cookie, std::vector<UniqueFd> listeners) override;
   bool has_listener(uint64_t netns_cookie) const override;
   absl::Status apply(const KernelChange& change) override;
+  absl::Status set_policy(uint64_t netns_cookie, const InboundPolicy& policy) override;
+  absl::StatusOr<uint64_t> close_connections(
+      uint64_t netns_cookie, const std::string& netns_path,
+      const std::function<bool(const InboundConnection&)>& forbidden) override;
+  std::vector<BypassRow> bypasses() const override { return inbound_.bypasses(); }
+  UniqueFd heartbeat() const override;
+  absl::Status watch_proxy() override;
   absl::Status set_proxy(uint32_t tgid) override;
   void forget_proxy(uint32_t tgid) override;
   absl::Status beat_proxy() override;
@@ -45,7 +53,10 @@ class KernelDataplane final : public Dataplane {
   std::vector<uint64_t> stats() const override { return measurements_.stats(); }
   std::vector<ProgramStatus> programs() const override;
   std::vector<MapStatus> maps() const override;
-  void forget(uint32_t id) override { measurements_.forget(id); }
+  void forget(uint32_t id) override {
+    measurements_.forget(id);
+    inbound_.forget(id);
+  }
 
  private:
   // What one enrolment has done so far, newest last; undone in reverse unless it is kept.
@@ -75,6 +86,8 @@ class KernelDataplane final : public Dataplane {
   Exclusions exclusions_;
   Destinations destinations_;
   ServiceTable services_;
+  Inbound inbound_;
+  bpf::Map<uint32_t, weft_beat> beat_;
   Measurements measurements_;
   std::map<uint64_t, std::vector<UniqueFd>> listeners_;
   // Namespaces without a row whose open connections still need their slot: cookie -> slot.

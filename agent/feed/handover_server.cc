@@ -218,6 +218,7 @@ bool HandoverServer::flush(Connection& connection) {
       fds.push_back(next.fds->netns.get());
       for (const UniqueFd& listener : next.fds->listeners) fds.push_back(listener.get());
     }
+    if (next.with_heartbeat) fds.push_back(options_.heartbeat_fd);
     const absl::Status sent = send_with_fds(connection.socket.get(), next.payload, fds);
     // A dead peer reports POLLHUP too, which ends the connection in read().
     if (absl::IsUnavailable(sent)) return true;
@@ -232,7 +233,7 @@ bool HandoverServer::flush(Connection& connection) {
 
 void HandoverServer::queue(Connection& connection, std::string payload,
                            std::shared_ptr<const NamespaceFds> fds) {
-  connection.out.push_back(Outgoing{std::move(payload), std::move(fds)});
+  connection.out.push_back(Outgoing{.payload = std::move(payload), .fds = std::move(fds)});
 }
 
 void HandoverServer::expect_ack(Connection& connection, uint64_t cookie, bool adds, Done done) {
@@ -295,6 +296,11 @@ void HandoverServer::snapshot(uint64_t id, std::vector<Announcement> add, std::v
       served_.clear();
       refused_.clear();
       proxy_pid_ = connection.peer.pid;
+    }
+    if (options_.heartbeat_fd >= 0) {
+      ToProxy beat;
+      beat.mutable_heartbeat();
+      connection.out.push_back(Outgoing{.payload = beat.SerializeAsString(), .with_heartbeat = true});
     }
     const auto report = [](const absl::Status& status) {
       if (!status.ok()) log::warn("proxy_refused_namespace", {{"error", status.message()}});

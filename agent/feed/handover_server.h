@@ -30,6 +30,8 @@ class HandoverServer final : public ProxyFeed {
     std::string path;
     SocketAccess access;
     std::chrono::milliseconds ack_deadline{5000};
+    // The map that a proxy beats into; -1: none. Borrowed.
+    int heartbeat_fd = -1;
   };
   // Called on the server's thread; must not block.
   struct Events {
@@ -59,6 +61,7 @@ class HandoverServer final : public ProxyFeed {
   struct Outgoing {
     std::string payload;
     std::shared_ptr<const NamespaceFds> fds;
+    bool with_heartbeat = false;
   };
   struct PendingAck {
     uint64_t netns_cookie = 0;

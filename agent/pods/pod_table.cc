@@ -41,6 +41,7 @@ bool same_exclusions(const Pod& a, const Pod& b) {
 
 Pod from_manifest(const control_plane::LocalPod& local) {
   Pod pod{.ns = local.ns, .name = local.name, .uid = local.uid, .netns_path = local.netns_path};
+  pod.fail_mode = local.fail_mode;
   pod.exclude_ports = local.exclude_ports;
   for (const std::string& text : local.exclude_cidrs) {
     const std::optional<CidrExclusion> cidr = parse_cidr(text);
@@ -97,16 +98,29 @@ void PodTable::want(Pod wanted) {
     return;
   }
   Pod& pod = it->second;
-  if (pod.uid != wanted.uid || pod.netns_path != wanted.netns_path || !same_exclusions(pod, wanted)) {
+  if (pod.uid != wanted.uid || pod.netns_path != wanted.netns_path || pod.fail_mode != wanted.fail_mode ||
+      !same_exclusions(pod, wanted)) {
     pod.changed = pod.state == Pod::State::kCaptured;
     pod.next_try = 0;
     pod.backoff = 0;
   }
+  pod.fail_mode = wanted.fail_mode;
   pod.from_cli = wanted.from_cli;
   pod.uid = std::move(wanted.uid);
   pod.netns_path = std::move(wanted.netns_path);
   pod.exclude_ports = std::move(wanted.exclude_ports);
   pod.exclude_cidrs = std::move(wanted.exclude_cidrs);
+}
+
+void PodTable::set_has_policy(const std::string& uid, bool has_policy) {
+  for (auto& [key, pod] : pods_) {
+    if (pod.uid != uid || pod.has_policy == has_policy) continue;
+    const bool before = pod.fails_closed();
+    pod.has_policy = has_policy;
+    if (pod.fails_closed() == before) continue;
+    pod.changed = pod.state == Pod::State::kCaptured;
+    pod.next_try = 0;
+  }
 }
 
 void PodTable::reconcile(MonotonicNs now) {
@@ -180,6 +194,7 @@ void PodTable::examine(Pod& pod, MonotonicNs now) {
 absl::StatusOr<EnrolledNamespace> PodTable::call_enroll(const Pod& pod) {
   return dataplane_.enroll(NamespacePlan{.netns_path = pod.netns_path,
                                          .workload_id = callbacks_.id_of(pod.uid),
+                                         .fail_closed = pod.fails_closed(),
                                          .exclude_ports = pod.exclude_ports,
                                          .exclude_cidrs = pod.exclude_cidrs});
 }

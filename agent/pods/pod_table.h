@@ -30,6 +30,9 @@ struct Pod {
   bool from_cli = false;
   std::vector<uint16_t> exclude_ports;
   std::vector<CidrExclusion> exclude_cidrs;
+  control_plane::LocalPod::FailMode fail_mode = control_plane::LocalPod::FailMode::kDefault;
+  // Some policy applies to it; the reconciler says so.
+  bool has_policy = false;
 
   State state = State::kPending;
   std::string reason;   // while pending
@@ -45,6 +48,10 @@ struct Pod {
   MonotonicNs backoff = 0;
 
   std::string key() const { return ns + "/" + name; }
+  bool fails_closed() const {
+    using FailMode = control_plane::LocalPod::FailMode;
+    return fail_mode == FailMode::kClosed || (fail_mode == FailMode::kDefault && has_policy);
+  }
 };
 
 class PodTable {
@@ -63,6 +70,9 @@ class PodTable {
   // What an earlier agent had captured and nobody wants any more (call after the first reconcile): taken out
   // again.
   void release_leftovers(const std::vector<CapturedNamespace>& leftovers, MonotonicNs now);
+
+  // Whether some policy applies to the workload of this uid; changes how it fails.
+  void set_has_policy(const std::string& uid, bool has_policy);
 
   // Brings every pod whose time has come closer to what is wanted.
   void reconcile(MonotonicNs now);

@@ -33,6 +33,9 @@
 #define WEFT_MAX_BACKENDS 524288u
 #define WEFT_MAX_PICKS 1048576u
 #define WEFT_MAX_AFFINITIES 65536u
+#define WEFT_MAX_POLICIES 4096u
+#define WEFT_MAX_POLICY_ROWS 262144u
+#define WEFT_MAX_LOCAL_ADDRESSES 8192u
 #define WEFT_MAX_EXCLUSIONS 8192u
 
 /* The id of nobody: unknown workload or destination, and the overflow bucket of the flow table. */

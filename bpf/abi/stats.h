@@ -25,8 +25,13 @@
   X(DIRECT_FAILED, "direct_failed", "connects and datagrams refused: no socket storage for the backend")    \
   X(AFFINITY_FAILED, "affinity_failed", "picks whose client will not be remembered")                        \
   X(DATAGRAM, "datagram", "datagrams of unconnected sockets sent to a backend")                             \
-  X(BYPASSED, "bypassed", "connects of open workloads let past a proxy that does not answer")               \
-  X(FAILED_CLOSED, "failed_closed", "connects of closed workloads refused: the proxy does not answer")
+  X(BYPASSED, "bypassed", "connections of open workloads let past a proxy that does not answer")            \
+  X(FAILED_CLOSED, "failed_closed", "connections of closed workloads refused: the proxy does not answer")   \
+  X(DENIED, "denied", "connections from outside refused by policy, before the application sees them")       \
+  X(DENIED_UNKNOWN, "denied_unknown", "connections refused because their policy is not in the kernel")      \
+  X(PROBE, "probe", "connections from the node itself, let in whatever policy says")                        \
+  X(INSPECTED, "inspected", "connections from outside handed to the plaintext listener")                    \
+  X(HBONE, "hbone", "connections from outside handed to the HBONE listener")
 
 enum weft_stat {
 #define X(name, label, help) WEFT_STAT_##name,

@@ -41,10 +41,15 @@ static __always_inline void hook_set_addr(struct bpf_sock_addr* ctx, enum hook_f
   ctx->user_port = bpf_htons(port);
 }
 
-static __always_inline int hook_refuse(enum weft_stat why, int error) {
-  stat_count(why);
+/* What the caller has counted. */
+static __always_inline int hook_deny(int error) {
   if (cfg_refuse_errno) bpf_set_retval(-error);
   return HOOK_REFUSE;
+}
+
+static __always_inline int hook_refuse(enum weft_stat why, int error) {
+  stat_count(why);
+  return hook_deny(error);
 }
 
 #endif

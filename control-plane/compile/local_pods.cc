@@ -39,6 +39,9 @@ std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node
                    .exclude_cidrs = pod.exclude_cidrs};
     const auto netns = pod.meta.annotations.find("weft.dev/netns");
     if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;
+    const auto mode = pod.meta.annotations.find("weft.dev/fail-mode");
+    if (mode != pod.meta.annotations.end())
+      local.fail_mode = mode->second == "closed" ? LocalPod::FailMode::kClosed : LocalPod::FailMode::kOpen;
     out.push_back(std::move(local));
   });
   return out;

@@ -92,6 +92,7 @@ constexpr std::array<Names, 14> kStatusKnown = {"containerStatuses",
                                                 "extendedResourceClaimStatus"};
 constexpr std::array<Names, 1> kIpRead = {"ip"};
 constexpr char kExcludePorts[] = "traffic.sidecar.istio.io/excludeOutboundPorts";
+constexpr char kFailMode[] = "weft.dev/fail-mode";
 constexpr char kExcludeRanges[] = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
 
 void parse_ports(const FieldReader& container, Pod& out) {
@@ -208,6 +209,13 @@ void parse_exclusions(const FieldReader& annotations, Pod& out) {
   }
 }
 
+void check_fail_mode(const FieldReader& annotations, const Pod& pod) {
+  const auto mode = pod.meta.annotations.find(kFailMode);
+  if (mode == pod.meta.annotations.end() || mode->second == "open" || mode->second == "closed") return;
+  annotations.error_at(kFailMode, kValueRejected,
+                       str_cat("\"", mode->second.substr(0, 32), "\" is no fail mode"), "use open or closed");
+}
+
 }  // namespace
 
 Pod parse_pod(const FieldReader& root, ObjectMeta meta) {
@@ -217,7 +225,10 @@ Pod parse_pod(const FieldReader& root, ObjectMeta meta) {
   if (const auto metadata = root.child("metadata")) {
     out.deleting = metadata->has("deletionTimestamp");
     parse_owner(*metadata, out);
-    if (const auto annotations = metadata->child("annotations")) parse_exclusions(*annotations, out);
+    if (const auto annotations = metadata->child("annotations")) {
+      parse_exclusions(*annotations, out);
+      check_fail_mode(*annotations, out);
+    }
   }
   return out;
 }

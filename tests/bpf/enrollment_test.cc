@@ -15,6 +15,9 @@
 namespace weft::agent {
 namespace {
 
+// sockops, and connect, getpeername, sendmsg and recvmsg of both families.
+constexpr size_t kCgroupPrograms = 9;
+
 class EnrollmentTest : public ScratchNode {
  protected:
   void SetUp() override {
@@ -248,7 +251,7 @@ TEST_F(EnrollmentTest, TrafficGoesOnWhileTheAgentIsDeadAndTheNextOneAdopts) {
   expect_capture_works(listener);
   EXPECT_EQ(stat(WEFT_STAT_STEERED), 2u) << "counters are kept";
   for (const ProgramStatus& program : dataplane_->programs()) EXPECT_TRUE(program.attached) << program.name;
-  EXPECT_EQ(dataplane_->programs().size(), 4u);
+  EXPECT_EQ(dataplane_->programs().size(), kCgroupPrograms + 1);
   const EnrolledNamespace again = enroll_client();
   EXPECT_EQ(again.slot, enrolled.slot);
   EXPECT_TRUE(again.listeners.empty()) << "they live in the proxy";
@@ -277,7 +280,7 @@ TEST_F(EnrollmentTest, NamespaceThatDiedWhileTheAgentWasAwayIsDropped) {
     open_dataplane();
   } while (dataplane_->maps()[0].entries != 0 && !deadline.passed());
   EXPECT_EQ(dataplane_->maps()[0].entries, 0u);
-  EXPECT_EQ(dataplane_->programs().size(), 3u);
+  EXPECT_EQ(dataplane_->programs().size(), kCgroupPrograms);
 }
 
 TEST_F(EnrollmentTest, CleanupLeavesNothingAndCanBeRepeated) {

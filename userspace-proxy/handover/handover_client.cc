@@ -144,6 +144,9 @@ class SocketHandoverClient final : public HandoverClient {
       case handover::ToProxy::kSnapshotEnd:
         remove_unconfirmed();
         return absl::OkStatus();
+      case handover::ToProxy::kHeartbeat:
+        take_heartbeat(std::move(fds));
+        return absl::OkStatus();
       case handover::ToProxy::MESSAGE_NOT_SET:
         break;
     }
@@ -151,6 +154,13 @@ class SocketHandoverClient final : public HandoverClient {
     log::warn("handover_message_unknown",
               {{"next", "install the same version of weft-agent and weft-proxy"}});
     return absl::OkStatus();
+  }
+
+  // Without a beat the kernel takes the proxy for dead, but what is connected is still served.
+  void take_heartbeat(std::vector<UniqueFd> fds) {
+    absl::Status taken = absl::InvalidArgumentError("no descriptor came with it");
+    if (fds.size() == 1 && options_.heartbeat) taken = options_.heartbeat(std::move(fds.front()));
+    if (!taken.ok()) log::error("heartbeat_refused", {{"error", std::string(taken.message())}});
   }
 
   absl::Status add(const handover::Namespace& ns, std::vector<UniqueFd> fds) {

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/fd.h"
 #include "userspace-proxy/worker.h"
 
 namespace weft::proxy {
@@ -20,6 +22,8 @@ class HandoverClient {
     std::string version;
     std::chrono::milliseconds backoff_min{10};
     std::chrono::milliseconds backoff_max{2000};
+    // The map to beat into, each time an agent sends one; on the client's thread.
+    std::function<absl::Status(UniqueFd)> heartbeat;
   };
 
   // The workers are borrowed and outlive the client.

@@ -59,6 +59,22 @@ class FakeDataplane : public Dataplane {
     kernel_changes.push_back(change);
     return absl::OkStatus();
   }
+  absl::Status set_policy(uint64_t cookie, const InboundPolicy& policy) override {
+    const std::lock_guard lock(mutex);
+    policies[cookie] = policy;
+    return absl::OkStatus();
+  }
+  absl::StatusOr<uint64_t> close_connections(
+      uint64_t cookie, const std::string&,
+      const std::function<bool(const InboundConnection&)>& forbidden) override {
+    const std::lock_guard lock(mutex);
+    uint64_t closed = 0;
+    for (const InboundConnection& connection : inbound[cookie]) closed += forbidden(connection) ? 1 : 0;
+    return closed;
+  }
+  std::vector<BypassRow> bypasses() const override { return bypass_rows; }
+  UniqueFd heartbeat() const override { return UniqueFd(); }
+  absl::Status watch_proxy() override { return absl::OkStatus(); }
   absl::Status set_proxy(uint32_t tgid) override {
     const std::lock_guard lock(mutex);
     calls.push_back("set_proxy " + std::to_string(tgid));
@@ -89,6 +105,9 @@ class FakeDataplane : public Dataplane {
   std::map<std::string, uint64_t> cookies;
   std::set<uint64_t> enrolled;
   std::map<uint64_t, uint64_t> open_connections;
+  std::map<uint64_t, InboundPolicy> policies;
+  std::map<uint64_t, std::vector<InboundConnection>> inbound;
+  std::vector<BypassRow> bypass_rows;
   NamespaceHealth health;
   std::set<uint64_t> held_by_proxy;     // enroll returns no listeners for these
   std::set<uint64_t> without_listener;  // has_listener is false for these
