@@ -1,6 +1,8 @@
 // From protobuf resources to table rows; see listing.h. Called by the admin service; decides nothing.
 #include "agent/admin/listing.h"
 
+#include <map>
+
 #include "agent/mesh/kernel_plan.h"
 #include "base/strings.h"
 
@@ -136,12 +138,20 @@ void describe_capture(const Pod* pod, admin::v1::WorkloadRow* row) {
   row->set_netns_path(pod->netns_path);
 }
 
+// A view of a table without order, by name.
+template <typename Table>
+std::map<std::string, const typename Table::mapped_type&> in_order(const Table& table) {
+  std::map<std::string, const typename Table::mapped_type&> out;
+  for (const auto& [key, value] : table) out.emplace(key, value);
+  return out;
+}
+
 }  // namespace
 
 admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::v1::ListRequest& request) {
   const Filter filter(request);
   admin::v1::ServiceList out;
-  for (const auto& [key, service] : view.model.services()) {
+  for (const auto& [key, service] : in_order(view.model.services())) {
     if (!filter.accepts(service.namespace_(), service.name(), service.hostname())) continue;
     admin::v1::ServiceRow* row = out.add_services();
     row->set_namespace_(service.namespace_());
@@ -152,10 +162,7 @@ admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::
       const uint32_t target = port.target_port() != 0 ? port.target_port() : port.service_port();
       row->add_ports(str_cat(port.service_port(), "/", protocol_text(service, port), "->", target));
     }
-    uint32_t endpoints = 0;
-    for (const auto& [uid, workload] : view.model.workloads())
-      endpoints += workload.services().contains(key) ? 1 : 0;
-    row->set_endpoints(endpoints);
+    row->set_endpoints(static_cast<uint32_t>(view.model.members(key).size()));
   }
   return out;
 }
@@ -163,9 +170,10 @@ admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::
 admin::v1::EndpointList list_endpoints(const Reconciler::View& view, const admin::v1::ListRequest& request) {
   const Filter filter(request);
   admin::v1::EndpointList out;
-  for (const auto& [key, service] : view.model.services()) {
+  for (const auto& [key, service] : in_order(view.model.services())) {
     if (!filter.accepts(service.namespace_(), service.name(), service.hostname())) continue;
-    for (const auto& [uid, workload] : view.model.workloads()) add_endpoints(key, service, workload, &out);
+    for (const istio::workload::Workload* workload : view.model.members(key))
+      add_endpoints(key, service, *workload, &out);
   }
   return out;
 }
@@ -174,7 +182,7 @@ admin::v1::WorkloadList list_workloads(const Reconciler::View& view, const admin
   const Filter filter(request);
   admin::v1::WorkloadList out;
   std::set<std::string> listed;
-  for (const auto& [uid, workload] : view.model.workloads()) {
+  for (const auto& [uid, workload] : in_order(view.model.workloads())) {
     listed.insert(str_cat(workload.namespace_(), "/", workload.name()));
     if (!filter.accepts(workload.namespace_(), workload.name())) continue;
     admin::v1::WorkloadRow* row = out.add_workloads();

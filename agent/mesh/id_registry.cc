@@ -8,40 +8,38 @@
 namespace weft::agent {
 namespace {
 
-std::string qualify(Subject::Kind kind, std::string_view key) {
-  return str_cat(kind == Subject::Kind::kWorkload ? "w " : "s ", key);
+uint64_t mix(uint64_t h, std::string_view text) {
+  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return h;
 }
 
-// FNV-1a, 64 bits folded to 32: the same on every build and machine.
-uint32_t hash(std::string_view text) {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+// FNV-1a, 64 bits folded to 32, of the kind's letter and the key: the same on every build and machine.
+uint32_t hash(Subject::Kind kind, std::string_view key) {
+  const uint64_t h = mix(mix(0xcbf29ce484222325u, kind == Subject::Kind::kWorkload ? "w " : "s "), key);
   return static_cast<uint32_t>(h ^ (h >> 32));
 }
 
 }  // namespace
 
-uint32_t IdRegistry::choose(const std::string& qualified) const {
-  uint32_t id = hash(qualified);
+uint32_t IdRegistry::choose(Subject::Kind kind, std::string_view key) const {
+  uint32_t id = hash(kind, key);
   while (id == WEFT_ID_UNKNOWN || id == WEFT_ID_OVERFLOW || by_id_.contains(id)) ++id;
   return id;
 }
 
 uint32_t IdRegistry::add(const Subject& subject) {
-  std::string qualified = qualify(subject.kind, subject.key);
-  const auto known = by_key_.find(qualified);
-  const uint32_t id = known != by_key_.end() ? known->second : choose(qualified);
-  by_key_[std::move(qualified)] = id;
-  by_id_[id] = subject;
-  return id;
+  const auto [known, fresh] = keys(subject.kind).try_emplace(subject.key, WEFT_ID_UNKNOWN);
+  if (fresh) known->second = choose(subject.kind, subject.key);
+  by_id_[known->second] = subject;
+  return known->second;
 }
 
 uint32_t IdRegistry::remove(Subject::Kind kind, std::string_view key) {
-  const auto known = by_key_.find(qualify(kind, key));
-  if (known == by_key_.end()) return WEFT_ID_UNKNOWN;
+  const auto known = keys(kind).find(to_absl(key));
+  if (known == keys(kind).end()) return WEFT_ID_UNKNOWN;
   const uint32_t id = known->second;
   by_id_.erase(id);
-  by_key_.erase(known);
+  keys(kind).erase(known);
   return id;
 }
 
@@ -50,15 +48,15 @@ IdRegistry IdRegistry::only(const std::vector<uint32_t>& ids) const {
   for (const uint32_t id : ids) {
     const auto found = by_id_.find(id);
     if (found == by_id_.end()) continue;
-    out.by_key_[qualify(found->second.kind, found->second.key)] = id;
+    out.keys(found->second.kind)[found->second.key] = id;
     out.by_id_[id] = found->second;
   }
   return out;
 }
 
 uint32_t IdRegistry::find(Subject::Kind kind, std::string_view key) const {
-  const auto it = by_key_.find(qualify(kind, key));
-  return it == by_key_.end() ? WEFT_ID_UNKNOWN : it->second;
+  const auto it = keys(kind).find(to_absl(key));
+  return it == keys(kind).end() ? WEFT_ID_UNKNOWN : it->second;
 }
 
 const Subject* IdRegistry::subject(uint32_t id) const {

@@ -36,9 +36,15 @@ class IdRegistry {
   IdRegistry only(const std::vector<uint32_t>& ids) const;
 
  private:
-  uint32_t choose(const std::string& qualified) const;
+  using Keys = absl::flat_hash_map<std::string, uint32_t>;
+  uint32_t choose(Subject::Kind kind, std::string_view key) const;
+  Keys& keys(Subject::Kind kind) { return kind == Subject::Kind::kWorkload ? workloads_ : services_; }
+  const Keys& keys(Subject::Kind kind) const {
+    return kind == Subject::Kind::kWorkload ? workloads_ : services_;
+  }
 
-  absl::flat_hash_map<std::string, uint32_t> by_key_;  // kind letter and key
+  Keys workloads_;
+  Keys services_;
   absl::flat_hash_map<uint32_t, Subject> by_id_;
 };
 

@@ -2,9 +2,17 @@
 // not decode.
 #include "agent/mesh/model.h"
 
+#include <algorithm>
+
+#include "absl/hash/hash.h"
 #include "base/log.h"
 
 namespace weft::agent {
+namespace {
+
+size_t name_hash(std::string_view ns, std::string_view name) { return absl::HashOf(ns, name); }
+
+}  // namespace
 
 void MeshModel::erase_address(const std::string& name, Touched* touched) {
   if (services_.erase(name) == 1) {
@@ -19,9 +27,12 @@ void MeshModel::erase_address(const std::string& name, Touched* touched) {
     touched->services.insert(service);
     const auto members = members_.find(service);
     if (members == members_.end()) continue;
-    members->second.erase(found->first);
+    const auto place = std::find(members->second.begin(), members->second.end(), &found->second);
+    if (place != members->second.end()) members->second.erase(place);
     if (members->second.empty()) members_.erase(members);
   }
+  const auto named = by_name_.find(name_hash(found->second.namespace_(), found->second.name()));
+  if (named != by_name_.end() && named->second == &found->second) by_name_.erase(named);
   workloads_.erase(found);
 }
 
@@ -29,8 +40,12 @@ void MeshModel::put_workload(const std::string& uid, istio::workload::Workload w
   erase_address(uid, touched);
   touched->workloads.insert(uid);
   const auto [placed, fresh] = workloads_.emplace(uid, std::move(workload));
+  by_name_[name_hash(placed->second.namespace_(), placed->second.name())] = &placed->second;
   for (const auto& [service, ports] : placed->second.services()) {
-    members_[service].insert(placed->first);
+    auto& members = members_[service];
+    const auto place = std::lower_bound(members.begin(), members.end(), &placed->second,
+                                        [](const auto* a, const auto* b) { return a->uid() < b->uid(); });
+    members.insert(place, &placed->second);
     touched->services.insert(service);
   }
 }
@@ -81,13 +96,10 @@ Touched MeshModel::apply(const control_plane::Change& change) {
   return touched;
 }
 
-std::vector<const istio::workload::Workload*> MeshModel::members(const std::string& service) const {
-  std::vector<const istio::workload::Workload*> out;
+absl::Span<const istio::workload::Workload* const> MeshModel::members(const std::string& service) const {
   const auto found = members_.find(service);
-  if (found == members_.end()) return out;
-  out.reserve(found->second.size());
-  for (const std::string_view uid : found->second) out.push_back(&workloads_.find(uid)->second);
-  return out;
+  if (found == members_.end()) return {};
+  return found->second;
 }
 
 std::optional<Subject> MeshModel::workload_subject(const std::string& uid) const {
@@ -103,10 +115,10 @@ std::optional<Subject> MeshModel::service_subject(const std::string& key) const 
 }
 
 const istio::workload::Workload* MeshModel::find_workload(std::string_view ns, std::string_view name) const {
-  for (const auto& [uid, workload] : workloads_) {
-    if (workload.namespace_() == ns && workload.name() == name) return &workload;
-  }
-  return nullptr;
+  const auto found = by_name_.find(name_hash(ns, name));
+  if (found == by_name_.end()) return nullptr;
+  const istio::workload::Workload* workload = found->second;
+  return workload->namespace_() == ns && workload->name() == name ? workload : nullptr;
 }
 
 }  // namespace weft::agent

@@ -4,13 +4,15 @@
 
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/container/node_hash_map.h"
+#include "absl/types/span.h"
 #include "agent/mesh/id_registry.h"
 #include "control-plane/control_plane.h"
 #include "proto/istio/workload.pb.h"
@@ -30,14 +32,15 @@ class MeshModel {
   // force.
   Touched apply(const control_plane::Change& change);
 
-  using Workloads = std::map<std::string, istio::workload::Workload, std::less<>>;
+  using Workloads = absl::node_hash_map<std::string, istio::workload::Workload>;
+  using Services = absl::node_hash_map<std::string, istio::workload::Service>;
   const Workloads& workloads() const { return workloads_; }
-  const std::map<std::string, istio::workload::Service>& services() const { return services_; }
+  const Services& services() const { return services_; }
   const std::map<std::string, mesh::v1::RouteSet>& routes() const { return routes_; }
   const std::map<std::string, mesh::v1::DestinationPolicy>& policies() const { return policies_; }
 
   // The workloads that say they are endpoints of this service, in the order of their uids.
-  std::vector<const istio::workload::Workload*> members(const std::string& service) const;
+  absl::Span<const istio::workload::Workload* const> members(const std::string& service) const;
   // The subject that needs an id; nullopt when there is no such workload or service.
   std::optional<Subject> workload_subject(const std::string& uid) const;
   std::optional<Subject> service_subject(const std::string& key) const;
@@ -50,9 +53,11 @@ class MeshModel {
   void erase_address(const std::string& name, Touched* touched);
 
   Workloads workloads_;
-  std::map<std::string, istio::workload::Service> services_;
-  // Uids by service; a view into the keys of workloads_.
-  absl::flat_hash_map<std::string, std::set<std::string_view>> members_;
+  Services services_;
+  // By service, in the order of their uids.
+  absl::flat_hash_map<std::string, absl::InlinedVector<const istio::workload::Workload*, 1>> members_;
+  // By a hash of namespace and name; whoever looks compares the names.
+  absl::flat_hash_map<size_t, const istio::workload::Workload*> by_name_;
   std::map<std::string, mesh::v1::RouteSet> routes_;
   std::map<std::string, mesh::v1::DestinationPolicy> policies_;
 };

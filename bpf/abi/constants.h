@@ -25,7 +25,7 @@
 /* Enrolled namespaces of one node; also the number of listener slots. */
 #define WEFT_MAX_NAMESPACES 1024u
 #define WEFT_MAX_PROXIES 64u
-#define WEFT_MAX_DESTINATIONS 262144u
+#define WEFT_MAX_DESTINATIONS 524288u
 #define WEFT_MAX_FLOWS 16384u
 /* Service addresses with their ports; backends of all services; rows of all alias tables, twice what the
  * backends need because a table is replaced by a new one beside it. */

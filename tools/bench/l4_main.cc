@@ -1,0 +1,164 @@
+// weft-bench-l4: what direct L4 costs against no mesh, and how it grows; see docs/benchmarks.md. Started by
+// tools/bench/l4, which makes the namespaces and cgroups.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <fstream>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "tools/bench/l4_mesh.h"
+#include "tools/bench/paired.h"
+#include "tools/bench/peer.h"
+
+namespace weft::bench {
+namespace {
+
+struct Options {
+  std::string client_netns, server_netns, cgroup_small, cgroup_large, run_dir, pins_small, pins_large, json;
+  std::string backend = "10.58.1.3";
+  uint32_t rounds = 40;
+  uint32_t services = 100000;
+  uint32_t changes = 1000;
+};
+
+constexpr uint16_t kPort = 5432;
+
+struct Arm {
+  ClientPeer client;
+  SocketAddress target;
+  uint64_t run(Job job, uint32_t count) { return client.run(job, count, target); }
+};
+
+// ABBA in every round: drift that is steady within a round falls out.
+template <typename Combine>
+std::vector<double> paired(Arm& a, Arm& b, Job job, uint32_t count, uint32_t rounds, Combine combine) {
+  std::vector<double> out;
+  for (uint32_t round = 0; round < rounds; ++round) {
+    const uint64_t a1 = a.run(job, count), b1 = b.run(job, count);
+    const uint64_t b2 = b.run(job, count), a2 = a.run(job, count);
+    out.push_back(combine(static_cast<double>(a1 + a2), static_cast<double>(b1 + b2)));
+  }
+  return out;
+}
+
+double resident_mib() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t size = 0, resident = 0, shared = 0;
+  statm >> size >> resident >> shared;
+  return static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1024.0 * 1024.0);
+}
+
+Interval single(double value) { return {value, value, value}; }
+
+double quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  return values[std::min(values.size() - 1, static_cast<size_t>(q * static_cast<double>(values.size())))];
+}
+
+double ratio(double mesh, double none) { return mesh / none; }
+
+void measure_path(Arm& mesh, Arm& none, const Options& options, std::vector<Figure>* out) {
+  mesh.run(Job::kEstablish, 1);
+  none.run(Job::kEstablish, 1);
+  std::printf("established connection: %u rounds of ABBA\n", options.rounds);
+  out->push_back({"round trip of 1 KiB, meshed / no mesh", "",
+                  median_interval(paired(mesh, none, Job::kPingPong, 2000, options.rounds, ratio)), 1.01,
+                  true});
+  out->push_back({"throughput of 64 KiB writes, meshed / no mesh", "",
+                  median_interval(paired(mesh, none, Job::kBulk, 2000, options.rounds,
+                                         [](double a, double b) { return b / a; })),
+                  0.99, false});
+}
+
+void measure_connect(Arm& small, Arm& large, Arm& none, const Options& options, std::vector<Figure>* out) {
+  constexpr uint32_t kConnects = 250;
+  std::printf("connects: %u rounds of ABBA\n", options.rounds * 2);
+  out->push_back({"connect() added, meshed - no mesh", "us",
+                  median_interval(paired(small, none, Job::kConnect, kConnects, options.rounds * 2,
+                                         [](double a, double b) { return (a - b) / (2e3 * kConnects); })),
+                  3, true});
+  out->push_back({str_cat("connect() with ", options.services, " services / 1"), "",
+                  median_interval(paired(large, small, Job::kConnect, kConnects, options.rounds * 2, ratio)),
+                  1.1, true});
+}
+
+void measure_changes(L4Mesh& mesh, const Options& options, std::vector<Figure>* out) {
+  std::printf("%u changes of one endpoint\n", options.changes);
+  std::vector<double> took;
+  for (uint32_t i = 0; i < options.changes; ++i)
+    took.push_back(mesh.change((i * 7919) % options.services, 1 + i / options.services));
+  out->push_back({str_cat("one endpoint of ", options.services, " in the kernel, p99"),
+                  "ms",
+                  {quantile(took, 0.99), quantile(took, 0.5), *std::max_element(took.begin(), took.end())},
+                  5,
+                  true});
+}
+
+int run(const Options& options) {
+  const SocketAddress backend{*IpAddress::parse(options.backend), kPort};
+  const SocketAddress vip{*IpAddress::parse("10.127.0.1"), kPort};
+  // Forked before the mesh exists: small processes.
+  ServerPeer server({options.server_netns, "", 0}, backend);
+  Arm none{ClientPeer({options.client_netns, "", 1}), backend};
+  Arm small{ClientPeer({options.client_netns, options.cgroup_small, 1}), vip};
+  Arm large{ClientPeer({options.client_netns, options.cgroup_large, 1}), vip};
+
+  const double before = resident_mib();
+  L4Mesh big({.cgroup = options.cgroup_large,
+              .pin_root = options.pins_large,
+              .run_dir = options.run_dir + "/large",
+              .netns_path = options.client_netns,
+              .vip = vip,
+              .backend = backend});
+  const double load_seconds = big.load(options.services);
+  const double resident = resident_mib();
+  L4Mesh one({.cgroup = options.cgroup_small,
+              .pin_root = options.pins_small,
+              .run_dir = options.run_dir + "/small",
+              .netns_path = options.client_netns,
+              .vip = vip,
+              .backend = backend});
+  one.load(0);
+
+  std::vector<Figure> figures;
+  measure_path(small, none, options, &figures);
+  measure_connect(small, large, none, options, &figures);
+  measure_changes(big, options, &figures);
+  figures.push_back(
+      {str_cat("load of ", options.services, " services and endpoints"), "s", single(load_seconds), 2, true});
+  figures.push_back({str_cat("agent's memory at that size (", static_cast<int>(before), " MiB before)"),
+                     "MiB", single(resident), 150, true});
+  if (!report(figures, options.json)) {
+    std::fprintf(stderr, "weft-bench-l4: cannot write %s\n", options.json.c_str());
+    return 1;
+  }
+  return std::all_of(figures.begin(), figures.end(), [](const Figure& f) { return f.met(); }) ? 0 : 2;
+}
+
+}  // namespace
+}  // namespace weft::bench
+
+int main(int argc, char** argv) {
+  weft::bench::Options options;
+  CLI::App app{"Direct L4 against no mesh, paired and alternating. Exit code 2: a bar was missed."};
+  app.add_option("--client-netns", options.client_netns)->required();
+  app.add_option("--server-netns", options.server_netns)->required();
+  app.add_option("--cgroup-small", options.cgroup_small, "cgroup of the mesh with one service")->required();
+  app.add_option("--cgroup-large", options.cgroup_large, "cgroup of the mesh with many")->required();
+  app.add_option("--pins-small", options.pins_small)->required();
+  app.add_option("--pins-large", options.pins_large)->required();
+  app.add_option("--run-dir", options.run_dir)->required();
+  app.add_option("--backend", options.backend, "address of the server namespace");
+  app.add_option("--rounds", options.rounds);
+  app.add_option("--services", options.services);
+  app.add_option("--changes", options.changes);
+  app.add_option("--json", options.json, "write the figures there");
+  CLI11_PARSE(app, argc, argv);
+  weft::log::set_level(weft::log::Level::kError);
+  return weft::bench::run(options);
+}
