@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/mesh/id_registry.h"
+#include "agent/policy/l4_policy.h"
 #include "control-plane/control_plane.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
@@ -25,6 +26,8 @@ class MeshModel {
   const std::map<std::string, istio::workload::Service>& services() const { return services_; }
   const std::map<std::string, mesh::v1::RouteSet>& routes() const { return routes_; }
   const std::map<std::string, mesh::v1::DestinationPolicy>& policies() const { return policies_; }
+  // Each passed validate_policy().
+  const Authorizations& authorizations() const { return authorizations_; }
 
   // Everything that deserves an id.
   std::vector<Subject> subjects() const;
@@ -38,6 +41,7 @@ class MeshModel {
   std::map<std::string, istio::workload::Service> services_;
   std::map<std::string, mesh::v1::RouteSet> routes_;
   std::map<std::string, mesh::v1::DestinationPolicy> policies_;
+  Authorizations authorizations_;
 };
 
 }  // namespace weft::agent
