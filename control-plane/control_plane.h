@@ -15,6 +15,7 @@
 namespace weft::control_plane {
 
 inline constexpr char kAddressType[] = "type.googleapis.com/istio.workload.Address";
+inline constexpr char kAuthorizationType[] = "type.googleapis.com/istio.security.Authorization";
 inline constexpr char kRouteSetType[] = "type.googleapis.com/weft.mesh.v1.RouteSet";
 inline constexpr char kDestinationPolicyType[] = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
 

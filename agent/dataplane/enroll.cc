@@ -185,7 +185,9 @@ absl::StatusOr<uint64_t> KernelDataplane::close_connections(
   uint64_t closed = 0;
   const int storage = programs_->map_fd("m_flow_sk");
   RETURN_IF_ERROR(run_in_netns(netns.get(), [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(closed, close_inbound_connections(storage, forbidden));
+    ASSIGN_OR_RETURN(closed, close_inbound_connections(storage, [&](const InboundConnection& connection) {
+                       return !inbound_.is_node(connection.remote.ip) && forbidden(connection);
+                     }));
     return absl::OkStatus();
   }));
   return closed;

@@ -34,6 +34,7 @@ class Inbound {
   absl::Status set_policy(uint32_t slot, const InboundPolicy& policy);
   // The node's own addresses, whose connections pass (probes).
   absl::Status set_node_addresses(const std::vector<IpAddress>& addresses);
+  bool is_node(const IpAddress& ip) const { return node_addresses_.contains(ip); }
 
   std::vector<BypassRow> bypasses() const;
   void forget(uint32_t workload_id);

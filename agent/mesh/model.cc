@@ -79,6 +79,16 @@ bool MeshModel::upsert(const control_plane::Resource& resource, Touched* touched
     policies_[resource.name] = std::move(policy);
     return true;
   }
+  if (resource.type_url == control_plane::kAuthorizationType) {
+    istio::security::Authorization policy;
+    if (!policy.ParseFromString(resource.body)) return false;
+    if (const absl::Status status = validate_policy(policy); !status.ok()) {
+      log::warn("policy_refused", {{"name", resource.name}, {"reason", std::string(status.message())}});
+      return true;
+    }
+    authorizations_[resource.name] = std::move(policy);
+    return true;
+  }
   return false;
 }
 
@@ -92,6 +102,7 @@ Touched MeshModel::apply(const control_plane::Change& change) {
     if (type_url == control_plane::kAddressType) erase_address(name, &touched);
     if (type_url == control_plane::kRouteSetType) routes_.erase(name);
     if (type_url == control_plane::kDestinationPolicyType) policies_.erase(name);
+    if (type_url == control_plane::kAuthorizationType) authorizations_.erase(name);
   }
   return touched;
 }

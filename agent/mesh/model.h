@@ -14,6 +14,7 @@
 #include "absl/container/node_hash_map.h"
 #include "absl/types/span.h"
 #include "agent/mesh/id_registry.h"
+#include "agent/policy/l4_policy.h"
 #include "control-plane/control_plane.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
@@ -38,6 +39,8 @@ class MeshModel {
   const Services& services() const { return services_; }
   const std::map<std::string, mesh::v1::RouteSet>& routes() const { return routes_; }
   const std::map<std::string, mesh::v1::DestinationPolicy>& policies() const { return policies_; }
+  // Each passed validate_policy().
+  const Authorizations& authorizations() const { return authorizations_; }
 
   // The workloads that say they are endpoints of this service, in the order of their uids.
   absl::Span<const istio::workload::Workload* const> members(const std::string& service) const;
@@ -60,6 +63,7 @@ class MeshModel {
   absl::flat_hash_map<size_t, const istio::workload::Workload*> by_name_;
   std::map<std::string, mesh::v1::RouteSet> routes_;
   std::map<std::string, mesh::v1::DestinationPolicy> policies_;
+  Authorizations authorizations_;
 };
 
 }  // namespace weft::agent

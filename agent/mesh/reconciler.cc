@@ -37,7 +37,8 @@ Reconciler::Reconciler(Options options, Parts parts)
       pods_(parts_.dataplane, parts_.feed, parts_.probe,
             PodTable::Callbacks{
                 [this](const std::string& uid) { return ids_.find(Subject::Kind::kWorkload, uid); },
-                [this](const std::string& ns, const std::string& name) { return uid_of(ns, name); }}) {}
+                [this](const std::string& ns, const std::string& name) { return uid_of(ns, name); }}),
+      enforcement_(parts_.dataplane) {}
 
 Reconciler::~Reconciler() { stop(); }
 
@@ -95,11 +96,28 @@ void Reconciler::run() {
 }
 
 Reconciler::View Reconciler::view() const {
-  return View{model_, pods_, ids_, planner_, findings_, generation_, applied_at_, kernel_problem_};
+  return View{
+      model_,    pods_,       ids_,        planner_,
+      findings_, generation_, applied_at_, kernel_problem_.empty() ? policy_problem_ : kernel_problem_};
 }
 
 void Reconciler::apply(control_plane::Change change) {
   post([this, change = std::move(change)] { apply_now(change); });
+}
+
+// Policies themselves, and the identities and addresses of the pods of this node.
+bool Reconciler::concerns_policy(const control_plane::Change& change, const Touched& touched) const {
+  const auto is_policy = [](const std::string& type_url) {
+    return type_url == control_plane::kAuthorizationType;
+  };
+  for (const control_plane::Resource& resource : change.upserted) {
+    if (is_policy(resource.type_url)) return true;
+  }
+  for (const auto& [type_url, name] : change.removed) {
+    if (is_policy(type_url)) return true;
+  }
+  return std::any_of(pod_uids_.begin(), pod_uids_.end(),
+                     [&touched](const std::string& uid) { return touched.workloads.contains(uid); });
 }
 
 // Additions reach the proxy before the kernel sends it traffic that needs them; removals the reverse.
@@ -115,6 +133,7 @@ void Reconciler::apply_now(const control_plane::Change& change) {
   std::vector<uint32_t> gone = refresh_mesh_ids(touched);
   const std::vector<uint32_t> gone_pods = refresh_pod_ids();
   gone.insert(gone.end(), gone_pods.begin(), gone_pods.end());
+  policy_changed_ = policy_changed_ || concerns_policy(change, touched);
   KernelChange kernel = planner_.plan(model_, ids_, touched, gone);
   kernel.full = !applied_at_.has_value();
   parts_.publish(additions);
@@ -187,8 +206,19 @@ void Reconciler::forget_unknown_flows() {
 void Reconciler::reconcile_pods() {
   forget_dead_proxies();
   pods_.reconcile(clock_.now());
+  enforce_policies();
   if (!leftovers_.empty()) pods_.release_leftovers(std::exchange(leftovers_, {}), clock_.now());
   save();
+}
+
+// How a pod fails depends on whether a policy applies to it, so its row may change once more.
+void Reconciler::enforce_policies() {
+  std::vector<CapturedNamespace> captured = pods_.captured_namespaces();
+  if (!policy_changed_ && captured == enforced_for_) return;
+  policy_changed_ = false;
+  enforced_for_ = std::move(captured);
+  policy_problem_ = enforcement_.enforce(model_, ids_, pods_);
+  pods_.reconcile(clock_.now());
 }
 
 void Reconciler::save() {

@@ -20,6 +20,7 @@
 #include "agent/mesh/kernel_plan.h"
 #include "agent/mesh/model.h"
 #include "agent/pods/pod_table.h"
+#include "agent/policy/enforcement.h"
 #include "base/fd.h"
 
 namespace weft::agent {
@@ -52,7 +53,7 @@ class Reconciler {
     // When the last change was applied; nullopt before the first.
     std::optional<std::chrono::steady_clock::time_point> applied_at;
     // What went wrong in the kernel at the last try; empty: nothing.
-    const std::string& kernel_problem;
+    std::string kernel_problem;
   };
   struct Enrolled {
     uint64_t netns_cookie = 0;
@@ -96,6 +97,8 @@ class Reconciler {
   std::vector<uint32_t> refresh_pod_ids();
   void forget(const std::vector<uint32_t>& ids);
   void write_kernel(const KernelChange& change);
+  void enforce_policies();
+  bool concerns_policy(const control_plane::Change& change, const Touched& touched) const;
   void forget_unknown_flows();
   void reconcile_pods();
   void watch_proxy(uint32_t pid);
@@ -116,6 +119,11 @@ class Reconciler {
   IdRegistry ids_;
   KernelPlanner planner_;
   PodTable pods_;
+  Enforcement enforcement_;
+  // What was captured when policies were enforced last; they are again when it differs.
+  std::vector<CapturedNamespace> enforced_for_;
+  bool policy_changed_ = true;
+  std::string policy_problem_;
   // Uids of pods that have an id because they are wanted, whether the mesh knows them or not.
   std::set<std::string> pod_uids_;
   // pid and pidfd of every proxy that introduced itself and has not ended; the newest is last.

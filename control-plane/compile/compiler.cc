@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "base/address.h"
 #include "base/strings.h"
+#include "control-plane/compile/authorization.h"
 #include "control-plane/compile/protocol.h"
 #include "control-plane/resource/host_name.h"
 
@@ -96,7 +97,8 @@ void add(Compiled& out, const char* type, std::string name, const google::protob
 
 Compiled compile(const Objects& objects, const std::string& node_name) {
   Compiled out;
-  const Workloads workloads = compile_workloads(objects);
+  Workloads workloads = compile_workloads(objects);
+  attach_policies(objects, workloads);
   for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload));
   for_each<Service>(objects, [&out](const Service& service) {
     if (!service.external_name) add(out, kAddressType, service_key(service.meta), to_address(service));
@@ -106,6 +108,9 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
   });
   for_each<DestinationRule>(objects, [&out](const DestinationRule& d) {
     if (!d.hidden) add(out, kDestinationPolicyType, str_cat(d.meta.ns, "/", d.meta.name), d.policy);
+  });
+  for_each<AuthorizationPolicy>(objects, [&out](const AuthorizationPolicy& a) {
+    add(out, kAuthorizationType, str_cat(a.meta.ns, "/", a.meta.name), a.policy);
   });
   out.local_pods = local_pods(objects, node_name);
   out.findings = cross_check(objects, workloads);

@@ -24,8 +24,8 @@ Compiled compile(const Objects& objects, const std::string& node_name);
 // What turns `before` into `after`.
 void diff(const Compiled& before, const Compiled& after, Change& out);
 
-// Unknown hosts and subsets, empty subsets, services without endpoints, hosts with two owners. In
-// cross_check.cc.
+// Unknown hosts and subsets, empty subsets, services without endpoints, hosts with two owners, policies
+// without pods. In cross_check.cc.
 std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads);
 
 // Pods of this node and whether they ask to be captured. In local_pods.cc.

@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "base/suggest.h"
+#include "control-plane/compile/authorization.h"
 #include "control-plane/compile/compiler.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
@@ -23,6 +24,7 @@ class Checks {
     for_each<EndpointSlice>(objects_, [this](const EndpointSlice& s) { check_slice(s); });
     for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { check_rule(d); });
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { check_routes(v); });
+    for_each<AuthorizationPolicy>(objects_, [this](const AuthorizationPolicy& a) { check_policy(a); });
     return std::move(findings_);
   }
 
@@ -53,6 +55,15 @@ class Checks {
     warn(kReferenceMissing, slice.meta, slice.meta.line, "metadata.labels[kubernetes.io/service-name]",
          str_cat("Service ", slice.meta.ns, "/", slice.service, " is unknown"),
          "add the Service, or correct the label");
+  }
+
+  void check_policy(const AuthorizationPolicy& policy) {
+    if (policy.selector.empty()) return;
+    for (const auto& [uid, workload] : workloads_) {
+      if (selects(policy, workload)) return;
+    }
+    warn(kPolicySelectsNothing, policy.meta, policy.meta.line, "spec.selector",
+         "no pod has the selector's labels", "compare the selector with the pods' labels");
   }
 
   // False when it was reported. A wildcard needs no service.

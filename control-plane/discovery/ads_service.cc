@@ -1,7 +1,7 @@
 // AdsService over gRPC's callback API: a stream is an object, not a thread. One mutex guards everything; what
-// it protects is small and never blocks. Order within a stream: additions Address, DestinationPolicy,
-// RouteSet, then removals in reverse, so that a route never points at something its client does not have yet,
-// or not any more.
+// it protects is small and never blocks. Order within a stream: additions Authorization, Address,
+// DestinationPolicy, RouteSet, then removals in reverse, so that nothing points at something its client does
+// not have yet, or not any more: a workload that names an unknown policy would be open.
 #include "control-plane/discovery/ads_service.h"
 
 #include <grpcpp/support/server_callback.h>
@@ -28,12 +28,14 @@ struct Step {
   const char* type;
   Part part;
 };
-constexpr std::array<Step, 6> kSteps = {{{kAddressType, Part::kUpserts},
+constexpr std::array<Step, 8> kSteps = {{{kAuthorizationType, Part::kUpserts},
+                                         {kAddressType, Part::kUpserts},
                                          {kDestinationPolicyType, Part::kUpserts},
                                          {kRouteSetType, Part::kUpserts},
                                          {kRouteSetType, Part::kRemovals},
                                          {kDestinationPolicyType, Part::kRemovals},
-                                         {kAddressType, Part::kRemovals}}};
+                                         {kAddressType, Part::kRemovals},
+                                         {kAuthorizationType, Part::kRemovals}}};
 
 struct State {
   uint64_t generation = 0;

@@ -6,10 +6,12 @@ namespace weft::control_plane {
 
 inline constexpr char kUnknownWeftKey[] = "WF0001";
 inline constexpr char kValueRejected[] = "WF0002";
+inline constexpr char kPolicySelectsNothing[] = "WF0003";
 inline constexpr char kReferenceMissing[] = "WF0005";
 inline constexpr char kRouteUnreachable[] = "WF0007";
 inline constexpr char kWeightsAllZero[] = "WF0008";
 inline constexpr char kServiceSelectsNothing[] = "WF0011";
+inline constexpr char kHttpTerm[] = "WF0013";
 inline constexpr char kFileUnreadable[] = "WF0020";
 inline constexpr char kYamlSyntax[] = "WF0021";
 inline constexpr char kOverLimit[] = "WF0022";
@@ -25,5 +27,6 @@ inline constexpr char kApiVersion[] = "WF0031";
 inline constexpr char kHostTaken[] = "WF0032";
 inline constexpr char kSubsetEmpty[] = "WF0033";
 inline constexpr char kAnnotationIgnored[] = "WF0034";
+inline constexpr char kDenyWithoutEffect[] = "WF0035";
 
 }  // namespace weft::control_plane

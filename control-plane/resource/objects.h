@@ -10,9 +10,13 @@
 #include <variant>
 #include <vector>
 
+#include "proto/istio/security.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
 
 namespace weft::control_plane {
+
+// Policies of this namespace reach every namespace.
+inline constexpr char kRootNamespace[] = "istio-system";
 
 struct ObjectMeta {
   std::string kind;
@@ -122,7 +126,15 @@ struct DestinationRule {
   bool hidden = false;
 };
 
-using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule>;
+struct AuthorizationPolicy {
+  ObjectMeta meta;
+  istio::security::Authorization policy;
+  // Not empty exactly when the policy's scope is WORKLOAD_SELECTOR.
+  std::map<std::string, std::string> selector;
+};
+
+using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
+                            AuthorizationPolicy>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectKey key_of(const Object& object);

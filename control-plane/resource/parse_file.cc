@@ -25,6 +25,8 @@ constexpr std::array<std::string_view, 1> kCoreVersions = {"v1"};
 constexpr std::array<std::string_view, 1> kDiscoveryVersions = {"discovery.k8s.io/v1"};
 constexpr std::array<std::string_view, 3> kIstioVersions = {
     "networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"};
+constexpr std::array<std::string_view, 2> kSecurityVersions = {"security.istio.io/v1",
+                                                               "security.istio.io/v1beta1"};
 
 struct KindRow {
   std::string_view kind;
@@ -32,7 +34,7 @@ struct KindRow {
   Object (*parse)(const FieldReader&, ObjectMeta);
 };
 
-const std::array<KindRow, 6> kKinds = {{
+const std::array<KindRow, 7> kKinds = {{
     {"Namespace", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
     {"Pod", kCoreVersions,
@@ -45,6 +47,10 @@ const std::array<KindRow, 6> kKinds = {{
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_virtual_service(r, std::move(m)); }},
     {"DestinationRule", kIstioVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_destination_rule(r, std::move(m)); }},
+    {"AuthorizationPolicy", kSecurityVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object {
+       return parse_authorization_policy(r, std::move(m));
+     }},
 }};
 
 void check_weft_keys(const FieldReader& meta, std::string_view map) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "base/address.h"
+#include "base/ip_range.h"
 #include "base/strings.h"
 #include "control-plane/resource/parse_object.h"
 
@@ -172,11 +173,7 @@ std::vector<std::string> split_list(std::string_view text) {
 }
 
 bool is_cidr(std::string_view text) {
-  const size_t slash = text.find('/');
-  if (slash == std::string_view::npos) return false;
-  const auto ip = IpAddress::parse(text.substr(0, slash));
-  const auto length = parse_integer<uint32_t>(text.substr(slash + 1));
-  return ip && length && *length <= (ip->is_v4() ? 32U : 128U);
+  return text.find('/') != std::string_view::npos && IpRange::parse(text).has_value();
 }
 
 void parse_exclusions(const FieldReader& annotations, Pod& out) {

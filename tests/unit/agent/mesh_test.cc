@@ -141,5 +141,25 @@ TEST(MeshModelTest, RemovalAndBrokenResourceLeaveTheRestInForce) {
   EXPECT_NE(model.find_workload("shop", "cart-1"), nullptr);
 }
 
+TEST(MeshModelTest, AnAuthorizationThatCannotBeReadLeavesTheOldOneInForce) {
+  istio::security::Authorization policy;
+  policy.set_name("web");
+  policy.set_namespace_("shop");
+  policy.add_rules();
+  MeshModel model;
+  control_plane::Change change;
+  change.upserted = {{control_plane::kAuthorizationType, "shop/web", "1", policy.SerializeAsString()}};
+  model.apply(change);
+  policy.mutable_rules(0)->add_clauses()->add_matches()->add_destination_ports(65536);
+  change.upserted = {{control_plane::kAuthorizationType, "shop/web", "2", policy.SerializeAsString()}};
+  model.apply(change);
+  ASSERT_EQ(model.authorizations().size(), 1u);
+  EXPECT_EQ(model.authorizations().at("shop/web").rules(0).clauses_size(), 0);
+  change.upserted.clear();
+  change.removed = {{control_plane::kAuthorizationType, "shop/web"}};
+  model.apply(change);
+  EXPECT_TRUE(model.authorizations().empty());
+}
+
 }  // namespace
 }  // namespace weft::agent

@@ -184,6 +184,22 @@ TEST_F(AdsTest, ARouteWaitsForTheEndpointsBeforeIt) {
   EXPECT_EQ(client.read_and_ack(), "RouteSet +r=1");
 }
 
+TEST_F(AdsTest, APolicyComesBeforeTheWorkloadsThatNameItAndGoesAfterThem) {
+  Client client(address());
+  client.subscribe(kAddressType);
+  client.read_and_ack();
+  client.subscribe(kAuthorizationType);
+  const auto unanswered = client.read();
+  apply({make(kAddressType, "a", "1"), make(kAuthorizationType, "p", "1")});
+  client.ack(unanswered);
+  EXPECT_EQ(client.read_and_ack(), "Authorization +p=1");
+  EXPECT_EQ(client.read_and_ack(), "Address +a=1");
+  sync(client);
+  apply({make(kAddressType, "a", "2")}, {{kAuthorizationType, "p"}});
+  EXPECT_EQ(client.read_and_ack(), "Address +a=2");
+  EXPECT_EQ(client.read_and_ack(), "Authorization -p");
+}
+
 TEST_F(AdsTest, ARefusalIsRememberedByNameAndNotRepeated) {
   apply({make(kRouteSetType, "shop/cart", "1")});
   Client client(address());

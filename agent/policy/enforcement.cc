@@ -1,0 +1,132 @@
+// See enforcement.h. Called by the reconciler.
+#include "agent/policy/enforcement.h"
+
+#include <algorithm>
+#include <set>
+
+#include "agent/policy/l4_policy.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace weft::agent {
+namespace {
+
+// A pod that no resource describes has its name and nothing more.
+istio::workload::Workload workload_of(const MeshModel& model, const Pod& pod) {
+  const auto found = model.workloads().find(pod.uid);
+  if (found != model.workloads().end()) return found->second;
+  istio::workload::Workload out;
+  out.set_uid(pod.uid);
+  out.set_name(pod.name);
+  out.set_namespace_(pod.ns);
+  return out;
+}
+
+std::vector<IpAddress> addresses_of(const istio::workload::Workload& workload) {
+  std::vector<IpAddress> out;
+  for (const std::string& packed : workload.addresses()) {
+    if (const auto ip = IpAddress::from_packed(packed)) out.push_back(*ip);
+  }
+  return out;
+}
+
+std::vector<LocalIdentity> local_identities(const MeshModel& model, const IdRegistry& ids,
+                                            const PodTable& pods) {
+  std::vector<LocalIdentity> out;
+  for (const auto& [key, pod] : pods.pods()) {
+    if (pod.state != Pod::State::kCaptured) continue;
+    out.push_back({.workload_id = ids.find(Subject::Kind::kWorkload, pod.uid),
+                   .identity = identity_of(workload_of(model, pod))});
+  }
+  return out;
+}
+
+void append(std::string* out, const void* data, size_t size) {
+  out->append(static_cast<const char*>(data), size);
+}
+
+std::string fingerprint(const PolicyTable& table) {
+  std::string out;
+  append(&out, &table.fixed, sizeof(table.fixed));
+  for (const PolicyTable::Cidr& cidr : table.cidrs) {
+    append(&out, cidr.ip.bytes.data(), cidr.ip.bytes.size());
+    append(&out, &cidr.prefix_length, sizeof(cidr.prefix_length));
+    append(&out, &cidr.rules, sizeof(cidr.rules));
+  }
+  for (const auto* rows : {&table.ports, &table.workloads}) {
+    out.push_back('|');
+    for (const auto& [key, rules] : *rows) {
+      append(&out, &key, sizeof(key));
+      append(&out, &rules, sizeof(rules));
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const LocalIdentity> local,
+                                      const Pod& pod, PodTable& pods) {
+  const istio::workload::Workload workload = workload_of(model, pod);
+  const SelectedPolicies selected = select_policies(workload, model.authorizations());
+  for (const std::string& name : selected.missing)
+    log::warn("policy_missing", {{"pod", pod.key()}, {"policy", name}});
+  const bool any = std::any_of(selected.policies.begin(), selected.policies.end(),
+                               [](const auto* policy) { return !policy->dry_run(); });
+  pods.set_has_policy(pod.uid, any);
+  InboundPolicy inbound;
+  std::string print;
+  absl::Status problem;
+  if (any) {
+    absl::StatusOr<PolicyTable> table = compile_policies(selected.policies, addresses_of(workload), local);
+    print = table.ok() ? fingerprint(*table) : "deny all";
+    if (table.ok())
+      inbound.rules = *std::move(table);
+    else
+      inbound.deny_all = true;
+    problem = table.status();
+  }
+  const auto before = written_.find(pod.netns_cookie);
+  if (before != written_.end() && before->second == print) return problem;
+  const absl::Status written = dataplane_.set_policy(pod.netns_cookie, inbound);
+  // What could not be written is tried again by the next change; until then the kernel denies.
+  if (written.ok())
+    written_[pod.netns_cookie] = print;
+  else
+    written_.erase(pod.netns_cookie);
+  const bool closed_all = inbound.deny_all || !written.ok();
+  if (any || closed_all) {
+    const auto forbidden = [&](const InboundConnection& connection) {
+      if (closed_all) return true;
+      PolicyConnection asked{.source = connection.remote.ip, .identity = {}, .destination = connection.local};
+      for (const LocalIdentity& one : local) {
+        if (one.workload_id != 0 && one.workload_id == connection.source_workload)
+          asked.identity = one.identity;
+      }
+      return !evaluate(selected.policies, asked).allowed();
+    };
+    ASSIGN_OR_RETURN(const uint64_t closed,
+                     dataplane_.close_connections(pod.netns_cookie, pod.captured_path, forbidden));
+    log::info("policy_enforced",
+              {{"pod", pod.key()}, {"policies", selected.policies.size()}, {"closed", closed}});
+  }
+  return written.ok() ? problem : written;
+}
+
+std::string Enforcement::enforce(const MeshModel& model, const IdRegistry& ids, PodTable& pods) {
+  const std::vector<LocalIdentity> local = local_identities(model, ids, pods);
+  std::string first;
+  std::set<uint64_t> captured;
+  for (const auto& [key, pod] : pods.pods()) {
+    if (pod.state != Pod::State::kCaptured) continue;
+    captured.insert(pod.netns_cookie);
+    const absl::Status status = enforce_pod(model, local, pod, pods);
+    if (status.ok()) continue;
+    log::error("policy_not_enforced", {{"pod", key}, {"error", status.message()}});
+    if (first.empty()) first = str_cat(key, ": ", std::string(status.message()));
+  }
+  std::erase_if(written_, [&captured](const auto& row) { return !captured.contains(row.first); });
+  return first;
+}
+
+}  // namespace weft::agent

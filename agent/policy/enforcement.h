@@ -1,0 +1,37 @@
+// Brings the policies of the captured pods into the kernel, and ends the connections that a change forbids.
+// Reconciler thread only.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+
+#include "agent/dataplane/dataplane.h"
+#include "agent/mesh/id_registry.h"
+#include "agent/mesh/model.h"
+#include "agent/pods/pod_table.h"
+#include "agent/policy/kernel_policy.h"
+
+namespace weft::agent {
+
+class Enforcement {
+ public:
+  explicit Enforcement(Dataplane& dataplane) : dataplane_(dataplane) {}
+
+  // Call after a policy, a captured pod or a workload of this node changed. Only pods whose tables differ are
+  // written. Empty, or the first problem, in which case that pod denies everything.
+  std::string enforce(const MeshModel& model, const IdRegistry& ids, PodTable& pods);
+
+  // Pods to which some policy applies, for `weft diff`.
+  size_t protected_pods() const { return written_.size(); }
+
+ private:
+  absl::Status enforce_pod(const MeshModel& model, std::span<const LocalIdentity> local, const Pod& pod,
+                           PodTable& pods);
+
+  Dataplane& dataplane_;
+  std::map<uint64_t, std::string> written_;  // netns cookie -> fingerprint of its tables
+};
+
+}  // namespace weft::agent

@@ -1,0 +1,94 @@
+// What authorization policies say about one TCP connection, with Istio's semantics: DENY first, then at least
+// one ALLOW policy must match if there are any. Pure functions over istio.security messages, for any thread;
+// nothing here enforces, logs or keeps state.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/address.h"
+#include "proto/istio/security.pb.h"
+#include "proto/istio/workload.pb.h"
+
+namespace weft::agent {
+
+// Who opened a connection: spiffe://<trust_domain>/ns/<ns>/sa/<service_account>.
+struct PeerIdentity {
+  std::string trust_domain;
+  std::string ns;
+  std::string service_account;
+
+  // "<trust_domain>/ns/<ns>/sa/<service_account>", the form that policies name.
+  std::string principal() const;
+  bool operator==(const PeerIdentity&) const = default;
+};
+
+// The identity that a workload of the mesh has; defaults are cluster.local and default.
+PeerIdentity identity_of(const istio::workload::Workload& workload);
+
+// A connection as the server's node sees it.
+struct PolicyConnection {
+  IpAddress source;
+  // Absent: the source is no workload of the mesh, or proved nothing.
+  std::optional<PeerIdentity> identity;
+  // Address and port of the workload, not of a service in front of it.
+  SocketAddress destination;
+};
+
+struct Verdict {
+  enum class Reason {
+    kNoAllowPolicy,  // nothing denies and no ALLOW policy asks for a match
+    kAllowed,        // an ALLOW policy matches
+    kDenied,         // a DENY policy matches
+    kNotAllowed,     // there are ALLOW policies and none matches
+  };
+  Reason reason = Reason::kNoAllowPolicy;
+  // "<namespace>/<name>" of the policy that matched; for kNotAllowed the first ALLOW policy, whose presence
+  // denies what is not allowed; empty for kNoAllowPolicy.
+  std::string policy;
+
+  bool allowed() const { return reason == Reason::kNoAllowPolicy || reason == Reason::kAllowed; }
+  bool operator==(const Verdict&) const = default;
+};
+
+// Every policy by its resource name, "<namespace>/<name>".
+using Authorizations = std::map<std::string, istio::security::Authorization>;
+
+struct SelectedPolicies {
+  // In order of their names; each points into the map it was selected from.
+  std::vector<const istio::security::Authorization*> policies;
+  // Names in the workload's authorization_policies that the map does not have. Istio goes on without them,
+  // which may leave the workload open: the caller should say so.
+  std::vector<std::string> missing;
+};
+
+// The policies that a connection to this workload must satisfy: those it names, those of its namespace and
+// the global ones.
+SelectedPolicies select_policies(const istio::workload::Workload& workload, const Authorizations& all);
+
+// The verdict of these policies, each of which passed validate_policy(). Dry-run policies decide nothing.
+// When several policies match, the first in the order given is named.
+Verdict evaluate(std::span<const istio::security::Authorization* const> policies,
+                 const PolicyConnection& connection);
+
+// InvalidArgument, naming rule and term, when part of a policy cannot be read: an unknown scope or action, a
+// range that is none, a port above 65535, a text to compare without its kind. Leaving such a term out would
+// make the policy say something else.
+absl::Status validate_policy(const istio::security::Authorization& policy);
+
+// The parts of one match, each of which must hold; an absent list holds. For the compilation into kernel
+// tables, which decides each part by itself.
+bool has_terms(const istio::security::Match& match);  // false: nothing here that L4 knows; it never matches
+bool port_holds(const istio::security::Match& match, uint16_t port);
+bool destination_holds(const istio::security::Match& match, const IpAddress& address);
+bool identity_holds(const istio::security::Match& match, const std::optional<PeerIdentity>& identity);
+
+// Whether the rule compares addresses and ports only, which a kernel knows of every connection. All other
+// terms need the identity of the source.
+bool compares_only_addresses(const istio::security::Rule& rule);
+
+}  // namespace weft::agent

@@ -1,0 +1,135 @@
+// AuthorizationPolicy of Istio's security API: scope, action and L4 rules. HTTP terms follow what Istio does
+// where no proxy reads HTTP: an ALLOW rule with one is left out, a DENY rule goes on without it. Both are
+// reported.
+#include <algorithm>
+#include <array>
+
+#include "base/strings.h"
+#include "control-plane/resource/parse_object.h"
+#include "control-plane/resource/parse_policy_rule.h"
+#include "control-plane/resource/policy_terms.h"
+
+namespace weft::control_plane {
+namespace {
+
+namespace pb = istio::security;
+using Names = std::string_view;
+
+constexpr std::array<Names, 5> kSpecRead = {"selector", "action", "rules", "targetRef", "targetRefs"};
+constexpr std::array<Names, 1> kSpecKnown = {"provider"};
+constexpr std::array<Names, 1> kSelectorRead = {"matchLabels"};
+constexpr std::array<Names, 2> kTargets = {"targetRef", "targetRefs"};
+constexpr char kDryRun[] = "istio.io/dry-run";
+
+// The words that Istio's annotations take for a boolean.
+constexpr std::array<Names, 6> kTrue = {"1", "t", "T", "true", "TRUE", "True"};
+constexpr std::array<Names, 6> kFalse = {"0", "f", "F", "false", "FALSE", "False"};
+
+void parse_dry_run(const FieldReader& root, AuthorizationPolicy& out) {
+  const auto meta = root.child("metadata");
+  const auto annotations = meta ? meta->child("annotations") : std::nullopt;
+  const auto value = annotations ? annotations->child(kDryRun) : std::nullopt;
+  if (!value) return;
+  const std::string& word = value->node().scalar;
+  if (std::find(kTrue.begin(), kTrue.end(), word) != kTrue.end()) {
+    out.policy.set_dry_run(true);
+    value->warning(kAnnotationIgnored,
+                   "a dry-run policy is not enforced, and its verdicts are not logged yet",
+                   "remove the annotation to enforce the policy");
+  } else if (std::find(kFalse.begin(), kFalse.end(), word) == kFalse.end()) {
+    value->error(kValueRejected, str_cat("\"", word.substr(0, 64), "\" is neither true nor false"),
+                 "use \"true\" or \"false\"");
+  }
+}
+
+void parse_selector(const FieldReader& spec, AuthorizationPolicy& out) {
+  out.policy.set_scope(out.meta.ns == kRootNamespace ? pb::GLOBAL : pb::NAMESPACE);
+  const auto selector = spec.child("selector");
+  if (!selector) return;
+  out.policy.set_scope(pb::WORKLOAD_SELECTOR);
+  if (!expect_full_map(*selector, {.read = kSelectorRead, .known = {}})) return;
+  out.selector = selector->text_map("matchLabels");
+  const auto labels = selector->child("matchLabels");
+  if (!labels || labels->node().fields.empty()) {
+    selector->error(kFieldMissing, "the selector has no labels",
+                    "give matchLabels, or remove the selector to reach every pod of the namespace");
+    return;
+  }
+  for (const auto& [key, value] : out.selector) {
+    if (key.empty() || key.find('*') != std::string::npos || value.find('*') != std::string::npos) {
+      labels->error(kValueRejected, str_cat("\"", key.substr(0, 64), "\" has no plain key and value"),
+                    "give labels as pods have them; wildcards are not possible");
+    }
+  }
+}
+
+void parse_action(const FieldReader& spec, pb::Authorization& out) {
+  const std::string action = spec.text("action").value_or("ALLOW");
+  if (action == "DENY") out.set_action(pb::DENY);
+  if (action == "ALLOW" || action == "DENY") return;
+  if (action == "AUDIT" || action == "CUSTOM") {
+    spec.error_at("action", kNotSupportedYet, str_cat(action, " is not supported yet"),
+                  "use ALLOW or DENY, or remove the policy");
+  } else {
+    spec.error_at("action", kValueRejected, str_cat("\"", action.substr(0, 32), "\" is no action"),
+                  "use ALLOW or DENY");
+  }
+}
+
+void report(const HttpTerm& term, pb::Action action) {
+  if (action == pb::ALLOW) {
+    term.where.warning(kHttpTerm,
+                       str_cat(term.name, " cannot be checked yet: the rule is left out and allows nothing"),
+                       "remove the field, or expect what the other rules do not allow to be denied");
+  } else if (term.nothing_left) {
+    term.where.warning(
+        kDenyWithoutEffect,
+        str_cat(term.name, " cannot be checked yet, and nothing else is left: it denies nothing"),
+        "say in the same entry which ports or sources to deny");
+  } else {
+    term.where.warning(
+        kHttpTerm, str_cat(term.name, " cannot be checked yet: the rule denies whatever the rest of it says"),
+        "remove the field, or expect more to be denied");
+  }
+}
+
+void parse_rules(const FieldReader& spec, AuthorizationPolicy& out) {
+  for (const FieldReader& item : spec.items("rules")) {
+    PolicyRule parsed = parse_policy_rule(item, out.meta.ns);
+    for (const HttpTerm& term : parsed.http_terms) report(term, out.policy.action());
+    if (out.policy.action() == pb::ALLOW && !parsed.http_terms.empty()) continue;
+    *out.policy.add_rules() = std::move(parsed.rule);
+  }
+  if (out.policy.action() == pb::DENY && out.policy.rules().empty()) {
+    spec.error_at("rules", kFieldMissing, "a DENY policy without rules denies nothing",
+                  "add rules; \"rules: [{}]\" denies everything");
+  }
+}
+
+}  // namespace
+
+AuthorizationPolicy parse_authorization_policy(const FieldReader& root, ObjectMeta meta) {
+  AuthorizationPolicy out{.meta = std::move(meta)};
+  out.policy.set_name(out.meta.name);
+  out.policy.set_namespace_(out.meta.ns);
+  parse_dry_run(root, out);
+  const auto spec = root.child("spec");
+  if (!spec) {
+    root.error_at("spec", kFieldMissing, "the field is required",
+                  "give an action and rules; \"spec: {}\" denies everything");
+    return out;
+  }
+  if (!expect_full_map(*spec, {.read = kSpecRead, .known = kSpecKnown})) return out;
+  for (std::string_view name : kTargets) {
+    if (!spec->has(name)) continue;
+    spec->error_at(name, kNotSupportedYet,
+                   str_cat(name, " is not supported yet: Services and gateways need policies that read HTTP"),
+                   "use selector.matchLabels, or remove the policy");
+  }
+  parse_selector(*spec, out);
+  parse_action(*spec, out.policy);
+  parse_rules(*spec, out);
+  return out;
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,237 @@
+// See parse_policy_rule.h.
+#include "control-plane/resource/parse_policy_rule.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/strings.h"
+#include "base/suggest.h"
+#include "control-plane/resource/policy_terms.h"
+
+namespace weft::control_plane {
+namespace {
+
+namespace pb = istio::security;
+using Names = std::string_view;
+
+constexpr std::array<Names, 3> kRuleRead = {"from", "to", "when"};
+constexpr std::array<Names, 1> kFromRead = {"source"};
+constexpr std::array<Names, 1> kToRead = {"operation"};
+constexpr std::array<Names, 12> kSourceRead = {"principals",     "notPrincipals",     "namespaces",
+                                               "notNamespaces",  "serviceAccounts",   "ipBlocks",
+                                               "notIpBlocks",    "requestPrincipals", "notServiceAccounts",
+                                               "remoteIpBlocks", "notRemoteIpBlocks", "notRequestPrincipals"};
+constexpr std::array<Names, 2> kSourceKnown = {"trustDomains", "notTrustDomains"};
+constexpr std::array<Names, 2> kHttpSource = {"requestPrincipals", "notRequestPrincipals"};
+constexpr std::array<Names, 2> kHttpRanges = {"remoteIpBlocks", "notRemoteIpBlocks"};
+constexpr std::array<Names, 4> kPeerFields = {"principals", "notPrincipals", "namespaces", "notNamespaces"};
+constexpr std::array<Names, 2> kAccountFields = {"serviceAccounts", "notServiceAccounts"};
+constexpr std::array<Names, 8> kOperationRead = {"ports",   "notPorts",   "hosts", "notHosts",
+                                                 "methods", "notMethods", "paths", "notPaths"};
+constexpr std::array<Names, 6> kHttpOperation = {"hosts",      "notHosts", "methods",
+                                                 "notMethods", "paths",    "notPaths"};
+constexpr std::array<Names, 3> kConditionRead = {"key", "values", "notValues"};
+constexpr std::array<Names, 2> kConditionValues = {"values", "notValues"};
+constexpr std::array<Names, 2> kUnsupportedKeys = {"source.serviceAccount", "source.trustDomain"};
+constexpr std::array<Names, 5> kHttpKeys = {"remote.ip", "connection.sni", "request.auth.principal",
+                                            "request.auth.audiences", "request.auth.presenter"};
+// Each is followed by a name in brackets.
+constexpr std::array<Names, 3> kHttpMaps = {"request.headers", "request.auth.claims",
+                                            "experimental.envoy.filters."};
+constexpr std::array<Names, 10> kPlainKeys = {"source.ip",
+                                              "source.namespace",
+                                              "source.principal",
+                                              "destination.ip",
+                                              "destination.port",
+                                              "remote.ip",
+                                              "connection.sni",
+                                              "request.auth.principal",
+                                              "request.auth.audiences",
+                                              "request.auth.presenter"};
+
+bool contains(std::span<const std::string_view> list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+bool is_empty(const pb::Match& match) { return match.ByteSizeLong() == 0; }
+
+class RuleParser {
+ public:
+  explicit RuleParser(const std::string& ns) : ns_(ns) {}
+
+  PolicyRule run(const FieldReader& rule) {
+    if (!expect_full_map(rule, {.read = kRuleRead, .known = {}})) return std::move(out_);
+    parse_entries(rule, "to", "operation", {.read = kToRead, .known = {}}, &RuleParser::parse_operation);
+    parse_entries(rule, "from", "source", {.read = kFromRead, .known = {}}, &RuleParser::parse_source);
+    for (const FieldReader& condition : items(rule, "when")) {
+      parse_condition(condition, *out_.rule.add_clauses()->add_matches());
+    }
+    weigh_http_terms();
+    return std::move(out_);
+  }
+
+ private:
+  using ParseEntry = void (RuleParser::*)(const FieldReader&, pb::Match&);
+
+  static std::vector<FieldReader> items(const FieldReader& rule, std::string_view name) {
+    std::vector<FieldReader> out = rule.items(name);
+    const auto list = rule.child(name);
+    if (out.empty() && list && list->node().kind == YamlNode::Kind::kSequence) {
+      list->error(kFieldMissing, "the list is empty: it would match everything",
+                  "give at least one entry, or remove the field");
+    }
+    return out;
+  }
+
+  // from[] and to[]: alternatives, each with its terms one level down.
+  void parse_entries(const FieldReader& rule, std::string_view list, std::string_view inner,
+                     const FieldTable& table, ParseEntry parse) {
+    const std::vector<FieldReader> entries = items(rule, list);
+    if (entries.empty()) return;
+    pb::Clause& clause = *out_.rule.add_clauses();
+    for (const FieldReader& entry : entries) {
+      pb::Match& match = *clause.add_matches();
+      if (!expect_full_map(entry, table)) continue;
+      const auto terms = entry.child(inner);
+      if (!terms || terms->node().fields.empty()) {
+        entry.error_at(inner, kFieldMissing, "the entry has no terms",
+                       str_cat("give ", inner, " at least one field, or remove the entry"));
+        continue;
+      }
+      (this->*parse)(*terms, match);
+    }
+  }
+
+  void parse_source(const FieldReader& source, pb::Match& match) {
+    if (!expect_full_map(source, {.read = kSourceRead, .known = kSourceKnown})) return;
+    add_principals(source, "principals", match.mutable_principals());
+    add_principals(source, "notPrincipals", match.mutable_not_principals());
+    add_namespaces(source, "namespaces", match.mutable_namespaces());
+    add_namespaces(source, "notNamespaces", match.mutable_not_namespaces());
+    add_accounts(source, "serviceAccounts", ns_, match.mutable_service_accounts());
+    add_accounts(source, "notServiceAccounts", ns_, match.mutable_not_service_accounts());
+    add_ranges(source, "ipBlocks", match.mutable_source_ips());
+    add_ranges(source, "notIpBlocks", match.mutable_not_source_ips());
+    const auto given = [&source](std::string_view name) { return source.has(name); };
+    if (std::any_of(kPeerFields.begin(), kPeerFields.end(), given)) {
+      for (std::string_view name : kAccountFields) {
+        if (!source.has(name)) continue;
+        source.error_at(name, kValueRejected, str_cat(name, " stands beside principals or namespaces"),
+                        "use one of the two, or two entries of from");
+      }
+    }
+    for (std::string_view name : kHttpSource) http_texts(source, name, match);
+    for (std::string_view name : kHttpRanges) http_ranges(source, name, match);
+  }
+
+  void parse_operation(const FieldReader& operation, pb::Match& match) {
+    if (!expect_full_map(operation, {.read = kOperationRead, .known = {}})) return;
+    add_ports(operation, "ports", match.mutable_destination_ports());
+    add_ports(operation, "notPorts", match.mutable_not_destination_ports());
+    for (std::string_view name : kHttpOperation) http_texts(operation, name, match);
+  }
+
+  void parse_condition(const FieldReader& condition, pb::Match& match) {
+    if (!expect_full_map(condition, {.read = kConditionRead, .known = {}})) return;
+    const std::string key = condition.required_text("key", "the attribute to compare, such as source.ip");
+    if (key.empty()) return;
+    if (!condition.has("values") && !condition.has("notValues")) {
+      condition.error(kFieldMissing, "the condition has no values", "give values or notValues");
+    }
+    if (key == "source.ip") {
+      add_ranges(condition, "values", match.mutable_source_ips());
+      add_ranges(condition, "notValues", match.mutable_not_source_ips());
+    } else if (key == "source.namespace") {
+      add_namespaces(condition, "values", match.mutable_namespaces());
+      add_namespaces(condition, "notValues", match.mutable_not_namespaces());
+    } else if (key == "source.principal") {
+      add_principals(condition, "values", match.mutable_principals());
+      add_principals(condition, "notValues", match.mutable_not_principals());
+    } else if (key == "destination.ip") {
+      add_ranges(condition, "values", match.mutable_destination_ips());
+      add_ranges(condition, "notValues", match.mutable_not_destination_ips());
+    } else if (key == "destination.port") {
+      add_ports(condition, "values", match.mutable_destination_ports());
+      add_ports(condition, "notValues", match.mutable_not_destination_ports());
+    } else {
+      parse_other_condition(condition, key, match);
+    }
+  }
+
+  void parse_other_condition(const FieldReader& condition, const std::string& key, const pb::Match& match) {
+    if (is_http_key(key)) {
+      google::protobuf::RepeatedPtrField<pb::Address> unused;
+      for (std::string_view name : kConditionValues) {
+        if (key == "remote.ip") {
+          add_ranges(condition, name, &unused);
+        } else {
+          check_texts(condition, name);
+        }
+      }
+      add_http_term(*condition.child("key"), key, match);
+    } else if (contains(kUnsupportedKeys, key)) {
+      condition.error_at("key", kNotSupportedYet, str_cat("conditions on ", key, " are not supported yet"),
+                         "use from[].source.serviceAccounts or principals");
+    } else {
+      condition.error_at("key", kValueRejected, str_cat("\"", key.substr(0, 64), "\" is no attribute"),
+                         remedy_for(key));
+    }
+  }
+
+  static std::string remedy_for(const std::string& key) {
+    for (std::string_view map : kHttpMaps) {
+      if (key.starts_with(map)) return str_cat("write ", map, map.ends_with(".") ? "FILTER" : "", "[NAME]");
+    }
+    if (const auto guess = nearest(key, kPlainKeys)) return str_cat("did you mean \"", *guess, "\"?");
+    return "use source.ip, source.namespace, source.principal, destination.ip or destination.port";
+  }
+
+  // "request.headers[x-user]": a map, and a name in brackets that is not empty.
+  static bool is_http_key(const std::string& key) {
+    if (contains(kHttpKeys, key)) return true;
+    const size_t open = key.find('[');
+    if (open == std::string::npos || !key.ends_with("]") || open + 2 >= key.size()) return false;
+    const std::string_view map = std::string_view(key).substr(0, open);
+    return map == kHttpMaps[0] || map == kHttpMaps[1] ||
+           (map.starts_with(kHttpMaps[2]) && map.size() > kHttpMaps[2].size());
+  }
+
+  void http_texts(const FieldReader& map, std::string_view name, const pb::Match& match) {
+    check_texts(map, name);
+    if (const auto field = map.child(name)) add_http_term(*field, std::string(name), match);
+  }
+
+  void http_ranges(const FieldReader& map, std::string_view name, const pb::Match& match) {
+    google::protobuf::RepeatedPtrField<pb::Address> unused;
+    add_ranges(map, name, &unused);
+    if (const auto field = map.child(name)) add_http_term(*field, std::string(name), match);
+  }
+
+  void add_http_term(const FieldReader& where, std::string name, const pb::Match& match) {
+    out_.http_terms.push_back({.where = where, .name = std::move(name)});
+    matches_.push_back(&match);
+  }
+
+  void weigh_http_terms() {
+    const auto& clauses = out_.rule.clauses();
+    const bool dead = std::any_of(clauses.begin(), clauses.end(), [](const pb::Clause& clause) {
+      return std::all_of(clause.matches().begin(), clause.matches().end(), is_empty);
+    });
+    for (size_t i = 0; i < matches_.size(); ++i) {
+      out_.http_terms[i].nothing_left = dead || is_empty(*matches_[i]);
+    }
+  }
+
+  const std::string& ns_;
+  PolicyRule out_;
+  // Beside out_.http_terms: where the term would have gone.
+  std::vector<const pb::Match*> matches_;
+};
+
+}  // namespace
+
+PolicyRule parse_policy_rule(const FieldReader& rule, const std::string& ns) {
+  return RuleParser(ns).run(rule);
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,261 @@
+// AuthorizationPolicy from text to the wire: every field, HTTP terms, scopes, and which workloads name it.
+#include <google/protobuf/text_format.h>
+#include <google/protobuf/util/message_differencer.h>
+
+#include <algorithm>
+
+#include "base/strings.h"
+#include "tests/unit/control-plane/compile_fixture.h"
+
+namespace weft::control_plane {
+namespace {
+
+namespace pb = istio::security;
+
+std::string policy(const std::string& meta, const std::string& spec,
+                   const std::string& version = "security.istio.io/v1") {
+  return str_cat("apiVersion: ", version, "\nkind: AuthorizationPolicy\nmetadata: {", meta, "}\nspec:\n",
+                 spec, "\n---\n");
+}
+
+std::string pod(const std::string& ns, const std::string& name, const std::string& labels) {
+  return str_cat("apiVersion: v1\nkind: Pod\nmetadata: {name: ", name, ", namespace: ", ns, ", labels: {",
+                 labels, "}}\nstatus: {podIP: 10.0.0.", name.size(), "}\n---\n");
+}
+
+pb::Authorization published(const Compiled& compiled, const std::string& name) {
+  return resource<pb::Authorization>(compiled, kAuthorizationType, name);
+}
+
+// The rules of a policy "default/p" whose spec is `spec`, compared with the text form of what is expected.
+void expect_rules(const std::string& spec, const std::string& expected) {
+  pb::Authorization wanted;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(expected, &wanted)) << expected;
+  pb::Authorization got = published(compile_text(policy("name: p", spec)), "default/p");
+  got.clear_name();
+  got.clear_namespace_();
+  got.clear_scope();
+  std::string difference;
+  google::protobuf::util::MessageDifferencer differencer;
+  differencer.ReportDifferencesToString(&difference);
+  EXPECT_TRUE(differencer.Compare(wanted, got)) << spec << "\n" << difference << got.DebugString();
+}
+
+std::vector<Finding> findings_of(const std::string& spec) {
+  const ParsedFile parsed = parse_file("f", policy("name: p", spec));
+  EXPECT_EQ(parsed.objects.size(), 1U);
+  return parsed.findings;
+}
+
+TEST(AuthorizationPolicyTest, EverySourceFieldBecomesATerm) {
+  expect_rules(R"(  rules:
+  - from:
+    - source:
+        principals: ["a", "b*", "*c", "*"]
+        notPrincipals: ["d"]
+        namespaces: ["e", "f*"]
+        notNamespaces: ["*g"]
+        ipBlocks: ["1.2.3.4", "5.6.0.0/16"]
+        notIpBlocks: ["fd00::/8"]
+    - source:
+        serviceAccounts: ["ns/sa", "own"]
+        notServiceAccounts: ["ns/other"]
+)",
+               R"(rules { clauses {
+    matches {
+      principals { exact: "a" } principals { prefix: "b" } principals { suffix: "c" } principals { presence {} }
+      not_principals { exact: "d" }
+      namespaces { exact: "e" } namespaces { prefix: "f" }
+      not_namespaces { suffix: "g" }
+      source_ips { address: "\001\002\003\004" length: 32 } source_ips { address: "\005\006\000\000" length: 16 }
+      not_source_ips { address: "\375\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000" length: 8 }
+    }
+    matches {
+      service_accounts { namespace: "ns" serviceAccount: "sa" }
+      service_accounts { namespace: "default" serviceAccount: "own" }
+      not_service_accounts { namespace: "ns" serviceAccount: "other" }
+    } } })");
+}
+
+TEST(AuthorizationPolicyTest, OperationsComeBeforeSourcesAndEveryConditionIsAClause) {
+  expect_rules(R"(  action: DENY
+  rules:
+  - from:
+    - source: {namespaces: [web]}
+    to:
+    - operation: {ports: ["80", "90"], notPorts: ["800"]}
+    when:
+    - {key: source.ip, values: [10.0.0.1], notValues: [10.0.0.2]}
+    - {key: source.namespace, values: [a], notValues: [b]}
+    - {key: source.principal, values: [c], notValues: [d]}
+    - {key: destination.ip, values: [10.0.0.3], notValues: [10.0.0.4]}
+    - {key: destination.port, values: ["91"], notValues: ["92"]}
+)",
+               R"(action: DENY rules {
+    clauses { matches { destination_ports: [80, 90] not_destination_ports: 800 } }
+    clauses { matches { namespaces { exact: "web" } } }
+    clauses { matches { source_ips { address: "\n\000\000\001" length: 32 }
+                        not_source_ips { address: "\n\000\000\002" length: 32 } } }
+    clauses { matches { namespaces { exact: "a" } not_namespaces { exact: "b" } } }
+    clauses { matches { principals { exact: "c" } not_principals { exact: "d" } } }
+    clauses { matches { destination_ips { address: "\n\000\000\003" length: 32 }
+                        not_destination_ips { address: "\n\000\000\004" length: 32 } } }
+    clauses { matches { destination_ports: 91 not_destination_ports: 92 } } })");
+}
+
+TEST(AuthorizationPolicyTest, NoRulesNeverMatchAndAnEmptyRuleMatchesEverything) {
+  expect_rules("  {}", "");
+  expect_rules("  rules: []", "");
+  expect_rules("  rules: [{}]", "rules {}");
+  expect_rules("  action: DENY\n  rules: [{}]", "action: DENY rules {}");
+}
+
+TEST(HttpTermTest, AnAllowRuleWithOneIsLeftOut) {
+  expect_rules(R"(  rules:
+  - from: [{source: {namespaces: [a]}}]
+    to: [{operation: {methods: [GET]}}]
+  - from: [{source: {namespaces: [b], requestPrincipals: ["*"]}}]
+  - from: [{source: {namespaces: [c]}}]
+    when: [{key: "request.headers[x]", values: [y]}]
+  - from: [{source: {namespaces: [d]}}]
+)",
+               "rules { clauses { matches { namespaces { exact: 'd' } } } }");
+}
+
+TEST(HttpTermTest, ADenyRuleKeepsWhatElseItSays) {
+  expect_rules(R"(  action: DENY
+  rules:
+  - from: [{source: {namespaces: [a], remoteIpBlocks: [10.0.0.1]}}]
+    to: [{operation: {ports: ["80"], notPaths: [/a]}}]
+  - to: [{operation: {hosts: [h]}}]
+  - when: [{key: source.namespace, values: [b]}, {key: connection.sni, values: [s]}]
+)",
+               R"(action: DENY
+    rules { clauses { matches { destination_ports: 80 } } clauses { matches { namespaces { exact: "a" } } } }
+    rules { clauses { matches {} } }
+    rules { clauses { matches { namespaces { exact: "b" } } } clauses { matches {} } })");
+}
+
+TEST(HttpTermTest, EachIsReportedWithWhatItDoesToTheRule) {
+  struct Row {
+    const char* spec;
+    std::vector<std::string> expected;  // "code line field"
+  };
+  const Row rows[] = {
+      {"  rules:\n  - to:\n    - operation:\n        methods: [GET]\n        paths: [/a]\n",
+       {"WF0013 8 spec.rules[0].to[0].operation.methods", "WF0013 9 spec.rules[0].to[0].operation.paths"}},
+      {"  action: DENY\n  rules:\n  - to: [{operation: {ports: [\"80\"], methods: [GET]}}]\n",
+       {"WF0013 7 spec.rules[0].to[0].operation.methods"}},
+      {"  action: DENY\n  rules:\n  - to: [{operation: {methods: [GET]}}]\n",
+       {"WF0035 7 spec.rules[0].to[0].operation.methods"}},
+      // Another part of the rule has nothing left: the rule as a whole denies nothing.
+      {"  action: DENY\n  rules:\n  - from: [{source: {namespaces: [a]}}]\n    to: [{operation: {methods: "
+       "[GET]}}]\n",
+       {"WF0035 8 spec.rules[0].to[0].operation.methods"}},
+      // One alternative has nothing left, the other still denies.
+      {"  action: DENY\n  rules:\n  - to: [{operation: {hosts: [h]}}, {operation: {ports: [\"80\"], hosts: "
+       "[h]}}]\n",
+       {"WF0035 7 spec.rules[0].to[0].operation.hosts", "WF0013 7 spec.rules[0].to[1].operation.hosts"}},
+      {"  rules:\n  - when:\n    - key: request.auth.claims[iss][sub]\n      values: [a]\n",
+       {"WF0013 7 spec.rules[0].when[0].key"}},
+      {"  rules:\n  - when:\n    - {key: \"experimental.envoy.filters.a.b[c]\", values: [a]}\n",
+       {"WF0013 7 spec.rules[0].when[0].key"}},
+  };
+  for (const Row& row : rows) {
+    std::vector<std::string> got;
+    for (const Finding& finding : findings_of(row.spec)) {
+      EXPECT_EQ(finding.level, Finding::Level::kWarning);
+      EXPECT_FALSE(finding.remedy.empty());
+      got.push_back(str_cat(finding.code, " ", finding.line, " ", finding.field));
+    }
+    EXPECT_EQ(got, row.expected) << row.spec;
+  }
+}
+
+TEST(ScopeTest, TheSelectorThenTheNamespaceDecide) {
+  const Compiled compiled =
+      compile_text(policy("name: all, namespace: istio-system", "  {}") +
+                   policy("name: some, namespace: istio-system", "  selector: {matchLabels: {app: a}}") +
+                   policy("name: shop, namespace: shop", "  {}") +
+                   policy("name: here", "  {}", "security.istio.io/v1beta1"));
+  EXPECT_EQ(published(compiled, "istio-system/all").scope(), pb::GLOBAL);
+  EXPECT_EQ(published(compiled, "istio-system/some").scope(), pb::WORKLOAD_SELECTOR);
+  EXPECT_EQ(published(compiled, "shop/shop").scope(), pb::NAMESPACE);
+  EXPECT_EQ(published(compiled, "shop/shop").name(), "shop");
+  EXPECT_EQ(published(compiled, "shop/shop").namespace_(), "shop");
+  EXPECT_EQ(published(compiled, "default/here").scope(), pb::NAMESPACE);
+}
+
+TEST(ScopeTest, WorkloadsNameTheSelectorPoliciesOfTheirNamespaceAndOfTheRoot) {
+  const auto selector = [](const char* labels) {
+    return str_cat("  selector: {matchLabels: {", labels, "}}");
+  };
+  const Compiled compiled = compile_text(
+      pod("shop", "web", "app: web, version: v1") + pod("shop", "db", "app: db") +
+      pod("bank", "teller", "app: web") + policy("name: z, namespace: shop", selector("app: web")) +
+      policy("name: both, namespace: shop", selector("app: web, version: v1")) +
+      policy("name: none, namespace: shop", selector("app: web, version: v2")) +
+      policy("name: root, namespace: istio-system", selector("app: web")) +
+      policy("name: everybody, namespace: shop", "  {}"));
+  const auto names = [&compiled](const char* uid) {
+    const istio::workload::Workload w = workload(compiled, uid);
+    return std::vector<std::string>(w.authorization_policies().begin(), w.authorization_policies().end());
+  };
+  EXPECT_EQ(names("Kubernetes//Pod/shop/web"),
+            (std::vector<std::string>{"istio-system/root", "shop/both", "shop/z"}));
+  EXPECT_EQ(names("Kubernetes//Pod/shop/db"), std::vector<std::string>());
+  EXPECT_EQ(names("Kubernetes//Pod/bank/teller"), (std::vector<std::string>{"istio-system/root"}));
+}
+
+TEST(ChangeTest, AnotherRuleRepublishesThePolicyAloneAndAnotherSelectorItsPodsToo) {
+  const std::string world = pod("default", "web", "app: web") + pod("default", "db", "app: db") +
+                            policy("name: other", "  selector: {matchLabels: {app: web}}");
+  const auto with = [&world](const std::string& spec) {
+    return compile_text(world + policy("name: p", spec));
+  };
+  const auto names = [](const Compiled& before, const Compiled& after) {
+    Change change;
+    diff(before, after, change);
+    std::vector<std::string> out;
+    for (const Resource& r : change.upserted) out.push_back(r.name);
+    for (const auto& [type, name] : change.removed) out.push_back(str_cat("-", name));
+    return out;
+  };
+  const Compiled first = with("  selector: {matchLabels: {app: web}}");
+  EXPECT_EQ(names(first, with("  selector: {matchLabels: {app: web}}\n  rules: [{}]")),
+            (std::vector<std::string>{"default/p"}));
+  EXPECT_EQ(names(first, with("  selector: {matchLabels: {app: db}}")),
+            (std::vector<std::string>{"Kubernetes//Pod/default/db", "Kubernetes//Pod/default/web"}));
+  EXPECT_EQ(names(first, compile_text(world)),
+            (std::vector<std::string>{"Kubernetes//Pod/default/web", "-default/p"}));
+  EXPECT_TRUE(names(first, with("  selector: {matchLabels: {app: web}}")).empty());
+}
+
+TEST(DryRunTest, ThePolicySaysSoAndSoDoesAFinding) {
+  const auto text = [](const char* word) {
+    return policy(str_cat("name: p, annotations: {istio.io/dry-run: \"", word, "\"}"), "  {}");
+  };
+  EXPECT_TRUE(published(compile_text(text("true")), "default/p").dry_run());
+  EXPECT_FALSE(published(compile_text(text("0")), "default/p").dry_run());
+  const ParsedFile parsed = parse_file("f", text("1"));
+  ASSERT_EQ(parsed.findings.size(), 1U);
+  EXPECT_EQ(parsed.findings[0].code, "WF0034");
+  EXPECT_EQ(parsed.findings[0].level, Finding::Level::kWarning);
+}
+
+TEST(CrossCheckPolicyTest, ASelectorWithoutPodsIsAWarning) {
+  const auto has = [](const std::string& text) {
+    const Compiled compiled = compile_text(text);
+    return std::any_of(compiled.findings.begin(), compiled.findings.end(), [](const Finding& f) {
+      return f.code == "WF0003" && f.object == "AuthorizationPolicy shop/p" && f.field == "spec.selector";
+    });
+  };
+  const std::string p = policy("name: p, namespace: shop", "  selector: {matchLabels: {app: web}}");
+  EXPECT_TRUE(has(p));
+  EXPECT_TRUE(has(p + pod("bank", "web", "app: web")));
+  EXPECT_FALSE(has(p + pod("shop", "web", "app: web")));
+  EXPECT_FALSE(has(policy("name: p, namespace: shop", "  {}")));
+}
+
+}  // namespace
+}  // namespace weft::control_plane
