@@ -79,6 +79,7 @@ absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t coo
                        .slot = slot,
                        .flags = WEFT_NETNS_CAPTURE | exclusion_flags,
                        .reserved = 0};
+  measurements_.remember({plan.workload_id});
   RETURN_IF_ERROR(netns_.put(cookie, row));
   exclusions_.prune(plan.workload_id, plan);
   if (before && before->workload_id != plan.workload_id) exclusions_.prune(before->workload_id, plan);

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "agent/dataplane/program_runs.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -80,6 +81,9 @@ void KernelDataplane::adopt_namespaces() {
 }
 
 absl::Status KernelDataplane::set_destinations(const std::vector<DestinationEntry>& entries) {
+  std::vector<uint32_t> ids;
+  for (const DestinationEntry& entry : entries) ids.push_back(entry.id);
+  measurements_.remember(ids);
   return annotate("set destinations", destinations_.apply(entries));
 }
 
@@ -116,6 +120,10 @@ std::vector<ProgramStatus> KernelDataplane::programs() const {
                    .attached = attachment.attached});
   }
   return out;
+}
+
+std::vector<ProgramRuns> KernelDataplane::program_runs() const {
+  return read_program_runs(bpf::Pins(options_.pin_root).links());
 }
 
 std::vector<MapStatus> KernelDataplane::maps() const {

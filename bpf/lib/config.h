@@ -12,7 +12,7 @@ const volatile __u32 cfg_slot __weak = 0;
 const volatile __u32 cfg_global_excl __weak = 0;
 /* 1: the kernel has bpf_set_retval for connect hooks, so a refusal can say ECONNREFUSED instead of EPERM. */
 const volatile __u32 cfg_refuse_errno __weak = 0;
-/* An open connection adds what it moved at most this often. */
+/* An open connection adds what it moved, and a sample of its round trip time, at most this often. */
 const volatile __u64 cfg_report_ns __weak = 1000000000ull;
 
 #endif

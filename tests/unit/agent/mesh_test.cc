@@ -94,6 +94,25 @@ TEST(DestinationsTest, HeadlessServiceHasNoEntryOfItsOwn) {
   EXPECT_THAT(destination_entries(model, ids), IsEmpty());
 }
 
+TEST(IdRegistryTest, RemovedServiceAndItsWorkloadReleaseTheirIds) {
+  MeshModel model;
+  control_plane::Change change;
+  change.upserted = {service("10.96.0.1", 80, 8080), workload("w1", "10.1.0.5", 8080)};
+  model.apply(change);
+  IdRegistry ids;
+  ids.set_live(model.subjects());
+  const uint32_t service_id = ids.find(Subject::Kind::kService, "shop/cart.shop.svc.cluster.local");
+  const uint32_t workload_id = ids.find(Subject::Kind::kWorkload, "w1");
+  ASSERT_NE(service_id, 0u);
+  control_plane::Change removal;
+  removal.removed = {{control_plane::kAddressType, "shop/cart.shop.svc.cluster.local"}};
+  model.apply(removal);
+  EXPECT_THAT(ids.set_live(model.subjects()), ElementsAre(service_id));
+  removal.removed = {{control_plane::kAddressType, "w1"}};
+  model.apply(removal);
+  EXPECT_THAT(ids.set_live(model.subjects()), ElementsAre(workload_id));
+}
+
 TEST(MeshModelTest, RemovalAndBrokenResourceLeaveTheRestInForce) {
   MeshModel model;
   control_plane::Change change;
