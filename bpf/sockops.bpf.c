@@ -79,8 +79,8 @@ static __always_inline void flow_report(struct bpf_sock_ops* ctx, struct flow_so
 }
 
 /* A watched socket calls for every packet it sends, acknowledgements included. That is how the first byte is
- * seen on time, and how a connection reports that only receives and so has no RTT samples; a busy sender has
- * them, so its watch ends (unwatch) until its next report. */
+ * seen on time, and how a connection reports that only receives and so has no RTT samples. A busy sender has
+ * them: its watch ends (unwatch) until its next report, or until it waits for the first answer. */
 static __always_inline void watch(struct bpf_sock_ops* ctx, struct flow_socket* flow) {
   __u32 flags = ctx->bpf_sock_ops_cb_flags;
   flow->watch_left = WATCH_PACKETS;
@@ -182,6 +182,8 @@ static __always_inline void on_rtt(struct bpf_sock_ops* ctx) {
   if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) return;
   struct flow_socket* flow = flow_find(ctx);
   if (!flow || !(flow->flags & FLOW_ESTABLISHED)) return;
+  /* All was sent and arrived: what comes next is the answer. */
+  if (!(flow->flags & (FLOW_FIRST_BYTE | FLOW_WATCHED)) && !ctx->packets_out) watch(ctx, flow);
   __u64 now = bpf_ktime_get_coarse_ns();
   if (!flow_due(flow, now)) return;
   flow->reported_ns = now;
@@ -223,7 +225,7 @@ static __always_inline void on_packet(struct bpf_sock_ops* ctx) {
   }
   if (payload) {
     if (flow->watch_left) flow->watch_left--;
-    if (!flow->watch_left && (flow->flags & FLOW_FIRST_BYTE)) unwatch(ctx, flow);
+    if (!flow->watch_left) unwatch(ctx, flow);
     return;
   }
   __u64 now = bpf_ktime_get_coarse_ns();

@@ -273,6 +273,27 @@ TEST_F(FlowQualityTest, FirstByteOfAClientIsTheFirstItReceives) {
   EXPECT_EQ(samples(row_closed().first_byte), 1u);
 }
 
+TEST_F(FlowQualityTest, FirstByteIsSeenAfterALongQuestion) {
+  Child asker = client([](int) {
+    const UniqueFd socket = dial(address(kServerV4, kPort));
+    write_all(socket.get(), std::string(1'000'000, 'q'));
+    return read_all(socket.get()) == "answer" ? 0 : 1;
+  });
+  Accepted accepted = accept_one(listener_.get());
+  ASSERT_TRUE(accepted.socket.valid());
+  const MonotonicNs established = SystemClock().now();
+  std::string question(1'000'000, '\0');
+  ASSERT_EQ(::recv(accepted.socket.get(), question.data(), question.size(), MSG_WAITALL), 1'000'000);
+  EXPECT_TRUE(stays_quiet(accepted.socket.get(), 120));
+  const MonotonicNs sent = SystemClock().now();
+  write_all(accepted.socket.get(), "answer");
+  const weft_flow row = row_when([](const weft_flow& r) { return samples(r.first_byte) > 0; });
+  EXPECT_EQ(samples(row.first_byte), 1u);
+  EXPECT_GE(row.first_byte.sum_ns, sent - established);
+  accepted.socket.reset();
+  EXPECT_EQ(asker.wait(), 0);
+}
+
 TEST_F(FlowQualityTest, FirstByteOfAServerIsTheFirstItSends) {
   ASSERT_TRUE(
       dataplane_->enroll({.netns_path = netns_path(server_), .workload_id = kServerId, .exclude_ports = {}})
