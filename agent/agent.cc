@@ -54,6 +54,12 @@ absl::Status Agent::start_all() {
                                               [this](std::string_view path) { return serve_health(path); }));
   // The first change is queued before this returns ...
   ASSIGN_OR_RETURN(control_plane_, parts_.start_control_plane([this](const control_plane::Change& change) {
+    std::set<std::string> refused;
+    for (const control_plane::Finding& finding : change.findings) {
+      if (finding.level == control_plane::Finding::Level::kError)
+        refused.insert(str_cat(finding.file, " ", finding.object, " ", finding.field, " ", finding.message));
+    }
+    refused_manifests_.update(std::move(refused));
     reconciler_.apply(change);
   }));
   // From here on the fail modes hold: a proxy that never comes is one that does not answer.
@@ -125,6 +131,7 @@ MetricsInput Agent::gather_metrics() {
     log::warn("flows_not_read", {{"error", flows.status().message()}});
   input.stats = parts_.dataplane->stats();
   input.maps = parts_.dataplane->maps();
+  input.program_runs = parts_.dataplane->program_runs();
   input.observe_dropped = hub_.dropped();
   std::vector<uint32_t> named;
   for (const FlowRow& row : input.flows) {
@@ -141,7 +148,10 @@ MetricsInput Agent::gather_metrics() {
     input.pods_captured = view.pods.captured();
     return true;
   });
-  input.rejected += static_cast<uint32_t>(rejected().size());
+  const std::vector<std::string> refused = rejected();
+  refused_by_proxy_.update({refused.begin(), refused.end()});
+  input.rejected += static_cast<uint32_t>(refused.size());
+  input.rejected_total = refused_manifests_.total() + refused_by_proxy_.total();
   if (input.generation != 0 && acked() >= input.generation) last_ack_seconds_ = unix_seconds();
   input.last_ack_seconds = last_ack_seconds_;
   return input;

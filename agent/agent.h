@@ -17,6 +17,7 @@
 #include "agent/mesh/reconciler.h"
 #include "agent/metrics/exporter.h"
 #include "agent/metrics/http_server.h"
+#include "agent/metrics/rejections.h"
 #include "base/fd.h"
 #include "control-plane/control_plane.h"
 #include "control-plane/discovery/ads_service.h"
@@ -74,6 +75,8 @@ class Agent {
   std::unique_ptr<HttpServer> metrics_;
   std::unique_ptr<HttpServer> health_;
   std::atomic<double> last_ack_seconds_{0};
+  Rejections refused_manifests_;
+  Rejections refused_by_proxy_;
 };
 
 }  // namespace weft::agent

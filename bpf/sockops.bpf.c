@@ -1,19 +1,27 @@
 /* Why this hook: sockops sees the life of every TCP socket of a pod without tracing: dial, establishment,
- * state changes, RTT samples. It adds them up per (source, destination, direction) in m_flow; nothing is sent
- * per connection. How it fails: a socket without storage is not measured, a full table goes to the overflow
- * row; both are counted. */
+ * state changes, RTT samples, retransmissions. It adds them up per (source, destination, direction) in
+ * m_flow; nothing is sent per connection. How it fails: a socket without storage is not measured, a full
+ * table goes to the overflow row; both are counted. A connection that was established before its namespace
+ * was enrolled, or before the agent first started, is not measured: no callback fires for a socket that never
+ * asked for one. */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/lib/cause.h"
 #include "bpf/lib/config.h"
 #include "bpf/lib/flow.h"
+#include "bpf/lib/service_maps.h"
 
 /* AF_INET of <sys/socket.h>, which no kernel uapi header has. */
 #define FAMILY_IPV4 2
 /* Every sockops program returns 1; other values are reply codes of operations that are not answered here. */
 #define SOCKOPS_DONE 1
+/* Packets with data that a watched connection sends before the watch ends: it covers a handshake of TLS, and
+ * what a busy sender pays for it stays small. */
+#define WATCH_PACKETS 8
+#define NS_PER_US 1000ull
 
 /* The IPv4 word is read before the branch and pinned: clang would fold the two loads into one through a
  * computed context pointer, which the verifier refuses. */
@@ -23,6 +31,12 @@ static __always_inline struct addr peer_addr(struct bpf_sock_ops* ctx) {
   if (ctx->family == FAMILY_IPV4) return addr_from_v4(ip4);
   struct addr a = {.word = {ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2], ctx->remote_ip6[3]}};
   return a;
+}
+
+/* A directly balanced socket speaks to a backend, but what it dialled is the service. */
+static __always_inline __u32 dialled_id(struct bpf_sock* sk, const struct addr* peer, __u32 port) {
+  struct direct_peer* direct = bpf_sk_storage_get(&m_direct_sk, sk, 0, 0);
+  return direct ? direct->service : flow_peer_id(peer, port);
 }
 
 /* Storage for a socket of an enrolled namespace; null when it is not to be measured. What the proxy dials for
@@ -44,12 +58,13 @@ static __always_inline struct flow_socket* flow_begin(struct bpf_sock_ops* ctx, 
   __u32 port = bpf_ntohl(ctx->remote_port);
   int outbound = direction != WEFT_DIRECTION_INBOUND;
   flow->key.source = outbound ? netns->workload_id : flow_peer_id(&peer, 0);
-  flow->key.destination = outbound ? flow_peer_id(&peer, port) : netns->workload_id;
+  flow->key.destination = outbound ? dialled_id(sk, &peer, port) : netns->workload_id;
   flow->key.direction = direction;
   flow->flags = outbound ? FLOW_ACTIVE : FLOW_ESTABLISHED;
   flow->started_ns = flow->reported_ns = bpf_ktime_get_ns();
   /* Callback flags are not inherited from the listener, so both directions arm their own. */
-  bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG);
+  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG |
+                                     BPF_SOCK_OPS_RTT_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG);
   return flow;
 }
 
@@ -59,11 +74,55 @@ static __always_inline struct flow_socket* flow_find(struct bpf_sock_ops* ctx) {
   return bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
 }
 
+static __always_inline __u64 flow_received(struct bpf_sock_ops* ctx, const struct flow_socket* flow) {
+  return flow_bytes(ctx->bytes_received, flow_received_extra(flow->flags));
+}
+
 static __always_inline void flow_report(struct bpf_sock_ops* ctx, struct flow_socket* flow,
                                         struct weft_flow* row) {
   __u64 sent = flow_bytes(ctx->bytes_acked, flow_sent_extra(flow->flags));
-  __u64 received = flow_bytes(ctx->bytes_received, flow_received_extra(flow->flags));
-  flow_add_bytes(row, flow, sent, received);
+  flow_add_bytes(row, flow, sent, flow_received(ctx, flow));
+  flow_add_retransmits(row, flow, ctx->total_retrans);
+}
+
+/* A watched socket calls for every packet it sends, acknowledgements included. That is how the first byte is
+ * seen on time, and how a connection reports that only receives and so has no RTT samples. A busy sender has
+ * them: its watch ends (unwatch) until its next report, or until it waits for the first answer. */
+static __always_inline void watch(struct bpf_sock_ops* ctx, struct flow_socket* flow) {
+  __u32 flags = ctx->bpf_sock_ops_cb_flags;
+  flow->watch_left = WATCH_PACKETS;
+  /* Ours already, or another program's: then it is not ours to end. */
+  if (flags & BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG) return;
+  flow->flags |= FLOW_WATCHED;
+  bpf_sock_ops_cb_flags_set(ctx, flags | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+}
+
+static __always_inline void unwatch(struct bpf_sock_ops* ctx, struct flow_socket* flow) {
+  if (!(flow->flags & FLOW_WATCHED)) return;
+  flow->flags &= ~FLOW_WATCHED;
+  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+}
+
+/* The one place where it is known how a dial ended; `cause` (enum weft_connect_failure) counts when !ok. */
+static __always_inline void on_connect_outcome(struct bpf_sock_ops* ctx, struct flow_socket* flow, int ok,
+                                               __u32 cause, __u64 elapsed_ns) {
+  struct weft_flow* row = flow_row(&flow->key);
+  if (!row) return;
+  if (ok) {
+    __sync_fetch_and_add(&row->opened, 1);
+    flow_observe(&row->connect, elapsed_ns);
+    return;
+  }
+  flow_add_retransmits(row, flow, ctx->total_retrans);
+  if (cause < WEFT_CONNECT_FAILURE_COUNT) __sync_fetch_and_add(&row->failed[cause], 1);
+}
+
+/* The handshake is the first sample of the round trip; there is none when its segment was sent twice. */
+static __always_inline void on_established(struct bpf_sock_ops* ctx, struct flow_socket* flow,
+                                           struct weft_flow* row) {
+  __u32 rtt_us = ctx->srtt_us >> 3;
+  if (row && rtt_us) flow_observe(&row->rtt, rtt_us * NS_PER_US);
+  watch(ctx, flow);
 }
 
 static __always_inline void on_accepted(struct bpf_sock_ops* ctx) {
@@ -71,19 +130,18 @@ static __always_inline void on_accepted(struct bpf_sock_ops* ctx) {
   if (!flow) return;
   struct weft_flow* row = flow_row(&flow->key);
   if (row) __sync_fetch_and_add(&row->opened, 1);
+  on_established(ctx, flow, row);
 }
 
 static __always_inline void on_connected(struct bpf_sock_ops* ctx) {
   struct flow_socket* flow = flow_find(ctx);
   if (!flow) return;
+  __u64 now = bpf_ktime_get_ns();
+  __u64 elapsed = now - flow->started_ns;
   flow->flags |= FLOW_ESTABLISHED;
-  struct weft_flow* row = flow_row(&flow->key);
-  if (!row) return;
-  __u64 elapsed = bpf_ktime_get_ns() - flow->started_ns;
-  __u32 bucket = flow_bucket(elapsed);
-  __sync_fetch_and_add(&row->opened, 1);
-  __sync_fetch_and_add(&row->connect_ns_sum, elapsed);
-  if (bucket < WEFT_HISTOGRAM_BUCKETS) __sync_fetch_and_add(&row->connect_bucket[bucket], 1);
+  flow->started_ns = now;
+  on_connect_outcome(ctx, flow, 1, 0, elapsed);
+  on_established(ctx, flow, flow_row(&flow->key));
 }
 
 /* Which of the two FINs the counters contain can only be seen on the way through the closing states. */
@@ -104,29 +162,81 @@ static __always_inline void note_fins(struct bpf_sock_ops* ctx, struct flow_sock
 static __always_inline void on_state(struct bpf_sock_ops* ctx) {
   __u32 from = ctx->args[0];
   __u32 to = ctx->args[1];
+  struct bpf_sock* sk = ctx->sk;
   struct flow_socket* flow = flow_find(ctx);
-  if (!flow) return;
+  if (!flow || !sk) return;
   note_fins(ctx, flow, from, to);
   if (to != BPF_TCP_CLOSE) return;
-  struct weft_flow* row = flow_row(&flow->key);
-  if (!row) return;
+  __u32 error = sock_error(sk);
   if (!(flow->flags & FLOW_ESTABLISHED)) {
-    __sync_fetch_and_add(&row->failed, 1);
+    on_connect_outcome(ctx, flow, 0, connect_failure(error), bpf_ktime_get_ns() - flow->started_ns);
     return;
   }
+  struct weft_flow* row = flow_row(&flow->key);
+  if (!row) return;
   flow_report(ctx, flow, row);
   __sync_fetch_and_add(&row->closed, 1);
+  /* A close of this end goes through other states first. */
+  if (from != BPF_TCP_ESTABLISHED && from != BPF_TCP_CLOSE_WAIT) return;
+  __u32 cause = break_cause(error);
+  if (cause < WEFT_BREAK_COUNT) __sync_fetch_and_add(&row->broken[cause], 1);
 }
 
-/* Long connections report while open, on the back of an ACK; one that only receives reports when it closes.
- */
+/* Fires for every acknowledgement of our data that gives a sample, so it looks at the clock and mostly
+ * leaves. args[0] is the sample in microseconds; kernels that do not pass it have the smoothed one. */
 static __always_inline void on_rtt(struct bpf_sock_ops* ctx) {
   __u32 state = ctx->state;
   if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) return;
   struct flow_socket* flow = flow_find(ctx);
   if (!flow || !(flow->flags & FLOW_ESTABLISHED)) return;
-  __u64 now = bpf_ktime_get_ns();
-  if (now - flow->reported_ns < cfg_report_ns) return;
+  /* All was sent and arrived: what comes next is the answer. */
+  if (!(flow->flags & (FLOW_FIRST_BYTE | FLOW_WATCHED)) && !ctx->packets_out) watch(ctx, flow);
+  __u64 now = bpf_ktime_get_coarse_ns();
+  if (!flow_due(flow, now)) return;
+  flow->reported_ns = now;
+  struct weft_flow* row = flow_row(&flow->key);
+  if (!row) return;
+  flow_report(ctx, flow, row);
+  __u32 sample_us = ctx->args[0];
+  if (!sample_us) sample_us = ctx->srtt_us >> 3;
+  flow_observe(&row->rtt, sample_us * NS_PER_US);
+  watch(ctx, flow);
+}
+
+/* Reported at once: while the peer is away nothing else happens on the connection. */
+static __always_inline void on_retransmit(struct bpf_sock_ops* ctx) {
+  struct flow_socket* flow = flow_find(ctx);
+  if (!flow) return;
+  struct weft_flow* row = flow_row(&flow->key);
+  if (row) flow_add_retransmits(row, flow, ctx->total_retrans);
+}
+
+/* A client's first received byte is seen when it is acknowledged: at once, as the first segment of a
+ * connection is, and a delayed acknowledgement late at the most. */
+static __always_inline int is_first_byte(struct bpf_sock_ops* ctx, const struct flow_socket* flow,
+                                         __u32 payload) {
+  if (flow->flags & FLOW_FIRST_BYTE) return 0;
+  return (flow->flags & FLOW_ACTIVE) ? flow_received(ctx, flow) > 0 : payload > 0;
+}
+
+/* A watched socket sends a packet; nothing is added to its header. */
+static __always_inline void on_packet(struct bpf_sock_ops* ctx) {
+  if (ctx->args[0] == BPF_WRITE_HDR_TCP_CURRENT_MSS) return; /* only asks for the size of the options */
+  struct flow_socket* flow = flow_find(ctx);
+  if (!flow) return;
+  __u32 payload = ctx->skb_len;
+  if (is_first_byte(ctx, flow, payload)) {
+    flow->flags |= FLOW_FIRST_BYTE;
+    struct weft_flow* row = flow_row(&flow->key);
+    if (row) flow_observe(&row->first_byte, bpf_ktime_get_ns() - flow->started_ns);
+  }
+  if (payload) {
+    if (flow->watch_left) flow->watch_left--;
+    if (!flow->watch_left) unwatch(ctx, flow);
+    return;
+  }
+  __u64 now = bpf_ktime_get_coarse_ns();
+  if (!flow_due(flow, now)) return;
   flow->reported_ns = now;
   struct weft_flow* row = flow_row(&flow->key);
   if (row) flow_report(ctx, flow, row);
@@ -149,6 +259,12 @@ int mesh_sockops(struct bpf_sock_ops* ctx) {
       break;
     case BPF_SOCK_OPS_RTT_CB:
       on_rtt(ctx);
+      break;
+    case BPF_SOCK_OPS_RETRANS_CB:
+      on_retransmit(ctx);
+      break;
+    case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+      on_packet(ctx);
       break;
   }
   return SOCKOPS_DONE;

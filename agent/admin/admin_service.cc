@@ -32,6 +32,17 @@ void add_finding(const control_plane::Finding& finding, admin::v1::NodeStatus* s
   out->set_remedy(finding.remedy);
 }
 
+void add_bypass(const BypassRow& row, const IdRegistry& ids, admin::v1::NodeStatus* status) {
+  if (row.bypassed == 0 && row.refused == 0) return;
+  const Subject* subject = ids.subject(row.workload_id);
+  admin::v1::Bypass* out = status->add_bypasses();
+  out->set_workload(subject != nullptr ? str_cat(subject->ns, "/", subject->name)
+                                       : str_cat("id ", row.workload_id));
+  out->set_direction(row.inbound ? "inbound" : "outbound");
+  out->set_bypassed(row.bypassed);
+  out->set_refused(row.refused);
+}
+
 void add_requests(const proxy::v1::Metrics& metrics, admin::v1::NodeStatus* status) {
   uint64_t requests = 0;
   uint64_t errors = 0;
@@ -55,9 +66,11 @@ bool AdminService::gather(NodeFacts* facts, admin::v1::NodeStatus* status) {
   facts->proxy_rejected = parts_.rejected();
   facts->acked_generation = parts_.acked();
   const std::set<uint64_t> served = parts_.served();
+  const std::vector<BypassRow> bypasses = parts_.dataplane.bypasses();
   const auto read = parts_.reconciler.read([&](const Reconciler::View& view) {
     add_pod_facts(view, served, facts);
     for (const control_plane::Finding& finding : view.findings) add_finding(finding, status);
+    for (const BypassRow& row : bypasses) add_bypass(row, view.ids, status);
     if (view.applied_at.has_value()) {
       const auto age = std::chrono::steady_clock::now() - *view.applied_at;
       status->set_config_age_seconds(

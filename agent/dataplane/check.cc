@@ -43,9 +43,9 @@ KernelCheck check_release() {
 KernelCheck check_btf() {
   KernelCheck check{.id = "K-02", .description = "kernel type information at /sys/kernel/btf/vmlinux"};
   if (access("/sys/kernel/btf/vmlinux", R_OK) == 0) return check;
-  check.result = Result::kWarning;
+  check.result = Result::kError;
   check.error = "not there";
-  check.hint = "nothing depends on it today; kernels with CONFIG_DEBUG_INFO_BTF give better `bpftool` output";
+  check.hint = "use a kernel built with CONFIG_DEBUG_INFO_BTF, as those of all distributions are";
   return check;
 }
 

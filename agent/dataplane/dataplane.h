@@ -139,6 +139,13 @@ struct ProgramStatus {
   bool attached = false;
 };
 
+// Counted by the kernel while kernel.bpf_stats_enabled is 1.
+struct ProgramRuns {
+  std::string name;
+  uint64_t runs = 0;
+  uint64_t run_ns = 0;
+};
+
 struct MapStatus {
   std::string name;
   uint64_t entries = 0;
@@ -206,8 +213,10 @@ class Dataplane {
   // Indexed by enum weft_stat.
   virtual std::vector<uint64_t> stats() const = 0;
   virtual std::vector<ProgramStatus> programs() const = 0;
+  virtual std::vector<ProgramRuns> program_runs() const = 0;
   virtual std::vector<MapStatus> maps() const = 0;
-  // Rows of workload ids that are no longer used (source or destination).
+  // Removes the rows of an id that is no longer used (source or destination), and those that connections
+  // still open make again, until enroll() or apply() names the id.
   virtual void forget(uint32_t id) = 0;
 };
 

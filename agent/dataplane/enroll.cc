@@ -83,6 +83,7 @@ absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t coo
       .reserved = 0};
   if (!before) undo.push([this, slot] { inbound_.unenroll(slot); });
   RETURN_IF_ERROR(inbound_.enroll(slot, plan.workload_id, plan.fail_closed));
+  measurements_.remember({plan.workload_id});
   RETURN_IF_ERROR(netns_.put(cookie, row));
   exclusions_.prune(plan.workload_id, plan);
   if (before && before->workload_id != plan.workload_id) exclusions_.prune(before->workload_id, plan);

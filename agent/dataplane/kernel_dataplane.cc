@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "agent/dataplane/addresses.h"
+#include "agent/dataplane/program_runs.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -87,6 +88,10 @@ void KernelDataplane::adopt_namespaces() {
 }
 
 absl::Status KernelDataplane::apply(const KernelChange& change) {
+  std::vector<uint32_t> ids;
+  for (const DestinationEntry& entry : change.destinations) ids.push_back(entry.id);
+  for (const ServiceEntry& entry : change.services) ids.push_back(entry.id);
+  measurements_.remember(ids);
   const absl::Status services = services_.apply(change.services, change.gone_services, change.full);
   const absl::Status destinations =
       destinations_.apply(change.destinations, change.gone_destinations, change.full);
@@ -140,6 +145,10 @@ std::vector<ProgramStatus> KernelDataplane::programs() const {
                    .attached = attachment.attached});
   }
   return out;
+}
+
+std::vector<ProgramRuns> KernelDataplane::program_runs() const {
+  return read_program_runs(bpf::Pins(options_.pin_root).links());
 }
 
 std::vector<MapStatus> KernelDataplane::maps() const {

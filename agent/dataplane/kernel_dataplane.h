@@ -52,6 +52,7 @@ class KernelDataplane final : public Dataplane {
   absl::StatusOr<std::vector<FlowRow>> flows() const override { return measurements_.flows(); }
   std::vector<uint64_t> stats() const override { return measurements_.stats(); }
   std::vector<ProgramStatus> programs() const override;
+  std::vector<ProgramRuns> program_runs() const override;
   std::vector<MapStatus> maps() const override;
   void forget(uint32_t id) override {
     measurements_.forget(id);

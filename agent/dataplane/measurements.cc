@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "agent/dataplane/flow_sum.h"
 #include "base/status_macros.h"
 
 namespace weft::agent {
@@ -13,16 +14,9 @@ namespace {
 
 // A walk that is disturbed by removals starts over: twice the table is plenty, and it ends.
 constexpr size_t kMaxKeys = 2 * WEFT_MAX_FLOWS;
-
-void add(weft_flow* total, const weft_flow& part) {
-  total->opened += part.opened;
-  total->closed += part.closed;
-  total->failed += part.failed;
-  total->sent_bytes += part.sent_bytes;
-  total->received_bytes += part.received_bytes;
-  total->connect_ns_sum += part.connect_ns_sum;
-  for (int i = 0; i < WEFT_HISTOGRAM_BUCKETS; ++i) total->connect_bucket[i] += part.connect_bucket[i];
-}
+// Few connections outlive their workload; whose id makes room for another may leave a row until the next
+// start.
+constexpr size_t kMaxForgotten = 65536;
 
 }  // namespace
 
@@ -45,10 +39,14 @@ absl::StatusOr<std::vector<FlowRow>> Measurements::flows() const {
   std::set<std::tuple<uint32_t, uint32_t, uint32_t>> seen;
   for (const weft_flow_key& key : flows_.keys(kMaxKeys)) {
     if (!seen.emplace(key.source, key.destination, key.direction).second) continue;
+    if (is_forgotten(key)) {
+      flows_.erase(key);
+      continue;
+    }
     const std::vector<weft_flow> values = bpf::per_cpu_values<weft_flow_key, weft_flow>(flows_.fd(), key);
     if (values.empty()) continue;  // forgotten meanwhile
     FlowRow& row = rows.emplace_back(FlowRow{.key = key});
-    for (const weft_flow& value : values) add(&row.total, value);
+    for (const weft_flow& value : values) add_flow(&row.total, value);
   }
   return rows;
 }
@@ -61,11 +59,26 @@ std::vector<uint64_t> Measurements::stats() const {
   return totals;
 }
 
-void Measurements::forget(uint32_t id) const {
-  if (id == WEFT_ID_OVERFLOW) return;
+void Measurements::forget(uint32_t id) {
+  if (id == WEFT_ID_OVERFLOW || id == WEFT_ID_UNKNOWN) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (forgotten_.size() >= kMaxForgotten) forgotten_.erase(forgotten_.begin());
+    forgotten_.insert(id);
+  }
   for (const weft_flow_key& key : flows_.keys(kMaxKeys)) {
     if (key.source == id || key.destination == id) flows_.erase(key);
   }
+}
+
+void Measurements::remember(const std::vector<uint32_t>& ids) {
+  const std::lock_guard lock(mutex_);
+  for (const uint32_t id : ids) forgotten_.erase(id);
+}
+
+bool Measurements::is_forgotten(const weft_flow_key& key) const {
+  const std::lock_guard lock(mutex_);
+  return forgotten_.contains(key.source) || forgotten_.contains(key.destination);
 }
 
 size_t Measurements::flow_count() const { return flows_.keys(kMaxKeys).size(); }

@@ -5,6 +5,7 @@
 #include <array>
 #include <map>
 
+#include "agent/dataplane/flow_sum.h"
 #include "agent/metrics/metric_table.h"
 #include "agent/metrics/text_format.h"
 #include "base/strings.h"
@@ -12,6 +13,17 @@
 
 namespace weft::agent {
 namespace {
+
+constexpr std::array<std::string_view, WEFT_CONNECT_FAILURE_COUNT> kConnectFailures{
+#define X(id, label, help) label,
+    WEFT_CONNECT_FAILURES(X)
+#undef X
+};
+constexpr std::array<std::string_view, WEFT_BREAK_COUNT> kBreaks{
+#define X(id, label, help) label,
+    WEFT_BREAKS(X)
+#undef X
+};
 
 // Which of the sockets of one exchange a row was measured at.
 const char* reporter_of(uint32_t direction) {
@@ -36,27 +48,18 @@ void describe(uint32_t id, const IdRegistry& ids, std::string* service, std::str
   *(subject->kind == Subject::Kind::kService ? service : workload) = subject->name;
 }
 
-void add(weft_flow* sum, const weft_flow& row) {
-  sum->opened += row.opened;
-  sum->closed += row.closed;
-  sum->failed += row.failed;
-  sum->sent_bytes += row.sent_bytes;
-  sum->received_bytes += row.received_bytes;
-  sum->connect_ns_sum += row.connect_ns_sum;
-  for (size_t i = 0; i < WEFT_HISTOGRAM_BUCKETS; ++i) sum->connect_bucket[i] += row.connect_bucket[i];
-}
-
 FlowTable gather(const MetricsInput& input) {
   FlowTable table;
   for (const FlowRow& row : input.flows) {
     // The overflow bucket exists before it is needed.
-    if (row.key.source == WEFT_ID_OVERFLOW && row.total.opened + row.total.closed + row.total.failed == 0)
+    if (row.key.source == WEFT_ID_OVERFLOW &&
+        row.total.opened + row.total.closed + failed_connects(row.total) == 0)
       continue;
     std::string source_service, source, source_ns, service, workload, ns;
     describe(row.key.source, input.ids, &source_service, &source, &source_ns);
     describe(row.key.destination, input.ids, &service, &workload, &ns);
     const char* reporter = reporter_of(row.key.direction);
-    add(&table[{source, source_ns, service, workload, ns, reporter}].total, row.total);
+    add_flow(&table[{source, source_ns, service, workload, ns, reporter}].total, row.total);
   }
   return table;
 }
@@ -92,20 +95,48 @@ struct Writer {
       out.sample(name, flow_labels(labels), static_cast<uint64_t>(sum.total.*field));
   }
 
+  template <size_t N>
+  void flow_causes(std::string_view name, const std::array<std::string_view, N>& causes,
+                   __u64 (weft_flow::*field)[N]) const {
+    for (const auto& [labels, sum] : flows) {
+      for (size_t i = 0; i < N; ++i) {
+        Labels with_cause = flow_labels(labels);
+        with_cause.emplace_back("cause", causes[i]);
+        out.sample(name, with_cause, static_cast<uint64_t>((sum.total.*field)[i]));
+      }
+    }
+  }
+
+  void flow_histogram(std::string_view name, const std::vector<std::string>& labels,
+                      const weft_histogram& histogram) const {
+    const std::vector<uint64_t> buckets(histogram.bucket, histogram.bucket + WEFT_HISTOGRAM_BUCKETS);
+    out.histogram(name, flow_labels(labels), buckets, static_cast<double>(histogram.sum_ns) / 1e9);
+  }
+
   void weft_tcp_opened_total(std::string_view name) const { flow_counter(name, &weft_flow::opened); }
   void weft_tcp_closed_total(std::string_view name) const { flow_counter(name, &weft_flow::closed); }
-  void weft_tcp_failed_total(std::string_view name) const { flow_counter(name, &weft_flow::failed); }
+  void weft_tcp_failed_total(std::string_view name) const {
+    flow_causes(name, kConnectFailures, &weft_flow::failed);
+  }
+  void weft_tcp_broken_total(std::string_view name) const { flow_causes(name, kBreaks, &weft_flow::broken); }
   void weft_tcp_sent_bytes_total(std::string_view name) const { flow_counter(name, &weft_flow::sent_bytes); }
   void weft_tcp_received_bytes_total(std::string_view name) const {
     flow_counter(name, &weft_flow::received_bytes);
   }
+  void weft_tcp_retransmits_total(std::string_view name) const {
+    flow_counter(name, &weft_flow::retransmits);
+  }
   void weft_tcp_connect_duration_seconds(std::string_view name) const {
     for (const auto& [labels, sum] : flows) {
-      if (labels.back() != "source") continue;  // only a client's socket sees its connect
-      std::vector<uint64_t> buckets(sum.total.connect_bucket,
-                                    sum.total.connect_bucket + WEFT_HISTOGRAM_BUCKETS);
-      out.histogram(name, flow_labels(labels), buckets, static_cast<double>(sum.total.connect_ns_sum) / 1e9);
+      if (labels.back() == "destination") continue;  // only who dials sees a connect
+      flow_histogram(name, labels, sum.total.connect);
     }
+  }
+  void weft_tcp_rtt_seconds(std::string_view name) const {
+    for (const auto& [labels, sum] : flows) flow_histogram(name, labels, sum.total.rtt);
+  }
+  void weft_tcp_first_byte_seconds(std::string_view name) const {
+    for (const auto& [labels, sum] : flows) flow_histogram(name, labels, sum.total.first_byte);
   }
   void weft_requests_total(std::string_view name) const {
     if (!input.proxy.has_value()) return;
@@ -144,11 +175,28 @@ struct Writer {
   void weft_bpf_map_capacity(std::string_view name) const {
     for (const MapStatus& map : input.maps) out.sample(name, {{"map", map.name}}, map.capacity);
   }
+  // Only the maps that programs insert into: the agent's own writes fail loudly.
+  void weft_bpf_map_failures_total(std::string_view name) const {
+    if (input.stats.size() < WEFT_STAT_COUNT) return;
+    out.sample(name, {{"map", "m_flow"}},
+               input.stats[WEFT_STAT_FLOW_OVERFLOW] + input.stats[WEFT_STAT_FLOW_LOST]);
+    out.sample(name, {{"map", "m_flow_sk"}}, input.stats[WEFT_STAT_STORAGE_FAILED]);
+  }
+  void weft_bpf_prog_runs_total(std::string_view name) const {
+    for (const ProgramRuns& program : input.program_runs)
+      if (program.runs > 0) out.sample(name, {{"program", program.name}}, program.runs);
+  }
+  void weft_bpf_prog_run_seconds_total(std::string_view name) const {
+    for (const ProgramRuns& program : input.program_runs)
+      if (program.runs > 0)
+        out.sample(name, {{"program", program.name}}, static_cast<double>(program.run_ns) / 1e9);
+  }
   void weft_config_generation(std::string_view name) const { out.sample(name, {}, input.generation); }
   void weft_config_last_ack_timestamp_seconds(std::string_view name) const {
     out.sample(name, {}, input.last_ack_seconds);
   }
   void weft_config_rejected(std::string_view name) const { out.sample(name, {}, uint64_t{input.rejected}); }
+  void weft_config_rejected_total(std::string_view name) const { out.sample(name, {}, input.rejected_total); }
   void weft_pods_eligible(std::string_view name) const {
     out.sample(name, {}, uint64_t{input.pods_eligible});
   }
@@ -159,6 +207,44 @@ struct Writer {
     out.sample(name, {}, input.observe_dropped);
   }
 };
+
+// What the TCP series mean, below their table in docs/metrics.md.
+constexpr std::string_view kTcpNotes =
+    "\n"
+    "`reporter` says at which socket a row was measured: `source` (the client's), `destination` "
+    "(the server's, when its pod is\n"
+    "enrolled), `proxy` (the connection that the node proxy dialled for the source). The client of "
+    "a captured connection sees the\n"
+    "proxy answer at once, so whether a server refuses, and how long it takes to answer, is in the "
+    "rows of `reporter=\"proxy\"`.\n"
+    "Sum over one reporter only.\n"
+    "\n"
+    "## How TCP is measured\n"
+    "\n"
+    "- A pair of source and destination has one row per reporter. When the table of rows is full, new pairs "
+    "are added to a\n"
+    "  row named `overflow`; when a workload or service is removed, its rows go.\n"
+    "- Connections that were established before their pod was enrolled, or before the agent first started, "
+    "are not\n"
+    "  measured. Nor is a connect that fails before its first SYN (no route).\n"
+    "- An open connection adds its bytes once a second, whether it sends or only receives. One exception: "
+    "when it sent more\n"
+    "  than eight packets within the second before it went over to only receiving, its bytes come with the "
+    "next packet that\n"
+    "  it sends, or when it closes.\n"
+    "- `weft_tcp_rtt_seconds` has one sample per handshake (none when a segment of it was lost), then at "
+    "most one a second\n"
+    "  per connection, taken from an acknowledgement of data.\n"
+    "- `weft_tcp_first_byte_seconds` runs from the end of the handshake. A client's first received byte is "
+    "seen when the\n"
+    "  kernel acknowledges it: at once for the first segment of a connection, else up to a delayed "
+    "acknowledgement (40 ms)\n"
+    "  late. A server's first byte is seen when it is sent; the time that its client takes to ask is part of "
+    "it.\n"
+    "- `weft_tcp_retransmits_total` counts the SYNs of a client too, but not the SYN-ACKs of a server that "
+    "no connection\n"
+    "  came of.\n"
+    "\nThe proxy adds numbers about itself (`weft_proxy_…`); they are absent while it is away.\n";
 
 bool is_metric_name(std::string_view name) {
   if (name.substr(0, 5) != "weft_") return false;
@@ -207,18 +293,17 @@ std::string metrics_document() {
   str_append(&out, "| `" #name "` | " #type " | ", label_names(labels), " | ", help, " |\n");
   WEFT_METRICS(X)
 #undef X
-  str_append(&out,
-             "\n"
-             "`reporter` says at which socket a row was measured: `source` (the client's), `destination` "
-             "(the server's, when its pod is\n"
-             "enrolled), `proxy` (the connection that the node proxy dialled for the source). The client of "
-             "a captured connection sees the\n"
-             "proxy answer at once, so whether a server refuses, and how long it takes to answer, is in the "
-             "rows of `reporter=\"proxy\"`.\n"
-             "Sum over one reporter only.\n"
-             "\nThe proxy adds numbers about itself (`weft_proxy_…`); they are absent while it is away.\n\n"
-             "## Values of `event` in `weft_bpf_events_total`\n\n| event | meaning |\n|---|---|\n");
+  str_append(&out, kTcpNotes);
+  const auto table = [&out](std::string_view label, std::string_view metric) {
+    str_append(&out, "\n## Values of `", label, "` in `", metric, "`\n\n| ", label,
+               " | meaning |\n|---|---|\n");
+  };
 #define X(id, label, help) str_append(&out, "| `" label "` | ", help, " |\n");
+  table("cause", "weft_tcp_failed_total");
+  WEFT_CONNECT_FAILURES(X)
+  table("cause", "weft_tcp_broken_total");
+  WEFT_BREAKS(X)
+  table("event", "weft_bpf_events_total");
   WEFT_STATS(X)
 #undef X
   return out;

@@ -17,11 +17,13 @@ struct MetricsInput {
   IdRegistry ids;
   std::vector<uint64_t> stats;  // by enum weft_stat
   std::vector<MapStatus> maps;
+  std::vector<ProgramRuns> program_runs;
   // nullopt: the proxy did not answer; its series are left out.
   std::optional<proxy::v1::Metrics> proxy;
   uint64_t generation = 0;
   double last_ack_seconds = 0;  // unix time, 0: never
   uint32_t rejected = 0;
+  uint64_t rejected_total = 0;
   uint32_t pods_eligible = 0;
   uint32_t pods_captured = 0;
   uint64_t observe_dropped = 0;

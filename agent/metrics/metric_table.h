@@ -8,28 +8,40 @@
 namespace weft::agent {
 
 // X(name, type, "labels", "help")
-#define WEFT_METRICS(X)                                                                               \
-  X(weft_tcp_opened_total, counter, "tcp", "TCP connections established")                             \
-  X(weft_tcp_closed_total, counter, "tcp", "TCP connections closed")                                  \
-  X(weft_tcp_failed_total, counter, "tcp", "TCP connects that never became established")              \
-  X(weft_tcp_sent_bytes_total, counter, "tcp", "Application bytes sent and acknowledged by the peer") \
-  X(weft_tcp_received_bytes_total, counter, "tcp", "Application bytes received")                      \
-  X(weft_tcp_connect_duration_seconds, histogram, "tcp",                                              \
-    "Time from connect to established, measured at the client")                                       \
-  X(weft_requests_total, counter, "request", "HTTP requests answered by the node proxy")              \
-  X(weft_request_duration_seconds, histogram, "request",                                              \
-    "Time from request head to the end of the response")                                              \
-  X(weft_outcomes_total, counter, "outcome", "Exchanges and connections by how they ended")           \
-  X(weft_proxy_up, gauge, "", "1 when the proxy answered this scrape")                                \
-  X(weft_bpf_events_total, counter, "event", "Decisions and failures of the kernel programs")         \
-  X(weft_bpf_map_entries, gauge, "map", "Entries in a BPF map")                                       \
-  X(weft_bpf_map_capacity, gauge, "map", "Most entries that a BPF map can hold")                      \
-  X(weft_config_generation, gauge, "", "Generation of the configuration in the agent")                \
-  X(weft_config_last_ack_timestamp_seconds, gauge, "",                                                \
-    "When the proxy was last seen to use the newest configuration")                                   \
-  X(weft_config_rejected, gauge, "", "Manifests and resources that are refused now")                  \
-  X(weft_pods_eligible, gauge, "", "Pods of this node that ask to be captured")                       \
-  X(weft_pods_redirected, gauge, "", "Pods of this node that are captured")                           \
+#define WEFT_METRICS(X)                                                                                     \
+  X(weft_tcp_opened_total, counter, "tcp", "TCP connections established")                                   \
+  X(weft_tcp_closed_total, counter, "tcp", "TCP connections closed, however they ended")                    \
+  X(weft_tcp_failed_total, counter, "tcp cause", "TCP connects that never became established, by cause")    \
+  X(weft_tcp_broken_total, counter, "tcp cause",                                                            \
+    "TCP connections that ended without a clean close, by cause; part of the closed ones")                  \
+  X(weft_tcp_sent_bytes_total, counter, "tcp", "Application bytes sent and acknowledged by the peer")       \
+  X(weft_tcp_received_bytes_total, counter, "tcp", "Application bytes received")                            \
+  X(weft_tcp_retransmits_total, counter, "tcp", "TCP segments sent again")                                  \
+  X(weft_tcp_connect_duration_seconds, histogram, "tcp",                                                    \
+    "Time from connect to established, measured at the side that dials")                                    \
+  X(weft_tcp_rtt_seconds, histogram, "tcp", "Round trip times of TCP segments, sampled")                    \
+  X(weft_tcp_first_byte_seconds, histogram, "tcp",                                                          \
+    "Time from established to the first byte received (reporter source and proxy) or sent (destination)")   \
+  X(weft_requests_total, counter, "request", "HTTP requests answered by the node proxy")                    \
+  X(weft_request_duration_seconds, histogram, "request",                                                    \
+    "Time from request head to the end of the response")                                                    \
+  X(weft_outcomes_total, counter, "outcome", "Exchanges and connections by how they ended")                 \
+  X(weft_proxy_up, gauge, "", "1 when the proxy answered this scrape")                                      \
+  X(weft_bpf_events_total, counter, "event", "Decisions and failures of the kernel programs")               \
+  X(weft_bpf_prog_runs_total, counter, "program",                                                           \
+    "Runs of a kernel program, counted while kernel.bpf_stats_enabled is 1")                                \
+  X(weft_bpf_prog_run_seconds_total, counter, "program",                                                    \
+    "Time spent in a kernel program, counted while kernel.bpf_stats_enabled is 1")                          \
+  X(weft_bpf_map_entries, gauge, "map", "Entries in a BPF map")                                             \
+  X(weft_bpf_map_capacity, gauge, "map", "Most entries that a BPF map can hold")                            \
+  X(weft_bpf_map_failures_total, counter, "map", "Insertions by a kernel program that found no room")       \
+  X(weft_config_generation, gauge, "", "Generation of the configuration in the agent")                      \
+  X(weft_config_last_ack_timestamp_seconds, gauge, "",                                                      \
+    "When the proxy was last seen to use the newest configuration")                                         \
+  X(weft_config_rejected, gauge, "", "Manifests and resources that are refused now")                        \
+  X(weft_config_rejected_total, counter, "", "Refusals of manifests and resources since the agent started") \
+  X(weft_pods_eligible, gauge, "", "Pods of this node that ask to be captured")                             \
+  X(weft_pods_redirected, gauge, "", "Pods of this node that are captured")                                 \
   X(weft_observe_dropped_total, counter, "", "Exchanges that a watcher was too slow to see")
 
 // Label names of a "labels" key of the table, comma separated.
@@ -37,6 +49,10 @@ constexpr std::string_view label_names(std::string_view key) {
   if (key == "tcp") {
     return "source_workload, source_namespace, destination_service, destination_workload, "
            "destination_namespace, reporter";
+  }
+  if (key == "tcp cause") {
+    return "source_workload, source_namespace, destination_service, destination_workload, "
+           "destination_namespace, reporter, cause";
   }
   if (key == "request") {
     return "source_workload, source_namespace, destination_service, destination_workload, "

@@ -16,7 +16,7 @@
   X(ASSIGN_FAILED, "assign_failed", "captured connections dropped because the listener was refused")        \
   X(PORT_PROTECTED, "port_protected", "connections from outside to a capture port, dropped")                \
   X(STORAGE_FAILED, "storage_failed", "connections not measured: socket storage could not be made")         \
-  X(FLOW_OVERFLOW, "flow_overflow", "measurements added to the overflow bucket: the flow table is full")    \
+  X(FLOW_OVERFLOW, "flow_overflow", "measurements added to the overflow bucket: no room for a row")         \
   X(FLOW_LOST, "flow_lost", "measurements lost: not even the overflow bucket exists")                       \
   X(DIRECT, "direct", "connects sent straight to a backend, no proxy")                                      \
   X(LEFT_ENDPOINT, "left_endpoint", "connects to an endpoint of a service without L7, left alone")          \

@@ -16,7 +16,7 @@ const volatile __u32 cfg_global_excl __weak = 0;
 const volatile __u32 cfg_refuse_errno __weak = 0;
 /* A proxy whose last beat is older than this counts as down. */
 const volatile __u64 cfg_beat_stale_ns __weak = 3000000000ull;
-/* An open connection adds what it moved at most this often. */
+/* An open connection adds what it moved, and a sample of its round trip time, at most this often. */
 const volatile __u64 cfg_report_ns __weak = 1000000000ull;
 
 #endif

@@ -1,9 +1,10 @@
-/* What one socket adds to its row of m_flow. pure: flow_bytes, flow_bucket; lookup: the rest. Used by sockops
- * only. */
+/* What one socket adds to its row of m_flow. pure: flow_bytes, flow_bucket, flow_due; lookup: the rest. Used
+ * by sockops only. */
 #ifndef WEFT_BPF_LIB_FLOW_H
 #define WEFT_BPF_LIB_FLOW_H
 
 #include "bpf/lib/addr.h"
+#include "bpf/lib/config.h"
 #include "bpf/lib/maps.h"
 #include "bpf/lib/stat.h"
 
@@ -11,6 +12,8 @@
 #define FLOW_ESTABLISHED (1u << 1)  /* opened was counted */
 #define FLOW_FIN_RECEIVED (1u << 2) /* the peer's FIN is part of bytes_received */
 #define FLOW_FIN_ACKED (1u << 3)    /* our FIN is part of bytes_acked */
+#define FLOW_FIRST_BYTE (1u << 4)   /* its time was counted */
+#define FLOW_WATCHED (1u << 5)      /* we asked for a callback for every packet that is sent */
 
 /* The kernel's counters run over sequence space: SYN and FIN count one each (tcp_snd_una_update,
  * tcp_rcv_nxt_update). */
@@ -33,6 +36,12 @@ static __always_inline __u32 flow_bucket(__u64 ns) {
   return bucket;
 }
 
+static __noinline void flow_observe(struct weft_histogram* histogram, __u64 ns) {
+  __u32 bucket = flow_bucket(ns);
+  __sync_fetch_and_add(&histogram->sum_ns, ns);
+  if (bucket < WEFT_HISTOGRAM_BUCKETS) __sync_fetch_and_add(&histogram->bucket[bucket], 1);
+}
+
 static __always_inline __u32 flow_dest_id(const struct addr* ip, __u32 port) {
   struct weft_dest_key key = {.port = port};
   __builtin_memcpy(key.ip, ip->word, sizeof(key.ip));
@@ -46,13 +55,16 @@ static __always_inline __u32 flow_peer_id(const struct addr* ip, __u32 port) {
   return id != WEFT_ID_UNKNOWN ? id : flow_dest_id(ip, 0);
 }
 
-/* The row of this key, made when missing; the overflow row when the table is full; null when not even that
- * exists. */
-static __always_inline struct weft_flow* flow_row(const struct weft_flow_key* key) {
+/* Too large for the stack. */
+static const struct weft_flow flow_empty = {};
+
+/* The row of this key, made when missing; the overflow row when the table or memory is full; null when not
+ * even that exists. */
+static __noinline struct weft_flow* flow_row(const struct weft_flow_key* key) {
   struct weft_flow* row = bpf_map_lookup_elem(&m_flow, key);
   if (row) return row;
-  struct weft_flow empty = {};
-  bpf_map_update_elem(&m_flow, key, &empty, BPF_NOEXIST); /* a racing maker is as good: the lookup decides */
+  bpf_map_update_elem(&m_flow, key, &flow_empty,
+                      BPF_NOEXIST); /* a racing maker is as good: the lookup decides */
   row = bpf_map_lookup_elem(&m_flow, key);
   if (row) return row;
   struct weft_flow_key overflow = {WEFT_ID_OVERFLOW, WEFT_ID_OVERFLOW, key->direction};
@@ -72,6 +84,20 @@ static __always_inline void flow_add_bytes(struct weft_flow* row, struct flow_so
     __sync_fetch_and_add(&row->received_bytes, received - flow->received);
     flow->received = received;
   }
+}
+
+/* The kernel's own count of the connection; grows only. */
+static __always_inline void flow_add_retransmits(struct weft_flow* row, struct flow_socket* flow,
+                                                 __u32 total) {
+  __u32 more = total - flow->retransmits;
+  if (!more) return;
+  __sync_fetch_and_add(&row->retransmits, more);
+  flow->retransmits = total;
+}
+
+/* The coarse clock is behind the one that reported_ns began with, by a tick at most: hence signed. */
+static __always_inline int flow_due(const struct flow_socket* flow, __u64 now) {
+  return (__s64)(now - flow->reported_ns) >= (__s64)cfg_report_ns;
 }
 
 #endif

@@ -100,6 +100,7 @@ struct {
  * totals only grow. */
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC); /* a row is half a KiB per CPU: memory follows use */
   __uint(max_entries, WEFT_MAX_FLOWS);
   __type(key, struct weft_flow_key);
   __type(value, struct weft_flow);
@@ -120,12 +121,14 @@ struct {
  * same. */
 struct flow_socket {
   struct weft_flow_key key;
-  __u32 flags; /* FLOW_* of lib/flow.h */
-  __u64 started_ns;
-  __u64 reported_ns;
-  __u64 sent;     /* application bytes already added to m_flow */
-  __u64 received; /* the same */
+  __u32 flags;       /* FLOW_* of lib/flow.h */
+  __u64 started_ns;  /* of the dial, then of the establishment */
+  __u64 reported_ns; /* coarse clock */
+  __u64 sent;        /* application bytes already added to m_flow */
+  __u64 received;    /* the same */
   __u64 received_at_fin_wait2;
+  __u32 retransmits; /* already added to m_flow */
+  __u32 watch_left;  /* packets with data that we may still send before the watch ends */
 };
 
 /* socket -> struct flow_socket

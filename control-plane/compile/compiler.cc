@@ -60,7 +60,33 @@ pb::IPFamilies families_of(const Service& service) {
   return v6 ? pb::IPV6_ONLY : pb::AUTOMATIC;
 }
 
-pb::Address to_address(const Service& service) {
+// Istio's scopes for what Kubernetes asks; endpoints of the same zone are of the same region.
+void set_balancing(const Service& service, pb::LoadBalancing& out) {
+  using Nearness = Service::Nearness;
+  if (service.publish_not_ready) out.set_health_policy(pb::LoadBalancing::ALLOW_ALL);
+  if (service.nearness == Nearness::kAny) return;
+  out.set_mode(service.nearness == Nearness::kNodeOnly ? pb::LoadBalancing::STRICT
+                                                       : pb::LoadBalancing::FAILOVER);
+  if (service.nearness == Nearness::kNodeOnly) return out.add_routing_preference(pb::LoadBalancing::NODE);
+  out.add_routing_preference(pb::LoadBalancing::REGION);
+  out.add_routing_preference(pb::LoadBalancing::ZONE);
+  if (service.nearness == Nearness::kPreferNode) out.add_routing_preference(pb::LoadBalancing::NODE);
+}
+
+// A named UDP port is the number that the first pod of the service gives it.
+uint32_t datagram_target(const Service& service, const Service::Port& port, const Objects& objects) {
+  if (port.target.name.empty()) return port.target.number;
+  uint32_t number = 0;
+  for_each<Pod>(objects, [&](const Pod& pod) {
+    if (number != 0 || pod.meta.ns != service.meta.ns || !selects(service.selector, pod.meta.labels)) return;
+    for (const Pod::Port& candidate : pod.ports) {
+      if (candidate.name == port.target.name) number = candidate.number;
+    }
+  });
+  return number;
+}
+
+pb::Address to_address(const Service& service, const Objects& objects) {
   pb::Address address;
   pb::Service& out = *address.mutable_service();
   out.set_name(service.meta.name);
@@ -82,6 +108,16 @@ pb::Address to_address(const Service& service) {
     extended.set_name(port.name);
     extended.set_protocol(protocol);
   }
+  for (const Service::Port& port : service.datagram_ports) {
+    const uint32_t target = datagram_target(service, port, objects);
+    if (target == 0) continue;
+    mesh::v1::ServicePorts::DatagramPort& datagram = *ports.add_datagram_ports();
+    datagram.set_number(port.number);
+    datagram.set_target_port(target);
+  }
+  ports.set_affinity_seconds(service.affinity_seconds);
+  if (service.nearness != Service::Nearness::kAny || service.publish_not_ready)
+    set_balancing(service, *out.mutable_load_balancing());
   extend(*out.mutable_extensions(), "weft.mesh.v1.ServicePorts", ports);
   return address;
 }
@@ -100,8 +136,9 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
   Workloads workloads = compile_workloads(objects);
   attach_policies(objects, workloads);
   for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload));
-  for_each<Service>(objects, [&out](const Service& service) {
-    if (!service.external_name) add(out, kAddressType, service_key(service.meta), to_address(service));
+  for_each<Service>(objects, [&](const Service& service) {
+    if (!service.external_name)
+      add(out, kAddressType, service_key(service.meta), to_address(service, objects));
   });
   for_each<VirtualService>(objects, [&out](const VirtualService& v) {
     if (!v.hidden) add(out, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name), v.routes);

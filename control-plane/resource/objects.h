@@ -78,7 +78,13 @@ struct Service {
   };
   ObjectMeta meta;
   std::map<std::string, std::string> selector;
-  std::vector<Port> ports;  // TCP only
+  std::vector<Port> ports;           // TCP
+  std::vector<Port> datagram_ports;  // UDP
+  uint32_t affinity_seconds = 0;     // sessionAffinity ClientIP; 0: none
+  // internalTrafficPolicy Local and trafficDistribution: how near an endpoint must, or had better, be.
+  enum class Nearness : uint8_t { kAny, kPreferZone, kPreferNode, kNodeOnly };
+  Nearness nearness = Nearness::kAny;
+  bool publish_not_ready = false;
   std::vector<std::string> cluster_ips;
   bool external_name = false;
 };

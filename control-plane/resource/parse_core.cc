@@ -13,22 +13,31 @@ namespace {
 
 using Names = std::string_view;
 
-constexpr std::array<Names, 5> kServiceRead = {"selector", "ports", "clusterIP", "clusterIPs", "type"};
-constexpr std::array<Names, 15> kServiceKnown = {"externalIPs",
+constexpr std::array<Names, 10> kServiceRead = {"selector",
+                                                "ports",
+                                                "clusterIP",
+                                                "clusterIPs",
+                                                "type",
+                                                "sessionAffinity",
+                                                "sessionAffinityConfig",
+                                                "internalTrafficPolicy",
+                                                "trafficDistribution",
+                                                "publishNotReadyAddresses"};
+constexpr std::array<Names, 1> kAffinityConfigRead = {"clientIP"};
+constexpr std::array<Names, 1> kClientIpRead = {"timeoutSeconds"};
+// What Kubernetes takes when the Service says nothing.
+constexpr uint32_t kDefaultAffinitySeconds = 10800;
+constexpr uint32_t kLongestAffinitySeconds = 86400;
+constexpr std::array<Names, 10> kServiceKnown = {"externalIPs",
                                                  "externalName",
                                                  "externalTrafficPolicy",
-                                                 "internalTrafficPolicy",
                                                  "healthCheckNodePort",
                                                  "ipFamilies",
                                                  "ipFamilyPolicy",
                                                  "loadBalancerClass",
                                                  "loadBalancerIP",
                                                  "loadBalancerSourceRanges",
-                                                 "allocateLoadBalancerNodePorts",
-                                                 "publishNotReadyAddresses",
-                                                 "sessionAffinity",
-                                                 "sessionAffinityConfig",
-                                                 "trafficDistribution"};
+                                                 "allocateLoadBalancerNodePorts"};
 constexpr std::array<Names, 5> kServicePortRead = {"name", "port", "targetPort", "appProtocol", "protocol"};
 constexpr std::array<Names, 1> kServicePortKnown = {"nodePort"};
 constexpr std::array<Names, 7> kSliceRead = {"apiVersion", "kind",  "metadata", "addressType",
@@ -42,13 +51,13 @@ constexpr std::array<Names, 3> kTargetRefRead = {"kind", "namespace", "name"};
 constexpr std::array<Names, 4> kTargetRefKnown = {"apiVersion", "uid", "resourceVersion", "fieldPath"};
 constexpr char kServiceNameLabel[] = "kubernetes.io/service-name";
 
-bool is_tcp(const FieldReader& port) {
+std::string protocol_of(const FieldReader& port) {
   const std::string protocol = port.text("protocol").value_or("TCP");
   if (protocol != "TCP" && protocol != "UDP" && protocol != "SCTP") {
     port.error_at("protocol", kValueRejected, str_cat("\"", protocol.substr(0, 32), "\" is no protocol"),
                   "use TCP, UDP or SCTP");
   }
-  return protocol == "TCP";
+  return protocol;
 }
 
 TargetPort parse_target(const FieldReader& port, uint16_t fallback) {
@@ -73,8 +82,10 @@ void parse_service_ports(const FieldReader& spec, Service& out) {
                          .target = parse_target(port, number),
                          .app_protocol = port.text("appProtocol").value_or(""),
                          .line = port.line()};
-    if (!is_tcp(port)) continue;
-    for (const Service::Port& other : out.ports) {
+    const std::string protocol = protocol_of(port);
+    if (protocol != "TCP" && protocol != "UDP") continue;
+    std::vector<Service::Port>& ports = protocol == "UDP" ? out.datagram_ports : out.ports;
+    for (const Service::Port& other : ports) {
       if (other.number == number) {
         port.error_at("port", kValueRejected, str_cat("port ", number, " is given twice"),
                       "remove one of the two");
@@ -82,7 +93,44 @@ void parse_service_ports(const FieldReader& spec, Service& out) {
         port.error_at("name", kValueRejected, "two ports have the same name", "give each port its own name");
       }
     }
-    out.ports.push_back(std::move(parsed));
+    ports.push_back(std::move(parsed));
+  }
+}
+
+void parse_affinity(const FieldReader& spec, Service& out) {
+  const std::string affinity = spec.text("sessionAffinity").value_or("None");
+  if (affinity == "None") return;
+  if (affinity != "ClientIP") {
+    spec.error_at("sessionAffinity", kValueRejected,
+                  str_cat("\"", affinity.substr(0, 32), "\" is no affinity"), "use ClientIP or None");
+    return;
+  }
+  out.affinity_seconds = kDefaultAffinitySeconds;
+  const auto config = spec.child("sessionAffinityConfig");
+  if (!config || !config->expect_map({.read = kAffinityConfigRead, .strict = false})) return;
+  const auto client = config->child("clientIP");
+  if (!client || !client->expect_map({.read = kClientIpRead, .strict = false})) return;
+  out.affinity_seconds = static_cast<uint32_t>(
+      client->integer("timeoutSeconds", 1, kLongestAffinitySeconds).value_or(kDefaultAffinitySeconds));
+}
+
+void parse_nearness(const FieldReader& spec, Service& out) {
+  const std::string distribution = spec.text("trafficDistribution").value_or("");
+  if (distribution == "PreferClose" || distribution == "PreferSameZone") {
+    out.nearness = Service::Nearness::kPreferZone;
+  } else if (distribution == "PreferSameNode") {
+    out.nearness = Service::Nearness::kPreferNode;
+  } else if (!distribution.empty()) {
+    spec.error_at("trafficDistribution", kValueRejected,
+                  str_cat("\"", distribution.substr(0, 32), "\" is no traffic distribution"),
+                  "use PreferSameZone or PreferSameNode");
+  }
+  const std::string internal = spec.text("internalTrafficPolicy").value_or("Cluster");
+  if (internal == "Local") {
+    out.nearness = Service::Nearness::kNodeOnly;
+  } else if (internal != "Cluster") {
+    spec.error_at("internalTrafficPolicy", kValueRejected,
+                  str_cat("\"", internal.substr(0, 32), "\" is no traffic policy"), "use Cluster or Local");
   }
 }
 
@@ -177,6 +225,9 @@ Service parse_service(const FieldReader& root, ObjectMeta meta) {
   }
   parse_service_ports(*spec, out);
   parse_cluster_ips(*spec, out);
+  parse_affinity(*spec, out);
+  parse_nearness(*spec, out);
+  out.publish_not_ready = spec->boolean("publishNotReadyAddresses").value_or(false);
   return out;
 }
 
@@ -205,7 +256,7 @@ EndpointSlice parse_endpoint_slice(const FieldReader& root, ObjectMeta meta) {
     if (!port.expect_map({.read = kSlicePortRead, .known = kSlicePortKnown, .strict = false})) continue;
     EndpointSlice::Port parsed{.name = port.text("name").value_or(""),
                                .number = static_cast<uint16_t>(port.integer("port", 1, 65535).value_or(0))};
-    if (is_tcp(port) && parsed.number != 0) out.ports.push_back(std::move(parsed));
+    if (protocol_of(port) == "TCP" && parsed.number != 0) out.ports.push_back(std::move(parsed));
   }
   return out;
 }

@@ -51,6 +51,8 @@ TEST_F(MetricsTest, RequestsAreCountedByTheProxyAndConnectionsByTheKernel) {
   EXPECT_TRUE(grows(before, "weft_request_duration_seconds_count", {}, 300));
   EXPECT_TRUE(grows(before, "weft_tcp_opened_total", {"product-service"}, 300));
   EXPECT_TRUE(grows(before, "weft_tcp_closed_total", {"product-service"}, 300));
+  EXPECT_TRUE(grows(before, "weft_tcp_rtt_seconds_count", {"product-service"}, 300));
+  EXPECT_TRUE(grows(before, "weft_tcp_first_byte_seconds_count", {"product-service"}, 300));
 }
 
 // The smallest bound of the request duration in seconds, as printed; 0 when the series is not there yet.

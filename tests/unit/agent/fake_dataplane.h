@@ -88,6 +88,7 @@ class FakeDataplane : public Dataplane {
   absl::StatusOr<std::vector<FlowRow>> flows() const override { return flow_rows; }
   std::vector<uint64_t> stats() const override { return counters; }
   std::vector<ProgramStatus> programs() const override { return program_rows; }
+  std::vector<ProgramRuns> program_runs() const override { return {}; }
   std::vector<MapStatus> maps() const override { return map_rows; }
   void forget(uint32_t id) override {
     const std::lock_guard lock(mutex);

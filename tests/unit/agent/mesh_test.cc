@@ -126,6 +126,22 @@ TEST(DestinationsTest, HeadlessServiceHasNoEntryOfItsOwn) {
   EXPECT_THAT(mesh.apply(change).destinations, IsEmpty());
 }
 
+TEST(IdRegistryTest, RemovedServiceAndItsWorkloadReleaseTheirIds) {
+  Mesh mesh;
+  control_plane::Change change;
+  change.upserted = {service("10.96.0.1", 80, 8080), workload("w1", "10.1.0.5", 8080)};
+  mesh.apply(change);
+  EXPECT_EQ(mesh.ids.size(), 2u);
+  control_plane::Change removal;
+  removal.removed = {{control_plane::kAddressType, "shop/cart.shop.svc.cluster.local"}};
+  mesh.apply(removal);
+  EXPECT_EQ(mesh.ids.find(Subject::Kind::kService, "shop/cart.shop.svc.cluster.local"), 0u);
+  EXPECT_NE(mesh.ids.find(Subject::Kind::kWorkload, "w1"), 0u);
+  removal.removed = {{control_plane::kAddressType, "w1"}};
+  mesh.apply(removal);
+  EXPECT_EQ(mesh.ids.size(), 0u);
+}
+
 TEST(MeshModelTest, RemovalAndBrokenResourceLeaveTheRestInForce) {
   MeshModel model;
   control_plane::Change change;

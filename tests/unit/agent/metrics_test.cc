@@ -9,7 +9,9 @@
 #include "agent/metrics/exporter.h"
 #include "agent/metrics/http_server.h"
 #include "agent/metrics/metric_table.h"
+#include "agent/metrics/rejections.h"
 #include "agent/metrics/text_format.h"
+#include "base/strings.h"
 #include "bpf/abi/constants.h"
 
 namespace weft::agent {
@@ -43,7 +45,7 @@ MetricsInput input() {
   row.key = {in.ids.find(Subject::Kind::kWorkload, "w"), in.ids.find(Subject::Kind::kService, "s"),
              WEFT_DIRECTION_OUTBOUND};
   row.total.opened = 5;
-  row.total.connect_bucket[0] = 5;
+  row.total.connect.bucket[0] = 5;
   in.flows = {row};
   in.stats = std::vector<uint64_t>(WEFT_STAT_COUNT, 0);
   in.stats[WEFT_STAT_CAPTURED] = 9;
@@ -67,6 +69,49 @@ TEST(ExporterTest, RowsWithEqualLabelsAreOneSeries) {
   gone.key.source = 54321;
   in.flows.push_back(gone);
   EXPECT_THAT(render_metrics(in), HasSubstr("destination_namespace=\"\",reporter=\"destination\"} 4\n"));
+}
+
+std::string series(std::string_view name, std::string_view reporter, std::string_view more) {
+  return str_cat(name, "{source_workload=\"web\",source_namespace=\"shop\",destination_service=\"cart\",",
+                 "destination_workload=\"\",destination_namespace=\"shop\",reporter=\"", reporter, "\"", more,
+                 "}");
+}
+
+TEST(ExporterTest, FailuresAndBreaksAreSplitByCause) {
+  MetricsInput in = input();
+  weft_flow& row = in.flows[0].total;
+  row.failed[WEFT_CONNECT_REFUSED] = 1;
+  row.failed[WEFT_CONNECT_ABANDONED] = 2;
+  row.broken[WEFT_BREAK_RESET] = 3;
+  row.retransmits = 4;
+  const std::string text = render_metrics(in);
+  EXPECT_THAT(text, HasSubstr(series("weft_tcp_failed_total", "source", ",cause=\"refused\"") + " 1\n"));
+  EXPECT_THAT(text, HasSubstr(series("weft_tcp_failed_total", "source", ",cause=\"timeout\"") + " 0\n"));
+  EXPECT_THAT(text, HasSubstr(series("weft_tcp_failed_total", "source", ",cause=\"abandoned\"") + " 2\n"));
+  EXPECT_THAT(text, HasSubstr(series("weft_tcp_broken_total", "source", ",cause=\"reset\"") + " 3\n"));
+  EXPECT_THAT(text, HasSubstr(series("weft_tcp_retransmits_total", "source", "") + " 4\n"));
+}
+
+TEST(ExporterTest, EveryReporterHasRoundTripsAndFirstBytesAndWhoDialsHasConnects) {
+  MetricsInput in = input();
+  FlowRow row = in.flows[0];
+  row.total.rtt = {.sum_ns = 3'000'000, .bucket = {0, 0, 1}};
+  row.total.first_byte = {.sum_ns = 20'000'000, .bucket = {0, 0, 0, 0, 0, 0, 0, 0, 2}};
+  in.flows.clear();
+  for (const uint32_t direction : {WEFT_DIRECTION_OUTBOUND, WEFT_DIRECTION_INBOUND, WEFT_DIRECTION_PROXY}) {
+    row.key.direction = direction;
+    in.flows.push_back(row);
+  }
+  const std::string text = render_metrics(in);
+  for (const char* reporter : {"source", "destination", "proxy"}) {
+    EXPECT_THAT(text, HasSubstr(series("weft_tcp_rtt_seconds_sum", reporter, "") + " 0.003\n"));
+    EXPECT_THAT(text, HasSubstr(series("weft_tcp_first_byte_seconds_count", reporter, "") + " 2\n"));
+    const std::string connects = series("weft_tcp_connect_duration_seconds_count", reporter, "") + " 5\n";
+    if (reporter == std::string("destination"))
+      EXPECT_THAT(text, Not(HasSubstr(connects)));
+    else
+      EXPECT_THAT(text, HasSubstr(connects));
+  }
 }
 
 TEST(ExporterTest, AbsentProxyLeavesItsSeriesOut) {
@@ -94,6 +139,35 @@ TEST(ExporterTest, KernelEventsAndMapsAreNamed) {
   const std::string text = render_metrics(input());
   EXPECT_THAT(text, HasSubstr("weft_bpf_events_total{event=\"captured\"} 9\n"));
   EXPECT_THAT(text, HasSubstr("weft_bpf_map_capacity{map=\"m_flow\"} 100\n"));
+}
+
+TEST(ExporterTest, InsertionsWithoutRoomAreCountedByMap) {
+  MetricsInput in = input();
+  in.stats[WEFT_STAT_FLOW_OVERFLOW] = 2;
+  in.stats[WEFT_STAT_FLOW_LOST] = 1;
+  in.stats[WEFT_STAT_STORAGE_FAILED] = 7;
+  const std::string text = render_metrics(in);
+  EXPECT_THAT(text, HasSubstr("weft_bpf_map_failures_total{map=\"m_flow\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("weft_bpf_map_failures_total{map=\"m_flow_sk\"} 7\n"));
+}
+
+TEST(ExporterTest, ProgramRunsAreShownOnceTheKernelCountsThem) {
+  MetricsInput in = input();
+  in.program_runs = {{.name = "mesh_connect4"}, {.name = "mesh_sockops", .runs = 4, .run_ns = 1'500}};
+  const std::string text = render_metrics(in);
+  EXPECT_THAT(text, HasSubstr("weft_bpf_prog_runs_total{program=\"mesh_sockops\"} 4\n"));
+  EXPECT_THAT(text, HasSubstr("weft_bpf_prog_run_seconds_total{program=\"mesh_sockops\"} 1.5e-06\n"));
+  EXPECT_THAT(text, Not(HasSubstr("mesh_connect4")));
+}
+
+TEST(RejectionsTest, RefusalCountsWhenItBeginsAndWhenItsReasonChanges) {
+  Rejections rejections;
+  rejections.update({"a: bad port", "b: bad name"});
+  EXPECT_EQ(rejections.total(), 2u);
+  rejections.update({"a: bad port"});
+  EXPECT_EQ(rejections.total(), 2u);
+  rejections.update({"a: bad weight", "b: bad name"});
+  EXPECT_EQ(rejections.total(), 4u);
 }
 
 TEST(DocsTest, MetricReferenceIsTheGeneratedOne) {
