@@ -119,6 +119,13 @@ Json status_json(const admin::v1::NodeStatus& s) {
                         {"message", f.message()},
                         {"remedy", f.remedy()}});
   }
+  Json bypasses = Json::array();
+  for (const auto& b : s.bypasses()) {
+    bypasses.push_back({{"workload", b.workload()},
+                        {"direction", b.direction()},
+                        {"bypassed", b.bypassed()},
+                        {"refused", b.refused()}});
+  }
   return Json{{"schema", "weft.status.v1"},
               {"node", s.node()},
               {"agentVersion", s.agent_version()},
@@ -142,7 +149,8 @@ Json status_json(const admin::v1::NodeStatus& s) {
               {"configAgeSeconds", s.config_age_seconds()},
               {"configSource", s.config_source()},
               {"problems", problems},
-              {"findings", findings}};
+              {"findings", findings},
+              {"bypasses", bypasses}};
 }
 
 std::string clock_text(int64_t unix_ns) {
@@ -245,6 +253,10 @@ int status(const Flags& flags, Environment& env) {
   for (const auto& f : s->findings()) {
     str_append(&text, f.file(), ":", f.line(), ": ", f.level(), " ", f.code(), " ", f.object(), " ",
                f.field(), ": ", f.message(), "\n");
+  }
+  for (const auto& b : s->bypasses()) {
+    str_append(&text, "without proxy: ", b.workload(), " ", b.direction(), ": ", b.bypassed(), " let past, ",
+               b.refused(), " refused\n");
   }
   print(status_json(*s), text, flags, env);
   return kOk;
