@@ -102,7 +102,10 @@ Reconciler::View Reconciler::view() const {
 }
 
 void Reconciler::apply(control_plane::Change change) {
-  post([this, change = std::move(change)] { apply_now(change); });
+  // Shared because a task is copyable; the first change of a large mesh is large.
+  post([this, change = std::make_shared<control_plane::Change>(std::move(change))] {
+    apply_now(std::move(*change));
+  });
 }
 
 // Policies themselves, and the identities and addresses of the pods of this node.
@@ -121,11 +124,7 @@ bool Reconciler::concerns_policy(const control_plane::Change& change, const Touc
 }
 
 // Additions reach the proxy before the kernel sends it traffic that needs them; removals the reverse.
-void Reconciler::apply_now(const control_plane::Change& change) {
-  control_plane::Change additions = change;
-  additions.removed.clear();
-  control_plane::Change removals = change;
-  removals.upserted.clear();
+void Reconciler::apply_now(control_plane::Change change) {
   const Touched touched = model_.apply(change);
   findings_ = change.findings;
   generation_ = change.generation;
@@ -136,7 +135,9 @@ void Reconciler::apply_now(const control_plane::Change& change) {
   policy_changed_ = policy_changed_ || concerns_policy(change, touched);
   KernelChange kernel = planner_.plan(model_, ids_, touched, gone);
   kernel.full = !applied_at_.has_value();
-  parts_.publish(additions);
+  control_plane::Change removals{.generation = change.generation, .upserted = {}, .removed = {}};
+  std::swap(removals.removed, change.removed);
+  parts_.publish(change);
   write_kernel(kernel);
   forget(gone);
   const bool first = !applied_at_.has_value();

@@ -91,7 +91,7 @@ class Reconciler {
   bool post(std::function<void()> task);
   void run();
   View view() const;
-  void apply_now(const control_plane::Change& change);
+  void apply_now(control_plane::Change change);
   // Ids follow the model and the pods; what is nobody's any more.
   std::vector<uint32_t> refresh_mesh_ids(const Touched& touched);
   std::vector<uint32_t> refresh_pod_ids();
