@@ -57,34 +57,46 @@ KernelDataplane::KernelDataplane(const Options& options, std::string cgroup,
       measurements_(programs_->map_fd("m_flow"), programs_->map_fd("m_stats")) {}
 
 absl::Status KernelDataplane::start() {
+  const std::lock_guard lock(programs_mutex_);
+  const absl::Status status = take_over();
+  return status.ok() ? status : programs_->abandon(status);
+}
+
+// Until commit() the former version's programs read the maps that are shared with it: what is written here is
+// true for both.
+absl::Status KernelDataplane::take_over() {
   RETURN_IF_ERROR(measurements_.make_overflow_rows());
   ASSIGN_OR_RETURN(const std::vector<IpAddress> own, local_addresses());
   RETURN_IF_ERROR(inbound_.set_node_addresses(own));
-  const std::lock_guard lock(programs_mutex_);
   // Namespaces before the cgroup: a row whose link is dead must not capture.
-  adopt_namespaces();
+  RETURN_IF_ERROR(adopt_namespaces());
   drop_dead_proxies();
-  return annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_));
+  RETURN_IF_ERROR(annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_)));
+  return programs_->commit();
 }
 
 // Rows are the truth: each gets the new mesh_lookup behind its link. A link without a row is a half-made
 // enrolment, a row whose link is dead belongs to a namespace that is gone; both are dropped.
-void KernelDataplane::adopt_namespaces() {
-  const bpf::Pins pins(options_.pin_root);
-  for (const uint64_t cookie : pins.lookup_cookies()) {
+absl::Status KernelDataplane::adopt_namespaces() {
+  for (const uint64_t cookie : bpf::Pins(options_.pin_root).lookup_cookies()) {
     if (!netns_.find(cookie)) programs_->detach_lookup(cookie);
   }
+  std::map<uint64_t, weft_netns> rows;
+  std::vector<bpf::LookupTarget> targets;
   for (const uint64_t cookie : netns_.keys(WEFT_MAX_NAMESPACES)) {
     const std::optional<weft_netns> row = netns_.find(cookie);
-    if (!row) continue;
-    const absl::Status status = programs_->attach_lookup(cookie, row->slot, -1);
-    if (status.ok()) {
-      log::info("namespace_adopted", {{"cookie", cookie}, {"slot", row->slot}});
-      continue;
-    }
-    log::warn("namespace_dropped", {{"cookie", cookie}, {"error", status.message()}});
-    drop_rows(cookie, *row);
+    if (row && rows.emplace(cookie, *row).second)
+      targets.push_back({.netns_cookie = cookie, .slot = row->slot});
   }
+  ASSIGN_OR_RETURN(const std::vector<uint64_t> dead, programs_->adopt_lookups(targets));
+  for (const uint64_t cookie : dead) {
+    log::warn("namespace_dropped", {{"cookie", cookie}, {"error", "its mesh_lookup is no longer attached"}});
+    drop_rows(cookie, rows[cookie]);
+    rows.erase(cookie);
+  }
+  for (const auto& [cookie, row] : rows)
+    log::info("namespace_adopted", {{"cookie", cookie}, {"slot", row.slot}});
+  return absl::OkStatus();
 }
 
 absl::Status KernelDataplane::apply(const KernelChange& change) {

@@ -27,7 +27,8 @@ class KernelDataplane final : public Dataplane {
  public:
   KernelDataplane(const Options& options, std::string cgroup, std::unique_ptr<bpf::Programs> programs);
 
-  // Attaches to the cgroup and takes over the namespaces that a former agent left enrolled.
+  // Attaches to the cgroup and takes over the namespaces that a former agent left enrolled, all or nothing:
+  // after an error the programs that were in force before still are.
   absl::Status start();
 
   absl::StatusOr<EnrolledNamespace> enroll(const NamespacePlan& plan) override;
@@ -72,7 +73,8 @@ class KernelDataplane final : public Dataplane {
   absl::StatusOr<std::vector<UniqueFd>> share_listeners(uint64_t cookie) const;
   // Capture off, then everything that hangs on the row, the namespace itself not needed.
   void drop_rows(uint64_t cookie, const weft_netns& row);
-  void adopt_namespaces();
+  absl::Status take_over();
+  absl::Status adopt_namespaces();
   void drop_dead_proxies();
 
   const Options options_;

@@ -1,4 +1,5 @@
-// The pin directories on bpffs. Called by Programs and cleanup; never makes a pin, only removes them.
+// The pin directories on bpffs. Called by Programs and cleanup; never makes a pin, only moves and removes
+// them.
 #include "bpf/user/pins.h"
 
 #include <bpf/bpf.h>
@@ -6,9 +7,12 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 
 #include "base/fd.h"
@@ -21,6 +25,8 @@ namespace {
 
 constexpr std::string_view kMountPoint = "/sys/fs/bpf";
 constexpr std::string_view kLookupPrefix = "lookup_";
+constexpr std::string_view kMaps = "/maps";
+constexpr std::string_view kLinks = "/links";
 
 absl::Status make_directory(const std::string& path) {
   if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
@@ -37,6 +43,20 @@ std::vector<std::string> entries(const std::string& directory) {
   return names;
 }
 
+// Pins of one directory, and the directory.
+void remove_pins(const std::string& directory, bool links, std::vector<std::string>* removed) {
+  for (const std::string& name : entries(directory)) {
+    const std::string path = str_cat(directory, "/", name);
+    const bool gone = links ? Pins::remove_link(path) : unlink(path.c_str()) == 0;
+    if (gone) removed->push_back(str_cat("removed pin ", path));
+  }
+  if (rmdir(directory.c_str()) == 0) removed->push_back(str_cat("removed directory ", directory));
+}
+
+void remove_directory(const std::string& path, std::vector<std::string>* removed) {
+  if (rmdir(path.c_str()) == 0) removed->push_back(str_cat("removed directory ", path));
+}
+
 }  // namespace
 
 bool on_bpffs(std::string_view path) {
@@ -50,9 +70,16 @@ bool on_bpffs(std::string_view path) {
 
 std::string Pins::map(std::string_view name) const { return str_cat(maps(), "/", name); }
 std::string Pins::link(std::string_view program) const { return str_cat(links(), "/", program); }
-std::string Pins::lookup_link(uint64_t netns_cookie) const {
-  return str_cat(links(), "/", kLookupPrefix, netns_cookie);
+std::string Pins::lookup_name(uint64_t netns_cookie) { return str_cat(kLookupPrefix, netns_cookie); }
+std::string Pins::lookup_link(uint64_t netns_cookie) const { return link(lookup_name(netns_cookie)); }
+
+std::string Pins::staged_map(std::string_view name) const { return str_cat(next(), kMaps, "/", name); }
+std::string Pins::staged_link(std::string_view program) const {
+  return str_cat(next(), kLinks, "/", program);
 }
+
+std::vector<std::string> Pins::pinned_links() const { return entries(links()); }
+std::vector<std::string> Pins::pinned_maps() const { return entries(maps()); }
 
 std::vector<uint64_t> Pins::lookup_cookies() const {
   std::vector<uint64_t> cookies;
@@ -77,7 +104,46 @@ absl::Status Pins::prepare() const {
   }
   RETURN_IF_ERROR(make_directory(root_));
   RETURN_IF_ERROR(make_directory(maps()));
-  return make_directory(links());
+  RETURN_IF_ERROR(make_directory(links()));
+  move_ready();
+  drop_staging();
+  return absl::OkStatus();
+}
+
+absl::Status Pins::prepare_staging() const {
+  RETURN_IF_ERROR(make_directory(next()));
+  RETURN_IF_ERROR(make_directory(str_cat(next(), kMaps)));
+  return make_directory(str_cat(next(), kLinks));
+}
+
+absl::Status Pins::publish() const {
+  if (access(next().c_str(), F_OK) != 0) return absl::OkStatus();
+  if (std::rename(next().c_str(), ready().c_str()) != 0)
+    return errno_status(str_cat("rename ", next()), errno);
+  move_ready();
+  return absl::OkStatus();
+}
+
+void Pins::move_ready() const {
+  const auto move = [](const std::string& from, const std::string& to) {
+    if (std::rename(from.c_str(), to.c_str()) != 0)
+      log::warn("pin_not_moved", {{"from", from}, {"to", to}, {"error", std::strerror(errno)}});
+  };
+  const std::string staged_maps = str_cat(ready(), kMaps);
+  const std::string staged_links = str_cat(ready(), kLinks);
+  for (const std::string& name : entries(staged_maps)) move(str_cat(staged_maps, "/", name), map(name));
+  for (const std::string& name : entries(staged_links)) {
+    remove_link(link(name));  // attached to something else
+    move(str_cat(staged_links, "/", name), link(name));
+  }
+  for (const std::string& directory : {staged_maps, staged_links, ready()}) rmdir(directory.c_str());
+}
+
+void Pins::drop_staging() const {
+  std::vector<std::string> removed;
+  remove_pins(str_cat(next(), kLinks), true, &removed);
+  remove_pins(str_cat(next(), kMaps), false, &removed);
+  rmdir(next().c_str());
 }
 
 bool Pins::remove_link(const std::string& path) {
@@ -91,15 +157,9 @@ std::vector<std::string> Pins::remove_all() const {
   if (!on_bpffs(root_)) return removed;
   // Links first, connect before the rest by name: capture stops before anything that captured sockets need is
   // gone.
-  for (const std::string& directory : {links(), maps()}) {
-    for (const std::string& name : entries(directory)) {
-      const std::string path = str_cat(directory, "/", name);
-      const bool gone = directory == links() ? remove_link(path) : unlink(path.c_str()) == 0;
-      if (gone) removed.push_back(str_cat("removed pin ", path));
-    }
-    if (rmdir(directory.c_str()) == 0) removed.push_back(str_cat("removed directory ", directory));
-  }
-  if (rmdir(root_.c_str()) == 0) removed.push_back(str_cat("removed directory ", root_));
+  for (const std::string& root : {root_, next(), ready()}) remove_pins(str_cat(root, kLinks), true, &removed);
+  for (const std::string& root : {root_, next(), ready()}) remove_pins(str_cat(root, kMaps), false, &removed);
+  for (const std::string& root : {next(), ready(), root_}) remove_directory(root, &removed);
   return removed;
 }
 

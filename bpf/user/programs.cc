@@ -1,11 +1,13 @@
 // Loading, attaching and adopting. Failures name the program or map and the next command; nothing is half
-// pinned: a map is pinned after all programs passed the verifier, a link after it was attached.
+// pinned: what a start adds is staged and comes into force at once, see pins.h.
 #include "bpf/user/programs.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdarg>
@@ -20,6 +22,8 @@
 
 namespace weft::bpf {
 namespace {
+
+constexpr std::string_view kFormerInForce = "the previous version is still in force";
 
 // libbpf speaks through our log: its warnings are our warnings, the verifier's log goes with them.
 int print_to_log(libbpf_print_level level, const char* format, va_list arguments) noexcept {
@@ -41,31 +45,11 @@ absl::StatusOr<SkeletonPtr> open_skeleton() {
   return skeleton;
 }
 
-absl::StatusOr<LinkPtr> open_link(const std::string& path) {
-  LinkPtr link(bpf_link__open(path.c_str()));
-  if (link == nullptr) return errno_status(str_cat("open pinned link ", path), errno);
+// Invalid when nothing is pinned there.
+absl::StatusOr<UniqueFd> open_link(const std::string& path) {
+  UniqueFd link(bpf_obj_get(path.c_str()));
+  if (!link.valid() && errno != ENOENT) return errno_status(str_cat("open pinned link ", path), errno);
   return link;
-}
-
-bpf_link_info link_info(const LinkPtr& link) {
-  bpf_link_info info{};
-  uint32_t length = sizeof(info);
-  if (link == nullptr || bpf_obj_get_info_by_fd(bpf_link__fd(link.get()), &info, &length) != 0) return {};
-  return info;
-}
-
-absl::Status check_shape(const bpf_map* map, int pinned, const std::string& path) {
-  bpf_map_info info{};
-  uint32_t length = sizeof(info);
-  if (bpf_obj_get_info_by_fd(pinned, &info, &length) != 0) return errno_status(str_cat("read ", path), errno);
-  if (info.type == static_cast<uint32_t>(bpf_map__type(map)) && info.key_size == bpf_map__key_size(map) &&
-      info.value_size == bpf_map__value_size(map)) {
-    return absl::OkStatus();
-  }
-  return absl::FailedPreconditionError(
-      str_cat("pinned map ", path, " has another shape (type ", info.type, ", key ", info.key_size,
-              ", value ", info.value_size,
-              " bytes): another version of Weft made it; run `weft-agent cleanup`, then start again"));
 }
 
 // Connect hooks can name the errno since Linux 5.18; before, a refused connect says EPERM.
@@ -76,56 +60,82 @@ bool probe_refusal() {
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
+// A link update returns while the former program may still be running on another CPU. This waits for an RCU
+// grace period, as the kernel's own tests do. A kernel with nohz_full CPUs refuses it: then what a former
+// program counts in its last microseconds may be missed.
+void wait_for_running_programs() { syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0); }
+
 }  // namespace
 
 void SkeletonDeleter::operator()(::mesh* skeleton) const { mesh__destroy(skeleton); }
-void LinkDeleter::operator()(::bpf_link* link) const { bpf_link__destroy(link); }
 
 Programs::Programs(const Pins& pins, SkeletonPtr skeleton, Knobs knobs)
-    : pins_(pins), skeleton_(std::move(skeleton)), knobs_(knobs) {}
+    : pins_(pins), skeleton_(std::move(skeleton)), knobs_(std::move(knobs)), switch_(pins) {}
+
+Programs::~Programs() {
+  if (committed_) return;
+  const absl::Status status = take_back();
+  if (!status.ok()) log::error("former_programs_not_restored", {{"error", status.message()}});
+}
 
 absl::StatusOr<std::unique_ptr<Programs>> Programs::load(const Pins& pins, const Knobs& knobs) {
   RETURN_IF_ERROR(pins.prepare());
   ASSIGN_OR_RETURN(SkeletonPtr skeleton, open_skeleton());
   auto programs = std::unique_ptr<Programs>(new Programs(pins, std::move(skeleton), knobs));
-  ::mesh& mesh = *programs->skeleton_;
-  mesh.rodata->cfg_report_ns = knobs.report_ns;
+  programs->had_former_ = !pins.pinned_links().empty();
+  const absl::Status status = programs->load_all();
+  if (status.ok()) return programs;
+  if (!programs->had_former_) return status;
+  return absl::Status(status.code(), str_cat(status.message(), "; nothing was changed: ", kFormerInForce));
+}
+
+absl::Status Programs::load_all() {
+  ::mesh& mesh = *skeleton_;
+  mesh.rodata->cfg_report_ns = knobs_.report_ns;
   mesh.rodata->cfg_refuse_errno = probe_refusal() ? 1 : 0;
-  bpf_program__set_autoload(mesh.progs.mesh_lookup, false);  // one load per namespace, see attach_lookup
-  RETURN_IF_ERROR(programs->reuse_pinned_maps());
+  bpf_program__set_autoload(mesh.progs.mesh_lookup, false);  // one load per namespace, see load_lookup
+  if (knobs_.reshape) knobs_.reshape(mesh.obj);
+  ASSIGN_OR_RETURN(migration_, Migration::plan(pins_, mesh.obj, knobs_.converters));
   if (const int error = mesh__load(&mesh); error != 0) {
     return annotate("load the BPF programs (run `weft check --pre` to see which feature is missing)",
                     errno_status("bpf", -error));
   }
-  RETURN_IF_ERROR(programs->pin_new_maps());
-  return programs;
+  return migration_.copy(knobs_.step);
 }
 
-absl::Status Programs::reuse_pinned_maps() {
-  bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, skeleton_->obj) {
-    const std::string path = pins_.map(bpf_map__name(map));
-    if (bpf_map__is_internal(map) || !exists(path)) continue;
-    const UniqueFd pinned(bpf_obj_get(path.c_str()));
-    if (!pinned.valid()) return errno_status(str_cat("open pinned map ", path), errno);
-    RETURN_IF_ERROR(check_shape(map, pinned.get(), path));
-    if (const int error = bpf_map__reuse_fd(map, pinned.get()); error != 0) {
-      return errno_status(str_cat("reuse pinned map ", path), -error);
-    }
-  }
-  return absl::OkStatus();
+absl::Status Programs::gate(std::string_view verb, const std::string& name) const {
+  return knobs_.step ? knobs_.step(str_cat(verb, " ", name)) : absl::OkStatus();
 }
 
-absl::Status Programs::pin_new_maps() {
-  bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, skeleton_->obj) {
-    const std::string path = pins_.map(bpf_map__name(map));
-    if (bpf_map__is_internal(map) || exists(path)) continue;
-    if (const int error = bpf_map__pin(map, path.c_str()); error != 0) {
-      return errno_status(str_cat("pin map ", path), -error);
+absl::StatusOr<std::vector<uint64_t>> Programs::adopt_lookups(const std::vector<LookupTarget>& targets) {
+  struct Loaded {
+    uint64_t cookie = 0;
+    UniqueFd link, program;
+  };
+  // All programs pass the verifier before the first link changes.
+  std::vector<Loaded> loaded;
+  std::vector<uint64_t> dead;
+  for (const LookupTarget& target : targets) {
+    ASSIGN_OR_RETURN(UniqueFd link, open_link(pins_.lookup_link(target.netns_cookie)));
+    if (!link.valid()) {
+      dead.push_back(target.netns_cookie);
+      continue;
     }
+    ASSIGN_OR_RETURN(UniqueFd program, load_lookup(target.slot));
+    loaded.push_back({.cookie = target.netns_cookie, .link = std::move(link), .program = std::move(program)});
   }
-  return absl::OkStatus();
+  for (Loaded& each : loaded) {
+    const std::string name = Pins::lookup_name(each.cookie);
+    RETURN_IF_ERROR(gate("switch", name));
+    const absl::Status status = switch_.replace(name, each.link.get(), each.program.get());
+    if (absl::IsNotFound(status)) {
+      dead.push_back(each.cookie);
+      continue;
+    }
+    RETURN_IF_ERROR(status);
+    lookup_links_[each.cookie] = std::move(each.link);
+  }
+  return dead;
 }
 
 absl::Status Programs::attach_cgroup(const std::string& cgroup_path) {
@@ -136,8 +146,7 @@ absl::Status Programs::attach_cgroup(const std::string& cgroup_path) {
                     errno_status(str_cat("open ", cgroup_path), errno));
   }
   // The inode of a cgroup2 directory is its cgroup id. sockops first: the first captured socket is measured
-  // too.
-  // The connect hooks last: what they send elsewhere needs the others.
+  // too. The connect hooks last: what they send elsewhere needs the others.
   const auto& progs = skeleton_->progs;
   for (bpf_program* program : {progs.mesh_sockops, progs.mesh_recvmsg4, progs.mesh_recvmsg6,
                                progs.mesh_getpeername4, progs.mesh_getpeername6, progs.mesh_sendmsg4,
@@ -149,29 +158,22 @@ absl::Status Programs::attach_cgroup(const std::string& cgroup_path) {
 
 absl::Status Programs::attach_one(::bpf_program* program, int cgroup_fd, uint64_t cgroup_id) {
   const std::string name = bpf_program__name(program);
-  const std::string path = pins_.link(name);
-  if (exists(path)) {
-    ASSIGN_OR_RETURN(LinkPtr link, open_link(path));
-    if (link_info(link).cgroup.cgroup_id == cgroup_id) {
-      if (const int error = bpf_link__update_program(link.get(), program); error != 0) {
-        return errno_status(str_cat("replace the program of ", path), -error);
-      }
-      cgroup_links_[name] = std::move(link);
-      return absl::OkStatus();
-    }
-    // Pinned for another cgroup, or for one that is gone.
-    Pins::remove_link(path);
+  ASSIGN_OR_RETURN(UniqueFd link, open_link(pins_.link(name)));
+  if (link.valid() && link_info(link.get()).cgroup.cgroup_id == cgroup_id) {
+    RETURN_IF_ERROR(gate("switch", name));
+    RETURN_IF_ERROR(switch_.replace(name, link.get(), bpf_program__fd(program)));
+    cgroup_links_[name] = std::move(link);
+    return absl::OkStatus();
   }
-  LinkPtr link(bpf_program__attach_cgroup(program, cgroup_fd));
-  if (link == nullptr) return errno_status(str_cat("attach ", name, " to the cgroup"), errno);
-  if (const int error = bpf_link__pin(link.get(), path.c_str()); error != 0) {
-    return errno_status(str_cat("pin ", path), -error);
-  }
+  // Nothing is pinned, or it belongs to another cgroup or to one that is gone: then commit() detaches it.
+  RETURN_IF_ERROR(gate("attach", name));
+  ASSIGN_OR_RETURN(link, switch_.attach(name, bpf_program__fd(program), cgroup_fd,
+                                        bpf_program__expected_attach_type(program)));
   cgroup_links_[name] = std::move(link);
   return absl::OkStatus();
 }
 
-absl::StatusOr<SkeletonPtr> Programs::load_lookup(uint32_t slot) const {
+absl::StatusOr<UniqueFd> Programs::load_lookup(uint32_t slot) const {
   ASSIGN_OR_RETURN(SkeletonPtr lookup, open_skeleton());
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, lookup->obj) bpf_program__set_autoload(program, false);
@@ -185,36 +187,91 @@ absl::StatusOr<SkeletonPtr> Programs::load_lookup(uint32_t slot) const {
     }
   }
   if (const int error = mesh__load(lookup.get()); error != 0) return errno_status("load mesh_lookup", -error);
-  return lookup;
+  UniqueFd loaded(fcntl(bpf_program__fd(lookup->progs.mesh_lookup), F_DUPFD_CLOEXEC, 0));
+  if (!loaded.valid()) return errno_status("keep mesh_lookup", errno);
+  return loaded;
+}
+
+absl::Status Programs::commit() {
+  if (migration_.size() != 0) wait_for_running_programs();
+  RETURN_IF_ERROR(migration_.add_sums(knobs_.step));
+  RETURN_IF_ERROR(stage_maps());
+  if (knobs_.step) RETURN_IF_ERROR(knobs_.step("commit"));
+  RETURN_IF_ERROR(pins_.publish());
+  committed_ = true;
+  switch_.keep();
+  drop_former_maps();
+  if (migration_.size() != 0) log::info("maps_migrated", {{"maps", migration_.size()}});
+  migration_ = Migration();
+  return absl::OkStatus();
+}
+
+// Maps that are not the pinned ones: new in this version, or migrated.
+absl::Status Programs::stage_maps() const {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, skeleton_->obj) {
+    const std::string name = bpf_map__name(map);
+    if (bpf_map__is_internal(map) || (exists(pins_.map(name)) && !migration_.replaces(name))) continue;
+    RETURN_IF_ERROR(pins_.prepare_staging());
+    const std::string path = pins_.staged_map(name);
+    if (bpf_obj_pin(bpf_map__fd(map), path.c_str()) != 0) return errno_status(str_cat("pin ", path), errno);
+  }
+  return absl::OkStatus();
+}
+
+// Maps that this version does not have. Left pinned, a later version would take their rows for current ones.
+void Programs::drop_former_maps() const {
+  for (const std::string& name : pins_.pinned_maps()) {
+    if (bpf_object__find_map_by_name(skeleton_->obj, name.c_str()) != nullptr) continue;
+    if (unlink(pins_.map(name).c_str()) == 0) log::info("former_map_dropped", {{"map", name}});
+  }
+}
+
+absl::Status Programs::take_back() {
+  const bool changed = switch_.changed();
+  absl::Status status = switch_.undo();
+  if (changed && migration_.size() != 0) {
+    wait_for_running_programs();
+    const absl::Status counters = migration_.give_back();
+    if (!counters.ok()) log::warn("counters_not_given_back", {{"error", counters.message()}});
+  }
+  pins_.drop_staging();
+  committed_ = true;  // nothing is left to take back
+  return status;
+}
+
+absl::Status Programs::abandon(const absl::Status& why) {
+  const absl::Status status = take_back();
+  cgroup_links_.clear();
+  lookup_links_.clear();
+  if (!status.ok()) {
+    return absl::Status(why.code(),
+                        str_cat(why.message(), "; and this failed too: ", status.message(),
+                                ": programs of two versions are in force. Start either version again"));
+  }
+  if (!had_former_) return why;
+  return absl::Status(why.code(), str_cat(why.message(), "; it was taken back: ", kFormerInForce));
 }
 
 absl::Status Programs::attach_lookup(uint64_t netns_cookie, uint32_t slot, int netns_fd) {
-  ASSIGN_OR_RETURN(SkeletonPtr lookup, load_lookup(slot));
+  ASSIGN_OR_RETURN(const UniqueFd program, load_lookup(slot));
   const std::string path = pins_.lookup_link(netns_cookie);
-  if (exists(path)) {
-    ASSIGN_OR_RETURN(LinkPtr link, open_link(path));
-    const int error = bpf_link__update_program(link.get(), lookup->progs.mesh_lookup);
-    if (error == 0) {
-      lookup_links_[netns_cookie] = std::move(link);
-      return absl::OkStatus();
-    }
-    // ENOLINK: the namespace died. Without a namespace to attach to there is nothing to replace it by.
-    if (netns_fd < 0) return errno_status(str_cat("replace the program of ", path), -error);
-    Pins::remove_link(path);
+  ASSIGN_OR_RETURN(UniqueFd link, open_link(path));
+  if (link.valid() && bpf_link_update(link.get(), program.get(), nullptr) == 0) {
+    lookup_links_[netns_cookie] = std::move(link);
+    return absl::OkStatus();
   }
-  if (netns_fd < 0) return absl::NotFoundError(str_cat("no pinned link ", path));
-  LinkPtr link(bpf_program__attach_netns(lookup->progs.mesh_lookup, netns_fd));
-  if (link == nullptr) return errno_status("attach mesh_lookup to the namespace", errno);
-  if (const int error = bpf_link__pin(link.get(), path.c_str()); error != 0) {
-    return errno_status(str_cat("pin ", path), -error);
-  }
+  Pins::remove_link(path);  // its namespace died
+  link.reset(bpf_link_create(program.get(), netns_fd, BPF_SK_LOOKUP, nullptr));
+  if (!link.valid()) return errno_status("attach mesh_lookup to the namespace", errno);
+  if (bpf_obj_pin(link.get(), path.c_str()) != 0) return errno_status(str_cat("pin ", path), errno);
   lookup_links_[netns_cookie] = std::move(link);
   return absl::OkStatus();
 }
 
 bool Programs::lookup_attached(uint64_t netns_cookie) const {
   const auto link = lookup_links_.find(netns_cookie);
-  return link != lookup_links_.end() && link_info(link->second).netns.netns_ino != 0;
+  return link != lookup_links_.end() && link_info(link->second.get()).netns.netns_ino != 0;
 }
 
 void Programs::detach_lookup(uint64_t netns_cookie) {
@@ -229,13 +286,13 @@ std::vector<Attachment> Programs::attachments() const {
   for (const auto& [name, link] : cgroup_links_) {
     const std::string hook =
         name == "mesh_sockops" ? "sockops" : "cgroup/" + name.substr(std::string_view("mesh_").size());
-    out.push_back({.program = name, .hook = hook, .attached = link_info(link).cgroup.cgroup_id != 0});
+    out.push_back({.program = name, .hook = hook, .attached = link_info(link.get()).cgroup.cgroup_id != 0});
   }
   for (const auto& [cookie, link] : lookup_links_) {
     out.push_back({.program = "mesh_lookup",
                    .hook = "sk_lookup",
                    .netns_cookie = cookie,
-                   .attached = link_info(link).netns.netns_ino != 0});
+                   .attached = link_info(link.get()).netns.netns_ino != 0});
   }
   return out;
 }
