@@ -55,6 +55,10 @@ class AdminService final : public admin::v1::Admin::Service {
                       admin::v1::EnrollResponse* reply) override;
   grpc::Status Unenroll(grpc::ServerContext*, const admin::v1::UnenrollRequest*,
                         admin::v1::UnenrollResponse* reply) override;
+  grpc::Status GetKernel(grpc::ServerContext* context, const admin::v1::GetKernelRequest* request,
+                         admin::v1::KernelState* reply) override;
+  grpc::Status Diff(grpc::ServerContext* context, const admin::v1::DiffRequest* request,
+                    admin::v1::DiffReport* reply) override;
 
  private:
   bool gather(NodeFacts* facts, admin::v1::NodeStatus* status);

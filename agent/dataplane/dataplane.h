@@ -152,6 +152,15 @@ struct MapStatus {
   uint64_t capacity = 0;
 };
 
+// What the agent believes it wrote against what the kernel holds.
+struct DriftRow {
+  std::string scope;
+  uint64_t agent = 0;
+  uint64_t kernel = 0;
+  uint64_t drift = 0;  // entries that are missing, too many or different
+  std::string first;   // of them
+};
+
 class Dataplane {
  public:
   struct Options {
@@ -215,6 +224,9 @@ class Dataplane {
   virtual std::vector<ProgramStatus> programs() const = 0;
   virtual std::vector<ProgramRuns> program_runs() const = 0;
   virtual std::vector<MapStatus> maps() const = 0;
+  // Services, destinations and programs; reads every row, so for an operator's question only. Dataplane
+  // thread.
+  virtual std::vector<DriftRow> drift() const = 0;
   // Removes the rows of an id that is no longer used (source or destination), and those that connections
   // still open make again, until enroll() or apply() names the id.
   virtual void forget(uint32_t id) = 0;

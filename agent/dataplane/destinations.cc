@@ -58,4 +58,25 @@ absl::Status Destinations::apply(const std::vector<DestinationEntry>& entries,
   return status;
 }
 
+DriftRow Destinations::drift() const {
+  DriftRow out{.scope = "destinations", .agent = known_.size()};
+  const auto note = [&out](const SocketAddress& address, const char* what) {
+    if (out.drift++ == 0) out.first = str_cat(address.to_string(), ": ", what);
+  };
+  for (const auto& [address, id] : known_) {
+    const auto row = rows_.find(to_key(address));
+    if (!row)
+      note(address, "missing in the kernel");
+    else if (row->id != id)
+      note(address, "another id in the kernel");
+  }
+  for (const weft_dest_key& key : rows_.keys(WEFT_MAX_DESTINATIONS)) {
+    ++out.kernel;
+    SocketAddress address{.port = static_cast<uint16_t>(key.port)};
+    std::memcpy(address.ip.bytes.data(), key.ip, sizeof(key.ip));
+    if (!known_.contains(address)) note(address, "nobody asked for it");
+  }
+  return out;
+}
+
 }  // namespace weft::agent

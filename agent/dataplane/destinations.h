@@ -22,6 +22,8 @@ class Destinations {
   // `full`: rows that are not named go.
   absl::Status apply(const std::vector<DestinationEntry>& entries, const std::vector<SocketAddress>& gone,
                      bool full);
+  // The rows of m_dest against what was written.
+  DriftRow drift() const;
   size_t count() const { return count_.load(std::memory_order_relaxed); }
 
  private:

@@ -181,6 +181,17 @@ std::vector<MapStatus> KernelDataplane::maps() const {
   };
 }
 
+std::vector<DriftRow> KernelDataplane::drift() const {
+  DriftRow attached{.scope = "programs"};
+  for (const ProgramStatus& program : programs()) {
+    ++attached.agent;
+    attached.kernel += program.attached ? 1 : 0;
+    if (!program.attached && attached.drift++ == 0)
+      attached.first = str_cat(program.name, " is not attached to ", program.target);
+  }
+  return {services_.drift(), destinations_.drift(), attached};
+}
+
 absl::StatusOr<std::string> find_cgroup2_root() { return bpf::find_cgroup2_root(); }
 
 }  // namespace weft::agent

@@ -55,6 +55,7 @@ class KernelDataplane final : public Dataplane {
   std::vector<ProgramStatus> programs() const override;
   std::vector<ProgramRuns> program_runs() const override;
   std::vector<MapStatus> maps() const override;
+  std::vector<DriftRow> drift() const override;
   void forget(uint32_t id) override {
     measurements_.forget(id);
     inbound_.forget(id);

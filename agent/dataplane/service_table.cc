@@ -281,10 +281,10 @@ std::optional<SocketAddress> ServiceTable::backend(uint32_t index, uint32_t gene
   return address;
 }
 
-size_t ServiceTable::drift(std::string* first) const {
-  size_t different = 0;
-  const auto note = [&](const ServiceKey& key, const char* what) {
-    if (different++ == 0) *first = str_cat(key.address.to_string(), ": ", what);
+DriftRow ServiceTable::drift() const {
+  DriftRow out{.scope = "services", .agent = known_.size()};
+  const auto note = [&out](const ServiceKey& key, const char* what) {
+    if (out.drift++ == 0) out.first = str_cat(key.address.to_string(), ": ", what);
   };
   for (const auto& [key, table] : known_) {
     const auto row = svc_.find(to_key(key));
@@ -294,9 +294,10 @@ size_t ServiceTable::drift(std::string* first) const {
       note(key, "another row in the kernel");
   }
   for (const weft_svc_key& key : svc_.keys(WEFT_MAX_SERVICES)) {
+    ++out.kernel;
     if (!known_.contains(from_key(key))) note(from_key(key), "nobody asked for it");
   }
-  return different;
+  return out;
 }
 
 }  // namespace weft::agent

@@ -35,8 +35,8 @@ class ServiceTable {
   size_t picks() const { return picks_used_.load(std::memory_order_relaxed); }
   // The backend that a socket's storage names; nullopt when that row belongs to another one by now.
   std::optional<SocketAddress> backend(uint32_t index, uint32_t generation) const;
-  // Services whose row in the kernel is not what was written; the first one's name in `first`.
-  size_t drift(std::string* first) const;
+  // The rows of m_svc against what was written.
+  DriftRow drift() const;
 
  private:
   struct Backend {

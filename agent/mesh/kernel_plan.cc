@@ -274,6 +274,13 @@ KernelChange KernelPlanner::plan(const MeshModel& model, const IdRegistry& ids, 
   return collect(model, ids, dests, svcs);
 }
 
+size_t KernelPlanner::services() const {
+  size_t count = 0;
+  services_.for_each(
+      [&count](const ServiceKey&, const Claim& owner) { count += owner.rank != kProxiedEndpoint; });
+  return count;
+}
+
 KernelChange KernelPlanner::set_share(const MeshModel& model, const IdRegistry& ids, uint32_t service,
                                       const SocketAddress& backend, uint32_t percent) {
   if (percent >= 100)

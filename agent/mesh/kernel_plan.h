@@ -33,7 +33,7 @@ class KernelPlanner {
 
   // Entries of m_dest and m_svc that are wanted, for `weft diff`.
   size_t destinations() const { return destinations_.size(); }
-  size_t services() const { return planned_services_; }
+  size_t services() const;
 
  private:
   using DestinationSet = Claims<SocketAddress>::KeySet;
@@ -57,7 +57,6 @@ class KernelPlanner {
   istio::workload::Locality locality_;
   Claims<SocketAddress> destinations_;
   Claims<ServiceKey> services_;
-  size_t planned_services_ = 0;
   absl::flat_hash_map<std::pair<uint32_t, SocketAddress>, uint32_t> share_;
 };
 

@@ -327,6 +327,7 @@ absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll_now(const std::string& n
   pods_.set_enrollments(after);
   forget(refresh_pod_ids());
   pods_.reconcile(clock_.now());
+  enforce_policies();
   const Pod* pod = pods_.find(key);
   if (pod != nullptr && pod->state == Pod::State::kCaptured && pod->captured_path == netns_path) {
     stored_.enrollments = std::move(after);

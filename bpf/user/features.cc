@@ -67,10 +67,23 @@ std::vector<Feature> probe_features() {
       {"bpf_setsockopt", BPF_FUNC_setsockopt},
       {"bpf_get_netns_cookie", BPF_FUNC_get_netns_cookie},
       {"bpf_get_current_pid_tgid", BPF_FUNC_get_current_pid_tgid},
-      {"bpf_sk_release", BPF_FUNC_sk_release}};
+      {"bpf_sk_release", BPF_FUNC_sk_release},
+      {"bpf_sk_storage_get", BPF_FUNC_sk_storage_get},
+      {"bpf_sk_storage_delete", BPF_FUNC_sk_storage_delete}};
+  const std::vector<std::pair<const char*, int>> peer = {{"bpf_sk_storage_get", BPF_FUNC_sk_storage_get}};
+  const std::vector<std::pair<const char*, int>> datagram = {
+      {"bpf_sk_storage_get", BPF_FUNC_sk_storage_get},
+      {"bpf_get_netns_cookie", BPF_FUNC_get_netns_cookie},
+      {"bpf_get_prandom_u32", BPF_FUNC_get_prandom_u32}};
   const std::vector<Probe> probes = {
       {"cgroup/connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, connect},
       {"cgroup/connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT, connect},
+      {"cgroup/sendmsg4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_SENDMSG, datagram},
+      {"cgroup/sendmsg6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_SENDMSG, datagram},
+      {"cgroup/recvmsg4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_RECVMSG, peer},
+      {"cgroup/recvmsg6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_RECVMSG, peer},
+      {"cgroup/getpeername4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_GETPEERNAME, peer},
+      {"cgroup/getpeername6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_GETPEERNAME, peer},
       {"sockops",
        BPF_PROG_TYPE_SOCK_OPS,
        BPF_CGROUP_SOCK_OPS,

@@ -1,6 +1,7 @@
 // Services balanced in the kernel: what the client sees, which backend it gets, and what happens when there
 // is none. Backends are real sockets in the server namespace.
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -11,6 +12,7 @@
 
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
+#include "bpf/abi/service.h"
 #include "tests/bpf/child.h"
 #include "tests/bpf/scratch_node.h"
 
@@ -90,6 +92,19 @@ TEST_F(DirectTest, NoBackendIsNoRouteToHostAtOnce) {
   EXPECT_EQ(dial({.target = address(kVipV4, 5432)}).error, EHOSTUNREACH);
   EXPECT_EQ(dial({.target = address(kVipV6, 5432)}).error, EHOSTUNREACH) << "weight 0 drains";
   EXPECT_EQ(stat(WEFT_STAT_NO_BACKEND), 2u);
+}
+
+TEST_F(DirectTest, RowRemovedBehindTheAgentsBackIsDriftUntilItIsWrittenAgain) {
+  apply({service(kVipV4, 5432, {backend(kServerV4, 15432)}), service(kVipV4, 5433, {})});
+  const auto services = [this] { return dataplane_->drift()[0]; };
+  EXPECT_EQ(services().drift, 0u) << services().first;
+  EXPECT_EQ(services().kernel, 2u);
+  const UniqueFd map(bpf_obj_get((pin_root() + "/maps/m_svc").c_str()));
+  weft_svc_key key{};
+  ASSERT_EQ(bpf_map_get_next_key(map.get(), nullptr, &key), 0);
+  ASSERT_EQ(bpf_map_delete_elem(map.get(), &key), 0);
+  EXPECT_EQ(services().drift, 1u);
+  EXPECT_EQ(services().first, str_cat(kVipV4, ":", key.port, ": missing in the kernel"));
 }
 
 TEST_F(DirectTest, WorksWithoutAnyProxyListener) {

@@ -64,6 +64,22 @@ TEST_F(L4Test, ServiceDeclaredTcpWorksWithoutAnyProxy) {
   EXPECT_THAT(mesh_->metrics(), HasSubstr("destination_service=\"whoami\""));
 }
 
+TEST_F(L4Test, OperatorSeesProgramsMapsCountersAndNoDrift) {
+  const CommandResult programs = mesh_->cli({"bpf", "progs"});
+  EXPECT_EQ(programs.exit_code, 0);
+  for (const char* name : {"mesh_connect4", "mesh_sendmsg6", "mesh_recvmsg4", "mesh_getpeername4",
+                           "mesh_sockops", "mesh_lookup"})
+    EXPECT_THAT(programs.output, HasSubstr(name));
+  EXPECT_THAT(mesh_->cli({"bpf", "maps"}).output, HasSubstr("m_svc"));
+  EXPECT_THAT(mesh_->cli({"bpf", "maps", "-o", "json"}).output,
+              HasSubstr("\"schema\": \"weft.bpf.maps.v1\""));
+  EXPECT_THAT(mesh_->cli({"bpf", "stats"}).output, HasSubstr("connects sent straight to a backend"));
+  const CommandResult diff = mesh_->cli({"diff"});
+  EXPECT_EQ(diff.exit_code, 0) << diff.output;
+  for (const char* scope : {"namespaces", "services", "destinations", "programs"})
+    EXPECT_THAT(diff.output, HasSubstr(scope));
+}
+
 TEST_F(L4Test, PolicyRefusesBeforeAcceptAndLetsGoWhenItIsRemoved) {
   serve(client_, 7009);
   const std::string at = client_.v4(7009).to_string();

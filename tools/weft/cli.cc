@@ -30,6 +30,7 @@ struct Tree {
   }
   void add_get();
   void add_enrollment();
+  void add_kernel();
 };
 
 Tree::Tree() {
@@ -58,6 +59,7 @@ Tree::Tree() {
   observe_command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
   observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
   add_enrollment();
+  add_kernel();
   CLI::App* analyze_command = leaf(&app, "analyze", "Check manifests without applying them.", analyze);
   analyze_command->add_option("PATH", flags.paths, "files and folders")->required();
   analyze_command
@@ -103,6 +105,19 @@ void Tree::add_enrollment() {
       ->add_option("WORKLOAD", flags.workload, "NAMESPACE/NAME, or the path of its network namespace")
       ->required();
   unenroll_command->add_flag("--dry-run", flags.dry_run, "only say what would change");
+}
+
+void Tree::add_kernel() {
+  leaf(&app, "diff",
+       "What the configuration wants, what the agent wrote, what the kernel holds; exit code 79 when they "
+       "differ.",
+       diff);
+  CLI::App* bpf = app.add_subcommand("bpf", "What is in the kernel.");
+  bpf->require_subcommand(1);
+  bpf->fallthrough();
+  leaf(bpf, "progs", "Programs, where they are attached, and what they cost.", bpf_progs);
+  leaf(bpf, "maps", "Maps and how full they are.", bpf_maps);
+  leaf(bpf, "stats", "What the programs counted.", bpf_stats);
 }
 
 std::vector<std::string> command_names(const CLI::App& app) {
@@ -163,7 +178,7 @@ const char* kExitCodes =
     "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, or a failed "
     "check |\n"
     "| 64 | wrong usage |\n| 65 | wrong input |\n| 69 | the agent does not answer |\n| 77 | not permitted |\n"
-    "| 79 | findings at or above `--fail-on` |\n| 80 | only a part of the nodes answered |\n";
+    "| 79 | findings at or above `--fail-on`; drift |\n| 80 | only a part of the nodes answered |\n";
 
 }  // namespace
 

@@ -1,70 +1,17 @@
 // What each command asks and prints; see commands.h. Talks to the agent's Unix socket only; never logs.
 #include "tools/weft/commands.h"
 
-#include <errno.h>
-#include <grpcpp/create_channel.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <cstdio>
 
 #include "base/strings.h"
-#include "proto/weft/admin/v1/admin.grpc.pb.h"
+#include "tools/weft/admin_call.h"
 
 namespace weft::cli {
 namespace {
 
 using admin::v1::Admin;
-
-constexpr std::chrono::seconds kCallDeadline{10};
-
-absl::StatusOr<std::unique_ptr<Admin::Stub>> connect(const Flags& flags) {
-  const std::string path = str_cat(flags.run_dir, "/agent.sock");
-  if (::access(path.c_str(), R_OK | W_OK) != 0) {
-    if (errno == EACCES)
-      return absl::PermissionDeniedError(str_cat(path, " is for root only; next: sudo weft status"));
-    return absl::UnavailableError(
-        str_cat("no agent listens on ", path, "; next: systemctl start weft-agent, or weft-agent --help"));
-  }
-  return Admin::NewStub(grpc::CreateChannel(str_cat("unix:", path), grpc::InsecureChannelCredentials()));
-}
-
-absl::Status to_status(const grpc::Status& status) {
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
-      status.error_message().find("next: ") == std::string::npos) {
-    return absl::UnavailableError(str_cat("the agent does not answer (", status.error_message(),
-                                          "); next: systemctl status weft-agent"));
-  }
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-}
-
-// One unary call with a deadline.
-template <typename Reply, typename Request>
-absl::StatusOr<Reply> call(const Flags& flags,
-                           grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
-                           const Request& request) {
-  absl::StatusOr<std::unique_ptr<Admin::Stub>> stub = connect(flags);
-  if (!stub.ok()) return stub.status();
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
-  Reply reply;
-  const grpc::Status status = ((**stub).*method)(&context, request, &reply);
-  if (!status.ok()) return to_status(status);
-  return reply;
-}
-
-void print(const Json& value, const std::string& text, const Flags& flags, Environment& env) {
-  if (flags.output == "json")
-    env.out << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
-  else if (flags.output == "yaml")
-    env.out << render_yaml(value);
-  else
-    env.out << text;
-}
-
-bool coloured(const Flags& flags, const Environment& env) {
-  return flags.colour == "always" || (flags.colour == "auto" && env.colour_terminal);
-}
 
 template <typename Strings>
 std::string join(const Strings& parts, const char* separator = ",") {

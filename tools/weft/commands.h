@@ -44,6 +44,11 @@ int observe(const Flags& flags, Environment& env);
 int enroll(const Flags& flags, Environment& env);
 int unenroll(const Flags& flags, Environment& env);
 int analyze(const Flags& flags, Environment& env);
+int bpf_progs(const Flags& flags, Environment& env);
+int bpf_maps(const Flags& flags, Environment& env);
+int bpf_stats(const Flags& flags, Environment& env);
+// kFindings when something drifted.
+int diff(const Flags& flags, Environment& env);
 int version(const Flags& flags, Environment& env);
 
 }  // namespace weft::cli

@@ -90,6 +90,7 @@ class FakeDataplane : public Dataplane {
   std::vector<ProgramStatus> programs() const override { return program_rows; }
   std::vector<ProgramRuns> program_runs() const override { return {}; }
   std::vector<MapStatus> maps() const override { return map_rows; }
+  std::vector<DriftRow> drift() const override { return drift_rows; }
   void forget(uint32_t id) override {
     const std::lock_guard lock(mutex);
     forgotten.push_back(id);
@@ -117,6 +118,7 @@ class FakeDataplane : public Dataplane {
   std::vector<uint64_t> counters = std::vector<uint64_t>(WEFT_STAT_COUNT, 0);
   std::vector<ProgramStatus> program_rows{{"mesh_connect4", "cgroup/connect4", "/cg", true}};
   std::vector<MapStatus> map_rows{{"m_flow", 10, 100}};
+  std::vector<DriftRow> drift_rows;
   std::vector<uint32_t> forgotten;
 };
 

@@ -1,0 +1,95 @@
+// The rpcs about the kernel half: programs, maps, counters, and whether they are what the agent wants. Part
+// of AdminService; called by gRPC only.
+#include <algorithm>
+#include "agent/admin/admin_service.h"
+
+#include "base/strings.h"
+
+namespace weft::agent {
+namespace {
+
+constexpr struct {
+  const char* label;
+  const char* meaning;
+} kEvents[] = {
+#define X(name, label, meaning) {label, meaning},
+    WEFT_STATS(X)
+#undef X
+};
+
+void add_row(const DriftRow& row, uint64_t desired, admin::v1::DiffReport* reply) {
+  admin::v1::DiffRow* out = reply->add_rows();
+  out->set_scope(row.scope);
+  out->set_desired(desired);
+  out->set_agent(row.agent);
+  out->set_kernel(row.kernel);
+  // What the configuration asks for and the agent did not write drifts too.
+  const uint64_t unwritten = desired > row.agent ? desired - row.agent : row.agent - desired;
+  out->set_drift(std::max(row.drift, unwritten));
+  out->set_first(row.first.empty() && unwritten != 0 ? "the agent could not write all; weft status says why"
+                                                     : row.first);
+}
+
+DriftRow namespaces(const Reconciler::View& view, const Dataplane& dataplane) {
+  DriftRow out{.scope = "namespaces", .agent = view.pods.captured()};
+  for (const MapStatus& map : dataplane.maps()) {
+    if (map.name == "m_netns") out.kernel = map.entries;
+  }
+  out.drift = out.kernel > out.agent ? out.kernel - out.agent : out.agent - out.kernel;
+  for (const auto& [key, pod] : view.pods.pods()) {
+    if (pod.state == Pod::State::kPending && out.first.empty()) out.first = str_cat(key, ": ", pod.reason);
+  }
+  if (out.first.empty() && out.drift != 0) out.first = "rows of m_netns and captured pods differ in number";
+  return out;
+}
+
+}  // namespace
+
+grpc::Status AdminService::GetKernel(grpc::ServerContext*, const admin::v1::GetKernelRequest*,
+                                     admin::v1::KernelState* reply) {
+  const std::vector<ProgramRuns> runs = parts_.dataplane.program_runs();
+  for (const ProgramStatus& program : parts_.dataplane.programs()) {
+    admin::v1::KernelProgram* out = reply->add_programs();
+    out->set_name(program.name);
+    out->set_hook(program.hook);
+    out->set_target(program.target);
+    out->set_attached(program.attached);
+    for (const ProgramRuns& counted : runs) {
+      if (counted.name != program.name) continue;
+      out->set_runs(counted.runs);
+      out->set_run_ns(counted.run_ns);
+    }
+  }
+  for (const MapStatus& map : parts_.dataplane.maps()) {
+    admin::v1::KernelMap* out = reply->add_maps();
+    out->set_name(map.name);
+    out->set_entries(map.entries);
+    out->set_capacity(map.capacity);
+  }
+  const std::vector<uint64_t> stats = parts_.dataplane.stats();
+  for (size_t i = 0; i < stats.size() && i < std::size(kEvents); ++i) {
+    admin::v1::KernelEvent* out = reply->add_events();
+    out->set_event(kEvents[i].label);
+    out->set_count(stats[i]);
+    out->set_meaning(kEvents[i].meaning);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status AdminService::Diff(grpc::ServerContext*, const admin::v1::DiffRequest*,
+                                admin::v1::DiffReport* reply) {
+  const auto done = parts_.reconciler.read([&](const Reconciler::View& view) {
+    add_row(namespaces(view, parts_.dataplane), view.pods.pods().size(), reply);
+    for (const DriftRow& row : parts_.dataplane.drift()) {
+      const uint64_t desired = row.scope == "services"       ? view.planner.services()
+                               : row.scope == "destinations" ? view.planner.destinations()
+                                                             : row.agent;
+      add_row(row, desired, reply);
+    }
+    return true;
+  });
+  if (done.has_value()) return grpc::Status::OK;
+  return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping; next: weft status");
+}
+
+}  // namespace weft::agent
