@@ -120,12 +120,12 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
   report.row("C-01", "capture", "every pod that asks for it is captured", join(facts.not_captured),
              "weft get workloads -A");
   const bool unserved = facts.proxy.connected && !facts.not_served.empty();
-  report.row(
-      "C-04", "capture", "the proxy serves every captured pod",
-      unserved ? join(facts.not_served)
-               : (!facts.proxy.connected && facts.captured > 0 ? "no proxy: connections of captured pods wait"
-                                                               : ""),
-      "weft status");
+  report.row("C-04", "capture", "the proxy serves every captured pod",
+             unserved ? join(facts.not_served)
+                      : (!facts.proxy.connected && facts.captured > 0
+                             ? "no proxy: after three seconds the fail mode of each pod decides"
+                             : ""),
+             "weft status");
   return std::move(report.out);
 }
 

@@ -294,7 +294,8 @@ absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll(const std::string& workl
   if (!enrolled.ok() || dry_run) return enrolled;
   const absl::Status served = parts_.feed.wait_served(enrolled->netns_cookie, options_.proxy_deadline);
   if (absl::IsUnavailable(served)) {
-    enrolled->steps.push_back("no proxy is connected: connections wait in the listener until one is");
+    enrolled->steps.push_back(
+        "no proxy is connected: connections wait three seconds for one, then the fail mode decides");
     return enrolled;
   }
   if (!served.ok())
