@@ -1,6 +1,6 @@
 # The agent without its kernel half and control plane, which the binary adds: tests put fakes in their places.
 weft_library(weft_agent
-  SOURCES mesh/id_registry.cc mesh/model.cc mesh/kernel_plan.cc mesh/reconciler.cc
+  SOURCES mesh/id_registry.cc mesh/model.cc mesh/ejection.cc mesh/kernel_plan.cc mesh/reconciler.cc
     policy/l4_policy.cc policy/kernel_policy.cc policy/enforcement.cc
     pods/netns.cc pods/enrollment_store.cc pods/pod_table.cc
     feed/unix_socket.cc feed/handover_server.cc feed/observe_hub.cc feed/telemetry_service.cc feed/grpc_unix_server.cc

@@ -12,6 +12,7 @@
 #include "bpf/lib/cause.h"
 #include "bpf/lib/config.h"
 #include "bpf/lib/flow.h"
+#include "bpf/lib/health.h"
 #include "bpf/lib/service_maps.h"
 
 /* AF_INET of <sys/socket.h>, which no kernel uapi header has. */
@@ -106,6 +107,11 @@ static __always_inline void unwatch(struct bpf_sock_ops* ctx, struct flow_socket
 /* The one place where it is known how a dial ended; `cause` (enum weft_connect_failure) counts when !ok. */
 static __always_inline void on_connect_outcome(struct bpf_sock_ops* ctx, struct flow_socket* flow, int ok,
                                                __u32 cause, __u64 elapsed_ns) {
+  struct bpf_sock* sk = ctx->sk;
+  struct direct_peer* direct = sk ? bpf_sk_storage_get(&m_direct_sk, sk, 0, 0) : 0;
+  /* A dial that its own side gave up says nothing about the backend. */
+  if (direct && direct->eject_after && (ok || cause != WEFT_CONNECT_ABANDONED))
+    health_observe(direct, ok);
   struct weft_flow* row = flow_row(&flow->key);
   if (!row) return;
   if (ok) {

@@ -2,6 +2,12 @@
 #include "agent/dataplane/alias_table.h"
 
 namespace weft::agent {
+namespace {
+
+// A share is up to 2^32 times a number of rows, and 32 bits more are needed for a moment.
+__extension__ using Wide = unsigned __int128;
+
+}  // namespace
 
 std::vector<AliasRow> build_alias_table(const std::vector<WeightedChoice>& choices) {
   std::vector<AliasRow> rows;
@@ -22,7 +28,7 @@ std::vector<AliasRow> build_alias_table(const std::vector<WeightedChoice>& choic
     const uint32_t poor = small.back();
     const uint32_t rich = large.back();
     small.pop_back();
-    rows[poor].threshold = static_cast<uint32_t>((static_cast<unsigned __int128>(share[poor]) << 32) / total);
+    rows[poor].threshold = static_cast<uint32_t>((static_cast<Wide>(share[poor]) << 32) / total);
     rows[poor].alias = rows[rich].self;
     share[rich] -= total - share[poor];
     if (share[rich] >= total) continue;

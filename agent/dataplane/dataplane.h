@@ -3,6 +3,7 @@
 // Nothing above this header knows libbpf.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -120,6 +121,13 @@ struct InboundConnection {
   uint32_t source_workload = 0;  // as recorded when it was accepted; 0: unknown
 };
 
+// A backend of a direct service that refused or ignored many connects in a row.
+struct FailingBackend {
+  uint32_t service = 0;
+  SocketAddress address;
+  uint32_t failures = 0;
+};
+
 struct BypassRow {
   uint32_t workload_id = 0;
   bool inbound = false;
@@ -206,6 +214,11 @@ class Dataplane {
       uint64_t netns_cookie, const std::string& netns_path,
       const std::function<bool(const InboundConnection&)>& forbidden) = 0;
   virtual std::vector<BypassRow> bypasses() const = 0;
+
+  // Any one thread: waits at most so long for reports, then returns them; empty when there was none.
+  virtual std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) = 0;
+  // The backend starts anew: its failures so far are forgotten. Dataplane thread.
+  virtual void forgive(uint32_t service, const SocketAddress& backend) = 0;
 
   // A duplicate of the map that a proxy maps and writes its beat to; invalid when there is none.
   virtual UniqueFd heartbeat() const = 0;

@@ -51,8 +51,10 @@ KernelDataplane::KernelDataplane(const Options& options, std::string cgroup,
       proxy_(programs_->map_fd("m_proxy"), "m_proxy"),
       exclusions_(programs_->map_fd("m_excl_port"), programs_->map_fd("m_excl_cidr")),
       destinations_(programs_->map_fd("m_dest")),
-      services_(programs_->map_fd("m_svc"), programs_->map_fd("m_pick"), programs_->map_fd("m_backend")),
+      services_(programs_->map_fd("m_svc"), programs_->map_fd("m_pick"), programs_->map_fd("m_backend"),
+                programs_->map_fd("m_health")),
       inbound_(*programs_),
+      failing_(programs_->map_fd("m_failing"), programs_->map_fd("m_backend")),
       beat_(programs_->map_fd("m_beat"), "m_beat"),
       measurements_(programs_->map_fd("m_flow"), programs_->map_fd("m_stats")) {}
 

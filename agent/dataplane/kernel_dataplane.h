@@ -14,6 +14,7 @@
 #include "agent/dataplane/dataplane.h"
 #include "agent/dataplane/destinations.h"
 #include "agent/dataplane/exclusions.h"
+#include "agent/dataplane/failing_reports.h"
 #include "agent/dataplane/inbound.h"
 #include "agent/dataplane/measurements.h"
 #include "agent/dataplane/service_table.h"
@@ -45,6 +46,12 @@ class KernelDataplane final : public Dataplane {
       uint64_t netns_cookie, const std::string& netns_path,
       const std::function<bool(const InboundConnection&)>& forbidden) override;
   std::vector<BypassRow> bypasses() const override { return inbound_.bypasses(); }
+  std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) override {
+    return failing_.wait(timeout);
+  }
+  void forgive(uint32_t service, const SocketAddress& backend) override {
+    services_.forgive(service, backend);
+  }
   UniqueFd heartbeat() const override;
   absl::Status watch_proxy() override;
   absl::Status set_proxy(uint32_t tgid) override;
@@ -91,6 +98,7 @@ class KernelDataplane final : public Dataplane {
   Destinations destinations_;
   ServiceTable services_;
   Inbound inbound_;
+  FailingReports failing_;
   bpf::Map<uint32_t, weft_beat> beat_;
   Measurements measurements_;
   std::map<uint64_t, std::vector<UniqueFd>> listeners_;

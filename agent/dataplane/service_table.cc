@@ -42,8 +42,11 @@ absl::Status full_error(const ServiceKey& key, const char* map, uint32_t capacit
 
 }  // namespace
 
-ServiceTable::ServiceTable(int svc_fd, int pick_fd, int backend_fd)
-    : svc_(svc_fd, "m_svc"), pick_(pick_fd, "m_pick"), backend_(backend_fd, "m_backend") {
+ServiceTable::ServiceTable(int svc_fd, int pick_fd, int backend_fd, int health_fd)
+    : svc_(svc_fd, "m_svc"),
+      pick_(pick_fd, "m_pick"),
+      backend_(backend_fd, "m_backend"),
+      health_(health_fd, "m_health") {
   adopt();
 }
 
@@ -273,12 +276,15 @@ void ServiceTable::publish_counts() {
   picks_used_ = picks_.used();
 }
 
-std::optional<SocketAddress> ServiceTable::backend(uint32_t index, uint32_t generation) const {
-  const auto row = backend_.find(index);
-  if (!row || row->generation != generation) return std::nullopt;
-  SocketAddress address{.port = static_cast<uint16_t>(row->port)};
-  std::memcpy(address.ip.bytes.data(), row->ip, sizeof(row->ip));
-  return address;
+void ServiceTable::forgive(uint32_t service, const SocketAddress& address) {
+  for (const auto& [key, table] : known_) {
+    if (table.row.id != service) continue;
+    for (const Backend& backend : table.backends) {
+      if (backend.address != address) continue;
+      // An array refuses no index below its size.
+      health_.put(backend.index, {.generation = backend.generation, .failures_in_a_row = 0}).IgnoreError();
+    }
+  }
 }
 
 DriftRow ServiceTable::drift() const {

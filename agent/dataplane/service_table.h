@@ -23,7 +23,7 @@ class ServiceTable {
  public:
   // Starts from what the maps hold, so that picks go on while an agent is replaced and clients keep the
   // backends that they are bound to.
-  ServiceTable(int svc_fd, int pick_fd, int backend_fd);
+  ServiceTable(int svc_fd, int pick_fd, int backend_fd, int health_fd);
 
   // `full`: services that are not named go. An error names the first service that could not be written; its
   // old table, if it had one, stays in force, and the others are written all the same.
@@ -33,8 +33,8 @@ class ServiceTable {
   size_t count() const { return count_.load(std::memory_order_relaxed); }
   size_t backends() const { return backends_used_.load(std::memory_order_relaxed); }
   size_t picks() const { return picks_used_.load(std::memory_order_relaxed); }
-  // The backend that a socket's storage names; nullopt when that row belongs to another one by now.
-  std::optional<SocketAddress> backend(uint32_t index, uint32_t generation) const;
+  // Failures of this backend so far are forgotten.
+  void forgive(uint32_t service, const SocketAddress& address);
   // The rows of m_svc against what was written.
   DriftRow drift() const;
 
@@ -75,6 +75,7 @@ class ServiceTable {
   bpf::Map<weft_svc_key, weft_svc> svc_;
   bpf::Map<uint32_t, weft_pick> pick_;
   bpf::Map<uint32_t, weft_backend> backend_;
+  bpf::Map<uint32_t, weft_health> health_;
   bpf::Batch<weft_svc_key, weft_svc> svc_batch_;
   bpf::Batch<uint32_t, weft_pick> pick_batch_;
   bpf::Batch<uint32_t, weft_backend> backend_batch_;

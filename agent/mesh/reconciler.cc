@@ -47,10 +47,13 @@ absl::Status Reconciler::start() {
   leftovers_ = stored_.captured;
   pods_.set_enrollments(stored_.enrollments);
   thread_ = std::thread([this] { run(); });
+  watcher_ = std::thread([this] { watch_backends(); });
   return absl::OkStatus();
 }
 
 void Reconciler::stop() {
+  watching_ = false;
+  if (watcher_.joinable()) watcher_.join();
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -78,7 +81,11 @@ void Reconciler::run() {
       // Before the first change nobody knows which pods are wanted: no timer yet.
       if (applied_at_.has_value()) {
         const MonotonicNs now = clock_.now();
-        wake_.wait_for(lock, std::chrono::nanoseconds(pods_.next_deadline(now) - now), has_news);
+        wake_.wait_for(
+            lock,
+            std::chrono::nanoseconds(
+                std::min(pods_.next_deadline(now), std::max(ejection_.next(UINT64_MAX), now)) - now),
+            has_news);
       } else {
         wake_.wait(lock, has_news);
       }
@@ -183,7 +190,10 @@ std::vector<uint32_t> Reconciler::refresh_pod_ids() {
 }
 
 void Reconciler::forget(const std::vector<uint32_t>& ids) {
-  for (const uint32_t id : ids) parts_.dataplane.forget(id);
+  for (const uint32_t id : ids) {
+    parts_.dataplane.forget(id);
+    ejection_.forget(id);
+  }
 }
 
 void Reconciler::write_kernel(const KernelChange& change) {
@@ -204,7 +214,39 @@ void Reconciler::forget_unknown_flows() {
   }
 }
 
+void Reconciler::watch_backends() {
+  // The wait ends with a report; its length is how fast stop() is noticed.
+  constexpr std::chrono::milliseconds kWait{200};
+  while (watching_) {
+    for (const FailingBackend& failing : parts_.dataplane.wait_failing(kWait))
+      post([this, failing] { eject(failing); });
+  }
+}
+
+void Reconciler::set_share(uint32_t service, const SocketAddress& backend, uint32_t percent) {
+  write_kernel(planner_.set_share(model_, ids_, service, backend, percent));
+}
+
+void Reconciler::eject(const FailingBackend& failing) {
+  const Subject* service = ids_.subject(failing.service);
+  if (service == nullptr) return;
+  const size_t backends = model_.members(service->key).size();
+  const uint32_t share = ejection_.fail(failing.service, failing.address, backends, clock_.now());
+  log::warn(
+      share == 0 ? "backend_ejected" : "backend_failing",
+      {{"service", service->key}, {"backend", failing.address.to_string()}, {"failures", failing.failures}});
+  if (share == 0)
+    set_share(failing.service, failing.address, share);
+  else
+    parts_.dataplane.forgive(failing.service, failing.address);
+}
+
 void Reconciler::reconcile_pods() {
+  for (const Ejection::Share& share : ejection_.advance(clock_.now())) {
+    parts_.dataplane.forgive(share.service, share.backend);
+    set_share(share.service, share.backend, share.percent);
+    log::info("backend_share", {{"backend", share.backend.to_string()}, {"percent", share.percent}});
+  }
   forget_dead_proxies();
   pods_.reconcile(clock_.now());
   enforce_policies();

@@ -3,6 +3,7 @@
 // line. Nothing else writes to Dataplane.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -16,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "agent/mesh/ejection.h"
 #include "agent/mesh/id_registry.h"
 #include "agent/mesh/kernel_plan.h"
 #include "agent/mesh/model.h"
@@ -98,6 +100,9 @@ class Reconciler {
   void forget(const std::vector<uint32_t>& ids);
   void write_kernel(const KernelChange& change);
   void enforce_policies();
+  void eject(const FailingBackend& failing);
+  void set_share(uint32_t service, const SocketAddress& backend, uint32_t percent);
+  void watch_backends();
   bool concerns_policy(const control_plane::Change& change, const Touched& touched) const;
   void forget_unknown_flows();
   void reconcile_pods();
@@ -118,6 +123,7 @@ class Reconciler {
   MeshModel model_;
   IdRegistry ids_;
   KernelPlanner planner_;
+  Ejection ejection_;
   PodTable pods_;
   Enforcement enforcement_;
   // What was captured when policies were enforced last; they are again when it differs.
@@ -140,6 +146,9 @@ class Reconciler {
   std::deque<std::function<void()>> queue_;
   bool stopping_ = false;
   std::thread thread_;
+  // Waits for reports of failing backends and posts them.
+  std::atomic<bool> watching_ = true;
+  std::thread watcher_;
 };
 
 // "shop/web" or "web" (namespace default); kInvalidArgument with what was expected.

@@ -33,6 +33,8 @@
 #define WEFT_MAX_BACKENDS 524288u
 #define WEFT_MAX_PICKS 1048576u
 #define WEFT_MAX_AFFINITIES 65536u
+/* Bytes of the ring of failing backends: 2,700 reports that nobody has read yet. */
+#define WEFT_FAILING_BYTES 65536u
 #define WEFT_MAX_POLICIES 4096u
 #define WEFT_MAX_POLICY_ROWS 262144u
 #define WEFT_MAX_LOCAL_ADDRESSES 8192u

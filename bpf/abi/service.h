@@ -58,6 +58,20 @@ struct weft_affinity {
   __u64 expires_ns; /* CLOCK_MONOTONIC */
 };
 
+/* m_health: how connects to the backend of the same index ended. The counters are those of its generation. */
+struct weft_health {
+  __u32 generation;
+  __u32 failures_in_a_row;
+};
+
+/* m_failing: ring buffer; a backend failed weft_svc.eject_after connects in a row. */
+struct weft_failing {
+  __u32 service; /* weft_svc.id */
+  __u32 backend;
+  __u32 generation;
+  __u32 failures_in_a_row;
+};
+
 static inline __u32 weft_svc_check(const struct weft_svc_key* key) {
   __u32 word[4];
   __builtin_memcpy(word, key->ip, sizeof(word));
@@ -69,6 +83,7 @@ static inline __u32 weft_svc_check(const struct weft_svc_key* key) {
 #ifdef __cplusplus
 static_assert(sizeof(weft_svc_key) == 20 && sizeof(weft_svc) == 32 && sizeof(weft_pick) == 16);
 static_assert(sizeof(weft_backend) == 32 && sizeof(weft_affinity_key) == 16 && sizeof(weft_affinity) == 16);
+static_assert(sizeof(weft_health) == 8 && sizeof(weft_failing) == 16);
 #else
 _Static_assert(sizeof(struct weft_svc_key) == 20 && sizeof(struct weft_svc) == 32, "abi");
 _Static_assert(sizeof(struct weft_pick) == 16 && sizeof(struct weft_backend) == 32, "abi");

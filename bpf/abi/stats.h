@@ -31,7 +31,8 @@
   X(DENIED_UNKNOWN, "denied_unknown", "connections refused because their policy is not in the kernel")      \
   X(PROBE, "probe", "connections from the node itself, let in whatever policy says")                        \
   X(INSPECTED, "inspected", "connections from outside handed to the plaintext listener")                    \
-  X(HBONE, "hbone", "connections from outside handed to the HBONE listener")
+  X(HBONE, "hbone", "connections from outside handed to the HBONE listener")                                \
+  X(FAILING_LOST, "failing_lost", "reports of a failing backend lost: nobody read the earlier ones")
 
 enum weft_stat {
 #define X(name, label, help) WEFT_STAT_##name,

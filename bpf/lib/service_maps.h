@@ -94,4 +94,23 @@ struct {
   __type(value, struct datagram_peers);
 } m_datagram_sk __weak SEC(".maps");
 
+/* backend index -> struct weft_health
+ * writer: sockops; agent clears a row when it lets a backend back
+ * reader: sockops */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, WEFT_MAX_BACKENDS);
+  __type(key, __u32);
+  __type(value, struct weft_health);
+} m_health __weak SEC(".maps");
+
+/* struct weft_failing
+ * writer: sockops
+ * reader: agent
+ * a report that does not fit is lost and counted. */
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, WEFT_FAILING_BYTES);
+} m_failing __weak SEC(".maps");
+
 #endif

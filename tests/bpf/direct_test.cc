@@ -107,6 +107,30 @@ TEST_F(DirectTest, RowRemovedBehindTheAgentsBackIsDriftUntilItIsWrittenAgain) {
   EXPECT_EQ(services().first, str_cat(kVipV4, ":", key.port, ": missing in the kernel"));
 }
 
+TEST_F(DirectTest, BackendThatRefusesIsReportedOnceUntilItIsForgiven) {
+  ServiceEntry entry = service(kVipV4, 5432, {backend(kServerV4, 15432)});
+  entry.eject_after = 3;
+  apply({entry});
+  const auto dial_refused = [this](int times) {
+    for (int i = 0; i < times; ++i) EXPECT_EQ(dial({.target = address(kVipV4, 5432)}).error, ECONNREFUSED);
+  };
+  const auto reports = [this] { return dataplane_->wait_failing(std::chrono::milliseconds(0)); };
+  dial_refused(2);
+  EXPECT_TRUE(reports().empty());
+  expect_direct({.target = address(kVipV4, 5432), .send = "x"}, address(kServerV4, 15432), kClientV4);
+  dial_refused(2);
+  EXPECT_TRUE(reports().empty()) << "not in a row";
+  dial_refused(3);
+  const std::vector<FailingBackend> failing = reports();
+  ASSERT_EQ(failing.size(), 1u);
+  EXPECT_EQ(failing[0].service, kServiceId);
+  EXPECT_EQ(failing[0].address, address(kServerV4, 15432));
+  EXPECT_EQ(failing[0].failures, 3u);
+  dataplane_->forgive(kServiceId, address(kServerV4, 15432));
+  dial_refused(3);
+  EXPECT_EQ(reports().size(), 1u);
+}
+
 TEST_F(DirectTest, WorksWithoutAnyProxyListener) {
   apply({service(kVipV4, 5432, {backend(kServerV4, 15432)})});
   ASSERT_TRUE(dataplane_->unenroll(client_namespace_.netns_cookie, "/nowhere").ok());

@@ -4,10 +4,12 @@
 
 #include <sys/eventfd.h>
 
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/dataplane/dataplane.h"
@@ -73,6 +75,15 @@ class FakeDataplane : public Dataplane {
     return closed;
   }
   std::vector<BypassRow> bypasses() const override { return bypass_rows; }
+  std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) override {
+    std::unique_lock lock(mutex);
+    failing_came.wait_for(lock, timeout, [this] { return !failing.empty(); });
+    return std::exchange(failing, {});
+  }
+  void forgive(uint32_t, const SocketAddress& backend) override {
+    const std::lock_guard lock(mutex);
+    calls.push_back("forgive " + backend.to_string());
+  }
   UniqueFd heartbeat() const override { return UniqueFd(); }
   absl::Status watch_proxy() override { return absl::OkStatus(); }
   absl::Status set_proxy(uint32_t tgid) override {
@@ -110,6 +121,8 @@ class FakeDataplane : public Dataplane {
   std::map<uint64_t, InboundPolicy> policies;
   std::map<uint64_t, std::vector<InboundConnection>> inbound;
   std::vector<BypassRow> bypass_rows;
+  std::vector<FailingBackend> failing;
+  std::condition_variable failing_came;
   NamespaceHealth health;
   std::set<uint64_t> held_by_proxy;     // enroll returns no listeners for these
   std::set<uint64_t> without_listener;  // has_listener is false for these
