@@ -110,8 +110,7 @@ static __always_inline void on_connect_outcome(struct bpf_sock_ops* ctx, struct 
   struct bpf_sock* sk = ctx->sk;
   struct direct_peer* direct = sk ? bpf_sk_storage_get(&m_direct_sk, sk, 0, 0) : 0;
   /* A dial that its own side gave up says nothing about the backend. */
-  if (direct && direct->eject_after && (ok || cause != WEFT_CONNECT_ABANDONED))
-    health_observe(direct, ok);
+  if (direct && direct->eject_after && (ok || cause != WEFT_CONNECT_ABANDONED)) health_observe(direct, ok);
   struct weft_flow* row = flow_row(&flow->key);
   if (!row) return;
   if (ok) {

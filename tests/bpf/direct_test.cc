@@ -239,7 +239,9 @@ TEST_F(DirectBalancingTest, NextAgentTakesTheTablesOverAndClientsKeepTheirBacken
   EXPECT_EQ(dial(10)[chosen], 10) << "written anew";
   ASSERT_TRUE(dataplane_->apply({.full = true}).ok());
   for (const MapStatus& map : dataplane_->maps()) {
-    if (map.name == "m_svc") EXPECT_EQ(map.entries, 0u);
+    if (map.name == "m_svc") {
+      EXPECT_EQ(map.entries, 0u);
+    }
   }
 }
 
@@ -372,7 +374,9 @@ TEST_F(DatagramTest, DnsThroughAServiceAddressWorksConnectedAndUnconnected) {
       const Datagram got = exchange_datagram(cgroup_, netns_path(client_), vip, connected, one.family);
       EXPECT_EQ(got.error, 0) << strerror(got.error);
       EXPECT_EQ(got.from, vip.to_string()) << "the answer comes from the service";
-      if (connected) EXPECT_EQ(got.peer, vip.to_string());
+      if (connected) {
+        EXPECT_EQ(got.peer, vip.to_string());
+      }
     }
   }
 }

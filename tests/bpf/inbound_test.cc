@@ -59,7 +59,9 @@ class InboundTest : public ScratchNode {
   int reach(const char* ip, uint16_t port = kPort) {
     const UniqueFd server = listen_in(netns_path(client_), address(ip, port));
     const int error = connect_from(cgroup_, netns_path(server_), address(ip, port));
-    if (error == 0) EXPECT_TRUE(accept_one(server.get()).socket.valid());
+    if (error == 0) {
+      EXPECT_TRUE(accept_one(server.get()).socket.valid());
+    }
     return error;
   }
   // All addresses, ports and workloads match rule 0, which allows or denies.
@@ -269,8 +271,8 @@ std::vector<FailMode> every_cell() {
   return cells;
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryCell, FailModeTest, testing::ValuesIn(every_cell()), [](const auto& info) {
-  const FailMode& mode = info.param;
+INSTANTIATE_TEST_SUITE_P(EveryCell, FailModeTest, testing::ValuesIn(every_cell()), [](const auto& cell) {
+  const FailMode& mode = cell.param;
   return std::string(mode.closed ? "Closed" : "Open") + "_" + mode.proxy +
          (mode.inbound ? "_inbound" : "_outbound") + (mode.v6 ? "_v6" : "_v4");
 });

@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(EveryKind, CopyTest,
                          testing::Values(BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH, BPF_MAP_TYPE_ARRAY,
                                          BPF_MAP_TYPE_LPM_TRIE, BPF_MAP_TYPE_PERCPU_HASH,
                                          BPF_MAP_TYPE_LRU_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY),
-                         [](const auto& info) { return str_cat("Type", info.param); });
+                         [](const auto& kind) { return str_cat("Type", kind.param); });
 
 TEST(MigrateTest, AHundredThousandRowsAreCopied) {
   const MapShape from{.type = BPF_MAP_TYPE_HASH, .key_size = 8, .value_size = 8, .max_entries = 100'000};

@@ -201,7 +201,9 @@ TEST(KernelPlanTest, DatagramPortsAndAffinityComeWithTheExtension) {
   const KernelChange change = world.put(service);
   EXPECT_THAT(texts(change), ::testing::Contains("10.96.0.5:53/udp direct 10.1.0.1:5353*100"));
   for (const ServiceEntry& entry : change.services) {
-    if (entry.path == ServiceEntry::Path::kDirect) EXPECT_EQ(entry.affinity_seconds, 60u);
+    if (entry.path == ServiceEntry::Path::kDirect) {
+      EXPECT_EQ(entry.affinity_seconds, 60u);
+    }
   }
 }
 
