@@ -6,6 +6,8 @@
 
 #include <linux/types.h>
 
+#include "bpf/abi/pad.h"
+
 /* m_netns: __u64 netns cookie -> struct weft_netns. */
 #define WEFT_NETNS_CAPTURE (1u << 0)   /* outbound capture is on */
 #define WEFT_NETNS_PORT_EXCL (1u << 1) /* some row of m_excl_port belongs to this workload */
@@ -17,6 +19,7 @@ struct weft_netns {
   __u32 slot;        /* index into m_listener, below WEFT_MAX_NAMESPACES */
   __u32 flags;       /* WEFT_NETNS_* */
   __u32 reserved;
+  WEFT_ABI_PAD
 };
 
 /* m_dest: who listens at this address, for metrics and (later) direct balancing. Port 0: the workload that
@@ -28,6 +31,7 @@ struct weft_dest_key {
 struct weft_dest {
   __u32 id;    /* the agent's interned id of the service or workload, never 0 */
   __u32 flags; /* 0 today */
+  WEFT_ABI_PAD
 };
 
 /* m_excl_port: row present = leave. workload_id 0 applies to every enrolled namespace. */
@@ -58,10 +62,12 @@ struct weft_beat {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(weft_netns) == 16 && sizeof(weft_dest_key) == 20 && sizeof(weft_dest) == 8);
+static_assert(sizeof(weft_netns) == 16 + WEFT_ABI_PADDING && sizeof(weft_dest_key) == 20 &&
+              sizeof(weft_dest) == 8 + WEFT_ABI_PADDING);
 static_assert(sizeof(weft_excl_cidr_key) == 24 && sizeof(weft_proxy) == 16);
 #else
-_Static_assert(sizeof(struct weft_netns) == 16 && sizeof(struct weft_dest_key) == 20, "abi");
+_Static_assert(sizeof(struct weft_netns) == 16 + WEFT_ABI_PADDING && sizeof(struct weft_dest_key) == 20,
+               "abi");
 _Static_assert(sizeof(struct weft_excl_cidr_key) == 24 && sizeof(struct weft_proxy) == 16, "abi");
 #endif
 #endif

@@ -3,6 +3,8 @@
 #ifndef WEFT_BPF_ABI_CONSTANTS_H
 #define WEFT_BPF_ABI_CONSTANTS_H
 
+#include "bpf/abi/pad.h"
+
 /* SO_MARK of a captured application socket: an ip rule in the pod's namespace sends it to WEFT_ROUTE_TABLE.
  */
 #define WEFT_MARK_CAPTURE 0x570cu
@@ -38,7 +40,7 @@
 #define WEFT_MAX_POLICIES 4096u
 #define WEFT_MAX_POLICY_ROWS 262144u
 #define WEFT_MAX_LOCAL_ADDRESSES 8192u
-#define WEFT_MAX_EXCLUSIONS 8192u
+#define WEFT_MAX_EXCLUSIONS (8192u + WEFT_ABI_MORE_ROWS)
 
 /* The id of nobody: unknown workload or destination, and the overflow bucket of the flow table. */
 #define WEFT_ID_UNKNOWN 0u

@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 #include "bpf/abi/histogram.h"
+#include "bpf/abi/pad.h"
 
 #define WEFT_DIRECTION_OUTBOUND 0u /* measured at the client's socket */
 #define WEFT_DIRECTION_INBOUND 1u  /* measured at the server's socket */
@@ -67,9 +68,10 @@ struct weft_flow {
   struct weft_histogram connect;            /* dial to established */
   struct weft_histogram rtt;                /* the handshake, then at most one sample per cfg_report_ns */
   struct weft_histogram first_byte;         /* established to first byte: received if dialled, else sent */
+  WEFT_ABI_PAD
 };
 
-#define WEFT_FLOW_WORDS (13 + 3 * (1 + WEFT_HISTOGRAM_BUCKETS))
+#define WEFT_FLOW_WORDS (13 + 3 * (1 + WEFT_HISTOGRAM_BUCKETS) + WEFT_ABI_PADDING / 8)
 #ifdef __cplusplus
 static_assert(sizeof(weft_flow_key) == 12 && sizeof(weft_flow) == 8 * WEFT_FLOW_WORDS);
 #else

@@ -129,6 +129,7 @@ struct flow_socket {
   __u64 received_at_fin_wait2;
   __u32 retransmits; /* already added to m_flow */
   __u32 watch_left;  /* packets with data that we may still send before the watch ends */
+  WEFT_ABI_PAD
 };
 
 /* socket -> struct flow_socket

@@ -45,25 +45,26 @@ absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup,
   return Process::start(spawn);
 }
 
-absl::Status Mesh::start_agent() {
+absl::Status Mesh::start_agent(const std::string& program) {
   remember(agent_);
   ASSIGN_OR_RETURN(
       agent_, start("agent",
-                    {binary("weft-agent"), "--config-dir", manifests_.path(), "--run-dir", run_dir(),
-                     "--pin-root", sandbox_.pin_root(), "--cgroup", sandbox_.cgroup(), "--node-name", "node1",
+                    {binary(program), "--config-dir", manifests_.path(), "--run-dir", run_dir(), "--pin-root",
+                     sandbox_.pin_root(), "--cgroup", sandbox_.cgroup(), "--node-name", "node1",
                      "--proxy-user", "nobody", "--metrics-address", str_cat("127.0.0.1:", metrics_port_),
                      "--health-address", str_cat("127.0.0.1:", health_port_)}));
   const bool up =
       wait_until(kStartDeadline, [this] { return cli({"status"}).exit_code == 0 || !agent_->running(); });
   if (up && agent_->running()) return absl::OkStatus();
-  return absl::UnavailableError(str_cat("weft-agent does not answer `weft status`; it wrote:\n",
+  return absl::UnavailableError(str_cat(program, " does not answer `weft status`; it wrote:\n",
                                         agent_->output(), cli({"status"}).errors));
 }
 
 absl::Status Mesh::start_proxy() {
   remember(proxy_);
   ASSIGN_OR_RETURN(proxy_, start("proxy", {binary("weft-proxy"), "--run-dir", run_dir(), "--workers", "1",
-                                           "--user", "nobody", "--access-log", "-", "--drain-timeout", "5"}));
+                                           "--user", "nobody", "--access-log", log_requests_ ? "-" : "off",
+                                           "--drain-timeout", "5"}));
   return absl::OkStatus();
 }
 

@@ -21,9 +21,12 @@ class Mesh {
   // Stops both and runs `weft-agent cleanup`.
   ~Mesh();
 
-  // Returns when the admin socket answers.
-  absl::Status start_agent();
+  // Returns when the admin socket answers. `program`: weft-agent, or weft-agent-next, a later version of it.
+  absl::Status start_agent(const std::string& program = "weft-agent");
   absl::Status start_proxy();
+  // Whether proxies that are started from now on log every request, which the log() of a long test at full
+  // load has no room for.
+  void log_requests(bool on) { log_requests_ = on; }
   // SIGTERM and the exit code; 0 when it was not running.
   int stop_agent();
   int stop_proxy();
@@ -56,6 +59,7 @@ class Mesh {
   std::unique_ptr<Process> agent_;
   std::unique_ptr<Process> proxy_;
   std::string past_log_;
+  bool log_requests_ = true;
 };
 
 }  // namespace weft::harness

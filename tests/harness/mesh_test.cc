@@ -2,6 +2,7 @@
 #include "tests/harness/mesh_test.h"
 
 #include "base/status_macros.h"
+#include "base/strings.h"
 
 namespace weft::harness {
 
@@ -63,6 +64,14 @@ absl::StatusOr<Pod> MeshTest::add_service(const ServiceSpec& spec) {
   if (good) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure()
          << address << " does not answer through the mesh: " << last.errors << last.output;
+}
+
+::testing::AssertionResult MeshTest::listeners_shared() {
+  const std::string line = str_cat(" proxy_connected pid=", mesh_->proxy().pid(), " ");
+  if (wait_until(milliseconds(20'000),
+                 [&] { return mesh_->agent().output().find(line) != std::string::npos; }))
+    return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << "the agent never wrote '" << line << "': " << mesh_->log();
 }
 
 ::testing::AssertionResult MeshTest::cli_shows(const std::vector<std::string>& arguments,

@@ -31,6 +31,8 @@ class MeshTest : public ::testing::Test {
   absl::StatusOr<Pod> add_service(const ServiceSpec& spec);
   // Until the agent and proxy serve what the folder says: an HTTP answer of `address` in the client pod.
   ::testing::AssertionResult reachable(const std::string& address);
+  // Until the agent that runs has exchanged listeners with the proxy that runs: either may die now.
+  ::testing::AssertionResult listeners_shared();
   // Until `weft get SUBJECT` prints `text`.
   ::testing::AssertionResult cli_shows(const std::vector<std::string>& arguments, const std::string& text);
 

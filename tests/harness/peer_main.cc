@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iostream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -111,10 +112,29 @@ int run_hold(const SocketAddress& target) {
   return 0;
 }
 
+// Sends each line of standard input and prints the answer, a line too, over one connection. Ends with its
+// input; 1 when the connection ends first.
+int run_converse(const SocketAddress& target) {
+  UniqueFd socket = dial(target, false);
+  if (!socket.valid()) {
+    std::perror("connect");
+    return 1;
+  }
+  Stream stream(std::move(socket));
+  for (std::string line; std::getline(std::cin, line);) {
+    if (!stream.write(line + "\n")) return 1;
+    const auto answer = stream.read_line();
+    if (!answer) return 1;
+    std::printf("%s\n", answer->c_str());
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
 int usage() {
   std::fputs(
       "weft-test-peer echo|greeter|whoami|http PORT\n"
-      "weft-test-peer dial|dial-mapped|hold IP:PORT [TEXT]\n",
+      "weft-test-peer dial|dial-mapped|hold|converse IP:PORT [TEXT]\n",
       stderr);
   return 64;
 }
@@ -122,10 +142,11 @@ int usage() {
 int main_of(int argc, char** argv) {
   if (argc < 3) return usage();
   const std::string_view mode = argv[1];
-  if (mode == "dial" || mode == "dial-mapped" || mode == "hold") {
+  if (mode == "dial" || mode == "dial-mapped" || mode == "hold" || mode == "converse") {
     const auto target = SocketAddress::parse(argv[2]);
     if (!target) return usage();
     if (mode == "hold") return run_hold(*target);
+    if (mode == "converse") return run_converse(*target);
     return run_dial(*target, mode == "dial-mapped", argc > 3 ? argv[3] : "");
   }
   const auto port = parse_integer<uint16_t>(argv[2]);

@@ -100,6 +100,8 @@ TEST_F(RestartTest, ProxyThatStartsAfterAnAgentRestartGetsItsListeners) {
   mesh_->kill_agent();
   ASSERT_TRUE(mesh_->start_agent().ok());
   expect_traffic();
+  // Before that the proxy is the only one that holds them.
+  ASSERT_TRUE(listeners_shared());
   mesh_->kill_proxy();
   ASSERT_TRUE(mesh_->start_proxy().ok());
   expect_traffic();

@@ -21,7 +21,8 @@ class HandoverClient {
     std::string socket_path;
     std::string version;
     std::chrono::milliseconds backoff_min{10};
-    std::chrono::milliseconds backoff_max{2000};
+    // Short: until a restarted agent has the listeners back, they live and die with this process.
+    std::chrono::milliseconds backoff_max{200};
     // The map to beat into, each time an agent sends one; on the client's thread.
     std::function<absl::Status(UniqueFd)> heartbeat;
   };
