@@ -34,10 +34,9 @@ void add_finding(const control_plane::Finding& finding, admin::v1::NodeStatus* s
 
 void add_bypass(const BypassRow& row, const IdRegistry& ids, admin::v1::NodeStatus* status) {
   if (row.bypassed == 0 && row.refused == 0) return;
-  const Subject* subject = ids.subject(row.workload_id);
+  const std::optional<Subject> subject = ids.subject(row.workload_id);
   admin::v1::Bypass* out = status->add_bypasses();
-  out->set_workload(subject != nullptr ? str_cat(subject->ns, "/", subject->name)
-                                       : str_cat("id ", row.workload_id));
+  out->set_workload(subject ? str_cat(subject->ns, "/", subject->name) : str_cat("id ", row.workload_id));
   out->set_direction(row.inbound ? "inbound" : "outbound");
   out->set_bypassed(row.bypassed);
   out->set_refused(row.refused);

@@ -51,14 +51,14 @@ struct World {
     const Touched touched = model.apply(change);
     std::vector<uint32_t> gone;
     for (const std::string& uid : touched.workloads) {
-      if (const auto subject = model.workload_subject(uid))
-        ids.add(*subject);
+      if (const MeshWorkload* workload = model.workload(uid))
+        ids.add(Subject::Kind::kWorkload, workload->resource);
       else
         gone.push_back(ids.remove(Subject::Kind::kWorkload, uid));
     }
     for (const std::string& key : touched.services) {
-      if (const auto subject = model.service_subject(key))
-        ids.add(*subject);
+      if (const MeshService* service = model.service(key))
+        ids.add(Subject::Kind::kService, service->resource);
       else
         gone.push_back(ids.remove(Subject::Kind::kService, key));
     }
