@@ -27,6 +27,8 @@ class Destinations {
   size_t count() const { return count_.load(std::memory_order_relaxed); }
 
  private:
+  void remove_unnamed(const std::vector<DestinationEntry>& entries);
+
   bpf::Map<weft_dest_key, weft_dest> rows_;
   bpf::Batch<weft_dest_key, weft_dest> batch_;
   absl::flat_hash_map<SocketAddress, uint32_t> known_;
