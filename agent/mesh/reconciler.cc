@@ -2,6 +2,7 @@
 // admin service.
 #include "agent/mesh/reconciler.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,6 +15,13 @@
 #include "bpf/abi/constants.h"
 
 namespace weft::agent {
+
+namespace {
+
+// A change of so many is worth a walk through the heap afterwards.
+constexpr size_t kManyResources = 10000;
+
+}  // namespace
 
 absl::StatusOr<std::pair<std::string, std::string>> parse_workload_name(const std::string& text) {
   const auto is_name = [](const std::string& part) {
@@ -111,7 +119,11 @@ Reconciler::View Reconciler::view() const {
 void Reconciler::apply(control_plane::Change change) {
   // Shared because a task is copyable; the first change of a large mesh is large.
   post([this, change = std::make_shared<control_plane::Change>(std::move(change))] {
+    const size_t resources = change->upserted.size() + change->removed.size();
     apply_now(std::move(*change));
+    // What it took to plan a whole mesh is free again, scattered over the heap between what stays: glibc
+    // gives such pages back only when it is told to.
+    if (resources >= kManyResources) ::malloc_trim(0);
   });
 }
 
