@@ -6,7 +6,7 @@
 #include "bpf/lib/stat.h"
 
 /* Counts failures in a row; the report goes out once, with the failure that makes them too many. */
-static __always_inline void health_observe(const struct direct_peer* peer, int ok) {
+static __always_inline void health_observe(const struct weft_direct_peer* peer, int ok) {
   __u32 index = peer->backend;
   struct weft_health* health = bpf_map_lookup_elem(&m_health, &index);
   if (!health) return;
@@ -15,7 +15,8 @@ static __always_inline void health_observe(const struct direct_peer* peer, int o
     health->failures_in_a_row = 0;
   }
   if (ok) {
-    health->failures_in_a_row = 0;
+    /* Mostly there is nothing to write, and the line stays shared between CPUs. */
+    if (health->failures_in_a_row) health->failures_in_a_row = 0;
     return;
   }
   __u32 failures = __sync_fetch_and_add(&health->failures_in_a_row, 1) + 1;
