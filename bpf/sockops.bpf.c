@@ -126,25 +126,25 @@ static __always_inline void unwatch(struct bpf_sock_ops* ctx, struct weft_socket
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
-/* The one place where it is known how a dial ended; `cause` (enum weft_connect_failure) counts when !ok.
- * Returns the row that it was added to. */
-static __always_inline struct weft_flow* on_connect_outcome(struct bpf_sock_ops* ctx,
-                                                            struct weft_socket* flow, int ok, __u32 cause,
-                                                            __u64 elapsed_ns) {
-  const struct weft_direct_peer* direct = &flow->direct;
-  /* A dial that its own side gave up says nothing about the backend. */
-  if (direct->service && direct->eject_after && (ok || cause != WEFT_CONNECT_ABANDONED))
-    health_observe(direct, ok);
+/* The row that the dial was added to; null when there is no room for one. */
+static __always_inline struct weft_flow* dial_succeeded(struct weft_socket* flow, __u64 elapsed_ns,
+                                                        __u64 now) {
+  if (flow->direct.service && flow->direct.eject_after) health_connected(&flow->direct, elapsed_ns, now);
   struct weft_flow* row = flow_row(&flow->key);
   if (!row) return 0;
-  if (ok) {
-    __sync_fetch_and_add(&row->opened, 1);
-    flow_observe(&row->connect, elapsed_ns);
-    return row;
-  }
+  __sync_fetch_and_add(&row->opened, 1);
+  flow_observe(&row->connect, elapsed_ns);
+  return row;
+}
+
+static __always_inline void dial_failed(struct bpf_sock_ops* ctx, struct weft_socket* flow, __u32 cause) {
+  /* A dial that its own side gave up says nothing about the backend. */
+  if (flow->direct.service && flow->direct.eject_after && cause != WEFT_CONNECT_ABANDONED)
+    health_failed(&flow->direct);
+  struct weft_flow* row = flow_row(&flow->key);
+  if (!row) return;
   flow_add_retransmits(row, flow, ctx->total_retrans);
   if (cause < WEFT_CONNECT_FAILURE_COUNT) __sync_fetch_and_add(&row->failed[cause], 1);
-  return row;
 }
 
 /* The handshake is the first sample of the round trip; there is none when its segment was sent twice. */
@@ -172,7 +172,7 @@ static __always_inline void on_connected(struct bpf_sock_ops* ctx) {
   __u64 elapsed = now - flow->started_ns;
   flow->flags |= WEFT_SOCKET_ESTABLISHED;
   flow->started_ns = now;
-  on_established(ctx, flow, on_connect_outcome(ctx, flow, 1, 0, elapsed));
+  on_established(ctx, flow, dial_succeeded(flow, elapsed, now));
 }
 
 /* Which of the two FINs the counters contain can only be seen on the way through the closing states. */
@@ -201,7 +201,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx) {
   if (to != BPF_TCP_CLOSE) return;
   __u32 error = sock_error(sk);
   if (!(flow->flags & WEFT_SOCKET_ESTABLISHED)) {
-    on_connect_outcome(ctx, flow, 0, connect_failure(error), bpf_ktime_get_ns() - flow->started_ns);
+    dial_failed(ctx, flow, connect_failure(error));
     return;
   }
   struct weft_flow* row = flow_row(&flow->key);
