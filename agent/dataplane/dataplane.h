@@ -121,11 +121,19 @@ struct InboundConnection {
   uint32_t source_workload = 0;  // as recorded when it was accepted; 0: unknown
 };
 
-// A backend of a direct service that refused or ignored many connects in a row.
+// A backend of a direct service that refused or ignored many connects in a row, or has been slow to accept
+// them for long.
 struct FailingBackend {
   uint32_t service = 0;
   SocketAddress address;
-  uint32_t failures = 0;
+  uint32_t failures = 0;    // in a row; 0: it is slow
+  uint32_t latency_us = 0;  // of its connects when it is slow
+};
+
+// How long connects to a backend take, smoothed.
+struct BackendLatency {
+  SocketAddress address;
+  uint32_t latency_us = 0;
 };
 
 struct BypassRow {
@@ -217,7 +225,10 @@ class Dataplane {
 
   // Any one thread: waits at most so long for reports, then returns them; empty when there was none.
   virtual std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) = 0;
-  // The backend starts anew: its failures so far are forgotten. Dataplane thread.
+  // Of the direct service's backends that were connected to since they were forgiven; one row for each port
+  // of a backend. Dataplane thread.
+  virtual std::vector<BackendLatency> connect_latencies(uint32_t service) const = 0;
+  // The backend starts anew: its failures and latency so far are forgotten. Dataplane thread.
   virtual void forgive(uint32_t service, const SocketAddress& backend) = 0;
 
   // A duplicate of the map that a proxy maps and writes its beat to; invalid when there is none.

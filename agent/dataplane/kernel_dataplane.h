@@ -49,6 +49,9 @@ class KernelDataplane final : public Dataplane {
   std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) override {
     return failing_.wait(timeout);
   }
+  std::vector<BackendLatency> connect_latencies(uint32_t service) const override {
+    return services_.latencies(service);
+  }
   void forgive(uint32_t service, const SocketAddress& backend) override {
     services_.forgive(service, backend);
   }

@@ -263,9 +263,22 @@ void ServiceTable::forgive(uint32_t service, const SocketAddress& address) {
     for (const Backend& backend : table.backends) {
       if (backend.address != address) continue;
       // An array refuses no index below its size.
-      health_.put(backend.index, {.generation = backend.generation, .failures_in_a_row = 0}).IgnoreError();
+      health_.put(backend.index, {.generation = backend.generation}).IgnoreError();
     }
   }
+}
+
+std::vector<BackendLatency> ServiceTable::latencies(uint32_t service) const {
+  std::vector<BackendLatency> out;
+  for (const auto& [key, table] : known_) {
+    if (table.row.id != service) continue;
+    for (const Backend& backend : table.backends) {
+      const auto health = health_.find(backend.index);
+      if (health && health->generation == backend.generation && health->latency_us != 0)
+        out.push_back({.address = backend.address, .latency_us = health->latency_us});
+    }
+  }
+  return out;
 }
 
 }  // namespace weft::agent

@@ -34,7 +34,9 @@ class ServiceTable {
   size_t count() const { return count_.load(std::memory_order_relaxed); }
   size_t backends() const { return backends_used_.load(std::memory_order_relaxed); }
   size_t picks() const { return picks_used_.load(std::memory_order_relaxed); }
-  // Failures of this backend so far are forgotten.
+  // How long connects to the service's backends take; see Dataplane::connect_latencies.
+  std::vector<BackendLatency> latencies(uint32_t service) const;
+  // Failures and latency of this backend so far are forgotten.
   void forgive(uint32_t service, const SocketAddress& address);
   // The rows of m_svc against what was written.
   DriftRow drift() const;

@@ -240,14 +240,26 @@ void Reconciler::set_share(uint32_t service, const SocketAddress& backend, uint3
   write_kernel(planner_.set_share(model_, ids_, service, backend, percent));
 }
 
+// All backends of a service may be slow, as when it is far away: then none of them is to blame. Dials that
+// were under way when the backend was sent to rest end later.
+bool Reconciler::is_slow_one(const FailingBackend& failing) const {
+  if (ejection_.is_resting(failing.service, failing.address)) return false;
+  std::vector<uint32_t> siblings;
+  for (const BackendLatency& one : parts_.dataplane.connect_latencies(failing.service)) {
+    if (one.address != failing.address) siblings.push_back(one.latency_us);
+  }
+  return Ejection::is_far_worse(failing.latency_us, std::move(siblings));
+}
+
 void Reconciler::eject(const FailingBackend& failing) {
   const MeshService* service = model_.service(ids_.service_key(failing.service));
-  if (service == nullptr) return;
+  if (service == nullptr || (failing.failures == 0 && !is_slow_one(failing))) return;
   const size_t backends = service->members.size();
   const uint32_t share = ejection_.fail(failing.service, failing.address, backends, clock_.now());
   log::warn(share == 0 ? "backend_ejected" : "backend_failing", {{"service", service->key()},
                                                                  {"backend", failing.address.to_string()},
-                                                                 {"failures", failing.failures}});
+                                                                 {"failures", failing.failures},
+                                                                 {"latency_us", failing.latency_us}});
   if (share == 0)
     set_share(failing.service, failing.address, share);
   else

@@ -35,7 +35,11 @@
 #define WEFT_MAX_BACKENDS 524288u
 #define WEFT_MAX_PICKS 1048576u
 #define WEFT_MAX_AFFINITIES 65536u
-/* Bytes of the ring of failing backends: 2,700 reports that nobody has read yet. */
+/* Connects that take no longer are never slow, however fast other backends are. */
+#define WEFT_SLOW_US 50000u
+/* How long a backend must have been slow. */
+#define WEFT_SLOW_FOR_S 10u
+/* Bytes of the ring of failing backends: 2,000 reports that nobody has read yet. */
 #define WEFT_FAILING_BYTES 65536u
 #define WEFT_MAX_POLICIES 4096u
 #define WEFT_MAX_POLICY_ROWS 262144u

@@ -15,7 +15,8 @@ namespace weft::bench {
 namespace {
 
 struct Options {
-  std::string client_netns, server_netns, cgroup_small, cgroup_large, run_dir, pins_small, pins_large, json;
+  std::string client_netns, server_netns, cgroup_none, cgroup_small, cgroup_large, run_dir, pins_small,
+      pins_large, json;
   std::string backend = "10.58.1.3";
   uint32_t rounds = 40;
   uint32_t services = 100000;
@@ -104,7 +105,7 @@ int run(const Options& options) {
   AgentPeer one(mesh(options.cgroup_small, options.pins_small, "/small"));
   SubscriberPeer subscriber(options.run_dir + "/large/xds.sock");
   ServerPeer server({options.server_netns, "", 0}, backend);
-  Arm none{ClientPeer({options.client_netns, "", 1}), backend};
+  Arm none{ClientPeer({options.client_netns, options.cgroup_none, 1}), backend};
   Arm small{ClientPeer({options.client_netns, options.cgroup_small, 1}), vip};
   Arm large{ClientPeer({options.client_netns, options.cgroup_large, 1}), vip};
 
@@ -147,6 +148,8 @@ int main(int argc, char** argv) {
   CLI::App app{"Direct L4 against no mesh, paired and alternating. Exit code 2: a bar was missed."};
   app.add_option("--client-netns", options.client_netns)->required();
   app.add_option("--server-netns", options.server_netns)->required();
+  app.add_option("--cgroup-none", options.cgroup_none, "cgroup without programs, for equal accounting")
+      ->required();
   app.add_option("--cgroup-small", options.cgroup_small, "cgroup of the mesh with one service")->required();
   app.add_option("--cgroup-large", options.cgroup_large, "cgroup of the mesh with many")->required();
   app.add_option("--pins-small", options.pins_small)->required();

@@ -77,9 +77,19 @@ class FakeDataplane : public Dataplane {
   std::vector<BypassRow> bypasses() const override { return bypass_rows; }
   std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) override {
     std::unique_lock lock(mutex);
+    ++failing_waits;
+    failing_came.notify_all();
     failing_came.wait_for(lock, timeout, [this] { return !failing.empty(); });
     return std::exchange(failing, {});
   }
+  // Until reports that were there have been taken and the reader asks again.
+  void wait_taken() {
+    std::unique_lock lock(mutex);
+    failing_came.wait(lock, [this] { return failing.empty(); });
+    const uint64_t asked = failing_waits;
+    failing_came.wait(lock, [this, asked] { return failing_waits > asked; });
+  }
+  std::vector<BackendLatency> connect_latencies(uint32_t) const override { return latencies; }
   void forgive(uint32_t, const SocketAddress& backend) override {
     const std::lock_guard lock(mutex);
     calls.push_back("forgive " + backend.to_string());
@@ -122,7 +132,9 @@ class FakeDataplane : public Dataplane {
   std::map<uint64_t, std::vector<InboundConnection>> inbound;
   std::vector<BypassRow> bypass_rows;
   std::vector<FailingBackend> failing;
+  std::vector<BackendLatency> latencies;
   std::condition_variable failing_came;
+  uint64_t failing_waits = 0;
   NamespaceHealth health;
   std::set<uint64_t> held_by_proxy;     // enroll returns no listeners for these
   std::set<uint64_t> without_listener;  // has_listener is false for these
