@@ -1,6 +1,6 @@
 // A message's payload as the exchange moves it, whatever version of HTTP is spoken on either side: BodySource
-// gives views of what has come, BodySink takes them. Interfaces without I/O, implemented for HTTP/1 in
-// http1_stream.h and for HTTP/2 by its connections; called by the pump. Worker thread only.
+// gives views of what has come, BodySink takes them. Interfaces without I/O, implemented for HTTP/1 and TCP
+// in socket_stream.h and for HTTP/2 by its connections; called by the pump. Worker thread only.
 #pragma once
 
 #include <sys/uio.h>

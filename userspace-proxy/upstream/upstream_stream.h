@@ -33,7 +33,9 @@ class UpstreamStream {
   // After the final head.
   virtual BodySource& response_body() = 0;
 
-  // The response opens a tunnel: request() and response_body() are its bytes from now on.
+  // The final head agrees to the tunnel that the request asked for (101, or 2xx to CONNECT).
+  virtual bool opens_tunnel() const = 0;
+  // Then, if the client gets it: request() and response_body() are the tunnel's bytes from now on.
   virtual void start_tunnel() = 0;
   // Runs when the peer reset the stream or its connection; for tunnels, in which nobody may be reading.
   virtual void watch_reset(Operation& operation) = 0;
