@@ -118,29 +118,29 @@ void DownstreamConnection::start_http() {
   state_ = State::kHttp;
   spoke_http_ = true;
   timer_.cancel();
-  http_.reset(new Exchange(context_, downstream()));
-  http_->start(http_finished_);
+  http_.reset(new Http1Exchange(*this));
+  http_->exchange.start(http_finished_);
 }
 
 void DownstreamConnection::start_tcp() {
   state_ = State::kTcp;
   timer_.cancel();
   recv_.cancel();
-  tcp_.reset(new TcpExchange(context_, downstream(), tcp_cluster_));
+  tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, tcp_cluster_));
   tcp_->start(tcp_finished_);
 }
 
 void DownstreamConnection::on_http_finished(int) {
-  const Exchange::Next next = http_->next();
+  const Http1DownstreamStream::Next next = http_->stream.next();
   http_.reset();
   switch (next) {
-    case Exchange::Next::kKeepAlive:
+    case Http1DownstreamStream::Next::kKeepAlive:
       return enter_idle();
-    case Exchange::Next::kClose:
+    case Http1DownstreamStream::Next::kClose:
       return end(false);
-    case Exchange::Next::kLinger:
+    case Http1DownstreamStream::Next::kLinger:
       return linger();
-    case Exchange::Next::kReset:
+    case Http1DownstreamStream::Next::kReset:
       return end(true);
   }
 }
@@ -160,7 +160,7 @@ void DownstreamConnection::drain() {
 }
 
 void DownstreamConnection::cut(Outcome outcome) {
-  if (http_ != nullptr) http_->abandon(outcome);
+  if (http_ != nullptr) http_->exchange.abandon(outcome);
   if (tcp_ != nullptr) tcp_->abandon(outcome);
   // Nobody waits for anything on an idle connection: no reason to reset it.
   end(state_ != State::kIdle && state_ != State::kLingering);

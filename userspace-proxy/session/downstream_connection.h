@@ -10,6 +10,7 @@
 
 #include "userspace-proxy/exchange/exchange.h"
 #include "userspace-proxy/exchange/tcp_exchange.h"
+#include "userspace-proxy/session/http1_downstream_stream.h"
 
 namespace weft::proxy {
 
@@ -37,6 +38,16 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
  private:
   enum class State : uint8_t { kDetecting, kIdle, kHttp, kTcp, kLingering, kEnded };
 
+  // One request on this connection.
+  struct Http1Exchange {
+    Http1Exchange(DownstreamConnection& c)
+        : stream(c.context_, c.socket_, c.input_), exchange(c.context_, c.client_side(), stream) {}
+    static void* operator new(size_t size) { return take_frame(size); }
+    static void operator delete(void* block, size_t size) { give_frame(block, size); }
+    Http1DownstreamStream stream;
+    Exchange exchange;
+  };
+
   void choose_protocol();
   void receive();
   void on_received(int result);
@@ -51,7 +62,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   void on_reset(int) { cut(Outcome::kDownstreamReset); }
   void linger();
   void end(bool with_reset);
-  Downstream downstream() { return Downstream{socket_, input_, client_, dialled_, *origin_}; }
+  ClientSide client_side() { return ClientSide{client_, dialled_, *origin_}; }
 
   ProxyContext& context_;
   Owner& owner_;
@@ -67,7 +78,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   Operation http_finished_{this, method<&DownstreamConnection::on_http_finished>};
   Operation tcp_finished_{this, method<&DownstreamConnection::on_tcp_finished>};
   Timer timer_{this, method<&DownstreamConnection::on_timer>};  // of the state: sniffing, idleness, lingering
-  std::unique_ptr<Exchange> http_;
+  std::unique_ptr<Http1Exchange> http_;
   std::unique_ptr<TcpExchange> tcp_;
 };
 

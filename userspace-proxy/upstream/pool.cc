@@ -3,26 +3,18 @@
 
 namespace weft::proxy {
 
-UpstreamConnection::UpstreamConnection(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool,
-                                       const UpstreamKey& key)
-    : pool_(pool), key_(key), socket_(loop), input_(buffers) {
-  ++pool_.open_;
-}
-
-UpstreamConnection::~UpstreamConnection() { --pool_.open_; }
-
-// Only ever runs while idle: take() cancels both ways here. Timers and operations run outside of on_events,
-// so the connection may go at once.
-void UpstreamConnection::expire() { pool_.remove_idle(*this); }
-
 UpstreamPool::~UpstreamPool() { clear(); }
 
-std::unique_ptr<UpstreamConnection> UpstreamPool::take(const UpstreamKey& key) {
+std::unique_ptr<Http1Upstream> UpstreamPool::make(const UpstreamKey& key) {
+  return std::make_unique<Http1Upstream>(loop_, buffers_, *this, key);
+}
+
+std::unique_ptr<Http1Upstream> UpstreamPool::take(const UpstreamKey& key) {
   const auto found = stacks_.find(key);
   if (found == stacks_.end()) return nullptr;
-  while (UpstreamConnection* connection = found->second->pop_front()) {
+  while (Http1Upstream* connection = found->second->pop_front()) {
     --idle_;
-    std::unique_ptr<UpstreamConnection> owned(connection);
+    std::unique_ptr<Http1Upstream> owned(connection);
     owned->idle_.cancel();
     // The end may already be known, only not told yet.
     if (!owned->watch_.pending() || owned->watch_.linked()) continue;
@@ -32,16 +24,17 @@ std::unique_ptr<UpstreamConnection> UpstreamPool::take(const UpstreamKey& key) {
   return nullptr;
 }
 
-void UpstreamPool::give(std::unique_ptr<UpstreamConnection> connection) {
-  if (connection->socket_.recv(connection->watch_, connection->input_)) return;
-  std::unique_ptr<Stack>& stack = stacks_[connection->key_];
+void UpstreamPool::give(Http1Upstream* connection) {
+  std::unique_ptr<Http1Upstream> owned(connection);
+  if (owned->socket_.recv(owned->watch_, owned->input_)) return;
+  std::unique_ptr<Stack>& stack = stacks_[owned->key_];
   if (stack == nullptr) stack = std::make_unique<Stack>();
-  loop_.arm(connection->idle_, idle_ms_);
-  stack->push_front(*connection.release());
+  loop_.arm(owned->idle_, limits_.idle_ms);
+  stack->push_front(*owned.release());
   ++idle_;
 }
 
-void UpstreamPool::remove_idle(UpstreamConnection& connection) {
+void UpstreamPool::remove_idle(Http1Upstream& connection) {
   const auto found = stacks_.find(connection.key_);
   --idle_;
   delete &connection;
@@ -57,7 +50,7 @@ void UpstreamPool::prune() {
 
 void UpstreamPool::clear() {
   for (auto& [key, stack] : stacks_) {
-    while (UpstreamConnection* connection = stack->pop_front()) delete connection;
+    while (Http1Upstream* connection = stack->pop_front()) delete connection;
   }
   stacks_.clear();
   idle_ = 0;
