@@ -12,6 +12,7 @@
 #include "bpf/lib/beat.h"
 #include "bpf/lib/bypass.h"
 #include "bpf/lib/datagram.h"
+#include "bpf/lib/egress.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/sock_addr.h"
 
@@ -53,6 +54,22 @@ static __always_inline void direct_show_to_mptcp(struct bpf_sock* sk, const stru
   __builtin_memcpy(&shown->direct, peer, sizeof(*peer));
 }
 
+/* Inbound policy speaks of TCP only. */
+static __always_inline int connect_forbidden(const struct weft_netns* netns, struct bpf_sock* sk,
+                                             const struct weft_svc_key* key, const __u8* ip, __u32 port) {
+  if (key->protocol != IPPROTO_TCP || !sk) return 0;
+  struct addr to;
+  __builtin_memcpy(to.word, ip, sizeof(to.word));
+  return egress_forbidden(netns, sk, &to, port);
+}
+
+/* Dialled as it is, past any proxy. */
+static __always_inline int connect_plainly(struct bpf_sock_addr* ctx, const struct weft_netns* netns,
+                                           const struct weft_svc_key* key) {
+  if (!connect_forbidden(netns, ctx->sk, key, key->ip, key->port)) return HOOK_PROCEED;
+  return hook_refuse(WEFT_STAT_DENIED_EGRESS, ECONNREFUSED);
+}
+
 /* What sockops finds at the dial, so that it need not look for it again; a former connection's is over. */
 static __always_inline int connect_direct(struct bpf_sock_addr* ctx, enum hook_family family,
                                           const struct weft_netns* netns, const struct weft_svc_key* key,
@@ -62,6 +79,8 @@ static __always_inline int connect_direct(struct bpf_sock_addr* ctx, enum hook_f
     return hook_refuse(WEFT_STAT_NO_BACKEND, EHOSTUNREACH);
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
+  if (connect_forbidden(netns, sk, key, choice.backend.ip, choice.backend.port))
+    return hook_refuse(WEFT_STAT_DENIED_EGRESS, ECONNREFUSED);
   struct weft_socket* known = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!known) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
   struct weft_direct_peer* peer = &known->direct;
@@ -86,7 +105,7 @@ static __always_inline int connect_without_proxy(struct bpf_sock_addr* ctx, enum
   int closed = (netns->flags & WEFT_NETNS_FAIL_CLOSED) != 0;
   bypass_count(netns->workload_id, WEFT_BYPASS_OUTBOUND, closed);
   if (closed) return hook_deny(ECONNREFUSED);
-  if (svc->count == 0) return HOOK_PROCEED;
+  if (svc->count == 0) return connect_plainly(ctx, netns, key);
   return connect_direct(ctx, family, netns, key, svc, cookie, dialled);
 }
 
@@ -134,7 +153,7 @@ static __always_inline int connect_decide(struct bpf_sock_addr* ctx, enum hook_f
   if (!is_tcp) return HOOK_PROCEED;
   if (svc.flags & WEFT_SVC_PASS) {
     stat_count(WEFT_STAT_LEFT_ENDPOINT);
-    return HOOK_PROCEED;
+    return connect_plainly(ctx, netns, &key);
   }
   if (!proxy_is_alive()) return connect_without_proxy(ctx, family, netns, &key, &svc, cookie, &ip);
   return connect_by_proxy(ctx, netns);

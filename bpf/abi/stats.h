@@ -32,7 +32,8 @@
   X(PROBE, "probe", "connections from the node itself, let in whatever policy says")                        \
   X(INSPECTED, "inspected", "connections from outside handed to the plaintext listener")                    \
   X(HBONE, "hbone", "connections from outside handed to the HBONE listener")                                \
-  X(FAILING_LOST, "failing_lost", "reports of a failing backend lost: nobody read the earlier ones")
+  X(FAILING_LOST, "failing_lost", "reports of a failing backend lost: nobody read the earlier ones")        \
+  X(DENIED_EGRESS, "denied_egress", "connects refused because policy at the other end would refuse them")
 
 enum weft_stat {
 #define X(name, label, help) WEFT_STAT_##name,

@@ -70,16 +70,16 @@ struct {
   __type(value, struct weft_rules);
 } m_policy_workload __weak SEC(".maps");
 
-/* 16-byte address -> workload id of the enrolled namespace of this node that holds it
+/* 16-byte address -> struct weft_local
  * writer: agent, from what the namespace of that netns cookie really has
- * reader: mesh_lookup
+ * reader: mesh_lookup, connect
  * no row: the source has no identity that the kernel can prove. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(max_entries, WEFT_MAX_LOCAL_ADDRESSES);
   __type(key, __u8[16]);
-  __type(value, __u32);
+  __type(value, struct weft_local);
 } m_local __weak SEC(".maps");
 
 /* 16-byte address of the node itself -> 1
