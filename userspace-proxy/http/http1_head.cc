@@ -137,6 +137,11 @@ bool valid_authority(std::string_view authority) {
 bool split_target(RequestHead* head) {
   std::string_view rest = head->target;
   if (rest.empty() || rest.find('#') != std::string_view::npos) return false;
+  // Authority form (RFC 9112 §3.2.3): a tunnel has no path.
+  if (head->method == "CONNECT") {
+    head->authority = rest;
+    return rest.find(':') != std::string_view::npos && valid_authority(rest);
+  }
   if (rest == "*") {
     head->path = rest;
     return head->method == "OPTIONS";
@@ -209,12 +214,12 @@ ParseResult parse_request(std::string_view text, RequestHead* head) {
   head->content_length = 0;
   const auto expect = head->find("expect");
   head->expect_continue = expect && head->minor_version > 0 && equals_ignore_case(*expect, "100-continue");
-  // A tunnel to anywhere is not a service call.
-  if (head->method == "CONNECT") return ParseResult::kNotImplemented;
   const Framing framing = framing_of(head->headers);
   if (framing.bad) return ParseResult::kBad;
   if (framing.other_coding) return ParseResult::kNotImplemented;
   if (framing.chunked && head->minor_version == 0) return ParseResult::kBad;
+  // RFC 9110 §9.3.6: it has no content, and what follows is the tunnel.
+  if (head->method == "CONNECT" && (framing.chunked || framing.length > 0)) return ParseResult::kBad;
   if (!split_target(head) || !take_host(head)) return ParseResult::kBad;
   if (framing.chunked) head->body = BodyKind::kChunked;
   if (framing.length_seen) {

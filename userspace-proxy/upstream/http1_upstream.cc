@@ -27,9 +27,11 @@ void Http1Upstream::write_request(const RequestHead& head, const RequestForm& fo
   if (text_ == nullptr) text_ = pool_.texts_.take();
   head_request_ = head.method == "HEAD";
   answered_ = tunnel_ = false;
-  upgrade_ = form.upgrade;
+  connect_ = head.method == "CONNECT";
+  upgrade_ = form.upgrade && !connect_;
   text_->out.clear();
-  write_request_head(head, form, &text_->out);
+  const RequestForm written{.fallback_host = form.fallback_host, .upgrade = upgrade_};
+  write_request_head(head, written, &text_->out);
   sink_.start(text_->out,
               head.body == BodyKind::kChunked ? SocketSink::Framing::kChunked : SocketSink::Framing::kPlain);
 }
@@ -63,6 +65,11 @@ void Http1Upstream::parse_head() {
 Unanswered Http1Upstream::unanswered() const {
   const bool silent = status_ == HeadStatus::kClosed && !answered_ && !text_->in.started();
   return silent && served_ ? Unanswered::kStale : Unanswered::kFinal;
+}
+
+bool Http1Upstream::opens_tunnel() const {
+  const uint16_t status = text_->head.status;
+  return upgrade_ ? status == 101 : connect_ && status >= 200 && status < 300;
 }
 
 void Http1Upstream::start_tunnel() {

@@ -38,7 +38,7 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   const ResponseHead& response() const override { return text_->head; }
   Unanswered unanswered() const override;
   BodySource& response_body() override { return source_; }
-  bool opens_tunnel() const override { return upgrade_ && text_->head.status == 101; }
+  bool opens_tunnel() const override;
   void start_tunnel() override;
   void watch_reset(Operation& operation) override { socket_.watch_reset(operation); }
   void release(bool reset) override;
@@ -64,7 +64,8 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   bool head_request_ = false;
   bool served_ = false;    // a request before this one
   bool answered_ = false;  // a head came for this one
-  bool upgrade_ = false;
+  bool upgrade_ = false;   // asked for
+  bool connect_ = false;   // asked for by CONNECT
   bool tunnel_ = false;
   WaitSlot waiting_;
   Operation head_{this, method<&Http1Upstream::on_head>};

@@ -93,7 +93,10 @@ const Bad kBadRequests[] = {
      ParseResult::kNotImplemented},
     {"hidden coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
      ParseResult::kNotImplemented},
-    {"connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", ParseResult::kNotImplemented},
+    {"connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", ParseResult::kComplete},
+    {"connect_without_port", "CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", ParseResult::kBad},
+    {"connect_with_content", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nContent-Length: 1\r\n\r\n",
+     ParseResult::kBad},
 };
 
 TEST(Http1HeadTest, RefusesEveryAmbiguousOrMalformedRequest) {
