@@ -348,8 +348,9 @@ void Exchange::pump_ended(Pump& pump) {
   }
   if (&pump != &request_pump_ || end == PumpEnd::kSinkReset) return;
   request_failure_ = end == PumpEnd::kBadFraming ? Outcome::kBadRequest : Outcome::kDownstreamReset;
-  response_reader_.abort();
+  // The reader last: who waits for it goes on at once, and may start the pump with an answer.
   response_pump_.abort();
+  response_reader_.abort();
 }
 
 // Looks only once per period, so a byte costs nothing: an exchange ends between one and two periods after its
@@ -364,8 +365,9 @@ void Exchange::on_idle() {
   }
   request_failure_ = Outcome::kIdleTimeout;
   request_pump_.abort();
-  response_reader_.abort();
+  // The reader last: who waits for it goes on at once, and may start the pump with an answer.
   response_pump_.abort();
+  response_reader_.abort();
 }
 
 void Exchange::record(Outcome outcome) {
