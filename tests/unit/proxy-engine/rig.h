@@ -1,6 +1,7 @@
 // What the engine's tests share: blocking test servers and clients on 127.0.0.1, and a real Worker with a
 // hand-made snapshot. Never used outside tests; every wait is bounded by a socket timeout or a condition
-// variable with a deadline. The whole suite runs once for each backend: WEFT_TEST_IO (epoll or uring) chooses.
+// variable with a deadline. The whole suite runs once for each backend: WEFT_TEST_IO (epoll or uring)
+// chooses.
 #pragma once
 
 #include <atomic>
