@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "base/fd.h"
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/net/io_kind.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 
 namespace weft::proxy {
@@ -40,6 +41,7 @@ class Worker {
     uint32_t count = 1;
     // Per-worker sink, used on the worker's thread; outlives the worker.
     ExchangeSink* sink = nullptr;
+    IoKind io = IoKind::kEpoll;
     std::chrono::milliseconds sniff_timeout{50};
     std::chrono::milliseconds head_timeout{60'000};
     std::chrono::milliseconds downstream_idle{3'600'000};
