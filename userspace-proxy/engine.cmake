@@ -9,8 +9,8 @@ weft_library(weft_proxy_net
   DEPS weft_base absl::synchronization)
 
 weft_library(weft_proxy_http
-  SOURCES http/body_decoder.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc
-    http/protocol_detect.cc
+  SOURCES http/authority.cc http/body_decoder.cc http/framing.cc http/head_text.cc http/http1_head.cc
+    http/http1_writer.cc http/path.cc http/protocol_detect.cc
   DEPS weft_base weft_llhttp weft_proxy_config)
 
 weft_library(weft_proxy_engine

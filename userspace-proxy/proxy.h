@@ -30,6 +30,7 @@ class Proxy {
     uint32_t workers = 1;
     std::string access_log = "-";  // file, "-" or "off"
     std::chrono::seconds drain_timeout{30};
+    PathNormalisation path_normalisation = PathNormalisation::kBase;
   };
 
   // SIGTERM, SIGINT and SIGHUP must be blocked already, so that no thread of ours takes them.

@@ -23,6 +23,7 @@ struct Scratch {
   HeadText request_text, response_text;
   RequestHead request;
   ResponseHead response;
+  std::string request_target;  // where the target had to be rewritten
   std::string request_out, response_out;
 };
 
@@ -38,7 +39,7 @@ class ScratchPool {
     if (free_.size() >= kMaxFree) return;
     scratch->request_text.shrink(kKeepBytes);
     scratch->response_text.shrink(kKeepBytes);
-    for (std::string* text : {&scratch->request_out, &scratch->response_out}) {
+    for (std::string* text : {&scratch->request_target, &scratch->request_out, &scratch->response_out}) {
       if (text->capacity() > kKeepBytes) std::string().swap(*text);
     }
     free_.push_back(std::move(scratch));

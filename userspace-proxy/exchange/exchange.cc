@@ -4,6 +4,7 @@
 
 #include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/http/http1_writer.h"
+#include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
 
@@ -121,6 +122,9 @@ Outcome Exchange::read_request(HeadStatus status) {
     case ParseResult::kNeedMore:
       return Outcome::kBadRequest;
   }
+  if (!normalise_target(generation_->snapshot().path_normalisation, &scratch_->request_target,
+                        &scratch_->request))
+    return Outcome::kBadRequest;
   parsed_ = true;
   close_ = !scratch_->request.keep_alive;
   upgrade_ = wants_upgrade(scratch_->request);

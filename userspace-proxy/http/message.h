@@ -21,7 +21,8 @@ enum class BodyKind : uint8_t { kNone, kLength, kChunked, kUntilClose };
 
 struct RequestHead {
   std::string_view method;
-  // As received: origin form "/a?b", absolute form or "*".
+  // As received: origin form "/a?b", absolute form or "*". After normalise_target (http/path.h) as it goes
+  // upstream: origin form with a normal path, or "*".
   std::string_view target;
   // From the target's absolute form, else from Host; with port if the client sent one. Empty when absent
   // (HTTP/1.0).
