@@ -44,9 +44,10 @@ class FramingCheck {
   // Requests go to `proxy` and come out at `recorder`.
   FramingCheck(const SocketAddress& proxy, FramingRecorder& recorder) : proxy_(proxy), recorder_(recorder) {}
 
-  // Sends the variant and, on the same connection, a marker request behind it. Empty when all is well: what
-  // the upstream saw is what the client was answered for, each request as the strict reader frames it, and in
-  // order; and everything else was refused and the connection closed. Otherwise what is wrong.
+  // Sends the variant, torn in two at a place of its own, and, on the same connection, a marker request
+  // behind it. Empty when all is well: what the upstream saw is what the client was answered for, each
+  // request as the strict reader frames it, and in order; and everything else was refused and the connection
+  // closed. Otherwise what is wrong.
   std::string run(const std::string& variant);
 
   const FramingTotals& totals() const { return totals_; }
