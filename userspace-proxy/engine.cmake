@@ -11,8 +11,8 @@ weft_library(weft_proxy_net
   DEPS weft_base PkgConfig::LIBURING absl::synchronization)
 
 weft_library(weft_proxy_http
-  SOURCES http/body_decoder.cc http/head_reader.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc
-    http/protocol_detect.cc http/socket_stream.cc
+  SOURCES http/authority.cc http/body_decoder.cc http/framing.cc http/head_reader.cc http/head_text.cc
+    http/http1_head.cc http/http1_writer.cc http/path.cc http/protocol_detect.cc http/socket_stream.cc
   DEPS weft_base weft_llhttp weft_proxy_config weft_proxy_net)
 
 weft_library(weft_proxy_engine

@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
   std::string io = "auto";
   std::string user;
   std::string log_level = "info";
+  std::string path_normalisation = "base";
   int64_t drain_seconds = options.drain_timeout.count();
   app.set_version_flag("--version", weft::proxy::kVersion);
   app.add_option("--run-dir", options.run_dir, "Folder of the agent's sockets")->capture_default_str();
@@ -66,6 +67,10 @@ int main(int argc, char** argv) {
   app.add_option("--drain-timeout", drain_seconds, "Seconds that connections may take to end after SIGTERM")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
+  app.add_option("--path-normalization", path_normalisation,
+                 "How request paths are spelt before they are matched and forwarded")
+      ->check(CLI::IsMember({"none", "base", "merge-slashes", "decode-and-merge-slashes"}))
+      ->capture_default_str();
   app.add_option("--log-level", log_level, "error, warn, info or debug")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
       ->capture_default_str();
@@ -76,6 +81,7 @@ int main(int argc, char** argv) {
   }
   weft::log::set_level(std::string_view(log_level));
   options.io = io_choice(io);
+  options.path_normalisation = *weft::proxy::parse_path_normalisation(path_normalisation);
   options.drain_timeout = std::chrono::seconds(drain_seconds);
   return serve(options, user);
 }

@@ -89,6 +89,7 @@ absl::Status Proxy::start_clients() {
   ConfigClient::Options config;
   config.target = xds;
   config.node_id = node_id();
+  config.path_normalisation = options_.path_normalisation;
   config_ = ConfigClient::start(config, [this](SnapshotPtr snapshot) {
     for (const auto& worker : workers_) worker->set_snapshot(snapshot);
     log::info("config_published", {{"generation", snapshot->generation},

@@ -32,6 +32,7 @@ class Proxy {
     IoChoice io = IoChoice::kAuto;
     std::string access_log = "-";  // file, "-" or "off"
     std::chrono::seconds drain_timeout{30};
+    PathNormalisation path_normalisation = PathNormalisation::kBase;
   };
 
   // SIGTERM, SIGINT and SIGHUP must be blocked already, so that no thread of ours takes them.

@@ -3,6 +3,7 @@
 #include "userspace-proxy/exchange/exchange.h"
 
 #include "userspace-proxy/config/match_route.h"
+#include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
 
@@ -94,9 +95,11 @@ Outcome Exchange::request_read() {
     case HeadStatus::kAborted:
       return Outcome::kDownstreamReset;
   }
+  RequestHead& head = request();
+  if (!normalise_target(generation_->snapshot().path_normalisation, &head.rewritten, &head))
+    return Outcome::kBadRequest;
   // A tunnel and a body at once would need two framings in a row: the server may ignore Upgrade (RFC 9110
   // §7.8), so it does not see one.
-  const RequestHead& head = request();
   tunnel_asked_ =
       is_connect() || !head.protocol.empty() || (head.body == BodyKind::kNone && wants_upgrade(head));
   return Outcome::kOk;

@@ -19,12 +19,14 @@ bool is_token_char(char c) {
   return alnum || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
 }
 
+bool is_control(char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f; }
+
 // Fields that frame, route or authorise must not come in a trailer (RFC 9110 §6.5.1).
 bool forbidden_trailer(std::string_view name) {
   for (const std::string_view forbidden :
        {"content-length", "transfer-encoding", "host", "connection", "trailer", "te", "upgrade", "keep-alive",
-        "proxy-connection", "authorization", "content-type", "content-encoding", "content-range",
-        "set-cookie", "expect"}) {
+        "proxy-connection", "authorization", "proxy-authorization", "cookie", "content-type",
+        "content-encoding", "content-range", "set-cookie", "expect", "range", "max-forwards"}) {
     if (equals_ignore_case(name, forbidden)) return true;
   }
   return false;
@@ -77,8 +79,7 @@ void BodyDecoder::chunk_byte(char c) {
     case Phase::kExtension:
       if (c == '\r') {
         phase_ = Phase::kSizeEnd;
-      } else if ((static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f ||
-                 ++extension_bytes_ > kMaxExtensionBytes) {
+      } else if (is_control(c) || ++extension_bytes_ > kMaxExtensionBytes) {
         bad();
       }
       return;
@@ -129,15 +130,15 @@ void BodyDecoder::trailer_byte(char c) {
 
 void BodyDecoder::end_trailer_line() {
   const std::string_view line = std::string_view(trailers_).substr(trailer_line_);
-  if (line.size() < 2 || line.find('\r') != line.size() - 2) return bad();
+  if (!line.ends_with("\r\n")) return bad();
   if (line.size() == 2) {
     trailers_.resize(trailer_line_);
     state_ = State::kDone;
     return;
   }
   const size_t colon = line.find(':');
-  if (colon == std::string_view::npos || colon == 0 || line.find('\0') != std::string_view::npos)
-    return bad();
+  if (colon == std::string_view::npos || colon == 0) return bad();
+  if (std::any_of(line.begin(), line.end() - 2, is_control)) return bad();
   const std::string_view name = line.substr(0, colon);
   if (!std::all_of(name.begin(), name.end(), is_token_char)) return bad();
   if (forbidden_trailer(name)) {

@@ -2,6 +2,7 @@
 #include "userspace-proxy/http/http1_writer.h"
 
 #include <charconv>
+#include <optional>
 
 #include "userspace-proxy/http/http1_head.h"
 
@@ -45,13 +46,22 @@ void add_number(std::string* out, uint64_t number) {
   out->append(digits, static_cast<size_t>(end - digits));
 }
 
-void add_end_to_end(const std::vector<Header>& headers, std::string* out) {
+// `length` is what the parser read of Content-Length: written anew, so that "007" cannot be read in two ways.
+// nullopt: the message must not have one.
+void add_end_to_end(const std::vector<Header>& headers, std::optional<uint64_t> length, std::string* out) {
   bool connection = false;
   for (const Header& header : headers)
     connection = connection || equals_ignore_case(header.name, "connection");
   for (const Header& header : headers) {
     if (is_hop_by_hop(header.name)) continue;
     if (connection && listed_in_connection(headers, header.name)) continue;
+    if (equals_ignore_case(header.name, "content-length")) {
+      if (!length) continue;
+      out->append(header.name).append(": ");
+      add_number(out, *length);
+      out->append("\r\n");
+      continue;
+    }
     add(out, header.name, header.value);
   }
 }
@@ -82,7 +92,7 @@ std::string_view reason_phrase(uint16_t status) {
 void write_request_head(const RequestHead& head, const RequestForm& form, std::string* out) {
   out->append(head.method).append(" ").append(head.target).append(" HTTP/1.1\r\n");
   if (!head.find("host")) add(out, "Host", head.authority.empty() ? form.fallback_host : head.authority);
-  add_end_to_end(head.headers, out);
+  add_end_to_end(head.headers, head.content_length, out);
   const auto te = head.find("te");
   const bool trailers = te && has_token(*te, "trailers");
   if (trailers) add(out, "TE", "trailers");
@@ -100,7 +110,9 @@ void write_response_head(const ResponseHead& head, const ResponseForm& form, std
   out->append("HTTP/1.1 ");
   add_number(out, head.status);
   out->append(" ").append(head.reason).append("\r\n");
-  add_end_to_end(head.headers, out);
+  // RFC 9110 §8.6: none in 1xx and 204.
+  const bool may_have_length = head.status >= 200 && head.status != 204;
+  add_end_to_end(head.headers, may_have_length ? std::optional(head.content_length) : std::nullopt, out);
   if (form.chunked) add(out, "Transfer-Encoding", "chunked");
   if (form.upgrade) {
     add(out, "Connection", "Upgrade");

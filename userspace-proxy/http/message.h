@@ -23,7 +23,9 @@ enum class BodyKind : uint8_t { kNone, kLength, kChunked, kUntilClose };
 
 struct RequestHead {
   std::string_view method;
-  // As received: origin form "/a?b", absolute form, "*", or authority form for CONNECT.
+  // As received: origin form "/a?b", absolute form, "*", or authority form for CONNECT. After
+  // normalise_target (http/path.h) as it goes upstream: origin form with a normal path, "*", or authority
+  // form.
   std::string_view target;
   // From the target's absolute form, else from Host; with port if the client sent one. Empty when absent
   // (HTTP/1.0).
