@@ -37,6 +37,12 @@ class Claims {
     }
   }
 
+  // Room for so many claims more, because a table that grows row by row is hashed anew at every size.
+  void expect(size_t claims, size_t claimants) {
+    by_key_.reserve(by_key_.size() + claims);
+    by_claimant_.reserve(by_claimant_.size() + claimants);
+  }
+
   std::optional<Claim> owner(const Key& key) const {
     const auto found = by_key_.find(key);
     if (found == by_key_.end()) return std::nullopt;

@@ -36,8 +36,8 @@ Subject read(Subject::Kind kind, const control_plane::Resource& resource) {
 
 }  // namespace
 
-const IdRegistry::Row* IdRegistry::locate(Subject::Kind kind, std::string_view key) const {
-  auto found = by_id_.find(hash(kind, key));
+const IdRegistry::Row* IdRegistry::locate(uint32_t hashed, Subject::Kind kind, std::string_view key) const {
+  auto found = by_id_.find(hashed);
   if (found != by_id_.end() && found->kind == kind && found->resource.name() == key) return &*found;
   if (displaced_.empty()) return nullptr;
   const auto displaced = displaced_.find({kind, std::string(key)});
@@ -47,11 +47,11 @@ const IdRegistry::Row* IdRegistry::locate(Subject::Kind kind, std::string_view k
 }
 
 uint32_t IdRegistry::put(Row row) {
-  if (const Row* known = locate(row.kind, row.resource.name())) {
+  const uint32_t first = hash(row.kind, row.resource.name());
+  if (const Row* known = locate(first, row.kind, row.resource.name())) {
     row.id = known->id;
     by_id_.erase(row.id);
   } else {
-    const uint32_t first = hash(row.kind, row.resource.name());
     row.id = first;
     while (row.id == WEFT_ID_UNKNOWN || row.id == WEFT_ID_OVERFLOW || by_id_.contains(row.id)) ++row.id;
     if (row.id != first) displaced_[{row.kind, std::string(row.resource.name())}] = row.id;
@@ -79,7 +79,7 @@ uint32_t IdRegistry::add(const Subject& subject) {
 }
 
 uint32_t IdRegistry::remove(Subject::Kind kind, std::string_view key) {
-  const Row* known = locate(kind, key);
+  const Row* known = locate(hash(kind, key), kind, key);
   if (known == nullptr) return WEFT_ID_UNKNOWN;
   const uint32_t id = known->id;
   if (id != hash(kind, key)) displaced_.erase({kind, std::string(key)});
@@ -100,7 +100,7 @@ IdRegistry IdRegistry::only(const std::vector<uint32_t>& ids) const {
 }
 
 uint32_t IdRegistry::find(Subject::Kind kind, std::string_view key) const {
-  const Row* known = locate(kind, key);
+  const Row* known = locate(hash(kind, key), kind, key);
   return known == nullptr ? WEFT_ID_UNKNOWN : known->id;
 }
 

@@ -67,7 +67,7 @@ class IdRegistry {
     }
   };
 
-  const Row* locate(Subject::Kind kind, std::string_view key) const;
+  const Row* locate(uint32_t hashed, Subject::Kind kind, std::string_view key) const;
   uint32_t put(Row row);
 
   // An id is its key's hash, so that a key is found by its id and needs no table of its own ...

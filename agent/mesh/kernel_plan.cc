@@ -21,6 +21,8 @@ constexpr uint8_t kOfService = 0;
 constexpr uint8_t kOfWorkload = 1;
 // A backend that failed so often in a row is reported to the agent.
 constexpr uint32_t kEjectAfter = 5;
+// A change of so many is the load of a mesh: most of what it touches is new.
+constexpr size_t kMany = 10000;
 
 std::optional<SocketAddress> socket_address(const IpAddress& ip, uint32_t port) {
   if (port > 65535) return std::nullopt;
@@ -116,8 +118,8 @@ void KernelPlanner::claim_workload(const MeshWorkload& workload, uint32_t id, De
 
 // The node is where its pods are.
 void KernelPlanner::learn_locality(const MeshModel& model, const Touched& touched) {
-  for (const std::string& uid : touched.workloads) {
-    const MeshWorkload* workload = model.workload(uid);
+  for (const control_plane::Resource& changed : touched.workloads) {
+    const MeshWorkload* workload = model.workload(changed.name());
     if (workload == nullptr || workload->place->node != node_name_) continue;
     if (workload->place->has_locality()) here_ = *workload->place;
   }
@@ -227,20 +229,27 @@ KernelChange KernelPlanner::plan(const MeshModel& model, const IdRegistry& ids, 
   DestinationSet dests;
   ServiceSet svcs;
   learn_locality(model, touched);
+  const size_t services = touched.services.size();
+  const size_t workloads = touched.workloads.size();
+  if (services + workloads >= kMany) {
+    dests.reserve(services + 2 * workloads);
+    svcs.reserve(services + workloads);
+    destinations_.expect(services + 2 * workloads, services + workloads);
+    services_.expect(services + workloads, services);
+  }
   for (const uint32_t id : gone) {
     destinations_.set(id, {}, &dests);
     services_.set(id, {}, &svcs);
     absl::erase_if(share_, [id](const auto& row) { return row.first.first == id; });
   }
-  for (const std::string& key : touched.services) {
-    const uint32_t id = ids.find(Subject::Kind::kService, key);
-    if (id != 0) claim_service(model.service(key), id, &dests, &svcs);
+  for (const control_plane::Resource& service : touched.services) {
+    const uint32_t id = ids.find(Subject::Kind::kService, service.name());
+    if (id != 0) claim_service(model.service(service.name()), id, &dests, &svcs);
   }
-  for (const std::string& uid : touched.workloads) {
-    const uint32_t id = ids.find(Subject::Kind::kWorkload, uid);
-    const MeshWorkload* workload = model.workload(uid);
+  for (const control_plane::Resource& changed : touched.workloads) {
+    const uint32_t id = ids.find(Subject::Kind::kWorkload, changed.name());
     if (id == 0) continue;
-    if (workload != nullptr)
+    if (const MeshWorkload* workload = model.workload(changed.name()))
       claim_workload(*workload, id, &dests);
     else
       destinations_.set(id, {}, &dests);

@@ -2,7 +2,10 @@
 // not decode.
 #include "agent/mesh/model.h"
 
+#include <google/protobuf/arena.h>
+
 #include <algorithm>
+#include <cstddef>
 
 #include "absl/hash/hash.h"
 #include "base/log.h"
@@ -106,9 +109,9 @@ void MeshModel::erase_workload(std::string_view uid, Touched* touched) {
   const auto found = workloads_.find(uid);
   if (found == workloads_.end()) return;
   const std::unique_ptr<MeshWorkload> workload = std::move(workloads_.extract(found).value());
-  touched->workloads.insert(workload->uid());
+  touched->workloads.insert(workload->resource);
   for (const MeshWorkload::Membership& membership : workload->services) {
-    touched->services.insert(membership.service->key());
+    touched->services.insert(membership.service->resource);
     auto& members = membership.service->members;
     members.erase(std::remove(members.begin(), members.end(), workload.get()), members.end());
     drop_if_unused(membership.service);
@@ -123,9 +126,9 @@ void MeshModel::erase_address(std::string_view name, Touched* touched) {
   const auto found = services_.find(name);
   if (found != services_.end() && (*found)->described) {
     MeshService& service = **found;
-    touched->services.insert(service.key());
+    touched->services.insert(service.resource);
     // Ports of a service are listened at by its endpoints.
-    for (const MeshWorkload* member : service.members) touched->workloads.insert(member->uid());
+    for (const MeshWorkload* member : service.members) touched->workloads.insert(member->resource);
     service.described = false;
     --described_;
     service.resource = control_plane::Resource(control_plane::kAddressType, name, "", "");
@@ -148,7 +151,7 @@ void MeshModel::put_workload(const control_plane::Resource& resource,
   workload.capacity = message.has_capacity() ? message.capacity().value() : 1;
   workload.healthy = message.status() != istio::workload::UNHEALTHY;
   workload.host_network = message.network_mode() == istio::workload::HOST_NETWORK;
-  touched->workloads.insert(workload.uid());
+  touched->workloads.insert(workload.resource);
   by_name_[name_hash(message.namespace_(), message.name())] = &workload;
   for (const auto& [key, list] : message.services()) {
     MeshService& service = service_named(key);
@@ -161,7 +164,7 @@ void MeshModel::put_workload(const control_plane::Resource& resource,
         members.begin(), members.end(), &workload,
         [](const auto* a, const auto* b) { return a->resource.name() < b->resource.name(); });
     members.insert(place, &workload);
-    touched->services.insert(key);
+    touched->services.insert(service.resource);
   }
   workloads_.insert(std::move(owned));
 }
@@ -181,12 +184,19 @@ void MeshModel::put_service(const control_plane::Resource& resource, const istio
                              .protocol = port.app_protocol()});
   }
   service.wishes = wishes_of(message);
-  touched->services.insert(service.key());
-  for (const MeshWorkload* member : service.members) touched->workloads.insert(member->uid());
+  touched->services.insert(service.resource);
+  for (const MeshWorkload* member : service.members) touched->workloads.insert(member->resource);
 }
 
 bool MeshModel::upsert_address(const control_plane::Resource& resource, Touched* touched) {
-  istio::workload::Address address;
+  // On an arena, because a whole mesh is decoded message by message: what stays is not scattered between the
+  // remains of what does not.
+  alignas(std::max_align_t) char first_block[4096];
+  google::protobuf::ArenaOptions options;
+  options.initial_block = first_block;
+  options.initial_block_size = sizeof(first_block);
+  google::protobuf::Arena arena(options);
+  auto& address = *google::protobuf::Arena::CreateMessage<istio::workload::Address>(&arena);
   if (!resource.decode(&address) || (!address.has_workload() && !address.has_service())) return false;
   // A name may change its kind: the other map must not keep the old one.
   erase_address(resource.name(), touched);

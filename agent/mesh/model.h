@@ -26,9 +26,12 @@
 namespace weft::agent {
 
 // Names of what one change made, altered or removed, and of the services whose endpoints it altered.
+// Resources, as they are or were, because their names are shared and need no copy.
 struct Touched {
-  absl::flat_hash_set<std::string> workloads;  // uids
-  absl::flat_hash_set<std::string> services;   // "<namespace>/<hostname>"
+  using Names =
+      absl::flat_hash_set<control_plane::Resource, control_plane::HashByName, control_plane::EqualByName>;
+  Names workloads;  // uids
+  Names services;   // "<namespace>/<hostname>"
 };
 
 // Where a workload runs; shared by all that run there.

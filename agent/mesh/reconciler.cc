@@ -172,13 +172,15 @@ void Reconciler::apply_now(control_plane::Change change) {
 
 std::vector<uint32_t> Reconciler::refresh_mesh_ids(const Touched& touched) {
   std::vector<uint32_t> gone;
-  for (const std::string& uid : touched.workloads) {
+  for (const control_plane::Resource& changed : touched.workloads) {
+    const std::string_view uid = changed.name();
     if (const MeshWorkload* workload = model_.workload(uid))
       ids_.add(Subject::Kind::kWorkload, workload->resource);
-    else if (!pod_uids_.contains(uid))
+    else if (!pod_uids_.contains(std::string(uid)))
       gone.push_back(ids_.remove(Subject::Kind::kWorkload, uid));
   }
-  for (const std::string& key : touched.services) {
+  for (const control_plane::Resource& changed : touched.services) {
+    const std::string_view key = changed.name();
     if (const MeshService* service = model_.service(key))
       ids_.add(Subject::Kind::kService, service->resource);
     else
