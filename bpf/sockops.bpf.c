@@ -13,6 +13,7 @@
 #include "bpf/lib/config.h"
 #include "bpf/lib/flow.h"
 #include "bpf/lib/health.h"
+#include "bpf/lib/proxy_dial.h"
 #include "bpf/lib/service_maps.h"
 
 /* AF_INET of <sys/socket.h>, which no kernel uapi header has. */
@@ -32,6 +33,32 @@ static __always_inline struct addr peer_addr(struct bpf_sock_ops* ctx) {
   if (ctx->family == FAMILY_IPV4) return addr_from_v4(ip4);
   struct addr a = {.word = {ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2], ctx->remote_ip6[3]}};
   return a;
+}
+
+/* The local address as an IPv4 peer sees it is in local_ip4, also of an IPv6 socket. */
+static __always_inline struct addr own_addr(struct bpf_sock_ops* ctx, const struct addr* peer) {
+  __u32 ip4 = ctx->local_ip4;
+  asm volatile("" : "+r"(ip4));
+  if (addr_is_v4(peer)) return addr_from_v4(ip4);
+  struct addr a = {.word = {ctx->local_ip6[0], ctx->local_ip6[1], ctx->local_ip6[2], ctx->local_ip6[3]}};
+  return a;
+}
+
+/* 0: not a dial into the namespace that it comes from, the only kind that mesh_lookup must tell. */
+static __always_inline int own_dial_key(struct bpf_sock_ops* ctx, __u32 slot, struct weft_dial_key* key) {
+  struct addr peer = peer_addr(ctx);
+  struct weft_local* local = bpf_map_lookup_elem(&m_local, peer.word);
+  if (!local || local->slot != slot) return 0;
+  struct addr own = own_addr(ctx, &peer);
+  proxy_dial_key(key, slot, &own, ctx->local_port, &peer, bpf_ntohl(ctx->remote_port));
+  return 1;
+}
+
+static __always_inline void proxy_dial_end(struct bpf_sock_ops* ctx) {
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
+  struct weft_dial_key key;
+  if (netns && own_dial_key(ctx, netns->slot, &key)) bpf_map_delete_elem(&m_proxy_dial, &key);
 }
 
 /* Clears what a former connection of the socket left, and asks for the callbacks that tell how it ends. They
@@ -55,6 +82,7 @@ static __always_inline struct weft_socket* flow_begin(struct bpf_sock_ops* ctx, 
   __u64 cookie = bpf_get_netns_cookie(ctx);
   struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
   if (!netns) return 0;
+  int is_dial = direction == WEFT_DIRECTION_OUTBOUND;
   if ((sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY) direction = WEFT_DIRECTION_PROXY;
   struct weft_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!flow) {
@@ -68,6 +96,9 @@ static __always_inline struct weft_socket* flow_begin(struct bpf_sock_ops* ctx, 
   flow->key.destination = outbound ? flow_peer_id(&peer, port) : netns->workload_id;
   flow->direct.service = 0;
   flow_start(ctx, flow, direction, outbound ? WEFT_SOCKET_ACTIVE : WEFT_SOCKET_ESTABLISHED);
+  struct weft_dial_key key;
+  if (is_dial && direction == WEFT_DIRECTION_PROXY && own_dial_key(ctx, netns->slot, &key))
+    proxy_dial_begin(&key, flow->started_ns);
   return flow;
 }
 
@@ -172,6 +203,7 @@ static __always_inline void on_connected(struct bpf_sock_ops* ctx) {
   __u64 elapsed = now - flow->started_ns;
   flow->flags |= WEFT_SOCKET_ESTABLISHED;
   flow->started_ns = now;
+  if (flow->key.direction == WEFT_DIRECTION_PROXY) proxy_dial_end(ctx);
   on_established(ctx, flow, dial_succeeded(flow, elapsed, now));
 }
 
@@ -202,6 +234,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx) {
   __u32 error = sock_error(sk);
   if (!(flow->flags & WEFT_SOCKET_ESTABLISHED)) {
     dial_failed(ctx, flow, connect_failure(error));
+    if (flow->key.direction == WEFT_DIRECTION_PROXY) proxy_dial_end(ctx);
     return;
   }
   struct weft_flow* row = flow_row(&flow->key);

@@ -42,7 +42,8 @@ Inbound::Inbound(const bpf::Programs& programs)
       workload_(programs.map_fd("m_policy_workload"), "m_policy_workload"),
       local_(programs.map_fd("m_local"), "m_local"),
       node_(programs.map_fd("m_node"), "m_node"),
-      bypass_(programs.map_fd("m_bypass"), "m_bypass") {
+      bypass_(programs.map_fd("m_bypass"), "m_bypass"),
+      proxy_dials_(programs.map_fd("m_proxy_dial"), "m_proxy_dial") {
   adopt();
 }
 
@@ -100,6 +101,9 @@ void Inbound::unenroll(uint32_t slot) {
   slots_.put(slot, {}).IgnoreError();  // an array refuses no index below its size
   for (const IpAddress& ip : owned_[slot]) local_.erase(to_key(ip));
   owned_.erase(slot);
+  for (const weft_dial_key& key : proxy_dials_.keys(WEFT_MAX_PROXY_DIALS)) {
+    if (key.slot == slot) proxy_dials_.erase(key);
+  }
   if (!row) return;
   if (row->policy != 0) erase_rules(row->policy);
   // Addresses that a former agent wrote.

@@ -61,6 +61,7 @@ class Inbound {
   bpf::Map<AddressKey, weft_local> local_;
   bpf::Map<AddressKey, uint32_t> node_;
   bpf::Map<weft_bypass_key, weft_bypass> bypass_;
+  bpf::Map<weft_dial_key, uint64_t> proxy_dials_;
   std::map<uint32_t, Rows> rows_;                  // by policy number
   std::map<uint32_t, std::set<IpAddress>> owned_;  // by slot
   std::set<IpAddress> node_addresses_;

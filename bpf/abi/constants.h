@@ -29,6 +29,10 @@
 #define WEFT_MAX_PROXIES 64u
 #define WEFT_MAX_DESTINATIONS 524288u
 #define WEFT_MAX_FLOWS 16384u
+/* Dials of the proxy that are under way to the namespace that they come from, and how long one may take (the
+ * kernel gives up a SYN after two minutes). */
+#define WEFT_MAX_PROXY_DIALS 16384u
+#define WEFT_PROXY_DIAL_S 150u
 /* Service addresses with their ports; backends of all services; rows of all alias tables, twice what the
  * backends need because a table is replaced by a new one beside it. */
 #define WEFT_MAX_SERVICES 262144u

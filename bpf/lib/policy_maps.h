@@ -7,6 +7,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/abi/capture.h"
 #include "bpf/abi/constants.h"
 #include "bpf/abi/policy.h"
 
@@ -93,6 +94,18 @@ struct {
   __type(key, __u8[16]);
   __type(value, __u32);
 } m_node __weak SEC(".maps");
+
+/* struct weft_dial_key -> CLOCK_MONOTONIC of the dial's begin
+ * writer: sockops; agent removes what is left of a slot that changes hands
+ * reader: mesh_lookup
+ * a dial that does not fit is counted, and inspected like any other connection. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, WEFT_MAX_PROXY_DIALS);
+  __type(key, struct weft_dial_key);
+  __type(value, __u64);
+} m_proxy_dial __weak SEC(".maps");
 
 /* struct weft_bypass_key -> struct weft_bypass
  * writer: connect, mesh_lookup; agent removes rows of forgotten workloads
