@@ -34,6 +34,10 @@ ExchangeLimits limits_of(const Worker::Options& options) {
 UpstreamLimits upstream_limits_of(const Worker::Options& options) {
   UpstreamLimits limits;
   limits.idle_ms = static_cast<uint64_t>(options.upstream_idle.count());
+  limits.max_idle = options.max_idle_upstream;
+  limits.max_connections = options.max_upstream_connections;
+  limits.max_waiting = options.max_waiting;
+  limits.max_wait_ms = static_cast<uint64_t>(options.max_wait.count());
   limits.max_head_bytes = options.max_head_bytes;
   return limits;
 }

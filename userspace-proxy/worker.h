@@ -48,6 +48,12 @@ class Worker {
     // An exchange in which no byte of a body moved for so long, or no response came, ends.
     std::chrono::milliseconds exchange_idle{300'000};
     std::chrono::milliseconds upstream_idle{60'000};
+    // Per endpoint and source pod: idle connections kept, connections at all (0: no limit), exchanges that
+    // may wait for one where they are limited, and for how long.
+    uint32_t max_idle_upstream = 256;
+    uint32_t max_upstream_connections = 0;
+    uint32_t max_waiting = 1024;
+    std::chrono::milliseconds max_wait{10'000};
     uint32_t max_head_bytes = 64 * 1024;
   };
 

@@ -124,7 +124,7 @@ Outcome Exchange::choose_route() {
 Outcome Exchange::prepare_upstream() {
   if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
   upstream_address_ = target_.endpoint().address;
-  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie};
+  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, UpstreamProtocol::kHttp1};
   const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms};
   step_.begin(stream_request_.start(step_.operation(), key, dial, only_fresh_));
   return Outcome::kOk;
@@ -138,6 +138,8 @@ Outcome Exchange::upstream_ready() {
     return Outcome::kOk;
   }
   only_fresh_ = false;
+  // It has waited long enough.
+  if (status == ConnectStatus::kNoCapacity) return Outcome::kOverload;
   return target_.fail() ? Outcome::kOk : outcome_of(status);
 }
 

@@ -55,6 +55,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   void read_first_request();
   void on_timer();
   void enter_idle();
+  void arm_idle(uint64_t delay_ms);
   void start_http();
   void start_tcp();
   void on_http_finished(int);
@@ -78,6 +79,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   Operation http_finished_{this, method<&DownstreamConnection::on_http_finished>};
   Operation tcp_finished_{this, method<&DownstreamConnection::on_tcp_finished>};
   Timer timer_{this, method<&DownstreamConnection::on_timer>};  // of the state: sniffing, idleness, lingering
+  MonotonicNs idle_until_ = 0;
   std::unique_ptr<Http1Exchange> http_;
   std::unique_ptr<TcpExchange> tcp_;
 };

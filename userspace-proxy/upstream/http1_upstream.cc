@@ -6,21 +6,23 @@
 
 namespace weft::proxy {
 
-Http1Upstream::Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, const UpstreamKey& key)
-    : loop_(loop),
-      pool_(pool),
-      key_(key),
+Http1Upstream::Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool,
+                             UpstreamPoolEntry& entry)
+    : pool_(pool),
+      entry_(entry),
       socket_(loop),
       input_(buffers),
       reader_(loop, socket_, input_),
       source_(socket_, input_),
       sink_(socket_) {
   ++pool_.open_;
+  ++entry_.open;
 }
 
 Http1Upstream::~Http1Upstream() {
   if (text_ != nullptr) pool_.texts_.give(std::move(text_));
   --pool_.open_;
+  --entry_.open;
 }
 
 void Http1Upstream::write_request(const RequestHead& head, const RequestForm& form) {
@@ -95,7 +97,15 @@ void Http1Upstream::release(bool reset) {
   pool_.give(this);
 }
 
-// Only ever runs while idle: take() cancels both ways here.
-void Http1Upstream::expire() { pool_.remove_idle(*this); }
+void Http1Upstream::on_idle_timer() {
+  // In use: armed again when it is idle again.
+  if (!linked()) return;
+  const MonotonicNs now = pool_.loop_.now();
+  if (now >= idle_until_) return pool_.remove_idle(*this);
+  pool_.loop_.arm(idle_, (idle_until_ - now) / kNsPerMs + 1);
+}
+
+// Only ever runs while idle: take() ends the watch.
+void Http1Upstream::on_readable(int) { pool_.remove_idle(*this); }
 
 }  // namespace weft::proxy

@@ -11,25 +11,29 @@
 namespace weft::proxy {
 
 class UpstreamPool;
+struct UpstreamPoolEntry;
+
+enum class UpstreamProtocol : uint8_t { kHttp1, kHttp2 };
 
 // Pods never share connections: the server sees the source pod's address on them.
 struct UpstreamKey {
   SocketAddress address;
   uint64_t netns_cookie = 0;
+  UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
   bool operator==(const UpstreamKey&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const UpstreamKey& k) {
-    return H::combine(std::move(h), k.address, k.netns_cookie);
+    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol);
   }
 };
 
 class Http1Upstream final : public UpstreamStream, public ListNode<> {
  public:
-  Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, const UpstreamKey& key);
+  // `entry` outlives this.
+  Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, UpstreamPoolEntry& entry);
   ~Http1Upstream() override;
 
   Socket& socket() { return socket_; }
-  const UpstreamKey& key() const { return key_; }
 
   void write_request(const RequestHead& head, const RequestForm& form) override;
   BodySink& request() override { return sink_; }
@@ -48,12 +52,11 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   void on_head(int);
   void parse_head();
   bool reusable() const;
-  void expire();
-  void on_readable(int) { expire(); }
+  void on_idle_timer();
+  void on_readable(int);
 
-  EventLoop& loop_;
   UpstreamPool& pool_;
-  const UpstreamKey key_;
+  UpstreamPoolEntry& entry_;
   Socket socket_;
   InputBuffer input_;
   Http1TextPool<ResponseHead>::Text text_;  // null while idle
@@ -70,7 +73,9 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   WaitSlot waiting_;
   Operation head_{this, method<&Http1Upstream::on_head>};
   Operation watch_{this, method<&Http1Upstream::on_readable>};  // while idle
-  Timer idle_{this, method<&Http1Upstream::expire>};
+  // Stays armed while the connection is used again and again: when it runs, idle_until_ says what it means.
+  Timer idle_{this, method<&Http1Upstream::on_idle_timer>};
+  MonotonicNs idle_until_ = 0;
 };
 
 }  // namespace weft::proxy

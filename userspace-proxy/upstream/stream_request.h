@@ -1,5 +1,6 @@
 // StreamRequest: how an exchange gets a stream to an endpoint: an idle connection of the pool at once, else a
-// new one, dialled. Embedded in the exchange, used again for each attempt. Worker thread only.
+// new one, dialled, and where connections are limited the next that becomes free. Embedded in the exchange,
+// used again for each attempt. Worker thread only.
 #pragma once
 
 #include <memory>
@@ -8,7 +9,7 @@
 
 namespace weft::proxy {
 
-class StreamRequest {
+class StreamRequest : public ListNode<> {
  public:
   explicit StreamRequest(UpstreamPool& pool) : pool_(pool), connector_(pool.loop(), pool.home()) {}
   ~StreamRequest() { cancel(); }
@@ -25,14 +26,28 @@ class StreamRequest {
   UpstreamStreamPtr take() { return UpstreamStreamPtr(connection_.release()); }
 
  private:
+  friend class UpstreamPool;
+  // From the pool, for the first that waits: a connection, or (null) the place of one that was closed.
+  void serve(Http1Upstream* connection);
+  bool enqueue();
+  void leave_queue();
+  bool dial();
+  void drop_connection();
   void on_connected(int);
+  void on_served(int) { waiting_.run(); }
+  void on_wait_over();
 
   UpstreamPool& pool_;
+  UpstreamPoolEntry* entry_ = nullptr;  // valid while it is waited in or a connection is held
+  DialParameters dial_;
+  bool fresh_ = false;
   ConnectStatus status_ = ConnectStatus::kFailed;
   std::unique_ptr<Http1Upstream> connection_;
   Connector connector_;
   WaitSlot waiting_;
   Operation connected_{this, method<&StreamRequest::on_connected>};
+  Operation served_{this, method<&StreamRequest::on_served>};
+  Timer wait_over_{this, method<&StreamRequest::on_wait_over>};
 };
 
 }  // namespace weft::proxy
