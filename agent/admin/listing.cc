@@ -2,6 +2,7 @@
 #include "agent/admin/listing.h"
 
 #include <map>
+#include <set>
 
 #include "agent/mesh/kernel_plan.h"
 #include "base/strings.h"
@@ -106,19 +107,32 @@ std::string destinations_text(const mesh::v1::HttpRoute& route) {
   return out.empty() ? "none" : out;
 }
 
+// The lists of workloads tell ports apart by number, UDP or not.
+uint32_t datagram_target(const istio::workload::PortList& of_workload,
+                         const mesh::v1::ServicePorts::DatagramPort& port) {
+  istio::workload::Port out;
+  out.set_service_port(port.number());
+  out.set_target_port(port.target_port());
+  return target_port(of_workload, out);
+}
+
 void add_endpoints(const std::string& key, const Service& service, const Workload& workload,
                    admin::v1::EndpointList* out) {
   const auto member = workload.services().find(key);
   if (member == workload.services().end()) return;
-  for (const auto& port : service.ports()) {
+  // A target that several ports share, as TCP and UDP of a name server, is one endpoint.
+  std::set<uint32_t> targets;
+  for (const auto& port : service.ports()) targets.insert(target_port(member->second, port));
+  for (const auto& port : service_extension(service).datagram_ports())
+    targets.insert(datagram_target(member->second, port));
+  for (const uint32_t target : targets) {
     for (const std::string& packed : workload.addresses()) {
       const std::optional<IpAddress> ip = IpAddress::from_packed(packed);
       if (!ip.has_value()) continue;
       admin::v1::EndpointRow* row = out->add_endpoints();
       row->set_namespace_(service.namespace_());
       row->set_service(service.name());
-      row->set_address(
-          SocketAddress{*ip, static_cast<uint16_t>(target_port(member->second, port))}.to_string());
+      row->set_address(SocketAddress{*ip, static_cast<uint16_t>(target)}.to_string());
       row->set_workload(workload.name());
       row->set_node(workload.node());
       row->set_weight(workload.has_capacity() ? workload.capacity().value() : 1);
@@ -154,6 +168,10 @@ admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::
     for (const auto& port : service.ports()) {
       const uint32_t target = port.target_port() != 0 ? port.target_port() : port.service_port();
       row->add_ports(str_cat(port.service_port(), "/", protocol_text(service, port), "->", target));
+    }
+    for (const auto& port : service_extension(service).datagram_ports()) {
+      const uint32_t target = port.target_port() != 0 ? port.target_port() : port.number();
+      row->add_ports(str_cat(port.number(), "/UDP->", target));
     }
     row->set_endpoints(static_cast<uint32_t>(known->members.size()));
   }

@@ -263,7 +263,9 @@ void ServiceTable::forgive(uint32_t service, const SocketAddress& address) {
     for (const Backend& backend : table.backends) {
       if (backend.address != address) continue;
       // An array refuses no index below its size.
-      health_.put(backend.index, {.generation = backend.generation}).IgnoreError();
+      weft_health anew{};
+      anew.generation = backend.generation;
+      health_.put(backend.index, anew).IgnoreError();
     }
   }
 }

@@ -94,7 +94,8 @@ TEST_F(SlowBackendTest, BackendThatIsSlowForLongIsReportedOnceASecondUntilItIsFo
   dial();
   const weft_health usual = health();
   // As if it had been slow since the machine booted.
-  set_health({.generation = usual.generation, .latency_us = 8'000'000, .slow_since_s = 1});
+  set_health(
+      {.generation = usual.generation, .failures_in_a_row = 0, .latency_us = 8'000'000, .slow_since_s = 1});
   dial();
   const std::vector<FailingBackend> slow = reports();
   ASSERT_EQ(slow.size(), 1u);
@@ -110,7 +111,10 @@ TEST_F(SlowBackendTest, BackendThatIsSlowForLongIsReportedOnceASecondUntilItIsFo
   EXPECT_EQ(latency_us(), 0u);
   dial();
   EXPECT_LT(latency_us(), WEFT_SLOW_US);
-  set_health({.generation = usual.generation, .latency_us = WEFT_SLOW_US, .slow_since_s = 1});
+  set_health({.generation = usual.generation,
+              .failures_in_a_row = 0,
+              .latency_us = WEFT_SLOW_US,
+              .slow_since_s = 1});
   dial();
   EXPECT_EQ(health().slow_since_s, 0u) << "no longer slow";
   EXPECT_TRUE(reports().empty());
@@ -118,7 +122,10 @@ TEST_F(SlowBackendTest, BackendThatIsSlowForLongIsReportedOnceASecondUntilItIsFo
 
 TEST_F(SlowBackendTest, SlowForAMomentIsNotReported) {
   dial();
-  set_health({.generation = health().generation, .latency_us = 8'000'000});
+  set_health({.generation = health().generation,
+              .failures_in_a_row = 0,
+              .latency_us = 8'000'000,
+              .slow_since_s = 0});
   dial();
   EXPECT_GT(health().slow_since_s, 0u);
   EXPECT_TRUE(reports().empty());
