@@ -1,8 +1,9 @@
-// The rpcs about the kernel half: programs, maps, counters, and whether they are what the agent wants. Part
-// of AdminService; called by gRPC only.
+// The rpcs about the kernel half: programs, maps, counters, connections, and whether they are what the agent
+// wants. Part of AdminService; called by gRPC only.
 #include <algorithm>
-#include "agent/admin/admin_service.h"
 
+#include "agent/admin/admin_service.h"
+#include "agent/admin/connection_list.h"
 #include "base/strings.h"
 
 namespace weft::agent {
@@ -73,6 +74,15 @@ grpc::Status AdminService::GetKernel(grpc::ServerContext*, const admin::v1::GetK
     out->set_count(stats[i]);
     out->set_meaning(kEvents[i].meaning);
   }
+  return grpc::Status::OK;
+}
+
+grpc::Status AdminService::ListConnections(grpc::ServerContext*, const admin::v1::ConnectionsRequest* request,
+                                           admin::v1::ConnectionList* reply) {
+  absl::StatusOr<admin::v1::ConnectionList> list =
+      list_connections(*request, parts_.dataplane, parts_.reconciler);
+  if (!list.ok()) return to_grpc(list.status());
+  *reply = *std::move(list);
   return grpc::Status::OK;
 }
 

@@ -18,6 +18,7 @@
 #include "agent/dataplane/inbound.h"
 #include "agent/dataplane/measurements.h"
 #include "agent/dataplane/service_table.h"
+#include "agent/dataplane/socket_record.h"
 #include "bpf/abi/constants.h"
 #include "bpf/user/map.h"
 #include "bpf/user/programs.h"
@@ -45,6 +46,9 @@ class KernelDataplane final : public Dataplane {
   absl::StatusOr<uint64_t> close_connections(
       uint64_t netns_cookie, const std::string& netns_path,
       const std::function<bool(const InboundConnection&)>& forbidden) override;
+  absl::Status open_connections(uint64_t netns_cookie, const std::string& netns_path,
+                                const std::function<void(const OpenConnection&)>& visit) const override;
+  uint32_t owner(const SocketAddress& address) const override { return destinations_.owner(address); }
   std::vector<BypassRow> bypasses() const override { return inbound_.bypasses(); }
   std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) override {
     return failing_.wait(timeout);
@@ -102,6 +106,7 @@ class KernelDataplane final : public Dataplane {
   ServiceTable services_;
   Inbound inbound_;
   FailingReports failing_;
+  SocketRecords records_;
   bpf::Map<uint32_t, weft_beat> beat_;
   Measurements measurements_;
   std::map<uint64_t, std::vector<UniqueFd>> listeners_;

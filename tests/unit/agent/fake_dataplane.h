@@ -74,6 +74,17 @@ class FakeDataplane : public Dataplane {
     for (const InboundConnection& connection : inbound[cookie]) closed += forbidden(connection) ? 1 : 0;
     return closed;
   }
+  absl::Status open_connections(uint64_t cookie, const std::string&,
+                                const std::function<void(const OpenConnection&)>& visit) const override {
+    const auto found = connections.find(cookie);
+    if (found == connections.end()) return absl::OkStatus();
+    for (const OpenConnection& connection : found->second) visit(connection);
+    return absl::OkStatus();
+  }
+  uint32_t owner(const SocketAddress& address) const override {
+    const auto found = owners.find(address);
+    return found == owners.end() ? 0 : found->second;
+  }
   std::vector<BypassRow> bypasses() const override { return bypass_rows; }
   std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) override {
     std::unique_lock lock(mutex);
@@ -130,6 +141,8 @@ class FakeDataplane : public Dataplane {
   std::map<uint64_t, uint64_t> open_connections;
   std::map<uint64_t, InboundPolicy> policies;
   std::map<uint64_t, std::vector<InboundConnection>> inbound;
+  std::map<uint64_t, std::vector<OpenConnection>> connections;
+  std::map<SocketAddress, uint32_t> owners;
   std::vector<BypassRow> bypass_rows;
   std::vector<FailingBackend> failing;
   std::vector<BackendLatency> latencies;
