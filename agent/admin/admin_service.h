@@ -62,6 +62,8 @@ class AdminService final : public admin::v1::Admin::Service {
                          admin::v1::KernelState* reply) override;
   grpc::Status ListConnections(grpc::ServerContext* context, const admin::v1::ConnectionsRequest* request,
                                admin::v1::ConnectionList* reply) override;
+  grpc::Status DumpMap(grpc::ServerContext* context, const admin::v1::DumpMapRequest* request,
+                       admin::v1::MapDump* reply) override;
   grpc::Status Diff(grpc::ServerContext* context, const admin::v1::DiffRequest* request,
                     admin::v1::DiffReport* reply) override;
 

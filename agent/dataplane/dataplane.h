@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "agent/dataplane/connection.h"
+#include "agent/dataplane/map_text.h"
 #include "agent/dataplane/policy_table.h"
 #include "base/address.h"
 #include "base/fd.h"
@@ -256,6 +257,8 @@ class Dataplane {
   virtual std::vector<ProgramStatus> programs() const = 0;
   virtual std::vector<ProgramRuns> program_runs() const = 0;
   virtual std::vector<MapStatus> maps() const = 0;
+  // The first `limit` rows of a map in words, all of them counted. Any thread. NotFound names the maps.
+  virtual absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const = 0;
   // Services, destinations and programs; reads every row, so for an operator's question only. Dataplane
   // thread.
   virtual std::vector<DriftRow> drift() const = 0;

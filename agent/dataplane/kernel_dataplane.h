@@ -16,6 +16,7 @@
 #include "agent/dataplane/exclusions.h"
 #include "agent/dataplane/failing_reports.h"
 #include "agent/dataplane/inbound.h"
+#include "agent/dataplane/map_dump.h"
 #include "agent/dataplane/measurements.h"
 #include "agent/dataplane/service_table.h"
 #include "agent/dataplane/socket_record.h"
@@ -69,6 +70,9 @@ class KernelDataplane final : public Dataplane {
   std::vector<ProgramStatus> programs() const override;
   std::vector<ProgramRuns> program_runs() const override;
   std::vector<MapStatus> maps() const override;
+  absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const override {
+    return weft::agent::dump_map(*programs_, name, limit);
+  }
   std::vector<DriftRow> drift() const override;
   void forget(uint32_t id) override {
     measurements_.forget(id);

@@ -136,6 +136,15 @@ void Tree::add_kernel() {
   bpf->fallthrough();
   leaf(bpf, "progs", "Programs, where they are attached, and what they cost.", bpf_progs);
   leaf(bpf, "maps", "Maps and how full they are.", bpf_maps);
+  CLI::App* map = bpf->add_subcommand("map", "One map.");
+  map->require_subcommand(1);
+  map->fallthrough();
+  CLI::App* dump =
+      leaf(map, "dump", "The rows of a map in words; an unknown name lists the names.", bpf_map_dump);
+  dump->add_option("NAME", flags.name, "name of the map, as weft bpf maps prints it")->required();
+  dump->add_option("--limit", flags.limit, "rows at the most")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
   leaf(bpf, "stats", "What the programs counted.", bpf_stats);
 }
 

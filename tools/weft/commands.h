@@ -48,6 +48,7 @@ int unenroll(const Flags& flags, Environment& env);
 int analyze(const Flags& flags, Environment& env);
 int bpf_progs(const Flags& flags, Environment& env);
 int bpf_maps(const Flags& flags, Environment& env);
+int bpf_map_dump(const Flags& flags, Environment& env);
 int bpf_stats(const Flags& flags, Environment& env);
 // kFindings when something drifted.
 int diff(const Flags& flags, Environment& env);

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 
+#include "bpf/abi/constants.h"
 #include "proto/weft/admin/v1/admin.grpc.pb.h"
 #include "tests/unit/agent/fake_dataplane.h"
 
@@ -263,6 +264,24 @@ TEST_F(AgentTest, ConnectionsAreNamedFilteredAndCutWithACount) {
   const grpc::Status status = stub_->ListConnections(&context, unknown, &reply);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_THAT(status.error_message(), HasSubstr("next: weft get workloads"));
+}
+
+TEST_F(AgentTest, MapDumpNamesWhoAnIdIs) {
+  ASSERT_TRUE(enroll("shop/web", "/ns/web").ok());
+  const uint32_t web = dataplane_->plans.at("/ns/web").workload_id;
+  const auto id = [](uint32_t value) { return MapCell{.is_subject = true, .subject = value}; };
+  dataplane_->map_text = {.columns = {"OWNER", "ROWS"}, .total = 5};
+  for (const uint32_t owner : {web, WEFT_ID_UNKNOWN, WEFT_ID_OVERFLOW, web + 1})
+    dataplane_->map_text.rows.push_back({id(owner), {.text = "1"}});
+  grpc::ClientContext context;
+  admin::v1::DumpMapRequest request;
+  request.set_name("m_dest");
+  admin::v1::MapDump reply;
+  ASSERT_TRUE(stub_->DumpMap(&context, request, &reply).ok());
+  std::vector<std::string> owners;
+  for (const auto& row : reply.rows()) owners.push_back(row.cells(0));
+  EXPECT_THAT(owners, ::testing::ElementsAre("shop/web", "-", "(overflow)", "id " + std::to_string(web + 1)));
+  EXPECT_EQ(reply.total(), 5u);
 }
 
 TEST_F(AgentTest, SecondAgentOnTheSamePortFailsAndTheFirstGoesOn) {

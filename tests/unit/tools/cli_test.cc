@@ -88,6 +88,19 @@ class FakeAdmin final : public admin::v1::Admin::Service {
     reply->set_matched(3);
     return grpc::Status::OK;
   }
+  grpc::Status DumpMap(grpc::ServerContext*, const admin::v1::DumpMapRequest* request,
+                       admin::v1::MapDump* reply) override {
+    if (request->name() != "m_netns")
+      return grpc::Status(grpc::StatusCode::NOT_FOUND,
+                          "no map m_nets to dump; there are m_netns; next: weft bpf maps");
+    reply->add_columns("NETNS COOKIE");
+    reply->add_columns("WORKLOAD");
+    auto* row = reply->add_rows();
+    row->add_cells("4127");
+    row->add_cells("shop/web");
+    reply->set_total(2);
+    return grpc::Status::OK;
+  }
   grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request,
                       admin::v1::EnrollResponse* reply) override {
     if (request->netns_path() == "/nowhere") {
@@ -207,6 +220,16 @@ TEST_F(CliTest, ConnsNamesBothEndsAndSaysWhatTheLimitCut) {
   EXPECT_EQ(json["connections"][0]["backendAddress"], "10.1.0.9:5432");
   EXPECT_EQ(run({"conns", "-n", "empty"}), kOk);
   EXPECT_THAT(err_, HasSubstr("no open connection of a captured pod matches"));
+}
+
+TEST_F(CliTest, MapDumpIsATableOrJsonAndAnUnknownNameListsTheNames) {
+  EXPECT_EQ(run({"bpf", "map", "dump", "m_netns", "--limit", "1"}), kOk);
+  EXPECT_EQ(out_, "NETNS COOKIE  WORKLOAD\n4127          shop/web\n");
+  EXPECT_EQ(err_, "1 of 2 rows; next: the same with --limit 2\n");
+  EXPECT_EQ(run({"bpf", "map", "dump", "m_netns", "-o", "json"}), kOk);
+  EXPECT_EQ(Json::parse(out_)["rows"][0]["netnsCookie"], "4127");
+  EXPECT_EQ(run({"bpf", "map", "dump", "m_nets"}), kRuntimeError);
+  EXPECT_EQ(err_, "error: no map m_nets to dump; there are m_netns\nnext: weft bpf maps\n");
 }
 
 TEST_F(CliTest, EnrollPrintsStepsAndRefusalsEndWithTheNextCommand) {
