@@ -210,8 +210,8 @@ struct Address {
   uint8_t ip[16];
 };
 
-const std::vector<Words>& all_words() {
-  static const std::vector<Words> kWords = {
+std::vector<Words> words_a_to_h() {
+  return {
       words<weft_affinity_key, weft_affinity>(
           "m_affinity", {"NETNS COOKIE", "SERVICE", "PORT", "BACKEND", "GENERATION", "EXPIRES"},
           affinity_cells),
@@ -246,6 +246,11 @@ const std::vector<Words>& all_words() {
        [](const Row& row) { return flow_cells(as<weft_flow_key>(row.key), summed<weft_flow>(row.value)); }},
       words<uint32_t, weft_health>("m_health", {"BACKEND", "GENERATION", "FAILURES IN A ROW", "LATENCY US"},
                                    health_cells),
+  };
+}
+
+std::vector<Words> words_i_to_z() {
+  return {
       words<uint32_t, weft_inbound>("m_inbound", {"SLOT", "WORKLOAD", "POLICY", "FLAGS"}, inbound_cells),
       words<uint32_t, uint64_t>("m_inbound_listener", {"SLOT", "LISTENER", "SOCKET COOKIE"},
                                 inbound_listener_cells),
@@ -290,6 +295,14 @@ const std::vector<Words>& all_words() {
           "m_svc", {"ADDRESS", "PROTOCOL", "SERVICE", "PATH", "PICKS", "TABLE", "AFFINITY", "EJECT AFTER"},
           service_cells),
   };
+}
+
+const std::vector<Words>& all_words() {
+  static const std::vector<Words> kWords = [] {
+    std::vector<Words> all = words_a_to_h();
+    for (Words& one : words_i_to_z()) all.push_back(std::move(one));
+    return all;
+  }();
   return kWords;
 }
 

@@ -256,7 +256,9 @@ TEST_F(AgentTest, ConnectionsAreNamedFilteredAndCutWithACount) {
   ASSERT_EQ(cut.connections_size(), 2);
   EXPECT_GT(cut.connections(0).age_seconds(), cut.connections(1).age_seconds()) << "the oldest first";
   EXPECT_EQ(ask("", "shop/x", "", 0).matched(), 0u);
+}
 
+TEST_F(AgentTest, ConnectionsOfAPodThatIsNotCapturedAreAnErrorWithTheNextCommand) {
   grpc::ClientContext context;
   admin::v1::ConnectionsRequest unknown;
   unknown.set_workload("shop/nobody");
