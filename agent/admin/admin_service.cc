@@ -15,11 +15,6 @@ grpc::Status stopping() {
   return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping; next: weft status");
 }
 
-// The two code lists are the same numbers (google.rpc.Code).
-grpc::Status to_grpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
-}
-
 void add_finding(const control_plane::Finding& finding, admin::v1::NodeStatus* status) {
   admin::v1::Finding* out = status->add_findings();
   out->set_code(finding.code);
@@ -54,6 +49,10 @@ void add_requests(const proxy::v1::Metrics& metrics, admin::v1::NodeStatus* stat
 }
 
 }  // namespace
+
+grpc::Status to_grpc(const absl::Status& status) {
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
 
 AdminService::AdminService(Parts parts) : parts_(std::move(parts)) {}
 

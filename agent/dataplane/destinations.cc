@@ -72,6 +72,13 @@ absl::Status Destinations::apply(const std::vector<DestinationEntry>& entries,
   return first;
 }
 
+uint32_t Destinations::owner(const SocketAddress& address) const {
+  for (const uint16_t port : {address.port, uint16_t{0}}) {
+    if (const auto row = rows_.find(to_key({address.ip, port}))) return row->id;
+  }
+  return WEFT_ID_UNKNOWN;
+}
+
 DriftRow Destinations::drift() const {
   DriftRow out{.scope = "destinations", .agent = known_.size()};
   const auto note = [&out](const SocketAddress& address, const char* what) {
