@@ -210,7 +210,8 @@ void Exchange::send_response() {
   downstream_.write_response(upstream_->response());
   response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
   // The tunnel was refused: what is left of the request is its end.
-  if (tunnel_asked_) request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kNone);
+  if (tunnel_asked_)
+    request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kPayload);
 }
 
 // From here the connection is bytes both ways (RFC 9110 §7.8).
@@ -222,7 +223,7 @@ void Exchange::open_tunnel() {
   upstream_->watch_reset(upstream_reset_);
   response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
   if (response_pump_.end() != PumpEnd::kRunning && response_pump_.end() != PumpEnd::kDone) return;
-  request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kNone);
+  request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kPayload);
 }
 
 Outcome Exchange::response_end(PumpEnd end) const {

@@ -65,7 +65,7 @@ class Exchange final : private Pump::Observer {
   bool is_connect() const { return request().method == "CONNECT" && request().protocol.empty(); }
 
   // What has become of the response's head.
-  enum class Response : uint8_t { kNone, kBody, kTunnel };
+  enum class Response : uint8_t { kAwaited, kBody, kTunnel };
 
   ProxyContext& context_;
   ClientSide client_;
@@ -80,7 +80,7 @@ class Exchange final : private Pump::Observer {
   Outcome stopped_ = Outcome::kOk;
   uint16_t status_ = 0;
   uint8_t interim_count_ = 0;
-  Response response_ = Response::kNone;
+  Response response_ = Response::kAwaited;
   bool only_fresh_ = false;
   bool retried_ = false;
   bool tunnel_asked_ = false;

@@ -92,9 +92,9 @@ void TcpExchange::start_pumps() {
   context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
   for (SocketSource* source : {&from_client_, &from_upstream_}) source->start(BodyKind::kUntilClose, 0);
   for (SocketSink* sink : {&client_sink_, &upstream_sink_}) sink->start({}, SocketSink::Framing::kByteStream);
-  to_client_.start(from_upstream_, client_sink_, Pump::Lead::kNone);
+  to_client_.start(from_upstream_, client_sink_, Pump::Lead::kPayload);
   if (to_client_.end() != PumpEnd::kRunning && to_client_.end() != PumpEnd::kDone) return;
-  to_upstream_.start(from_client_, upstream_sink_, Pump::Lead::kNone);
+  to_upstream_.start(from_client_, upstream_sink_, Pump::Lead::kPayload);
 }
 
 Outcome TcpExchange::pumps_end() const {

@@ -37,7 +37,19 @@ bool listed_in_connection(const std::vector<Header>& headers, std::string_view n
 }
 
 void add(std::string* out, std::string_view name, std::string_view value) {
-  out->append(name).append(": ").append(value).append("\r\n");
+  using Text = std::char_traits<char>;
+  const size_t at = out->size();
+  // Grown once per line: this runs for every field of every message.
+  out->resize(at + name.size() + value.size() + 4);
+  char* to = out->data() + at;
+  Text::copy(to, name.data(), name.size());
+  to += name.size();
+  *to++ = ':';
+  *to++ = ' ';
+  Text::copy(to, value.data(), value.size());
+  to += value.size();
+  *to++ = '\r';
+  *to = '\n';
 }
 
 void add_number(std::string* out, uint64_t number) {
