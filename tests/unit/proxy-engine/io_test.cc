@@ -230,7 +230,9 @@ TEST_P(IoTest, TellsOfAResetWithAndWithoutAReceive) {
     peer.reset();
     EXPECT_TRUE(turn_until([&] { return reset.done && (received.done || !receiving); }));
     EXPECT_EQ(reset.result, -ECONNRESET);
-    if (receiving) EXPECT_EQ(received.result, -ECONNRESET);
+    if (receiving) {
+      EXPECT_EQ(received.result, -ECONNRESET);
+    }
   }
 }
 
@@ -316,7 +318,9 @@ TEST_P(IoTest, ConnectsAndSaysWhyItCannot) {
     connected.began(socket.connect(connected.operation, to));
     EXPECT_TRUE(turn_until([&] { return connected.done; }));
     EXPECT_EQ(connected.result, expected);
-    if (expected == 0) EXPECT_EQ(send(socket, "hello"), 0);
+    if (expected == 0) {
+      EXPECT_EQ(send(socket, "hello"), 0);
+    }
   }
 }
 
