@@ -11,27 +11,16 @@ namespace weft::proxy {
 namespace {
 
 // Without overflow for a limit that is "none".
-uint64_t percent(uint64_t limit, uint64_t share) { return limit / 100 * share + limit % 100 * share / 100; }
-
-bool reached(uint64_t value, uint64_t limit, uint64_t share) {
-  return value >= std::max<uint64_t>(percent(limit, share), 1);
+uint64_t percent(uint64_t limit, uint64_t share) {
+  return std::max<uint64_t>(limit / 100 * share + limit % 100 * share / 100, 1);
 }
 
 }  // namespace
 
-bool Admission::observe(uint64_t connections, uint64_t buffered_bytes) {
-  const uint64_t share = overloaded_ ? 80 : 90;
-  const bool now = reached(connections, limits_.connections, share) ||
-                   reached(buffered_bytes, limits_.buffered_bytes, share);
-  const bool changed = now != overloaded_;
-  overloaded_ = now;
-  return changed;
-}
-
-uint64_t Admission::surplus(uint64_t connections) const {
-  const uint64_t wanted = percent(limits_.connections, 80);
-  return overloaded_ && connections >= wanted ? connections - wanted + 1 : 0;
-}
+Admission::Admission(const AdmissionLimits& limits)
+    : limits_(limits),
+      enter_{percent(limits.connections, 90), percent(limits.buffered_bytes, 90)},
+      leave_{percent(limits.connections, 80), percent(limits.buffered_bytes, 80)} {}
 
 uint64_t memory_limit() {
   struct sysinfo machine{};

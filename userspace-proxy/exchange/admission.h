@@ -24,14 +24,22 @@ struct AdmissionLimits {
 
 class Admission {
  public:
-  explicit Admission(const AdmissionLimits& limits) : limits_(limits) {}
+  explicit Admission(const AdmissionLimits& limits);
 
   // Once a turn and per new connection. Overloaded from 90 % of a limit of the worker until all are below
   // 80 %. True: this changed.
-  bool observe(uint64_t connections, uint64_t buffered_bytes);
+  bool observe(uint64_t connections, uint64_t buffered_bytes) {
+    const Bounds& bounds = overloaded_ ? leave_ : enter_;
+    const bool now = connections >= bounds.connections || buffered_bytes >= bounds.buffered_bytes;
+    const bool changed = now != overloaded_;
+    overloaded_ = now;
+    return changed;
+  }
   bool overloaded() const { return overloaded_; }
   // Connections to give up until the overload is over; only too many of them, or too many bytes, is a reason.
-  uint64_t surplus(uint64_t connections) const;
+  uint64_t surplus(uint64_t connections) const {
+    return overloaded_ && connections >= leave_.connections ? connections - leave_.connections + 1 : 0;
+  }
 
   // For a request whose head is there; its exchange is counted in `pod` already.
   bool admit(const PodUse& pod) {
@@ -43,12 +51,17 @@ class Admission {
   // Room for one more connection of the pod.
   bool has_room(const PodUse& pod) const { return pod.connections < limits_.pod_connections; }
 
-  const AdmissionLimits& limits() const { return limits_; }
   // Requests that were refused.
   uint64_t shed() const { return shed_; }
 
  private:
+  // At least 1, so that nothing is no overload.
+  struct Bounds {
+    uint64_t connections, buffered_bytes;
+  };
+
   AdmissionLimits limits_;
+  Bounds enter_, leave_;
   bool overloaded_ = false;
   uint64_t shed_ = 0;
 };
