@@ -16,7 +16,7 @@ weft_library(weft_proxy_http
   DEPS weft_base weft_llhttp weft_proxy_config weft_proxy_net)
 
 weft_library(weft_proxy_engine
-  SOURCES worker.cc upstream/balancer.cc upstream/connector.cc upstream/http1_upstream.cc upstream/pool.cc
-    upstream/stream_request.cc exchange/exchange.cc exchange/pump.cc exchange/tcp_exchange.cc
+  SOURCES admission_limits.cc worker.cc upstream/balancer.cc upstream/connector.cc upstream/http1_upstream.cc upstream/pool.cc
+    upstream/stream_request.cc exchange/admission.cc exchange/exchange.cc exchange/fair_share.cc exchange/pump.cc exchange/tcp_exchange.cc
     session/downstream_connection.cc session/http1_downstream_stream.cc
   DEPS weft_proxy_net weft_proxy_http absl::flat_hash_map)

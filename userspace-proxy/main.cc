@@ -42,6 +42,19 @@ int serve(const weft::proxy::Proxy::Options& options, const std::string& user) {
   return status.ok() ? 0 : fail(status);
 }
 
+// docs/limits.md has the table.
+void add_limits(CLI::App& app, weft::proxy::Proxy::Options& options) {
+  app.add_option("--max-connections", options.max_connections,
+                 "Client connections of the process; 0: half of the open file limit");
+  app.add_option("--max-buffered-bytes", options.max_buffered_bytes,
+                 "Bytes in buffers (64MiB and the like); 0: a quarter of the memory limit")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--pod-max-connections", options.pod_max_connections,
+                 "Client connections of one pod; 0: half of all");
+  app.add_option("--pod-max-requests", options.pod_max_exchanges,
+                 "Requests and TCP connections of one pod under way; 0: half of all connections");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -71,6 +84,7 @@ int main(int argc, char** argv) {
                  "How request paths are spelt before they are matched and forwarded")
       ->check(CLI::IsMember({"none", "base", "merge-slashes", "decode-and-merge-slashes"}))
       ->capture_default_str();
+  add_limits(app, options);
   app.add_option("--log-level", log_level, "error, warn, info or debug")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
       ->capture_default_str();

@@ -62,7 +62,13 @@ void sum_gauges(const std::vector<Worker*>& workers, v1::Metrics* out) {
     gauges["weft_proxy_upstream_connections"] += g.upstream_connections;
     gauges["weft_proxy_upstream_idle"] += g.upstream_idle;
     gauges["weft_proxy_active_exchanges"] += g.active_exchanges;
-    (*out->mutable_counters())["weft_proxy_loop_turns_total"] += g.loop_turns;
+    gauges["weft_proxy_buffered_bytes"] += g.buffered_bytes;
+    gauges["weft_proxy_overloaded_workers"] += g.overloaded;
+    auto& counters = *out->mutable_counters();
+    counters["weft_proxy_loop_turns_total"] += g.loop_turns;
+    counters["weft_proxy_shed_requests_total"] += g.shed_requests;
+    counters["weft_proxy_refused_connections_total"] += g.refused_connections;
+    counters["weft_proxy_evicted_connections_total"] += g.evicted_connections;
   }
   gauges["weft_proxy_workers"] = workers.size();
   gauges["weft_proxy_snapshot_generation"] = lowest_generation(workers);

@@ -32,6 +32,11 @@ class Proxy {
     IoChoice io = IoChoice::kAuto;
     std::string access_log = "-";  // file, "-" or "off"
     std::chrono::seconds drain_timeout{30};
+    // Of Worker::Options, of which there they say more; 0: the default.
+    uint64_t max_connections = 0;
+    uint64_t max_buffered_bytes = 0;
+    uint64_t pod_max_connections = 0;
+    uint64_t pod_max_exchanges = 0;
     PathNormalisation path_normalisation = PathNormalisation::kBase;
   };
 

@@ -2,8 +2,6 @@
 // runs on the worker's thread but the constructor, the public methods (which post) and the gauges.
 #include "userspace-proxy/worker.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -12,14 +10,12 @@
 
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "userspace-proxy/admission_limits.h"
 #include "userspace-proxy/net/acceptor.h"
-#include "userspace-proxy/session/downstream_connection.h"
+#include "userspace-proxy/session/quiet.h"
 
 namespace weft::proxy {
 namespace {
-
-// Descriptors that are not connections: logs, sockets to the agent, listeners of a few pods.
-constexpr uint64_t kSpareDescriptors = 128;
 
 ExchangeLimits limits_of(const Worker::Options& options) {
   ExchangeLimits limits;
@@ -28,6 +24,7 @@ ExchangeLimits limits_of(const Worker::Options& options) {
   limits.downstream_idle_ms = static_cast<uint64_t>(options.downstream_idle.count());
   limits.exchange_idle_ms = static_cast<uint64_t>(options.exchange_idle.count());
   limits.max_head_bytes = options.max_head_bytes;
+  limits.min_progress_bytes = options.min_progress_bytes;
   return limits;
 }
 
@@ -42,16 +39,9 @@ UpstreamLimits upstream_limits_of(const Worker::Options& options) {
   return limits;
 }
 
-// A worker's share of the process's descriptors; a connection needs one on each side.
-uint64_t connection_limit(uint32_t workers) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 2 * kSpareDescriptors)
-    return std::max<uint64_t>(kSpareDescriptors / (2 * workers), 1);
-  return std::max<uint64_t>((limit.rlim_cur - kSpareDescriptors) / (2 * uint64_t{workers}), 1);
-}
-
 struct Gauges {
   std::atomic<uint64_t> downstream{0}, upstream{0}, idle{0}, exchanges{0}, generation{0};
+  std::atomic<uint64_t> buffered{0}, overloaded{0}, shed{0}, refused{0}, evicted{0};
 };
 
 class WorkerThread;
@@ -112,11 +102,14 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   void end_drain();
   void on_deadline();
   void cut_all(Outcome outcome);
+  bool make_room(CaptureOrigin& origin);
+  void relieve();
 
   const Options options_;
   std::unique_ptr<EventLoop> loop_;
   Gauges gauges_;
-  const uint64_t max_connections_ = connection_limit(options_.count);
+  const AdmissionLimits admission_limits_ = admission_limits(options_);
+  const uint64_t max_connections_ = admission_limits_.connections;
   std::unique_ptr<UpstreamPool> pool_;
   std::unique_ptr<Balancer> balancer_;
   std::unique_ptr<HomeNetns> home_;
@@ -125,6 +118,8 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   IntrusiveList<DownstreamConnection> connections_;
   uint64_t connection_count_ = 0;
   uint64_t accept_failures_ = 0;
+  uint64_t refused_ = 0;
+  uint64_t evicted_ = 0;
   bool full_ = false;
   std::function<void()> drained_;
   Timer deadline_{this, method<&WorkerThread::on_deadline>};
@@ -161,6 +156,8 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
                                     .sink = *options_.sink,
                                     .limits = limits_of(options_),
                                     .texts = {},
+                                    .share = FairShare(*loop_),
+                                    .admission = Admission(admission_limits_),
                                     .current = {}});
   }
   ready->store(true);
@@ -214,6 +211,10 @@ void WorkerThread::close_listener(uint64_t netns_cookie) {
 
 void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
                          const SocketAddress& peer) {
+  if (!make_room(*origin)) {
+    ++refused_;
+    return;
+  }
   auto* connection = new DownstreamConnection(*context_, *this, origin, peer);
   connections_.push_back(*connection);
   ++connection_count_;
@@ -233,7 +234,7 @@ void WorkerThread::accept_failed(int error) {
 }
 
 void WorkerThread::ended(DownstreamConnection& connection) {
-  connection.unlink();
+  static_cast<ListNode<>&>(connection).unlink();
   --connection_count_;
   loop_->retire(std::unique_ptr<Retirable>(&connection));
   if (full_ && connection_count_ < max_connections_ * 9 / 10) {
@@ -271,7 +272,46 @@ void WorkerThread::cut_all(Outcome outcome) {
   while (DownstreamConnection* connection = connections_.front()) connection->cut(outcome);
 }
 
+// A pod at its budget gives up its oldest quiet connection for a new one: half a head that never ends costs
+// its sender only.
+bool WorkerThread::make_room(CaptureOrigin& origin) {
+  if (context_->admission.has_room(origin.use)) [[likely]]
+    return true;
+  DownstreamConnection* quiet = oldest_quiet(origin.connections, loop_->now());
+  if (quiet == nullptr) return false;
+  quiet->cut(Outcome::kOverload);
+  ++evicted_;
+  return true;
+}
+
+// Sees overload come and go, and closes quiet connections while there are too many.
+void WorkerThread::relieve() {
+  Admission& admission = context_->admission;
+  const uint64_t bytes = loop_->buffers().bytes();
+  if (admission.observe(connection_count_, bytes)) {
+    log::warn(admission.overloaded() ? "overload" : "overload_over",
+              {{"connections", connection_count_},
+               {"buffered_bytes", bytes},
+               {"next", admission.overloaded() ? "see docs/limits.md" : "none"}});
+  }
+  const auto grace = static_cast<MonotonicNs>(options_.overload_grace / std::chrono::nanoseconds(1));
+  const MonotonicNs before = loop_->now() - grace;
+  constexpr uint64_t kPerTurn = 256;
+  for (uint64_t n = std::min(admission.surplus(connection_count_), kPerTurn); n > 0; --n) {
+    DownstreamConnection* quiet = oldest_quiet(connections_, before);
+    if (quiet == nullptr) return;
+    quiet->cut(Outcome::kOverload);
+    ++evicted_;
+  }
+}
+
 void WorkerThread::turn_ended() {
+  relieve();
+  gauges_.buffered.store(loop_->buffers().bytes(), std::memory_order_relaxed);
+  gauges_.overloaded.store(context_->admission.overloaded() ? 1 : 0, std::memory_order_relaxed);
+  gauges_.shed.store(context_->admission.shed(), std::memory_order_relaxed);
+  gauges_.refused.store(refused_, std::memory_order_relaxed);
+  gauges_.evicted.store(evicted_, std::memory_order_relaxed);
   gauges_.downstream.store(connection_count_, std::memory_order_relaxed);
   gauges_.upstream.store(pool_->open(), std::memory_order_relaxed);
   gauges_.idle.store(pool_->idle(), std::memory_order_relaxed);
@@ -298,6 +338,11 @@ WorkerGauges WorkerThread::gauges() const {
   out.upstream_idle = gauges_.idle.load(std::memory_order_relaxed);
   out.active_exchanges = gauges_.exchanges.load(std::memory_order_relaxed);
   out.loop_turns = loop_->turns();
+  out.buffered_bytes = gauges_.buffered.load(std::memory_order_relaxed);
+  out.overloaded = gauges_.overloaded.load(std::memory_order_relaxed);
+  out.shed_requests = gauges_.shed.load(std::memory_order_relaxed);
+  out.refused_connections = gauges_.refused.load(std::memory_order_relaxed);
+  out.evicted_connections = gauges_.evicted.load(std::memory_order_relaxed);
   return out;
 }
 

@@ -31,6 +31,14 @@ struct WorkerGauges {
   uint64_t upstream_idle = 0;
   uint64_t active_exchanges = 0;
   uint64_t loop_turns = 0;
+  // Bytes of buffers in use.
+  uint64_t buffered_bytes = 0;
+  // 1 while new requests are refused.
+  uint64_t overloaded = 0;
+  // Since the start: requests refused, connections refused, quiet connections closed to make room.
+  uint64_t shed_requests = 0;
+  uint64_t refused_connections = 0;
+  uint64_t evicted_connections = 0;
 };
 
 class Worker {
@@ -55,6 +63,18 @@ class Worker {
     uint32_t max_waiting = 1024;
     std::chrono::milliseconds max_wait{10'000};
     uint32_t max_head_bytes = 64 * 1024;
+    // A body of known length, or one that its receiver does not take, moves so many bytes in each
+    // exchange_idle, or the exchange ends.
+    uint64_t min_progress_bytes = 64 * 1024;
+    // Of the process, shared by its workers; 0: what admission_limits.h derives from the limit of open files
+    // and from memory.
+    uint64_t max_connections = 0;
+    uint64_t max_buffered_bytes = 0;
+    uint64_t pod_max_connections = 0;
+    uint64_t pod_max_exchanges = 0;
+    // Under overload, how old a connection is before it may be closed for being quiet: a new one still gets
+    // the answer that tells it why.
+    std::chrono::milliseconds overload_grace{1'000};
   };
 
   // Starts the thread.

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "base/fd.h"
+#include "userspace-proxy/exchange/admission.h"
+#include "userspace-proxy/exchange/fair_share.h"
 #include "userspace-proxy/http/http1_text.h"
 #include "userspace-proxy/net/event_loop.h"
 #include "userspace-proxy/net/netns.h"
@@ -16,6 +18,9 @@
 
 namespace weft::proxy {
 
+class DownstreamConnection;
+struct PodTag;
+
 // Where captured connections of one listener come from. Lives as long as any of them.
 struct CaptureOrigin {
   uint64_t netns_cookie = 0;
@@ -24,6 +29,9 @@ struct CaptureOrigin {
   // Index of the source in the generation it was last looked up in.
   uint64_t source_generation = ~uint64_t{0};
   uint32_t source = kNone;
+  ShareAccount share;
+  PodUse use;
+  IntrusiveList<DownstreamConnection, PodTag> connections;  // the oldest first, see session/quiet.h
 };
 
 // The client of an exchange, lent by the session.
@@ -37,6 +45,8 @@ struct ExchangeLimits {
   uint64_t sniff_timeout_ms = 50;
   uint64_t downstream_idle_ms = 3'600'000;
   uint64_t exchange_idle_ms = 300'000;
+  // Of a body that is to move, in each exchange_idle_ms.
+  uint64_t min_progress_bytes = 64 * 1024;
   uint32_t max_head_bytes = 64 * 1024;
 };
 
@@ -49,6 +59,8 @@ struct ProxyContext {
   ExchangeSink& sink;
   ExchangeLimits limits;
   Http1TextPool<RequestHead> texts;
+  FairShare share;
+  Admission admission;
   GenerationRef current;
   bool draining = false;
   uint64_t active_exchanges = 0;

@@ -55,14 +55,16 @@ Exchange::Exchange(ProxyContext& context, const ClientSide& client, DownstreamSt
       target_(context.balancer),
       started_(context.loop.now()),
       stream_request_(context.pool),
-      request_pump_(context.loop, *this),
-      response_pump_(context.loop, *this) {
+      request_pump_(context.loop, *this, context.share, client.origin.share),
+      response_pump_(context.loop, *this, context.share, client.origin.share) {
   ++context_.active_exchanges;
+  ++client_.origin.use.exchanges;
 }
 
 Exchange::~Exchange() {
   abandon(Outcome::kDrained);
   --context_.active_exchanges;
+  --client_.origin.use.exchanges;
 }
 
 void Exchange::start(Operation& finished) {
@@ -95,6 +97,7 @@ Outcome Exchange::request_read() {
     case HeadStatus::kAborted:
       return Outcome::kDownstreamReset;
   }
+  if (!context_.admission.admit(client_.origin.use)) return Outcome::kOverload;
   RequestHead& head = request();
   if (!normalise_target(generation_->snapshot().path_normalisation, &head.rewritten, &head))
     return Outcome::kBadRequest;
@@ -296,9 +299,21 @@ void Exchange::on_upstream_reset(int) { stop(Outcome::kUpstreamReset); }
 // last.
 void Exchange::on_idle() {
   const uint64_t bytes = request_pump_.bytes() + response_pump_.bytes();
-  if (bytes == bytes_at_last_look_) return stop(Outcome::kIdleTimeout);
+  const uint64_t moved = bytes - bytes_at_last_look_;
+  if (moved == 0 || (must_progress() && moved < context_.limits.min_progress_bytes))
+    return stop(Outcome::kIdleTimeout);
   bytes_at_last_look_ = bytes;
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
+}
+
+// A stream may say little for as long as it likes (events, gRPC). A body whose length was announced may not
+// trickle, nor may who does not take what is there for it.
+bool Exchange::must_progress() const {
+  if (response_ == Response::kTunnel) return false;
+  if (request_pump_.blocked() || response_pump_.blocked()) return true;
+  if (request_pump_.end() == PumpEnd::kRunning && request().body == BodyKind::kLength) return true;
+  return response_ == Response::kBody && response_pump_.end() == PumpEnd::kRunning &&
+         upstream_->response().body == BodyKind::kLength;
 }
 
 // Ends what is awaited now, and only that: what follows in run() may wait again, for the reply. In a tunnel

@@ -58,6 +58,7 @@ class Exchange final : private Pump::Observer {
   void on_upstream_reset(int);
   void on_idle();
   void stop(Outcome outcome);
+  bool must_progress() const;
   bool replayable() const;
   void record(Outcome outcome);
   RequestHead& request() const { return downstream_.request(); }

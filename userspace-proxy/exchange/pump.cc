@@ -46,6 +46,7 @@ void Pump::finish(PumpEnd end) {
 
 void Pump::advance(int) {
   for (int i = 0; i < kMaxSteps; ++i) {
+    if (!share_.may_go_on(account_, more_)) return;
     pieces_.clear();
     source_->gather(pieces_);
     payload_ = pieces_.bytes();
@@ -75,7 +76,10 @@ bool Pump::sent(int result) {
     finish(PumpEnd::kSinkReset);
     return false;
   }
-  if (payload_ > 0) source_->accepted();
+  if (payload_ > 0) {
+    source_->accepted();
+    FairShare::charge(account_, payload_);
+  }
   bytes_ += payload_;
   payload_ = 0;
   if (last_) sink_->finished();

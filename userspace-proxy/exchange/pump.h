@@ -5,6 +5,7 @@
 #include <coroutine>
 #include <cstdint>
 
+#include "userspace-proxy/exchange/fair_share.h"
 #include "userspace-proxy/exchange/task.h"
 #include "userspace-proxy/http/message_stream.h"
 
@@ -30,7 +31,9 @@ class Pump {
   };
   enum class Lead : uint8_t { kPayload, kHead };
 
-  Pump(EventLoop& loop, Observer& observer) : loop_(loop), observer_(observer) {}
+  // What is moved is charged to `account`; `share` and `account` outlive this.
+  Pump(EventLoop& loop, Observer& observer, FairShare& share, ShareAccount& account)
+      : loop_(loop), observer_(observer), share_(share), account_(account) {}
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
 
@@ -46,6 +49,8 @@ class Pump {
   PumpEnd end() const { return end_; }
   // Payload sent, without framing.
   uint64_t bytes() const { return bytes_; }
+  // The sink does not take what was sent.
+  bool blocked() const { return end_ == PumpEnd::kRunning && send_.pending(); }
   // No payload was taken from the source: the message could still be sent elsewhere.
   bool untouched() const { return bytes_ == 0 && payload_ == 0; }
 
@@ -66,6 +71,8 @@ class Pump {
 
   EventLoop& loop_;
   Observer& observer_;
+  FairShare& share_;
+  ShareAccount& account_;
   BodySource* source_ = nullptr;  // null: flush()
   BodySink* sink_ = nullptr;
   PumpEnd end_ = PumpEnd::kIdle;

@@ -48,8 +48,8 @@ TcpExchange::TcpExchange(ProxyContext& context, const ClientSide& client, Socket
       from_upstream_(upstream_, upstream_input_),
       client_sink_(socket),
       upstream_sink_(upstream_),
-      to_upstream_(context.loop, *this),
-      to_client_(context.loop, *this) {
+      to_upstream_(context.loop, *this, context.share, client.origin.share),
+      to_client_(context.loop, *this, context.share, client.origin.share) {
   if (balanced_) target_.aim(generation_, cluster);
   ++context_.active_exchanges;
 }

@@ -54,12 +54,14 @@ Chunk* BufferPool::take(ChunkSize size) {
   chunk->begin = chunk->end = 0;
   if (size > ChunkSize::kNormal) bulk_bytes_ += chunk->capacity;
   ++in_use_;
+  bytes_ += chunk->capacity;
   peak_ = std::max(peak_, in_use_);
   return chunk;
 }
 
 void BufferPool::give(Chunk* chunk) {
   --in_use_;
+  bytes_ -= chunk->capacity;
   if (chunk->size > ChunkSize::kNormal) bulk_bytes_ -= chunk->capacity;
   Free& list = free_[index_of(chunk->size)];
   if (list.count >= kMaxFree[index_of(chunk->size)]) return free_chunk(chunk);

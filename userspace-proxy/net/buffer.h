@@ -43,6 +43,8 @@ class BufferPool {
 
   // Chunks of any size.
   size_t in_use() const { return in_use_; }
+  // Their bytes.
+  size_t bytes() const { return bytes_; }
   size_t peak() const { return peak_; }
 
  private:
@@ -56,6 +58,7 @@ class BufferPool {
   std::array<Free, kChunkSizes> free_;
   size_t in_use_ = 0;
   size_t peak_ = 0;
+  size_t bytes_ = 0;
   size_t bulk_bytes_ = 0;
 };
 

@@ -20,8 +20,12 @@ DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner,
       owner_(owner),
       origin_(std::move(origin)),
       client_(client),
+      accepted_(context.loop.now()),
       socket_(context.loop),
-      input_(context.buffers) {}
+      input_(context.buffers) {
+  origin_->connections.push_back(*this);
+  ++origin_->use.connections;
+}
 
 DownstreamConnection::~DownstreamConnection() {
   // Exchanges first: they hold operations on the socket.
@@ -177,6 +181,21 @@ void DownstreamConnection::cut(Outcome outcome) {
   end(state_ != State::kIdle && state_ != State::kLingering);
 }
 
+bool DownstreamConnection::quiet() const {
+  switch (state_) {
+    case State::kHttp:
+      return http_->stream.request_status() == HeadStatus::kWaiting;
+    case State::kDetecting:
+    case State::kIdle:
+    case State::kLingering:
+      return true;
+    case State::kTcp:
+    case State::kEnded:
+      return false;
+  }
+  return false;
+}
+
 void DownstreamConnection::end(bool with_reset) {
   if (state_ == State::kEnded) return;
   state_ = State::kEnded;
@@ -186,6 +205,8 @@ void DownstreamConnection::end(bool with_reset) {
   tcp_finished_.cancel();
   if (with_reset) socket_.reset();
   socket_.close();
+  ListNode<PodTag>::unlink();
+  --origin_->use.connections;
   owner_.ended(*this);
 }
 

@@ -14,7 +14,7 @@
 
 namespace weft::proxy {
 
-class DownstreamConnection final : public ListNode<>, public Retirable {
+class DownstreamConnection final : public ListNode<>, public ListNode<PodTag>, public Retirable {
  public:
   class Owner {
    public:
@@ -34,6 +34,10 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   void drain();
   // Ends now; a running exchange is recorded with this outcome.
   void cut(Outcome outcome);
+  // Nobody waits for a response: no request is whole yet, and it is no TCP connection.
+  bool quiet() const;
+  // When it was accepted.
+  MonotonicNs accepted() const { return accepted_; }
 
  private:
   enum class State : uint8_t { kDetecting, kIdle, kHttp, kTcp, kLingering, kEnded };
@@ -72,6 +76,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   bool spoke_http_ = false;
   uint32_t tcp_cluster_ = kNone;
   SocketAddress client_, dialled_;
+  MonotonicNs accepted_;
   Socket socket_;
   InputBuffer input_;
   Operation recv_{this, method<&DownstreamConnection::on_received>};

@@ -25,9 +25,9 @@ namespace weft::proxy {
   X(kHeadersTooLarge, "headers_too_large", 431, "The request head is larger than the proxy accepts.")        \
   X(kRequestTimeout, "request_timeout", 408, "The client did not send a whole request head in time.")        \
   X(kIdleTimeout, "idle_timeout", 504,                                                                       \
-    "Neither side sent a byte for the idle time: the endpoint or the client hangs.")                         \
+    "Nothing, or too little of a body, moved for the idle time: the endpoint or the client hangs.")          \
   X(kNotImplemented, "not_implemented", 501, "The request needs a feature that this version does not have.") \
-  X(kOverload, "overload", 503, "A limit of the proxy was reached.")                                         \
+  X(kOverload, "overload", 503, "A limit of the proxy was reached. See docs/limits.md.")                     \
   X(kDrained, "drained", 503, "The proxy was told to stop and the drain time was over.")
 
 enum class Outcome : uint8_t {

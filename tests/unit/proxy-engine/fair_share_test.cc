@@ -1,0 +1,114 @@
+// The order in which pods get their turns, and when overload begins and ends; with the loop turned by hand.
+#include "userspace-proxy/exchange/fair_share.h"
+
+#include <gtest/gtest.h>
+
+#include "userspace-proxy/exchange/admission.h"
+
+namespace weft::proxy {
+namespace {
+
+// Moves `steps` steps of `bytes` as fast as its pod may, and notes each.
+class FakePump {
+ public:
+  FakePump(FairShare& share, ShareAccount& account, char name, size_t bytes, int steps, std::string& log)
+      : share_(share), account_(account), name_(name), bytes_(bytes), steps_(steps), log_(log) {}
+  void run(int) {
+    for (; steps_ > 0; --steps_) {
+      if (!share_.may_go_on(account_, more_)) return;
+      log_ += name_;
+      FairShare::charge(account_, bytes_);
+    }
+  }
+  Operation& operation() { return more_; }
+
+ private:
+  FairShare& share_;
+  ShareAccount& account_;
+  char name_;
+  size_t bytes_;
+  int steps_;
+  std::string& log_;
+  Operation more_{this, method<&FakePump::run>};
+};
+
+class FairShareTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::open();
+  FairShare share_{*loop_};
+  ShareAccount one_, two_;
+  std::string log_;
+  static constexpr size_t kHalf = FairShare::kQuantum / 2;
+};
+
+TEST_F(FairShareTest, ServesAPodThatHasLittleToDoBeforeOneThatUsedItsShare) {
+  FakePump bulk(share_, one_, 'b', kHalf, 6, log_), small(share_, two_, 's', 100, 1, log_);
+  bulk.run(0);
+  EXPECT_EQ(log_, "bb");
+  loop_->post([&] { loop_->soon(small.operation()); });
+  loop_->turn(0);
+  EXPECT_EQ(log_, "bbsbb");
+}
+
+TEST_F(FairShareTest, LetsALonePodGoOnInEveryTurnWithoutSleep) {
+  FakePump bulk(share_, one_, 'b', kHalf, 7, log_);
+  bulk.run(0);
+  // A turn that slept would wait here for ever.
+  for (int i = 0; i < 3; ++i) loop_->turn(-1);
+  EXPECT_EQ(log_, "bbbbbbb");
+}
+
+TEST_F(FairShareTest, SharesByPodAndNotByTheNumberOfItsFlows) {
+  FakePump a(share_, one_, 'a', kHalf, 8, log_), b(share_, one_, 'b', kHalf, 8, log_),
+      c(share_, one_, 'c', kHalf, 8, log_), other(share_, two_, 'o', kHalf, 8, log_);
+  for (FakePump* pump : {&a, &b, &c, &other}) pump->run(0);
+  EXPECT_EQ(log_, "aaoo");
+  // The flows of a pod take turns within its share.
+  for (int i = 0; i < 3; ++i) loop_->turn(0);
+  EXPECT_EQ(log_, "aaooaaoobbooccoo");
+}
+
+TEST_F(FairShareTest, MakesAPodPayForAStepThatWasLargerThanItsShare) {
+  FakePump large(share_, one_, 'l', 3 * FairShare::kQuantum, 2, log_),
+      other(share_, two_, 'o', FairShare::kQuantum, 4, log_);
+  large.run(0);
+  other.run(0);
+  for (int i = 0; i < 3; ++i) loop_->turn(0);
+  EXPECT_EQ(log_, "looolo");
+}
+
+TEST_F(FairShareTest, ForgetsAPumpThatEndsWhileItWaits) {
+  auto bulk = std::make_unique<FakePump>(share_, one_, 'b', kHalf, 6, log_);
+  bulk->run(0);
+  bulk.reset();
+  loop_->turn(0);
+  EXPECT_EQ(log_, "bb");
+}
+
+TEST(AdmissionTest, IsOverloadedFromNinetyPerCentUntilBelowEighty) {
+  Admission admission(AdmissionLimits{.connections = 100});
+  EXPECT_FALSE(admission.observe(89, 0));
+  EXPECT_TRUE(admission.observe(90, 0));
+  EXPECT_EQ(admission.surplus(90), 11u);
+  EXPECT_FALSE(admission.admit(PodUse{}));
+  EXPECT_FALSE(admission.observe(80, 0));
+  EXPECT_TRUE(admission.overloaded());
+  EXPECT_TRUE(admission.observe(79, 0));
+  EXPECT_TRUE(admission.admit(PodUse{}));
+  EXPECT_EQ(admission.shed(), 1u);
+}
+
+TEST(AdmissionTest, IsOverloadedByBufferedBytesWithoutGivingUpConnections) {
+  Admission admission(AdmissionLimits{.connections = 100, .buffered_bytes = 1000});
+  EXPECT_TRUE(admission.observe(10, 900));
+  EXPECT_EQ(admission.surplus(10), 0u);
+  EXPECT_TRUE(admission.observe(10, 799));
+}
+
+TEST(AdmissionTest, KnowsAMemoryLimitOfThisMachine) {
+  EXPECT_GT(memory_limit(), 0u);
+  EXPECT_LT(memory_limit(), ~uint64_t{0});
+}
+
+}  // namespace
+}  // namespace weft::proxy

@@ -1,0 +1,14 @@
+// The limits of one worker, from the options of the process, its limit of open files and its memory. Called
+// once by each worker when it is made.
+#pragma once
+
+#include "userspace-proxy/exchange/admission.h"
+#include "userspace-proxy/worker.h"
+
+namespace weft::proxy {
+
+// A worker's share of what the process may use. Defaults: connections half of the open files (one on each
+// side), buffers a quarter of memory_limit(), a pod half of the connections.
+AdmissionLimits admission_limits(const Worker::Options& options);
+
+}  // namespace weft::proxy
