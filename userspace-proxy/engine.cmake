@@ -9,9 +9,10 @@ weft_library(weft_proxy_net
   DEPS weft_base absl::synchronization)
 
 weft_library(weft_proxy_http
-  SOURCES http/body_decoder.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc
-    http/protocol_detect.cc
-  DEPS weft_base weft_llhttp weft_proxy_config)
+  SOURCES http/body_decoder.cc http/field_block.cc http/field_rules.cc http/head_text.cc http/http1_head.cc
+    http/http1_writer.cc http/http2_callbacks.cc http/http2_fields.cc http/http2_frame_meter.cc
+    http/http2_head.cc http/http2_memory.cc http/http2_output.cc http/http2_session.cc http/protocol_detect.cc
+  DEPS weft_base weft_llhttp weft_proxy_config PkgConfig::NGHTTP2)
 
 weft_library(weft_proxy_engine
   SOURCES worker.cc upstream/balancer.cc upstream/pool.cc exchange/awaiters.cc exchange/exchange.cc
