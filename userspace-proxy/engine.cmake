@@ -5,16 +5,21 @@ if(NOT WEFT_LLHTTP_LIBRARY)
 endif()
 
 weft_library(weft_proxy_net
-  SOURCES net/acceptor.cc net/buffer.cc net/event_loop.cc net/netns.cc net/socket.cc net/timer_wheel.cc
+  SOURCES net/acceptor.cc net/buffer.cc net/event_loop.cc net/frame_pool.cc net/netns.cc net/socket.cc net/timer_wheel.cc
   DEPS weft_base absl::synchronization)
 
 weft_library(weft_proxy_http
-  SOURCES http/body_decoder.cc http/field_block.cc http/field_rules.cc http/head_text.cc http/http1_head.cc
-    http/http1_writer.cc http/http2_callbacks.cc http/http2_fields.cc http/http2_frame_meter.cc
-    http/http2_head.cc http/http2_memory.cc http/http2_output.cc http/http2_session.cc http/protocol_detect.cc
-  DEPS weft_base weft_llhttp weft_proxy_config PkgConfig::NGHTTP2)
+  SOURCES http/body_decoder.cc http/field_block.cc http/field_rules.cc http/head_reader.cc http/head_text.cc
+    http/http1_head.cc http/http1_writer.cc http/http2_callbacks.cc http/http2_fields.cc
+    http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc http/http2_output.cc
+    http/http2_session.cc http/http2_transport.cc http/payload_queue.cc http/protocol_detect.cc
+    http/socket_stream.cc
+  DEPS weft_base weft_llhttp weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2)
 
 weft_library(weft_proxy_engine
-  SOURCES worker.cc upstream/balancer.cc upstream/pool.cc exchange/awaiters.cc exchange/exchange.cc
-    exchange/frame_pool.cc exchange/pump.cc exchange/tcp_exchange.cc session/downstream_connection.cc
+  SOURCES worker.cc upstream/balancer.cc upstream/connector.cc upstream/http1_upstream.cc upstream/http2_upstream.cc
+    upstream/pool.cc
+    upstream/stream_request.cc exchange/exchange.cc exchange/pump.cc exchange/tcp_exchange.cc
+    session/downstream_connection.cc session/http1_downstream_stream.cc session/http2_connection.cc
+    session/http2_downstream_stream.cc
   DEPS weft_proxy_net weft_proxy_http absl::flat_hash_map)

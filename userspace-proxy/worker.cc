@@ -31,6 +31,13 @@ ExchangeLimits limits_of(const Worker::Options& options) {
   return limits;
 }
 
+UpstreamLimits upstream_limits_of(const Worker::Options& options) {
+  UpstreamLimits limits;
+  limits.idle_ms = static_cast<uint64_t>(options.upstream_idle.count());
+  limits.max_head_bytes = options.max_head_bytes;
+  return limits;
+}
+
 // A worker's share of the process's descriptors; a connection needs one on each side.
 uint64_t connection_limit(uint32_t workers) {
   rlimit limit{};
@@ -134,9 +141,9 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
   if (home.ok()) home_ = std::make_unique<HomeNetns>(std::move(home).value());
   *status = home.status();
   const bool usable = home_ != nullptr;
-  pool_ = std::make_unique<UpstreamPool>(*loop_, static_cast<uint64_t>(options_.upstream_idle.count()));
   balancer_ = std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56));
   if (usable) {
+    pool_ = std::make_unique<UpstreamPool>(*loop_, buffers_, *home_, upstream_limits_of(options_));
     context_.reset(new ProxyContext{.loop = *loop_,
                                     .buffers = buffers_,
                                     .pool = *pool_,
@@ -144,7 +151,7 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
                                     .home = *home_,
                                     .sink = *options_.sink,
                                     .limits = limits_of(options_),
-                                    .scratch = {},
+                                    .texts = {},
                                     .current = {}});
   }
   ready->store(true);

@@ -3,12 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "base/fd.h"
-#include "userspace-proxy/http/http1_head.h"
+#include "userspace-proxy/http/http1_text.h"
 #include "userspace-proxy/net/event_loop.h"
 #include "userspace-proxy/net/netns.h"
 #include "userspace-proxy/net/socket.h"
@@ -18,38 +16,6 @@
 
 namespace weft::proxy {
 
-// Text of one exchange: both heads as received and as sent. Reused, so that its strings keep their memory.
-struct Scratch {
-  HeadText request_text, response_text;
-  RequestHead request;
-  ResponseHead response;
-  std::string request_out, response_out;
-};
-
-class ScratchPool {
- public:
-  std::unique_ptr<Scratch> take() {
-    if (free_.empty()) return std::make_unique<Scratch>();
-    std::unique_ptr<Scratch> scratch = std::move(free_.back());
-    free_.pop_back();
-    return scratch;
-  }
-  void give(std::unique_ptr<Scratch> scratch) {
-    if (free_.size() >= kMaxFree) return;
-    scratch->request_text.shrink(kKeepBytes);
-    scratch->response_text.shrink(kKeepBytes);
-    for (std::string* text : {&scratch->request_out, &scratch->response_out}) {
-      if (text->capacity() > kKeepBytes) std::string().swap(*text);
-    }
-    free_.push_back(std::move(scratch));
-  }
-
- private:
-  static constexpr size_t kMaxFree = 1024;
-  static constexpr size_t kKeepBytes = 16 * 1024;
-  std::vector<std::unique_ptr<Scratch>> free_;
-};
-
 // Where captured connections of one listener come from. Lives as long as any of them.
 struct CaptureOrigin {
   uint64_t netns_cookie = 0;
@@ -58,6 +24,12 @@ struct CaptureOrigin {
   // Index of the source in the generation it was last looked up in.
   uint64_t source_generation = ~uint64_t{0};
   uint32_t source = kNone;
+};
+
+// The client of an exchange, lent by the session.
+struct ClientSide {
+  SocketAddress client, dialled;
+  CaptureOrigin& origin;
 };
 
 struct ExchangeLimits {
@@ -76,7 +48,7 @@ struct ProxyContext {
   const HomeNetns& home;
   ExchangeSink& sink;
   ExchangeLimits limits;
-  ScratchPool scratch;
+  Http1TextPool<RequestHead> texts;
   GenerationRef current;
   bool draining = false;
   uint64_t active_exchanges = 0;

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <span>
 
-#include "userspace-proxy/exchange/awaiters.h"
 #include "userspace-proxy/telemetry/outcome.h"
 #include "userspace-proxy/upstream/balancer.h"
+#include "userspace-proxy/upstream/connector.h"
 
 namespace weft::proxy {
 

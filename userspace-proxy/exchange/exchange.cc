@@ -1,40 +1,37 @@
-// The way of one HTTP request: head, route, endpoint, connection, both bodies, outcome. run() is the story;
+// The way of one HTTP request: head, route, endpoint, stream to it, both bodies, outcome. run() is the story;
 // the steps below it stand in the same order.
 #include "userspace-proxy/exchange/exchange.h"
 
 #include "userspace-proxy/config/match_route.h"
-#include "userspace-proxy/http/http1_writer.h"
 
 namespace weft::proxy {
 
 Task Exchange::run() {
-  request_reader_.start(downstream_.socket, downstream_.input, scratch_->request_text,
-                        context_.limits.max_head_bytes, context_.limits.head_timeout_ms);
-  const HeadStatus request_status = co_await request_reader_;
-  Outcome outcome = read_request(request_status);
+  step_.begin(downstream_.read_request(step_.operation()));
+  co_await step_;
+  Outcome outcome = request_read();
   if (outcome == Outcome::kOk) outcome = choose_route();
   while (outcome == Outcome::kOk) {
     outcome = prepare_upstream();
     if (outcome != Outcome::kOk) break;
-    if (needs_dial()) {
-      const ConnectStatus connected = co_await connector_;
-      outcome = dial_end(connected);
-      if (connected != ConnectStatus::kConnected) continue;
-    }
+    co_await step_;
+    outcome = upstream_ready();
+    if (upstream_ == nullptr) continue;
     send_request();
-    HeadStatus response_status = co_await response_reader_;
-    while (is_interim(response_status)) {
+    co_await step_;
+    while (is_interim()) {
       forward_interim();
       co_await response_pump_;
-      await_response_head();
-      response_status = co_await response_reader_;
+      if (!interim_sent()) break;
+      await_response();
+      co_await step_;
     }
-    if (retry_stale(response_status)) continue;
-    outcome = read_response(response_status);
+    if (retry()) continue;
+    outcome = response_read();
     break;
   }
-  if (outcome == Outcome::kOk && upgrade_) {
-    send_tunnel_response();
+  if (response_ == Response::kTunnel) {
+    open_tunnel();
     const PumpEnd response_pumped = co_await response_pump_;
     co_await request_pump_;
     outcome = tunnel_end(response_pumped);
@@ -49,28 +46,22 @@ Task Exchange::run() {
   finish(outcome);
 }
 
-Exchange::Exchange(ProxyContext& context, const Downstream& downstream)
+Exchange::Exchange(ProxyContext& context, const ClientSide& client, DownstreamStream& downstream)
     : context_(context),
+      client_(client),
       downstream_(downstream),
       generation_(context.current),
-      scratch_(context.scratch.take()),
       target_(context.balancer),
       started_(context.loop.now()),
-      request_reader_(context.loop),
-      response_reader_(context.loop),
-      connector_(context.loop),
+      stream_request_(context.pool),
       request_pump_(context.loop, *this),
       response_pump_(context.loop, *this) {
   ++context_.active_exchanges;
-  // The scratch text is used again: views of the last request must not show in this one's record.
-  RequestHead& request = scratch_->request;
-  request.method = request.authority = request.path = {};
 }
 
 Exchange::~Exchange() {
   abandon(Outcome::kDrained);
   --context_.active_exchanges;
-  context_.scratch.give(std::move(scratch_));
 }
 
 void Exchange::start(Operation& finished) {
@@ -81,61 +72,41 @@ void Exchange::start(Operation& finished) {
 void Exchange::abandon(Outcome outcome) {
   if (recorded_) return;
   task_ = Task();
-  request_reader_.cancel();
-  response_reader_.cancel();
-  connector_.cancel();
-  idle_.cancel();
-  request_pump_.cancel();
-  response_pump_.cancel();
-  release_upstream(outcome);
-  next_ = Next::kReset;
-  record(outcome);
+  step_.cancel();
+  stream_request_.cancel();
+  finish(outcome);
 }
 
-Outcome Exchange::read_request(HeadStatus status) {
-  has_request_ = scratch_->request_text.started();
-  switch (status) {
+Outcome Exchange::request_read() {
+  switch (downstream_.request_status()) {
     case HeadStatus::kComplete:
       break;
     case HeadStatus::kBad:
-      has_request_ = true;
       return Outcome::kBadRequest;
     case HeadStatus::kTooLarge:
-      has_request_ = true;
       return Outcome::kHeadersTooLarge;
     case HeadStatus::kTimeout:
       return Outcome::kRequestTimeout;
+    case HeadStatus::kNotImplemented:
+      return Outcome::kNotImplemented;
     case HeadStatus::kWaiting:
     case HeadStatus::kClosed:
     case HeadStatus::kAborted:
       return Outcome::kDownstreamReset;
   }
-  switch (parse_request(scratch_->request_text.text(), &scratch_->request)) {
-    case ParseResult::kComplete:
-      break;
-    case ParseResult::kTooLarge:
-      return Outcome::kHeadersTooLarge;
-    case ParseResult::kNotImplemented:
-      return Outcome::kNotImplemented;
-    case ParseResult::kBad:
-    case ParseResult::kNeedMore:
-      return Outcome::kBadRequest;
-  }
-  parsed_ = true;
-  close_ = !scratch_->request.keep_alive;
-  upgrade_ = wants_upgrade(scratch_->request);
-  // A tunnel and a body at once would need two framings in a row; nobody sends that.
-  if (upgrade_ && scratch_->request.body != BodyKind::kNone) return Outcome::kNotImplemented;
+  // A tunnel and a body at once would need two framings in a row: the server may ignore Upgrade (RFC 9110
+  // §7.8), so it does not see one.
+  const RequestHead& head = request();
+  upgrade_ = !head.protocol.empty() || (head.body == BodyKind::kNone && wants_upgrade(head));
   return Outcome::kOk;
 }
 
 Outcome Exchange::choose_route() {
   const Snapshot& snapshot = generation_->snapshot();
-  const RequestHead& request = scratch_->request;
-  source_ = source_of(downstream_.origin, snapshot);
-  const VirtualHost* host = snapshot.find_virtual_host(source_, request.authority, downstream_.dialled);
+  source_ = source_of(client_.origin, snapshot);
+  const VirtualHost* host = snapshot.find_virtual_host(source_, request().authority, client_.dialled);
   if (host == nullptr) return Outcome::kNoRoute;
-  route_ = match_route(*host, request, source_view(snapshot, source_), downstream_.dialled.port);
+  route_ = match_route(*host, request(), source_view(snapshot, source_), client_.dialled.port);
   if (route_ == nullptr) return Outcome::kNoRoute;
   const uint32_t cluster = context_.balancer.pick_cluster(*route_);
   if (cluster == kNone) return Outcome::kNoCluster;
@@ -143,134 +114,124 @@ Outcome Exchange::choose_route() {
   return Outcome::kOk;
 }
 
-// An endpoint and a connection to it: from the pool, else a new one, being dialled.
+// An upgrade is HTTP/1's (RFC 9113 §8.6).
+UpstreamProtocol Exchange::upstream_protocol() const {
+  switch (target_.cluster().protocol) {
+    case ClusterProtocol::kHttp1:
+      return UpstreamProtocol::kHttp1;
+    case ClusterProtocol::kHttp2:
+      return UpstreamProtocol::kHttp2;
+    case ClusterProtocol::kAsClient:
+      return request().major_version == 2 ? UpstreamProtocol::kHttp2 : UpstreamProtocol::kHttp1;
+  }
+  return UpstreamProtocol::kHttp1;
+}
+
+// An endpoint, and the begin of the wait for a stream to it.
 Outcome Exchange::prepare_upstream() {
   if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
   upstream_address_ = target_.endpoint().address;
-  const UpstreamKey key{upstream_address_, downstream_.origin.netns_cookie};
-  upstream_ = only_fresh_ ? nullptr : context_.pool.take(key);
-  reused_ = upstream_ != nullptr;
-  dialling_ = !reused_;
-  if (reused_) return Outcome::kOk;
-  upstream_ = std::make_unique<UpstreamConnection>(context_.loop, context_.buffers, context_.pool, key);
-  connector_.start(upstream_->socket(), context_.home, downstream_.origin.netns.get(), upstream_address_,
-                   target_.cluster().connect_timeout_ms);
+  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, upstream_protocol()};
+  if (upgrade_ && key.protocol == UpstreamProtocol::kHttp2) return Outcome::kNotImplemented;
+  const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms};
+  step_.begin(stream_request_.start(step_.operation(), key, dial, only_fresh_));
   return Outcome::kOk;
 }
 
-// kOk when connected, and when another endpoint may be tried: nothing was sent yet.
-Outcome Exchange::dial_end(ConnectStatus status) {
-  if (status == ConnectStatus::kConnected) return Outcome::kOk;
-  upstream_.reset();
+// kOk without a stream when another endpoint may be tried: nothing was sent yet.
+Outcome Exchange::upstream_ready() {
+  const ConnectStatus status = stream_request_.status();
+  if (status == ConnectStatus::kConnected) {
+    upstream_ = stream_request_.take();
+    return Outcome::kOk;
+  }
   only_fresh_ = false;
   return target_.fail() ? Outcome::kOk : outcome_of(status);
 }
 
 void Exchange::send_request() {
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
-  const RequestHead& request = scratch_->request;
-  std::string& out = scratch_->request_out;
-  out.clear();
-  const std::string fallback = request.authority.empty() ? downstream_.dialled.to_string() : std::string();
-  write_request_head(request, RequestForm{.fallback_host = fallback, .upgrade = upgrade_}, &out);
-  await_response_head();
-  request_pump_.start(Pump::Path{&downstream_.socket, &downstream_.input, &upstream_->socket()},
-                      Pump::Body{.kind = request.body,
-                                 .length = request.content_length,
-                                 .chunked_out = request.body == BodyKind::kChunked},
-                      out);
+  const std::string fallback = request().authority.empty() ? client_.dialled.to_string() : std::string();
+  upstream_->write_request(request(), RequestForm{.fallback_host = fallback, .upgrade = upgrade_});
+  // First, so that a request that cannot be sent finds something to stop.
+  await_response();
+  // A tunnel's bytes come only when the server has agreed to it.
+  if (upgrade_) return request_pump_.flush(upstream_->request(), false);
+  request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kHead);
 }
 
-void Exchange::await_response_head() {
-  response_reader_.start(upstream_->socket(), upstream_->input(), scratch_->response_text,
-                         context_.limits.max_head_bytes, 0);
-}
+void Exchange::await_response() { step_.begin(upstream_->read_response(step_.operation())); }
 
 // 1xx but 101: goes to the client, and the real response follows (RFC 9110 §15.2).
-bool Exchange::is_interim(HeadStatus status) {
+bool Exchange::is_interim() {
   constexpr uint8_t kMaxInterim = 16;
-  if (status != HeadStatus::kComplete) return false;
-  const bool head_request = scratch_->request.method == "HEAD";
-  response_parsed_ = parse_response(scratch_->response_text.text(), head_request, &scratch_->response);
-  if (response_parsed_ != ParseResult::kComplete) return false;
-  const uint16_t code = scratch_->response.status;
+  if (step_.aborted() || upstream_->response_status() != HeadStatus::kComplete) return false;
+  const uint16_t code = upstream_->response().status;
   return code >= 100 && code < 200 && code != 101 && interim_count_++ < kMaxInterim;
 }
 
 void Exchange::forward_interim() {
-  std::string& out = scratch_->response_out;
-  out.clear();
-  if (scratch_->request.minor_version > 0) write_response_head(scratch_->response, ResponseForm(), &out);
-  response_pump_.start(Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket},
-                       Pump::Body(), out);
+  downstream_.write_interim(upstream_->response());
+  response_pump_.flush(downstream_.response(), false);
 }
 
 bool Exchange::replayable() const {
-  if (scratch_->request.body != BodyKind::kNone) return false;
-  for (const std::string_view method : {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}) {
-    if (scratch_->request.method == method) return true;
+  for (const std::string_view method : {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}) {
+    if (request().method == method) return true;
   }
   return false;
 }
 
-// A kept-alive connection may end just as we use it. Before any byte of a response, and only then, a request
-// that may be repeated is sent once more, on a new connection (RFC 9112 §9.3.1).
-bool Exchange::retry_stale(HeadStatus status) {
-  const bool silent = status == HeadStatus::kClosed && !scratch_->response_text.started();
-  if (!silent || !reused_ || stale_retried_ || interim_count_ > 0 || !replayable()) return false;
+// A request that was not processed, or may be repeated, is sent once more on a new connection, as long as no
+// payload was taken from the client.
+bool Exchange::retry() {
+  if (retried_ || step_.aborted() || interim_count_ > 0 || !request_pump_.untouched()) return false;
+  const Unanswered unanswered = upstream_->unanswered();
+  if (unanswered == Unanswered::kFinal) return false;
+  if (unanswered == Unanswered::kStale && !replayable()) return false;
+  idle_.cancel();
   request_pump_.cancel();
   upstream_.reset();
-  stale_retried_ = only_fresh_ = true;
+  retried_ = only_fresh_ = true;
   return true;
 }
 
-Outcome Exchange::read_response(HeadStatus status) {
-  if (status == HeadStatus::kAborted) return request_failure_;
+Outcome Exchange::response_read() {
+  if (step_.aborted()) return stopped_;
+  if (interim_count_ > 0 && !interim_sent())
+    return stopped_ == Outcome::kOk ? Outcome::kDownstreamReset : stopped_;
+  const HeadStatus status = upstream_->response_status();
   if (status == HeadStatus::kClosed) return Outcome::kUpstreamReset;
-  if (status != HeadStatus::kComplete || response_parsed_ != ParseResult::kComplete)
-    return Outcome::kUpstreamProtocol;
-  const ResponseHead& response = scratch_->response;
-  if (response.status == 101 && upgrade_) return Outcome::kOk;
-  if (response.status < 200) return Outcome::kUpstreamProtocol;
-  upgrade_ = false;
-  return Outcome::kOk;
+  if (status != HeadStatus::kComplete) return Outcome::kUpstreamProtocol;
+  if (upgrade_ && upstream_->opens_tunnel()) {
+    response_ = Response::kTunnel;
+    return Outcome::kOk;
+  }
+  return upstream_->response().status < 200 ? Outcome::kUpstreamProtocol : Outcome::kOk;
 }
 
 void Exchange::send_response() {
-  const ResponseHead& response = scratch_->response;
-  const uint8_t client_version = scratch_->request.minor_version;
-  const bool unframed = response.body == BodyKind::kUntilClose || response.body == BodyKind::kChunked;
-  const bool chunked = unframed && client_version > 0;
-  self_framed_ = !unframed || chunked;
-  // While the request is not all sent, nobody can say that it will be: the client must not reuse the
-  // connection.
-  close_ = close_ || context_.draining || !self_framed_ || !request_sent();
-  status_ = response.status;
-  std::string& out = scratch_->response_out;
-  out.clear();
-  write_response_head(
-      response, ResponseForm{.client_minor_version = client_version, .close = close_, .chunked = chunked},
-      &out);
-  response_pump_.start(
-      Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket},
-      Pump::Body{.kind = response.body, .length = response.content_length, .chunked_out = chunked}, out);
+  response_ = Response::kBody;
+  status_ = upstream_->response().status;
+  downstream_.write_response(upstream_->response());
+  response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
+  // The tunnel was refused: what is left of the request is its end.
+  if (upgrade_) request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kNone);
 }
 
-// After 101 the connection is bytes both ways (RFC 9110 §7.8).
-void Exchange::send_tunnel_response() {
-  status_ = scratch_->response.status;
-  close_ = true;
-  std::string& out = scratch_->response_out;
-  out.clear();
-  write_response_head(scratch_->response, ResponseForm{.upgrade = true}, &out);
-  const Pump::Body stream{.kind = BodyKind::kUntilClose, .half_close = true};
-  response_pump_.start(Pump::Path{&upstream_->socket(), &upstream_->input(), &downstream_.socket}, stream,
-                       out);
+// From here the connection is bytes both ways (RFC 9110 §7.8).
+void Exchange::open_tunnel() {
+  status_ = upstream_->response().status;
+  context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
+  downstream_.write_tunnel_response(upstream_->response());
+  upstream_->start_tunnel();
+  upstream_->watch_reset(upstream_reset_);
+  response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
   if (response_pump_.end() != PumpEnd::kRunning && response_pump_.end() != PumpEnd::kDone) return;
-  request_pump_.start(Pump::Path{&downstream_.socket, &downstream_.input, &upstream_->socket()}, stream, {});
+  request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kNone);
 }
 
-Outcome Exchange::response_end(PumpEnd end) {
+Outcome Exchange::response_end(PumpEnd end) const {
   switch (end) {
     case PumpEnd::kDone:
       return Outcome::kOk;
@@ -279,115 +240,101 @@ Outcome Exchange::response_end(PumpEnd end) {
     case PumpEnd::kBadFraming:
       return Outcome::kUpstreamProtocol;
     case PumpEnd::kAborted:
-      return request_failure_;
-    case PumpEnd::kSinkReset:
+      return stopped_;
     case PumpEnd::kIdle:
     case PumpEnd::kRunning:
+    case PumpEnd::kSinkReset:
       return Outcome::kDownstreamReset;
   }
   return Outcome::kDownstreamReset;
 }
 
 Outcome Exchange::tunnel_end(PumpEnd end) const {
-  if (end == PumpEnd::kDone && request_sent()) return Outcome::kOk;
-  if (request_failure_ == Outcome::kIdleTimeout) return request_failure_;
+  if (end == PumpEnd::kDone && request_pump_.end() == PumpEnd::kDone) return Outcome::kOk;
+  if (stopped_ != Outcome::kOk) return stopped_;
   const bool upstream_failed = end == PumpEnd::kSourceReset || request_pump_.end() == PumpEnd::kSinkReset;
   return upstream_failed ? Outcome::kUpstreamReset : Outcome::kDownstreamReset;
 }
 
-bool Exchange::can_reply(Outcome outcome) const { return has_request_ && status_of(outcome) != 0; }
+bool Exchange::can_reply(Outcome outcome) const {
+  // An interim response that was cut short leaves nothing that could be answered.
+  return downstream_.request_started() && status_of(outcome) != 0 && (interim_count_ == 0 || interim_sent());
+}
 
 void Exchange::send_local_reply(Outcome outcome) {
   request_pump_.cancel();
-  close_ = close_ || !request_whole() || context_.draining || scratch_->request.minor_version == 0;
   status_ = status_of(outcome);
-  std::string& out = scratch_->response_out;
-  out.clear();
-  write_local_reply(outcome, close_, parsed_ && scratch_->request.method == "HEAD", &out);
-  response_pump_.start(Pump::Path{&downstream_.socket, &downstream_.input, &downstream_.socket}, Pump::Body(),
-                       out);
+  downstream_.write_local_reply(outcome);
+  response_pump_.flush(downstream_.response(), true);
 }
 
 void Exchange::finish(Outcome outcome) {
-  const bool whole = response_pump_.end() == PumpEnd::kDone;
-  if (whole && !close_) {
-    next_ = Next::kKeepAlive;
-  } else if (whole) {
-    // What the client still sends must not meet a closed socket: the RST would take our response away.
-    next_ = request_whole() ? Next::kClose : Next::kLinger;
-  } else {
-    next_ = self_framed_ && !upgrade_ ? Next::kClose : Next::kReset;
-  }
   idle_.cancel();
-  release_upstream(outcome);
   request_pump_.cancel();
+  response_pump_.cancel();
+  upstream_reset_.cancel();
+  target_.release();
+  downstream_.end(outcome);
+  // The server learns as fast that its client is gone as it would without us.
+  const bool reset =
+      outcome == Outcome::kDownstreamReset || (response_ == Response::kTunnel && outcome != Outcome::kOk);
+  if (upstream_ != nullptr) upstream_.release()->release(reset);
   record(outcome);
 }
 
-void Exchange::release_upstream(Outcome outcome) {
-  target_.release();
-  if (upstream_ == nullptr) return;
-  const bool reusable = outcome == Outcome::kOk && !upgrade_ && request_sent() &&
-                        scratch_->response.keep_alive && scratch_->response.body != BodyKind::kUntilClose &&
-                        upstream_->input().empty();
-  if (reusable) {
-    context_.pool.give(std::move(upstream_));
-  } else {
-    upstream_.reset();
-  }
-}
-
 // Failures while reading the client end the wait for the response; failures while writing to the upstream do
-// not: it may have answered early, and the response reader will see the end soon.
+// not: it may have answered early, and its stream will be at its end soon.
 void Exchange::pump_ended(Pump& pump) {
   const PumpEnd end = pump.end();
   if (end == PumpEnd::kDone) return;
-  if (status_ == 101) {
+  if (response_ == Response::kTunnel) {
     (&pump == &request_pump_ ? response_pump_ : request_pump_).abort();
     return;
   }
   if (&pump != &request_pump_ || end == PumpEnd::kSinkReset) return;
-  request_failure_ = end == PumpEnd::kBadFraming ? Outcome::kBadRequest : Outcome::kDownstreamReset;
-  response_reader_.abort();
-  response_pump_.abort();
+  stop(end == PumpEnd::kBadFraming ? Outcome::kBadRequest : Outcome::kDownstreamReset);
 }
+
+void Exchange::on_upstream_reset(int) { stop(Outcome::kUpstreamReset); }
 
 // Looks only once per period, so a byte costs nothing: an exchange ends between one and two periods after its
 // last.
 void Exchange::on_idle() {
-  // Also when it ends now: an interim response may be what hangs, and after it the real one is awaited again.
-  context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
   const uint64_t bytes = request_pump_.bytes() + response_pump_.bytes();
-  if (bytes != bytes_at_last_look_) {
-    bytes_at_last_look_ = bytes;
-    return;
-  }
-  request_failure_ = Outcome::kIdleTimeout;
+  if (bytes == bytes_at_last_look_) return stop(Outcome::kIdleTimeout);
+  bytes_at_last_look_ = bytes;
+  context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
+}
+
+// Ends what is awaited now, and only that: what follows in run() may wait again, for the reply. In a tunnel
+// the response is awaited first, so that nobody is woken before both directions are stopped.
+void Exchange::stop(Outcome outcome) {
+  if (stopped_ == Outcome::kOk) stopped_ = outcome;
   request_pump_.abort();
-  response_reader_.abort();
+  if (step_.waiting()) return step_.abort();
   response_pump_.abort();
 }
 
 void Exchange::record(Outcome outcome) {
   recorded_ = true;
-  if (!has_request_) return;
+  if (!downstream_.request_started()) return;
   ExchangeRecord record;
   record.outcome = outcome;
   record.status = status_;
   record.duration = context_.loop.now() - started_;
   record.received_bytes = request_pump_.bytes();
   record.sent_bytes = response_pump_.bytes();
-  record.client = downstream_.client;
-  record.dialled = downstream_.dialled;
+  record.client = client_.client;
+  record.dialled = client_.dialled;
   record.upstream = upstream_address_;
   record.snapshot_generation = generation_->snapshot().generation;
   record.source = source_;
   record.cluster = target_.cluster_index();
   record.endpoint = target_.endpoint_index();
   if (route_ != nullptr) record.route = route_->name;
-  record.method = scratch_->request.method;
-  record.authority = scratch_->request.authority;
-  record.path = scratch_->request.path;
+  record.method = request().method;
+  record.authority = request().authority;
+  record.path = request().path;
   context_.sink.record(record, generation_->snapshot());
 }
 

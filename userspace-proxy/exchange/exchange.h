@@ -1,106 +1,94 @@
-// One HTTP request with its response: the coroutine run() in exchange.cc is the whole story. Made by the
-// session when the first byte of a request is there; records its outcome exactly once, also when it is
-// abandoned.
+// One HTTP request with its response, whatever version is spoken on either side: the coroutine run() in
+// exchange.cc is the whole story. Made by the session when a request begins; records its outcome exactly
+// once, also when it is abandoned.
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <string>
 
-#include "userspace-proxy/exchange/awaiters.h"
 #include "userspace-proxy/exchange/context.h"
 #include "userspace-proxy/exchange/dial_target.h"
+#include "userspace-proxy/exchange/downstream_stream.h"
 #include "userspace-proxy/exchange/pump.h"
+#include "userspace-proxy/exchange/step.h"
 #include "userspace-proxy/exchange/task.h"
+#include "userspace-proxy/upstream/stream_request.h"
 
 namespace weft::proxy {
 
-// The client's side, lent by the session.
-struct Downstream {
-  Socket& socket;
-  InputBuffer& input;
-  SocketAddress client, dialled;
-  CaptureOrigin& origin;
-};
-
 class Exchange final : private Pump::Observer {
  public:
-  // What the session does with the connection afterwards.
-  enum class Next : uint8_t { kKeepAlive, kClose, kLinger, kReset };
-
-  Exchange(ProxyContext& context, const Downstream& downstream);
+  // `downstream` outlives this.
+  Exchange(ProxyContext& context, const ClientSide& client, DownstreamStream& downstream);
   ~Exchange() override;
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   static void* operator new(size_t size) { return take_frame(size); }
   static void operator delete(void* block, size_t size) { give_frame(block, size); }
 
+  // `finished` runs when all is over and downstream.end() was called; not after abandon().
   void start(Operation& finished);
-  // Cancels and records why: the client is gone, or time is up.
+  // Ends now, records why: the client is gone, or time is up.
   void abandon(Outcome outcome);
-  Next next() const { return next_; }
 
  private:
   Task run();
 
   // In the order in which run() calls them.
-  Outcome read_request(HeadStatus status);
+  Outcome request_read();
   Outcome choose_route();
   Outcome prepare_upstream();
-  bool needs_dial() const { return dialling_; }
-  Outcome dial_end(ConnectStatus status);
+  UpstreamProtocol upstream_protocol() const;
+  Outcome upstream_ready();
   void send_request();
-  bool is_interim(HeadStatus status);
+  void await_response();
+  bool is_interim();
   void forward_interim();
-  bool retry_stale(HeadStatus status);
-  Outcome read_response(HeadStatus status);
+  bool interim_sent() const { return response_pump_.end() == PumpEnd::kDone; }
+  bool retry();
+  Outcome response_read();
   void send_response();
-  void send_tunnel_response();
-  Outcome response_end(PumpEnd end);
+  void open_tunnel();
+  Outcome response_end(PumpEnd end) const;
   Outcome tunnel_end(PumpEnd end) const;
   bool can_reply(Outcome outcome) const;
   void send_local_reply(Outcome outcome);
   void finish(Outcome outcome);
 
   void pump_ended(Pump& pump) override;
+  void on_upstream_reset(int);
   void on_idle();
-  void await_response_head();
-  bool request_sent() const { return request_pump_.end() == PumpEnd::kDone; }
-  // Nothing of the request is left on the client's connection.
-  bool request_whole() const {
-    return request_sent() || (parsed_ && scratch_->request.body == BodyKind::kNone);
-  }
+  void stop(Outcome outcome);
   bool replayable() const;
-  void release_upstream(Outcome outcome);
   void record(Outcome outcome);
+  const RequestHead& request() const { return downstream_.request(); }
+
+  // What has become of the response's head.
+  enum class Response : uint8_t { kNone, kBody, kTunnel };
 
   ProxyContext& context_;
-  Downstream downstream_;
+  ClientSide client_;
+  DownstreamStream& downstream_;
   GenerationRef generation_;
-  std::unique_ptr<Scratch> scratch_;
-  std::unique_ptr<UpstreamConnection> upstream_;
   const Route* route_ = nullptr;
   DialTarget target_;
   MonotonicNs started_;
   uint32_t source_ = kNone;
   SocketAddress upstream_address_;
-  Outcome request_failure_ = Outcome::kOk;  // of the body, while the response is awaited
-  Next next_ = Next::kClose;
+  // Why the wait for the response, or its sending, was stopped.
+  Outcome stopped_ = Outcome::kOk;
   uint16_t status_ = 0;
-  ParseResult response_parsed_ = ParseResult::kNeedMore;
   uint8_t interim_count_ = 0;
-  bool has_request_ = false;
-  bool recorded_ = false;
-  bool dialling_ = false;
-  bool reused_ = false;
+  Response response_ = Response::kNone;
   bool only_fresh_ = false;
-  bool stale_retried_ = false;
-  bool parsed_ = false;
+  bool retried_ = false;
   bool upgrade_ = false;
-  bool close_ = false;
-  bool self_framed_ = true;  // the client can tell a cut response from a whole one
-  HeadReader request_reader_, response_reader_;
-  Connector connector_;
+  bool recorded_ = false;
+  StreamRequest stream_request_;
+  UpstreamStreamPtr upstream_;
   Pump request_pump_, response_pump_;
+  Step step_;
+  Operation upstream_reset_{this, method<&Exchange::on_upstream_reset>};
   Timer idle_{this, method<&Exchange::on_idle>};
   uint64_t bytes_at_last_look_ = 0;
   Task task_;  // last: cancelled first

@@ -7,8 +7,8 @@
 #include <exception>
 #include <utility>
 
-#include "userspace-proxy/exchange/frame_pool.h"
 #include "userspace-proxy/net/event_loop.h"
+#include "userspace-proxy/net/frame_pool.h"
 
 namespace weft::proxy {
 

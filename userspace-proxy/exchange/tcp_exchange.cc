@@ -18,7 +18,8 @@ Task TcpExchange::run() {
       outcome = Outcome::kNoEndpoint;
       break;
     }
-    const ConnectStatus status = co_await connector_;
+    co_await step_;
+    const ConnectStatus status = connector_.status();
     connected = status == ConnectStatus::kConnected;
     outcome = dial_end(status);
   }
@@ -31,14 +32,22 @@ Task TcpExchange::run() {
   finish(outcome);
 }
 
-TcpExchange::TcpExchange(ProxyContext& context, const Downstream& downstream, uint32_t cluster)
+TcpExchange::TcpExchange(ProxyContext& context, const ClientSide& client, Socket& socket, InputBuffer& input,
+                         uint32_t cluster)
     : context_(context),
-      downstream_(downstream),
+      client_(client),
       generation_(context.current),
       target_(context.balancer),
       balanced_(cluster != kNone),
       started_(context.loop.now()),
-      connector_(context.loop),
+      connector_(context.loop, context.home),
+      upstream_(context.loop),
+      upstream_input_(context.buffers),
+      open_(context.pool),
+      from_client_(socket, input),
+      from_upstream_(upstream_, upstream_input_),
+      client_sink_(socket),
+      upstream_sink_(upstream_),
       to_upstream_(context.loop, *this),
       to_client_(context.loop, *this) {
   if (balanced_) target_.aim(generation_, cluster);
@@ -58,35 +67,34 @@ void TcpExchange::start(Operation& finished) {
 void TcpExchange::abandon(Outcome outcome) {
   if (recorded_) return;
   task_ = Task();
+  step_.cancel();
   connector_.cancel();
   finish(outcome);
 }
 
 bool TcpExchange::dial() {
   if (balanced_ && !target_.pick()) return false;
-  upstream_address_ = balanced_ ? target_.endpoint().address : downstream_.dialled;
-  upstream_ =
-      std::make_unique<UpstreamConnection>(context_.loop, context_.buffers, context_.pool,
-                                           UpstreamKey{upstream_address_, downstream_.origin.netns_cookie});
-  connector_.start(upstream_->socket(), context_.home, downstream_.origin.netns.get(), upstream_address_,
-                   balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs);
+  upstream_address_ = balanced_ ? target_.endpoint().address : client_.dialled;
+  const DialParameters dial{client_.origin.netns.get(),
+                            balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs};
+  step_.begin(connector_.start(step_.operation(), upstream_, upstream_address_, dial));
   return true;
 }
 
 Outcome TcpExchange::dial_end(ConnectStatus status) {
   if (status == ConnectStatus::kConnected) return Outcome::kOk;
-  upstream_.reset();
+  upstream_.close();
   return balanced_ && target_.fail() ? Outcome::kOk : outcome_of(status);
 }
 
 void TcpExchange::start_pumps() {
-  Socket& upstream = upstream_->socket();
-  upstream.watch_reset(upstream_reset_);
+  upstream_.watch_reset(upstream_reset_);
   context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
-  const Pump::Body stream{.kind = BodyKind::kUntilClose, .half_close = true};
-  to_client_.start(Pump::Path{&upstream, &upstream_->input(), &downstream_.socket}, stream, {});
+  for (SocketSource* source : {&from_client_, &from_upstream_}) source->start(BodyKind::kUntilClose, 0);
+  for (SocketSink* sink : {&client_sink_, &upstream_sink_}) sink->start({}, SocketSink::Framing::kByteStream);
+  to_client_.start(from_upstream_, client_sink_, Pump::Lead::kNone);
   if (to_client_.end() != PumpEnd::kRunning && to_client_.end() != PumpEnd::kDone) return;
-  to_upstream_.start(Pump::Path{&downstream_.socket, &downstream_.input, &upstream}, stream, {});
+  to_upstream_.start(from_client_, upstream_sink_, Pump::Lead::kNone);
 }
 
 Outcome TcpExchange::pumps_end() const {
@@ -103,8 +111,9 @@ void TcpExchange::finish(Outcome outcome) {
   to_upstream_.cancel();
   upstream_reset_.cancel();
   target_.release();
-  if (upstream_ != nullptr && !ended_well_) upstream_->socket().reset();
-  upstream_.reset();
+  from_client_.stop();
+  if (!ended_well_) upstream_.reset();
+  upstream_.close();
   record(outcome);
 }
 
@@ -136,11 +145,11 @@ void TcpExchange::record(Outcome outcome) {
   record.duration = context_.loop.now() - started_;
   record.received_bytes = to_upstream_.bytes();
   record.sent_bytes = to_client_.bytes();
-  record.client = downstream_.client;
-  record.dialled = downstream_.dialled;
+  record.client = client_.client;
+  record.dialled = client_.dialled;
   record.upstream = upstream_address_;
   record.snapshot_generation = snapshot.generation;
-  record.source = source_of(downstream_.origin, snapshot);
+  record.source = source_of(client_.origin, snapshot);
   record.cluster = target_.cluster_index();
   record.endpoint = target_.endpoint_index();
   context_.sink.record(record, snapshot);

@@ -3,16 +3,21 @@
 // once.
 #pragma once
 
-#include <memory>
-
-#include "userspace-proxy/exchange/exchange.h"
+#include "userspace-proxy/exchange/context.h"
+#include "userspace-proxy/exchange/dial_target.h"
+#include "userspace-proxy/exchange/pump.h"
+#include "userspace-proxy/exchange/step.h"
+#include "userspace-proxy/exchange/task.h"
+#include "userspace-proxy/http/socket_stream.h"
+#include "userspace-proxy/upstream/connector.h"
 
 namespace weft::proxy {
 
 class TcpExchange final : private Pump::Observer {
  public:
   // `cluster` kNone: to the dialled address.
-  TcpExchange(ProxyContext& context, const Downstream& downstream, uint32_t cluster);
+  TcpExchange(ProxyContext& context, const ClientSide& client, Socket& socket, InputBuffer& input,
+              uint32_t cluster);
   ~TcpExchange() override;
   TcpExchange(const TcpExchange&) = delete;
   TcpExchange& operator=(const TcpExchange&) = delete;
@@ -38,9 +43,8 @@ class TcpExchange final : private Pump::Observer {
   void record(Outcome outcome);
 
   ProxyContext& context_;
-  Downstream downstream_;
+  ClientSide client_;
   GenerationRef generation_;
-  std::unique_ptr<UpstreamConnection> upstream_;
   DialTarget target_;
   bool balanced_;
   bool recorded_ = false;
@@ -49,7 +53,13 @@ class TcpExchange final : private Pump::Observer {
   MonotonicNs started_;
   uint64_t bytes_at_last_look_ = 0;
   Connector connector_;
+  Socket upstream_;
+  InputBuffer upstream_input_;
+  UpstreamPool::OpenCount open_;
+  SocketSource from_client_, from_upstream_;
+  SocketSink client_sink_, upstream_sink_;
   Pump to_upstream_, to_client_;
+  Step step_;
   Operation upstream_reset_{this, method<&TcpExchange::on_upstream_reset>};
   Timer idle_{this, method<&TcpExchange::on_idle>};
   Task task_;  // last: cancelled first

@@ -11,11 +11,6 @@
 
 namespace weft::proxy {
 
-struct RequestForm {
-  std::string_view fallback_host;  // for an HTTP/1.0 request without Host: we speak HTTP/1.1 upstream
-  bool upgrade = false;            // keep Upgrade
-};
-
 void write_request_head(const RequestHead& head, const RequestForm& form, std::string* out);
 
 struct ResponseForm {

@@ -83,7 +83,10 @@ int Http2Callbacks::frame_received(nghttp2_session* library, const nghttp2_frame
       return headers_received(session, *frame);
     case NGHTTP2_DATA:
       if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
-        if (Http2Stream* stream = stream_of(library, frame->hd.stream_id)) stream->end_received();
+        if (Http2Stream* stream = stream_of(library, frame->hd.stream_id)) {
+          stream->heard_all_ = true;
+          stream->end_received();
+        }
       }
       return 0;
     case NGHTTP2_SETTINGS:
@@ -120,6 +123,7 @@ int Http2Callbacks::headers_received(Http2Session& session, const nghttp2_frame&
     session.reset(*stream, NGHTTP2_ENHANCE_YOUR_CALM);
     return 0;
   }
+  stream->heard_all_ = last;
   if (head) {
     stream->head_received(session.incoming_, last);
   } else {
@@ -137,7 +141,8 @@ int Http2Callbacks::new_request(Http2Session& session, const nghttp2_frame& fram
   session.attach(*stream, frame.hd.stream_id);
   session.held_head_bytes_ += charge;
   stream->held_head_bytes_ = charge;
-  stream->head_received(session.incoming_, (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
+  stream->heard_all_ = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+  stream->head_received(session.incoming_, stream->heard_all_);
   return 0;
 }
 

@@ -159,11 +159,14 @@ ParseResult make_request(FieldBlock& block, bool end_stream, RequestHead* head) 
   RequestPseudo pseudo;
   const auto first = take_pseudo(block, [&](std::string_view name) { return pseudo.named(name); });
   if (!first) return ParseResult::kBad;
+  head->major_version = 2;
+  head->minor_version = 0;
   head->method = pseudo.method;
   if (!is_token(head->method)) return ParseResult::kBad;
   // A tunnel to anywhere is not a service call.
   if (head->method == "CONNECT") return ParseResult::kNotImplemented;
   if (pseudo.scheme != "http" && pseudo.scheme != "https") return ParseResult::kBad;
+  head->scheme = pseudo.scheme;
   head->authority = pseudo.authority;
   Length length;
   if (!take_path(pseudo.path, head) || !take_request_fields(block, *first, head, &length) || length.bad)

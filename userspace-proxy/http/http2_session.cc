@@ -142,7 +142,7 @@ void Http2Session::attach(Http2Stream& stream, int32_t id) {
   stream.session_ = this;
   stream.id_ = id;
   stream.sending_ = Http2Stream::Sending::kHead;
-  stream.last_offered_ = stream.reset_by_us_ = stream.broken_ = false;
+  stream.last_offered_ = stream.reset_by_us_ = stream.broken_ = stream.heard_all_ = false;
   stream.unaccepted_bytes_ = 0;
   stream.held_head_bytes_ = 0;
   stream.offered_ = {};
@@ -238,8 +238,14 @@ void Http2Session::detach(Http2Stream& stream) {
   if (stream.unaccepted_bytes_ > 0) nghttp2_session_consume(session_, id, stream.unaccepted_bytes_);
   stream.unaccepted_bytes_ = 0;
   nghttp2_session_set_stream_user_data(session_, id, nullptr);
-  if (!reset) nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+  const bool said_all = stream.sending_ == Http2Stream::Sending::kEnded;
+  // It closes by itself once what is queued is sent.
+  if (said_all && stream.heard_all_) return;
   ++orphan_resets_;
+  if (reset) return;
+  // A whole response may come before the whole request (RFC 9113 §8.1).
+  const bool answered = said_all && role_ == Role::kServer;
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, answered ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
 }
 
 void Http2Session::send_ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }

@@ -67,6 +67,7 @@ class Http2Stream : public ListNode<> {
   Sending sending_ = Sending::kHead;
   bool last_offered_ = false;
   bool reset_by_us_ = false;       // by our own decision
+  bool heard_all_ = false;         // END_STREAM came
   bool broken_ = false;            // by nghttp2, for what the peer did on it
   uint32_t unaccepted_bytes_ = 0;  // payload received and not accepted
   size_t held_head_bytes_ = 0;

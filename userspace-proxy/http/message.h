@@ -16,7 +16,8 @@ struct Header {
 
 bool equals_ignore_case(std::string_view a, std::string_view b);
 
-// How the body's end is known (RFC 9112 §6.3).
+// How the body's end is known (RFC 9112 §6.3). kChunked is any body without a known length that says itself
+// where it ends: chunks, or HTTP/2 frames.
 enum class BodyKind : uint8_t { kNone, kLength, kChunked, kUntilClose };
 
 struct RequestHead {
@@ -29,6 +30,11 @@ struct RequestHead {
   // Without query; "/" for an empty path.
   std::string_view path;
   std::string_view query;  // without "?"
+  // "http" or "https": of the absolute form, of HTTP/2's :scheme, else "http".
+  std::string_view scheme = "http";
+  // Of extended CONNECT (RFC 8441), such as "websocket"; empty otherwise. HTTP/1 says it with Upgrade.
+  std::string_view protocol;
+  uint8_t major_version = 1;  // 1 or 2
   uint8_t minor_version = 1;
   bool keep_alive = true;
   bool expect_continue = false;
@@ -40,9 +46,17 @@ struct RequestHead {
   std::optional<std::string_view> find(std::string_view name) const;
 };
 
+// What the next hop needs to know beyond the head itself.
+struct RequestForm {
+  std::string_view
+      fallback_host;     // for a request without Host (HTTP/1.0): we speak HTTP/1.1 or later upstream
+  bool upgrade = false;  // the client wants a tunnel: keep Upgrade, or its equivalent
+};
+
 struct ResponseHead {
   uint16_t status = 0;
   std::string_view reason;
+  uint8_t major_version = 1;
   uint8_t minor_version = 1;
   bool keep_alive = true;
   BodyKind body = BodyKind::kNone;

@@ -24,7 +24,8 @@ bool is_token_character(char c) {
 }  // namespace
 
 Detected detect_protocol(std::string_view first_bytes) {
-  bool possible = false;
+  if (first_bytes.starts_with(kHttp2Preface)) return Detected::kHttp2;
+  bool possible = kHttp2Preface.starts_with(first_bytes);
   for (const std::string_view method : kMethods) {
     if (first_bytes.starts_with(method)) return Detected::kHttp1;
     possible = possible || method.starts_with(first_bytes);
@@ -37,7 +38,7 @@ Detected detect_declared_http(std::string_view first_bytes) {
   const size_t start = first_bytes.find_first_not_of("\r\n");
   if (start == std::string_view::npos) return first_bytes.size() > 4 ? Detected::kOther : Detected::kNeedMore;
   const std::string_view line = first_bytes.substr(start);
-  if (line.starts_with(kHttp2Preface)) return Detected::kOther;
+  if (line.starts_with(kHttp2Preface)) return Detected::kHttp2;
   if (kHttp2Preface.starts_with(line)) return Detected::kNeedMore;
   for (size_t i = 0; i < line.size(); ++i) {
     if (line[i] == ' ' && i > 0) return Detected::kHttp1;

@@ -26,6 +26,7 @@ DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner,
 DownstreamConnection::~DownstreamConnection() {
   // Exchanges first: they hold operations on the socket.
   http_.reset();
+  http2_.reset();
   tcp_.reset();
 }
 
@@ -45,6 +46,7 @@ void DownstreamConnection::choose_protocol() {
     case Protocol::kTcp:
       return start_tcp();
     case Protocol::kHttp:
+    case Protocol::kHttp2:
       return enter_idle();
     case Protocol::kSniff:
       context_.loop.arm(timer_, context_.limits.sniff_timeout_ms);
@@ -67,6 +69,7 @@ void DownstreamConnection::on_received(int result) {
       input_.clear();
       return result > 0 ? receive() : end(false);
     case State::kHttp:
+    case State::kHttp2:
     case State::kTcp:
     case State::kEnded:
       return;
@@ -77,6 +80,8 @@ void DownstreamConnection::detect() {
   switch (detect_protocol(input_.unread())) {
     case Detected::kHttp1:
       return start_http();
+    case Detected::kHttp2:
+      return start_http2();
     case Detected::kOther:
       return start_tcp();
     case Detected::kNeedMore:
@@ -90,6 +95,8 @@ void DownstreamConnection::read_first_request() {
   switch (detect_declared_http(input_.unread())) {
     case Detected::kHttp1:
       return start_http();
+    case Detected::kHttp2:
+      return start_http2();
     case Detected::kOther:
       return start_tcp();
     case Detected::kNeedMore:
@@ -118,29 +125,39 @@ void DownstreamConnection::start_http() {
   state_ = State::kHttp;
   spoke_http_ = true;
   timer_.cancel();
-  http_.reset(new Exchange(context_, downstream()));
-  http_->start(http_finished_);
+  http_.reset(new Http1Exchange(*this));
+  http_->exchange.start(http_finished_);
 }
+
+void DownstreamConnection::start_http2() {
+  state_ = State::kHttp2;
+  timer_.cancel();
+  recv_.cancel();
+  http2_.reset(new Http2Connection(context_, client_side(), socket_, input_, *this));
+  http2_->start();
+}
+
+void DownstreamConnection::http2_ended(bool clean) { clean ? linger() : end(false); }
 
 void DownstreamConnection::start_tcp() {
   state_ = State::kTcp;
   timer_.cancel();
   recv_.cancel();
-  tcp_.reset(new TcpExchange(context_, downstream(), tcp_cluster_));
+  tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, tcp_cluster_));
   tcp_->start(tcp_finished_);
 }
 
 void DownstreamConnection::on_http_finished(int) {
-  const Exchange::Next next = http_->next();
+  const Http1DownstreamStream::Next next = http_->stream.next();
   http_.reset();
   switch (next) {
-    case Exchange::Next::kKeepAlive:
+    case Http1DownstreamStream::Next::kKeepAlive:
       return enter_idle();
-    case Exchange::Next::kClose:
+    case Http1DownstreamStream::Next::kClose:
       return end(false);
-    case Exchange::Next::kLinger:
+    case Http1DownstreamStream::Next::kLinger:
       return linger();
-    case Exchange::Next::kReset:
+    case Http1DownstreamStream::Next::kReset:
       return end(true);
   }
 }
@@ -157,10 +174,12 @@ void DownstreamConnection::linger() {
 
 void DownstreamConnection::drain() {
   if (state_ == State::kIdle && input_.empty()) context_.loop.arm(timer_, kDrainGraceMs);
+  if (http2_ != nullptr) http2_->drain();
 }
 
 void DownstreamConnection::cut(Outcome outcome) {
-  if (http_ != nullptr) http_->abandon(outcome);
+  if (http_ != nullptr) http_->exchange.abandon(outcome);
+  if (http2_ != nullptr) http2_->cut(outcome);
   if (tcp_ != nullptr) tcp_->abandon(outcome);
   // Nobody waits for anything on an idle connection: no reason to reset it.
   end(state_ != State::kIdle && state_ != State::kLingering);

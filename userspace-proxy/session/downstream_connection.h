@@ -2,7 +2,7 @@
 // Owned by the worker's list; asks its owner to be retired when it has ended.
 //
 //   start -> kDetecting -> kIdle <-> kHttp -> kLingering -> kEnded
-//                 \_________\____-> kTcp ________________/
+//                 \_________\____-> kHttp2, kTcp ________/
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,12 @@
 
 #include "userspace-proxy/exchange/exchange.h"
 #include "userspace-proxy/exchange/tcp_exchange.h"
+#include "userspace-proxy/session/http1_downstream_stream.h"
+#include "userspace-proxy/session/http2_connection.h"
 
 namespace weft::proxy {
 
-class DownstreamConnection final : public ListNode<>, public Retirable {
+class DownstreamConnection final : public ListNode<>, public Retirable, private Http2Connection::Owner {
  public:
   class Owner {
    public:
@@ -35,7 +37,17 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   void cut(Outcome outcome);
 
  private:
-  enum class State : uint8_t { kDetecting, kIdle, kHttp, kTcp, kLingering, kEnded };
+  enum class State : uint8_t { kDetecting, kIdle, kHttp, kHttp2, kTcp, kLingering, kEnded };
+
+  // One request on this connection.
+  struct Http1Exchange {
+    Http1Exchange(DownstreamConnection& c)
+        : stream(c.context_, c.socket_, c.input_), exchange(c.context_, c.client_side(), stream) {}
+    static void* operator new(size_t size) { return take_frame(size); }
+    static void operator delete(void* block, size_t size) { give_frame(block, size); }
+    Http1DownstreamStream stream;
+    Exchange exchange;
+  };
 
   void choose_protocol();
   void receive();
@@ -45,13 +57,15 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   void on_timer();
   void enter_idle();
   void start_http();
+  void start_http2();
   void start_tcp();
   void on_http_finished(int);
   void on_tcp_finished(int);
+  void http2_ended(bool clean) override;
   void on_reset(int) { cut(Outcome::kDownstreamReset); }
   void linger();
   void end(bool with_reset);
-  Downstream downstream() { return Downstream{socket_, input_, client_, dialled_, *origin_}; }
+  ClientSide client_side() { return ClientSide{client_, dialled_, *origin_}; }
 
   ProxyContext& context_;
   Owner& owner_;
@@ -67,7 +81,8 @@ class DownstreamConnection final : public ListNode<>, public Retirable {
   Operation http_finished_{this, method<&DownstreamConnection::on_http_finished>};
   Operation tcp_finished_{this, method<&DownstreamConnection::on_tcp_finished>};
   Timer timer_{this, method<&DownstreamConnection::on_timer>};  // of the state: sniffing, idleness, lingering
-  std::unique_ptr<Exchange> http_;
+  std::unique_ptr<Http1Exchange> http_;
+  std::unique_ptr<Http2Connection> http2_;
   std::unique_ptr<TcpExchange> tcp_;
 };
 

@@ -3,26 +3,23 @@
 
 namespace weft::proxy {
 
-UpstreamConnection::UpstreamConnection(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool,
-                                       const UpstreamKey& key)
-    : pool_(pool), key_(key), socket_(loop), input_(buffers) {
-  ++pool_.open_;
+UpstreamPool::~UpstreamPool() {
+  clear();
+  for (auto& [key, list] : http2_) {
+    while (Http2Upstream* connection = list->pop_front()) delete connection;
+  }
 }
 
-UpstreamConnection::~UpstreamConnection() { --pool_.open_; }
+std::unique_ptr<Http1Upstream> UpstreamPool::make(const UpstreamKey& key) {
+  return std::make_unique<Http1Upstream>(loop_, buffers_, *this, key);
+}
 
-// Only ever runs while idle: take() cancels both ways here. Timers and operations run outside of on_events,
-// so the connection may go at once.
-void UpstreamConnection::expire() { pool_.remove_idle(*this); }
-
-UpstreamPool::~UpstreamPool() { clear(); }
-
-std::unique_ptr<UpstreamConnection> UpstreamPool::take(const UpstreamKey& key) {
+std::unique_ptr<Http1Upstream> UpstreamPool::take(const UpstreamKey& key) {
   const auto found = stacks_.find(key);
   if (found == stacks_.end()) return nullptr;
-  while (UpstreamConnection* connection = found->second->pop_front()) {
+  while (Http1Upstream* connection = found->second->pop_front()) {
     --idle_;
-    std::unique_ptr<UpstreamConnection> owned(connection);
+    std::unique_ptr<Http1Upstream> owned(connection);
     owned->idle_.cancel();
     // The end may already be known, only not told yet.
     if (!owned->watch_.pending() || owned->watch_.linked()) continue;
@@ -32,16 +29,30 @@ std::unique_ptr<UpstreamConnection> UpstreamPool::take(const UpstreamKey& key) {
   return nullptr;
 }
 
-void UpstreamPool::give(std::unique_ptr<UpstreamConnection> connection) {
-  if (connection->socket_.recv(connection->watch_, connection->input_)) return;
-  std::unique_ptr<Stack>& stack = stacks_[connection->key_];
+Http2Upstream& UpstreamPool::http2(const UpstreamKey& key, bool fresh, bool* made) {
+  std::unique_ptr<IntrusiveList<Http2Upstream>>& list = http2_[key];
+  if (list == nullptr) list = std::make_unique<IntrusiveList<Http2Upstream>>();
+  *made = false;
+  for (Http2Upstream* each = list->front(); each != nullptr && !fresh; each = list->after(*each)) {
+    if (each->has_room()) return *each;
+  }
+  *made = true;
+  auto* connection = new Http2Upstream(*this, key);
+  list->push_front(*connection);
+  return *connection;
+}
+
+void UpstreamPool::give(Http1Upstream* connection) {
+  std::unique_ptr<Http1Upstream> owned(connection);
+  if (owned->socket_.recv(owned->watch_, owned->input_)) return;
+  std::unique_ptr<Stack>& stack = stacks_[owned->key_];
   if (stack == nullptr) stack = std::make_unique<Stack>();
-  loop_.arm(connection->idle_, idle_ms_);
-  stack->push_front(*connection.release());
+  loop_.arm(owned->idle_, limits_.idle_ms);
+  stack->push_front(*owned.release());
   ++idle_;
 }
 
-void UpstreamPool::remove_idle(UpstreamConnection& connection) {
+void UpstreamPool::remove_idle(Http1Upstream& connection) {
   const auto found = stacks_.find(connection.key_);
   --idle_;
   delete &connection;
@@ -53,11 +64,22 @@ void UpstreamPool::prune() {
     const auto stack = it++;
     if (stack->second->empty()) stacks_.erase(stack);
   }
+  for (auto it = http2_.begin(); it != http2_.end();) {
+    const auto list = it++;
+    if (list->second->empty()) http2_.erase(list);
+  }
 }
 
 void UpstreamPool::clear() {
+  for (auto& [key, list] : http2_) {
+    for (Http2Upstream* each = list->front(); each != nullptr;) {
+      Http2Upstream* next = list->after(*each);
+      each->drain();
+      each = next;
+    }
+  }
   for (auto& [key, stack] : stacks_) {
-    while (UpstreamConnection* connection = stack->pop_front()) delete connection;
+    while (Http1Upstream* connection = stack->pop_front()) delete connection;
   }
   stacks_.clear();
   idle_ = 0;

@@ -1,78 +1,83 @@
 // Upstream connections of one worker. Idle ones wait in a stack per (endpoint, source namespace): the newest
 // is taken first, the oldest times out. An idle connection that becomes readable has ended and is closed.
-// Worker thread only.
+// Exchanges come by StreamRequest (stream_request.h). Worker thread only.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
 #include "absl/container/flat_hash_map.h"
-#include "userspace-proxy/net/socket.h"
+#include "userspace-proxy/upstream/connector.h"
+#include "userspace-proxy/upstream/http1_upstream.h"
+#include "userspace-proxy/upstream/http2_upstream.h"
 
 namespace weft::proxy {
 
-// Pods never share connections: the server sees the source pod's address on them.
-struct UpstreamKey {
-  SocketAddress address;
-  uint64_t netns_cookie = 0;
-  bool operator==(const UpstreamKey&) const = default;
-  template <typename H>
-  friend H AbslHashValue(H h, const UpstreamKey& k) {
-    return H::combine(std::move(h), k.address, k.netns_cookie);
-  }
-};
-
-class UpstreamPool;
-
-class UpstreamConnection : public ListNode<> {
- public:
-  UpstreamConnection(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, const UpstreamKey& key);
-  ~UpstreamConnection();
-
-  Socket& socket() { return socket_; }
-  InputBuffer& input() { return input_; }
-  const UpstreamKey& key() const { return key_; }
-
- private:
-  friend class UpstreamPool;
-  void on_readable(int) { expire(); }
-  void expire();
-
-  UpstreamPool& pool_;
-  UpstreamKey key_;
-  Socket socket_;
-  InputBuffer input_;
-  Operation watch_{this, method<&UpstreamConnection::on_readable>};
-  Timer idle_{this, method<&UpstreamConnection::expire>};
+struct UpstreamLimits {
+  uint64_t idle_ms = 60'000;
+  uint32_t max_head_bytes = 64 * 1024;
 };
 
 class UpstreamPool {
  public:
-  UpstreamPool(EventLoop& loop, uint64_t idle_ms) : loop_(loop), idle_ms_(idle_ms) {}
+  UpstreamPool(EventLoop& loop, BufferPool& buffers, const HomeNetns& home, const UpstreamLimits& limits)
+      : loop_(loop), buffers_(buffers), home_(home), limits_(limits) {}
   ~UpstreamPool();
 
-  // An idle connection, or null: the caller dials.
-  std::unique_ptr<UpstreamConnection> take(const UpstreamKey& key);
-  // Back to the idle ones. Only a connection whose last response was complete and which said nothing more.
-  void give(std::unique_ptr<UpstreamConnection> connection);
-  // Closes every idle connection.
   // Forgets endpoints to which no connection is kept. Not per request: a stack in use keeps its memory.
   void prune();
+  // Closes every idle connection.
   void clear();
 
+  const HomeNetns& home() const { return home_; }
+  EventLoop& loop() { return loop_; }
+  BufferPool& buffers() { return buffers_; }
+  const UpstreamLimits& limits() const { return limits_; }
+  const Http2Limits& http2_limits() const { return http2_limits_; }
+  // An HTTP/2 connection came to be, or is gone.
+  void http2_opened() { ++open_; }
+  void http2_closed() { --open_; }
   uint64_t open() const { return open_; }
   uint64_t idle() const { return idle_; }
 
+  // Counts a connection that is none of the pool's among the open ones.
+  class OpenCount {
+   public:
+    explicit OpenCount(UpstreamPool& pool) : pool_(pool) { ++pool_.open_; }
+    ~OpenCount() { --pool_.open_; }
+    OpenCount(const OpenCount&) = delete;
+    OpenCount& operator=(const OpenCount&) = delete;
+
+   private:
+    UpstreamPool& pool_;
+  };
+
  private:
-  friend class UpstreamConnection;
-  using Stack = IntrusiveList<UpstreamConnection>;
-  void remove_idle(UpstreamConnection& connection);
+  friend class Http1Upstream;
+  friend class StreamRequest;
+  using Stack = IntrusiveList<Http1Upstream>;
+
+  // A connection with room for one more stream; else, or when `fresh`, a new one that the caller dials.
+  Http2Upstream& http2(const UpstreamKey& key, bool fresh, bool* made);
+  // An idle connection, or null: the caller dials.
+  std::unique_ptr<Http1Upstream> take(const UpstreamKey& key);
+  std::unique_ptr<Http1Upstream> make(const UpstreamKey& key);
+  // Back to the idle ones. Only a connection whose last response was complete and which said nothing more.
+  void give(Http1Upstream* connection);
+  void discard(Http1Upstream* connection) { delete connection; }
+  void remove_idle(Http1Upstream& connection);
 
   EventLoop& loop_;
-  uint64_t idle_ms_;
+  BufferPool& buffers_;
+  const HomeNetns& home_;
+  const UpstreamLimits limits_;
   uint64_t open_ = 0;
   uint64_t idle_ = 0;
+  Http1TextPool<ResponseHead> texts_;
   absl::flat_hash_map<UpstreamKey, std::unique_ptr<Stack>> stacks_;
+  const Http2Limits http2_limits_ = upstream_http2_limits();
+  // Those that take streams, or will; the newest first.
+  absl::flat_hash_map<UpstreamKey, std::unique_ptr<IntrusiveList<Http2Upstream>>> http2_;
 };
 
 }  // namespace weft::proxy

@@ -1,5 +1,5 @@
 // frame_pool.h: classes of 256 bytes up to 8 KiB; larger blocks go to operator new.
-#include "userspace-proxy/exchange/frame_pool.h"
+#include "userspace-proxy/net/frame_pool.h"
 
 #include <array>
 #include <new>

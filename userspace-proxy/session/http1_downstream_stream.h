@@ -1,0 +1,56 @@
+// Http1DownstreamStream: one request and its response on an HTTP/1 client connection. Made by the connection
+// for each exchange; knows at the end what may become of the connection. Worker thread only.
+#pragma once
+
+#include "userspace-proxy/exchange/context.h"
+#include "userspace-proxy/exchange/downstream_stream.h"
+#include "userspace-proxy/http/head_reader.h"
+#include "userspace-proxy/http/socket_stream.h"
+
+namespace weft::proxy {
+
+class Http1DownstreamStream final : public DownstreamStream {
+ public:
+  // What the connection does after the exchange.
+  enum class Next : uint8_t { kKeepAlive, kClose, kLinger, kReset };
+
+  Http1DownstreamStream(ProxyContext& context, Socket& socket, InputBuffer& input);
+  ~Http1DownstreamStream() override;
+
+  Next next() const { return next_; }
+
+  bool read_request(Operation& operation) override;
+  HeadStatus request_status() const override { return status_; }
+  bool request_started() const override { return started_; }
+  const RequestHead& request() const override { return text_->head; }
+  BodySource& request_body() override { return source_; }
+  void write_interim(const ResponseHead& head) override;
+  void write_response(const ResponseHead& head) override;
+  void write_local_reply(Outcome outcome) override;
+  void write_tunnel_response(const ResponseHead& head) override;
+  BodySink& response() override { return sink_; }
+  void end(Outcome outcome) override;
+
+ private:
+  void on_head(int);
+  void parse_head();
+  bool parsed() const { return status_ == HeadStatus::kComplete; }
+  // Nothing of the request is left on the connection.
+  bool request_whole() const { return parsed() && source_.consumed(); }
+
+  ProxyContext& context_;
+  Http1TextPool<RequestHead>::Text text_;
+  HeadReader reader_;
+  SocketSource source_;
+  SocketSink sink_;
+  HeadStatus status_ = HeadStatus::kWaiting;
+  Next next_ = Next::kReset;
+  bool started_ = false;
+  bool close_ = true;
+  bool self_framed_ = true;  // the client can tell a cut response from a whole one
+  bool tunnel_ = false;
+  WaitSlot waiting_;
+  Operation head_{this, method<&Http1DownstreamStream::on_head>};
+};
+
+}  // namespace weft::proxy

@@ -1,0 +1,57 @@
+// Connector of connector.h.
+#include "userspace-proxy/upstream/connector.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace weft::proxy {
+namespace {
+
+ConnectStatus status_of_result(int result) {
+  if (result == 0) return ConnectStatus::kConnected;
+  if (result == -ECONNREFUSED) return ConnectStatus::kRefused;
+  return result == -ETIMEDOUT ? ConnectStatus::kTimeout : ConnectStatus::kFailed;
+}
+
+}  // namespace
+
+bool Connector::start(Operation& operation, Socket& socket, const SocketAddress& address,
+                      const DialParameters& dial) {
+  cancel();
+  socket_ = &socket;
+  UniqueFd fd = home_.tcp_socket(dial.netns, address.ip.is_v4() ? AF_INET : AF_INET6);
+  if (fd.valid()) set_tcp_options(fd.get());
+  if (!fd.valid() || !socket.open(std::move(fd), false)) {
+    status_ = ConnectStatus::kFailed;
+    return true;
+  }
+  if (socket.connect(connect_, address)) {
+    status_ = status_of_result(connect_.result);
+    return true;
+  }
+  status_ = ConnectStatus::kWaiting;
+  loop_.arm(timeout_, dial.timeout_ms);
+  waiting_.park(operation);
+  return false;
+}
+
+void Connector::cancel() {
+  connect_.cancel();
+  timeout_.cancel();
+}
+
+void Connector::on_connected(int result) { finish(status_of_result(result)); }
+
+void Connector::on_timeout() {
+  socket_->close();
+  finish(ConnectStatus::kTimeout);
+}
+
+void Connector::finish(ConnectStatus status) {
+  cancel();
+  status_ = status;
+  waiting_.run();
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,94 @@
+// Http1Upstream of http1_upstream.h.
+#include "userspace-proxy/upstream/http1_upstream.h"
+
+#include "userspace-proxy/http/http1_writer.h"
+#include "userspace-proxy/upstream/pool.h"
+
+namespace weft::proxy {
+
+Http1Upstream::Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, const UpstreamKey& key)
+    : loop_(loop),
+      pool_(pool),
+      key_(key),
+      socket_(loop),
+      input_(buffers),
+      reader_(loop, socket_, input_),
+      source_(socket_, input_),
+      sink_(socket_) {
+  ++pool_.open_;
+}
+
+Http1Upstream::~Http1Upstream() {
+  if (text_ != nullptr) pool_.texts_.give(std::move(text_));
+  --pool_.open_;
+}
+
+void Http1Upstream::write_request(const RequestHead& head, const RequestForm& form) {
+  if (text_ == nullptr) text_ = pool_.texts_.take();
+  head_request_ = head.method == "HEAD";
+  answered_ = tunnel_ = false;
+  upgrade_ = form.upgrade;
+  text_->out.clear();
+  write_request_head(head, form, &text_->out);
+  sink_.start(text_->out,
+              head.body == BodyKind::kChunked ? SocketSink::Framing::kChunked : SocketSink::Framing::kPlain);
+}
+
+bool Http1Upstream::read_response(Operation& operation) {
+  if (reader_.start(head_, text_->in, pool_.limits_.max_head_bytes, 0)) {
+    parse_head();
+    return true;
+  }
+  status_ = HeadStatus::kWaiting;
+  waiting_.park(operation);
+  return false;
+}
+
+void Http1Upstream::on_head(int) {
+  parse_head();
+  waiting_.run();
+}
+
+void Http1Upstream::parse_head() {
+  status_ = reader_.status();
+  if (status_ != HeadStatus::kComplete) return;
+  answered_ = true;
+  if (parse_response(text_->in.text(), head_request_, &text_->head) != ParseResult::kComplete) {
+    status_ = HeadStatus::kBad;
+    return;
+  }
+  source_.start(text_->head.body, text_->head.content_length);
+}
+
+Unanswered Http1Upstream::unanswered() const {
+  const bool silent = status_ == HeadStatus::kClosed && !answered_ && !text_->in.started();
+  return silent && served_ ? Unanswered::kStale : Unanswered::kFinal;
+}
+
+void Http1Upstream::start_tunnel() {
+  tunnel_ = true;
+  source_.start(BodyKind::kUntilClose, 0);
+  sink_.start({}, SocketSink::Framing::kByteStream);
+}
+
+bool Http1Upstream::reusable() const {
+  if (status_ != HeadStatus::kComplete || tunnel_ || !sink_.whole() || !source_.consumed()) return false;
+  const ResponseHead& response = text_->head;
+  return response.status >= 200 && response.keep_alive && response.body != BodyKind::kUntilClose &&
+         input_.empty();
+}
+
+void Http1Upstream::release(bool reset) {
+  reader_.cancel();
+  source_.stop();
+  if (reset) socket_.reset();
+  if (reset || !reusable()) return pool_.discard(this);
+  served_ = true;
+  pool_.texts_.give(std::move(text_));
+  pool_.give(this);
+}
+
+// Only ever runs while idle: take() cancels both ways here.
+void Http1Upstream::expire() { pool_.remove_idle(*this); }
+
+}  // namespace weft::proxy

@@ -1,0 +1,65 @@
+// Http1Upstream: an HTTP/1 connection to an endpoint and, because it carries one at a time, the stream of the
+// request on it. Owned by the pool while idle, by the exchange's StreamRequest and then by the exchange
+// otherwise; back in the pool when both messages were whole. Worker thread only.
+#pragma once
+
+#include "userspace-proxy/http/head_reader.h"
+#include "userspace-proxy/http/http1_text.h"
+#include "userspace-proxy/http/socket_stream.h"
+#include "userspace-proxy/upstream/upstream_key.h"
+#include "userspace-proxy/upstream/upstream_stream.h"
+
+namespace weft::proxy {
+
+class UpstreamPool;
+
+class Http1Upstream final : public UpstreamStream, public ListNode<> {
+ public:
+  Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, const UpstreamKey& key);
+  ~Http1Upstream() override;
+
+  Socket& socket() { return socket_; }
+  const UpstreamKey& key() const { return key_; }
+
+  void write_request(const RequestHead& head, const RequestForm& form) override;
+  BodySink& request() override { return sink_; }
+  bool read_response(Operation& operation) override;
+  HeadStatus response_status() const override { return status_; }
+  const ResponseHead& response() const override { return text_->head; }
+  Unanswered unanswered() const override;
+  BodySource& response_body() override { return source_; }
+  bool opens_tunnel() const override { return upgrade_ && text_->head.status == 101; }
+  void start_tunnel() override;
+  void watch_reset(Operation& operation) override { socket_.watch_reset(operation); }
+  void release(bool reset) override;
+
+ private:
+  friend class UpstreamPool;
+  void on_head(int);
+  void parse_head();
+  bool reusable() const;
+  void expire();
+  void on_readable(int) { expire(); }
+
+  EventLoop& loop_;
+  UpstreamPool& pool_;
+  const UpstreamKey key_;
+  Socket socket_;
+  InputBuffer input_;
+  Http1TextPool<ResponseHead>::Text text_;  // null while idle
+  HeadReader reader_;
+  SocketSource source_;
+  SocketSink sink_;
+  HeadStatus status_ = HeadStatus::kAborted;
+  bool head_request_ = false;
+  bool served_ = false;    // a request before this one
+  bool answered_ = false;  // a head came for this one
+  bool upgrade_ = false;
+  bool tunnel_ = false;
+  WaitSlot waiting_;
+  Operation head_{this, method<&Http1Upstream::on_head>};
+  Operation watch_{this, method<&Http1Upstream::on_readable>};  // while idle
+  Timer idle_{this, method<&Http1Upstream::expire>};
+};
+
+}  // namespace weft::proxy
