@@ -222,7 +222,8 @@ TEST(Http1WriterTest, ForwardsTrailersWishButNoUpgradeToCleartextHttp2) {
 TEST(ProtocolDetectTest, TellsHttpFromTheRest) {
   EXPECT_EQ(detect_protocol("GET / HTTP/1.1"), Detected::kHttp1);
   EXPECT_EQ(detect_protocol("OPT"), Detected::kNeedMore);
-  EXPECT_EQ(detect_protocol("PRI * HTTP/2.0\r\n"), Detected::kOther);
+  EXPECT_EQ(detect_protocol("PRI * HTTP/2.0\r\n"), Detected::kHttp2);
+  EXPECT_EQ(detect_protocol("PRI"), Detected::kNeedMore);
   EXPECT_EQ(detect_protocol("\x16\x03\x01"), Detected::kOther);
   EXPECT_EQ(detect_protocol("GETTING"), Detected::kOther);
 }
@@ -235,7 +236,7 @@ TEST(ProtocolDetectTest, TakesAnyRequestLineForHttpWhereHttpIsDeclared) {
   EXPECT_EQ(detect_declared_http("PRI * HTT"), Detected::kNeedMore);
   EXPECT_EQ(detect_declared_http("GE"), Detected::kNeedMore);
   EXPECT_EQ(detect_declared_http("\r\n"), Detected::kNeedMore);
-  EXPECT_EQ(detect_declared_http("PRI * HTTP/2.0\r\n\r\nSM"), Detected::kOther);
+  EXPECT_EQ(detect_declared_http("PRI * HTTP/2.0\r\n\r\nSM"), Detected::kHttp2);
   EXPECT_EQ(detect_declared_http("\x16\x03\x01"), Detected::kOther);
   EXPECT_EQ(detect_declared_http(" GET / HTTP/1.1"), Detected::kOther);
   EXPECT_EQ(detect_declared_http("\r\n\r\n\r\n"), Detected::kOther);

@@ -38,6 +38,7 @@ class RecordingStream final : public Http2Stream {
   std::string body, trailers;
   bool ended = false;
   int taken = 0;
+  size_t credited = 0;  // of the body
   std::vector<Http2StreamEnd> closed;
 };
 
