@@ -165,6 +165,8 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
   // The retired connections still refer to the context and the pools.
   loop_->turn(0);
   pool_->clear();
+  // And connections that end with the pool, to the pool.
+  loop_->turn(0);
   context_.reset();
   trim_frames();
 }

@@ -32,6 +32,20 @@ struct FreeList {
 
 constinit thread_local std::array<FreeList, kClasses> t_free{};
 
+// Ends with its thread.
+struct Trim {
+  ~Trim() {
+    for (FreeList& list : t_free) {
+      while (list.head != nullptr) {
+        FreeBlock* next = list.head->next;
+        ::operator delete(reinterpret_cast<BlockHeader*>(list.head) - 1);
+        list.head = next;
+      }
+      list.bytes = 0;
+    }
+  }
+};
+
 size_t class_of(size_t size) {
   if (size <= kSmallest) return 0;
   return static_cast<size_t>(std::bit_width((size - 1) / kSmallest));
@@ -44,7 +58,11 @@ BlockHeader* take_block(size_t* size) {
   if (index >= kClasses) return static_cast<BlockHeader*>(::operator new(sizeof(BlockHeader) + *size));
   *size = kSmallest << index;
   FreeList& list = t_free[index];
-  if (list.head == nullptr) return static_cast<BlockHeader*>(::operator new(sizeof(BlockHeader) + *size));
+  if (list.head == nullptr) {
+    static thread_local const Trim trim;
+    static_cast<void>(trim);
+    return static_cast<BlockHeader*>(::operator new(sizeof(BlockHeader) + *size));
+  }
   FreeBlock* block = list.head;
   list.head = block->next;
   list.bytes -= *size;
@@ -103,17 +121,6 @@ void* Http2Memory::resize(void* block, size_t size) {
   std::memcpy(bigger, block, old);
   give(block);
   return bigger;
-}
-
-void trim_http2_memory() {
-  for (FreeList& list : t_free) {
-    while (list.head != nullptr) {
-      FreeBlock* next = list.head->next;
-      ::operator delete(header_of(list.head));
-      list.head = next;
-    }
-    list.bytes = 0;
-  }
 }
 
 }  // namespace weft::proxy

@@ -1,6 +1,7 @@
 // Memory of nghttp2 for one connection: size classes with free lists per thread, so that a stream costs no
 // malloc once its worker is warm, and a limit per connection, so that no peer can grow it without end. A
-// block is freed on the thread that took it. Used by Http2Session only.
+// block is freed on the thread that took it; free ones go back to the system when the thread ends. Used by
+// Http2Session only.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -31,8 +32,5 @@ class Http2Memory {
   size_t in_use_ = 0;
   bool exhausted_ = false;
 };
-
-// Returns this thread's free blocks to the system; at the end of a worker.
-void trim_http2_memory();
 
 }  // namespace weft::proxy
