@@ -12,6 +12,7 @@
 #include "bpf/lib/beat.h"
 #include "bpf/lib/bypass.h"
 #include "bpf/lib/datagram.h"
+#include "bpf/lib/egress.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/sock_addr.h"
 
@@ -33,14 +34,8 @@ static __always_inline int listener_exists(__u32 slot) {
   return 1;
 }
 
-/* What a socket that is connected again remembers of its former connection is over. */
-static __always_inline void direct_forget(struct bpf_sock_addr* ctx) {
-  struct bpf_sock* sk = ctx->sk;
-  if (sk && bpf_sk_storage_get(&m_direct_sk, sk, 0, 0)) bpf_sk_storage_delete(&m_direct_sk, sk);
-}
-
 /* A connected UDP socket's answers pass the recvmsg hook too, which reads this. */
-static __always_inline void datagram_remember(struct bpf_sock* sk, const struct direct_peer* peer) {
+static __always_inline void datagram_remember(struct bpf_sock* sk, const struct weft_direct_peer* peer) {
   struct datagram_peers* peers = bpf_sk_storage_get(&m_datagram_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!peers) return stat_count(WEFT_STAT_STORAGE_FAILED);
   __builtin_memcpy(&peers->peer[0], peer, sizeof(*peer));
@@ -50,30 +45,53 @@ struct mptcp_sock;
 
 /* An MPTCP client asks its own socket for the peer's name, while this hook sees the first subflow's. Kernels
  * without the helper (before 5.19) show such a client the backend. */
-static __always_inline void direct_show_to_mptcp(struct bpf_sock* sk, const struct direct_peer* peer) {
+static __always_inline void direct_show_to_mptcp(struct bpf_sock* sk, const struct weft_direct_peer* peer) {
   if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_skc_to_mptcp_sock)) return;
   struct mptcp_sock* whole = bpf_skc_to_mptcp_sock(sk);
   if (!whole) return;
-  struct direct_peer* shown = bpf_sk_storage_get(&m_direct_sk, whole, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  struct weft_socket* shown = bpf_sk_storage_get(&m_flow_sk, whole, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!shown) return stat_count(WEFT_STAT_STORAGE_FAILED);
-  __builtin_memcpy(shown, peer, sizeof(*shown));
+  __builtin_memcpy(&shown->direct, peer, sizeof(*peer));
 }
 
+/* Inbound policy speaks of TCP only. */
+static __always_inline int connect_forbidden(const struct weft_netns* netns, struct bpf_sock* sk,
+                                             const struct weft_svc_key* key, const __u8* ip, __u32 port) {
+  if (key->protocol != IPPROTO_TCP || !sk) return 0;
+  struct addr to;
+  __builtin_memcpy(to.word, ip, sizeof(to.word));
+  return egress_forbidden(netns, sk, &to, port);
+}
+
+/* Dialled as it is, past any proxy. */
+static __always_inline int connect_plainly(struct bpf_sock_addr* ctx, const struct weft_netns* netns,
+                                           const struct weft_svc_key* key) {
+  if (!connect_forbidden(netns, ctx->sk, key, key->ip, key->port)) return HOOK_PROCEED;
+  return hook_refuse(WEFT_STAT_DENIED_EGRESS, ECONNREFUSED);
+}
+
+/* What sockops finds at the dial, so that it need not look for it again; a former connection's is over. */
 static __always_inline int connect_direct(struct bpf_sock_addr* ctx, enum hook_family family,
-                                          const struct weft_svc_key* key, struct weft_svc* svc, __u64 cookie,
-                                          const struct addr* dialled) {
+                                          const struct weft_netns* netns, const struct weft_svc_key* key,
+                                          struct weft_svc* svc, __u64 cookie, const struct addr* dialled) {
   struct balance_choice choice;
   if (balance_pick(svc, key, cookie, &choice) != BALANCE_PICKED)
     return hook_refuse(WEFT_STAT_NO_BACKEND, EHOSTUNREACH);
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
-  struct direct_peer* peer = bpf_sk_storage_get(&m_direct_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-  if (!peer) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
+  if (connect_forbidden(netns, sk, key, choice.backend.ip, choice.backend.port))
+    return hook_refuse(WEFT_STAT_DENIED_EGRESS, ECONNREFUSED);
+  struct weft_socket* known = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!known) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
+  struct weft_direct_peer* peer = &known->direct;
   direct_fill(peer, svc, dialled, key->port, &choice);
-  if (key->protocol == IPPROTO_UDP)
+  if (key->protocol == IPPROTO_UDP) {
     datagram_remember(sk, peer);
-  else
+  } else {
+    known->key.source = netns->workload_id;
+    known->flags = WEFT_SOCKET_DIALLED;
     direct_show_to_mptcp(sk, peer);
+  }
   hook_set_addr(ctx, family, peer->backend_ip, peer->backend_port);
   return HOOK_PROCEED;
 }
@@ -87,8 +105,8 @@ static __always_inline int connect_without_proxy(struct bpf_sock_addr* ctx, enum
   int closed = (netns->flags & WEFT_NETNS_FAIL_CLOSED) != 0;
   bypass_count(netns->workload_id, WEFT_BYPASS_OUTBOUND, closed);
   if (closed) return hook_deny(ECONNREFUSED);
-  if (svc->count == 0) return HOOK_PROCEED;
-  return connect_direct(ctx, family, key, svc, cookie, dialled);
+  if (svc->count == 0) return connect_plainly(ctx, netns, key);
+  return connect_direct(ctx, family, netns, key, svc, cookie, dialled);
 }
 
 static __always_inline int connect_by_proxy(struct bpf_sock_addr* ctx, const struct weft_netns* netns) {
@@ -125,18 +143,17 @@ static __always_inline int connect_decide(struct bpf_sock_addr* ctx, enum hook_f
     if (socket_mark(ctx, WEFT_MARK_PROXY)) stat_count(WEFT_STAT_MARK_FAILED);
     return HOOK_PROCEED;
   }
-  direct_forget(ctx);
   if (connect_leave(netns, &ip, key.port)) return HOOK_PROCEED;
   struct weft_svc svc = {};
   service_find(&key, &svc);
   if (svc.flags & WEFT_SVC_DIRECT) {
     stat_count(WEFT_STAT_DIRECT);
-    return connect_direct(ctx, family, &key, &svc, cookie, &ip);
+    return connect_direct(ctx, family, netns, &key, &svc, cookie, &ip);
   }
   if (!is_tcp) return HOOK_PROCEED;
   if (svc.flags & WEFT_SVC_PASS) {
     stat_count(WEFT_STAT_LEFT_ENDPOINT);
-    return HOOK_PROCEED;
+    return connect_plainly(ctx, netns, &key);
   }
   if (!proxy_is_alive()) return connect_without_proxy(ctx, family, netns, &key, &svc, cookie, &ip);
   return connect_by_proxy(ctx, netns);

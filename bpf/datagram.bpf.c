@@ -25,7 +25,7 @@ static __always_inline int datagram_send(struct bpf_sock_addr* ctx, enum hook_fa
   if (!sk) return HOOK_PROCEED;
   struct datagram_peers* peers = bpf_sk_storage_get(&m_datagram_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!peers) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
-  struct direct_peer* peer = datagram_slot(peers, &dialled, port);
+  struct weft_direct_peer* peer = datagram_slot(peers, &dialled, port);
   if (!datagram_still_good(peer, &dialled, port)) {
     struct balance_choice choice;
     if (balance_pick(&svc, &key, cookie, &choice) != BALANCE_PICKED)
@@ -45,7 +45,7 @@ static __always_inline int datagram_receive(struct bpf_sock_addr* ctx, enum hook
   struct addr from = hook_addr(ctx, family);
   __u32 port = hook_port(ctx);
   for (int i = 0; i < DATAGRAM_PEERS; ++i) {
-    struct direct_peer* peer = &peers->peer[i];
+    struct weft_direct_peer* peer = &peers->peer[i];
     if (peer->backend_port != port || !addr_equal(peer->backend_ip, from.word)) continue;
     hook_set_addr(ctx, family, peer->dialled_ip, peer->dialled_port);
     break;

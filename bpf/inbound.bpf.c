@@ -15,6 +15,7 @@
 #include "bpf/lib/bypass.h"
 #include "bpf/lib/config.h"
 #include "bpf/lib/policy.h"
+#include "bpf/lib/proxy_dial.h"
 #include "bpf/lib/stat.h"
 
 /* AF_INET of <sys/socket.h>, which no kernel uapi header has. */
@@ -84,6 +85,22 @@ static __always_inline int inbound_steer(struct bpf_sk_lookup* ctx, const struct
   return error ? SK_DROP : SK_PASS;
 }
 
+/* The namespace may have several addresses. */
+static __always_inline int addr_is_of_slot(const struct addr* ip) {
+  struct weft_local* known = bpf_map_lookup_elem(&m_local, ip->word);
+  return known && known->slot == cfg_slot;
+}
+
+static __always_inline int is_proxy_dial(struct bpf_sk_lookup* ctx, const struct addr* local,
+                                         const struct addr* remote) {
+  struct weft_dial_key key;
+  /* remote_port is in network byte order and local_port is not. */
+  proxy_dial_key(&key, cfg_slot, remote, bpf_ntohs(ctx->remote_port), local, ctx->local_port);
+  if (!proxy_dial_is_known(&key)) return 0;
+  stat_count(WEFT_STAT_PROXY_DIAL);
+  return 1;
+}
+
 /* What comes from outside, or from the namespace itself to an address of its own. */
 static __always_inline int inbound_decide(struct bpf_sk_lookup* ctx, const struct addr* local,
                                           const struct addr* remote) {
@@ -91,7 +108,7 @@ static __always_inline int inbound_decide(struct bpf_sk_lookup* ctx, const struc
   struct weft_inbound* inbound = bpf_map_lookup_elem(&m_inbound, &slot);
   /* An array always has its row; the verifier does not know. */
   if (!inbound) return SK_PASS;
-  int is_own = addr_is_loopback(local) || addr_equal(local->word, remote->word);
+  int is_own = addr_is_loopback(local) || addr_equal(local->word, remote->word) || addr_is_of_slot(remote);
   if (ctx->local_port == WEFT_PORT_HBONE) {
     if (!is_own && (inbound->flags & WEFT_INBOUND_HBONE_ON))
       return inbound_steer(ctx, inbound, WEFT_INBOUND_HBONE, WEFT_STAT_HBONE);
@@ -110,7 +127,7 @@ static __always_inline int inbound_decide(struct bpf_sk_lookup* ctx, const struc
     stat_count(WEFT_STAT_DENIED);
     return SK_DROP;
   }
-  if (inbound->flags & WEFT_INBOUND_INSPECT)
+  if ((inbound->flags & WEFT_INBOUND_INSPECT) && !is_proxy_dial(ctx, local, remote))
     return inbound_steer(ctx, inbound, WEFT_INBOUND_PLAINTEXT, WEFT_STAT_INSPECTED);
   return SK_PASS;
 }

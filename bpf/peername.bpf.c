@@ -1,14 +1,15 @@
 /* Why this hook: a directly balanced socket is connected to a backend, but its program dialled a service;
  * getpeername() must keep saying so, for clients that compare or reconnect. How it fails: without a row the
  * real peer is shown. */
-#include "bpf/lib/service_maps.h"
+#include "bpf/lib/maps.h"
 #include "bpf/lib/sock_addr.h"
 
 static __always_inline int peername(struct bpf_sock_addr* ctx, enum hook_family family) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return HOOK_PROCEED;
-  struct direct_peer* peer = bpf_sk_storage_get(&m_direct_sk, sk, 0, 0);
-  if (!peer) return HOOK_PROCEED;
+  struct weft_socket* known = bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
+  if (!known || !known->direct.service) return HOOK_PROCEED;
+  const struct weft_direct_peer* peer = &known->direct;
   struct addr real = hook_addr(ctx, family);
   /* A row of a former connection of this socket says nothing about this one. */
   if (peer->backend_port != hook_port(ctx) || !addr_equal(peer->backend_ip, real.word)) return HOOK_PROCEED;

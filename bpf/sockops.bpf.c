@@ -13,6 +13,7 @@
 #include "bpf/lib/config.h"
 #include "bpf/lib/flow.h"
 #include "bpf/lib/health.h"
+#include "bpf/lib/proxy_dial.h"
 #include "bpf/lib/service_maps.h"
 
 /* AF_INET of <sys/socket.h>, which no kernel uapi header has. */
@@ -34,23 +35,56 @@ static __always_inline struct addr peer_addr(struct bpf_sock_ops* ctx) {
   return a;
 }
 
-/* A directly balanced socket speaks to a backend, but what it dialled is the service. */
-static __always_inline __u32 dialled_id(struct bpf_sock* sk, const struct addr* peer, __u32 port) {
-  struct direct_peer* direct = bpf_sk_storage_get(&m_direct_sk, sk, 0, 0);
-  return direct ? direct->service : flow_peer_id(peer, port);
+/* The local address as an IPv4 peer sees it is in local_ip4, also of an IPv6 socket. */
+static __always_inline struct addr own_addr(struct bpf_sock_ops* ctx, const struct addr* peer) {
+  __u32 ip4 = ctx->local_ip4;
+  asm volatile("" : "+r"(ip4));
+  if (addr_is_v4(peer)) return addr_from_v4(ip4);
+  struct addr a = {.word = {ctx->local_ip6[0], ctx->local_ip6[1], ctx->local_ip6[2], ctx->local_ip6[3]}};
+  return a;
+}
+
+/* 0: not a dial into the namespace that it comes from, the only kind that mesh_lookup must tell. */
+static __always_inline int own_dial_key(struct bpf_sock_ops* ctx, __u32 slot, struct weft_dial_key* key) {
+  struct addr peer = peer_addr(ctx);
+  struct weft_local* local = bpf_map_lookup_elem(&m_local, peer.word);
+  if (!local || local->slot != slot) return 0;
+  struct addr own = own_addr(ctx, &peer);
+  proxy_dial_key(key, slot, &own, ctx->local_port, &peer, bpf_ntohl(ctx->remote_port));
+  return 1;
+}
+
+static __always_inline void proxy_dial_end(struct bpf_sock_ops* ctx) {
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
+  struct weft_dial_key key;
+  if (netns && own_dial_key(ctx, netns->slot, &key)) bpf_map_delete_elem(&m_proxy_dial, &key);
+}
+
+/* Clears what a former connection of the socket left, and asks for the callbacks that tell how it ends. They
+ * are not inherited from a listener, so both directions ask. */
+static __always_inline void flow_start(struct bpf_sock_ops* ctx, struct weft_socket* flow, __u32 direction,
+                                       __u32 flags) {
+  flow->key.direction = direction;
+  flow->flags = flags;
+  flow->sent = flow->received = 0;
+  flow->retransmits = 0;
+  flow->started_ns = flow->reported_ns = bpf_ktime_get_ns();
+  bpf_sock_ops_cb_flags_set(
+      ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG);
 }
 
 /* Storage for a socket of an enrolled namespace; null when it is not to be measured. What the proxy dials for
  * a pod is a direction of its own: of a captured connection the pod's socket sees only the proxy, this one
  * sees the server. */
-static __always_inline struct flow_socket* flow_begin(struct bpf_sock_ops* ctx, __u32 direction) {
+static __always_inline struct weft_socket* flow_begin(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+                                                      __u32 direction) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
   if (!netns) return 0;
-  struct bpf_sock* sk = ctx->sk;
-  if (!sk) return 0;
+  int is_dial = direction == WEFT_DIRECTION_OUTBOUND;
   if ((sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY) direction = WEFT_DIRECTION_PROXY;
-  struct flow_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  struct weft_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!flow) {
     stat_count(WEFT_STAT_STORAGE_FAILED);
     return 0;
@@ -59,27 +93,47 @@ static __always_inline struct flow_socket* flow_begin(struct bpf_sock_ops* ctx, 
   __u32 port = bpf_ntohl(ctx->remote_port);
   int outbound = direction != WEFT_DIRECTION_INBOUND;
   flow->key.source = outbound ? netns->workload_id : flow_peer_id(&peer, 0);
-  flow->key.destination = outbound ? dialled_id(sk, &peer, port) : netns->workload_id;
-  flow->key.direction = direction;
-  flow->flags = outbound ? FLOW_ACTIVE : FLOW_ESTABLISHED;
-  flow->started_ns = flow->reported_ns = bpf_ktime_get_ns();
-  /* Callback flags are not inherited from the listener, so both directions arm their own. */
-  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG |
-                                     BPF_SOCK_OPS_RTT_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG);
+  flow->key.destination = outbound ? flow_peer_id(&peer, port) : netns->workload_id;
+  flow->direct.service = 0;
+  flow_start(ctx, flow, direction, outbound ? WEFT_SOCKET_ACTIVE : WEFT_SOCKET_ESTABLISHED);
+  struct weft_dial_key key;
+  if (is_dial && direction == WEFT_DIRECTION_PROXY && own_dial_key(ctx, netns->slot, &key))
+    proxy_dial_begin(&key, flow->started_ns);
   return flow;
 }
 
-static __always_inline struct flow_socket* flow_find(struct bpf_sock_ops* ctx) {
+/* The connect hook has just filled the storage of a socket that it balanced, unless its dial failed before a
+ * SYN and this one goes elsewhere. What such a socket dialled is the service, not the backend. */
+static __always_inline int dialled_directly(struct bpf_sock_ops* ctx, const struct weft_socket* flow) {
+  if (!(flow->flags & WEFT_SOCKET_DIALLED)) return 0;
+  struct addr peer = peer_addr(ctx);
+  return flow->direct.backend_port == bpf_ntohl(ctx->remote_port) &&
+         addr_equal(flow->direct.backend_ip, peer.word);
+}
+
+static __always_inline void on_dial(struct bpf_sock_ops* ctx) {
+  struct bpf_sock* sk = ctx->sk;
+  if (!sk) return;
+  struct weft_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
+  if (!flow || !dialled_directly(ctx, flow)) {
+    flow_begin(ctx, sk, WEFT_DIRECTION_OUTBOUND);
+    return;
+  }
+  flow->key.destination = flow->direct.service;
+  flow_start(ctx, flow, WEFT_DIRECTION_OUTBOUND, WEFT_SOCKET_ACTIVE);
+}
+
+static __always_inline struct weft_socket* flow_find(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return 0;
   return bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
 }
 
-static __always_inline __u64 flow_received(struct bpf_sock_ops* ctx, const struct flow_socket* flow) {
+static __always_inline __u64 flow_received(struct bpf_sock_ops* ctx, const struct weft_socket* flow) {
   return flow_bytes(ctx->bytes_received, flow_received_extra(flow->flags));
 }
 
-static __always_inline void flow_report(struct bpf_sock_ops* ctx, struct flow_socket* flow,
+static __always_inline void flow_report(struct bpf_sock_ops* ctx, struct weft_socket* flow,
                                         struct weft_flow* row) {
   __u64 sent = flow_bytes(ctx->bytes_acked, flow_sent_extra(flow->flags));
   flow_add_bytes(row, flow, sent, flow_received(ctx, flow));
@@ -89,41 +143,43 @@ static __always_inline void flow_report(struct bpf_sock_ops* ctx, struct flow_so
 /* A watched socket calls for every packet it sends, acknowledgements included. That is how the first byte is
  * seen on time, and how a connection reports that only receives and so has no RTT samples. A busy sender has
  * them: its watch ends (unwatch) until its next report, or until it waits for the first answer. */
-static __always_inline void watch(struct bpf_sock_ops* ctx, struct flow_socket* flow) {
-  __u32 flags = ctx->bpf_sock_ops_cb_flags;
+static __always_inline void watch(struct bpf_sock_ops* ctx, struct weft_socket* flow) {
+  __u32 before = ctx->bpf_sock_ops_cb_flags;
   flow->watch_left = WATCH_PACKETS;
-  /* Ours already, or another program's: then it is not ours to end. */
-  if (flags & BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG) return;
-  flow->flags |= FLOW_WATCHED;
-  bpf_sock_ops_cb_flags_set(ctx, flags | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+  /* Set already: ours, or another program's, which is not ours to end. */
+  if (!(before & BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG)) flow->flags |= WEFT_SOCKET_WATCHED;
+  bpf_sock_ops_cb_flags_set(ctx, before | BPF_SOCK_OPS_RTT_CB_FLAG | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
-static __always_inline void unwatch(struct bpf_sock_ops* ctx, struct flow_socket* flow) {
-  if (!(flow->flags & FLOW_WATCHED)) return;
-  flow->flags &= ~FLOW_WATCHED;
+static __always_inline void unwatch(struct bpf_sock_ops* ctx, struct weft_socket* flow) {
+  if (!(flow->flags & WEFT_SOCKET_WATCHED)) return;
+  flow->flags &= ~WEFT_SOCKET_WATCHED;
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
-/* The one place where it is known how a dial ended; `cause` (enum weft_connect_failure) counts when !ok. */
-static __always_inline void on_connect_outcome(struct bpf_sock_ops* ctx, struct flow_socket* flow, int ok,
-                                               __u32 cause, __u64 elapsed_ns) {
-  struct bpf_sock* sk = ctx->sk;
-  struct direct_peer* direct = sk ? bpf_sk_storage_get(&m_direct_sk, sk, 0, 0) : 0;
+/* The row that the dial was added to; null when there is no room for one. */
+static __always_inline struct weft_flow* dial_succeeded(struct weft_socket* flow, __u64 elapsed_ns,
+                                                        __u64 now) {
+  if (flow->direct.service && flow->direct.eject_after) health_connected(&flow->direct, elapsed_ns, now);
+  struct weft_flow* row = flow_row(&flow->key);
+  if (!row) return 0;
+  __sync_fetch_and_add(&row->opened, 1);
+  flow_observe(&row->connect, elapsed_ns);
+  return row;
+}
+
+static __always_inline void dial_failed(struct bpf_sock_ops* ctx, struct weft_socket* flow, __u32 cause) {
   /* A dial that its own side gave up says nothing about the backend. */
-  if (direct && direct->eject_after && (ok || cause != WEFT_CONNECT_ABANDONED)) health_observe(direct, ok);
+  if (flow->direct.service && flow->direct.eject_after && cause != WEFT_CONNECT_ABANDONED)
+    health_failed(&flow->direct);
   struct weft_flow* row = flow_row(&flow->key);
   if (!row) return;
-  if (ok) {
-    __sync_fetch_and_add(&row->opened, 1);
-    flow_observe(&row->connect, elapsed_ns);
-    return;
-  }
   flow_add_retransmits(row, flow, ctx->total_retrans);
   if (cause < WEFT_CONNECT_FAILURE_COUNT) __sync_fetch_and_add(&row->failed[cause], 1);
 }
 
 /* The handshake is the first sample of the round trip; there is none when its segment was sent twice. */
-static __always_inline void on_established(struct bpf_sock_ops* ctx, struct flow_socket* flow,
+static __always_inline void on_established(struct bpf_sock_ops* ctx, struct weft_socket* flow,
                                            struct weft_flow* row) {
   __u32 rtt_us = ctx->srtt_us >> 3;
   if (row && rtt_us) flow_observe(&row->rtt, rtt_us * NS_PER_US);
@@ -131,7 +187,9 @@ static __always_inline void on_established(struct bpf_sock_ops* ctx, struct flow
 }
 
 static __always_inline void on_accepted(struct bpf_sock_ops* ctx) {
-  struct flow_socket* flow = flow_begin(ctx, WEFT_DIRECTION_INBOUND);
+  struct bpf_sock* sk = ctx->sk;
+  if (!sk) return;
+  struct weft_socket* flow = flow_begin(ctx, sk, WEFT_DIRECTION_INBOUND);
   if (!flow) return;
   struct weft_flow* row = flow_row(&flow->key);
   if (row) __sync_fetch_and_add(&row->opened, 1);
@@ -139,42 +197,44 @@ static __always_inline void on_accepted(struct bpf_sock_ops* ctx) {
 }
 
 static __always_inline void on_connected(struct bpf_sock_ops* ctx) {
-  struct flow_socket* flow = flow_find(ctx);
+  struct weft_socket* flow = flow_find(ctx);
   if (!flow) return;
   __u64 now = bpf_ktime_get_ns();
   __u64 elapsed = now - flow->started_ns;
-  flow->flags |= FLOW_ESTABLISHED;
+  flow->flags |= WEFT_SOCKET_ESTABLISHED;
   flow->started_ns = now;
-  on_connect_outcome(ctx, flow, 1, 0, elapsed);
-  on_established(ctx, flow, flow_row(&flow->key));
+  if (flow->key.direction == WEFT_DIRECTION_PROXY) proxy_dial_end(ctx);
+  on_established(ctx, flow, dial_succeeded(flow, elapsed, now));
 }
 
 /* Which of the two FINs the counters contain can only be seen on the way through the closing states. */
-static __always_inline void note_fins(struct bpf_sock_ops* ctx, struct flow_socket* flow, __u32 from,
+static __always_inline void note_fins(struct bpf_sock_ops* ctx, struct weft_socket* flow, __u32 from,
                                       __u32 to) {
-  if (to == BPF_TCP_CLOSE_WAIT || to == BPF_TCP_CLOSING) flow->flags |= FLOW_FIN_RECEIVED;
+  if (to == BPF_TCP_CLOSE_WAIT || to == BPF_TCP_CLOSING) flow->flags |= WEFT_SOCKET_FIN_RECEIVED;
   if (to == BPF_TCP_FIN_WAIT2) {
-    flow->flags |= FLOW_FIN_ACKED;
+    flow->flags |= WEFT_SOCKET_FIN_ACKED;
     flow->received_at_fin_wait2 = ctx->bytes_received;
   }
   /* FIN_WAIT2 ends with the peer's FIN, or at once when nobody holds the socket any more and nothing came. */
   if (from == BPF_TCP_FIN_WAIT2 && ctx->bytes_received > flow->received_at_fin_wait2)
-    flow->flags |= FLOW_FIN_RECEIVED;
+    flow->flags |= WEFT_SOCKET_FIN_RECEIVED;
   if ((from == BPF_TCP_LAST_ACK || from == BPF_TCP_CLOSING) && ctx->snd_una == ctx->snd_nxt)
-    flow->flags |= FLOW_FIN_ACKED;
+    flow->flags |= WEFT_SOCKET_FIN_ACKED;
 }
 
 static __always_inline void on_state(struct bpf_sock_ops* ctx) {
   __u32 from = ctx->args[0];
   __u32 to = ctx->args[1];
+  if (to == BPF_TCP_ESTABLISHED) return; /* has a callback of its own */
   struct bpf_sock* sk = ctx->sk;
-  struct flow_socket* flow = flow_find(ctx);
+  struct weft_socket* flow = flow_find(ctx);
   if (!flow || !sk) return;
   note_fins(ctx, flow, from, to);
   if (to != BPF_TCP_CLOSE) return;
   __u32 error = sock_error(sk);
-  if (!(flow->flags & FLOW_ESTABLISHED)) {
-    on_connect_outcome(ctx, flow, 0, connect_failure(error), bpf_ktime_get_ns() - flow->started_ns);
+  if (!(flow->flags & WEFT_SOCKET_ESTABLISHED)) {
+    dial_failed(ctx, flow, connect_failure(error));
+    if (flow->key.direction == WEFT_DIRECTION_PROXY) proxy_dial_end(ctx);
     return;
   }
   struct weft_flow* row = flow_row(&flow->key);
@@ -192,10 +252,10 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx) {
 static __always_inline void on_rtt(struct bpf_sock_ops* ctx) {
   __u32 state = ctx->state;
   if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) return;
-  struct flow_socket* flow = flow_find(ctx);
-  if (!flow || !(flow->flags & FLOW_ESTABLISHED)) return;
+  struct weft_socket* flow = flow_find(ctx);
+  if (!flow || !(flow->flags & WEFT_SOCKET_ESTABLISHED)) return;
   /* All was sent and arrived: what comes next is the answer. */
-  if (!(flow->flags & (FLOW_FIRST_BYTE | FLOW_WATCHED)) && !ctx->packets_out) watch(ctx, flow);
+  if (!(flow->flags & (WEFT_SOCKET_FIRST_BYTE | WEFT_SOCKET_WATCHED)) && !ctx->packets_out) watch(ctx, flow);
   __u64 now = bpf_ktime_get_coarse_ns();
   if (!flow_due(flow, now)) return;
   flow->reported_ns = now;
@@ -210,7 +270,7 @@ static __always_inline void on_rtt(struct bpf_sock_ops* ctx) {
 
 /* Reported at once: while the peer is away nothing else happens on the connection. */
 static __always_inline void on_retransmit(struct bpf_sock_ops* ctx) {
-  struct flow_socket* flow = flow_find(ctx);
+  struct weft_socket* flow = flow_find(ctx);
   if (!flow) return;
   struct weft_flow* row = flow_row(&flow->key);
   if (row) flow_add_retransmits(row, flow, ctx->total_retrans);
@@ -218,20 +278,21 @@ static __always_inline void on_retransmit(struct bpf_sock_ops* ctx) {
 
 /* A client's first received byte is seen when it is acknowledged: at once, as the first segment of a
  * connection is, and a delayed acknowledgement late at the most. */
-static __always_inline int is_first_byte(struct bpf_sock_ops* ctx, const struct flow_socket* flow,
+static __always_inline int is_first_byte(struct bpf_sock_ops* ctx, const struct weft_socket* flow,
                                          __u32 payload) {
-  if (flow->flags & FLOW_FIRST_BYTE) return 0;
-  return (flow->flags & FLOW_ACTIVE) ? flow_received(ctx, flow) > 0 : payload > 0;
+  if (flow->flags & WEFT_SOCKET_FIRST_BYTE) return 0;
+  return (flow->flags & WEFT_SOCKET_ACTIVE) ? flow_received(ctx, flow) > 0 : payload > 0;
 }
 
 /* A watched socket sends a packet; nothing is added to its header. */
 static __always_inline void on_packet(struct bpf_sock_ops* ctx) {
   if (ctx->args[0] == BPF_WRITE_HDR_TCP_CURRENT_MSS) return; /* only asks for the size of the options */
-  struct flow_socket* flow = flow_find(ctx);
-  if (!flow) return;
   __u32 payload = ctx->skb_len;
+  if (!payload && !ctx->bytes_received) return; /* the handshake's last packet */
+  struct weft_socket* flow = flow_find(ctx);
+  if (!flow) return;
   if (is_first_byte(ctx, flow, payload)) {
-    flow->flags |= FLOW_FIRST_BYTE;
+    flow->flags |= WEFT_SOCKET_FIRST_BYTE;
     struct weft_flow* row = flow_row(&flow->key);
     if (row) flow_observe(&row->first_byte, bpf_ktime_get_ns() - flow->started_ns);
   }
@@ -251,7 +312,7 @@ SEC("sockops")
 int mesh_sockops(struct bpf_sock_ops* ctx) {
   switch (ctx->op) {
     case BPF_SOCK_OPS_TCP_CONNECT_CB:
-      flow_begin(ctx, WEFT_DIRECTION_OUTBOUND);
+      on_dial(ctx);
       break;
     case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
       on_connected(ctx);

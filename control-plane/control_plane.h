@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "control-plane/resource.h"
 
 namespace weft::control_plane {
 
@@ -18,16 +19,6 @@ inline constexpr char kAddressType[] = "type.googleapis.com/istio.workload.Addre
 inline constexpr char kAuthorizationType[] = "type.googleapis.com/istio.security.Authorization";
 inline constexpr char kRouteSetType[] = "type.googleapis.com/weft.mesh.v1.RouteSet";
 inline constexpr char kDestinationPolicyType[] = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
-
-// One delta-ADS resource, serialised once.
-struct Resource {
-  std::string type_url;
-  std::string name;
-  // Changes exactly when `body` does.
-  std::string version;
-  // Serialised message of `type_url`.
-  std::string body;
-};
 
 // A refused or suspicious object. `code` has a row in docs/findings.md.
 struct Finding {

@@ -5,15 +5,17 @@ if(NOT WEFT_LLHTTP_LIBRARY)
 endif()
 
 weft_library(weft_proxy_net
-  SOURCES net/acceptor.cc net/buffer.cc net/event_loop.cc net/frame_pool.cc net/netns.cc net/socket.cc net/timer_wheel.cc
-  DEPS weft_base absl::synchronization)
+  SOURCES net/acceptor.cc net/buffer.cc net/epoll_backend.cc net/epoll_socket.cc net/event_loop.cc net/frame_pool.cc net/io_backend.cc
+    net/io_choice.cc net/netns.cc net/socket.cc net/system_calls.cc net/timer_wheel.cc net/uring_backend.cc
+    net/uring_listener.cc net/uring_ring.cc net/uring_socket.cc
+  DEPS weft_base PkgConfig::LIBURING absl::synchronization)
 
 weft_library(weft_proxy_http
-  SOURCES http/body_decoder.cc http/field_block.cc http/field_rules.cc http/head_reader.cc http/head_text.cc
-    http/http1_head.cc http/http1_writer.cc http/http2_callbacks.cc http/http2_fields.cc
-    http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc http/http2_output.cc
-    http/http2_session.cc http/http2_transport.cc http/payload_queue.cc http/protocol_detect.cc
-    http/socket_stream.cc
+  SOURCES http/authority.cc http/body_decoder.cc http/field_block.cc http/field_rules.cc http/framing.cc
+    http/head_reader.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc http/http2_callbacks.cc
+    http/http2_fields.cc http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc
+    http/http2_output.cc http/http2_session.cc http/http2_transport.cc http/path.cc http/payload_queue.cc
+    http/protocol_detect.cc http/socket_stream.cc
   DEPS weft_base weft_llhttp weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2)
 
 weft_library(weft_proxy_engine

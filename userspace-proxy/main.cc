@@ -13,6 +13,11 @@
 
 namespace {
 
+weft::proxy::IoChoice io_choice(const std::string& name) {
+  if (name == "uring") return weft::proxy::IoChoice::kUring;
+  return name == "epoll" ? weft::proxy::IoChoice::kEpoll : weft::proxy::IoChoice::kAuto;
+}
+
 // Before the first thread: every thread inherits the mask.
 void prepare_signals() {
   ::signal(SIGPIPE, SIG_IGN);
@@ -43,19 +48,28 @@ int main(int argc, char** argv) {
   CLI::App app{"weft-proxy: the node's proxy; configured by weft-agent over the sockets in --run-dir"};
   weft::proxy::Proxy::Options options;
   options.workers = std::max(1u, std::thread::hardware_concurrency());
+  std::string io = "auto";
   std::string user;
   std::string log_level = "info";
+  std::string path_normalisation = "base";
   int64_t drain_seconds = options.drain_timeout.count();
   app.set_version_flag("--version", weft::proxy::kVersion);
   app.add_option("--run-dir", options.run_dir, "Folder of the agent's sockets")->capture_default_str();
   app.add_option("--workers", options.workers, "Data-path threads")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
+  app.add_option("--io", io, "auto (io_uring where it works, else epoll), uring or epoll")
+      ->check(CLI::IsMember({"auto", "uring", "epoll"}))
+      ->capture_default_str();
   app.add_option("--user", user, "Run as this user; as root the default is nobody");
   app.add_option("--access-log", options.access_log, "File, \"-\" for standard output, or \"off\"")
       ->capture_default_str();
   app.add_option("--drain-timeout", drain_seconds, "Seconds that connections may take to end after SIGTERM")
       ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  app.add_option("--path-normalization", path_normalisation,
+                 "How request paths are spelt before they are matched and forwarded")
+      ->check(CLI::IsMember({"none", "base", "merge-slashes", "decode-and-merge-slashes"}))
       ->capture_default_str();
   app.add_option("--log-level", log_level, "error, warn, info or debug")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
@@ -66,6 +80,8 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   weft::log::set_level(std::string_view(log_level));
+  options.io = io_choice(io);
+  options.path_normalisation = *weft::proxy::parse_path_normalisation(path_normalisation);
   options.drain_timeout = std::chrono::seconds(drain_seconds);
   return serve(options, user);
 }

@@ -60,6 +60,7 @@ absl::StatusOr<std::unique_ptr<Proxy>> Proxy::start(Options options) {
   ASSIGN_OR_RETURN(proxy->signals_, open_signals());
   ASSIGN_OR_RETURN(proxy->drain_requested_, open_event());
   ASSIGN_OR_RETURN(proxy->drained_, open_event());
+  ASSIGN_OR_RETURN(proxy->io_, choose_io(proxy->options_.io));
   RETURN_IF_ERROR(proxy->start_workers());
   RETURN_IF_ERROR(proxy->start_clients());
   return proxy;
@@ -74,6 +75,7 @@ absl::Status Proxy::start_workers() {
     Worker::Options worker_options;
     worker_options.index = i;
     worker_options.count = options_.workers;
+    worker_options.io = io_;
     worker_options.sink = telemetry_.back().get();
     auto worker = Worker::start(worker_options);
     if (!worker.ok()) return annotate(str_cat("start worker ", i), worker.status());
@@ -87,6 +89,7 @@ absl::Status Proxy::start_clients() {
   ConfigClient::Options config;
   config.target = xds;
   config.node_id = node_id();
+  config.path_normalisation = options_.path_normalisation;
   config_ = ConfigClient::start(config, [this](SnapshotPtr snapshot) {
     for (const auto& worker : workers_) worker->set_snapshot(snapshot);
     log::info("config_published", {{"generation", snapshot->generation},
@@ -105,6 +108,7 @@ absl::Status Proxy::start_clients() {
   Reporter::Options report;
   report.target = xds;
   report.version = kVersion;
+  report.io = name_of(io_);
   Reporter::Sources sources;
   sources.workers = borrow(workers_);
   sources.telemetry = borrow(telemetry_);
@@ -124,8 +128,10 @@ int Proxy::take_signal() {
 }
 
 absl::Status Proxy::run() {
-  log::info("proxy ready",
-            {{"version", kVersion}, {"workers", workers_.size()}, {"run_dir", options_.run_dir}});
+  log::info("proxy ready", {{"version", kVersion},
+                            {"workers", workers_.size()},
+                            {"io", std::string(name_of(io_))},
+                            {"run_dir", options_.run_dir}});
   RETURN_IF_ERROR(wait_for_stop());
   return drain();
 }

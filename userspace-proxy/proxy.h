@@ -14,6 +14,7 @@
 #include "userspace-proxy/config/config_client.h"
 #include "userspace-proxy/handover/handover_client.h"
 #include "userspace-proxy/handover/heartbeat.h"
+#include "userspace-proxy/net/io_choice.h"
 #include "userspace-proxy/reporter.h"
 #include "userspace-proxy/telemetry/access_log.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
@@ -28,8 +29,10 @@ class Proxy {
   struct Options {
     std::string run_dir = "/run/weft";
     uint32_t workers = 1;
+    IoChoice io = IoChoice::kAuto;
     std::string access_log = "-";  // file, "-" or "off"
     std::chrono::seconds drain_timeout{30};
+    PathNormalisation path_normalisation = PathNormalisation::kBase;
   };
 
   // SIGTERM, SIGINT and SIGHUP must be blocked already, so that no thread of ours takes them.
@@ -50,6 +53,7 @@ class Proxy {
   int take_signal();
 
   const Options options_;
+  IoKind io_ = IoKind::kEpoll;
   UniqueFd signals_;                    // signalfd
   UniqueFd drain_requested_, drained_;  // eventfds
   Wakeup observed_;

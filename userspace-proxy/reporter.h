@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "userspace-proxy/net/io_kind.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
 #include "userspace-proxy/worker.h"
 
@@ -20,7 +21,7 @@ class Reporter {
   struct Options {
     std::string target;  // "unix:/run/weft/xds.sock"
     std::string version;
-    std::string io = "epoll";
+    std::string io{name_of(IoKind::kEpoll)};  // for `weft status` and the gauge weft_proxy_io_uring
     std::chrono::milliseconds beat_interval{1000};
     std::chrono::milliseconds backoff_min{10};
     std::chrono::milliseconds backoff_max{2000};

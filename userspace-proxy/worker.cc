@@ -34,6 +34,10 @@ ExchangeLimits limits_of(const Worker::Options& options) {
 UpstreamLimits upstream_limits_of(const Worker::Options& options) {
   UpstreamLimits limits;
   limits.idle_ms = static_cast<uint64_t>(options.upstream_idle.count());
+  limits.max_idle = options.max_idle_upstream;
+  limits.max_connections = options.max_upstream_connections;
+  limits.max_waiting = options.max_waiting;
+  limits.max_wait_ms = static_cast<uint64_t>(options.max_wait.count());
   limits.max_head_bytes = options.max_head_bytes;
   return limits;
 }
@@ -69,10 +73,9 @@ class Listener final : public Acceptor::Receiver {
 
 class WorkerThread final : public Worker, public DownstreamConnection::Owner, public EventLoop::TurnObserver {
  public:
-  WorkerThread(Options options, std::unique_ptr<EventLoop> loop)
-      : options_(options), loop_(std::move(loop)) {}
+  explicit WorkerThread(Options options) : options_(options) {}
   ~WorkerThread() override {
-    loop_->stop();
+    if (loop_ != nullptr) loop_->stop();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -100,6 +103,7 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   void turn_ended() override;
 
  private:
+  absl::Status open();
   void run(absl::Status* status, std::atomic<bool>* ready);
   void swap_snapshot(SnapshotPtr snapshot);
   void open_listener(CaptureListener listener);
@@ -113,7 +117,6 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   std::unique_ptr<EventLoop> loop_;
   Gauges gauges_;
   const uint64_t max_connections_ = connection_limit(options_.count);
-  BufferPool buffers_;
   std::unique_ptr<UpstreamPool> pool_;
   std::unique_ptr<Balancer> balancer_;
   std::unique_ptr<HomeNetns> home_;
@@ -136,16 +139,22 @@ absl::Status WorkerThread::launch() {
   return status;
 }
 
+// What belongs to the thread that uses it: the loop and the way home from other namespaces.
+absl::Status WorkerThread::open() {
+  ASSIGN_OR_RETURN(loop_, EventLoop::open(options_.io));
+  ASSIGN_OR_RETURN(HomeNetns home, HomeNetns::open());
+  home_ = std::make_unique<HomeNetns>(std::move(home));
+  return absl::OkStatus();
+}
+
 void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
-  absl::StatusOr<HomeNetns> home = HomeNetns::open();
-  if (home.ok()) home_ = std::make_unique<HomeNetns>(std::move(home).value());
-  *status = home.status();
-  const bool usable = home_ != nullptr;
-  balancer_ = std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56));
+  *status = open();
+  const bool usable = status->ok();
   if (usable) {
-    pool_ = std::make_unique<UpstreamPool>(*loop_, buffers_, *home_, upstream_limits_of(options_));
+    pool_ = std::make_unique<UpstreamPool>(*loop_, loop_->buffers(), *home_, upstream_limits_of(options_));
+    balancer_ = std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56));
     context_.reset(new ProxyContext{.loop = *loop_,
-                                    .buffers = buffers_,
+                                    .buffers = loop_->buffers(),
                                     .pool = *pool_,
                                     .balancer = *balancer_,
                                     .home = *home_,
@@ -165,7 +174,7 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
   // The retired connections still refer to the context and the pools.
   loop_->turn(0);
   pool_->clear();
-  // And connections that end with the pool, to the pool.
+  // And what they held must reach the kernel from this thread.
   loop_->turn(0);
   context_.reset();
   trim_frames();
@@ -236,6 +245,7 @@ void WorkerThread::ended(DownstreamConnection& connection) {
 
 void WorkerThread::begin_drain(std::chrono::milliseconds deadline, std::function<void()> done) {
   context_->draining = true;
+  for (const auto& listener : listeners_) listener->acceptor().finish();
   listeners_.clear();
   drained_ = std::move(done);
   pool_->clear();
@@ -295,9 +305,7 @@ WorkerGauges WorkerThread::gauges() const {
 
 absl::StatusOr<std::unique_ptr<Worker>> Worker::start(Options options) {
   if (options.sink == nullptr) return absl::InvalidArgumentError("worker needs an exchange sink");
-  absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::open();
-  if (!loop.ok()) return annotate("start worker", loop.status());
-  auto worker = std::make_unique<WorkerThread>(options, std::move(loop).value());
+  auto worker = std::make_unique<WorkerThread>(options);
   RETURN_IF_ERROR(annotate("start worker", worker->launch()));
   return worker;
 }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "base/fd.h"
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/net/io_kind.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 
 namespace weft::proxy {
@@ -40,12 +41,19 @@ class Worker {
     uint32_t count = 1;
     // Per-worker sink, used on the worker's thread; outlives the worker.
     ExchangeSink* sink = nullptr;
+    IoKind io = IoKind::kEpoll;
     std::chrono::milliseconds sniff_timeout{50};
     std::chrono::milliseconds head_timeout{60'000};
     std::chrono::milliseconds downstream_idle{3'600'000};
     // An exchange in which no byte of a body moved for so long, or no response came, ends.
     std::chrono::milliseconds exchange_idle{300'000};
     std::chrono::milliseconds upstream_idle{60'000};
+    // Per endpoint and source pod: idle connections kept, connections at all (0: no limit), exchanges that
+    // may wait for one where they are limited, and for how long.
+    uint32_t max_idle_upstream = 256;
+    uint32_t max_upstream_connections = 0;
+    uint32_t max_waiting = 1024;
+    std::chrono::milliseconds max_wait{10'000};
     uint32_t max_head_bytes = 64 * 1024;
   };
 

@@ -15,11 +15,6 @@ grpc::Status stopping() {
   return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping; next: weft status");
 }
 
-// The two code lists are the same numbers (google.rpc.Code).
-grpc::Status to_grpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
-}
-
 void add_finding(const control_plane::Finding& finding, admin::v1::NodeStatus* status) {
   admin::v1::Finding* out = status->add_findings();
   out->set_code(finding.code);
@@ -34,10 +29,9 @@ void add_finding(const control_plane::Finding& finding, admin::v1::NodeStatus* s
 
 void add_bypass(const BypassRow& row, const IdRegistry& ids, admin::v1::NodeStatus* status) {
   if (row.bypassed == 0 && row.refused == 0) return;
-  const Subject* subject = ids.subject(row.workload_id);
+  const std::optional<Subject> subject = ids.subject(row.workload_id);
   admin::v1::Bypass* out = status->add_bypasses();
-  out->set_workload(subject != nullptr ? str_cat(subject->ns, "/", subject->name)
-                                       : str_cat("id ", row.workload_id));
+  out->set_workload(subject ? str_cat(subject->ns, "/", subject->name) : str_cat("id ", row.workload_id));
   out->set_direction(row.inbound ? "inbound" : "outbound");
   out->set_bypassed(row.bypassed);
   out->set_refused(row.refused);
@@ -55,6 +49,10 @@ void add_requests(const proxy::v1::Metrics& metrics, admin::v1::NodeStatus* stat
 }
 
 }  // namespace
+
+grpc::Status to_grpc(const absl::Status& status) {
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
 
 AdminService::AdminService(Parts parts) : parts_(std::move(parts)) {}
 

@@ -16,6 +16,9 @@
 
 namespace weft::agent {
 
+// The two code lists are the same numbers (google.rpc.Code).
+grpc::Status to_grpc(const absl::Status& status);
+
 class AdminService final : public admin::v1::Admin::Service {
  public:
   struct Parts {
@@ -57,6 +60,10 @@ class AdminService final : public admin::v1::Admin::Service {
                         admin::v1::UnenrollResponse* reply) override;
   grpc::Status GetKernel(grpc::ServerContext* context, const admin::v1::GetKernelRequest* request,
                          admin::v1::KernelState* reply) override;
+  grpc::Status ListConnections(grpc::ServerContext* context, const admin::v1::ConnectionsRequest* request,
+                               admin::v1::ConnectionList* reply) override;
+  grpc::Status DumpMap(grpc::ServerContext* context, const admin::v1::DumpMapRequest* request,
+                       admin::v1::MapDump* reply) override;
   grpc::Status Diff(grpc::ServerContext* context, const admin::v1::DiffRequest* request,
                     admin::v1::DiffReport* reply) override;
 

@@ -1,12 +1,29 @@
-// The rpcs about the kernel half: programs, maps, counters, and whether they are what the agent wants. Part
-// of AdminService; called by gRPC only.
+// The rpcs about the kernel half: programs, maps, counters, connections, and whether they are what the agent
+// wants. Part of AdminService; called by gRPC only.
 #include <algorithm>
-#include "agent/admin/admin_service.h"
 
+#include "agent/admin/admin_service.h"
+#include "agent/admin/connection_list.h"
 #include "base/strings.h"
+#include "bpf/abi/constants.h"
 
 namespace weft::agent {
 namespace {
+
+constexpr uint32_t kDefaultMapRows = 100;
+constexpr uint32_t kMaxMapRows = 10'000;
+
+grpc::Status stopping() {
+  return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping; next: weft status");
+}
+
+// Programs use the id of nobody for all workloads, too.
+std::string subject_text(uint32_t id, const IdRegistry& ids) {
+  if (id == WEFT_ID_UNKNOWN) return "-";
+  if (id == WEFT_ID_OVERFLOW) return "(overflow)";
+  const std::optional<Subject> subject = ids.subject(id);
+  return subject ? str_cat(subject->ns, "/", subject->name) : str_cat("id ", id);
+}
 
 constexpr struct {
   const char* label;
@@ -76,6 +93,39 @@ grpc::Status AdminService::GetKernel(grpc::ServerContext*, const admin::v1::GetK
   return grpc::Status::OK;
 }
 
+grpc::Status AdminService::ListConnections(grpc::ServerContext*, const admin::v1::ConnectionsRequest* request,
+                                           admin::v1::ConnectionList* reply) {
+  absl::StatusOr<admin::v1::ConnectionList> list =
+      list_connections(*request, parts_.dataplane, parts_.reconciler);
+  if (!list.ok()) return to_grpc(list.status());
+  *reply = *std::move(list);
+  return grpc::Status::OK;
+}
+
+grpc::Status AdminService::DumpMap(grpc::ServerContext*, const admin::v1::DumpMapRequest* request,
+                                   admin::v1::MapDump* reply) {
+  const size_t limit = std::min(request->limit() == 0 ? kDefaultMapRows : request->limit(), kMaxMapRows);
+  const absl::StatusOr<MapText> dump = parts_.dataplane.dump_map(request->name(), limit);
+  if (!dump.ok()) return to_grpc(dump.status());
+  std::vector<uint32_t> ids;
+  for (const auto& row : dump->rows) {
+    for (const MapCell& cell : row) {
+      if (cell.is_subject) ids.push_back(cell.subject);
+    }
+  }
+  const auto names =
+      parts_.reconciler.read([&ids](const Reconciler::View& view) { return view.ids.only(ids); });
+  if (!names) return stopping();
+  for (const std::string& column : dump->columns) reply->add_columns(column);
+  reply->set_total(dump->total);
+  for (const auto& row : dump->rows) {
+    admin::v1::MapDumpRow* out = reply->add_rows();
+    for (const MapCell& cell : row)
+      out->add_cells(cell.is_subject ? subject_text(cell.subject, *names) : cell.text);
+  }
+  return grpc::Status::OK;
+}
+
 grpc::Status AdminService::Diff(grpc::ServerContext*, const admin::v1::DiffRequest*,
                                 admin::v1::DiffReport* reply) {
   const auto done = parts_.reconciler.read([&](const Reconciler::View& view) {
@@ -89,7 +139,7 @@ grpc::Status AdminService::Diff(grpc::ServerContext*, const admin::v1::DiffReque
     return true;
   });
   if (done.has_value()) return grpc::Status::OK;
-  return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping; next: weft status");
+  return stopping();
 }
 
 }  // namespace weft::agent

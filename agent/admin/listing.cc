@@ -2,6 +2,7 @@
 #include "agent/admin/listing.h"
 
 #include <map>
+#include <set>
 
 #include "agent/mesh/kernel_plan.h"
 #include "base/strings.h"
@@ -106,19 +107,32 @@ std::string destinations_text(const mesh::v1::HttpRoute& route) {
   return out.empty() ? "none" : out;
 }
 
+// The lists of workloads tell ports apart by number, UDP or not.
+uint32_t datagram_target(const istio::workload::PortList& of_workload,
+                         const mesh::v1::ServicePorts::DatagramPort& port) {
+  istio::workload::Port out;
+  out.set_service_port(port.number());
+  out.set_target_port(port.target_port());
+  return target_port(of_workload, out);
+}
+
 void add_endpoints(const std::string& key, const Service& service, const Workload& workload,
                    admin::v1::EndpointList* out) {
   const auto member = workload.services().find(key);
   if (member == workload.services().end()) return;
-  for (const auto& port : service.ports()) {
+  // A target that several ports share, as TCP and UDP of a name server, is one endpoint.
+  std::set<uint32_t> targets;
+  for (const auto& port : service.ports()) targets.insert(target_port(member->second, port));
+  for (const auto& port : service_extension(service).datagram_ports())
+    targets.insert(datagram_target(member->second, port));
+  for (const uint32_t target : targets) {
     for (const std::string& packed : workload.addresses()) {
       const std::optional<IpAddress> ip = IpAddress::from_packed(packed);
       if (!ip.has_value()) continue;
       admin::v1::EndpointRow* row = out->add_endpoints();
       row->set_namespace_(service.namespace_());
       row->set_service(service.name());
-      row->set_address(
-          SocketAddress{*ip, static_cast<uint16_t>(target_port(member->second, port))}.to_string());
+      row->set_address(SocketAddress{*ip, static_cast<uint16_t>(target)}.to_string());
       row->set_workload(workload.name());
       row->set_node(workload.node());
       row->set_weight(workload.has_capacity() ? workload.capacity().value() : 1);
@@ -138,20 +152,13 @@ void describe_capture(const Pod* pod, admin::v1::WorkloadRow* row) {
   row->set_netns_path(pod->netns_path);
 }
 
-// A view of a table without order, by name.
-template <typename Table>
-std::map<std::string, const typename Table::mapped_type&> in_order(const Table& table) {
-  std::map<std::string, const typename Table::mapped_type&> out;
-  for (const auto& [key, value] : table) out.emplace(key, value);
-  return out;
-}
-
 }  // namespace
 
 admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::v1::ListRequest& request) {
   const Filter filter(request);
   admin::v1::ServiceList out;
-  for (const auto& [key, service] : in_order(view.model.services())) {
+  for (const MeshService* known : view.model.services()) {
+    const Service service = whole(*known);
     if (!filter.accepts(service.namespace_(), service.name(), service.hostname())) continue;
     admin::v1::ServiceRow* row = out.add_services();
     row->set_namespace_(service.namespace_());
@@ -162,7 +169,11 @@ admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::
       const uint32_t target = port.target_port() != 0 ? port.target_port() : port.service_port();
       row->add_ports(str_cat(port.service_port(), "/", protocol_text(service, port), "->", target));
     }
-    row->set_endpoints(static_cast<uint32_t>(view.model.members(key).size()));
+    for (const auto& port : service_extension(service).datagram_ports()) {
+      const uint32_t target = port.target_port() != 0 ? port.target_port() : port.number();
+      row->add_ports(str_cat(port.number(), "/UDP->", target));
+    }
+    row->set_endpoints(static_cast<uint32_t>(known->members.size()));
   }
   return out;
 }
@@ -170,10 +181,11 @@ admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::
 admin::v1::EndpointList list_endpoints(const Reconciler::View& view, const admin::v1::ListRequest& request) {
   const Filter filter(request);
   admin::v1::EndpointList out;
-  for (const auto& [key, service] : in_order(view.model.services())) {
+  for (const MeshService* known : view.model.services()) {
+    const Service service = whole(*known);
     if (!filter.accepts(service.namespace_(), service.name(), service.hostname())) continue;
-    for (const istio::workload::Workload* workload : view.model.members(key))
-      add_endpoints(key, service, *workload, &out);
+    for (const MeshWorkload* member : known->members)
+      add_endpoints(known->key(), service, whole(*member), &out);
   }
   return out;
 }
@@ -182,13 +194,14 @@ admin::v1::WorkloadList list_workloads(const Reconciler::View& view, const admin
   const Filter filter(request);
   admin::v1::WorkloadList out;
   std::set<std::string> listed;
-  for (const auto& [uid, workload] : in_order(view.model.workloads())) {
+  for (const MeshWorkload* known : view.model.workloads()) {
+    const Workload workload = whole(*known);
     listed.insert(str_cat(workload.namespace_(), "/", workload.name()));
     if (!filter.accepts(workload.namespace_(), workload.name())) continue;
     admin::v1::WorkloadRow* row = out.add_workloads();
     row->set_namespace_(workload.namespace_());
     row->set_name(workload.name());
-    row->set_uid(uid);
+    row->set_uid(known->uid());
     for (const std::string& packed : workload.addresses()) row->add_addresses(ip_text(packed));
     row->set_node(workload.node());
     row->set_service_account(workload.service_account().empty() ? "default" : workload.service_account());

@@ -7,13 +7,14 @@
 
 #include "absl/status/statusor.h"
 #include "agent/dataplane/dataplane.h"
+#include "agent/dataplane/socket_record.h"
 
 namespace weft::agent {
 
-// Inbound connections are those that sockops recorded as such in the socket's storage (m_flow_sk,
-// `storage_fd`) and, for those older than their enrolment, those whose port is listened at. A socket is
-// closed by its cookie: another one that came to have the same addresses meanwhile is left alone.
+// Inbound connections are those that sockops recorded as such in the socket's storage and, for those older
+// than their enrolment, those whose port is listened at. A socket is closed by its cookie: another one that
+// came to have the same addresses meanwhile is left alone.
 absl::StatusOr<uint64_t> close_inbound_connections(
-    int storage_fd, const std::function<bool(const InboundConnection&)>& forbidden);
+    const SocketRecords& records, const std::function<bool(const InboundConnection&)>& forbidden);
 
 }  // namespace weft::agent

@@ -14,6 +14,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "agent/dataplane/connection.h"
+#include "agent/dataplane/map_text.h"
 #include "agent/dataplane/policy_table.h"
 #include "base/address.h"
 #include "base/fd.h"
@@ -121,11 +123,19 @@ struct InboundConnection {
   uint32_t source_workload = 0;  // as recorded when it was accepted; 0: unknown
 };
 
-// A backend of a direct service that refused or ignored many connects in a row.
+// A backend of a direct service that refused or ignored many connects in a row, or has been slow to accept
+// them for long.
 struct FailingBackend {
   uint32_t service = 0;
   SocketAddress address;
-  uint32_t failures = 0;
+  uint32_t failures = 0;    // in a row; 0: it is slow
+  uint32_t latency_us = 0;  // of its connects when it is slow
+};
+
+// How long connects to a backend take, smoothed.
+struct BackendLatency {
+  SocketAddress address;
+  uint32_t latency_us = 0;
 };
 
 struct BypassRow {
@@ -213,11 +223,21 @@ class Dataplane {
   virtual absl::StatusOr<uint64_t> close_connections(
       uint64_t netns_cookie, const std::string& netns_path,
       const std::function<bool(const InboundConnection&)>& forbidden) = 0;
+  // Every open TCP connection of an enrolled namespace, in no order. Any thread. NotFound: the path no longer
+  // leads to the namespace.
+  virtual absl::Status open_connections(uint64_t netns_cookie, const std::string& netns_path,
+                                        const std::function<void(const OpenConnection&)>& visit) const = 0;
+  // Whose address this is: the id that connections to it are measured under, the port's before the
+  // workload's; 0: nobody's. Any thread.
+  virtual uint32_t owner(const SocketAddress& address) const = 0;
   virtual std::vector<BypassRow> bypasses() const = 0;
 
   // Any one thread: waits at most so long for reports, then returns them; empty when there was none.
   virtual std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) = 0;
-  // The backend starts anew: its failures so far are forgotten. Dataplane thread.
+  // Of the direct service's backends that were connected to since they were forgiven; one row for each port
+  // of a backend. Dataplane thread.
+  virtual std::vector<BackendLatency> connect_latencies(uint32_t service) const = 0;
+  // The backend starts anew: its failures and latency so far are forgotten. Dataplane thread.
   virtual void forgive(uint32_t service, const SocketAddress& backend) = 0;
 
   // A duplicate of the map that a proxy maps and writes its beat to; invalid when there is none.
@@ -237,6 +257,8 @@ class Dataplane {
   virtual std::vector<ProgramStatus> programs() const = 0;
   virtual std::vector<ProgramRuns> program_runs() const = 0;
   virtual std::vector<MapStatus> maps() const = 0;
+  // The first `limit` rows of a map in words, all of them counted. Any thread. NotFound names the maps.
+  virtual absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const = 0;
   // Services, destinations and programs; reads every row, so for an operator's question only. Dataplane
   // thread.
   virtual std::vector<DriftRow> drift() const = 0;

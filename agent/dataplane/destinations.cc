@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/status_macros.h"
 
 namespace weft::agent {
@@ -16,6 +17,9 @@ weft_dest_key to_key(const SocketAddress& address) {
   return key;
 }
 
+// Rows that are written at a time: enough for the batch to pay.
+constexpr size_t kSlice = 16384;
+
 }  // namespace
 
 Destinations::Destinations(int fd) : rows_(fd, "m_dest") {
@@ -27,35 +31,52 @@ Destinations::Destinations(int fd) : rows_(fd, "m_dest") {
   count_ = known_.size();
 }
 
+void Destinations::remove_unnamed(const std::vector<DestinationEntry>& entries) {
+  if (known_.empty()) return;
+  absl::flat_hash_set<SocketAddress> named;
+  for (const DestinationEntry& entry : entries) named.insert(entry.address);
+  absl::erase_if(known_, [&](const auto& row) {
+    const bool unnamed = !named.contains(row.first);
+    if (unnamed) rows_.erase(to_key(row.first));
+    return unnamed;
+  });
+}
+
 absl::Status Destinations::apply(const std::vector<DestinationEntry>& entries,
                                  const std::vector<SocketAddress>& gone, bool full) {
   // Removals first: a full map makes room before it is asked for more.
   for (const SocketAddress& address : gone) {
     if (known_.erase(address) == 1) rows_.erase(to_key(address));
   }
-  if (full) {
-    absl::flat_hash_map<SocketAddress, uint32_t> desired;
-    for (const DestinationEntry& entry : entries) desired[entry.address] = entry.id;
-    absl::erase_if(known_, [&](const auto& row) {
-      const bool unnamed = !desired.contains(row.first);
-      if (unnamed) rows_.erase(to_key(row.first));
-      return unnamed;
-    });
-  }
+  if (full) remove_unnamed(entries);
+  absl::Status first;
   std::vector<const DestinationEntry*> changed;
+  const auto write_changed = [&] {
+    std::vector<bool> refused(changed.size());
+    absl::Status status = batch_.write(rows_, [&refused](size_t i) { refused[i] = true; });
+    for (size_t i = 0; i < changed.size(); ++i) {
+      if (!refused[i]) known_[changed[i]->address] = changed[i]->id;
+    }
+    changed.clear();
+    if (first.ok()) first = std::move(status);
+  };
   for (const DestinationEntry& entry : entries) {
     const auto it = known_.find(entry.address);
     if (it != known_.end() && it->second == entry.id) continue;
     batch_.put(to_key(entry.address), {.id = entry.id, .flags = 0});
     changed.push_back(&entry);
+    if (changed.size() == kSlice) write_changed();
   }
-  std::vector<bool> refused(changed.size());
-  absl::Status status = batch_.write(rows_, [&refused](size_t i) { refused[i] = true; });
-  for (size_t i = 0; i < changed.size(); ++i) {
-    if (!refused[i]) known_[changed[i]->address] = changed[i]->id;
-  }
+  write_changed();
   count_ = known_.size();
-  return status;
+  return first;
+}
+
+uint32_t Destinations::owner(const SocketAddress& address) const {
+  for (const uint16_t port : {address.port, uint16_t{0}}) {
+    if (const auto row = rows_.find(to_key({address.ip, port}))) return row->id;
+  }
+  return WEFT_ID_UNKNOWN;
 }
 
 DriftRow Destinations::drift() const {

@@ -1,4 +1,5 @@
-// m_dest as a difference writer: only changes reach the kernel. Dataplane thread only, but for count().
+// m_dest as a difference writer: only changes reach the kernel. Dataplane thread
+// only, but for count() and owner().
 #pragma once
 
 #include <atomic>
@@ -24,9 +25,14 @@ class Destinations {
                      bool full);
   // The rows of m_dest against what was written.
   DriftRow drift() const;
+  // Of the port's row, else of the workload's that owns the address (as flow_peer_id of bpf/lib/flow.h does);
+  // 0 without a row.
+  uint32_t owner(const SocketAddress& address) const;
   size_t count() const { return count_.load(std::memory_order_relaxed); }
 
  private:
+  void remove_unnamed(const std::vector<DestinationEntry>& entries);
+
   bpf::Map<weft_dest_key, weft_dest> rows_;
   bpf::Batch<weft_dest_key, weft_dest> batch_;
   absl::flat_hash_map<SocketAddress, uint32_t> known_;

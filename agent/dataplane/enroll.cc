@@ -11,6 +11,7 @@
 #include "agent/dataplane/kernel_dataplane.h"
 #include "agent/dataplane/listener.h"
 #include "agent/dataplane/netns.h"
+#include "agent/dataplane/open_connections.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 
@@ -184,14 +185,20 @@ absl::StatusOr<uint64_t> KernelDataplane::close_connections(
     const std::function<bool(const InboundConnection&)>& forbidden) {
   ASSIGN_OR_RETURN(const UniqueFd netns, open_same_netns(netns_path, cookie));
   uint64_t closed = 0;
-  const int storage = programs_->map_fd("m_flow_sk");
   RETURN_IF_ERROR(run_in_netns(netns.get(), [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(closed, close_inbound_connections(storage, [&](const InboundConnection& connection) {
+    ASSIGN_OR_RETURN(closed, close_inbound_connections(records_, [&](const InboundConnection& connection) {
                        return !inbound_.is_node(connection.remote.ip) && forbidden(connection);
                      }));
     return absl::OkStatus();
   }));
   return closed;
+}
+
+absl::Status KernelDataplane::open_connections(
+    uint64_t cookie, const std::string& netns_path,
+    const std::function<void(const OpenConnection&)>& visit) const {
+  ASSIGN_OR_RETURN(const UniqueFd netns, open_same_netns(netns_path, cookie));
+  return run_in_netns(netns.get(), [&] { return for_each_open_connection(records_, visit); });
 }
 
 absl::StatusOr<NamespaceHealth> KernelDataplane::inspect(uint64_t cookie, const std::string& netns_path) {

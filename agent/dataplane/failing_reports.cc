@@ -23,7 +23,10 @@ int FailingReports::take(void* self, void* data, size_t size) noexcept {
   std::memcpy(&report, data, sizeof(report));
   const auto row = reports.backends_.find(report.backend);
   if (!row || row->generation != report.generation) return 0;
-  FailingBackend failing{.service = report.service, .address = {}, .failures = report.failures_in_a_row};
+  FailingBackend failing{.service = report.service,
+                         .address = {},
+                         .failures = report.failures_in_a_row,
+                         .latency_us = report.latency_us};
   std::memcpy(failing.address.ip.bytes.data(), row->ip, sizeof(row->ip));
   failing.address.port = static_cast<uint16_t>(row->port);
   reports.taken_.push_back(failing);

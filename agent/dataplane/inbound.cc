@@ -22,6 +22,16 @@ IpAddress from_key(const AddressKey& key) {
   return ip;
 }
 
+// Where connections of the namespace come from, when there is no choice: zeros when there are several.
+void only_address(const std::set<IpAddress>& addresses, bool v4, uint8_t (&out)[16]) {
+  size_t found = 0;
+  std::memset(out, 0, sizeof(out));
+  for (const IpAddress& ip : addresses) {
+    if (ip.is_v4() == v4 && ++found == 1) std::memcpy(out, ip.bytes.data(), sizeof(out));
+  }
+  if (found > 1) std::memset(out, 0, sizeof(out));
+}
+
 }  // namespace
 
 Inbound::Inbound(const bpf::Programs& programs)
@@ -32,7 +42,8 @@ Inbound::Inbound(const bpf::Programs& programs)
       workload_(programs.map_fd("m_policy_workload"), "m_policy_workload"),
       local_(programs.map_fd("m_local"), "m_local"),
       node_(programs.map_fd("m_node"), "m_node"),
-      bypass_(programs.map_fd("m_bypass"), "m_bypass") {
+      bypass_(programs.map_fd("m_bypass"), "m_bypass"),
+      proxy_dials_(programs.map_fd("m_proxy_dial"), "m_proxy_dial") {
   adopt();
 }
 
@@ -75,10 +86,14 @@ absl::Status Inbound::set_addresses(uint32_t slot, const std::vector<IpAddress>&
   }
   owned.clear();
   for (const IpAddress& ip : wanted) {
-    RETURN_IF_ERROR(local_.put(to_key(ip), row->workload_id));
+    RETURN_IF_ERROR(local_.put(to_key(ip), {.workload_id = row->workload_id, .slot = slot}));
     owned.insert(ip);
   }
-  return absl::OkStatus();
+  weft_inbound with_sources = *row;
+  only_address(wanted, true, with_sources.source_v4);
+  only_address(wanted, false, with_sources.source_v6);
+  if (std::memcmp(&with_sources, &*row, sizeof(with_sources)) == 0) return absl::OkStatus();
+  return slots_.put(slot, with_sources);
 }
 
 void Inbound::unenroll(uint32_t slot) {
@@ -86,11 +101,15 @@ void Inbound::unenroll(uint32_t slot) {
   slots_.put(slot, {}).IgnoreError();  // an array refuses no index below its size
   for (const IpAddress& ip : owned_[slot]) local_.erase(to_key(ip));
   owned_.erase(slot);
+  for (const weft_dial_key& key : proxy_dials_.keys(WEFT_MAX_PROXY_DIALS)) {
+    if (key.slot == slot) proxy_dials_.erase(key);
+  }
   if (!row) return;
   if (row->policy != 0) erase_rules(row->policy);
   // Addresses that a former agent wrote.
   for (const AddressKey& key : local_.keys(WEFT_MAX_LOCAL_ADDRESSES)) {
-    if (local_.find(key) == row->workload_id) local_.erase(key);
+    const std::optional<weft_local> local = local_.find(key);
+    if (local && local->workload_id == row->workload_id) local_.erase(key);
   }
 }
 

@@ -27,7 +27,8 @@ class Inbound {
 
   // Makes the slot the workload's, with the policy that it has; `fail_closed` as in NamespacePlan.
   absl::Status enroll(uint32_t slot, uint32_t workload_id, bool fail_closed);
-  // The addresses that the namespace really has, each proof of its workload for others on this node.
+  // The addresses that the namespace really has, none of them link-local: each proof of its workload for
+  // others on this node.
   absl::Status set_addresses(uint32_t slot, const std::vector<IpAddress>& addresses);
   // Nothing of the slot is left.
   void unenroll(uint32_t slot);
@@ -57,9 +58,10 @@ class Inbound {
   bpf::Map<weft_policy_cidr_key, weft_rules> cidr_;
   bpf::Map<weft_policy_port_key, weft_rules> port_;
   bpf::Map<weft_policy_workload_key, weft_rules> workload_;
-  bpf::Map<AddressKey, uint32_t> local_;
+  bpf::Map<AddressKey, weft_local> local_;
   bpf::Map<AddressKey, uint32_t> node_;
   bpf::Map<weft_bypass_key, weft_bypass> bypass_;
+  bpf::Map<weft_dial_key, uint64_t> proxy_dials_;
   std::map<uint32_t, Rows> rows_;                  // by policy number
   std::map<uint32_t, std::set<IpAddress>> owned_;  // by slot
   std::set<IpAddress> node_addresses_;

@@ -67,6 +67,7 @@ absl::Status KernelDataplane::start() {
 // Until commit() the former version's programs read the maps that are shared with it: what is written here is
 // true for both.
 absl::Status KernelDataplane::take_over() {
+  ASSIGN_OR_RETURN(records_, SocketRecords::open(*programs_));
   RETURN_IF_ERROR(measurements_.make_overflow_rows());
   ASSIGN_OR_RETURN(const std::vector<IpAddress> own, local_addresses());
   RETURN_IF_ERROR(inbound_.set_node_addresses(own));

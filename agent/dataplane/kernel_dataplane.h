@@ -16,8 +16,10 @@
 #include "agent/dataplane/exclusions.h"
 #include "agent/dataplane/failing_reports.h"
 #include "agent/dataplane/inbound.h"
+#include "agent/dataplane/map_dump.h"
 #include "agent/dataplane/measurements.h"
 #include "agent/dataplane/service_table.h"
+#include "agent/dataplane/socket_record.h"
 #include "bpf/abi/constants.h"
 #include "bpf/user/map.h"
 #include "bpf/user/programs.h"
@@ -45,9 +47,15 @@ class KernelDataplane final : public Dataplane {
   absl::StatusOr<uint64_t> close_connections(
       uint64_t netns_cookie, const std::string& netns_path,
       const std::function<bool(const InboundConnection&)>& forbidden) override;
+  absl::Status open_connections(uint64_t netns_cookie, const std::string& netns_path,
+                                const std::function<void(const OpenConnection&)>& visit) const override;
+  uint32_t owner(const SocketAddress& address) const override { return destinations_.owner(address); }
   std::vector<BypassRow> bypasses() const override { return inbound_.bypasses(); }
   std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) override {
     return failing_.wait(timeout);
+  }
+  std::vector<BackendLatency> connect_latencies(uint32_t service) const override {
+    return services_.latencies(service);
   }
   void forgive(uint32_t service, const SocketAddress& backend) override {
     services_.forgive(service, backend);
@@ -62,6 +70,9 @@ class KernelDataplane final : public Dataplane {
   std::vector<ProgramStatus> programs() const override;
   std::vector<ProgramRuns> program_runs() const override;
   std::vector<MapStatus> maps() const override;
+  absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const override {
+    return weft::agent::dump_map(*programs_, name, limit);
+  }
   std::vector<DriftRow> drift() const override;
   void forget(uint32_t id) override {
     measurements_.forget(id);
@@ -99,6 +110,7 @@ class KernelDataplane final : public Dataplane {
   ServiceTable services_;
   Inbound inbound_;
   FailingReports failing_;
+  SocketRecords records_;
   bpf::Map<uint32_t, weft_beat> beat_;
   Measurements measurements_;
   std::map<uint64_t, std::vector<UniqueFd>> listeners_;

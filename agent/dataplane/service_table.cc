@@ -5,25 +5,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/container/flat_hash_set.h"
 #include "agent/dataplane/alias_table.h"
+#include "agent/dataplane/service_rows.h"
 #include "base/status_macros.h"
 
 namespace weft::agent {
 namespace {
-
-weft_svc_key to_key(const ServiceKey& key) {
-  weft_svc_key out{};
-  std::memcpy(out.ip, key.address.ip.bytes.data(), sizeof(out.ip));
-  out.port = key.address.port;
-  out.protocol = key.protocol;
-  return out;
-}
-
-ServiceKey from_key(const weft_svc_key& key) {
-  ServiceKey out{.address = {.port = key.port}, .protocol = key.protocol};
-  std::memcpy(out.address.ip.bytes.data(), key.ip, sizeof(key.ip));
-  return out;
-}
 
 uint32_t flags_of(const ServiceEntry& entry) {
   uint32_t flags = 0;
@@ -32,6 +20,10 @@ uint32_t flags_of(const ServiceEntry& entry) {
   if (entry.affinity_seconds != 0) flags |= WEFT_SVC_AFFINITY;
   return flags;
 }
+
+// So many services are prepared and written at a time: enough for the batches to pay, few enough that a whole
+// mesh needs no second copy of itself.
+constexpr size_t kSlice = 4096;
 
 absl::Status full_error(const ServiceKey& key, const char* map, uint32_t capacity) {
   return absl::ResourceExhaustedError(str_cat("service ", key.address.to_string(), ": map ", map,
@@ -50,50 +42,6 @@ ServiceTable::ServiceTable(int svc_fd, int pick_fd, int backend_fd, int health_f
   adopt();
 }
 
-void ServiceTable::adopt() {
-  const std::vector<weft_svc_key> keys = svc_.keys(WEFT_MAX_SERVICES);
-  for (const weft_svc_key& key : keys) {
-    const auto row = svc_.find(key);
-    if (!row || known_.contains(from_key(key))) continue;
-    next_tag_ = std::max(next_tag_, row->tag + 1);
-    known_.emplace(from_key(key), read_table(*row));
-  }
-  // Backends that no table names may be remembered by clients: their generation must not come again.
-  if (!keys.empty()) {
-    for (uint32_t index = 0; index < WEFT_MAX_BACKENDS; ++index) {
-      const auto row = backend_.find(index);
-      if (!row || row->generation == 0) break;  // rows are handed out from the bottom
-      next_generation_ = std::max(next_generation_, row->generation + 1);
-    }
-  }
-  publish_counts();
-}
-
-ServiceTable::Table ServiceTable::read_table(const weft_svc& row) {
-  Table table{.row = row};
-  if (row.count != 0) picks_.reserve(row.base, row.count);
-  std::vector<uint32_t> indices;
-  for (uint32_t i = 0; i < row.count; ++i) {
-    const auto pick = pick_.find(row.base + i);
-    if (!pick || pick->tag != row.tag) continue;
-    indices.push_back(pick->self);
-    indices.push_back(pick->alias);
-  }
-  std::sort(indices.begin(), indices.end());
-  indices.erase(std::unique(indices.begin(), indices.end()), indices.end());
-  for (const uint32_t index : indices) {
-    const auto row_of = backend_.find(index);
-    if (!row_of || !backends_.reserve(index, 1)) continue;
-    next_generation_ = std::max(next_generation_, row_of->generation + 1);
-    // Weight 0 is no weight that a table holds, so the first apply writes the service anew.
-    Backend backend{.id = row_of->id, .index = index, .generation = row_of->generation};
-    std::memcpy(backend.address.ip.bytes.data(), row_of->ip, sizeof(row_of->ip));
-    backend.address.port = static_cast<uint16_t>(row_of->port);
-    table.backends.push_back(backend);
-  }
-  return table;
-}
-
 bool ServiceTable::same(const Table& table, const ServiceEntry& entry) const {
   if (table.row.id != entry.id || table.row.flags != flags_of(entry) ||
       table.row.affinity_s != entry.affinity_seconds || table.row.eject_after != entry.eject_after) {
@@ -103,6 +51,15 @@ bool ServiceTable::same(const Table& table, const ServiceEntry& entry) const {
                     entry.backends.end(), [](const Backend& a, const BackendEntry& b) {
                       return a.address == b.address && a.id == b.id && a.weight == b.weight;
                     });
+}
+
+bool ServiceTable::is_current(const ServiceEntry& entry) const {
+  if (is_pass(entry)) {
+    const auto pass = passes_.find(entry.key);
+    return pass != passes_.end() && pass->second == entry.id;
+  }
+  const auto known = known_.find(entry.key);
+  return known != known_.end() && same(known->second, entry);
 }
 
 void ServiceTable::write_backend(const Backend& backend) {
@@ -170,6 +127,12 @@ absl::Status ServiceTable::place_picks(Pending& pending, MonotonicNs now) {
 absl::StatusOr<ServiceTable::Pending> ServiceTable::prepare(const ServiceEntry& entry, MonotonicNs now) {
   const auto known = known_.find(entry.key);
   Pending pending{.key = entry.key};
+  if (is_pass(entry)) {
+    pending.table.row = pass_row(entry.key, entry.id);
+    if (known != known_.end())
+      pending.gone.assign(known->second.backends.begin(), known->second.backends.end());
+    return pending;
+  }
   const weft_svc_key key = to_key(entry.key);
   pending.table.row = {.id = entry.id,
                        .flags = flags_of(entry),
@@ -207,16 +170,23 @@ void ServiceTable::abandon(Pending& pending, MonotonicNs now) {
 }
 
 void ServiceTable::commit(Pending& pending, MonotonicNs now) {
-  Table& table = known_[pending.key];
-  if (table.row.count != 0) picks_.release(table.row.base, table.row.count, now);
+  const auto known = known_.find(pending.key);
+  if (known != known_.end() && known->second.row.count != 0)
+    picks_.release(known->second.row.base, known->second.row.count, now);
   for (const Backend& backend : pending.gone) retire(backend, now);
-  table = std::move(pending.table);
+  if (is_pass(pending.table.row)) {
+    if (known != known_.end()) known_.erase(known);
+    passes_[pending.key] = pending.table.row.id;
+  } else {
+    passes_.erase(pending.key);
+    known_[pending.key] = std::move(pending.table);
+  }
 }
 
 void ServiceTable::remove(const ServiceKey& key, MonotonicNs now) {
   const auto known = known_.find(key);
+  if (passes_.erase(key) == 1 || known != known_.end()) svc_.erase(to_key(key));
   if (known == known_.end()) return;
-  svc_.erase(to_key(key));
   if (known->second.row.count != 0) picks_.release(known->second.row.base, known->second.row.count, now);
   for (const Backend& backend : known->second.backends) retire(backend, now);
   known_.erase(known);
@@ -240,38 +210,49 @@ absl::Status ServiceTable::write(std::vector<Pending>& pending, MonotonicNs now)
   return status;
 }
 
+void ServiceTable::remove_unnamed(const std::vector<ServiceEntry>& services, MonotonicNs now) {
+  if (known_.empty() && passes_.empty()) return;
+  absl::flat_hash_set<ServiceKey> named;
+  for (const ServiceEntry& entry : services) named.insert(entry.key);
+  std::vector<ServiceKey> unnamed;
+  for (const auto& [key, table] : known_) {
+    if (!named.contains(key)) unnamed.push_back(key);
+  }
+  for (const auto& [key, id] : passes_) {
+    if (!named.contains(key)) unnamed.push_back(key);
+  }
+  for (const ServiceKey& key : unnamed) remove(key, now);
+}
+
 absl::Status ServiceTable::apply(const std::vector<ServiceEntry>& services,
                                  const std::vector<ServiceKey>& gone, bool full) {
   const MonotonicNs now = SystemClock().now();
   // Removals first: a full map makes room before it is asked for more.
   for (const ServiceKey& key : gone) remove(key, now);
-  if (full) {
-    absl::flat_hash_map<ServiceKey, bool> named;
-    for (const ServiceEntry& entry : services) named[entry.key] = true;
-    std::vector<ServiceKey> unnamed;
-    for (const auto& [key, table] : known_) {
-      if (!named.contains(key)) unnamed.push_back(key);
-    }
-    for (const ServiceKey& key : unnamed) remove(key, now);
-  }
+  if (full) remove_unnamed(services, now);
   absl::Status first;
   std::vector<Pending> pending;
+  const auto write_pending = [&] {
+    absl::Status written = write(pending, now);
+    if (first.ok()) first = std::move(written);
+    pending.clear();
+  };
   for (const ServiceEntry& entry : services) {
-    const auto known = known_.find(entry.key);
-    if (known != known_.end() && same(known->second, entry)) continue;
+    if (is_current(entry)) continue;
     absl::StatusOr<Pending> prepared = prepare(entry, now);
     if (prepared.ok())
       pending.push_back(*std::move(prepared));
     else if (first.ok())
       first = prepared.status();
+    if (pending.size() == kSlice) write_pending();
   }
-  const absl::Status written = write(pending, now);
+  write_pending();
   publish_counts();
-  return first.ok() ? written : first;
+  return first;
 }
 
 void ServiceTable::publish_counts() {
-  count_ = known_.size();
+  count_ = known_.size() + passes_.size();
   backends_used_ = backends_.used();
   picks_used_ = picks_.used();
 }
@@ -282,26 +263,22 @@ void ServiceTable::forgive(uint32_t service, const SocketAddress& address) {
     for (const Backend& backend : table.backends) {
       if (backend.address != address) continue;
       // An array refuses no index below its size.
-      health_.put(backend.index, {.generation = backend.generation, .failures_in_a_row = 0}).IgnoreError();
+      weft_health anew{};
+      anew.generation = backend.generation;
+      health_.put(backend.index, anew).IgnoreError();
     }
   }
 }
 
-DriftRow ServiceTable::drift() const {
-  DriftRow out{.scope = "services", .agent = known_.size()};
-  const auto note = [&out](const ServiceKey& key, const char* what) {
-    if (out.drift++ == 0) out.first = str_cat(key.address.to_string(), ": ", what);
-  };
+std::vector<BackendLatency> ServiceTable::latencies(uint32_t service) const {
+  std::vector<BackendLatency> out;
   for (const auto& [key, table] : known_) {
-    const auto row = svc_.find(to_key(key));
-    if (!row)
-      note(key, "missing in the kernel");
-    else if (std::memcmp(&*row, &table.row, sizeof(*row)) != 0)
-      note(key, "another row in the kernel");
-  }
-  for (const weft_svc_key& key : svc_.keys(WEFT_MAX_SERVICES)) {
-    ++out.kernel;
-    if (!known_.contains(from_key(key))) note(from_key(key), "nobody asked for it");
+    if (table.row.id != service) continue;
+    for (const Backend& backend : table.backends) {
+      const auto health = health_.find(backend.index);
+      if (health && health->generation == backend.generation && health->latency_us != 0)
+        out.push_back({.address = backend.address, .latency_us = health->latency_us});
+    }
   }
   return out;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "agent/dataplane/dataplane.h"
 #include "agent/dataplane/row_pool.h"
@@ -33,7 +34,9 @@ class ServiceTable {
   size_t count() const { return count_.load(std::memory_order_relaxed); }
   size_t backends() const { return backends_used_.load(std::memory_order_relaxed); }
   size_t picks() const { return picks_used_.load(std::memory_order_relaxed); }
-  // Failures of this backend so far are forgotten.
+  // How long connects to the service's backends take; see Dataplane::connect_latencies.
+  std::vector<BackendLatency> latencies(uint32_t service) const;
+  // Failures and latency of this backend so far are forgotten.
   void forgive(uint32_t service, const SocketAddress& address);
   // The rows of m_svc against what was written.
   DriftRow drift() const;
@@ -48,7 +51,7 @@ class ServiceTable {
   };
   struct Table {
     weft_svc row{};
-    std::vector<Backend> backends;
+    absl::InlinedVector<Backend, 1> backends;
   };
   // One service on its way into the kernel.
   struct Pending {
@@ -58,6 +61,10 @@ class ServiceTable {
   };
 
   void adopt();
+  // Takes the rows of services that nobody names any more out of the kernel.
+  void remove_unnamed(const std::vector<ServiceEntry>& services, MonotonicNs now);
+  bool holds(const ServiceKey& key) const { return passes_.contains(key) || known_.contains(key); }
+  bool is_current(const ServiceEntry& entry) const;
   Table read_table(const weft_svc& row);
   bool same(const Table& table, const ServiceEntry& entry) const;
   absl::StatusOr<Pending> prepare(const ServiceEntry& entry, MonotonicNs now);
@@ -71,6 +78,8 @@ class ServiceTable {
   void remove(const ServiceKey& key, MonotonicNs now);
   absl::Status write(std::vector<Pending>& pending, MonotonicNs now);
   void publish_counts();
+  template <typename Note>
+  void compare(const ServiceKey& key, const weft_svc& row, Note note) const;
 
   bpf::Map<weft_svc_key, weft_svc> svc_;
   bpf::Map<uint32_t, weft_pick> pick_;
@@ -80,6 +89,8 @@ class ServiceTable {
   bpf::Batch<uint32_t, weft_pick> pick_batch_;
   bpf::Batch<uint32_t, weft_backend> backend_batch_;
   absl::flat_hash_map<ServiceKey, Table> known_;
+  // Those that are dialled as they are have no table, only the service's id. There is one for each endpoint.
+  absl::flat_hash_map<ServiceKey, uint32_t> passes_;
   RowPool picks_{WEFT_MAX_PICKS};
   RowPool backends_{WEFT_MAX_BACKENDS};
   uint32_t next_tag_ = 1;

@@ -20,6 +20,13 @@ uint32_t Ejection::fail(uint32_t service, const SocketAddress& backend, size_t b
   return 0;
 }
 
+bool Ejection::is_far_worse(uint32_t latency_us, std::vector<uint32_t> siblings_us) {
+  if (siblings_us.empty()) return false;
+  const auto middle = siblings_us.begin() + static_cast<std::ptrdiff_t>(siblings_us.size() / 2);
+  std::nth_element(siblings_us.begin(), middle, siblings_us.end());
+  return latency_us > uint64_t{*middle} * kFarWorse;
+}
+
 std::vector<Ejection::Share> Ejection::advance(MonotonicNs now) {
   std::vector<Share> changed;
   for (auto it = rows_.begin(); it != rows_.end();) {
@@ -49,6 +56,11 @@ MonotonicNs Ejection::next(MonotonicNs never) const {
 
 void Ejection::forget(uint32_t service) {
   std::erase_if(rows_, [service](const auto& row) { return row.first.first == service; });
+}
+
+bool Ejection::is_resting(uint32_t service, const SocketAddress& backend) const {
+  const auto row = rows_.find({service, backend});
+  return row != rows_.end() && row->second.percent == 0;
 }
 
 size_t Ejection::resting() const {

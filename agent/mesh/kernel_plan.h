@@ -39,29 +39,25 @@ class KernelPlanner {
   using DestinationSet = Claims<SocketAddress>::KeySet;
   using ServiceSet = Claims<ServiceKey>::KeySet;
 
-  void claim_service(const MeshModel& model, const std::string& key, uint32_t id, DestinationSet* dests,
-                     ServiceSet* svcs);
-  void claim_workload(const MeshModel& model, const istio::workload::Workload& workload, uint32_t id,
-                      DestinationSet* dests);
+  // nullptr: the service is gone.
+  void claim_service(const MeshService* service, uint32_t id, DestinationSet* dests, ServiceSet* svcs);
+  void claim_workload(const MeshWorkload& workload, uint32_t id, DestinationSet* dests);
   void learn_locality(const MeshModel& model, const Touched& touched);
   KernelChange collect(const MeshModel& model, const IdRegistry& ids, const DestinationSet& dests,
                        const ServiceSet& svcs);
   std::optional<ServiceEntry> entry(const MeshModel& model, const IdRegistry& ids, const ServiceKey& key,
                                     const Claim& owner) const;
-  std::vector<BackendEntry> backends(const MeshModel& model, const IdRegistry& ids,
-                                     const std::string& service, uint32_t service_id,
-                                     const istio::workload::Port& port, bool v4) const;
-  uint32_t nearness(const istio::workload::Service& service, const istio::workload::Workload& workload) const;
+  std::vector<BackendEntry> backends(const IdRegistry& ids, const MeshService& service, uint32_t service_id,
+                                     const MeshService::Port& port, bool v4) const;
+  uint32_t nearness(const istio::workload::LoadBalancing& balancing, const WorkloadPlace& theirs) const;
 
   const std::string node_name_;
-  istio::workload::Locality locality_;
+  // Where the node is, as far as its pods have said.
+  WorkloadPlace here_;
   Claims<SocketAddress> destinations_;
   Claims<ServiceKey> services_;
   absl::flat_hash_map<std::pair<uint32_t, SocketAddress>, uint32_t> share_;
 };
-
-// What the service's extension says that Istio's message cannot; defaults when it has none.
-mesh::v1::ServicePorts service_extension(const istio::workload::Service& service);
 
 // The workload's own port for a service port: its list first, then the service's.
 uint32_t target_port(const istio::workload::PortList& of_workload, const istio::workload::Port& service_port);

@@ -2,6 +2,7 @@
 // admin service.
 #include "agent/mesh/reconciler.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,6 +15,13 @@
 #include "bpf/abi/constants.h"
 
 namespace weft::agent {
+
+namespace {
+
+// A change of so many is worth a walk through the heap afterwards.
+constexpr size_t kManyResources = 10000;
+
+}  // namespace
 
 absl::StatusOr<std::pair<std::string, std::string>> parse_workload_name(const std::string& text) {
   const auto is_name = [](const std::string& part) {
@@ -111,17 +119,21 @@ Reconciler::View Reconciler::view() const {
 void Reconciler::apply(control_plane::Change change) {
   // Shared because a task is copyable; the first change of a large mesh is large.
   post([this, change = std::make_shared<control_plane::Change>(std::move(change))] {
+    const size_t resources = change->upserted.size() + change->removed.size();
     apply_now(std::move(*change));
+    // What it took to plan a whole mesh is free again, scattered over the heap between what stays: glibc
+    // gives such pages back only when it is told to.
+    if (resources >= kManyResources) ::malloc_trim(0);
   });
 }
 
 // Policies themselves, and the identities and addresses of the pods of this node.
 bool Reconciler::concerns_policy(const control_plane::Change& change, const Touched& touched) const {
-  const auto is_policy = [](const std::string& type_url) {
+  const auto is_policy = [](std::string_view type_url) {
     return type_url == control_plane::kAuthorizationType;
   };
   for (const control_plane::Resource& resource : change.upserted) {
-    if (is_policy(resource.type_url)) return true;
+    if (is_policy(resource.type_url())) return true;
   }
   for (const auto& [type_url, name] : change.removed) {
     if (is_policy(type_url)) return true;
@@ -153,23 +165,27 @@ void Reconciler::apply_now(control_plane::Change change) {
   if (!removals.removed.empty()) parts_.publish(removals);
   if (first) forget_unknown_flows();
   log::info("config_applied", {{"generation", generation_},
-                               {"workloads", model_.workloads().size()},
-                               {"services", model_.services().size()},
+                               {"workloads", model_.workload_count()},
+                               {"services", model_.service_count()},
                                {"routes", model_.routes().size()}});
 }
 
 std::vector<uint32_t> Reconciler::refresh_mesh_ids(const Touched& touched) {
   std::vector<uint32_t> gone;
-  const auto follow = [&](Subject::Kind kind, const std::string& key, const std::optional<Subject>& subject) {
-    if (subject)
-      ids_.add(*subject);
-    else if (kind == Subject::Kind::kService || !pod_uids_.contains(key))
-      gone.push_back(ids_.remove(kind, key));
-  };
-  for (const std::string& uid : touched.workloads)
-    follow(Subject::Kind::kWorkload, uid, model_.workload_subject(uid));
-  for (const std::string& key : touched.services)
-    follow(Subject::Kind::kService, key, model_.service_subject(key));
+  for (const control_plane::Resource& changed : touched.workloads) {
+    const std::string_view uid = changed.name();
+    if (const MeshWorkload* workload = model_.workload(uid))
+      ids_.add(Subject::Kind::kWorkload, workload->resource);
+    else if (!pod_uids_.contains(std::string(uid)))
+      gone.push_back(ids_.remove(Subject::Kind::kWorkload, uid));
+  }
+  for (const control_plane::Resource& changed : touched.services) {
+    const std::string_view key = changed.name();
+    if (const MeshService* service = model_.service(key))
+      ids_.add(Subject::Kind::kService, service->resource);
+    else
+      gone.push_back(ids_.remove(Subject::Kind::kService, key));
+  }
   std::erase(gone, WEFT_ID_UNKNOWN);
   return gone;
 }
@@ -178,11 +194,11 @@ std::vector<uint32_t> Reconciler::refresh_pod_ids() {
   std::vector<uint32_t> gone;
   const std::set<std::string> before = std::exchange(pod_uids_, {});
   for (const Subject& subject : pods_.subjects()) {
-    if (!model_.workloads().contains(subject.key)) ids_.add(subject);
+    if (model_.workload(subject.key) == nullptr) ids_.add(subject);
     pod_uids_.insert(subject.key);
   }
   for (const std::string& uid : before) {
-    if (pod_uids_.contains(uid) || model_.workloads().contains(uid)) continue;
+    if (pod_uids_.contains(uid) || model_.workload(uid) != nullptr) continue;
     gone.push_back(ids_.remove(Subject::Kind::kWorkload, uid));
   }
   std::erase(gone, WEFT_ID_UNKNOWN);
@@ -208,8 +224,7 @@ void Reconciler::forget_unknown_flows() {
   if (!rows.ok()) return;
   for (const FlowRow& row : *rows) {
     for (const uint32_t id : {row.key.source, row.key.destination}) {
-      if (id != WEFT_ID_UNKNOWN && id != WEFT_ID_OVERFLOW && ids_.subject(id) == nullptr)
-        parts_.dataplane.forget(id);
+      if (id != WEFT_ID_UNKNOWN && id != WEFT_ID_OVERFLOW && !ids_.contains(id)) parts_.dataplane.forget(id);
     }
   }
 }
@@ -227,14 +242,26 @@ void Reconciler::set_share(uint32_t service, const SocketAddress& backend, uint3
   write_kernel(planner_.set_share(model_, ids_, service, backend, percent));
 }
 
+// All backends of a service may be slow, as when it is far away: then none of them is to blame. Dials that
+// were under way when the backend was sent to rest end later.
+bool Reconciler::is_slow_one(const FailingBackend& failing) const {
+  if (ejection_.is_resting(failing.service, failing.address)) return false;
+  std::vector<uint32_t> siblings;
+  for (const BackendLatency& one : parts_.dataplane.connect_latencies(failing.service)) {
+    if (one.address != failing.address) siblings.push_back(one.latency_us);
+  }
+  return Ejection::is_far_worse(failing.latency_us, std::move(siblings));
+}
+
 void Reconciler::eject(const FailingBackend& failing) {
-  const Subject* service = ids_.subject(failing.service);
-  if (service == nullptr) return;
-  const size_t backends = model_.members(service->key).size();
+  const MeshService* service = model_.service(ids_.service_key(failing.service));
+  if (service == nullptr || (failing.failures == 0 && !is_slow_one(failing))) return;
+  const size_t backends = service->members.size();
   const uint32_t share = ejection_.fail(failing.service, failing.address, backends, clock_.now());
-  log::warn(
-      share == 0 ? "backend_ejected" : "backend_failing",
-      {{"service", service->key}, {"backend", failing.address.to_string()}, {"failures", failing.failures}});
+  log::warn(share == 0 ? "backend_ejected" : "backend_failing", {{"service", service->key()},
+                                                                 {"backend", failing.address.to_string()},
+                                                                 {"failures", failing.failures},
+                                                                 {"latency_us", failing.latency_us}});
   if (share == 0)
     set_share(failing.service, failing.address, share);
   else
@@ -273,9 +300,9 @@ void Reconciler::save() {
 }
 
 std::string Reconciler::uid_of(const std::string& ns, const std::string& name) const {
-  const istio::workload::Workload* workload = model_.find_workload(ns, name);
+  const std::optional<istio::workload::Workload> workload = model_.find_workload(ns, name);
   // The form of Istio's uids: cluster/group/kind/namespace/name.
-  return workload != nullptr ? workload->uid() : str_cat("Kubernetes//Pod/", ns, "/", name);
+  return workload ? workload->uid() : str_cat("Kubernetes//Pod/", ns, "/", name);
 }
 
 void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, std::vector<HeldNamespace> held) {

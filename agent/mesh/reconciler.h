@@ -100,6 +100,7 @@ class Reconciler {
   void forget(const std::vector<uint32_t>& ids);
   void write_kernel(const KernelChange& change);
   void enforce_policies();
+  bool is_slow_one(const FailingBackend& failing) const;
   void eject(const FailingBackend& failing);
   void set_share(uint32_t service, const SocketAddress& backend, uint32_t percent);
   void watch_backends();

@@ -39,8 +39,8 @@ using FlowTable = std::map<std::vector<std::string>, FlowSum>;
 
 void describe(uint32_t id, const IdRegistry& ids, std::string* service, std::string* workload,
               std::string* ns) {
-  const Subject* subject = ids.subject(id);
-  if (subject == nullptr) {
+  const std::optional<Subject> subject = ids.subject(id);
+  if (!subject) {
     *workload = id == WEFT_ID_OVERFLOW ? "overflow" : "unknown";
     return;
   }

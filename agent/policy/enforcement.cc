@@ -13,8 +13,7 @@ namespace {
 
 // A pod that no resource describes has its name and nothing more.
 istio::workload::Workload workload_of(const MeshModel& model, const Pod& pod) {
-  const auto found = model.workloads().find(pod.uid);
-  if (found != model.workloads().end()) return found->second;
+  if (const MeshWorkload* known = model.workload(pod.uid)) return whole(*known);
   istio::workload::Workload out;
   out.set_uid(pod.uid);
   out.set_name(pod.name);

@@ -55,6 +55,16 @@ struct weft_proxy {
   __u64 heartbeat_ns; /* CLOCK_MONOTONIC, 0 until a proxy beats */
 };
 
+/* m_proxy_dial: a dial of the proxy from the namespace of `slot` to an address of that namespace ->
+ * CLOCK_MONOTONIC of its begin. */
+struct weft_dial_key {
+  __u8 from_ip[16];
+  __u8 to_ip[16];
+  __u32 slot;
+  __u16 from_port;
+  __u16 to_port;
+};
+
 /* m_beat: row 0, written by the living proxy itself through a mapping of the map, so that it counts as alive
  * while the agent restarts. */
 struct weft_beat {
@@ -64,10 +74,11 @@ struct weft_beat {
 #ifdef __cplusplus
 static_assert(sizeof(weft_netns) == 16 + WEFT_ABI_PADDING && sizeof(weft_dest_key) == 20 &&
               sizeof(weft_dest) == 8 + WEFT_ABI_PADDING);
-static_assert(sizeof(weft_excl_cidr_key) == 24 && sizeof(weft_proxy) == 16);
+static_assert(sizeof(weft_excl_cidr_key) == 24 && sizeof(weft_proxy) == 16 && sizeof(weft_dial_key) == 40);
 #else
 _Static_assert(sizeof(struct weft_netns) == 16 + WEFT_ABI_PADDING && sizeof(struct weft_dest_key) == 20,
                "abi");
 _Static_assert(sizeof(struct weft_excl_cidr_key) == 24 && sizeof(struct weft_proxy) == 16, "abi");
+_Static_assert(sizeof(struct weft_dial_key) == 40, "abi");
 #endif
 #endif

@@ -29,13 +29,21 @@
 #define WEFT_MAX_PROXIES 64u
 #define WEFT_MAX_DESTINATIONS 524288u
 #define WEFT_MAX_FLOWS 16384u
+/* Dials of the proxy that are under way to the namespace that they come from, and how long one may take (the
+ * kernel gives up a SYN after two minutes). */
+#define WEFT_MAX_PROXY_DIALS 16384u
+#define WEFT_PROXY_DIAL_S 150u
 /* Service addresses with their ports; backends of all services; rows of all alias tables, twice what the
  * backends need because a table is replaced by a new one beside it. */
 #define WEFT_MAX_SERVICES 262144u
 #define WEFT_MAX_BACKENDS 524288u
 #define WEFT_MAX_PICKS 1048576u
 #define WEFT_MAX_AFFINITIES 65536u
-/* Bytes of the ring of failing backends: 2,700 reports that nobody has read yet. */
+/* Connects that take no longer are never slow, however fast other backends are. */
+#define WEFT_SLOW_US 50000u
+/* How long a backend must have been slow. */
+#define WEFT_SLOW_FOR_S 10u
+/* Bytes of the ring of failing backends: 2,000 reports that nobody has read yet. */
 #define WEFT_FAILING_BYTES 65536u
 #define WEFT_MAX_POLICIES 4096u
 #define WEFT_MAX_POLICY_ROWS 262144u

@@ -53,6 +53,15 @@ struct weft_inbound {
   __u32 flags;
   __u32 policy; /* number in m_policy; 0: nothing is forbidden */
   __u32 reserved;
+  /* The namespace's address where it has just one of the family (link-local ones apart); else zero. */
+  __u8 source_v4[16];
+  __u8 source_v6[16];
+};
+
+/* m_local: 16-byte address -> the enrolled namespace of this node that holds it. */
+struct weft_local {
+  __u32 workload_id;
+  __u32 slot;
 };
 
 /* m_inbound_listener: the listeners of a slot, WEFT_INBOUND_LISTENERS each. */
@@ -74,10 +83,10 @@ struct weft_bypass {
 
 #ifdef __cplusplus
 static_assert(sizeof(weft_rules) == 32 && sizeof(weft_policy) == 168 && sizeof(weft_policy_cidr_key) == 24);
-static_assert(sizeof(weft_inbound) == 16 && sizeof(weft_bypass) == 16);
+static_assert(sizeof(weft_local) == 8 && sizeof(weft_inbound) == 48 && sizeof(weft_bypass) == 16);
 #else
 _Static_assert(sizeof(struct weft_rules) == 32 && sizeof(struct weft_policy) == 168, "abi");
-_Static_assert(sizeof(struct weft_policy_cidr_key) == 24 && sizeof(struct weft_inbound) == 16, "abi");
+_Static_assert(sizeof(struct weft_policy_cidr_key) == 24 && sizeof(struct weft_inbound) == 48, "abi");
 _Static_assert(sizeof(struct weft_bypass) == 16, "abi");
 #endif
 #endif

@@ -58,18 +58,25 @@ struct weft_affinity {
   __u64 expires_ns; /* CLOCK_MONOTONIC */
 };
 
-/* m_health: how connects to the backend of the same index ended. The counters are those of its generation. */
+/* m_health: how connects to the backend of the same index ended, those of its generation. */
 struct weft_health {
   __u32 generation;
   __u32 failures_in_a_row;
+  __u32 latency_us; /* of connects, smoothed over eight; one outlier cannot lift it over WEFT_SLOW_US; 0: none
+                     */
+  __u32 slow_since_s; /* CLOCK_MONOTONIC; moved on by a report, so that the next is a second later; 0: not
+                         slow */
 };
 
-/* m_failing: ring buffer; a backend failed weft_svc.eject_after connects in a row. */
+/* m_failing: ring buffer; a backend failed weft_svc.eject_after connects in a row, or its connects have taken
+ * more than WEFT_SLOW_US for WEFT_SLOW_FOR_S. Whether that is worse than its siblings the agent decides. */
 struct weft_failing {
   __u32 service; /* weft_svc.id */
   __u32 backend;
   __u32 generation;
   __u32 failures_in_a_row;
+  __u32 latency_us; /* 0: it failed, else it is slow */
+  __u32 reserved;
 };
 
 static inline __u32 weft_svc_check(const struct weft_svc_key* key) {
@@ -83,7 +90,7 @@ static inline __u32 weft_svc_check(const struct weft_svc_key* key) {
 #ifdef __cplusplus
 static_assert(sizeof(weft_svc_key) == 20 && sizeof(weft_svc) == 32 && sizeof(weft_pick) == 16);
 static_assert(sizeof(weft_backend) == 32 && sizeof(weft_affinity_key) == 16 && sizeof(weft_affinity) == 16);
-static_assert(sizeof(weft_health) == 8 && sizeof(weft_failing) == 16);
+static_assert(sizeof(weft_health) == 16 && sizeof(weft_failing) == 24);
 #else
 _Static_assert(sizeof(struct weft_svc_key) == 20 && sizeof(struct weft_svc) == 32, "abi");
 _Static_assert(sizeof(struct weft_pick) == 16 && sizeof(struct weft_backend) == 32, "abi");

@@ -89,7 +89,7 @@ static __always_inline enum balance_result balance_pick(struct weft_svc* svc, co
   return BALANCE_NO_BACKEND;
 }
 
-static __always_inline void direct_fill(struct direct_peer* peer, const struct weft_svc* svc,
+static __always_inline void direct_fill(struct weft_direct_peer* peer, const struct weft_svc* svc,
                                         const struct addr* dialled, __u32 port,
                                         const struct balance_choice* choice) {
   __builtin_memcpy(peer->dialled_ip, dialled->word, sizeof(peer->dialled_ip));

@@ -6,18 +6,18 @@
 #include "bpf/lib/balance.h"
 
 /* The slot of this service, or the one to give up for it. */
-static __always_inline struct direct_peer* datagram_slot(struct datagram_peers* peers,
-                                                         const struct addr* dialled, __u32 port) {
+static __always_inline struct weft_direct_peer* datagram_slot(struct datagram_peers* peers,
+                                                              const struct addr* dialled, __u32 port) {
   for (int i = 0; i < DATAGRAM_PEERS; ++i) {
-    struct direct_peer* peer = &peers->peer[i];
+    struct weft_direct_peer* peer = &peers->peer[i];
     if (peer->dialled_port == port && addr_equal(peer->dialled_ip, dialled->word)) return peer;
   }
   __u32 next = peers->next++ % DATAGRAM_PEERS;
   return &peers->peer[next];
 }
 
-static __always_inline int datagram_still_good(const struct direct_peer* peer, const struct addr* dialled,
-                                               __u32 port) {
+static __always_inline int datagram_still_good(const struct weft_direct_peer* peer,
+                                               const struct addr* dialled, __u32 port) {
   if (peer->dialled_port != port || !addr_equal(peer->dialled_ip, dialled->word)) return 0;
   __u32 index = peer->backend;
   struct weft_backend* backend = bpf_map_lookup_elem(&m_backend, &index);

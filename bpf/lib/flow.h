@@ -8,13 +8,6 @@
 #include "bpf/lib/maps.h"
 #include "bpf/lib/stat.h"
 
-#define FLOW_ACTIVE (1u << 0)       /* we dialled: the SYN is part of bytes_acked */
-#define FLOW_ESTABLISHED (1u << 1)  /* opened was counted */
-#define FLOW_FIN_RECEIVED (1u << 2) /* the peer's FIN is part of bytes_received */
-#define FLOW_FIN_ACKED (1u << 3)    /* our FIN is part of bytes_acked */
-#define FLOW_FIRST_BYTE (1u << 4)   /* its time was counted */
-#define FLOW_WATCHED (1u << 5)      /* we asked for a callback for every packet that is sent */
-
 /* The kernel's counters run over sequence space: SYN and FIN count one each (tcp_snd_una_update,
  * tcp_rcv_nxt_update). */
 static __always_inline __u64 flow_bytes(__u64 counter, __u32 extra) {
@@ -22,10 +15,12 @@ static __always_inline __u64 flow_bytes(__u64 counter, __u32 extra) {
 }
 
 static __always_inline __u32 flow_sent_extra(__u32 flags) {
-  return ((flags & FLOW_ACTIVE) ? 1 : 0) + ((flags & FLOW_FIN_ACKED) ? 1 : 0);
+  return ((flags & WEFT_SOCKET_ACTIVE) ? 1 : 0) + ((flags & WEFT_SOCKET_FIN_ACKED) ? 1 : 0);
 }
 
-static __always_inline __u32 flow_received_extra(__u32 flags) { return (flags & FLOW_FIN_RECEIVED) ? 1 : 0; }
+static __always_inline __u32 flow_received_extra(__u32 flags) {
+  return (flags & WEFT_SOCKET_FIN_RECEIVED) ? 1 : 0;
+}
 
 /* Index of the first bound that is not below the duration; the last bucket has none. */
 static __always_inline __u32 flow_bucket(__u64 ns) {
@@ -74,7 +69,7 @@ static __noinline struct weft_flow* flow_row(const struct weft_flow_key* key) {
 }
 
 /* Adds what moved since the last report. Totals below the last report (a FIN taken for data) add nothing. */
-static __always_inline void flow_add_bytes(struct weft_flow* row, struct flow_socket* flow, __u64 sent,
+static __always_inline void flow_add_bytes(struct weft_flow* row, struct weft_socket* flow, __u64 sent,
                                            __u64 received) {
   if (sent > flow->sent) {
     __sync_fetch_and_add(&row->sent_bytes, sent - flow->sent);
@@ -87,7 +82,7 @@ static __always_inline void flow_add_bytes(struct weft_flow* row, struct flow_so
 }
 
 /* The kernel's own count of the connection; grows only. */
-static __always_inline void flow_add_retransmits(struct weft_flow* row, struct flow_socket* flow,
+static __always_inline void flow_add_retransmits(struct weft_flow* row, struct weft_socket* flow,
                                                  __u32 total) {
   __u32 more = total - flow->retransmits;
   if (!more) return;
@@ -96,7 +91,7 @@ static __always_inline void flow_add_retransmits(struct weft_flow* row, struct f
 }
 
 /* The coarse clock is behind the one that reported_ns began with, by a tick at most: hence signed. */
-static __always_inline int flow_due(const struct flow_socket* flow, __u64 now) {
+static __always_inline int flow_due(const struct weft_socket* flow, __u64 now) {
   return (__s64)(now - flow->reported_ns) >= (__s64)cfg_report_ns;
 }
 

@@ -10,6 +10,7 @@
 #include "bpf/abi/capture.h"
 #include "bpf/abi/constants.h"
 #include "bpf/abi/flow.h"
+#include "bpf/abi/socket.h"
 #include "bpf/abi/stats.h"
 
 /* netns cookie -> struct weft_netns
@@ -117,29 +118,15 @@ struct {
   __type(value, __u64);
 } m_stats __weak SEC(".maps");
 
-/* What sockops remembers of a measured socket. Kernel-internal, so not in abi/; sized without padding all the
- * same. */
-struct flow_socket {
-  struct weft_flow_key key;
-  __u32 flags;       /* FLOW_* of lib/flow.h */
-  __u64 started_ns;  /* of the dial, then of the establishment */
-  __u64 reported_ns; /* coarse clock */
-  __u64 sent;        /* application bytes already added to m_flow */
-  __u64 received;    /* the same */
-  __u64 received_at_fin_wait2;
-  __u32 retransmits; /* already added to m_flow */
-  __u32 watch_left;  /* packets with data that we may still send before the watch ends */
-  WEFT_ABI_PAD
-};
-
-/* socket -> struct flow_socket
- * writer and reader: sockops
- * a socket without storage is not measured. */
+/* socket -> struct weft_socket; one storage for all programs, because making one is what costs a connect most
+ * writer: connect (of balanced sockets), sockops
+ * reader: getpeername, sockops, agent
+ * a socket without storage is not measured and shows its real peer. */
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, int);
-  __type(value, struct flow_socket);
+  __type(value, struct weft_socket);
 } m_flow_sk __weak SEC(".maps");
 
 #endif

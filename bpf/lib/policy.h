@@ -1,5 +1,5 @@
-/* lookup: may this source reach this port of the namespace? Used by mesh_lookup. A row that is missing never
- * means yes. */
+/* lookup: may this source reach this port of the namespace? Used by mesh_lookup and connect. A row that is
+ * missing never means yes. */
 #ifndef WEFT_BPF_LIB_POLICY_H
 #define WEFT_BPF_LIB_POLICY_H
 
@@ -21,9 +21,9 @@ static __always_inline const struct weft_rules* policy_by_port(__u32 policy, __u
 }
 
 static __always_inline const struct weft_rules* policy_by_workload(__u32 policy, const struct addr* ip) {
-  __u32* workload = bpf_map_lookup_elem(&m_local, ip->word);
-  if (!workload) return 0;
-  struct weft_policy_workload_key key = {.policy = policy, .workload_id = *workload};
+  struct weft_local* local = bpf_map_lookup_elem(&m_local, ip->word);
+  if (!local) return 0;
+  struct weft_policy_workload_key key = {.policy = policy, .workload_id = local->workload_id};
   return bpf_map_lookup_elem(&m_policy_workload, &key);
 }
 

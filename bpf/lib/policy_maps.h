@@ -7,6 +7,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/abi/capture.h"
 #include "bpf/abi/constants.h"
 #include "bpf/abi/policy.h"
 
@@ -70,16 +71,16 @@ struct {
   __type(value, struct weft_rules);
 } m_policy_workload __weak SEC(".maps");
 
-/* 16-byte address -> workload id of the enrolled namespace of this node that holds it
+/* 16-byte address -> struct weft_local
  * writer: agent, from what the namespace of that netns cookie really has
- * reader: mesh_lookup
+ * reader: mesh_lookup, connect
  * no row: the source has no identity that the kernel can prove. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(max_entries, WEFT_MAX_LOCAL_ADDRESSES);
   __type(key, __u8[16]);
-  __type(value, __u32);
+  __type(value, struct weft_local);
 } m_local __weak SEC(".maps");
 
 /* 16-byte address of the node itself -> 1
@@ -93,6 +94,18 @@ struct {
   __type(key, __u8[16]);
   __type(value, __u32);
 } m_node __weak SEC(".maps");
+
+/* struct weft_dial_key -> CLOCK_MONOTONIC of the dial's begin
+ * writer: sockops; agent removes what is left of a slot that changes hands
+ * reader: mesh_lookup
+ * a dial that does not fit is counted, and inspected like any other connection. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, WEFT_MAX_PROXY_DIALS);
+  __type(key, struct weft_dial_key);
+  __type(value, __u64);
+} m_proxy_dial __weak SEC(".maps");
 
 /* struct weft_bypass_key -> struct weft_bypass
  * writer: connect, mesh_lookup; agent removes rows of forgotten workloads

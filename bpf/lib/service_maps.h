@@ -9,6 +9,7 @@
 
 #include "bpf/abi/constants.h"
 #include "bpf/abi/service.h"
+#include "bpf/abi/socket.h"
 
 /* struct weft_svc_key -> struct weft_svc
  * writer: agent, after the rows of m_pick and m_backend that it points to
@@ -52,33 +53,10 @@ struct {
   __type(value, struct weft_affinity);
 } m_affinity __weak SEC(".maps");
 
-/* What a socket dialled and where that went. Kernel-internal, but user space reads it through sock_diag. */
-struct direct_peer {
-  __u32 dialled_ip[4];
-  __u32 backend_ip[4];
-  __u32 dialled_port;
-  __u32 backend_port;
-  __u32 service; /* weft_svc.id */
-  __u32 backend; /* index into m_backend */
-  __u32 generation;
-  __u32 eject_after; /* weft_svc.eject_after */
-};
-
-/* socket -> struct direct_peer, of connected sockets
- * writer: connect
- * reader: getpeername, sockops
- * a socket without a row shows its real peer. */
-struct {
-  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, int);
-  __type(value, struct direct_peer);
-} m_direct_sk __weak SEC(".maps");
-
 #define DATAGRAM_PEERS 4
 /* The services that one UDP socket spoke to last; a fifth takes the place of the oldest. */
 struct datagram_peers {
-  struct direct_peer peer[DATAGRAM_PEERS];
+  struct weft_direct_peer peer[DATAGRAM_PEERS];
   __u32 next;
   __u32 reserved;
 };

@@ -123,10 +123,9 @@ pb::Address to_address(const Service& service, const Objects& objects) {
 }
 
 void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
-  Resource resource{.type_url = type, .name = std::move(name), .body = serialize(message)};
-  resource.version = hash_of(resource.body);
-  const std::pair<std::string, std::string> key{resource.type_url, resource.name};
-  out.resources.emplace(key, std::move(resource));
+  const std::string body = serialize(message);
+  Resource resource(type, name, hash_of(body), body);
+  out.resources.emplace(std::pair<std::string, std::string>{type, std::move(name)}, std::move(resource));
 }
 
 }  // namespace
@@ -157,7 +156,7 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
 void diff(const Compiled& before, const Compiled& after, Change& out) {
   for (const auto& [key, resource] : after.resources) {
     const auto old = before.resources.find(key);
-    if (old == before.resources.end() || old->second.version != resource.version)
+    if (old == before.resources.end() || old->second.version() != resource.version())
       out.upserted.push_back(resource);
   }
   for (const auto& [key, resource] : before.resources) {

@@ -1,7 +1,7 @@
 // See subscription.h.
 #include "control-plane/discovery/subscription.h"
 
-#include <string_view>
+#include <algorithm>
 
 #include "base/strings.h"
 
@@ -31,14 +31,14 @@ std::map<std::string, std::string> parse_rejections(std::string_view text) {
 
 }  // namespace
 
-void Subscription::begin(const xds::DeltaDiscoveryRequest& request) {
+void Subscription::begin(const Request& request, const TypeResources& resources) {
   wildcard_ = request.resource_names_subscribe_size() == 0;
-  for (const auto& [name, version] : request.initial_resource_versions()) sent_[name] = version;
-  change_interest(request);
+  for (const auto& [name, version] : request.initial_resource_versions()) behind_[name] = version;
+  change_interest(request, resources);
 }
 
-void Subscription::handle(const xds::DeltaDiscoveryRequest& request) {
-  change_interest(request);
+void Subscription::handle(const Request& request, const TypeResources& resources) {
+  change_interest(request, resources);
   // A stale nonce belongs to a response that something newer has replaced; only the one in flight counts.
   if (request.response_nonce().empty() || request.response_nonce() != nonce_) return;
   nonce_.clear();
@@ -49,14 +49,28 @@ void Subscription::handle(const xds::DeltaDiscoveryRequest& request) {
   if (request.has_error_detail()) rejected_ = parse_rejections(request.error_detail().message());
 }
 
-void Subscription::change_interest(const xds::DeltaDiscoveryRequest& request) {
+void Subscription::want_all(const TypeResources& resources) {
+  if (wildcard_) return;
+  wildcard_ = true;
+  if (first_due_) return;
+  for (const Resource& resource : resources) {
+    if (!names_.contains(std::string(resource.name()))) behind_.try_emplace(std::string(resource.name()));
+  }
+}
+
+void Subscription::want(const std::string& name) {
+  const bool wanted = wants(name);
+  names_.insert(name);
+  asked_.insert(name);
+  if (!wanted && !first_due_) behind_.try_emplace(name);
+}
+
+void Subscription::change_interest(const Request& request, const TypeResources& resources) {
   for (const std::string& name : request.resource_names_subscribe()) {
-    if (name == "*") {
-      wildcard_ = true;
-    } else {
-      names_.insert(name);
-      asked_.insert(name);
-    }
+    if (name == "*")
+      want_all(resources);
+    else
+      want(name);
   }
   for (const std::string& name : request.resource_names_unsubscribe()) {
     if (name == "*") {
@@ -68,54 +82,94 @@ void Subscription::change_interest(const xds::DeltaDiscoveryRequest& request) {
   }
   // The client drops what it no longer wants by itself.
   if (!wildcard_) {
-    std::erase_if(sent_, [this](const auto& entry) { return !names_.contains(entry.first); });
+    std::erase_if(behind_, [this](const auto& entry) { return !names_.contains(entry.first); });
+  }
+}
+
+void Subscription::changed(std::string_view name, std::optional<std::string_view> before,
+                           std::optional<std::string_view> after) {
+  const auto known = behind_.find(name);
+  if (known == behind_.end()) {
+    // Before the first response such a name is new to the client whatever happens to it.
+    if (!first_due_ && wants(std::string(name))) behind_.emplace(name, before);
+  } else if (!first_due_ && known->second == after) {
+    behind_.erase(known);
   }
 }
 
 bool Subscription::pending(Part part, const TypeResources& resources) const {
-  if (part == Part::kUpserts) {
-    if (first_due_ || !asked_.empty()) return true;
-    for (const auto& [name, resource] : resources) {
-      const auto sent = sent_.find(name);
-      if (wants(name) && (sent == sent_.end() || sent->second != resource.version)) return true;
+  if (part == Part::kUpserts && (first_due_ || !asked_.empty())) return true;
+  return std::any_of(behind_.begin(), behind_.end(), [&](const auto& entry) {
+    const auto resource = resources.find(entry.first);
+    if (part == Part::kRemovals) return entry.second.has_value() && resource == resources.end();
+    return resource != resources.end() && entry.second != resource->version();
+  });
+}
+
+// What the client lacks and what it asked for, in the order of names; the client counts as having it
+// afterwards.
+std::vector<const Resource*> Subscription::due(const TypeResources& resources) {
+  std::vector<const Resource*> out;
+  const auto consider = [&](const Resource& resource) {
+    const auto held = behind_.find(resource.name());
+    const bool known = held != behind_.end() ? held->second == resource.version() : !first_due_;
+    if (!known || asked_.contains(std::string(resource.name()))) out.push_back(&resource);
+  };
+  const auto consider_name = [&](const std::string& name) {
+    const auto found = resources.find(name);
+    if (found != resources.end()) consider(*found);
+  };
+  if (first_due_ && wildcard_) {
+    for (const Resource& resource : resources) consider(resource);
+  } else if (first_due_) {
+    for (const std::string& name : names_) consider_name(name);
+  } else {
+    for (const auto& [name, held] : behind_) consider_name(name);
+    for (const std::string& name : asked_) {
+      if (!behind_.contains(name)) consider_name(name);
     }
-    return false;
   }
-  for (const auto& [name, version] : sent_) {
-    if (!resources.contains(name)) return true;
+  std::sort(out.begin(), out.end(),
+            [](const Resource* a, const Resource* b) { return a->name() < b->name(); });
+  return out;
+}
+
+void Subscription::fill_upserts(const TypeResources& resources, Response& response) {
+  for (const Resource* resource : due(resources)) {
+    xds::Resource& out = *response.add_resources();
+    out.set_name(std::string(resource->name()));
+    out.set_version(std::string(resource->version()));
+    out.mutable_resource()->set_type_url(resource->type_url());
+    out.mutable_resource()->set_value(resource->body().data(), resource->body().size());
   }
-  return false;
+  for (const std::string& name : asked_) {
+    if (resources.contains(name)) continue;
+    const auto held = behind_.find(name);
+    // What the client has and must lose is the other part's.
+    if (held == behind_.end() || !held->second.has_value()) response.add_removed_resources(name);
+  }
+  asked_.clear();
+  first_due_ = false;
+  std::erase_if(behind_, [&resources](const auto& entry) {
+    return !entry.second.has_value() || resources.contains(entry.first);
+  });
+}
+
+void Subscription::fill_removals(const TypeResources& resources, Response& response) {
+  std::erase_if(behind_, [&](const auto& entry) {
+    if (resources.contains(entry.first)) return false;
+    if (entry.second.has_value()) response.add_removed_resources(entry.first);
+    // Before the first response the absence of a name says what its entry says.
+    return true;
+  });
 }
 
 void Subscription::fill(Part part, const TypeResources& resources, const std::string& nonce,
-                        uint64_t generation, xds::DeltaDiscoveryResponse& response) {
-  if (part == Part::kUpserts) {
-    for (const auto& [name, resource] : resources) {
-      const auto sent = sent_.find(name);
-      const bool known = sent != sent_.end() && sent->second == resource.version;
-      if (!wants(name) || (known && !asked_.contains(name))) continue;
-      xds::Resource& out = *response.add_resources();
-      out.set_name(name);
-      out.set_version(resource.version);
-      out.mutable_resource()->set_type_url(resource.type_url);
-      out.mutable_resource()->set_value(resource.body);
-      sent_[name] = resource.version;
-    }
-    for (const std::string& name : asked_) {
-      if (!resources.contains(name) && !sent_.contains(name)) response.add_removed_resources(name);
-    }
-    asked_.clear();
-    first_due_ = false;
-  } else {
-    for (auto at = sent_.begin(); at != sent_.end();) {
-      if (resources.contains(at->first)) {
-        ++at;
-        continue;
-      }
-      response.add_removed_resources(at->first);
-      at = sent_.erase(at);
-    }
-  }
+                        uint64_t generation, Response& response) {
+  if (part == Part::kUpserts)
+    fill_upserts(resources, response);
+  else
+    fill_removals(resources, response);
   response.set_nonce(nonce);
   nonce_ = nonce;
   sent_generation_ = generation;

@@ -1,21 +1,25 @@
 // What one client of delta ADS knows and wants of one resource type. Pure bookkeeping: ads_service.cc feeds
-// it requests and asks it what to send; it does no I/O and needs the caller's lock. Protocol: xDS
-// "Incremental xDS" (delta).
+// it requests and changes and asks it what to send; it does no I/O and needs the caller's lock. It keeps
+// where the client differs from the resources, not what the client has, so it is small when there is nothing
+// to send, and a change costs what it changes. Protocol: xDS "Incremental xDS" (delta).
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "control-plane/control_plane.h"
 #include "proto/xds/discovery.pb.h"
 
 namespace weft::control_plane {
 
-// Name to resource, of one type.
-using TypeResources = std::map<std::string, Resource>;
+// The resources of one type.
+using TypeResources = absl::flat_hash_set<Resource, HashByName, EqualByName>;
 
 class Subscription {
  public:
@@ -23,14 +27,20 @@ class Subscription {
 
   // The first request of the type: names held from an earlier stream, wildcard when nothing is subscribed by
   // name.
-  void begin(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request);
+  void begin(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
+             const TypeResources& resources);
   // A later request: acknowledgement, refusal and changes of interest, in any combination.
-  void handle(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request);
+  void handle(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
+              const TypeResources& resources);
+  // A resource of this type is made, altered or removed; its version before and after, absent when it was not
+  // there or is not any more.
+  void changed(std::string_view name, std::optional<std::string_view> before,
+               std::optional<std::string_view> after);
 
   bool in_flight() const { return !nonce_.empty(); }
   // True when that part has something to send.
   bool pending(Part part, const TypeResources& resources) const;
-  // Fills the response and remembers it as sent and in flight under `nonce`.
+  // Fills the response and remembers it as sent and in flight under `nonce`. Names come in their order.
   void fill(Part part, const TypeResources& resources, const std::string& nonce, uint64_t generation,
             envoy::service::discovery::v3::DeltaDiscoveryResponse& response);
   // Nothing is in flight and nothing pending: the client has everything up to `generation`.
@@ -41,15 +51,26 @@ class Subscription {
   const std::map<std::string, std::string>& rejected() const { return rejected_; }
 
  private:
+  using Response = envoy::service::discovery::v3::DeltaDiscoveryResponse;
+  using Request = envoy::service::discovery::v3::DeltaDiscoveryRequest;
+  // The version that the client has; absent: none.
+  using Held = std::optional<std::string>;
+
   bool wants(const std::string& name) const { return wildcard_ || names_.contains(name); }
-  void change_interest(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request);
+  void change_interest(const Request& request, const TypeResources& resources);
+  void want_all(const TypeResources& resources);
+  void want(const std::string& name);
+  std::vector<const Resource*> due(const TypeResources& resources);
+  void fill_upserts(const TypeResources& resources, Response& response);
+  void fill_removals(const TypeResources& resources, Response& response);
 
   bool wildcard_ = false;
   std::set<std::string> names_;
   // Subscribed by name since the last response: answered even when unchanged or unknown.
   std::set<std::string> asked_;
-  // Name to version, as the client has it.
-  std::map<std::string, std::string> sent_;
+  // Names that the client may have otherwise than they are, with what it has. A name that is not here is as
+  // the client has it; before the first response, one that the client does not have.
+  std::map<std::string, Held, std::less<>> behind_;
   // The first response goes out even when empty: clients wait for it before they serve.
   bool first_due_ = true;
   std::string nonce_;

@@ -1,6 +1,7 @@
 // What sockops counts: connects, failures, bytes, latency, destinations, the overflow row.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -130,6 +131,47 @@ TEST_F(FlowTest, OpenConnectionReportsBeforeItCloses) {
   EXPECT_EQ(row.closed, 0u);
   write_all(client.control(), "q");
   EXPECT_EQ(client.wait(), 0);
+}
+
+TEST_F(FlowTest, SocketThatDialsAgainIsMeasuredAnewAndUnderItsNewDestination) {
+  ServiceEntry service{.key = {address(kVipV4, 80), IPPROTO_TCP}, .id = kServiceId};
+  service.path = ServiceEntry::Path::kDirect;
+  service.backends = {{.address = address(kServerV4, 8080), .id = kServerId, .weight = 1}};
+  NamespacePlan plan = client_plan();
+  plan.exclude_ports = {8081};
+  ASSERT_TRUE(dataplane_->enroll(plan).ok());
+  ASSERT_TRUE(dataplane_
+                  ->apply({.destinations = {{.address = address(kServerV4, 8081), .id = kServerId}},
+                           .services = {service},
+                           .full = true})
+                  .ok());
+  const UniqueFd first = listen_in(netns_path(server_), address(kServerV4, 8080));
+  const UniqueFd second = listen_in(netns_path(server_), address(kServerV4, 8081));
+  Child client(cgroup_, netns_path(client_), [](int control) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    for (const auto& [target, bytes] :
+         {std::pair(address(kVipV4, 80), 5'000), {address(kServerV4, 8081), 300}}) {
+      sockaddr_storage storage{};
+      const socklen_t length = target.to_sockaddr(&storage);
+      if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) return errno;
+      write_all(socket.get(), std::string(static_cast<size_t>(bytes), 'x'));
+      char received = 0;
+      if (::read(control, &received, 1) != 1) return 1;
+      const sockaddr nowhere{.sa_family = AF_UNSPEC, .sa_data = {}};
+      if (connect(socket.get(), &nowhere, sizeof(nowhere)) != 0) return errno;
+    }
+    return 0;
+  });
+  for (const auto& [listener, bytes] : {std::pair(first.get(), 5'000), {second.get(), 300}}) {
+    const Accepted accepted = accept_one(listener);
+    std::string got(static_cast<size_t>(bytes), '\0');
+    ASSERT_EQ(::recv(accepted.socket.get(), got.data(), got.size(), MSG_WAITALL), bytes);
+    write_all(client.control(), "r");
+    EXPECT_TRUE(read_all(accepted.socket.get()).empty());
+  }
+  EXPECT_EQ(client.wait(), 0);
+  EXPECT_EQ(closed_flow(kClientId, kServiceId, WEFT_DIRECTION_OUTBOUND).sent_bytes, 5'000u);
+  EXPECT_EQ(closed_flow(kClientId, kServerId, WEFT_DIRECTION_OUTBOUND).sent_bytes, 300u);
 }
 
 TEST_F(FlowTest, UnknownDestinationIsMeasuredUnderIdZero) {

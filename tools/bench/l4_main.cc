@@ -1,17 +1,13 @@
 // weft-bench-l4: what direct L4 costs against no mesh, and how it grows; see docs/benchmarks.md. Started by
 // tools/bench/l4, which makes the namespaces and cgroups.
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <fstream>
 
 #include "base/log.h"
 #include "base/strings.h"
-#include "tools/bench/l4_mesh.h"
+#include "tools/bench/l4_agent.h"
 #include "tools/bench/paired.h"
 #include "tools/bench/peer.h"
 
@@ -19,7 +15,8 @@ namespace weft::bench {
 namespace {
 
 struct Options {
-  std::string client_netns, server_netns, cgroup_small, cgroup_large, run_dir, pins_small, pins_large, json;
+  std::string client_netns, server_netns, cgroup_none, cgroup_small, cgroup_large, run_dir, pins_small,
+      pins_large, json;
   std::string backend = "10.58.1.3";
   uint32_t rounds = 40;
   uint32_t services = 100000;
@@ -44,13 +41,6 @@ std::vector<double> paired(Arm& a, Arm& b, Job job, uint32_t count, uint32_t rou
     out.push_back(combine(static_cast<double>(a1 + a2), static_cast<double>(b1 + b2)));
   }
   return out;
-}
-
-double resident_mib() {
-  std::ifstream statm("/proc/self/statm");
-  uint64_t size = 0, resident = 0, shared = 0;
-  statm >> size >> resident >> shared;
-  return static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1024.0 * 1024.0);
 }
 
 Interval single(double value) { return {value, value, value}; }
@@ -87,7 +77,7 @@ void measure_connect(Arm& small, Arm& large, Arm& none, const Options& options, 
                   1.1, true});
 }
 
-void measure_changes(L4Mesh& mesh, const Options& options, std::vector<Figure>* out) {
+void measure_changes(AgentPeer& mesh, const Options& options, std::vector<Figure>* out) {
   std::printf("%u changes of one endpoint\n", options.changes);
   std::vector<double> took;
   for (uint32_t i = 0; i < options.changes; ++i)
@@ -102,37 +92,47 @@ void measure_changes(L4Mesh& mesh, const Options& options, std::vector<Figure>* 
 int run(const Options& options) {
   const SocketAddress backend{*IpAddress::parse(options.backend), kPort};
   const SocketAddress vip{*IpAddress::parse("10.127.0.1"), kPort};
-  // Forked before the mesh exists: small processes.
+  const auto mesh = [&](const std::string& cgroup, const std::string& pins, const char* folder) {
+    return L4Mesh::Options{.cgroup = cgroup,
+                           .pin_root = pins,
+                           .run_dir = options.run_dir + folder,
+                           .netns_path = options.client_netns,
+                           .vip = vip,
+                           .backend = backend};
+  };
+  // Each in a process of its own, forked while this one is small.
+  AgentPeer big(mesh(options.cgroup_large, options.pins_large, "/large"));
+  AgentPeer one(mesh(options.cgroup_small, options.pins_small, "/small"));
+  SubscriberPeer subscriber(options.run_dir + "/large/xds.sock");
   ServerPeer server({options.server_netns, "", 0}, backend);
-  Arm none{ClientPeer({options.client_netns, "", 1}), backend};
+  Arm none{ClientPeer({options.client_netns, options.cgroup_none, 1}), backend};
   Arm small{ClientPeer({options.client_netns, options.cgroup_small, 1}), vip};
   Arm large{ClientPeer({options.client_netns, options.cgroup_large, 1}), vip};
 
-  const double before = resident_mib();
-  L4Mesh big({.cgroup = options.cgroup_large,
-              .pin_root = options.pins_large,
-              .run_dir = options.run_dir + "/large",
-              .netns_path = options.client_netns,
-              .vip = vip,
-              .backend = backend});
-  const double load_seconds = big.load(options.services);
-  const double resident = resident_mib();
-  L4Mesh one({.cgroup = options.cgroup_small,
-              .pin_root = options.pins_small,
-              .run_dir = options.run_dir + "/small",
-              .netns_path = options.client_netns,
-              .vip = vip,
-              .backend = backend});
+  const auto load_seconds = big.load(options.services);
+  const Memory loaded = big.memory();
+  if (subscriber.subscribe() != 2ull * options.services + 2) {
+    std::fprintf(stderr, "weft-bench-l4: the proxy's stream lacks resources\n");
+    return 1;
+  }
+  // Its acknowledgement is behind the first change that the agent makes.
   one.load(0);
 
   std::vector<Figure> figures;
-  measure_path(small, none, options, &figures);
-  measure_connect(small, large, none, options, &figures);
+  if (options.rounds != 0) {
+    measure_path(small, none, options, &figures);
+    measure_connect(small, large, none, options, &figures);
+  }
   measure_changes(big, options, &figures);
-  figures.push_back(
-      {str_cat("load of ", options.services, " services and endpoints"), "s", single(load_seconds), 2, true});
-  figures.push_back({str_cat("agent's memory at that size (", static_cast<int>(before), " MiB before)"),
-                     "MiB", single(resident), 150, true});
+  const Memory after = big.memory();
+  figures.push_back({str_cat("load of ", options.services, " services and endpoints"), "s",
+                     single(load_seconds.seconds), 2, true});
+  std::printf(
+      "load: %.3f s of processor time; agent's memory: %.1f MiB loaded, %.1f at its peak by then, "
+      "%.1f at its peak with a proxy\n",
+      load_seconds.cpu_seconds, loaded.resident_mib, loaded.peak_mib, after.peak_mib);
+  figures.push_back({str_cat("agent's memory, its proxy connected, after ", options.changes, " changes"),
+                     "MiB", single(after.resident_mib), 150, true});
   if (!report(figures, options.json)) {
     std::fprintf(stderr, "weft-bench-l4: cannot write %s\n", options.json.c_str());
     return 1;
@@ -148,13 +148,15 @@ int main(int argc, char** argv) {
   CLI::App app{"Direct L4 against no mesh, paired and alternating. Exit code 2: a bar was missed."};
   app.add_option("--client-netns", options.client_netns)->required();
   app.add_option("--server-netns", options.server_netns)->required();
+  app.add_option("--cgroup-none", options.cgroup_none, "cgroup without programs, for equal accounting")
+      ->required();
   app.add_option("--cgroup-small", options.cgroup_small, "cgroup of the mesh with one service")->required();
   app.add_option("--cgroup-large", options.cgroup_large, "cgroup of the mesh with many")->required();
   app.add_option("--pins-small", options.pins_small)->required();
   app.add_option("--pins-large", options.pins_large)->required();
   app.add_option("--run-dir", options.run_dir)->required();
   app.add_option("--backend", options.backend, "address of the server namespace");
-  app.add_option("--rounds", options.rounds);
+  app.add_option("--rounds", options.rounds, "of the paired figures; 0: only load, changes and memory");
   app.add_option("--services", options.services);
   app.add_option("--changes", options.changes);
   app.add_option("--json", options.json, "write the figures there");

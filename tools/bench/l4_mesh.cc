@@ -2,8 +2,8 @@
 // code.
 #include "tools/bench/l4_mesh.h"
 
-#include <malloc.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -39,6 +39,9 @@ std::string packed(uint32_t base, uint32_t index) {
   return std::string(bytes, 4);
 }
 
+// As long as the compiler's.
+constexpr char kVersion[] = "00000000b0000001";
+
 control_plane::Resource service(const std::string& name, const std::string& vip, uint32_t port) {
   istio::workload::Address address;
   auto* out = address.mutable_service();
@@ -50,11 +53,11 @@ control_plane::Resource service(const std::string& name, const std::string& vip,
   p->set_service_port(port);
   p->set_target_port(port);
   p->set_app_protocol(istio::workload::TCP);
-  return {control_plane::kAddressType, "bench/" + out->hostname(), "1", address.SerializeAsString()};
+  return {control_plane::kAddressType, "bench/" + out->hostname(), kVersion, address.SerializeAsString()};
 }
 
 control_plane::Resource workload(const std::string& name, const std::string& of, const std::string& ip,
-                                 uint32_t port) {
+                                 uint32_t port, const std::string& version = kVersion) {
   istio::workload::Address address;
   auto* out = address.mutable_workload();
   out->set_uid("Kubernetes//Pod/bench/" + name);
@@ -68,7 +71,7 @@ control_plane::Resource workload(const std::string& name, const std::string& of,
   auto* p = (*out->mutable_services())["bench/" + of + ".bench.svc.cluster.local"].add_ports();
   p->set_service_port(port);
   p->set_target_port(port);
-  return {control_plane::kAddressType, out->uid(), "1", address.SerializeAsString()};
+  return {control_plane::kAddressType, out->uid(), version, address.SerializeAsString()};
 }
 
 constexpr uint32_t kServices = 0x0a800000;
@@ -76,7 +79,17 @@ constexpr uint32_t kEndpoints = 0x0a400000;
 
 control_plane::Resource numbered_workload(uint32_t index, uint32_t version) {
   return workload(str_cat("pod-", index), str_cat("svc-", index),
-                  packed(kEndpoints + version * 0x00200000, index), 5432);
+                  packed(kEndpoints + version * 0x00200000, index), 5432,
+                  str_cat("00000000b000000", 1 + version));
+}
+
+double cpu_seconds() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto in_seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return in_seconds(used.ru_utime) + in_seconds(used.ru_stime);
 }
 
 double seconds(MonotonicNs since) {
@@ -99,18 +112,22 @@ L4Mesh::L4Mesh(const Options& options) : options_(options), feed_(std::make_uniq
           .probe = agent::probe_netns});
   const absl::Status started = reconciler_->start();
   if (!started.ok()) fail(std::string(started.message()));
+  auto server = agent::GrpcUnixServer::start(options.run_dir + "/xds.sock", {}, {ads_->service()});
+  if (!server.ok()) fail(std::string(server.status().message()));
+  server_ = *std::move(server);
 }
 
 L4Mesh::~L4Mesh() {
   reconciler_->stop();
   ads_->shutdown();
+  server_.reset();
 }
 
 void L4Mesh::wait() {
   reconciler_->read([](const agent::Reconciler::View& view) { return view.generation; });
 }
 
-double L4Mesh::load(uint32_t services) {
+L4Mesh::Spent L4Mesh::load(uint32_t services) {
   control_plane::Change change;
   change.generation = ++generation_;
   change.upserted.push_back(service("dialled", options_.vip.ip.packed(), options_.vip.port));
@@ -122,12 +139,12 @@ double L4Mesh::load(uint32_t services) {
     change.upserted.push_back(numbered_workload(i, 0));
   }
   const MonotonicNs start = SystemClock().now();
+  const double cpu = cpu_seconds();
   reconciler_->apply(std::move(change));
   wait();
-  const double spent = seconds(start);
+  const Spent spent{seconds(start), cpu_seconds() - cpu};
   const auto enrolled = reconciler_->enroll("bench/client", options_.netns_path, false);
   if (!enrolled.ok()) fail(std::string(enrolled.status().message()));
-  ::malloc_trim(0);
   return spent;
 }
 

@@ -14,6 +14,9 @@
 namespace weft::bench {
 namespace {
 
+// How exact timeouts are: looking at every connection costs, and there may be thousands.
+constexpr MonotonicNs kTimeoutStep = kNsPerSecond / 20;
+
 MonotonicNs to_ns(double seconds) {
   return static_cast<MonotonicNs>(seconds * static_cast<double>(kNsPerSecond));
 }
@@ -35,6 +38,7 @@ absl::StatusOr<std::unique_ptr<Load>> Load::create(LoadOptions options) {
   std::unique_ptr<Load> load(new Load(std::move(options), std::move(epoll)));
   for (uint32_t i = 0; i < load->options_.connections; ++i) {
     load->connections_.push_back(std::make_unique<LoadConnection>(*load));
+    load->idle_.push_back(load->connections_.back().get());
   }
   return load;
 }
@@ -46,7 +50,9 @@ Load::~Load() = default;
 double Load::elapsed_seconds() const { return to_seconds(clock_.now() - start_); }
 
 absl::Status Load::run(const Report& report) {
-  start_ = interval_start_ = now_ = clock_.now();
+  start_ = interval_start_ = timeouts_checked_ = now_ = clock_.now();
+  started_ = ended_ = 0;
+  interval_ = totals_ = Counters();
   while (!finished()) {
     start_due_requests();
     RETURN_IF_ERROR(poll_once(next_wake()));
@@ -74,29 +80,23 @@ MonotonicNs Load::due_time(uint64_t index) const {
 }
 
 void Load::start_due_requests() {
-  for (auto& connection : connections_) {
-    // A dial that fails at once leaves the connection idle; it gets its next turn after the poll, not here.
-    if (!connection->idle()) continue;
-    if (!may_start()) return;
+  // A dial that fails at once leaves its connection idle again; it gets its next turn after the poll, not
+  // here.
+  for (size_t left = idle_.size(); left > 0 && may_start(); --left) {
     const MonotonicNs due = due_time(started_);
     if (due > now_) return;
+    LoadConnection& connection = *idle_.front();
+    idle_.pop_front();
     ++started_;
-    connection->start(due, now_ + to_ns(options_.timeout));
+    connection.start(due, now_ + to_ns(options_.timeout));
   }
 }
 
 MonotonicNs Load::next_wake() const {
   MonotonicNs wake = now_ + kNsPerSecond;
   if (options_.interval > 0) wake = std::min(wake, interval_start_ + to_ns(options_.interval));
-  bool any_idle = false;
-  for (const auto& connection : connections_) {
-    if (connection->idle()) {
-      any_idle = true;
-    } else {
-      wake = std::min(wake, connection->deadline());
-    }
-  }
-  if (any_idle && may_start()) wake = std::min(wake, due_time(started_));
+  if (idle_.size() < connections_.size()) wake = std::min(wake, timeouts_checked_ + kTimeoutStep);
+  if (!idle_.empty() && may_start()) wake = std::min(wake, due_time(started_));
   return wake;
 }
 
@@ -117,6 +117,8 @@ absl::Status Load::poll_once(MonotonicNs until) {
 }
 
 void Load::check_timeouts() {
+  if (now_ < timeouts_checked_ + kTimeoutStep) return;
+  timeouts_checked_ = now_;
   for (auto& connection : connections_) {
     if (!connection->idle() && connection->deadline() <= now_) connection->on_timeout();
   }
@@ -143,6 +145,7 @@ void Load::report_if_due(const Report& report, bool last) {
 
 void Load::on_response(LoadConnection& connection, MonotonicNs due) {
   const ResponseReader& reader = connection.reader();
+  idle_.push_back(&connection);
   ++ended_;
   ++interval_.requests;
   ++interval_.statuses[reader.status()];
@@ -160,7 +163,8 @@ void Load::on_response(LoadConnection& connection, MonotonicNs due) {
   }
 }
 
-void Load::on_failure(Failure failure) {
+void Load::on_failure(LoadConnection& connection, Failure failure) {
+  idle_.push_back(&connection);
   ++ended_;
   ++interval_.failures[static_cast<size_t>(failure)];
 }

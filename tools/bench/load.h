@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -43,8 +44,14 @@ class Load {
   static absl::StatusOr<std::unique_ptr<Load>> create(LoadOptions options);
   ~Load();
 
-  // Returns when the limits are reached or after stop(); live intervals go to `report`.
+  // Returns when the limits are reached or after stop(); live intervals go to `report`. May be called again:
+  // it counts from zero and goes on with the connections that are open.
   absl::Status run(const Report& report);
+  // For the next run(); see LoadOptions.
+  void set_pace(double duration, double rate) {
+    options_.duration = duration;
+    options_.rate = rate;
+  }
   // Async-signal-safe: outstanding requests are dropped, not counted.
   void stop() { stopped_ = true; }
 
@@ -65,7 +72,7 @@ class Load {
   absl::Status poll_once(MonotonicNs until);
   // Called by a connection when its request ended; the connection is idle again.
   void on_response(LoadConnection& connection, MonotonicNs due);
-  void on_failure(Failure failure);
+  void on_failure(LoadConnection& connection, Failure failure);
   void on_connected() { ++interval_.connections; }
   void on_retry() { ++interval_.retries; }
 
@@ -75,12 +82,15 @@ class Load {
   MonotonicNs start_ = 0;
   MonotonicNs now_ = 0;
   MonotonicNs interval_start_ = 0;
+  MonotonicNs timeouts_checked_ = 0;
   uint64_t started_ = 0;
   uint64_t ended_ = 0;
   volatile bool stopped_ = false;
   Counters interval_;
   Counters totals_;
   std::vector<std::unique_ptr<LoadConnection>> connections_;
+  // The one that waits longest comes first, so that a slow pace still uses all of them.
+  std::deque<LoadConnection*> idle_;
 };
 
 }  // namespace weft::bench

@@ -150,7 +150,7 @@ void LoadConnection::fail(Failure failure) {
   socket_.reset();
   watched_ = 0;
   state_ = State::kIdle;
-  load_.on_failure(failure);
+  load_.on_failure(*this, failure);
 }
 
 }  // namespace weft::bench

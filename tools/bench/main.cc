@@ -1,12 +1,16 @@
 // weft-bench-load: a small HTTP/1.1 load generator. tools/demo, tests/integration and the benchmarks start it
 // inside a pod's namespace and read its JSON lines. It prints nothing but JSON on standard output and never
 // retries a lost request.
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "base/clock.h"
 #include "base/strings.h"
 #include "tools/bench/load.h"
 
@@ -26,6 +30,7 @@ struct Arguments {
   std::string host;
   std::vector<std::string> headers;
   uint64_t body_bytes = 0;
+  bool slices = false;
 };
 
 void add_flags(CLI::App& app, Arguments& arguments, LoadOptions& options) {
@@ -47,6 +52,8 @@ void add_flags(CLI::App& app, Arguments& arguments, LoadOptions& options) {
                  "Count answers per value of this response header");
   app.add_flag("--version-body", options.version_from_body, "Count answers per first line of the body");
   app.add_flag("--new-connections", options.new_connections, "A new connection for every request");
+  app.add_flag("--slices", arguments.slices,
+               "Lines 'SECONDS RATE' on standard input each run a slice on the same connections");
   app.add_flag("--mapped", options.mapped_v4, "Dial an IPv4 target as ::ffff:a.b.c.d");
 }
 
@@ -60,6 +67,16 @@ std::string request_bytes(const Arguments& arguments, bool close) {
   out += "\r\n";
   out.append(arguments.body_bytes, 'x');
   return out;
+}
+
+// What this machine takes for a system call that does nothing: the yardstick of every figure that counts
+// them.
+double empty_syscall_ns() {
+  constexpr int kCalls = 20000;
+  const SystemClock clock;
+  const MonotonicNs start = clock.now();
+  for (int i = 0; i < kCalls; ++i) ::syscall(SYS_getppid);
+  return static_cast<double>(clock.now() - start) / kCalls;
 }
 
 void print_line(const std::string& line) {
@@ -86,6 +103,30 @@ int run_load(LoadOptions options) {
   return status.ok() ? 0 : 1;
 }
 
+// Slices of load on the same connections, for benchmarks that measure several arms in turns: each line of the
+// standard input, "SECONDS RATE", runs one and prints its JSON line.
+int run_slices(LoadOptions options) {
+  options.interval = 0;
+  auto load = Load::create(std::move(options));
+  if (!load.ok()) {
+    std::fprintf(stderr, "weft-bench-load: %s\n", load.status().ToString().c_str());
+    return 1;
+  }
+  print_line(str_cat("{\"ready\": true, \"empty_syscall_ns\": ", static_cast<int>(empty_syscall_ns()), "}"));
+  double seconds = 0, rate = 0;
+  while (std::scanf("%lf %lf", &seconds, &rate) == 2 && seconds > 0) {
+    (*load)->set_pace(seconds, rate);
+    const absl::Status status = (*load)->run(nullptr);
+    if (!status.ok()) {
+      std::fprintf(stderr, "weft-bench-load: %s\n", status.ToString().c_str());
+      return 1;
+    }
+    const double elapsed = (*load)->elapsed_seconds();
+    print_line(to_json((*load)->totals(), elapsed, elapsed, true));
+  }
+  return 0;
+}
+
 int main_of(int argc, char** argv) {
   CLI::App app("HTTP/1.1 load generator. Exit 0: the run was complete; failed requests are in the JSON.");
   Arguments arguments;
@@ -98,14 +139,14 @@ int main_of(int argc, char** argv) {
                  arguments.target.c_str());
     return 64;
   }
-  if (options.requests == 0 && options.duration == 0) {
+  if (!arguments.slices && options.requests == 0 && options.duration == 0) {
     std::fprintf(stderr, "weft-bench-load: say when to stop: --requests N or --duration SECONDS\n");
     return 64;
   }
   options.target = *target;
   for (char& c : options.version_header) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   options.request = request_bytes(arguments, options.new_connections);
-  return run_load(std::move(options));
+  return arguments.slices ? run_slices(std::move(options)) : run_load(std::move(options));
 }
 
 }  // namespace

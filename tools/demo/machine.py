@@ -1,5 +1,5 @@
-"""The demo's corner of the machine: scratch folder, cgroup, bpffs, two nodes and their pods as network namespaces, and processes
-inside them. Used by demo.py only; runs in a private mount namespace (tools/demo/run)."""
+"""A corner of the machine: scratch folder, cgroup, bpffs, two nodes and their pods as network namespaces, and processes inside
+them. Used by demo.py and by tools/bench/l7; runs in a private mount namespace (tools/demo/run, tools/bench/l7)."""
 import ctypes
 import os
 import select
@@ -54,26 +54,38 @@ def remove_cgroup(path):
             return
 
 
-def sweep():
-    """What demos left that were killed before they could tidy up."""
+def set_nice(value):
+    """Of this process, and of its session where sessions share the CPUs among themselves first (sched(7), autogroups)."""
+    os.setpriority(os.PRIO_PROCESS, 0, value)
+    try:
+        with open("/proc/self/autogroup", "w", encoding="ascii") as f:
+            f.write(str(value))
+    except OSError:
+        pass
+
+
+def sweep(prefix=PREFIX):
+    """What runs left that were killed before they could tidy up."""
     for parent, remove in ((cgroup2_root(), remove_cgroup), ("/run", lambda p: shutil.rmtree(p, ignore_errors=True))):
         for name in os.listdir(parent):
-            pid = name[len(PREFIX):]
-            if name.startswith(PREFIX) and pid.isdigit() and not os.path.exists("/proc/" + pid):
+            pid = name[len(prefix):]
+            if name.startswith(prefix) and pid.isdigit() and not os.path.exists("/proc/" + pid):
                 remove(os.path.join(parent, name))
 
 
 class Machine:
     """Everything made here is removed by close()."""
 
-    def __init__(self):
-        name = PREFIX + str(os.getpid())
+    def __init__(self, prefix=PREFIX, nice=0):
+        self.prefix = prefix
+        self.nice = nice  # of every process
+        name = prefix + str(os.getpid())
         self.folder = "/run/" + name
         self.cgroup = os.path.join(cgroup2_root(), name)
         self.processes = []
 
     def open(self):
-        sweep()
+        sweep(self.prefix)
         for path in (self.folder, self.cgroup, self.folder + "/bpf", self.folder + "/run", self.folder + "/config"):
             os.mkdir(path, 0o755)
         os.makedirs("/run/netns", exist_ok=True)
@@ -126,8 +138,9 @@ class Machine:
     def write_in(self, netns, path, text):
         self.command("ip", "netns", "exec", netns, "sh", "-c", f"echo {text} > {path}")
 
-    def start(self, argv, netns=None, cgroup="pods", stdout=None, log=None):
-        """A process in a namespace and a child of the scratch cgroup; it dies with us."""
+    def start(self, argv, netns=None, cgroup="pods", stdout=None, log=None, cpu=None, stdin=subprocess.DEVNULL,
+              stderr=None):
+        """A process in a namespace and a child of the scratch cgroup, on one CPU or all; it dies with us."""
         group = os.path.join(self.cgroup, cgroup)
         os.makedirs(group, exist_ok=True)
         # A signal between fork and the list of processes would leave one behind that nobody ends.
@@ -143,11 +156,15 @@ class Machine:
                 if LIBC.setns(fd, CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
                 os.close(fd)
+            if cpu is not None:
+                os.sched_setaffinity(0, {cpu})
+            if self.nice:
+                set_nice(self.nice)
 
         try:
             with open(log or os.devnull, "ab") as sink:
                 # An own session: Ctrl-C reaches the demo, which ends its processes in order.
-                process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout or sink, stderr=sink,
+                process = subprocess.Popen(argv, stdin=stdin, stdout=stdout or sink, stderr=stderr or sink,
                                            preexec_fn=enter, start_new_session=True, text=True)
             self.processes.append(process)
         finally:

@@ -21,10 +21,10 @@ package_known() {
   [ -n "$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \(.*\)/\1/p' | grep -v '(none)')" ]
 }
 
-# Lines of tools/packages.txt of which no alternative is installed.
+# Lines of the lists of which no alternative is installed.
 missing_packages() {
   local line name found
-  while read -r line; do
+  cat "$@" | while read -r line; do
     case $line in '' | '#'*) continue ;; esac
     found=
     for name in ${line//|/ }; do
@@ -34,7 +34,7 @@ missing_packages() {
       fi
     done
     [ -n "$found" ] || echo "$line"
-  done <tools/packages.txt
+  done
 }
 
 # Packages of servers start them on installation. policy-rc.d (invoke-rc.d(8)) forbids it for as long as the command runs.
@@ -63,13 +63,14 @@ apt_install() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
+# ensure_packages [LIST...]: tools/packages.txt and what else is named.
 ensure_packages() {
   if ! command -v dpkg-query >/dev/null; then
     echo "tools/dev: not a Debian or Ubuntu; install what tools/packages.txt lists by hand" >&2
     return 0
   fi
   local missing
-  missing=$(missing_packages)
+  missing=$(missing_packages tools/packages.txt "$@")
   [ -n "$missing" ] || return 0
   echo "==> installing packages: $(echo $missing)"
   as_root apt-get update -q

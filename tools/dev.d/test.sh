@@ -85,6 +85,7 @@ verb_test() {
   step "unit tests" run_ctest release '^unit$'
   step "kernel program tests" privileged_ctest release '^bpf$'
   step "integration tests" privileged_ctest release '^integration$'
+  step "kernel programs on Linux 6.1" tests/kernel/run --quick
   step "build ASan and UBSan" build asan
   step "unit tests, sanitized" run_ctest asan '^unit$'
   step "kernel program tests, sanitized" privileged_ctest asan '^bpf$'

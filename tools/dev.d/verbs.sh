@@ -50,7 +50,11 @@ verb_bench() {
     exit 64
   fi
   shift
-  ensure_packages
+  if [ -f "tools/bench/$name.packages" ]; then
+    ensure_packages "tools/bench/$name.packages"
+  else
+    ensure_packages
+  fi
   build release
   exec "tools/bench/$name" --bin-dir "$ROOT/build/release/bin" "$@"
 }

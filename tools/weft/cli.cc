@@ -29,6 +29,7 @@ struct Tree {
     return sub;
   }
   void add_get();
+  void add_conns();
   void add_enrollment();
   void add_kernel();
 };
@@ -58,6 +59,7 @@ Tree::Tree() {
   observe_command->add_option("--from", flags.from, "only from workloads whose name begins so");
   observe_command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
   observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
+  add_conns();
   add_enrollment();
   add_kernel();
   CLI::App* analyze_command = leaf(&app, "analyze", "Check manifests without applying them.", analyze);
@@ -90,6 +92,23 @@ void Tree::add_get() {
   }
 }
 
+void Tree::add_conns() {
+  CLI::App* command = leaf(&app, "conns",
+                           "Open TCP connections of captured pods, loopback left out. PATH: direct (the "
+                           "kernel picked the backend), "
+                           "proxy (captured), upstream (dialled by the proxy for the pod), pass (left "
+                           "alone), inbound (accepted by "
+                           "the application), inspected (accepted by the proxy before the application).",
+                           conns);
+  command->add_option("WORKLOAD", flags.name,
+                      "only of this pod: NAME or NAMESPACE/NAME; default: all, or those of -n");
+  command->add_option("--from", flags.from, "only from workloads whose name begins so");
+  command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
+  command->add_option("--limit", flags.limit, "rows at the most")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+}
+
 void Tree::add_enrollment() {
   CLI::App* enroll_command = leaf(
       &app, "enroll", "Capture a workload's network namespace, now and after restarts of the agent.", enroll);
@@ -117,6 +136,15 @@ void Tree::add_kernel() {
   bpf->fallthrough();
   leaf(bpf, "progs", "Programs, where they are attached, and what they cost.", bpf_progs);
   leaf(bpf, "maps", "Maps and how full they are.", bpf_maps);
+  CLI::App* map = bpf->add_subcommand("map", "One map.");
+  map->require_subcommand(1);
+  map->fallthrough();
+  CLI::App* dump =
+      leaf(map, "dump", "The rows of a map in words; an unknown name lists the names.", bpf_map_dump);
+  dump->add_option("NAME", flags.name, "name of the map, as weft bpf maps prints it")->required();
+  dump->add_option("--limit", flags.limit, "rows at the most")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
   leaf(bpf, "stats", "What the programs counted.", bpf_stats);
 }
 

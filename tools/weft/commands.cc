@@ -189,11 +189,12 @@ int status(const Flags& flags, Environment& env) {
   const std::string sync = !s->proxy_connected()                             ? "-"
                            : s->proxy_generation() >= s->config_generation() ? "current"
                                                                              : "behind";
-  table.rows.push_back(
-      {s->node(), "up", s->kernel(), str_cat(s->programs_attached(), "/", s->programs_expected()),
-       str_cat(s->fullest_map(), " ", s->fullest_map_percent(), "%"), s->proxy_connected() ? "up" : "DOWN",
-       str_cat(s->pods_captured(), "/", s->pods_eligible()), str_cat(s->requests_total()),
-       percent(s->errors_total(), s->requests_total()), sync, s->agent_version()});
+  const std::string proxy = s->proxy_connected() ? str_cat("up ", s->proxy_io()) : "DOWN";
+  table.rows.push_back({s->node(), "up", s->kernel(),
+                        str_cat(s->programs_attached(), "/", s->programs_expected()),
+                        str_cat(s->fullest_map(), " ", s->fullest_map_percent(), "%"), proxy,
+                        str_cat(s->pods_captured(), "/", s->pods_eligible()), str_cat(s->requests_total()),
+                        percent(s->errors_total(), s->requests_total()), sync, s->agent_version()});
   std::string text = render_table(table);
   for (const std::string& problem : s->problems())
     str_append(&text, paint("problem: ", Colour::kRed, coloured(flags, env)), problem, "\n");

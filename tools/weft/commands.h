@@ -23,6 +23,7 @@ struct Flags {
   bool follow = false;
   std::string from, to;
   bool errors_only = false;
+  uint32_t limit = 100;
   std::string workload, netns;
   bool dry_run = false;
   std::vector<std::string> paths;
@@ -41,11 +42,13 @@ int get_endpoints(const Flags& flags, Environment& env);
 int get_workloads(const Flags& flags, Environment& env);
 int get_routes(const Flags& flags, Environment& env);
 int observe(const Flags& flags, Environment& env);
+int conns(const Flags& flags, Environment& env);
 int enroll(const Flags& flags, Environment& env);
 int unenroll(const Flags& flags, Environment& env);
 int analyze(const Flags& flags, Environment& env);
 int bpf_progs(const Flags& flags, Environment& env);
 int bpf_maps(const Flags& flags, Environment& env);
+int bpf_map_dump(const Flags& flags, Environment& env);
 int bpf_stats(const Flags& flags, Environment& env);
 // kFindings when something drifted.
 int diff(const Flags& flags, Environment& env);

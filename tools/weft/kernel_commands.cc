@@ -1,5 +1,7 @@
 // `weft bpf` and `weft diff`: what is in the kernel, and whether it is what the agent wants there. Called by
 // cli.cc.
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 
 #include "base/strings.h"
@@ -16,6 +18,20 @@ constexpr uint64_t kNearlyFullPercent = 80;
 
 absl::StatusOr<admin::v1::KernelState> kernel(const Flags& flags) {
   return call(flags, &Admin::Stub::GetKernel, admin::v1::GetKernelRequest());
+}
+
+// "NETNS COOKIE" -> "netnsCookie".
+std::string json_key(const std::string& column) {
+  std::string out;
+  bool upper = false;
+  for (const char c : column) {
+    if (c == ' ')
+      upper = true;
+    else
+      out.push_back(static_cast<char>(upper ? c : std::tolower(static_cast<unsigned char>(c))));
+    if (c != ' ') upper = false;
+  }
+  return out;
 }
 
 }  // namespace
@@ -55,6 +71,29 @@ int bpf_maps(const Flags& flags, Environment& env) {
     rows.push_back({{"name", m.name()}, {"entries", m.entries()}, {"capacity", m.capacity()}});
   }
   print(Json{{"schema", "weft.bpf.maps.v1"}, {"maps", rows}}, render_table(table), flags, env);
+  return kOk;
+}
+
+int bpf_map_dump(const Flags& flags, Environment& env) {
+  admin::v1::DumpMapRequest request;
+  request.set_name(flags.name);
+  request.set_limit(flags.limit);
+  const auto dump = call(flags, &Admin::Stub::DumpMap, request);
+  if (!dump.ok()) return report(dump.status(), "weft bpf maps", env);
+  Table table{.head = {dump->columns().begin(), dump->columns().end()}, .rows = {}};
+  Json rows = Json::array();
+  for (const auto& row : dump->rows()) {
+    table.rows.push_back({row.cells().begin(), row.cells().end()});
+    Json object = Json::object();
+    for (int i = 0; i < row.cells_size() && i < dump->columns_size(); ++i)
+      object[json_key(dump->columns(i))] = row.cells(i);
+    rows.push_back(object);
+  }
+  print(Json{{"schema", "weft.bpf.map.v1"}, {"map", flags.name}, {"total", dump->total()}, {"rows", rows}},
+        render_table(table), flags, env);
+  if (static_cast<uint64_t>(dump->rows_size()) < dump->total())
+    env.err << dump->rows_size() << " of " << dump->total() << " rows; next: the same with --limit "
+            << std::min<uint64_t>(dump->total(), 10'000) << "\n";
   return kOk;
 }
 

@@ -205,7 +205,7 @@ class StreamingConfigClient final : public ConfigClient {
   const Publish publish_;
 
   // Client thread only.
-  ResourceStore store_;
+  ResourceStore store_{options_.path_normalisation};
   std::set<std::string> answered_;
   bool dirty_ = false;
   uint64_t generation_ = 0;

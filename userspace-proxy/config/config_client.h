@@ -20,6 +20,8 @@ class ConfigClient {
     std::string node_id;
     std::chrono::milliseconds backoff_min{10};
     std::chrono::milliseconds backoff_max{2000};
+    // Into every snapshot.
+    PathNormalisation path_normalisation = PathNormalisation::kBase;
   };
   // Called on the client's thread, generations ascending from 1; the first time when every type has answered.
   using Publish = std::function<void(SnapshotPtr)>;

@@ -19,6 +19,10 @@ inline constexpr std::string_view kDestinationPolicyType =
 
 class ResourceStore {
  public:
+  explicit ResourceStore(PathNormalisation path_normalisation = PathNormalisation::kBase) {
+    resources_.path_normalisation = path_normalisation;
+  }
+
   // The reason becomes a NACK line; the last good version of that name stays in force.
   absl::Status apply(std::string_view type, const envoy::service::discovery::v3::Resource& resource);
   void remove(std::string_view type, const std::string& name);

@@ -95,6 +95,8 @@ struct Resources {
   Table<WorkloadSpec> workloads;
   Table<RouteSetSpec> route_sets;
   Table<PolicySpec> policies;
+  // Mesh-wide; of the proxy's own options, not a resource.
+  PathNormalisation path_normalisation = PathNormalisation::kBase;
 };
 
 }  // namespace weft::proxy

@@ -15,6 +15,7 @@
 #include "base/address.h"
 #include "base/strings.h"
 #include "userspace-proxy/http/message.h"
+#include "userspace-proxy/http/path.h"
 #include "userspace-proxy/route/matcher.h"
 
 namespace weft::proxy {
@@ -89,6 +90,8 @@ struct Source {
 class Snapshot {
  public:
   uint64_t generation = 0;
+  // Of every request, before it is matched and forwarded; mesh-wide.
+  PathNormalisation path_normalisation = PathNormalisation::kBase;
   std::vector<Cluster> clusters;
   std::vector<VirtualHost> virtual_hosts;
   std::vector<ServicePort> service_ports;

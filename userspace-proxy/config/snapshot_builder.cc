@@ -204,6 +204,7 @@ void add_service_ports(const World& world, ClusterTable& clusters, Snapshot* out
 SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   auto out = std::make_shared<Snapshot>();
   out->generation = generation;
+  out->path_normalisation = resources.path_normalisation;
   const World world = make_world(resources);
   ClusterTable clusters(resources, out.get());
   add_sources(world, out.get());

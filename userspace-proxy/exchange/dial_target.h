@@ -76,6 +76,8 @@ inline Outcome outcome_of(ConnectStatus status) {
       return Outcome::kConnectRefused;
     case ConnectStatus::kTimeout:
       return Outcome::kConnectTimeout;
+    case ConnectStatus::kNoCapacity:
+      return Outcome::kOverload;
     case ConnectStatus::kWaiting:
     case ConnectStatus::kFailed:
       return Outcome::kConnectFailed;

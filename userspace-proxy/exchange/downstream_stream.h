@@ -19,8 +19,8 @@ class DownstreamStream {
   // Something of a request came, so that its end deserves a record, and an answer where there is one.
   virtual bool request_started() const = 0;
   // Whole with kComplete; with kBad as far as it was understood, so that it can be recorded. Views valid
-  // until this object ends.
-  virtual const RequestHead& request() const = 0;
+  // until this object ends. The exchange may rewrite the target.
+  virtual RequestHead& request() = 0;
   virtual BodySource& request_body() = 0;
 
   // Heads for the client. Nothing is sent by these but by the next response().send(). An interim one (1xx but

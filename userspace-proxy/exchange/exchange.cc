@@ -3,6 +3,7 @@
 #include "userspace-proxy/exchange/exchange.h"
 
 #include "userspace-proxy/config/match_route.h"
+#include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
 
@@ -94,17 +95,22 @@ Outcome Exchange::request_read() {
     case HeadStatus::kAborted:
       return Outcome::kDownstreamReset;
   }
+  RequestHead& head = request();
+  if (!normalise_target(generation_->snapshot().path_normalisation, &head.rewritten, &head))
+    return Outcome::kBadRequest;
   // A tunnel and a body at once would need two framings in a row: the server may ignore Upgrade (RFC 9110
   // §7.8), so it does not see one.
-  const RequestHead& head = request();
-  upgrade_ = !head.protocol.empty() || (head.body == BodyKind::kNone && wants_upgrade(head));
+  tunnel_asked_ =
+      is_connect() || !head.protocol.empty() || (head.body == BodyKind::kNone && wants_upgrade(head));
   return Outcome::kOk;
 }
 
 Outcome Exchange::choose_route() {
   const Snapshot& snapshot = generation_->snapshot();
   source_ = source_of(client_.origin, snapshot);
-  const VirtualHost* host = snapshot.find_virtual_host(source_, request().authority, client_.dialled);
+  // What CONNECT names is behind the service that was dialled, a forward proxy.
+  const std::string_view authority = is_connect() ? std::string_view() : request().authority;
+  const VirtualHost* host = snapshot.find_virtual_host(source_, authority, client_.dialled);
   if (host == nullptr) return Outcome::kNoRoute;
   route_ = match_route(*host, request(), source_view(snapshot, source_), client_.dialled.port);
   if (route_ == nullptr) return Outcome::kNoRoute;
@@ -132,7 +138,7 @@ Outcome Exchange::prepare_upstream() {
   if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
   upstream_address_ = target_.endpoint().address;
   const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, upstream_protocol()};
-  if (upgrade_ && key.protocol == UpstreamProtocol::kHttp2) return Outcome::kNotImplemented;
+  if (tunnel_asked_ && key.protocol == UpstreamProtocol::kHttp2) return Outcome::kNotImplemented;
   const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms};
   step_.begin(stream_request_.start(step_.operation(), key, dial, only_fresh_));
   return Outcome::kOk;
@@ -146,17 +152,19 @@ Outcome Exchange::upstream_ready() {
     return Outcome::kOk;
   }
   only_fresh_ = false;
+  // It has waited long enough.
+  if (status == ConnectStatus::kNoCapacity) return Outcome::kOverload;
   return target_.fail() ? Outcome::kOk : outcome_of(status);
 }
 
 void Exchange::send_request() {
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
   const std::string fallback = request().authority.empty() ? client_.dialled.to_string() : std::string();
-  upstream_->write_request(request(), RequestForm{.fallback_host = fallback, .upgrade = upgrade_});
+  upstream_->write_request(request(), RequestForm{.fallback_host = fallback, .upgrade = tunnel_asked_});
   // First, so that a request that cannot be sent finds something to stop.
   await_response();
   // A tunnel's bytes come only when the server has agreed to it.
-  if (upgrade_) return request_pump_.flush(upstream_->request(), false);
+  if (tunnel_asked_) return request_pump_.flush(upstream_->request(), false);
   request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kHead);
 }
 
@@ -203,7 +211,7 @@ Outcome Exchange::response_read() {
   const HeadStatus status = upstream_->response_status();
   if (status == HeadStatus::kClosed) return Outcome::kUpstreamReset;
   if (status != HeadStatus::kComplete) return Outcome::kUpstreamProtocol;
-  if (upgrade_ && upstream_->opens_tunnel()) {
+  if (tunnel_asked_ && upstream_->opens_tunnel()) {
     response_ = Response::kTunnel;
     return Outcome::kOk;
   }
@@ -216,7 +224,8 @@ void Exchange::send_response() {
   downstream_.write_response(upstream_->response());
   response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
   // The tunnel was refused: what is left of the request is its end.
-  if (upgrade_) request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kNone);
+  if (tunnel_asked_)
+    request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kPayload);
 }
 
 // From here the connection is bytes both ways (RFC 9110 §7.8).
@@ -228,7 +237,7 @@ void Exchange::open_tunnel() {
   upstream_->watch_reset(upstream_reset_);
   response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
   if (response_pump_.end() != PumpEnd::kRunning && response_pump_.end() != PumpEnd::kDone) return;
-  request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kNone);
+  request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kPayload);
 }
 
 Outcome Exchange::response_end(PumpEnd end) const {

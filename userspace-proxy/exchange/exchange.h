@@ -61,10 +61,12 @@ class Exchange final : private Pump::Observer {
   void stop(Outcome outcome);
   bool replayable() const;
   void record(Outcome outcome);
-  const RequestHead& request() const { return downstream_.request(); }
+  RequestHead& request() const { return downstream_.request(); }
+  // CONNECT to an authority, not to a resource (RFC 8441 has both in one).
+  bool is_connect() const { return request().method == "CONNECT" && request().protocol.empty(); }
 
   // What has become of the response's head.
-  enum class Response : uint8_t { kNone, kBody, kTunnel };
+  enum class Response : uint8_t { kAwaited, kBody, kTunnel };
 
   ProxyContext& context_;
   ClientSide client_;
@@ -79,10 +81,10 @@ class Exchange final : private Pump::Observer {
   Outcome stopped_ = Outcome::kOk;
   uint16_t status_ = 0;
   uint8_t interim_count_ = 0;
-  Response response_ = Response::kNone;
+  Response response_ = Response::kAwaited;
   bool only_fresh_ = false;
   bool retried_ = false;
-  bool upgrade_ = false;
+  bool tunnel_asked_ = false;
   bool recorded_ = false;
   StreamRequest stream_request_;
   UpstreamStreamPtr upstream_;

@@ -28,7 +28,7 @@ class Pump {
     // The pump ended by itself. Whoever awaits it runs after this.
     virtual void pump_ended(Pump& pump) = 0;
   };
-  enum class Lead : uint8_t { kNone, kHead };
+  enum class Lead : uint8_t { kPayload, kHead };
 
   Pump(EventLoop& loop, Observer& observer) : loop_(loop), observer_(observer) {}
   Pump(const Pump&) = delete;

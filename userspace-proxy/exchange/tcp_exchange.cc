@@ -92,13 +92,14 @@ void TcpExchange::start_pumps() {
   context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
   for (SocketSource* source : {&from_client_, &from_upstream_}) source->start(BodyKind::kUntilClose, 0);
   for (SocketSink* sink : {&client_sink_, &upstream_sink_}) sink->start({}, SocketSink::Framing::kByteStream);
-  to_client_.start(from_upstream_, client_sink_, Pump::Lead::kNone);
+  to_client_.start(from_upstream_, client_sink_, Pump::Lead::kPayload);
   if (to_client_.end() != PumpEnd::kRunning && to_client_.end() != PumpEnd::kDone) return;
-  to_upstream_.start(from_client_, upstream_sink_, Pump::Lead::kNone);
+  to_upstream_.start(from_client_, upstream_sink_, Pump::Lead::kPayload);
 }
 
 Outcome TcpExchange::pumps_end() const {
   if (to_client_.end() == PumpEnd::kDone && to_upstream_.end() == PumpEnd::kDone) return Outcome::kOk;
+  if (stopped_ != Outcome::kOk) return stopped_;
   const bool client_failed =
       to_client_.end() == PumpEnd::kSinkReset || to_upstream_.end() == PumpEnd::kSourceReset;
   return client_failed ? Outcome::kDownstreamReset : Outcome::kUpstreamReset;
@@ -123,7 +124,8 @@ void TcpExchange::pump_ended(Pump& pump) {
   other.abort();
 }
 
-void TcpExchange::on_upstream_reset(int) {
+void TcpExchange::stop(Outcome outcome) {
+  stopped_ = outcome;
   // Aborting the first wakes nobody before the second is stopped too: the coroutine waits for both in turn.
   to_upstream_.abort();
   to_client_.abort();
@@ -131,7 +133,7 @@ void TcpExchange::on_upstream_reset(int) {
 
 void TcpExchange::on_idle() {
   const uint64_t bytes = to_client_.bytes() + to_upstream_.bytes();
-  if (bytes == bytes_at_last_look_) return on_upstream_reset(0);
+  if (bytes == bytes_at_last_look_) return stop(Outcome::kIdleTimeout);
   bytes_at_last_look_ = bytes;
   context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
 }

@@ -38,7 +38,8 @@ class TcpExchange final : private Pump::Observer {
   void finish(Outcome outcome);
 
   void pump_ended(Pump& pump) override;
-  void on_upstream_reset(int);
+  void on_upstream_reset(int) { stop(Outcome::kUpstreamReset); }
+  void stop(Outcome outcome);
   void on_idle();
   void record(Outcome outcome);
 
@@ -49,6 +50,7 @@ class TcpExchange final : private Pump::Observer {
   bool balanced_;
   bool recorded_ = false;
   bool ended_well_ = false;
+  Outcome stopped_ = Outcome::kOk;
   SocketAddress upstream_address_;
   MonotonicNs started_;
   uint64_t bytes_at_last_look_ = 0;

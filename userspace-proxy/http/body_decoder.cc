@@ -16,6 +16,8 @@ int hex_digit(char c) {
   return -1;
 }
 
+bool is_control(char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f; }
+
 }  // namespace
 
 void BodyDecoder::start(BodyKind kind, uint64_t length) {
@@ -63,8 +65,7 @@ void BodyDecoder::chunk_byte(char c) {
     case Phase::kExtension:
       if (c == '\r') {
         phase_ = Phase::kSizeEnd;
-      } else if ((static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f ||
-                 ++extension_bytes_ > kMaxExtensionBytes) {
+      } else if (is_control(c) || ++extension_bytes_ > kMaxExtensionBytes) {
         bad();
       }
       return;
@@ -115,15 +116,15 @@ void BodyDecoder::trailer_byte(char c) {
 
 void BodyDecoder::end_trailer_line() {
   const std::string_view line = std::string_view(trailers_).substr(trailer_line_);
-  if (line.size() < 2 || line.find('\r') != line.size() - 2) return bad();
+  if (!line.ends_with("\r\n")) return bad();
   if (line.size() == 2) {
     trailers_.resize(trailer_line_);
     state_ = State::kDone;
     return;
   }
   const size_t colon = line.find(':');
-  if (colon == std::string_view::npos || colon == 0 || line.find('\0') != std::string_view::npos)
-    return bad();
+  if (colon == std::string_view::npos || colon == 0) return bad();
+  if (std::any_of(line.begin(), line.end() - 2, is_control)) return bad();
   const std::string_view name = line.substr(0, colon);
   if (!is_token(name)) return bad();
   if (forbidden_in_trailer(name)) {

@@ -46,8 +46,8 @@ bool listed_in_connection(const std::vector<Header>& headers, std::string_view n
 bool forbidden_in_trailer(std::string_view name) {
   for (const std::string_view forbidden :
        {"content-length", "transfer-encoding", "host", "connection", "trailer", "te", "upgrade", "keep-alive",
-        "proxy-connection", "authorization", "content-type", "content-encoding", "content-range",
-        "set-cookie", "expect"}) {
+        "proxy-connection", "authorization", "proxy-authorization", "cookie", "content-type",
+        "content-encoding", "content-range", "set-cookie", "expect", "range", "max-forwards"}) {
     if (equals_ignore_case(name, forbidden)) return true;
   }
   return false;

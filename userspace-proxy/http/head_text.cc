@@ -7,6 +7,17 @@ namespace {
 // Empty lines before a start line are to be ignored (RFC 9112 §2.2); more than a few are an attack.
 constexpr size_t kMaxBlankLines = 4;
 
+// Controls but the horizontal tab, which white space may be (RFC 9110 §5.5): so also bare CR and NUL.
+bool has_controls(std::string_view line) {
+  bool found = false;
+  // No early end: the compiler makes one wide comparison of it.
+  for (const char c : line) {
+    const auto byte = static_cast<unsigned char>(c);
+    found |= (byte < 0x20 && byte != '\t') || byte == 0x7f;
+  }
+  return found;
+}
+
 }  // namespace
 
 ParseResult HeadText::feed(std::string_view in, size_t max_bytes, size_t* consumed) {
@@ -27,8 +38,7 @@ ParseResult HeadText::feed(std::string_view in, size_t max_bytes, size_t* consum
 
 ParseResult HeadText::end_line() {
   const std::string_view line = std::string_view(text_).substr(line_start_);
-  if (line.size() < 2 || line.find('\r') != line.size() - 2) return ParseResult::kBad;
-  if (line.find('\0') != std::string_view::npos) return ParseResult::kBad;
+  if (!line.ends_with("\r\n") || has_controls(line.substr(0, line.size() - 2))) return ParseResult::kBad;
   if (line.size() == 2) {
     if (line_start_ > 0) return ParseResult::kComplete;
     text_.clear();

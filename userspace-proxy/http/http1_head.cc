@@ -6,7 +6,9 @@
 
 #include <algorithm>
 
-#include "base/strings.h"
+#include "userspace-proxy/http/authority.h"
+#include "userspace-proxy/http/framing.h"
+#include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
 namespace {
@@ -31,9 +33,11 @@ void extend(HeadParser& parser, std::string_view& view, const char* at, size_t l
   }
 }
 
+bool is_space(char c) { return c == ' ' || c == '\t'; }
+
 std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
   return text;
 }
 
@@ -67,49 +71,57 @@ llhttp_settings_t make_settings() {
   return settings;
 }
 
+// Every field fills its line: name, colon, value between optional white space, CRLF, the next. What llhttp
+// read otherwise (8.1 takes an empty name) would be a field for the next hop and none for us.
+bool fields_fill_lines(std::string_view text, const std::vector<Header>& headers) {
+  size_t at = text.find('\n') + 1;
+  for (const Header& header : headers) {
+    if (header.name.data() != text.data() + at) return false;
+    at += header.name.size();
+    if (at >= text.size() || text[at++] != ':') return false;
+    while (at < text.size() && is_space(text[at])) ++at;
+    if (!header.value.empty()) {
+      if (header.value.data() != text.data() + at) return false;
+      at += header.value.size();
+      while (at < text.size() && is_space(text[at])) ++at;
+    }
+    if (text.substr(at, 2) != "\r\n") return false;
+    at += 2;
+  }
+  return text.substr(at) == "\r\n";
+}
+
 bool run(HeadParser& parser, llhttp_type_t type, std::string_view text) {
   static const llhttp_settings_t kSettings = make_settings();
   llhttp_init(&parser.llhttp, type, &kSettings);
   parser.llhttp.data = &parser;
   parser.headers->clear();
   const llhttp_errno_t error = llhttp_execute(&parser.llhttp, text.data(), text.size());
-  if (error != HPE_PAUSED || parser.torn) return false;
-  // One field per line between start line and empty line: a line that llhttp read otherwise (8.1 takes an
-  // empty name) would be a field for the next hop and none for us.
-  const auto lines = static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
-  if (lines != parser.headers->size() + 2) return false;
+  if (error != HPE_PAUSED || parser.torn || !fields_fill_lines(text, *parser.headers)) return false;
   return parser.llhttp.http_major == 1 && parser.llhttp.http_minor <= 1;
 }
 
-struct Framing {
-  bool chunked = false;
-  bool other_coding = false;
-  bool length_seen = false;
-  uint64_t length = 0;
-  bool bad = false;
-};
+bool is_http1_version(std::string_view text) { return text == "HTTP/1.1" || text == "HTTP/1.0"; }
 
-// RFC 9112 §6.1-6.3, the strict reading: one Content-Length, one "chunked", never both.
-Framing framing_of(const std::vector<Header>& headers) {
-  Framing framing;
-  for (const Header& header : headers) {
-    if (equals_ignore_case(header.name, "content-length")) {
-      const auto length = parse_integer<uint64_t>(header.value);
-      // The top bit stays free for arithmetic on positions.
-      if (!length || *length > (uint64_t{1} << 62) || framing.length_seen) framing.bad = true;
-      framing.length_seen = true;
-      framing.length = length.value_or(0);
-    } else if (equals_ignore_case(header.name, "transfer-encoding")) {
-      if (framing.chunked || framing.other_coding) framing.bad = true;
-      if (equals_ignore_case(header.value, "chunked")) {
-        framing.chunked = true;
-      } else {
-        framing.other_coding = true;
-      }
-    }
-  }
-  if (framing.length_seen && (framing.chunked || framing.other_coding)) framing.bad = true;
-  return framing;
+// method SP target SP version, with single spaces and nothing else (RFC 9112 §3).
+bool take_request_line(std::string_view text, std::string_view target, RequestHead* head) {
+  constexpr size_t kVersionBytes = 8;
+  const std::string_view line = text.substr(0, text.find('\r'));
+  const size_t space = line.find(' ');
+  if (space == std::string_view::npos || line.size() < space + 2 + kVersionBytes + 1) return false;
+  head->method = line.substr(0, space);
+  head->target = line.substr(space + 1, line.size() - space - 2 - kVersionBytes);
+  if (head->target.data() != target.data() || head->target.size() != target.size()) return false;
+  return line[line.size() - kVersionBytes - 1] == ' ' &&
+         is_http1_version(line.substr(line.size() - kVersionBytes));
+}
+
+// version SP three digits, then SP and a reason or nothing (RFC 9112 §4).
+bool is_status_line(std::string_view text) {
+  const std::string_view line = text.substr(0, text.find('\r'));
+  const auto digit = [&](size_t at) { return line[at] >= '0' && line[at] <= '9'; };
+  return line.size() >= 12 && is_http1_version(line.substr(0, 8)) && line[8] == ' ' && digit(9) &&
+         digit(10) && digit(11) && (line.size() == 12 || line[12] == ' ');
 }
 
 bool keeps_alive(const std::vector<Header>& headers, uint8_t minor_version) {
@@ -122,39 +134,34 @@ bool keeps_alive(const std::vector<Header>& headers, uint8_t minor_version) {
   return keep;
 }
 
-// Host is a reg-name or address with optional port (RFC 9110 §7.2): what could be read as something else is
-// refused.
-bool valid_authority(std::string_view authority) {
-  for (const char c : authority) {
-    const auto u = static_cast<unsigned char>(c);
-    if (u <= ' ' || u >= 0x7f || c == '/' || c == '@' || c == '?' || c == '#' || c == '\\' || c == ',')
-      return false;
-  }
+// "http://authority", then path and query as in the origin form, or no path.
+bool split_absolute_form(std::string_view target, RequestHead* head) {
+  const size_t scheme = target.find("://");
+  if (scheme == std::string_view::npos || !equals_ignore_case(target.substr(0, scheme), "http")) return false;
+  std::string_view rest = target.substr(scheme + 3);
+  const size_t end = std::min(rest.find_first_of("/?"), rest.size());
+  head->authority = rest.substr(0, end);
+  rest.remove_prefix(end);
+  if (!valid_authority(head->authority)) return false;
+  if (rest.starts_with('/')) return split_origin_form(rest, head);
+  // OPTIONS for the server as a whole, on its way through a proxy (RFC 9112 §3.2.4).
+  head->path = rest.empty() && head->method == "OPTIONS" ? "*" : "/";
+  if (!rest.empty()) head->query = rest.substr(1);
   return true;
 }
 
 // Splits the target into authority, path and query. False for what is no request target (RFC 9112 §3.2).
 bool split_target(RequestHead* head) {
-  std::string_view rest = head->target;
-  if (rest.empty() || rest.find('#') != std::string_view::npos) return false;
-  if (rest == "*") {
-    head->path = rest;
-    return head->method == "OPTIONS";
+  if (!is_target_text(head->target)) return false;
+  // Authority form (RFC 9112 §3.2.3): a tunnel has no path.
+  if (head->method == "CONNECT") {
+    head->authority = head->target;
+    return head->target.find(':') != std::string_view::npos && valid_authority(head->target);
   }
-  if (rest.front() != '/') {
-    const size_t scheme = rest.find("://");
-    if (scheme == std::string_view::npos || !equals_ignore_case(rest.substr(0, scheme), "http")) return false;
-    rest.remove_prefix(scheme + 3);
-    const size_t end = rest.find_first_of("/?");
-    head->authority = rest.substr(0, end);
-    if (head->authority.empty() || !valid_authority(head->authority)) return false;
-    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end);
-  }
-  const size_t question = rest.find('?');
-  head->path = rest.substr(0, question);
-  if (head->path.empty()) head->path = "/";
-  if (question != std::string_view::npos) head->query = rest.substr(question + 1);
-  return true;
+  if (head->target.starts_with('/')) return split_origin_form(head->target, head);
+  if (head->target != "*") return split_absolute_form(head->target, head);
+  head->path = head->target;
+  return head->method == "OPTIONS";
 }
 
 // One Host at most, exactly one in HTTP/1.1, and never one that contradicts an absolute target.
@@ -193,59 +200,72 @@ bool wants_upgrade(const RequestHead& head) {
   return false;
 }
 
+namespace {
+
+// What a request says about its content and its target. A request that is refused here was never forwarded.
+ParseResult take_framing_and_target(RequestHead* head) {
+  const Framing framing = framing_of(head->headers);
+  if (framing.kind == Framing::Kind::kBad) return ParseResult::kBad;
+  // The upstream speaks to one that sends HTTP/1.1, and this client may not know chunks (RFC 9112 §6.1).
+  const bool coded = framing.kind == Framing::Kind::kChunked || framing.kind == Framing::Kind::kOtherCoding;
+  if (coded && head->minor_version == 0) return ParseResult::kBad;
+  // RFC 9110 §9.3.6, §9.3.8: these have no content, and servers differ in what they make of one.
+  const bool without_content = head->method == "CONNECT" || head->method == "TRACE";
+  if (without_content && framing.has_content()) return ParseResult::kBad;
+  if (!split_target(head) || !take_host(head)) return ParseResult::kBad;
+  if (framing.kind == Framing::Kind::kOtherCoding) return ParseResult::kNotImplemented;
+  head->content_length = framing.length;
+  if (framing.has_content())
+    head->body = framing.kind == Framing::Kind::kChunked ? BodyKind::kChunked : BodyKind::kLength;
+  return ParseResult::kComplete;
+}
+
+}  // namespace
+
 ParseResult parse_request(std::string_view text, RequestHead* head) {
   HeadParser parser;
   parser.headers = &head->headers;
-  if (!run(parser, HTTP_REQUEST, text)) return ParseResult::kBad;
-  if (head->headers.size() > kMaxHeaders) return ParseResult::kTooLarge;
-  const size_t space = text.find(' ');
-  if (space == std::string_view::npos) return ParseResult::kBad;
-  head->method = text.substr(0, space);
-  head->target = parser.target;
-  head->authority = head->path = head->query = {};
-  head->minor_version = parser.llhttp.http_minor;
-  head->keep_alive = keeps_alive(head->headers, head->minor_version);
+  head->method = head->target = head->authority = head->path = head->query = {};
   head->body = BodyKind::kNone;
   head->content_length = 0;
+  if (!run(parser, HTTP_REQUEST, text)) return ParseResult::kBad;
+  if (head->headers.size() > kMaxHeaders) return ParseResult::kTooLarge;
+  if (!take_request_line(text, parser.target, head)) return ParseResult::kBad;
+  head->minor_version = parser.llhttp.http_minor;
+  head->keep_alive = keeps_alive(head->headers, head->minor_version);
   const auto expect = head->find("expect");
   head->expect_continue = expect && head->minor_version > 0 && equals_ignore_case(*expect, "100-continue");
-  // A tunnel to anywhere is not a service call.
-  if (head->method == "CONNECT") return ParseResult::kNotImplemented;
-  const Framing framing = framing_of(head->headers);
-  if (framing.bad) return ParseResult::kBad;
-  if (framing.other_coding) return ParseResult::kNotImplemented;
-  if (framing.chunked && head->minor_version == 0) return ParseResult::kBad;
-  if (!split_target(head) || !take_host(head)) return ParseResult::kBad;
-  if (framing.chunked) head->body = BodyKind::kChunked;
-  if (framing.length_seen) {
-    head->content_length = framing.length;
-    if (framing.length > 0) head->body = BodyKind::kLength;
-  }
-  return ParseResult::kComplete;
+  return take_framing_and_target(head);
 }
 
 ParseResult parse_response(std::string_view text, bool request_was_head, ResponseHead* head) {
   HeadParser parser;
   parser.headers = &head->headers;
-  if (!run(parser, HTTP_RESPONSE, text)) return ParseResult::kBad;
+  if (!run(parser, HTTP_RESPONSE, text) || !is_status_line(text)) return ParseResult::kBad;
   if (head->headers.size() > kMaxHeaders) return ParseResult::kTooLarge;
   head->status = parser.llhttp.status_code;
-  if (head->status < 100 || head->status > 999) return ParseResult::kBad;
+  if (head->status < 100) return ParseResult::kBad;
   head->reason = parser.reason;
   head->minor_version = parser.llhttp.http_minor;
   head->keep_alive = keeps_alive(head->headers, head->minor_version);
-  head->content_length = 0;
   const Framing framing = framing_of(head->headers);
-  if (framing.bad || framing.other_coding) return ParseResult::kBad;
-  if (framing.chunked && head->minor_version == 0) return ParseResult::kBad;
-  const bool bodiless = request_was_head || head->status < 200 || head->status == 204 || head->status == 304;
-  if (framing.length_seen) head->content_length = framing.length;
-  if (bodiless || (framing.length_seen && framing.length == 0)) {
+  if (framing.kind == Framing::Kind::kBad || framing.kind == Framing::Kind::kOtherCoding)
+    return ParseResult::kBad;
+  if (framing.kind == Framing::Kind::kChunked && head->minor_version == 0) return ParseResult::kBad;
+  head->content_length = framing.length;
+  const bool interim = head->status < 200;
+  // What such a head announces would be read as the next head (RFC 9110 §8.6 forbids it).
+  if (interim && framing.has_content()) return ParseResult::kBad;
+  // The head ends the message whatever it says (RFC 9112 §6.3, rule 1); a server that says otherwise may go
+  // on, so the connection is not used again.
+  if (head->status == 204 && framing.has_content()) head->keep_alive = false;
+  const bool bodiless = request_was_head || interim || head->status == 204 || head->status == 304;
+  if (bodiless || (framing.kind == Framing::Kind::kLength && framing.length == 0)) {
     head->body = BodyKind::kNone;
-  } else if (framing.chunked) {
+  } else if (framing.kind == Framing::Kind::kChunked) {
     head->body = BodyKind::kChunked;
   } else {
-    head->body = framing.length_seen ? BodyKind::kLength : BodyKind::kUntilClose;
+    head->body = framing.kind == Framing::Kind::kLength ? BodyKind::kLength : BodyKind::kUntilClose;
   }
   return ParseResult::kComplete;
 }

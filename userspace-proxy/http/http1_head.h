@@ -16,8 +16,8 @@ inline constexpr size_t kMaxHeaders = 128;
 
 enum class ParseResult : uint8_t { kNeedMore, kComplete, kBad, kTooLarge, kNotImplemented };
 
-// The bytes of one head, from start line to empty line. Every line ends in CRLF; bare CR, bare LF, NUL and
-// folded lines are refused here, because parsers disagree about them.
+// The bytes of one head, from start line to empty line. Every line ends in CRLF; bare CR, bare LF, NUL,
+// other controls but the tab, and folded lines are refused here, because parsers disagree about them.
 class HeadText {
  public:
   // Takes bytes until the head is complete; `*consumed` of them are used and what follows is body or the next

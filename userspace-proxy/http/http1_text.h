@@ -32,6 +32,9 @@ class Http1TextPool {
     if (free_.size() >= kMaxFree) return;
     text->in.shrink(kKeepBytes);
     if (text->out.capacity() > kKeepBytes) std::string().swap(text->out);
+    if constexpr (requires { text->head.rewritten; }) {
+      if (text->head.rewritten.capacity() > kKeepBytes) std::string().swap(text->head.rewritten);
+    }
     free_.push_back(std::move(text));
   }
 

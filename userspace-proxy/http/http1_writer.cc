@@ -2,6 +2,7 @@
 #include "userspace-proxy/http/http1_writer.h"
 
 #include <charconv>
+#include <optional>
 
 #include "userspace-proxy/http/field_rules.h"
 #include "userspace-proxy/http/http1_head.h"
@@ -10,7 +11,19 @@ namespace weft::proxy {
 namespace {
 
 void add(std::string* out, std::string_view name, std::string_view value) {
-  out->append(name).append(": ").append(value).append("\r\n");
+  using Text = std::char_traits<char>;
+  const size_t at = out->size();
+  // Grown once per line: this runs for every field of every message.
+  out->resize(at + name.size() + value.size() + 4);
+  char* to = out->data() + at;
+  Text::copy(to, name.data(), name.size());
+  to += name.size();
+  *to++ = ':';
+  *to++ = ' ';
+  Text::copy(to, value.data(), value.size());
+  to += value.size();
+  *to++ = '\r';
+  *to = '\n';
 }
 
 void add_number(std::string* out, uint64_t number) {
@@ -19,13 +32,22 @@ void add_number(std::string* out, uint64_t number) {
   out->append(digits, static_cast<size_t>(end - digits));
 }
 
-void add_end_to_end(const std::vector<Header>& headers, std::string* out) {
+// `length` is what the parser read of Content-Length: written anew, so that "007" cannot be read in two ways.
+// nullopt: the message must not have one.
+void add_end_to_end(const std::vector<Header>& headers, std::optional<uint64_t> length, std::string* out) {
   bool connection = false;
   for (const Header& header : headers)
     connection = connection || equals_ignore_case(header.name, "connection");
   for (const Header& header : headers) {
     if (is_connection_field(header.name)) continue;
     if (connection && listed_in_connection(headers, header.name)) continue;
+    if (equals_ignore_case(header.name, "content-length")) {
+      if (!length) continue;
+      out->append(header.name).append(": ");
+      add_number(out, *length);
+      out->append("\r\n");
+      continue;
+    }
     add(out, header.name, header.value);
   }
 }
@@ -56,7 +78,7 @@ std::string_view reason_phrase(uint16_t status) {
 void write_request_head(const RequestHead& head, const RequestForm& form, std::string* out) {
   out->append(head.method).append(" ").append(head.target).append(" HTTP/1.1\r\n");
   if (!head.find("host")) add(out, "Host", head.authority.empty() ? form.fallback_host : head.authority);
-  add_end_to_end(head.headers, out);
+  add_end_to_end(head.headers, head.content_length, out);
   const auto te = head.find("te");
   const bool trailers = te && has_token(*te, "trailers");
   if (trailers) add(out, "TE", "trailers");
@@ -74,7 +96,9 @@ void write_response_head(const ResponseHead& head, const ResponseForm& form, std
   out->append("HTTP/1.1 ");
   add_number(out, head.status);
   out->append(" ").append(head.reason).append("\r\n");
-  add_end_to_end(head.headers, out);
+  // RFC 9110 §8.6: none in 1xx and 204.
+  const bool may_have_length = head.status >= 200 && head.status != 204;
+  add_end_to_end(head.headers, may_have_length ? std::optional(head.content_length) : std::nullopt, out);
   if (form.chunked) add(out, "Transfer-Encoding", "chunked");
   if (form.upgrade) {
     add(out, "Connection", "Upgrade");

@@ -5,7 +5,9 @@
 #include <optional>
 
 #include "base/strings.h"
+#include "userspace-proxy/http/authority.h"
 #include "userspace-proxy/http/field_rules.h"
+#include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
 namespace {
@@ -24,20 +26,6 @@ struct RequestPseudo {
     return nullptr;
   }
 };
-
-bool is_authority(std::string_view authority) {
-  return std::all_of(authority.begin(), authority.end(), [](char c) {
-    const auto u = static_cast<unsigned char>(c);
-    return u > ' ' && u < 0x7f && std::string_view("/@?#\\,").find(c) == std::string_view::npos;
-  });
-}
-
-bool is_target(std::string_view target) {
-  return !target.empty() && std::all_of(target.begin(), target.end(), [](char c) {
-    const auto u = static_cast<unsigned char>(c);
-    return u > ' ' && u < 0x7f && c != '#';
-  });
-}
 
 // Content-Length of a head: at most one, digits only (RFC 9110 §8.6).
 struct Length {
@@ -101,21 +89,14 @@ bool take_authority(std::string_view pseudo, std::string_view host, RequestHead*
   if (pseudo.data() == nullptr && host.data() == nullptr) return false;
   if (pseudo.data() != nullptr && host.data() != nullptr && !equals_ignore_case(pseudo, host)) return false;
   head->authority = pseudo.data() != nullptr ? pseudo : host;
-  return !head->authority.empty() && is_authority(head->authority);
+  return valid_authority(head->authority);
 }
 
 bool take_path(std::string_view path, RequestHead* head) {
-  if (!is_target(path)) return false;
-  if (path == "*") {
-    if (head->method != "OPTIONS") return false;
-  } else if (path.front() != '/') {
-    return false;
-  }
   head->target = path;
-  const size_t question = path.find('?');
-  head->path = path.substr(0, question);
-  head->query = question == std::string_view::npos ? std::string_view() : path.substr(question + 1);
-  return true;
+  if (path != "*") return split_origin_form(path, head);
+  head->path = path;
+  return head->method == "OPTIONS";
 }
 
 bool take_request_fields(FieldBlock& block, size_t first, RequestHead* head, Length* length) {
@@ -152,7 +133,7 @@ bool is_http2_value(std::string_view value) {
 }
 
 ParseResult make_request(FieldBlock& block, bool end_stream, RequestHead* head) {
-  *head = RequestHead{.headers = std::move(head->headers)};
+  *head = RequestHead{.headers = std::move(head->headers), .rewritten = std::move(head->rewritten)};
   head->headers.clear();
   if (block.too_large()) return ParseResult::kTooLarge;
   block.reserve_extra(cookie_bytes(block));

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,12 +23,14 @@ enum class BodyKind : uint8_t { kNone, kLength, kChunked, kUntilClose };
 
 struct RequestHead {
   std::string_view method;
-  // As received: origin form "/a?b", absolute form or "*".
+  // As received: origin form "/a?b", absolute form, "*", or authority form for CONNECT. After
+  // normalise_target (http/path.h) as it goes upstream: origin form with a normal path, "*", or authority
+  // form.
   std::string_view target;
   // From the target's absolute form, else from Host; with port if the client sent one. Empty when absent
   // (HTTP/1.0).
   std::string_view authority;
-  // Without query; "/" for an empty path.
+  // Without query; "/" for an empty path, empty for CONNECT.
   std::string_view path;
   std::string_view query;  // without "?"
   // "http" or "https": of the absolute form, of HTTP/2's :scheme, else "http".
@@ -41,6 +44,8 @@ struct RequestHead {
   BodyKind body = BodyKind::kNone;
   uint64_t content_length = 0;
   std::vector<Header> headers;  // in order, duplicates kept, Host included
+  // Where the target had to be rewritten: target, path and query are views of this then. Keeps its memory.
+  std::string rewritten;
 
   // First value of that name, or nullopt.
   std::optional<std::string_view> find(std::string_view name) const;

@@ -13,9 +13,9 @@ enum class Detected : uint8_t { kNeedMore, kHttp1, kHttp2, kOther };
 // §3.3-3.4).
 Detected detect_protocol(std::string_view first_bytes);
 
-// For a port that is declared to speak HTTP: only what cannot be an HTTP/1 request line (RFC 9112 §3: a
-// token, then a space) nor the preface of HTTP/2 passes through, so an unusual method is still routed. That
-// leaves binary protocols such as TLS. A malformed request is HTTP and gets its 400.
+// For a port that is declared to speak HTTP: only binary protocols such as TLS pass through unparsed, told by
+// their first byte. The preface is HTTP/2 (RFC 9113 §3.4); everything else is HTTP/1, however malformed, and
+// gets its 400: a lenient server might make a request of what we would let pass as no HTTP.
 Detected detect_declared_http(std::string_view first_bytes);
 
 }  // namespace weft::proxy

@@ -1,6 +1,6 @@
-// Accepts connections of one listening socket, at most a few per turn, and backs off by a timer when
-// descriptors run out. Closing it closes our descriptor without shutdown(): the listener lives on where it is
-// also held.
+// Accepts connections of one listening socket, hands out at most a few per turn, and backs off by a timer
+// when descriptors run out. Closing it closes our descriptor without shutdown(): the listener lives on where
+// it is also held.
 #pragma once
 
 #include "base/address.h"
@@ -9,7 +9,7 @@
 
 namespace weft::proxy {
 
-class Acceptor final : public EventSource {
+class Acceptor final : public ListenerIo::Sink {
  public:
   class Receiver {
    public:
@@ -27,23 +27,28 @@ class Acceptor final : public EventSource {
   bool start();
   void pause();
   void resume();
+  // Pauses, and hands out what has left the listener's queue already: closing would end those connections.
+  // What still waits there stays for whoever else holds the listener.
+  void finish();
   // Accepts all that waits, before the listener is closed.
   void take_waiting();
 
-  void on_events(uint32_t events) override;
+  void connections_wait() override;
 
  private:
   static constexpr int kMaxPerTurn = 64;
   static constexpr int kMaxWaiting = 4096;  // somaxconn: no queue is longer
   static constexpr uint64_t kBackoffMs = 50;
 
-  // False: nothing more to take now.
+  // Takes the answer of the listener: a descriptor or an error. False: nothing more to take now.
+  bool take(int fd_or_error, const SocketAddress& peer);
   bool accept_one();
   void accept_some(int);
-  void retry() { accept_some(0); }
+  void retry();
 
   EventLoop& loop_;
-  UniqueFd listener_;
+  UniqueFd listener_;  // until start()
+  ListenerIo* io_ = nullptr;
   Receiver& receiver_;
   bool paused_ = false;
   Operation more_{this, method<&Acceptor::accept_some>};

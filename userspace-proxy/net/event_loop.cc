@@ -1,12 +1,8 @@
-// The epoll backend of event_loop.h. Order of a turn: wait, clock, posted functions, events, timers, deferred
-// operations, retired objects.
+// Order of a turn of event_loop.h: wait, clock, what happened, posted functions, timers, deferred operations,
+// retired objects.
 #include "userspace-proxy/net/event_loop.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -19,20 +15,13 @@ constexpr int kIdleTurnMs = 400;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::open() {
-  UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll.valid()) return errno_status("epoll_create1", errno);
-  UniqueFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake.valid()) return errno_status("eventfd", errno);
-  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.ptr = nullptr}};
-  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0) return errno_status("epoll_ctl", errno);
-  return std::unique_ptr<EventLoop>(new EventLoop(std::move(epoll), std::move(wake)));
+absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::open(IoKind kind) {
+  std::unique_ptr<EventLoop> loop(new EventLoop);
+  ASSIGN_OR_RETURN(loop->backend_, IoBackend::open(kind, loop->soon_, loop->buffers_));
+  return loop;
 }
 
-EventLoop::EventLoop(UniqueFd epoll, UniqueFd wake)
-    : epoll_(std::move(epoll)), wake_(std::move(wake)), now_(clock_.now()), timers_(now_) {
-  retired_.reserve(64);
-}
+EventLoop::EventLoop() : now_(clock_.now()), timers_(now_) { retired_.reserve(64); }
 
 EventLoop::~EventLoop() = default;
 
@@ -54,19 +43,13 @@ int EventLoop::wait_limit(int max_wait_ms) {
 }
 
 void EventLoop::turn(int max_wait_ms) {
-  const int count =
-      epoll_wait(epoll_.get(), events_.data(), static_cast<int>(kMaxEvents), wait_limit(max_wait_ms));
+  const int limit = wait_limit(max_wait_ms);
+  soon_.splice(later_);
+  backend_->wait(limit);
   now_ = clock_.now();
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  event_count_ = std::max(count, 0);
-  soon_.splice(later_);
+  backend_->dispatch();
   if (wake_sent_.load(std::memory_order_acquire)) run_posted();
-  for (event_next_ = 0; event_next_ < event_count_;) {
-    const epoll_event event = events_[event_next_++];
-    // A null source is the wake-up descriptor (edge-triggered: no need to read it) or one that was forgotten.
-    if (event.data.ptr != nullptr) static_cast<EventSource*>(event.data.ptr)->on_events(event.events);
-  }
-  event_count_ = event_next_ = 0;
   timers_.advance(now_);
   run_deferred();
   // By index: a destructor may retire more.
@@ -89,9 +72,7 @@ void EventLoop::post(std::function<void()> function) {
     posted_.push_back(std::move(function));
   }
   if (wake_sent_.exchange(true, std::memory_order_acq_rel)) return;
-  const uint64_t one = 1;
-  // Cannot fail but by overflow, which still leaves the descriptor readable.
-  [[maybe_unused]] const ssize_t ignored = write(wake_.get(), &one, sizeof(one));
+  backend_->wake();
 }
 
 void EventLoop::run_posted() {
@@ -102,19 +83,6 @@ void EventLoop::run_posted() {
     functions.swap(posted_);
   }
   for (const auto& function : functions) function();
-}
-
-bool EventLoop::watch(int fd, EventSource& source, uint32_t events) {
-  epoll_event event{.events = events | EPOLLET, .data = {.ptr = &source}};
-  return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
-void EventLoop::forget(int fd, EventSource& source) {
-  for (int i = event_next_; i < event_count_; ++i) {
-    if (events_[i].data.ptr == &source) events_[i].data.ptr = nullptr;
-  }
-  // Closing alone is not enough: a descriptor duplicated elsewhere keeps the registration (epoll(7)).
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
 }  // namespace weft::proxy

@@ -1,12 +1,9 @@
-// One worker's event loop: readiness from epoll (edge-triggered), timers, posted functions, deferred
-// completions. Callers see operations with results (Socket, Acceptor), never epoll, so that another backend
-// can take its place. One clock reading per turn. Everything but post() and stop() is for the loop's thread
-// only.
+// One worker's event loop: a backend that moves bytes (epoll or io_uring), timers, posted functions, deferred
+// completions. Callers see operations with results (Socket, Acceptor), never the backend. One clock reading
+// per turn. Everything but post(), stop() and turns() is for the thread that opened it only; it may be
+// destroyed on another one.
 #pragma once
 
-#include <sys/epoll.h>
-
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -17,18 +14,10 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "base/clock.h"
-#include "base/fd.h"
-#include "userspace-proxy/net/operation.h"
+#include "userspace-proxy/net/io_backend.h"
 #include "userspace-proxy/net/timer_wheel.h"
 
 namespace weft::proxy {
-
-// Something with a descriptor: told what became ready. Never destroys itself in on_events.
-class EventSource {
- public:
-  virtual ~EventSource() = default;
-  virtual void on_events(uint32_t events) = 0;
-};
 
 // An object that ends inside its own callback is handed to the loop, which frees it when nothing of it is
 // running.
@@ -45,7 +34,7 @@ class EventLoop {
     virtual void turn_ended() = 0;
   };
 
-  static absl::StatusOr<std::unique_ptr<EventLoop>> open();
+  static absl::StatusOr<std::unique_ptr<EventLoop>> open(IoKind kind = IoKind::kEpoll);
   ~EventLoop();
 
   // Turns until stop().
@@ -67,34 +56,29 @@ class EventLoop {
   // Told at the end of every turn; at most one.
   void observe(TurnObserver* observer) { observer_ = observer; }
 
-  // False when the kernel refuses (errno is set).
-  bool watch(int fd, EventSource& source, uint32_t events);
-  // Before the descriptor is closed: drops events already taken from the kernel.
-  void forget(int fd, EventSource& source);
+  // The chunks that sockets of this loop receive into.
+  BufferPool& buffers() { return buffers_; }
+  IoBackend& io() { return *backend_; }
 
   uint64_t turns() const { return turns_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr size_t kMaxEvents = 256;
   static constexpr int kMaxSoonPerTurn = 4096;
 
-  EventLoop(UniqueFd epoll, UniqueFd wake);
+  EventLoop();
   int wait_limit(int max_wait_ms);
   void run_posted();
   void run_deferred();
 
-  UniqueFd epoll_;
-  UniqueFd wake_;
   SystemClock clock_;
   MonotonicNs now_;
   TimerWheel timers_;
   IntrusiveList<Operation> soon_;
   IntrusiveList<Operation> later_;
+  BufferPool buffers_;
+  std::unique_ptr<IoBackend> backend_;  // set by open() and from then on
   std::vector<std::unique_ptr<Retirable>> retired_;
-  std::array<epoll_event, kMaxEvents> events_{};
   TurnObserver* observer_ = nullptr;
-  int event_count_ = 0;
-  int event_next_ = 0;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> wake_sent_{false};
   std::atomic<uint64_t> turns_{0};

@@ -42,8 +42,17 @@ class IntrusiveList {
   IntrusiveList& operator=(const IntrusiveList&) = delete;
 
   bool empty() const { return head_.next_ == &head_; }
-  void push_back(T& item) { insert(item, head_.prev_); }
-  void push_front(T& item) { insert(item, &head_); }
+  // An item that is on a list, this one or another, leaves it first.
+  void push_back(T& item) {
+    ListNode<Tag>& node = item;
+    node.unlink();
+    insert(node, head_.prev_);
+  }
+  void push_front(T& item) {
+    ListNode<Tag>& node = item;
+    node.unlink();
+    insert(node, &head_);
+  }
   T* front() { return empty() ? nullptr : static_cast<T*>(head_.next_); }
   T* pop_front() {
     T* item = front();
@@ -67,7 +76,6 @@ class IntrusiveList {
 
  private:
   void insert(ListNode<Tag>& node, ListNode<Tag>* position) {
-    node.unlink();
     node.prev_ = position;
     node.next_ = position->next_;
     position->next_->prev_ = &node;

@@ -108,23 +108,34 @@ void DownstreamConnection::read_first_request() {
 void DownstreamConnection::on_timer() {
   // Nothing came that looks like HTTP: a protocol in which the server speaks first, or one we do not know.
   if (state_ == State::kDetecting) return start_tcp();
+  // Left over from the time before the request; armed again when that is answered.
+  if (state_ == State::kHttp) return;
   if (state_ != State::kIdle) return end(false);
   // Half a method: the exchange says why it ends. Nothing at all: FIN first, a request may be on its way.
   if (!input_.empty()) return start_http();
-  linger();
+  const MonotonicNs now = context_.loop.now();
+  if (now >= idle_until_) return linger();
+  context_.loop.arm(timer_, (idle_until_ - now) / kNsPerMs + 1);
+}
+
+// A timer that is armed is left alone: it runs too early and then sees how long is left. So a request costs
+// no arming and no cancelling.
+void DownstreamConnection::arm_idle(uint64_t delay_ms) {
+  const bool sooner = context_.draining || !timer_.linked();
+  idle_until_ = context_.loop.now() + delay_ms * kNsPerMs;
+  if (sooner) context_.loop.arm(timer_, delay_ms);
 }
 
 void DownstreamConnection::enter_idle() {
   state_ = State::kIdle;
   if (!input_.empty()) return start_http();
-  context_.loop.arm(timer_, context_.draining ? kDrainGraceMs : context_.limits.downstream_idle_ms);
+  arm_idle(context_.draining ? kDrainGraceMs : context_.limits.downstream_idle_ms);
   receive();
 }
 
 void DownstreamConnection::start_http() {
   state_ = State::kHttp;
   spoke_http_ = true;
-  timer_.cancel();
   http_.reset(new Http1Exchange(*this));
   http_->exchange.start(http_finished_);
 }
@@ -173,7 +184,7 @@ void DownstreamConnection::linger() {
 }
 
 void DownstreamConnection::drain() {
-  if (state_ == State::kIdle && input_.empty()) context_.loop.arm(timer_, kDrainGraceMs);
+  if (state_ == State::kIdle && input_.empty()) arm_idle(kDrainGraceMs);
   if (http2_ != nullptr) http2_->drain();
 }
 

@@ -56,6 +56,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable, private 
   void read_first_request();
   void on_timer();
   void enter_idle();
+  void arm_idle(uint64_t delay_ms);
   void start_http();
   void start_http2();
   void start_tcp();
@@ -81,6 +82,7 @@ class DownstreamConnection final : public ListNode<>, public Retirable, private 
   Operation http_finished_{this, method<&DownstreamConnection::on_http_finished>};
   Operation tcp_finished_{this, method<&DownstreamConnection::on_tcp_finished>};
   Timer timer_{this, method<&DownstreamConnection::on_timer>};  // of the state: sniffing, idleness, lingering
+  MonotonicNs idle_until_ = 0;
   std::unique_ptr<Http1Exchange> http_;
   std::unique_ptr<Http2Connection> http2_;
   std::unique_ptr<TcpExchange> tcp_;

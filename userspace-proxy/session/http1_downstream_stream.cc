@@ -85,7 +85,8 @@ void Http1DownstreamStream::write_local_reply(Outcome outcome) {
 void Http1DownstreamStream::write_tunnel_response(const ResponseHead& head) {
   tunnel_ = true;
   text_->out.clear();
-  write_response_head(head, ResponseForm{.upgrade = true}, &text_->out);
+  // 2xx to CONNECT is a tunnel as it stands.
+  write_response_head(head, ResponseForm{.upgrade = head.status == 101}, &text_->out);
   sink_.start(text_->out, SocketSink::Framing::kByteStream);
   source_.start(BodyKind::kUntilClose, 0);
 }

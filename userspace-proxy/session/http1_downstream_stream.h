@@ -22,7 +22,7 @@ class Http1DownstreamStream final : public DownstreamStream {
   bool read_request(Operation& operation) override;
   HeadStatus request_status() const override { return status_; }
   bool request_started() const override { return started_; }
-  const RequestHead& request() const override { return text_->head; }
+  RequestHead& request() override { return text_->head; }
   BodySource& request_body() override { return source_; }
   void write_interim(const ResponseHead& head) override;
   void write_response(const ResponseHead& head) override;

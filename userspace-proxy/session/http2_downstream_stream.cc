@@ -85,7 +85,7 @@ void Http2DownstreamStream::write_response(const ResponseHead& head) {
 }
 
 bool Http2DownstreamStream::is_grpc() const {
-  const auto type = request().find("content-type");
+  const auto type = text_->head.find("content-type");
   return status_ == HeadStatus::kComplete && type && type->starts_with("application/grpc");
 }
 

@@ -27,7 +27,7 @@ class Http2DownstreamStream final : public DownstreamStream, public Http2Message
   bool read_request(Operation&) override { return true; }
   HeadStatus request_status() const override { return status_; }
   bool request_started() const override { return true; }
-  const RequestHead& request() const override { return text_->head; }
+  RequestHead& request() override { return text_->head; }
   BodySource& request_body() override { return *this; }
   void write_interim(const ResponseHead& head) override;
   void write_response(const ResponseHead& head) override;

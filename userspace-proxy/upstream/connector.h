@@ -10,7 +10,14 @@
 
 namespace weft::proxy {
 
-enum class ConnectStatus : uint8_t { kWaiting, kConnected, kRefused, kTimeout, kFailed };
+enum class ConnectStatus : uint8_t {
+  kWaiting,
+  kConnected,
+  kRefused,
+  kTimeout,
+  kFailed,
+  kNoCapacity,  // of the pool: no connection became free in time, or too many exchanges wait
+};
 
 struct DialParameters {
   int netns = -1;  // negative: from here

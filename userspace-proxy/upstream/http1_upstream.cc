@@ -6,30 +6,34 @@
 
 namespace weft::proxy {
 
-Http1Upstream::Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, const UpstreamKey& key)
-    : loop_(loop),
-      pool_(pool),
-      key_(key),
+Http1Upstream::Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool,
+                             UpstreamPoolEntry& entry)
+    : pool_(pool),
+      entry_(entry),
       socket_(loop),
       input_(buffers),
       reader_(loop, socket_, input_),
       source_(socket_, input_),
       sink_(socket_) {
   ++pool_.open_;
+  ++entry_.open;
 }
 
 Http1Upstream::~Http1Upstream() {
   if (text_ != nullptr) pool_.texts_.give(std::move(text_));
   --pool_.open_;
+  --entry_.open;
 }
 
 void Http1Upstream::write_request(const RequestHead& head, const RequestForm& form) {
   if (text_ == nullptr) text_ = pool_.texts_.take();
   head_request_ = head.method == "HEAD";
   answered_ = tunnel_ = false;
-  upgrade_ = form.upgrade;
+  connect_ = head.method == "CONNECT";
+  upgrade_ = form.upgrade && !connect_;
   text_->out.clear();
-  write_request_head(head, form, &text_->out);
+  const RequestForm written{.fallback_host = form.fallback_host, .upgrade = upgrade_};
+  write_request_head(head, written, &text_->out);
   sink_.start(text_->out,
               head.body == BodyKind::kChunked ? SocketSink::Framing::kChunked : SocketSink::Framing::kPlain);
 }
@@ -65,6 +69,11 @@ Unanswered Http1Upstream::unanswered() const {
   return silent && served_ ? Unanswered::kStale : Unanswered::kFinal;
 }
 
+bool Http1Upstream::opens_tunnel() const {
+  const uint16_t status = text_->head.status;
+  return upgrade_ ? status == 101 : connect_ && status >= 200 && status < 300;
+}
+
 void Http1Upstream::start_tunnel() {
   tunnel_ = true;
   source_.start(BodyKind::kUntilClose, 0);
@@ -88,7 +97,15 @@ void Http1Upstream::release(bool reset) {
   pool_.give(this);
 }
 
-// Only ever runs while idle: take() cancels both ways here.
-void Http1Upstream::expire() { pool_.remove_idle(*this); }
+void Http1Upstream::on_idle_timer() {
+  // In use: armed again when it is idle again.
+  if (!linked()) return;
+  const MonotonicNs now = pool_.loop_.now();
+  if (now >= idle_until_) return pool_.remove_idle(*this);
+  pool_.loop_.arm(idle_, (idle_until_ - now) / kNsPerMs + 1);
+}
+
+// Only ever runs while idle: take() ends the watch.
+void Http1Upstream::on_readable(int) { pool_.remove_idle(*this); }
 
 }  // namespace weft::proxy

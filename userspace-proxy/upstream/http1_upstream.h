@@ -12,14 +12,15 @@
 namespace weft::proxy {
 
 class UpstreamPool;
+struct UpstreamPoolEntry;
 
 class Http1Upstream final : public UpstreamStream, public ListNode<> {
  public:
-  Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, const UpstreamKey& key);
+  // `entry` outlives this.
+  Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool& pool, UpstreamPoolEntry& entry);
   ~Http1Upstream() override;
 
   Socket& socket() { return socket_; }
-  const UpstreamKey& key() const { return key_; }
 
   void write_request(const RequestHead& head, const RequestForm& form) override;
   BodySink& request() override { return sink_; }
@@ -28,7 +29,7 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   const ResponseHead& response() const override { return text_->head; }
   Unanswered unanswered() const override;
   BodySource& response_body() override { return source_; }
-  bool opens_tunnel() const override { return upgrade_ && text_->head.status == 101; }
+  bool opens_tunnel() const override;
   void start_tunnel() override;
   void watch_reset(Operation& operation) override { socket_.watch_reset(operation); }
   void release(bool reset) override;
@@ -38,12 +39,11 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   void on_head(int);
   void parse_head();
   bool reusable() const;
-  void expire();
-  void on_readable(int) { expire(); }
+  void on_idle_timer();
+  void on_readable(int);
 
-  EventLoop& loop_;
   UpstreamPool& pool_;
-  const UpstreamKey key_;
+  UpstreamPoolEntry& entry_;
   Socket socket_;
   InputBuffer input_;
   Http1TextPool<ResponseHead>::Text text_;  // null while idle
@@ -54,12 +54,15 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   bool head_request_ = false;
   bool served_ = false;    // a request before this one
   bool answered_ = false;  // a head came for this one
-  bool upgrade_ = false;
+  bool upgrade_ = false;   // asked for
+  bool connect_ = false;   // asked for by CONNECT
   bool tunnel_ = false;
   WaitSlot waiting_;
   Operation head_{this, method<&Http1Upstream::on_head>};
   Operation watch_{this, method<&Http1Upstream::on_readable>};  // while idle
-  Timer idle_{this, method<&Http1Upstream::expire>};
+  // Stays armed while the connection is used again and again: when it runs, idle_until_ says what it means.
+  Timer idle_{this, method<&Http1Upstream::on_idle_timer>};
+  MonotonicNs idle_until_ = 0;
 };
 
 }  // namespace weft::proxy

@@ -21,7 +21,7 @@ class UpstreamPool;
 class Http2Upstream;
 
 // One who waits for a connection that is being dialled.
-class Http2Waiter : public ListNode<> {
+class Http2Waiter : public ListNode<Http2Waiter> {
  public:
   virtual void http2_connected(Http2Upstream* connection, ConnectStatus status) = 0;
 
@@ -115,7 +115,7 @@ class Http2Upstream final : public ListNode<>, public Retirable, private Http2Tr
   InputBuffer input_;
   Connector connector_;
   Http2Transport transport_;
-  IntrusiveList<Http2Waiter> waiters_;
+  IntrusiveList<Http2Waiter, Http2Waiter> waiters_;
   Operation connected_{this, method<&Http2Upstream::on_connected>};
   Timer timer_{this, method<&Http2Upstream::on_timer>};  // idleness without streams, keep-alive with them
 };

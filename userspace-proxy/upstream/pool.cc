@@ -1,5 +1,7 @@
-// UpstreamPool of pool.h. The stacks own what is linked in them.
+// UpstreamPool of pool.h. The idle lists own what is linked in them.
 #include "userspace-proxy/upstream/pool.h"
+
+#include "userspace-proxy/upstream/stream_request.h"
 
 namespace weft::proxy {
 
@@ -10,17 +12,21 @@ UpstreamPool::~UpstreamPool() {
   }
 }
 
-std::unique_ptr<Http1Upstream> UpstreamPool::make(const UpstreamKey& key) {
-  return std::make_unique<Http1Upstream>(loop_, buffers_, *this, key);
+UpstreamPoolEntry& UpstreamPool::entry(const UpstreamKey& key) {
+  std::unique_ptr<UpstreamPoolEntry>& found = entries_[key];
+  if (found == nullptr) found = std::make_unique<UpstreamPoolEntry>(key);
+  return *found;
 }
 
-std::unique_ptr<Http1Upstream> UpstreamPool::take(const UpstreamKey& key) {
-  const auto found = stacks_.find(key);
-  if (found == stacks_.end()) return nullptr;
-  while (Http1Upstream* connection = found->second->pop_front()) {
+std::unique_ptr<Http1Upstream> UpstreamPool::make(UpstreamPoolEntry& entry) {
+  return std::make_unique<Http1Upstream>(loop_, buffers_, *this, entry);
+}
+
+std::unique_ptr<Http1Upstream> UpstreamPool::take(UpstreamPoolEntry& entry) {
+  while (Http1Upstream* connection = entry.idle.pop_front()) {
     --idle_;
+    --entry.idle_count;
     std::unique_ptr<Http1Upstream> owned(connection);
-    owned->idle_.cancel();
     // The end may already be known, only not told yet.
     if (!owned->watch_.pending() || owned->watch_.linked()) continue;
     owned->watch_.cancel();
@@ -43,31 +49,35 @@ Http2Upstream& UpstreamPool::http2(const UpstreamKey& key, bool fresh, bool* mad
 }
 
 void UpstreamPool::give(Http1Upstream* connection) {
-  std::unique_ptr<Http1Upstream> owned(connection);
-  if (owned->socket_.recv(owned->watch_, owned->input_)) return;
-  std::unique_ptr<Stack>& stack = stacks_[owned->key_];
-  if (stack == nullptr) stack = std::make_unique<Stack>();
-  loop_.arm(owned->idle_, limits_.idle_ms);
-  stack->push_front(*owned.release());
+  UpstreamPoolEntry& entry = connection->entry_;
+  if (StreamRequest* waiter = entry.waiting.front()) return waiter->serve(connection);
+  if (entry.idle_count >= limits_.max_idle) return discard(connection);
+  if (connection->socket_.recv(connection->watch_, connection->input_)) return discard(connection);
+  connection->idle_until_ = loop_.now() + limits_.idle_ms * kNsPerMs;
+  if (!connection->idle_.linked()) loop_.arm(connection->idle_, limits_.idle_ms);
+  entry.idle.push_front(*connection);
+  ++entry.idle_count;
   ++idle_;
 }
 
+void UpstreamPool::discard(Http1Upstream* connection) {
+  UpstreamPoolEntry& entry = connection->entry_;
+  delete connection;
+  if (StreamRequest* waiter = entry.waiting.front()) waiter->serve(nullptr);
+}
+
 void UpstreamPool::remove_idle(Http1Upstream& connection) {
-  const auto found = stacks_.find(connection.key_);
+  UpstreamPoolEntry& entry = connection.entry_;
   --idle_;
+  --entry.idle_count;
   delete &connection;
-  if (found != stacks_.end() && found->second->empty()) stacks_.erase(found);
+  if (entry.open == 0 && entry.waiting.empty()) entries_.erase(entry.key);
 }
 
 void UpstreamPool::prune() {
-  for (auto it = stacks_.begin(); it != stacks_.end();) {
-    const auto stack = it++;
-    if (stack->second->empty()) stacks_.erase(stack);
-  }
-  for (auto it = http2_.begin(); it != http2_.end();) {
-    const auto list = it++;
-    if (list->second->empty()) http2_.erase(list);
-  }
+  absl::erase_if(entries_,
+                 [](const auto& keyed) { return keyed.second->open == 0 && keyed.second->waiting.empty(); });
+  absl::erase_if(http2_, [](const auto& keyed) { return keyed.second->empty(); });
 }
 
 void UpstreamPool::clear() {
@@ -78,11 +88,12 @@ void UpstreamPool::clear() {
       each = next;
     }
   }
-  for (auto& [key, stack] : stacks_) {
-    while (Http1Upstream* connection = stack->pop_front()) delete connection;
+  for (auto& [key, entry] : entries_) {
+    while (Http1Upstream* connection = entry->idle.pop_front()) delete connection;
+    entry->idle_count = 0;
   }
-  stacks_.clear();
   idle_ = 0;
+  prune();
 }
 
 }  // namespace weft::proxy

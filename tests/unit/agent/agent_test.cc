@@ -9,6 +9,7 @@
 
 #include <filesystem>
 
+#include "bpf/abi/constants.h"
 #include "proto/weft/admin/v1/admin.grpc.pb.h"
 #include "tests/unit/agent/fake_dataplane.h"
 
@@ -88,7 +89,9 @@ class AgentTest : public ::testing::Test {
     options.metrics_address = *SocketAddress::parse("127.0.0.1:0");
     options.health_address = options.metrics_address;
     Agent::Parts parts;
-    parts.dataplane = std::make_unique<JournalDataplane>(journal_);
+    auto dataplane = std::make_unique<JournalDataplane>(journal_);
+    dataplane_ = dataplane.get();
+    parts.dataplane = std::move(dataplane);
     parts.ads = std::make_unique<JournalAds>(journal_);
     parts.start_control_plane = [this](control_plane::ControlPlane::Subscriber subscriber)
         -> absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> {
@@ -133,6 +136,7 @@ class AgentTest : public ::testing::Test {
   control_plane::Change first_;
   control_plane::ControlPlane::Subscriber subscriber_;
   std::unique_ptr<Agent> agent_;
+  FakeDataplane* dataplane_ = nullptr;  // owned by the agent
   std::unique_ptr<admin::v1::Admin::Stub> stub_;
 };
 
@@ -197,6 +201,89 @@ TEST_F(AgentTest, ChecksNameWhatIsMissingWithoutAProxy) {
   EXPECT_EQ(results["A-02"], "error");
   EXPECT_EQ(results["B-01"], "success");
   EXPECT_EQ(results["B-03"], "success");
+}
+
+TEST_F(AgentTest, ConnectionsAreNamedFilteredAndCutWithACount) {
+  ASSERT_TRUE(enroll("shop/web", "/ns/web").ok());
+  ASSERT_TRUE(enroll("shop/db", "/ns/db").ok());
+  const auto* fake = static_cast<const FakeDataplane*>(dataplane_);
+  const uint64_t web = fake->cookies.at("/ns/web");
+  const uint32_t web_id = fake->plans.at("/ns/web").workload_id;
+  const uint32_t db_id = fake->plans.at("/ns/db").workload_id;
+  const SocketAddress vip = *SocketAddress::parse("10.96.0.5:5432");
+  const SocketAddress backend = *SocketAddress::parse("10.1.0.9:5432");
+  dataplane_->owners[{backend.ip, 0}] = db_id;
+  for (uint64_t age = 1; age <= 3; ++age) {
+    dataplane_->connections[web].push_back({.path = OpenConnection::Path::kDirect,
+                                            .state = 1,
+                                            .local = *SocketAddress::parse("10.1.0.4:4000"),
+                                            .remote = backend,
+                                            .dialled = vip,
+                                            .source = web_id,
+                                            .started_ns = age});
+  }
+  dataplane_->connections[fake->cookies.at("/ns/db")].push_back({.path = OpenConnection::Path::kInbound,
+                                                                 .state = 8,
+                                                                 .local = backend,
+                                                                 .remote = vip,
+                                                                 .dialled = backend});
+
+  const auto ask = [this](const std::string& workload, const std::string& from, const std::string& to,
+                          uint32_t limit) {
+    grpc::ClientContext context;
+    admin::v1::ConnectionsRequest request;
+    request.set_workload(workload);
+    request.set_from(from);
+    request.set_to(to);
+    request.set_limit(limit);
+    admin::v1::ConnectionList reply;
+    EXPECT_TRUE(stub_->ListConnections(&context, request, &reply).ok());
+    return reply;
+  };
+  const admin::v1::ConnectionList all = ask("", "", "", 0);
+  ASSERT_EQ(all.connections_size(), 4);
+  EXPECT_EQ(all.matched(), 4u);
+  EXPECT_EQ(all.connections(0).pod(), "shop/db");
+  EXPECT_EQ(all.connections(0).state(), "close-wait");
+  EXPECT_FALSE(all.connections(0).has_age_seconds());
+  EXPECT_EQ(all.connections(1).source(), "shop/web");
+  EXPECT_EQ(all.connections(1).backend(), "shop/db");
+  EXPECT_EQ(all.connections(1).destination(), "") << "nobody knows the address";
+  EXPECT_EQ(all.connections(1).destination_address(), "10.96.0.5:5432");
+
+  const admin::v1::ConnectionList cut = ask("shop/web", "shop/w", "shop/d", 2);
+  EXPECT_EQ(cut.matched(), 3u);
+  ASSERT_EQ(cut.connections_size(), 2);
+  EXPECT_GT(cut.connections(0).age_seconds(), cut.connections(1).age_seconds()) << "the oldest first";
+  EXPECT_EQ(ask("", "shop/x", "", 0).matched(), 0u);
+}
+
+TEST_F(AgentTest, ConnectionsOfAPodThatIsNotCapturedAreAnErrorWithTheNextCommand) {
+  grpc::ClientContext context;
+  admin::v1::ConnectionsRequest unknown;
+  unknown.set_workload("shop/nobody");
+  admin::v1::ConnectionList reply;
+  const grpc::Status status = stub_->ListConnections(&context, unknown, &reply);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_THAT(status.error_message(), HasSubstr("next: weft get workloads"));
+}
+
+TEST_F(AgentTest, MapDumpNamesWhoAnIdIs) {
+  ASSERT_TRUE(enroll("shop/web", "/ns/web").ok());
+  const uint32_t web = dataplane_->plans.at("/ns/web").workload_id;
+  const auto id = [](uint32_t value) { return MapCell{.is_subject = true, .subject = value}; };
+  dataplane_->map_text = {.columns = {"OWNER", "ROWS"}, .total = 5};
+  for (const uint32_t owner : {web, WEFT_ID_UNKNOWN, WEFT_ID_OVERFLOW, web + 1})
+    dataplane_->map_text.rows.push_back({id(owner), {.text = "1"}});
+  grpc::ClientContext context;
+  admin::v1::DumpMapRequest request;
+  request.set_name("m_dest");
+  admin::v1::MapDump reply;
+  ASSERT_TRUE(stub_->DumpMap(&context, request, &reply).ok());
+  std::vector<std::string> owners;
+  for (const auto& row : reply.rows()) owners.push_back(row.cells(0));
+  EXPECT_THAT(owners, ::testing::ElementsAre("shop/web", "-", "(overflow)", "id " + std::to_string(web + 1)));
+  EXPECT_EQ(reply.total(), 5u);
 }
 
 TEST_F(AgentTest, SecondAgentOnTheSamePortFailsAndTheFirstGoesOn) {

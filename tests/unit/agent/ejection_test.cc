@@ -50,6 +50,15 @@ TEST(EjectionTest, HalfOfTheBackendsStay) {
   EXPECT_EQ(ejection.fail(1, kA, 3, 0), 0u) << "itself again";
 }
 
+TEST(EjectionTest, FarWorseIsAgainstTheMedianOfTheSiblings) {
+  EXPECT_FALSE(Ejection::is_far_worse(1'000'000, {})) << "nobody to compare with";
+  EXPECT_TRUE(Ejection::is_far_worse(60'000, {1'000}));
+  EXPECT_FALSE(Ejection::is_far_worse(60'000, {50'000, 1'000, 70'000})) << "most are as slow";
+  EXPECT_FALSE(Ejection::is_far_worse(60'000, {1'000, 70'000})) << "of two the slower counts";
+  EXPECT_TRUE(Ejection::is_far_worse(60'000, {1'000, 2'000, 70'000}));
+  EXPECT_FALSE(Ejection::is_far_worse(0xffffffff, {0xffffffff}));
+}
+
 TEST(EjectionTest, ServiceThatWentIsForgotten) {
   Ejection ejection;
   ejection.fail(1, kA, 2, 0);

@@ -39,7 +39,7 @@ class FakeDataplane : public Dataplane {
     return absl::OkStatus();
   }
   absl::StatusOr<uint64_t> captured_connections(uint64_t cookie, const std::string&) override {
-    return open_connections.contains(cookie) ? open_connections[cookie] : 0;
+    return captured_counts.contains(cookie) ? captured_counts[cookie] : 0;
   }
   absl::StatusOr<NamespaceHealth> inspect(uint64_t, const std::string&) override { return health; }
   absl::Status unenroll(uint64_t cookie, const std::string& path) override {
@@ -74,12 +74,33 @@ class FakeDataplane : public Dataplane {
     for (const InboundConnection& connection : inbound[cookie]) closed += forbidden(connection) ? 1 : 0;
     return closed;
   }
+  absl::Status open_connections(uint64_t cookie, const std::string&,
+                                const std::function<void(const OpenConnection&)>& visit) const override {
+    const auto found = connections.find(cookie);
+    if (found == connections.end()) return absl::OkStatus();
+    for (const OpenConnection& connection : found->second) visit(connection);
+    return absl::OkStatus();
+  }
+  uint32_t owner(const SocketAddress& address) const override {
+    const auto found = owners.find(address);
+    return found == owners.end() ? 0 : found->second;
+  }
   std::vector<BypassRow> bypasses() const override { return bypass_rows; }
   std::vector<FailingBackend> wait_failing(std::chrono::milliseconds timeout) override {
     std::unique_lock lock(mutex);
+    ++failing_waits;
+    failing_came.notify_all();
     failing_came.wait_for(lock, timeout, [this] { return !failing.empty(); });
     return std::exchange(failing, {});
   }
+  // Until reports that were there have been taken and the reader asks again.
+  void wait_taken() {
+    std::unique_lock lock(mutex);
+    failing_came.wait(lock, [this] { return failing.empty(); });
+    const uint64_t asked = failing_waits;
+    failing_came.wait(lock, [this, asked] { return failing_waits > asked; });
+  }
+  std::vector<BackendLatency> connect_latencies(uint32_t) const override { return latencies; }
   void forgive(uint32_t, const SocketAddress& backend) override {
     const std::lock_guard lock(mutex);
     calls.push_back("forgive " + backend.to_string());
@@ -101,6 +122,10 @@ class FakeDataplane : public Dataplane {
   std::vector<ProgramStatus> programs() const override { return program_rows; }
   std::vector<ProgramRuns> program_runs() const override { return {}; }
   std::vector<MapStatus> maps() const override { return map_rows; }
+  absl::StatusOr<MapText> dump_map(const std::string& name, size_t) const override {
+    if (name != map_text_name) return absl::NotFoundError("no map " + name + "; next: weft bpf maps");
+    return map_text;
+  }
   std::vector<DriftRow> drift() const override { return drift_rows; }
   void forget(uint32_t id) override {
     const std::lock_guard lock(mutex);
@@ -117,12 +142,16 @@ class FakeDataplane : public Dataplane {
   std::map<std::string, NamespacePlan> plans;
   std::map<std::string, uint64_t> cookies;
   std::set<uint64_t> enrolled;
-  std::map<uint64_t, uint64_t> open_connections;
+  std::map<uint64_t, uint64_t> captured_counts;
   std::map<uint64_t, InboundPolicy> policies;
   std::map<uint64_t, std::vector<InboundConnection>> inbound;
+  std::map<uint64_t, std::vector<OpenConnection>> connections;
+  std::map<SocketAddress, uint32_t> owners;
   std::vector<BypassRow> bypass_rows;
   std::vector<FailingBackend> failing;
+  std::vector<BackendLatency> latencies;
   std::condition_variable failing_came;
+  uint64_t failing_waits = 0;
   NamespaceHealth health;
   std::set<uint64_t> held_by_proxy;     // enroll returns no listeners for these
   std::set<uint64_t> without_listener;  // has_listener is false for these
@@ -131,6 +160,8 @@ class FakeDataplane : public Dataplane {
   std::vector<uint64_t> counters = std::vector<uint64_t>(WEFT_STAT_COUNT, 0);
   std::vector<ProgramStatus> program_rows{{"mesh_connect4", "cgroup/connect4", "/cg", true}};
   std::vector<MapStatus> map_rows{{"m_flow", 10, 100}};
+  std::string map_text_name = "m_dest";
+  MapText map_text;
   std::vector<DriftRow> drift_rows;
   std::vector<uint32_t> forgotten;
 };

@@ -50,15 +50,17 @@ struct World {
   KernelChange apply(const control_plane::Change& change) {
     const Touched touched = model.apply(change);
     std::vector<uint32_t> gone;
-    for (const std::string& uid : touched.workloads) {
-      if (const auto subject = model.workload_subject(uid))
-        ids.add(*subject);
+    for (const control_plane::Resource& changed : touched.workloads) {
+      const std::string uid(changed.name());
+      if (const MeshWorkload* workload = model.workload(uid))
+        ids.add(Subject::Kind::kWorkload, workload->resource);
       else
         gone.push_back(ids.remove(Subject::Kind::kWorkload, uid));
     }
-    for (const std::string& key : touched.services) {
-      if (const auto subject = model.service_subject(key))
-        ids.add(*subject);
+    for (const control_plane::Resource& changed : touched.services) {
+      const std::string key(changed.name());
+      if (const MeshService* service = model.service(key))
+        ids.add(Subject::Kind::kService, service->resource);
       else
         gone.push_back(ids.remove(Subject::Kind::kService, key));
     }

@@ -49,17 +49,17 @@ struct Mesh {
   KernelChange apply(const control_plane::Change& change) {
     const Touched touched = model.apply(change);
     std::vector<uint32_t> gone;
-    for (const std::string& uid : touched.workloads) {
-      const auto subject = model.workload_subject(uid);
-      if (subject)
-        ids.add(*subject);
+    for (const control_plane::Resource& changed : touched.workloads) {
+      const std::string uid(changed.name());
+      if (const MeshWorkload* workload = model.workload(uid))
+        ids.add(Subject::Kind::kWorkload, workload->resource);
       else
         gone.push_back(ids.remove(Subject::Kind::kWorkload, uid));
     }
-    for (const std::string& key : touched.services) {
-      const auto subject = model.service_subject(key);
-      if (subject)
-        ids.add(*subject);
+    for (const control_plane::Resource& changed : touched.services) {
+      const std::string key(changed.name());
+      if (const MeshService* service = model.service(key))
+        ids.add(Subject::Kind::kService, service->resource);
       else
         gone.push_back(ids.remove(Subject::Kind::kService, key));
     }
@@ -83,7 +83,7 @@ TEST(IdRegistryTest, SubjectKeepsItsIdWhileItLivesAndGetsItBackAfterwards) {
   EXPECT_EQ(ids.remove(a.kind, "a"), id);
   EXPECT_EQ(ids.remove(a.kind, "a"), 0u);
   EXPECT_EQ(ids.find(a.kind, "a"), 0u);
-  EXPECT_EQ(ids.subject(id), nullptr);
+  EXPECT_FALSE(ids.subject(id).has_value());
   EXPECT_EQ(ids.add(a), id);
 }
 
@@ -103,8 +103,9 @@ TEST(IdRegistryTest, SelectionHoldsWhatIsAskedForAndNothingElse) {
   const uint32_t b = ids.add({Subject::Kind::kWorkload, "b", "b", "ns"});
   const IdRegistry some = ids.only({a, 12345});
   EXPECT_EQ(some.size(), 1u);
-  ASSERT_NE(some.subject(a), nullptr);
-  EXPECT_EQ(some.subject(b), nullptr);
+  ASSERT_TRUE(some.subject(a).has_value());
+  EXPECT_EQ(some.subject(a)->name, "a");
+  EXPECT_FALSE(some.subject(b).has_value());
 }
 
 TEST(DestinationsTest, ServiceAddressNamesTheServiceAndPodAddressTheWorkload) {
@@ -153,8 +154,8 @@ TEST(MeshModelTest, RemovalAndBrokenResourceLeaveTheRestInForce) {
   model.apply(next);
   EXPECT_TRUE(model.services().empty());
   ASSERT_EQ(model.workloads().size(), 1u);
-  EXPECT_EQ(model.workloads().at("w1").name(), "cart-1");
-  EXPECT_NE(model.find_workload("shop", "cart-1"), nullptr);
+  EXPECT_EQ(whole(*model.workload("w1")).name(), "cart-1");
+  EXPECT_TRUE(model.find_workload("shop", "cart-1").has_value());
 }
 
 TEST(MeshModelTest, AnAuthorizationThatCannotBeReadLeavesTheOldOneInForce) {

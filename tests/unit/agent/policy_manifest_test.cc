@@ -52,11 +52,11 @@ MeshModel model_of(const std::string& manifests) {
 
 // Who opens a connection to port 8080 of cart: "web", "teller", or "nobody" from outside the mesh.
 std::string verdict(const MeshModel& model, const std::string& source, uint16_t port = 8080) {
-  const auto* cart = model.find_workload("shop", "cart");
+  const auto cart = model.find_workload("shop", "cart");
   PolicyConnection connection{.source = *IpAddress::parse("192.168.0.9"),
                               .destination = {*IpAddress::from_packed(cart->addresses(0)), port}};
-  const auto* pod = model.find_workload(source == "teller" ? "bank" : "shop", source);
-  if (pod != nullptr) {
+  const auto pod = model.find_workload(source == "teller" ? "bank" : "shop", source);
+  if (pod.has_value()) {
     connection.source = *IpAddress::from_packed(pod->addresses(0));
     connection.identity = identity_of(*pod);
   }

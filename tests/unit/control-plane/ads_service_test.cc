@@ -13,7 +13,7 @@ namespace xds = envoy::service::discovery::v3;
 using ClientStream = grpc::ClientReaderWriter<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse>;
 
 Resource make(const char* type, const std::string& name, const std::string& body) {
-  return {.type_url = type, .name = name, .version = "v-" + body, .body = body};
+  return {type, name, "v-" + body, body};
 }
 
 // One stream. Every read is bounded by the call's deadline.

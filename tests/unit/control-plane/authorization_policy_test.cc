@@ -217,7 +217,7 @@ TEST(ChangeTest, AnotherRuleRepublishesThePolicyAloneAndAnotherSelectorItsPodsTo
     Change change;
     diff(before, after, change);
     std::vector<std::string> out;
-    for (const Resource& r : change.upserted) out.push_back(r.name);
+    for (const Resource& r : change.upserted) out.emplace_back(r.name());
     for (const auto& [type, name] : change.removed) out.push_back(str_cat("-", name));
     return out;
   };

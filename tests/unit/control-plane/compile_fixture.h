@@ -31,7 +31,7 @@ Message resource(const Compiled& compiled, const char* type, const std::string& 
   const auto found = compiled.resources.find({type, name});
   EXPECT_NE(found, compiled.resources.end()) << "no resource " << name;
   if (found != compiled.resources.end()) {
-    EXPECT_TRUE(out.ParseFromString(found->second.body));
+    EXPECT_TRUE(found->second.decode(&out));
   }
   return out;
 }

@@ -77,7 +77,7 @@ TEST(CompileTest, OnlyWhatChangedIsEmitted) {
   Change change;
   diff(compile_text(a + b), compile_text(b2), change);
   ASSERT_EQ(change.upserted.size(), 1U);
-  EXPECT_EQ(change.upserted[0].name, "default/b.default.svc.cluster.local");
+  EXPECT_EQ(change.upserted[0].name(), "default/b.default.svc.cluster.local");
   ASSERT_EQ(change.removed.size(), 1U);
   EXPECT_EQ(change.removed[0].second, "default/a.default.svc.cluster.local");
 }

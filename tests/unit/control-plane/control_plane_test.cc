@@ -56,7 +56,8 @@ class FolderTest : public testing::Test {
     const std::lock_guard lock(mutex_);
     EXPECT_EQ(change.generation, generation_ + 1);
     generation_ = change.generation;
-    for (const Resource& resource : change.upserted) versions_[resource.name] = resource.version;
+    for (const Resource& resource : change.upserted)
+      versions_[std::string(resource.name())] = resource.version();
     for (const auto& [type, name] : change.removed) versions_.erase(name);
     findings_ = change.findings;
     changed_.notify_all();

@@ -71,6 +71,17 @@ TEST(BodyDecoderTest, RefusesMalformedChunks) {
                                      std::string_view("0\r\n: x\r\n\r\n"),
                                      std::string_view("0\r\na b: x\r\n\r\n"),
                                      std::string_view("0\r\nX: 1\n\r\n"),
+                                     std::string_view("0\r\nX : 1\r\n\r\n"),
+                                     std::string_view("0\r\nX: 1\r\n folded\r\n\r\n"),
+                                     std::string_view("0\r\nX: \x01\r\n\r\n"),
+                                     std::string_view("0\r\nX: a\rb\r\n\r\n"),
+                                     std::string_view("1;\x01\r\na\r\n"),
+                                     std::string_view("1;\r\r\na\r\n"),
+                                     std::string_view("1\t\r\na\r\n"),
+                                     std::string_view("1,1\r\na\r\n"),
+                                     std::string_view(";a\r\n"),
+                                     std::string_view("1\r\na\r\n\r\n"),
+                                     std::string_view("1\r\n\r\na\r\n"),
                                      std::string_view(too_long_extension),
                                      std::string_view(too_long_trailer)}) {
     for (size_t step : {size_t{1}, bad.size()}) {

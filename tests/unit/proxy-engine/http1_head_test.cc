@@ -93,7 +93,10 @@ const Bad kBadRequests[] = {
      ParseResult::kNotImplemented},
     {"hidden coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
      ParseResult::kNotImplemented},
-    {"connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", ParseResult::kNotImplemented},
+    {"connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", ParseResult::kComplete},
+    {"connect_without_port", "CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", ParseResult::kBad},
+    {"connect_with_content", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nContent-Length: 1\r\n\r\n",
+     ParseResult::kBad},
 };
 
 TEST(Http1HeadTest, RefusesEveryAmbiguousOrMalformedRequest) {
@@ -228,19 +231,23 @@ TEST(ProtocolDetectTest, TellsHttpFromTheRest) {
   EXPECT_EQ(detect_protocol("GETTING"), Detected::kOther);
 }
 
-TEST(ProtocolDetectTest, TakesAnyRequestLineForHttpWhereHttpIsDeclared) {
+TEST(ProtocolDetectTest, TakesAnyTextForHttpWhereHttpIsDeclared) {
   EXPECT_EQ(detect_declared_http("GET / HTTP/1.1"), Detected::kHttp1);
   EXPECT_EQ(detect_declared_http("\r\nM-SEARCH * HTTP/1.1"), Detected::kHttp1);
   EXPECT_EQ(detect_declared_http("GET nonsense"), Detected::kHttp1);
   EXPECT_EQ(detect_declared_http("PRI /x HTTP/1.1"), Detected::kHttp1);
+  EXPECT_EQ(detect_declared_http("GE"), Detected::kHttp1);
+  // Text that is no request is refused by the codec; a server might skip what is odd about it.
+  EXPECT_EQ(detect_declared_http(" GET / HTTP/1.1"), Detected::kHttp1);
+  EXPECT_EQ(detect_declared_http("\tGET / HTTP/1.1"), Detected::kHttp1);
+  EXPECT_EQ(detect_declared_http("\r\n\r\n\r\n"), Detected::kHttp1);
+  EXPECT_EQ(detect_declared_http(std::string(40, 'A')), Detected::kHttp1);
   EXPECT_EQ(detect_declared_http("PRI * HTT"), Detected::kNeedMore);
-  EXPECT_EQ(detect_declared_http("GE"), Detected::kNeedMore);
-  EXPECT_EQ(detect_declared_http("\r\n"), Detected::kNeedMore);
+  EXPECT_EQ(detect_declared_http(""), Detected::kNeedMore);
   EXPECT_EQ(detect_declared_http("PRI * HTTP/2.0\r\n\r\nSM"), Detected::kHttp2);
   EXPECT_EQ(detect_declared_http("\x16\x03\x01"), Detected::kOther);
-  EXPECT_EQ(detect_declared_http(" GET / HTTP/1.1"), Detected::kOther);
-  EXPECT_EQ(detect_declared_http("\r\n\r\n\r\n"), Detected::kOther);
-  EXPECT_EQ(detect_declared_http(std::string(40, 'A')), Detected::kOther);
+  EXPECT_EQ(detect_declared_http(std::string_view("\0\0", 2)), Detected::kOther);
+  EXPECT_EQ(detect_declared_http("\xff"), Detected::kOther);
 }
 
 }  // namespace

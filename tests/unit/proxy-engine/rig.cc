@@ -2,6 +2,7 @@
 #include "tests/unit/proxy-engine/rig.h"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -10,11 +11,23 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "userspace-proxy/net/io_choice.h"
 
 namespace weft::proxy {
 namespace {
 
 constexpr int kWaitSeconds = 5;
+
+// Where io_uring is refused, the suite says so instead of passing on nothing.
+class BackendEnvironment final : public ::testing::Environment {
+  void SetUp() override {
+    if (io_under_test() != IoKind::kUring) return;
+    const absl::Status status = try_uring();
+    if (!status.ok()) GTEST_SKIP() << "io_uring is refused here: " << status;
+  }
+};
+[[maybe_unused]] ::testing::Environment* const kBackend =
+    ::testing::AddGlobalTestEnvironment(new BackendEnvironment);
 
 size_t body_length(std::string_view head) {
   const size_t at = head.find("ontent-");
@@ -23,6 +36,12 @@ size_t body_length(std::string_view head) {
 }
 
 }  // namespace
+
+IoKind io_under_test() {
+  const char* name = std::getenv("WEFT_TEST_IO");
+  return name != nullptr && std::string_view(name) == name_of(IoKind::kUring) ? IoKind::kUring
+                                                                              : IoKind::kEpoll;
+}
 
 TestConnection::TestConnection(UniqueFd fd) : fd_(std::move(fd)) {
   const timeval timeout{.tv_sec = kWaitSeconds, .tv_usec = 0};
@@ -189,6 +208,7 @@ Rig::Rig(Setup setup) : setup_(std::move(setup)) {
   listener.listener = listen_on_loopback(&address_);
   fcntl(listener.listener.get(), F_SETFL, O_NONBLOCK);
   setup_.options.sink = &sink_;
+  setup_.options.io = io_under_test();
   worker_ = std::move(Worker::start(setup_.options)).value();
   worker_->add_listener(std::move(listener));
   use(make_snapshot(setup_.clusters, 1));

@@ -1,6 +1,7 @@
 // What the engine's tests share: blocking test servers and clients on 127.0.0.1, and a real Worker with a
 // hand-made snapshot. Never used outside tests; every wait is bounded by a socket timeout or a condition
-// variable with a deadline.
+// variable with a deadline. The whole suite runs once for each backend: WEFT_TEST_IO (epoll or uring)
+// chooses.
 #pragma once
 
 #include <atomic>
@@ -17,6 +18,9 @@
 #include "userspace-proxy/worker.h"
 
 namespace weft::proxy {
+
+// The backend that this run of the suite is about.
+IoKind io_under_test();
 
 // A blocking connected socket whose reads give up after five seconds.
 class TestConnection {

@@ -97,6 +97,49 @@ TEST(TcpExchangeTest, PassesHalfCloseOnAndGoesOnTheOtherWay) {
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kOk);
 }
 
+TEST(TcpExchangeTest, KeepsTheClientsDirectionWhenTheServerFinishedSending) {
+  std::atomic<size_t> received{0};
+  TestServer server([&](TestConnection& c) {
+    c.send("bye");
+    c.finish_sending();
+    received = c.read_to_end().size();
+  });
+  Rig rig(to(server.address(), Protocol::kTcp));
+  TestConnection client = rig.connect();
+  EXPECT_EQ(client.read_to_end(), "bye");
+  client.send(std::string(100'000, 'x'));
+  client.finish_sending();
+  EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kOk);
+  EXPECT_TRUE(rig.wait_for([&] { return received == 100'000; }));
+}
+
+TEST(TcpExchangeTest, EndsAConnectionInWhichNothingMoves) {
+  TestServer server([](TestConnection& c) {
+    c.send("x");
+    c.read_to_end();
+  });
+  Rig::Setup setup = to(server.address(), Protocol::kTcp);
+  setup.options.downstream_idle = std::chrono::milliseconds(50);
+  Rig rig(setup);
+  TestConnection client = rig.connect();
+  EXPECT_EQ(client.read(1), "x");
+  EXPECT_EQ(client.read_end(), ECONNRESET);
+  EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kIdleTimeout);
+}
+
+TEST(TcpExchangeTest, PassesAResetFromTheServerOnAfterItFinishedSending) {
+  TestServer server([](TestConnection& c) {
+    c.finish_sending();
+    c.read(1);
+    c.reset();
+  });
+  Rig rig(to(server.address(), Protocol::kTcp));
+  TestConnection client = rig.connect();
+  EXPECT_EQ(client.read_end(), 0);
+  client.send("x");
+  EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kUpstreamReset);
+}
+
 TEST(TcpExchangeTest, PassesAResetFromTheServerOn) {
   TestServer server([](TestConnection& c) {
     c.send("x");

@@ -17,6 +17,7 @@
 namespace weft::cli {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
@@ -67,6 +68,39 @@ class FakeAdmin final : public admin::v1::Admin::Service {
     writer->Write(exchange);
     return grpc::Status::OK;
   }
+  grpc::Status ListConnections(grpc::ServerContext*, const admin::v1::ConnectionsRequest* request,
+                               admin::v1::ConnectionList* reply) override {
+    last_connections = *request;
+    if (request->namespace_() == "empty") return grpc::Status::OK;
+    auto* row = reply->add_connections();
+    row->set_direction("outbound");
+    row->set_path("direct");
+    row->set_state("established");
+    row->set_age_seconds(252.4);
+    row->set_sent_bytes(1536);
+    row->set_received_bytes(812);
+    row->set_rtt_us(4120);
+    row->set_source("shop/web");
+    row->set_source_address("10.1.0.4:51234");
+    row->set_destination("shop/db");
+    row->set_destination_address("10.96.0.5:5432");
+    row->set_backend_address("10.1.0.9:5432");
+    reply->set_matched(3);
+    return grpc::Status::OK;
+  }
+  grpc::Status DumpMap(grpc::ServerContext*, const admin::v1::DumpMapRequest* request,
+                       admin::v1::MapDump* reply) override {
+    if (request->name() != "m_netns")
+      return grpc::Status(grpc::StatusCode::NOT_FOUND,
+                          "no map m_nets to dump; there are m_netns; next: weft bpf maps");
+    reply->add_columns("NETNS COOKIE");
+    reply->add_columns("WORKLOAD");
+    auto* row = reply->add_rows();
+    row->add_cells("4127");
+    row->add_cells("shop/web");
+    reply->set_total(2);
+    return grpc::Status::OK;
+  }
   grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request,
                       admin::v1::EnrollResponse* reply) override {
     if (request->netns_path() == "/nowhere") {
@@ -79,6 +113,7 @@ class FakeAdmin final : public admin::v1::Admin::Service {
 
   bool broken = false;
   admin::v1::ListRequest last_list;
+  admin::v1::ConnectionsRequest last_connections;
 };
 
 class CliTest : public ::testing::Test {
@@ -168,6 +203,33 @@ TEST_F(CliTest, ObservePrintsOneLinePerExchangeAndOneJsonObjectPerLine) {
   EXPECT_THAT(out_, HasSubstr("shop/web -> shop/cart  HTTP GET /items  200  ok"));
   EXPECT_EQ(run({"observe", "-f", "-o", "json"}), kOk);
   EXPECT_EQ(Json::parse(out_)["status"], 200);
+}
+
+TEST_F(CliTest, ConnsNamesBothEndsAndSaysWhatTheLimitCut) {
+  EXPECT_EQ(run({"conns", "shop/web", "--to", "shop/d", "--limit", "1"}), kOk);
+  EXPECT_EQ(admin_.last_connections.workload(), "shop/web");
+  EXPECT_EQ(admin_.last_connections.to(), "shop/d");
+  EXPECT_EQ(admin_.last_connections.limit(), 1u);
+  EXPECT_THAT(out_,
+              ContainsRegex("out +direct +established +4m12s +1.5K +812 +4.1ms +0 +shop/web +shop/db:5432 +"
+                            "10.1.0.9:5432"));
+  EXPECT_THAT(err_, StartsWith("1 of 3 connections, the oldest of each pod first; next: weft conns with"));
+  EXPECT_EQ(run({"conns", "-o", "json"}), kOk);
+  const Json json = Json::parse(out_);
+  EXPECT_EQ(json["matched"], 3);
+  EXPECT_EQ(json["connections"][0]["backendAddress"], "10.1.0.9:5432");
+  EXPECT_EQ(run({"conns", "-n", "empty"}), kOk);
+  EXPECT_THAT(err_, HasSubstr("no open connection of a captured pod matches"));
+}
+
+TEST_F(CliTest, MapDumpIsATableOrJsonAndAnUnknownNameListsTheNames) {
+  EXPECT_EQ(run({"bpf", "map", "dump", "m_netns", "--limit", "1"}), kOk);
+  EXPECT_EQ(out_, "NETNS COOKIE  WORKLOAD\n4127          shop/web\n");
+  EXPECT_EQ(err_, "1 of 2 rows; next: the same with --limit 2\n");
+  EXPECT_EQ(run({"bpf", "map", "dump", "m_netns", "-o", "json"}), kOk);
+  EXPECT_EQ(Json::parse(out_)["rows"][0]["netnsCookie"], "4127");
+  EXPECT_EQ(run({"bpf", "map", "dump", "m_nets"}), kRuntimeError);
+  EXPECT_EQ(err_, "error: no map m_nets to dump; there are m_netns\nnext: weft bpf maps\n");
 }
 
 TEST_F(CliTest, EnrollPrintsStepsAndRefusalsEndWithTheNextCommand) {

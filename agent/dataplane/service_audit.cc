@@ -1,0 +1,82 @@
+// What a service table reads back from the kernel: the rows of a former agent, and how the rows of this one
+// are. Called when the dataplane opens, and for `weft diff`. See service_table.h.
+#include <algorithm>
+
+#include "agent/dataplane/service_rows.h"
+#include "agent/dataplane/service_table.h"
+#include "base/strings.h"
+
+namespace weft::agent {
+
+void ServiceTable::adopt() {
+  const std::vector<weft_svc_key> keys = svc_.keys(WEFT_MAX_SERVICES);
+  for (const weft_svc_key& key : keys) {
+    const auto row = svc_.find(key);
+    if (!row || holds(from_key(key))) continue;
+    next_tag_ = std::max(next_tag_, row->tag + 1);
+    const weft_svc pass = pass_row(from_key(key), row->id);
+    if (std::memcmp(&*row, &pass, sizeof(pass)) == 0)
+      passes_.emplace(from_key(key), row->id);
+    else
+      known_.emplace(from_key(key), read_table(*row));
+  }
+  // Backends that no table names may be remembered by clients: their generation must not come again.
+  if (!keys.empty()) {
+    for (uint32_t index = 0; index < WEFT_MAX_BACKENDS; ++index) {
+      const auto row = backend_.find(index);
+      if (!row || row->generation == 0) break;  // rows are handed out from the bottom
+      next_generation_ = std::max(next_generation_, row->generation + 1);
+    }
+  }
+  publish_counts();
+}
+
+ServiceTable::Table ServiceTable::read_table(const weft_svc& row) {
+  Table table{.row = row};
+  if (row.count != 0) picks_.reserve(row.base, row.count);
+  std::vector<uint32_t> indices;
+  for (uint32_t i = 0; i < row.count; ++i) {
+    const auto pick = pick_.find(row.base + i);
+    if (!pick || pick->tag != row.tag) continue;
+    indices.push_back(pick->self);
+    indices.push_back(pick->alias);
+  }
+  std::sort(indices.begin(), indices.end());
+  indices.erase(std::unique(indices.begin(), indices.end()), indices.end());
+  for (const uint32_t index : indices) {
+    const auto row_of = backend_.find(index);
+    if (!row_of || !backends_.reserve(index, 1)) continue;
+    next_generation_ = std::max(next_generation_, row_of->generation + 1);
+    // Weight 0 is no weight that a table holds, so the first apply writes the service anew.
+    Backend backend{.id = row_of->id, .index = index, .generation = row_of->generation};
+    std::memcpy(backend.address.ip.bytes.data(), row_of->ip, sizeof(row_of->ip));
+    backend.address.port = static_cast<uint16_t>(row_of->port);
+    table.backends.push_back(backend);
+  }
+  return table;
+}
+
+template <typename Note>
+void ServiceTable::compare(const ServiceKey& key, const weft_svc& row, Note note) const {
+  const auto found = svc_.find(to_key(key));
+  if (!found)
+    note(key, "missing in the kernel");
+  else if (std::memcmp(&*found, &row, sizeof(row)) != 0)
+    note(key, "another row in the kernel");
+}
+
+DriftRow ServiceTable::drift() const {
+  DriftRow out{.scope = "services", .agent = known_.size() + passes_.size()};
+  const auto note = [&out](const ServiceKey& key, const char* what) {
+    if (out.drift++ == 0) out.first = str_cat(key.address.to_string(), ": ", what);
+  };
+  for (const auto& [key, table] : known_) compare(key, table.row, note);
+  for (const auto& [key, id] : passes_) compare(key, pass_row(key, id), note);
+  for (const weft_svc_key& key : svc_.keys(WEFT_MAX_SERVICES)) {
+    ++out.kernel;
+    if (!holds(from_key(key))) note(from_key(key), "nobody asked for it");
+  }
+  return out;
+}
+
+}  // namespace weft::agent

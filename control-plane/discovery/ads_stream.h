@@ -1,0 +1,82 @@
+// One client's stream of delta ADS over gRPC's callback API: reads its requests, and sends what its
+// subscriptions lack, one response per type at a time. Order within a stream: additions Authorization,
+// Address, DestinationPolicy, RouteSet, then removals in reverse, so that nothing points at something its
+// client does not have yet, or not any more: a workload that names an unknown policy would be open. The
+// service owns it, and its lock guards it.
+#pragma once
+
+#include <grpcpp/support/server_callback.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/synchronization/mutex.h"
+#include "control-plane/discovery/ads_service.h"
+#include "control-plane/discovery/subscription.h"
+
+namespace weft::control_plane {
+
+// What all clients are served.
+struct AdsState {
+  uint64_t generation = 0;
+  std::map<std::string, TypeResources> types;
+
+  const TypeResources& of(const std::string& type) const;
+};
+
+class AdsStream final
+    : public grpc::ServerBidiReactor<envoy::service::discovery::v3::DeltaDiscoveryRequest,
+                                     envoy::service::discovery::v3::DeltaDiscoveryResponse> {
+ public:
+  // The service destroys the stream in `on_done`, which comes without the lock.
+  AdsStream(absl::Mutex& mutex, const AdsState& state, std::function<void(AdsStream*)> on_done)
+      : mutex_(mutex), state_(state), on_done_(std::move(on_done)) {}
+
+  void start() { StartRead(&request_); }
+
+  // All with the lock held.
+  // Sends the next response if one is due and the stream is free.
+  void pump();
+  // A resource is another one now; see Subscription::changed().
+  void changed(const std::string& type, std::string_view name, std::optional<std::string_view> before,
+               std::optional<std::string_view> after);
+  // The last operation: nothing is started after it.
+  void end(const grpc::Status& status);
+  ClientState client_state() const;
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  using Request = envoy::service::discovery::v3::DeltaDiscoveryRequest;
+  using Response = envoy::service::discovery::v3::DeltaDiscoveryResponse;
+
+  bool accept(const Request& request);
+  bool has_pending(const std::string& type, const Subscription& subscription) const;
+  bool find_next();
+  bool alone(const std::string& type) const;
+  void fill(const std::string& type, Subscription& subscription, Subscription::Part part);
+  void return_memory();
+
+  absl::Mutex& mutex_;
+  const AdsState& state_;
+  const std::function<void(AdsStream*)> on_done_;
+  std::string node_id_;
+  std::map<std::string, Subscription> subscriptions_;
+  Request request_;
+  std::unique_ptr<Response> response_ = std::make_unique<Response>();
+  uint64_t next_nonce_ = 0;
+  // Resources sent since memory was last given back.
+  int sent_ = 0;
+  bool writing_ = false;
+  bool finished_ = false;
+  grpc::Status final_status_;
+};
+
+}  // namespace weft::control_plane

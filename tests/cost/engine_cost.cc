@@ -1,0 +1,150 @@
+// weft-engine-cost: recorded requests and responses through a real Worker, one exchange at a time, for
+// callgrind to count. tests/cost/gate.py runs it under valgrind with --separate-threads: the main thread
+// plays client and upstream and is not counted. Without valgrind it only checks that every case flows.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <valgrind/callgrind.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "tests/cost/recorded.h"
+#include "tests/unit/proxy-engine/rig.h"
+#include "userspace-proxy/telemetry/worker_telemetry.h"
+
+namespace weft::proxy {
+namespace {
+
+// Enough to fill every pool and table.
+constexpr int kWarmUp = 50;
+constexpr int kCounted = 200;
+
+[[noreturn]] void fail(std::string_view name, const char* what) {
+  std::fprintf(stderr, "weft-engine-cost: case %s: %s\n", std::string(name).c_str(), what);
+  std::exit(1);
+}
+
+// A canary as the agent compiles it: a header match first, then weights, found by host.
+SnapshotPtr canary_snapshot(const SocketAddress& dialled, const SocketAddress& endpoint) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->generation = 1;
+  snapshot->sources.push_back(Source{.uid = "Kubernetes//Pod/shop/client", .name = "client", .ns = "shop"});
+  snapshot->source_by_uid["Kubernetes//Pod/shop/client"] = 0;
+  for (const char* subset : {"v1", "v2"}) {
+    const std::string name = str_cat("cart.shop.svc.cluster.local|80|", subset);
+    snapshot->cluster_by_name[name] = static_cast<uint32_t>(snapshot->clusters.size());
+    snapshot->clusters.push_back(Cluster{.name = name, .service = "cart", .ns = "shop", .subset = subset});
+    snapshot->clusters.back().endpoints.push_back(
+        Endpoint{.address = endpoint, .workload = str_cat("cart-", subset), .ns = "shop"});
+  }
+  NamedMatcher tester{.name = "x-canary", .value = {.kind = StringMatcher::Kind::kExact, .text = "always"}};
+  Route testers{.name = "testers", .clusters = {{.cluster = 1, .label = "v2"}}, .total_weight = 1};
+  testers.matches.push_back(HttpMatcher{.headers = {std::move(tester)}});
+  Route weighted{.name = "canary", .total_weight = 100};
+  weighted.clusters = {{.cluster = 0, .weight = 95, .label = "v1"},
+                       {.cluster = 1, .weight = 5, .label = "v2"}};
+  snapshot->virtual_hosts.push_back(
+      VirtualHost{.name = "cart", .routes = {std::move(testers), std::move(weighted)}});
+  for (const char* host : {"cart", "cart.shop", "cart.shop.svc.cluster.local"})
+    snapshot->virtual_host_by_host[Snapshot::HostKey{.ns = "shop", .port = dialled.port, .host = host}] = 0;
+  snapshot->service_ports.push_back(
+      ServicePort{.service = "cart", .ns = "shop", .protocol = Protocol::kHttp, .tcp_cluster = 0});
+  snapshot->service_port_by_address[dialled] = 0;
+  return snapshot;
+}
+
+// Callgrind's requests act on the thread that makes them, and record() is where our code runs on the
+// worker's: there counting starts and ends, at the same point of an exchange.
+class CountingSink final : public ExchangeSink {
+ public:
+  void record(const ExchangeRecord& record, const Snapshot& snapshot) override {
+    telemetry_.record(record, snapshot);
+    const int count = recorded_.load(std::memory_order_relaxed) + 1;
+    if (count == kWarmUp) CALLGRIND_ZERO_STATS;
+    if (count == kWarmUp + kCounted) CALLGRIND_DUMP_STATS_AT(case_.c_str());
+    recorded_.store(count, std::memory_order_release);
+  }
+  // Between two cases: the worker is idle and records nothing.
+  void begin(const std::string& name) {
+    case_ = name;
+    recorded_ = 0;
+  }
+  bool done() const { return recorded_.load(std::memory_order_acquire) == kWarmUp + kCounted; }
+
+ private:
+  WorkerTelemetry telemetry_{0, nullptr, nullptr};
+  std::string case_;
+  std::atomic<int> recorded_{0};
+};
+
+// The worker between a client's connection and an upstream's, both ends held by this thread.
+class Bench {
+ public:
+  Bench() : upstream_(listen_on_loopback(&endpoint_)) {
+    CaptureListener listener{.netns_cookie = 1, .workload_uid = "Kubernetes//Pod/shop/client"};
+    listener.listener = listen_on_loopback(&dialled_);
+    fcntl(listener.listener.get(), F_SETFL, O_NONBLOCK);
+    Worker::Options options;
+    options.sink = &sink_;
+    worker_ = Worker::start(options).value();
+    worker_->add_listener(std::move(listener));
+    worker_->set_snapshot(canary_snapshot(dialled_, endpoint_));
+    client_ = std::make_unique<TestConnection>(TestConnection::to(dialled_));
+  }
+  ~Bench() { worker_.reset(); }
+
+  // kWarmUp + kCounted exchanges. The first learns how long the forwarded messages are; the others read
+  // exactly that.
+  void run(const Recorded& recorded) {
+    sink_.begin(recorded.name);
+    learn(recorded);
+    for (int i = 1; i < kWarmUp + kCounted; ++i) exchange(recorded);
+    // The record follows the last byte.
+    while (!sink_.done()) std::this_thread::yield();
+  }
+
+ private:
+  void learn(const Recorded& recorded) {
+    if (!client_->send(recorded.request)) fail(recorded.name, "the worker does not take the request");
+    if (server_ == nullptr)
+      server_ = std::make_unique<TestConnection>(
+          UniqueFd(accept4(upstream_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+    request_bytes_ = server_->read_message().size();
+    if (request_bytes_ == 0) fail(recorded.name, "no request reaches the upstream");
+    if (!server_->send(recorded.response)) fail(recorded.name, "the worker does not take the response");
+    const std::string answer = client_->read_message();
+    response_bytes_ = answer.size();
+    if (answer.rfind("HTTP/1.1 200 ", 0) != 0) fail(recorded.name, "the client gets no 200");
+  }
+
+  void exchange(const Recorded& recorded) {
+    if (!client_->send(recorded.request) || server_->read(request_bytes_).size() != request_bytes_ ||
+        !server_->send(recorded.response) || client_->read(response_bytes_).size() != response_bytes_)
+      fail(recorded.name, "an exchange ended early");
+  }
+
+  SocketAddress dialled_, endpoint_;
+  CountingSink sink_;
+  UniqueFd upstream_;
+  std::unique_ptr<Worker> worker_;
+  std::unique_ptr<TestConnection> client_, server_;
+  size_t request_bytes_ = 0, response_bytes_ = 0;
+};
+
+}  // namespace
+}  // namespace weft::proxy
+
+int main() {
+  weft::proxy::Bench bench;
+  for (const weft::proxy::Recorded& recorded : weft::proxy::recorded_exchanges()) {
+    bench.run(recorded);
+    std::printf("{\"case\": \"%s\", \"requests\": %d}\n", recorded.name.c_str(), weft::proxy::kCounted);
+  }
+  return 0;
+}

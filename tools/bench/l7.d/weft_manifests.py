@@ -1,0 +1,52 @@
+"""The mesh of a Weft arm as manifests: the enrolled client pod, the service with its pod, a route. Used by arms.py."""
+import configs
+
+SERVICE_IP = "10.97.0.10"
+# Ports of the service: the name says what its pods speak, as in Istio.
+H1_SERVICE_PORT, H2_SERVICE_PORT = 80, 81
+
+
+def pod(name, address, node, labels, netns=None):
+    annotation = f"  annotations: {{weft.dev/netns: /run/netns/{netns}}}\n" if netns else ""
+    return (f"---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: default\n{annotation}"
+            f"  labels: {{{', '.join(f'{k}: {v}' for k, v in labels.items())}}}\n"
+            f"spec:\n  nodeName: node{node}\n  serviceAccountName: default\n"
+            f"status:\n  phase: Running\n  podIP: {address}\n  podIPs:\n  - ip: {address}\n"
+            "  conditions:\n  - type: Ready\n    status: \"True\"\n")
+
+
+def mesh(client_netns, client_address, upstream_address):
+    return (pod(client_netns, client_address, 1, {"app": "client", "weft.dev/mesh": "enabled"}, client_netns)
+            + pod("upstream", upstream_address, 1, {"app": "web"})
+            + f"""---
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  namespace: default
+spec:
+  clusterIP: {SERVICE_IP}
+  clusterIPs:
+  - {SERVICE_IP}
+  selector:
+    app: web
+  ports:
+  - name: http
+    port: {H1_SERVICE_PORT}
+    targetPort: {configs.UPSTREAM_H1_PORT}
+  - name: grpc
+    port: {H2_SERVICE_PORT}
+    targetPort: {configs.UPSTREAM_H2_PORT}
+---
+apiVersion: networking.istio.io/v1beta1
+kind: VirtualService
+metadata:
+  name: web
+spec:
+  hosts:
+  - web
+  http:
+  - route:
+    - destination:
+        host: web
+""")

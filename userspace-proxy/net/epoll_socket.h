@@ -1,0 +1,43 @@
+// A TCP socket of the epoll backend: readiness is remembered in flags, so a call makes a system call only
+// when it may succeed, and a short read or write is known to be the last one.
+#pragma once
+
+#include "userspace-proxy/net/epoll_backend.h"
+
+namespace weft::proxy {
+
+class EpollSocket final : public SocketIo, public EpollWatched {
+ public:
+  EpollSocket(EpollBackend& backend, UniqueFd fd, bool writable)
+      : SocketIo(std::move(fd)), backend_(backend), writable_(writable) {}
+
+  bool connect(Operation& operation, const SocketAddress& address) override;
+  bool recv(Operation& operation, InputBuffer& into) override;
+  bool send(Operation& operation, std::span<const iovec> pieces) override;
+  void watch_reset(Operation& operation) override { operation.park(&reset_operation_); }
+  void shutdown_write() override;
+  void close() override;
+
+  void on_events(uint32_t events) override;
+
+ private:
+  bool try_recv(Operation& operation, InputBuffer& into);
+  // True when all is sent or it failed (result in the operation); else `*sent` bytes are.
+  bool try_send(Operation& operation, std::span<const iovec> pieces, size_t* sent);
+  void go_on_sending();
+  void drop_request();
+  void finish_connect();
+
+  EpollBackend& backend_;
+  bool readable_ = false;
+  bool writable_;
+  bool peer_closed_ = false;  // FIN or RST seen: a short read does not mean that nothing more is to be read
+  bool connecting_ = false;
+  Operation* recv_operation_ = nullptr;
+  Operation* send_operation_ = nullptr;
+  Operation* reset_operation_ = nullptr;
+  InputBuffer* recv_into_ = nullptr;
+  SendRequest* request_ = nullptr;
+};
+
+}  // namespace weft::proxy

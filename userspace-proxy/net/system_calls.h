@@ -1,0 +1,25 @@
+// The system calls of TCP sockets as the backends make them: non-blocking, repeated when a signal interrupted
+// them, a negative errno instead of errno.
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <span>
+
+#include "base/address.h"
+
+namespace weft::proxy {
+
+// Bytes, 0 at the end of the stream, or a negative errno.
+ssize_t receive(int fd, std::span<char> into);
+// Bytes or a negative errno; never raises SIGPIPE.
+ssize_t transmit(int fd, std::span<const iovec> pieces);
+// 0, -EINPROGRESS or another negative errno.
+int begin_connect(int fd, const SocketAddress& address);
+// Takes the pending error of the socket (SO_ERROR): 0 or a negative errno.
+int take_error(int fd);
+// A descriptor (non-blocking, close-on-exec) or a negative errno.
+int accept_from(int listener, SocketAddress* peer);
+
+}  // namespace weft::proxy

@@ -1,0 +1,286 @@
+// UringSocket of uring_socket.h. Completions only note what happened; settle() then serves whoever waits with
+// all of it, and flush() queues what the kernel is to do next.
+#include "userspace-proxy/net/uring_socket.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "userspace-proxy/net/system_calls.h"
+
+namespace weft::proxy {
+
+UringSocket::~UringSocket() {
+  drop_request();
+  while (Chunk* chunk = waiting_) {
+    waiting_ = chunk->next;
+    backend_.buffers().give(chunk);
+  }
+}
+
+void UringSocket::close() {
+  // Closing after a send, without waiting for it, sends what there is room for, as with any other socket.
+  if (sending_ == Sending::kQueued && send_operation_ != nullptr) send_at_once();
+  for (Operation* operation : {recv_operation_, send_operation_, reset_operation_}) {
+    if (operation != nullptr) operation->cancel();
+  }
+  closed_ = true;
+  if (requested_ == 0) {
+    fd_.reset();
+    return backend_.free_later(*this);
+  }
+  // The requests hold the connection open until they have completed.
+  for (unsigned tag = 0; tag < kTags; ++tag) {
+    if (requested(static_cast<Tag>(tag))) backend_.ring().cancel(this, tag);
+  }
+  backend_.keep_closed(*this);
+}
+
+void UringSocket::shutdown_write() {
+  if (sending_ == Sending::kQueued && send_operation_ != nullptr) send_at_once();
+  ::shutdown(fd_.get(), SHUT_WR);
+}
+
+void UringSocket::completed(unsigned tag, const io_uring_cqe& cqe) {
+  if ((cqe.flags & IORING_CQE_F_MORE) == 0) requested_ &= uint8_t(~(1u << tag));
+  switch (static_cast<Tag>(tag)) {
+    case kReceive:
+      received(cqe);
+      break;
+    case kSend:
+      if (!closed_) sent(cqe.res);
+      break;
+    case kConnect:
+      if (!closed_) connected(cqe.res);
+      break;
+    case kReadable:
+      if (receiving_ == Receiving::kPolling) receiving_ = Receiving::kUnarmed;
+      break;
+    case kStatus:
+      if (!closed_) status_changed(cqe.res);
+      break;
+  }
+  if (!closed_) return backend_.settle_later(*this);
+  if (requested_ == 0) backend_.free_later(*this);
+}
+
+void UringSocket::received(const io_uring_cqe& cqe) {
+  if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) {
+    Chunk* chunk = backend_.ring().take_chunk(cqe);
+    if (closed_ || chunk->end == 0) {
+      backend_.buffers().give(chunk);
+    } else {
+      (waiting_ == nullptr ? waiting_ : last_waiting_->next) = chunk;
+      last_waiting_ = chunk;
+      waiting_bytes_ += chunk->end;
+    }
+  }
+  if ((cqe.flags & IORING_CQE_F_MORE) != 0) return;
+  receiving_ = Receiving::kUnarmed;
+  // Out of provided buffers (ENOBUFS), stopped (ECANCELED) or out of completions (a positive result): goes on
+  // when somebody wants bytes.
+  if (cqe.res > 0 || cqe.res == -ENOBUFS || cqe.res == -ECANCELED || cqe.res == -EINTR) return;
+  end_receiving(cqe.res);
+}
+
+void UringSocket::end_receiving(int result) {
+  receiving_ = Receiving::kEnded;
+  end_ = result;
+  if (result < 0) report_reset();
+}
+
+void UringSocket::report_reset() {
+  if (reset_operation_ == nullptr) return;
+  reset_operation_->result = -ECONNRESET;
+  backend_.complete(reset_operation_);
+}
+
+bool UringSocket::recv(Operation& operation, InputBuffer& into) {
+  if (waiting_ != nullptr) {
+    deliver(operation, into);
+    return true;
+  }
+  if (receiving_ == Receiving::kEnded) {
+    operation.result = end_;
+    return true;
+  }
+  if (receiving_ == Receiving::kUnarmed && arm(operation, into)) return true;
+  recv_into_ = &into;
+  operation.park(&recv_operation_);
+  return false;
+}
+
+bool UringSocket::arm(Operation& operation, InputBuffer& into) {
+  if (into.in_bulk()) {
+    if (read(operation, into)) return true;
+    receiving_ = Receiving::kPolling;
+    note_request(kReadable);
+    backend_.ring().poll_once(fd_.get(), POLLIN | POLLRDHUP, this, kReadable);
+    return false;
+  }
+  receiving_ = Receiving::kMultishot;
+  note_request(kReceive);
+  backend_.ring().receive(fd_.get(), this, kReceive);
+  return false;
+}
+
+bool UringSocket::read(Operation& operation, InputBuffer& into) {
+  const std::span<char> space = into.space();
+  const ssize_t count = receive(fd_.get(), space);
+  if (count > 0) {
+    into.commit(static_cast<size_t>(count));
+  } else {
+    into.trim();
+    if (count == -EAGAIN) return false;
+    end_receiving(static_cast<int>(count));
+  }
+  operation.result = static_cast<int>(count);
+  return true;
+}
+
+void UringSocket::stop_multishot() {
+  if (receiving_ != Receiving::kMultishot) return;
+  receiving_ = Receiving::kStopping;
+  backend_.ring().cancel(this, kReceive);
+}
+
+// One chunk changes hands; several become one, so that the stream goes on in larger steps.
+void UringSocket::deliver(Operation& operation, InputBuffer& into) {
+  if (waiting_->next == nullptr && into.empty()) {
+    operation.result = static_cast<int>(waiting_bytes_);
+    into.adopt(waiting_);
+    waiting_ = nullptr;
+    waiting_bytes_ = 0;
+    return;
+  }
+  size_t copied = 0;
+  while (waiting_ != nullptr) {
+    const size_t wanted = waiting_->end - waiting_->begin;
+    const size_t count = into.append(waiting_->unread(), waiting_bytes_);
+    copied += count;
+    waiting_bytes_ -= static_cast<uint32_t>(count);
+    waiting_->begin += static_cast<uint32_t>(count);
+    if (count < wanted) break;
+    Chunk* empty = waiting_;
+    waiting_ = empty->next;
+    backend_.buffers().give(empty);
+  }
+  operation.result = static_cast<int>(copied);
+}
+
+void UringSocket::settle() {
+  settle_receiving();
+  backend_.flush_later(*this);
+}
+
+void UringSocket::settle_receiving() {
+  const bool flood = waiting_bytes_ > kMaxWaiting;
+  if (recv_operation_ != nullptr) {
+    if (waiting_ != nullptr) {
+      deliver(*recv_operation_, *recv_into_);
+    } else if (receiving_ == Receiving::kEnded) {
+      recv_operation_->result = end_;
+    } else if (receiving_ != Receiving::kUnarmed || !arm(*recv_operation_, *recv_into_)) {
+      return;
+    }
+    backend_.complete(recv_operation_);
+  }
+  if (flood) stop_multishot();
+}
+
+void UringSocket::watch_reset(Operation& operation) {
+  operation.park(&reset_operation_);
+  backend_.flush_later(*this);
+}
+
+void UringSocket::flush() {
+  if (closed_) return;
+  if (sending_ == Sending::kQueued) submit_send();
+  // A multishot receive tells about resets by itself.
+  const bool told = receiving_ == Receiving::kMultishot || end_ < 0 || requested(kConnect);
+  if (reset_operation_ != nullptr && !told) watch_status();
+}
+
+// Of both directions at once, and for good: the kernel reports changes only, so it costs nothing to keep.
+void UringSocket::watch_status() {
+  if (requested(kStatus)) return;
+  note_request(kStatus);
+  backend_.ring().poll_changes(fd_.get(), POLLOUT | POLLERR, this, kStatus);
+}
+
+void UringSocket::status_changed(int events) {
+  if (events < 0) return;
+  if ((events & POLLERR) != 0) report_reset();
+  // A send says what is wrong, when something is.
+  if (sending_ == Sending::kNoRoom && (events & (POLLOUT | POLLERR | POLLHUP)) != 0) queue_send();
+}
+
+bool UringSocket::send(Operation& operation, std::span<const iovec> pieces) {
+  drop_request();
+  request_ = backend_.requests().take(pieces);
+  operation.park(&send_operation_);
+  if (sending_ == Sending::kNothing) queue_send();
+  return false;
+}
+
+void UringSocket::queue_send() {
+  sending_ = Sending::kQueued;
+  backend_.flush_later(*this);
+}
+
+// Completes before the submission returns, so nothing can happen to the pieces in between.
+void UringSocket::submit_send() {
+  sending_ = Sending::kNothing;
+  if (send_operation_ == nullptr) return drop_request();
+  request_->message.msg_iov = &request_->pieces[request_->first];
+  request_->message.msg_iovlen = request_->count;
+  io_uring_prep_sendmsg(backend_.ring().request(this, kSend), fd_.get(), &request_->message,
+                        MSG_NOSIGNAL | MSG_DONTWAIT);
+  note_request(kSend);
+}
+
+void UringSocket::sent(int result) {
+  if (request_ == nullptr) return;
+  const bool retry = result == -EAGAIN || result == -EINTR;
+  if (retry || (result >= 0 && !request_->sent(static_cast<size_t>(result)))) {
+    sending_ = Sending::kNoRoom;
+    watch_status();
+    return;
+  }
+  drop_request();
+  if (send_operation_ == nullptr) return;
+  send_operation_->result = std::min(result, 0);
+  backend_.complete(send_operation_);
+}
+
+void UringSocket::send_at_once() {
+  transmit(fd_.get(), request_->left());
+  sending_ = Sending::kNothing;
+  drop_request();
+}
+
+void UringSocket::drop_request() {
+  if (request_ != nullptr) backend_.requests().give(request_);
+  request_ = nullptr;
+}
+
+bool UringSocket::connect(Operation& operation, const SocketAddress& address) {
+  connect_to_ = std::make_unique<sockaddr_storage>();
+  const socklen_t length = address.to_sockaddr(connect_to_.get());
+  io_uring_prep_connect(backend_.ring().request(this, kConnect), fd_.get(),
+                        reinterpret_cast<sockaddr*>(connect_to_.get()), length);
+  note_request(kConnect);
+  operation.park(&send_operation_);
+  return false;
+}
+
+void UringSocket::connected(int result) {
+  connect_to_.reset();
+  if (send_operation_ == nullptr) return;
+  send_operation_->result = result;
+  backend_.complete(send_operation_);
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,78 @@
+// A TCP socket of the io_uring backend. Receiving is a multishot request while messages are small: bytes that
+// arrive when nobody wants them wait here, and soon stop the request. A stream that fills its buffers is read
+// with a system call per large chunk instead, whenever the kernel reports that there is something:
+//
+//   kUnarmed -> kMultishot -> kStopping -> kUnarmed <-> kPolling     and from any of them -> kEnded
+#pragma once
+
+#include <memory>
+
+#include "userspace-proxy/net/uring_backend.h"
+
+namespace weft::proxy {
+
+class UringSocket final : public SocketIo, public UringObject {
+ public:
+  UringSocket(UringBackend& backend, UniqueFd fd) : SocketIo(std::move(fd)), backend_(backend) {}
+  ~UringSocket() override;
+
+  bool connect(Operation& operation, const SocketAddress& address) override;
+  bool recv(Operation& operation, InputBuffer& into) override;
+  bool send(Operation& operation, std::span<const iovec> pieces) override;
+  void watch_reset(Operation& operation) override;
+  void shutdown_write() override;
+  void close() override;
+
+  void completed(unsigned tag, const io_uring_cqe& cqe) override;
+  void settle() override;
+  void flush() override;
+
+ private:
+  enum Tag : unsigned { kReceive, kSend, kConnect, kReadable, kStatus };
+  static constexpr unsigned kTags = 5;
+  enum class Receiving : uint8_t { kUnarmed, kMultishot, kStopping, kPolling, kEnded };
+  enum class Sending : uint8_t { kNothing, kQueued, kNoRoom };
+
+  // Bytes that may wait for somebody to want them before the multishot request is stopped.
+  static constexpr uint32_t kMaxWaiting = 16 * 1024;
+
+  void note_request(Tag tag) { requested_ |= uint8_t(1u << tag); }
+  bool requested(Tag tag) const { return (requested_ & (1u << tag)) != 0; }
+
+  void received(const io_uring_cqe& cqe);
+  void sent(int result);
+  void connected(int result);
+  void end_receiving(int result);
+  // Waits for the next bytes in the way that suits `into`. True: they are there (result in the operation).
+  bool arm(Operation& operation, InputBuffer& into);
+  bool read(Operation& operation, InputBuffer& into);
+  void stop_multishot();
+  void deliver(Operation& operation, InputBuffer& into);
+  void settle_receiving();
+  void status_changed(int events);
+  void watch_status();
+  void queue_send();
+  void submit_send();
+  void send_at_once();
+  void drop_request();
+  void report_reset();
+
+  UringBackend& backend_;
+  Receiving receiving_ = Receiving::kUnarmed;
+  Sending sending_ = Sending::kNothing;
+  uint8_t requested_ = 0;  // one bit for each tag: the kernel will complete it
+  bool closed_ = false;
+  int end_ = 0;  // of a stream that has ended: 0 or a negative errno
+  Operation* recv_operation_ = nullptr;
+  Operation* send_operation_ = nullptr;
+  Operation* reset_operation_ = nullptr;
+  InputBuffer* recv_into_ = nullptr;
+  SendRequest* request_ = nullptr;
+  std::unique_ptr<sockaddr_storage> connect_to_;  // until the kernel has read it
+  // Received and not yet wanted, oldest first.
+  Chunk* waiting_ = nullptr;
+  Chunk* last_waiting_ = nullptr;
+  uint32_t waiting_bytes_ = 0;
+};
+
+}  // namespace weft::proxy
