@@ -11,12 +11,16 @@ weft_library(weft_proxy_net
   DEPS weft_base PkgConfig::LIBURING absl::synchronization)
 
 weft_library(weft_proxy_http
-  SOURCES http/authority.cc http/body_decoder.cc http/framing.cc http/head_reader.cc http/head_text.cc
-    http/http1_head.cc http/http1_writer.cc http/path.cc http/protocol_detect.cc http/socket_stream.cc
-  DEPS weft_base weft_llhttp weft_proxy_config weft_proxy_net)
+  SOURCES http/authority.cc http/body_decoder.cc http/field_block.cc http/field_rules.cc http/framing.cc
+    http/head_reader.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc http/http2_callbacks.cc
+    http/http2_fields.cc http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc
+    http/http2_output.cc http/http2_session.cc http/http2_transport.cc http/path.cc http/payload_queue.cc
+    http/protocol_detect.cc http/socket_stream.cc
+  DEPS weft_base weft_llhttp weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2)
 
 weft_library(weft_proxy_engine
-  SOURCES admission_limits.cc worker.cc upstream/balancer.cc upstream/connector.cc upstream/http1_upstream.cc upstream/pool.cc
-    upstream/stream_request.cc exchange/admission.cc exchange/exchange.cc exchange/fair_share.cc exchange/pump.cc exchange/tcp_exchange.cc
-    session/downstream_connection.cc session/http1_downstream_stream.cc
+  SOURCES admission_limits.cc worker.cc upstream/balancer.cc upstream/connector.cc upstream/http1_upstream.cc
+    upstream/http2_upstream.cc upstream/pool.cc upstream/stream_request.cc exchange/admission.cc exchange/exchange.cc
+    exchange/fair_share.cc exchange/pump.cc exchange/tcp_exchange.cc session/downstream_connection.cc
+    session/http1_downstream_stream.cc session/http2_connection.cc session/http2_downstream_stream.cc
   DEPS weft_proxy_net weft_proxy_http absl::flat_hash_map)

@@ -25,8 +25,11 @@ constexpr std::array<Names, 7> kSubsetPolicyKnown = {"connectionPool",    "outli
 constexpr std::array<Names, 1> kBalancerRead = {"simple"};
 constexpr std::array<Names, 4> kBalancerKnown = {"consistentHash", "localityLbSetting", "warmup",
                                                  "warmupDurationSecs"};
-constexpr std::array<Names, 1> kPoolRead = {"tcp"};
-constexpr std::array<Names, 1> kPoolKnown = {"http"};
+constexpr std::array<Names, 2> kPoolRead = {"tcp", "http"};
+constexpr std::array<Names, 1> kHttpRead = {"h2UpgradePolicy"};
+constexpr std::array<Names, 7> kHttpKnown = {
+    "http1MaxPendingRequests", "http2MaxRequests", "maxRequestsPerConnection", "maxRetries", "idleTimeout",
+    "maxConcurrentStreams",    "useClientProtocol"};
 constexpr std::array<Names, 1> kTcpRead = {"connectTimeout"};
 constexpr std::array<Names, 4> kTcpKnown = {"maxConnections", "tcpKeepalive", "maxConnectionDuration",
                                             "idleTimeout"};
@@ -52,9 +55,25 @@ DestinationPolicy::LoadBalancer parse_balancer(const FieldReader& policy) {
   return DestinationPolicy::LOAD_BALANCER_UNSPECIFIED;
 }
 
+void parse_http_pool(const FieldReader& pool, DestinationPolicy& out) {
+  const auto http = pool.child("http");
+  if (!http || !http->expect_map({.read = kHttpRead, .known = kHttpKnown})) return;
+  const std::string upgrade = http->text("h2UpgradePolicy").value_or("DEFAULT");
+  if (upgrade == "UPGRADE") {
+    out.set_http2_upgrade(DestinationPolicy::UPGRADE);
+  } else if (upgrade == "DO_NOT_UPGRADE") {
+    out.set_http2_upgrade(DestinationPolicy::DO_NOT_UPGRADE);
+  } else if (upgrade != "DEFAULT") {
+    http->error_at("h2UpgradePolicy", kValueRejected,
+                   str_cat("\"", upgrade.substr(0, 32), "\" is no upgrade policy"),
+                   "use DEFAULT, UPGRADE or DO_NOT_UPGRADE");
+  }
+}
+
 void parse_connection_pool(const FieldReader& policy, DestinationPolicy& out) {
   const auto pool = policy.child("connectionPool");
-  if (!pool || !pool->expect_map({.read = kPoolRead, .known = kPoolKnown})) return;
+  if (!pool || !pool->expect_map({.read = kPoolRead, .known = {}})) return;
+  parse_http_pool(*pool, out);
   const auto tcp = pool->child("tcp");
   if (!tcp || !tcp->expect_map({.read = kTcpRead, .known = kTcpKnown})) return;
   const auto text = tcp->text("connectTimeout");

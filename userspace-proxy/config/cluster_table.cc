@@ -32,6 +32,7 @@ void merge(const std::vector<const PolicySpec*>& policies, EffectivePolicy* out)
   for (const PolicySpec* policy : policies) {
     if (!out->load_balancer) out->load_balancer = policy->load_balancer;
     if (out->connect_timeout_ms == 0) out->connect_timeout_ms = policy->connect_timeout_ms;
+    if (out->protocol == ClusterProtocol::kAsClient) out->protocol = policy->protocol;
     for (const PolicySpec::Subset& subset : policy->subsets) {
       const auto same = [&](const PolicySpec::Subset* s) { return s->name == subset.name; };
       if (std::none_of(out->subsets.begin(), out->subsets.end(), same)) out->subsets.push_back(&subset);
@@ -75,7 +76,8 @@ EffectivePolicy ClusterTable::policy_for(std::string_view client_ns, const Servi
   if (client_ns != service.ns) {
     const EffectivePolicy own_view = policy_for(service.ns, service);
     const bool same = own_view.subsets == out.subsets && own_view.load_balancer == out.load_balancer &&
-                      own_view.connect_timeout_ms == out.connect_timeout_ms;
+                      own_view.connect_timeout_ms == out.connect_timeout_ms &&
+                      own_view.protocol == out.protocol;
     if (!same) out.view = root.empty() ? "*" : std::string(kRootNamespace);
   }
   return out;
@@ -121,6 +123,8 @@ uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const s
       chosen != nullptr && chosen->load_balancer ? chosen->load_balancer : policy.load_balancer;
   if (balancer) cluster.load_balancer = *balancer;
   if (policy.connect_timeout_ms != 0) cluster.connect_timeout_ms = policy.connect_timeout_ms;
+  // What the service declares about its servers is known; the policy is for those that say nothing.
+  cluster.protocol = found->protocol == Protocol::kHttp2 ? ClusterProtocol::kHttp2 : policy.protocol;
   cluster.endpoints = endpoints(service, *found, chosen);
   snapshot_.clusters.push_back(std::move(cluster));
   return row->second;

@@ -20,6 +20,7 @@ struct EffectivePolicy {
   std::vector<const PolicySpec::Subset*> subsets;
   std::optional<LoadBalancer> load_balancer;
   uint32_t connect_timeout_ms = 0;
+  ClusterProtocol protocol = ClusterProtocol::kAsClient;
   // Part of the cluster name, so that two views of one service stay apart; empty for the service's own view.
   std::string view;
 };

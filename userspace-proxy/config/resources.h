@@ -82,6 +82,8 @@ struct PolicySpec {
   std::vector<Subset> subsets;
   std::optional<LoadBalancer> load_balancer;
   uint32_t connect_timeout_ms = 0;  // 0: default
+  // kAsClient: nothing said.
+  ClusterProtocol protocol = ClusterProtocol::kAsClient;
   int64_t created = 0;
 };
 

@@ -22,7 +22,11 @@ namespace weft::proxy {
 
 inline constexpr uint32_t kNone = 0xffffffff;
 
-enum class Protocol : uint8_t { kSniff, kTcp, kHttp };
+enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2 };
+
+// What the proxy speaks to the endpoints of a cluster. kAsClient: the version that the client speaks, so that
+// servers see what they would see without a mesh.
+enum class ClusterProtocol : uint8_t { kAsClient, kHttp1, kHttp2 };
 
 enum class LoadBalancer : uint8_t { kRoundRobin, kRandom, kLeastRequest };
 
@@ -43,6 +47,7 @@ struct Cluster {
   std::string subset;
   LoadBalancer load_balancer = LoadBalancer::kLeastRequest;
   uint32_t connect_timeout_ms = 10'000;
+  ClusterProtocol protocol = ClusterProtocol::kAsClient;
   std::vector<Endpoint> endpoints;
 };
 

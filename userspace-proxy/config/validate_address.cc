@@ -35,10 +35,10 @@ Protocol protocol_of(weft::mesh::v1::Protocol declared) {
       return Protocol::kHttp;
     case weft::mesh::v1::PROTOCOL_TCP:
     case weft::mesh::v1::PROTOCOL_TLS:
-    // Passed through until the proxy speaks HTTP/2.
+      return Protocol::kTcp;
     case weft::mesh::v1::PROTOCOL_HTTP2:
     case weft::mesh::v1::PROTOCOL_GRPC:
-      return Protocol::kTcp;
+      return Protocol::kHttp2;
     default:
       return Protocol::kSniff;
   }
@@ -51,6 +51,7 @@ Protocol protocol_of(istio::workload::AppProtocol declared) {
       return Protocol::kHttp;
     case istio::workload::HTTP2:
     case istio::workload::GRPC:
+      return Protocol::kHttp2;
     case istio::workload::TCP:
     case istio::workload::TLS:
       return Protocol::kTcp;

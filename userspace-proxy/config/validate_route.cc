@@ -212,6 +212,9 @@ absl::StatusOr<PolicySpec> validate(const mesh::DestinationPolicy& policy) {
     return invalid("connect_timeout_ms: ", policy.connect_timeout_ms(), ", at most ", kMaxConnectTimeoutMs);
   }
   out.connect_timeout_ms = policy.connect_timeout_ms();
+  if (policy.http2_upgrade() == mesh::DestinationPolicy::UPGRADE) out.protocol = ClusterProtocol::kHttp2;
+  if (policy.http2_upgrade() == mesh::DestinationPolicy::DO_NOT_UPGRADE)
+    out.protocol = ClusterProtocol::kHttp1;
   return out;
 }
 

@@ -123,11 +123,25 @@ Outcome Exchange::choose_route() {
   return Outcome::kOk;
 }
 
+// An upgrade is HTTP/1's (RFC 9113 §8.6).
+UpstreamProtocol Exchange::upstream_protocol() const {
+  switch (target_.cluster().protocol) {
+    case ClusterProtocol::kHttp1:
+      return UpstreamProtocol::kHttp1;
+    case ClusterProtocol::kHttp2:
+      return UpstreamProtocol::kHttp2;
+    case ClusterProtocol::kAsClient:
+      return request().major_version == 2 ? UpstreamProtocol::kHttp2 : UpstreamProtocol::kHttp1;
+  }
+  return UpstreamProtocol::kHttp1;
+}
+
 // An endpoint, and the begin of the wait for a stream to it.
 Outcome Exchange::prepare_upstream() {
   if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
   upstream_address_ = target_.endpoint().address;
-  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, UpstreamProtocol::kHttp1};
+  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, upstream_protocol()};
+  if (tunnel_asked_ && key.protocol == UpstreamProtocol::kHttp2) return Outcome::kNotImplemented;
   const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms};
   step_.begin(stream_request_.start(step_.operation(), key, dial, only_fresh_));
   return Outcome::kOk;

@@ -38,6 +38,7 @@ class Exchange final : private Pump::Observer {
   Outcome request_read();
   Outcome choose_route();
   Outcome prepare_upstream();
+  UpstreamProtocol upstream_protocol() const;
   Outcome upstream_ready();
   void send_request();
   void await_response();

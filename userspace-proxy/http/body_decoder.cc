@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "userspace-proxy/http/field_rules.h"
+
 namespace weft::proxy {
 namespace {
 
@@ -14,23 +16,7 @@ int hex_digit(char c) {
   return -1;
 }
 
-bool is_token_char(char c) {
-  const bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  return alnum || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
 bool is_control(char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f; }
-
-// Fields that frame, route or authorise must not come in a trailer (RFC 9110 §6.5.1).
-bool forbidden_trailer(std::string_view name) {
-  for (const std::string_view forbidden :
-       {"content-length", "transfer-encoding", "host", "connection", "trailer", "te", "upgrade", "keep-alive",
-        "proxy-connection", "authorization", "proxy-authorization", "cookie", "content-type",
-        "content-encoding", "content-range", "set-cookie", "expect", "range", "max-forwards"}) {
-    if (equals_ignore_case(name, forbidden)) return true;
-  }
-  return false;
-}
 
 }  // namespace
 
@@ -140,8 +126,8 @@ void BodyDecoder::end_trailer_line() {
   if (colon == std::string_view::npos || colon == 0) return bad();
   if (std::any_of(line.begin(), line.end() - 2, is_control)) return bad();
   const std::string_view name = line.substr(0, colon);
-  if (!std::all_of(name.begin(), name.end(), is_token_char)) return bad();
-  if (forbidden_trailer(name)) {
+  if (!is_token(name)) return bad();
+  if (forbidden_in_trailer(name)) {
     trailers_.resize(trailer_line_);
   } else {
     trailer_line_ = trailers_.size();

@@ -4,37 +4,11 @@
 #include <charconv>
 #include <optional>
 
+#include "userspace-proxy/http/field_rules.h"
 #include "userspace-proxy/http/http1_head.h"
 
 namespace weft::proxy {
 namespace {
-
-bool is_hop_by_hop(std::string_view name) {
-  switch (name.size()) {
-    case 2:
-      return equals_ignore_case(name, "te");
-    case 7:
-      return equals_ignore_case(name, "upgrade");
-    case 10:
-      return equals_ignore_case(name, "connection") || equals_ignore_case(name, "keep-alive");
-    case 16:
-      return equals_ignore_case(name, "proxy-connection");
-    case 17:
-      return equals_ignore_case(name, "transfer-encoding");
-    default:
-      return false;
-  }
-}
-
-// Named by a Connection field. Host and Content-Length frame and route the message; nobody may make us drop
-// them.
-bool listed_in_connection(const std::vector<Header>& headers, std::string_view name) {
-  if (equals_ignore_case(name, "host") || equals_ignore_case(name, "content-length")) return false;
-  for (const Header& header : headers) {
-    if (equals_ignore_case(header.name, "connection") && has_token(header.value, name)) return true;
-  }
-  return false;
-}
 
 void add(std::string* out, std::string_view name, std::string_view value) {
   using Text = std::char_traits<char>;
@@ -65,7 +39,7 @@ void add_end_to_end(const std::vector<Header>& headers, std::optional<uint64_t> 
   for (const Header& header : headers)
     connection = connection || equals_ignore_case(header.name, "connection");
   for (const Header& header : headers) {
-    if (is_hop_by_hop(header.name)) continue;
+    if (is_connection_field(header.name)) continue;
     if (connection && listed_in_connection(headers, header.name)) continue;
     if (equals_ignore_case(header.name, "content-length")) {
       if (!length) continue;

@@ -22,7 +22,8 @@ bool is_binary(char c) {
 }  // namespace
 
 Detected detect_protocol(std::string_view first_bytes) {
-  bool possible = false;
+  if (first_bytes.starts_with(kHttp2Preface)) return Detected::kHttp2;
+  bool possible = kHttp2Preface.starts_with(first_bytes);
   for (const std::string_view method : kMethods) {
     if (first_bytes.starts_with(method)) return Detected::kHttp1;
     possible = possible || method.starts_with(first_bytes);
@@ -32,7 +33,7 @@ Detected detect_protocol(std::string_view first_bytes) {
 
 Detected detect_declared_http(std::string_view first_bytes) {
   if (first_bytes.empty()) return Detected::kNeedMore;
-  if (first_bytes.starts_with(kHttp2Preface)) return Detected::kOther;
+  if (first_bytes.starts_with(kHttp2Preface)) return Detected::kHttp2;
   if (kHttp2Preface.starts_with(first_bytes)) return Detected::kNeedMore;
   return is_binary(first_bytes.front()) ? Detected::kOther : Detected::kHttp1;
 }

@@ -30,6 +30,7 @@ DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner,
 DownstreamConnection::~DownstreamConnection() {
   // Exchanges first: they hold operations on the socket.
   http_.reset();
+  http2_.reset();
   tcp_.reset();
 }
 
@@ -49,6 +50,7 @@ void DownstreamConnection::choose_protocol() {
     case Protocol::kTcp:
       return start_tcp();
     case Protocol::kHttp:
+    case Protocol::kHttp2:
       return enter_idle();
     case Protocol::kSniff:
       context_.loop.arm(timer_, context_.limits.sniff_timeout_ms);
@@ -71,6 +73,7 @@ void DownstreamConnection::on_received(int result) {
       input_.clear();
       return result > 0 ? receive() : end(false);
     case State::kHttp:
+    case State::kHttp2:
     case State::kTcp:
     case State::kEnded:
       return;
@@ -81,6 +84,8 @@ void DownstreamConnection::detect() {
   switch (detect_protocol(input_.unread())) {
     case Detected::kHttp1:
       return start_http();
+    case Detected::kHttp2:
+      return start_http2();
     case Detected::kOther:
       return start_tcp();
     case Detected::kNeedMore:
@@ -94,6 +99,8 @@ void DownstreamConnection::read_first_request() {
   switch (detect_declared_http(input_.unread())) {
     case Detected::kHttp1:
       return start_http();
+    case Detected::kHttp2:
+      return start_http2();
     case Detected::kOther:
       return start_tcp();
     case Detected::kNeedMore:
@@ -137,6 +144,16 @@ void DownstreamConnection::start_http() {
   http_->exchange.start(http_finished_);
 }
 
+void DownstreamConnection::start_http2() {
+  state_ = State::kHttp2;
+  timer_.cancel();
+  recv_.cancel();
+  http2_.reset(new Http2Connection(context_, client_side(), socket_, input_, *this));
+  http2_->start();
+}
+
+void DownstreamConnection::http2_ended(bool clean) { clean ? linger() : end(false); }
+
 void DownstreamConnection::start_tcp() {
   state_ = State::kTcp;
   timer_.cancel();
@@ -172,19 +189,25 @@ void DownstreamConnection::linger() {
 
 void DownstreamConnection::drain() {
   if (state_ == State::kIdle && input_.empty()) arm_idle(kDrainGraceMs);
+  if (http2_ != nullptr) http2_->drain();
 }
 
 void DownstreamConnection::cut(Outcome outcome) {
-  if (http_ != nullptr) http_->exchange.abandon(outcome);
-  if (tcp_ != nullptr) tcp_->abandon(outcome);
   // Nobody waits for anything on an idle connection: no reason to reset it.
-  end(state_ != State::kIdle && state_ != State::kLingering);
+  const bool idle = state_ == State::kIdle || state_ == State::kLingering ||
+                    (state_ == State::kHttp2 && http2_->idle());
+  if (http_ != nullptr) http_->exchange.abandon(outcome);
+  if (http2_ != nullptr) http2_->cut(outcome);
+  if (tcp_ != nullptr) tcp_->abandon(outcome);
+  end(!idle);
 }
 
 bool DownstreamConnection::quiet() const {
   switch (state_) {
     case State::kHttp:
       return http_->stream.request_status() == HeadStatus::kWaiting;
+    case State::kHttp2:
+      return http2_->idle();
     case State::kDetecting:
     case State::kIdle:
     case State::kLingering:

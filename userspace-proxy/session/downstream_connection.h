@@ -2,7 +2,7 @@
 // Owned by the worker's list; asks its owner to be retired when it has ended.
 //
 //   start -> kDetecting -> kIdle <-> kHttp -> kLingering -> kEnded
-//                 \_________\____-> kTcp ________________/
+//                 \_________\____-> kHttp2, kTcp ________/
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,14 @@
 #include "userspace-proxy/exchange/exchange.h"
 #include "userspace-proxy/exchange/tcp_exchange.h"
 #include "userspace-proxy/session/http1_downstream_stream.h"
+#include "userspace-proxy/session/http2_connection.h"
 
 namespace weft::proxy {
 
-class DownstreamConnection final : public ListNode<>, public ListNode<PodTag>, public Retirable {
+class DownstreamConnection final : public ListNode<>,
+                                   public ListNode<PodTag>,
+                                   public Retirable,
+                                   private Http2Connection::Owner {
  public:
   class Owner {
    public:
@@ -40,7 +44,7 @@ class DownstreamConnection final : public ListNode<>, public ListNode<PodTag>, p
   MonotonicNs accepted() const { return accepted_; }
 
  private:
-  enum class State : uint8_t { kDetecting, kIdle, kHttp, kTcp, kLingering, kEnded };
+  enum class State : uint8_t { kDetecting, kIdle, kHttp, kHttp2, kTcp, kLingering, kEnded };
 
   // One request on this connection.
   struct Http1Exchange {
@@ -61,9 +65,11 @@ class DownstreamConnection final : public ListNode<>, public ListNode<PodTag>, p
   void enter_idle();
   void arm_idle(uint64_t delay_ms);
   void start_http();
+  void start_http2();
   void start_tcp();
   void on_http_finished(int);
   void on_tcp_finished(int);
+  void http2_ended(bool clean) override;
   void on_reset(int) { cut(Outcome::kDownstreamReset); }
   void linger();
   void end(bool with_reset);
@@ -86,6 +92,7 @@ class DownstreamConnection final : public ListNode<>, public ListNode<PodTag>, p
   Timer timer_{this, method<&DownstreamConnection::on_timer>};  // of the state: sniffing, idleness, lingering
   MonotonicNs idle_until_ = 0;
   std::unique_ptr<Http1Exchange> http_;
+  std::unique_ptr<Http2Connection> http2_;
   std::unique_ptr<TcpExchange> tcp_;
 };
 

@@ -21,12 +21,14 @@ namespace weft::proxy {
     "The endpoint closed the connection before its response was complete.")                                  \
   X(kUpstreamProtocol, "upstream_protocol", 502, "The endpoint sent something that is not HTTP.")            \
   X(kDownstreamReset, "downstream_reset", 0, "The client went away before the exchange was complete.")       \
-  X(kBadRequest, "bad_request", 400, "The request is not valid HTTP/1.")                                     \
+  X(kBadRequest, "bad_request", 400, "The request is not valid HTTP.")                                       \
   X(kHeadersTooLarge, "headers_too_large", 431, "The request head is larger than the proxy accepts.")        \
   X(kRequestTimeout, "request_timeout", 408, "The client did not send a whole request head in time.")        \
   X(kIdleTimeout, "idle_timeout", 504,                                                                       \
     "Nothing, or too little of a body, moved for the idle time: the endpoint or the client hangs.")          \
   X(kNotImplemented, "not_implemented", 501, "The request needs a feature that this version does not have.") \
+  X(kHttp2Flood, "http2_flood", 0,                                                                           \
+    "The client's HTTP/2 connection asked for more than one connection gets and was ended; see the log.")    \
   X(kOverload, "overload", 503, "A limit of the proxy was reached. See docs/limits.md.")                     \
   X(kDrained, "drained", 503, "The proxy was told to stop and the drain time was over.")
 

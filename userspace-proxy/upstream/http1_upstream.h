@@ -6,26 +6,13 @@
 #include "userspace-proxy/http/head_reader.h"
 #include "userspace-proxy/http/http1_text.h"
 #include "userspace-proxy/http/socket_stream.h"
+#include "userspace-proxy/upstream/upstream_key.h"
 #include "userspace-proxy/upstream/upstream_stream.h"
 
 namespace weft::proxy {
 
 class UpstreamPool;
 struct UpstreamPoolEntry;
-
-enum class UpstreamProtocol : uint8_t { kHttp1, kHttp2 };
-
-// Pods never share connections: the server sees the source pod's address on them.
-struct UpstreamKey {
-  SocketAddress address;
-  uint64_t netns_cookie = 0;
-  UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
-  bool operator==(const UpstreamKey&) const = default;
-  template <typename H>
-  friend H AbslHashValue(H h, const UpstreamKey& k) {
-    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol);
-  }
-};
 
 class Http1Upstream final : public UpstreamStream, public ListNode<> {
  public:

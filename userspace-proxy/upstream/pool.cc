@@ -5,7 +5,12 @@
 
 namespace weft::proxy {
 
-UpstreamPool::~UpstreamPool() { clear(); }
+UpstreamPool::~UpstreamPool() {
+  clear();
+  for (auto& [key, list] : http2_) {
+    while (Http2Upstream* connection = list->pop_front()) delete connection;
+  }
+}
 
 UpstreamPoolEntry& UpstreamPool::entry(const UpstreamKey& key) {
   std::unique_ptr<UpstreamPoolEntry>& found = entries_[key];
@@ -28,6 +33,19 @@ std::unique_ptr<Http1Upstream> UpstreamPool::take(UpstreamPoolEntry& entry) {
     return owned;
   }
   return nullptr;
+}
+
+Http2Upstream& UpstreamPool::http2(const UpstreamKey& key, bool fresh, bool* made) {
+  std::unique_ptr<IntrusiveList<Http2Upstream>>& list = http2_[key];
+  if (list == nullptr) list = std::make_unique<IntrusiveList<Http2Upstream>>();
+  *made = false;
+  for (Http2Upstream* each = list->front(); each != nullptr && !fresh; each = list->after(*each)) {
+    if (each->has_room()) return *each;
+  }
+  *made = true;
+  auto* connection = new Http2Upstream(*this, key);
+  list->push_front(*connection);
+  return *connection;
 }
 
 void UpstreamPool::give(Http1Upstream* connection) {
@@ -59,9 +77,17 @@ void UpstreamPool::remove_idle(Http1Upstream& connection) {
 void UpstreamPool::prune() {
   absl::erase_if(entries_,
                  [](const auto& keyed) { return keyed.second->open == 0 && keyed.second->waiting.empty(); });
+  absl::erase_if(http2_, [](const auto& keyed) { return keyed.second->empty(); });
 }
 
 void UpstreamPool::clear() {
+  for (auto& [key, list] : http2_) {
+    for (Http2Upstream* each = list->front(); each != nullptr;) {
+      Http2Upstream* next = list->after(*each);
+      each->drain();
+      each = next;
+    }
+  }
   for (auto& [key, entry] : entries_) {
     while (Http1Upstream* connection = entry->idle.pop_front()) delete connection;
     entry->idle_count = 0;

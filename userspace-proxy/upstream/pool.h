@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "userspace-proxy/upstream/connector.h"
 #include "userspace-proxy/upstream/http1_upstream.h"
+#include "userspace-proxy/upstream/http2_upstream.h"
 
 namespace weft::proxy {
 
@@ -49,6 +50,12 @@ class UpstreamPool {
 
   const HomeNetns& home() const { return home_; }
   EventLoop& loop() { return loop_; }
+  BufferPool& buffers() { return buffers_; }
+  const UpstreamLimits& limits() const { return limits_; }
+  const Http2Limits& http2_limits() const { return http2_limits_; }
+  // An HTTP/2 connection came to be, or is gone.
+  void http2_opened() { ++open_; }
+  void http2_closed() { --open_; }
   uint64_t open() const { return open_; }
   uint64_t idle() const { return idle_; }
 
@@ -68,6 +75,8 @@ class UpstreamPool {
   friend class Http1Upstream;
   friend class StreamRequest;
 
+  // A connection with room for one more stream; else, or when `fresh`, a new one that the caller dials.
+  Http2Upstream& http2(const UpstreamKey& key, bool fresh, bool* made);
   UpstreamPoolEntry& entry(const UpstreamKey& key);
   // An idle connection, or null.
   std::unique_ptr<Http1Upstream> take(UpstreamPoolEntry& entry);
@@ -90,6 +99,9 @@ class UpstreamPool {
   uint64_t idle_ = 0;
   Http1TextPool<ResponseHead> texts_;
   absl::flat_hash_map<UpstreamKey, std::unique_ptr<UpstreamPoolEntry>> entries_;
+  const Http2Limits http2_limits_ = upstream_http2_limits();
+  // Those that take streams, or will; the newest first.
+  absl::flat_hash_map<UpstreamKey, std::unique_ptr<IntrusiveList<Http2Upstream>>> http2_;
 };
 
 }  // namespace weft::proxy

@@ -1,11 +1,14 @@
 // StreamRequest of stream_request.h.
 #include "userspace-proxy/upstream/stream_request.h"
 
+#include <utility>
+
 namespace weft::proxy {
 
 bool StreamRequest::start(Operation& operation, const UpstreamKey& key, const DialParameters& dial_parameters,
                           bool fresh) {
   cancel();
+  if (key.protocol == UpstreamProtocol::kHttp2) return start_http2(operation, key, dial_parameters, fresh);
   entry_ = &pool_.entry(key);
   dial_ = dial_parameters;
   fresh_ = fresh;
@@ -22,7 +25,36 @@ bool StreamRequest::start(Operation& operation, const UpstreamKey& key, const Di
   return false;
 }
 
+bool StreamRequest::start_http2(Operation& operation, const UpstreamKey& key,
+                                const DialParameters& dial_parameters, bool fresh) {
+  bool made = false;
+  Http2Upstream& connection = pool_.http2(key, fresh, &made);
+  if (made) connection.dial(dial_parameters);
+  if (connection.connecting()) {
+    status_ = ConnectStatus::kWaiting;
+    connection.join(*this);
+    waiting_.park(operation);
+    return false;
+  }
+  status_ = made ? connection.connect_status() : ConnectStatus::kConnected;
+  http2_ = status_ == ConnectStatus::kConnected ? &connection : nullptr;
+  return true;
+}
+
+void StreamRequest::http2_connected(Http2Upstream* connection, ConnectStatus status) {
+  status_ = status;
+  http2_ = connection;
+  waiting_.run();
+}
+
+UpstreamStreamPtr StreamRequest::take() {
+  if (http2_ != nullptr) return std::exchange(http2_, nullptr)->open();
+  return UpstreamStreamPtr(connection_.release());
+}
+
 void StreamRequest::cancel() {
+  Http2Waiter::unlink();
+  http2_ = nullptr;
   leave_queue();
   connector_.cancel();
   connected_.cancel();
@@ -43,8 +75,8 @@ bool StreamRequest::enqueue() {
 
 void StreamRequest::leave_queue() {
   wait_over_.cancel();
-  if (!linked()) return;
-  unlink();
+  if (!ListNode<>::linked()) return;
+  ListNode<>::unlink();
   --entry_->waiting_count;
 }
 

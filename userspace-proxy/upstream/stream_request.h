@@ -9,7 +9,7 @@
 
 namespace weft::proxy {
 
-class StreamRequest : public ListNode<> {
+class StreamRequest final : public ListNode<>, private Http2Waiter {
  public:
   explicit StreamRequest(UpstreamPool& pool) : pool_(pool), connector_(pool.loop(), pool.home()) {}
   ~StreamRequest() { cancel(); }
@@ -23,7 +23,7 @@ class StreamRequest : public ListNode<> {
 
   ConnectStatus status() const { return status_; }
   // Once, when connected.
-  UpstreamStreamPtr take() { return UpstreamStreamPtr(connection_.release()); }
+  UpstreamStreamPtr take();
 
  private:
   friend class UpstreamPool;
@@ -33,6 +33,8 @@ class StreamRequest : public ListNode<> {
   void leave_queue();
   bool dial();
   void drop_connection();
+  bool start_http2(Operation& operation, const UpstreamKey& key, const DialParameters& dial, bool fresh);
+  void http2_connected(Http2Upstream* connection, ConnectStatus status) override;
   void on_connected(int);
   void on_served(int) { waiting_.run(); }
   void on_wait_over();
@@ -43,6 +45,7 @@ class StreamRequest : public ListNode<> {
   bool fresh_ = false;
   ConnectStatus status_ = ConnectStatus::kFailed;
   std::unique_ptr<Http1Upstream> connection_;
+  Http2Upstream* http2_ = nullptr;  // has room for the stream that take() opens
   Connector connector_;
   WaitSlot waiting_;
   Operation connected_{this, method<&StreamRequest::on_connected>};

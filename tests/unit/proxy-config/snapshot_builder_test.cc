@@ -111,7 +111,14 @@ TEST(SnapshotBuilderTest, ProtocolComesFromTheDeclaration) {
   };
   EXPECT_EQ(protocol(80), Protocol::kHttp);
   EXPECT_EQ(protocol(85), Protocol::kSniff);
-  for (const uint16_t port : {81, 82, 83, 84}) EXPECT_EQ(protocol(port), Protocol::kTcp) << port;
+  for (const uint16_t port : {81, 82}) EXPECT_EQ(protocol(port), Protocol::kTcp) << port;
+  for (const uint16_t port : {83, 84}) EXPECT_EQ(protocol(port), Protocol::kHttp2) << port;
+  const auto upstream = [&](std::string_view port) {
+    const uint32_t cluster = snapshot->find_cluster("all.shop.svc.cluster.local|" + std::string(port) + "|");
+    return snapshot->clusters.at(cluster).protocol;
+  };
+  EXPECT_EQ(upstream("80"), ClusterProtocol::kAsClient);
+  EXPECT_EQ(upstream("83"), ClusterProtocol::kHttp2);
 }
 
 TEST(SnapshotBuilderTest, EveryPortHasATcpCluster) {

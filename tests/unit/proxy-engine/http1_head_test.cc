@@ -225,7 +225,8 @@ TEST(Http1WriterTest, ForwardsTrailersWishButNoUpgradeToCleartextHttp2) {
 TEST(ProtocolDetectTest, TellsHttpFromTheRest) {
   EXPECT_EQ(detect_protocol("GET / HTTP/1.1"), Detected::kHttp1);
   EXPECT_EQ(detect_protocol("OPT"), Detected::kNeedMore);
-  EXPECT_EQ(detect_protocol("PRI * HTTP/2.0\r\n"), Detected::kOther);
+  EXPECT_EQ(detect_protocol("PRI * HTTP/2.0\r\n"), Detected::kHttp2);
+  EXPECT_EQ(detect_protocol("PRI"), Detected::kNeedMore);
   EXPECT_EQ(detect_protocol("\x16\x03\x01"), Detected::kOther);
   EXPECT_EQ(detect_protocol("GETTING"), Detected::kOther);
 }
@@ -243,7 +244,7 @@ TEST(ProtocolDetectTest, TakesAnyTextForHttpWhereHttpIsDeclared) {
   EXPECT_EQ(detect_declared_http(std::string(40, 'A')), Detected::kHttp1);
   EXPECT_EQ(detect_declared_http("PRI * HTT"), Detected::kNeedMore);
   EXPECT_EQ(detect_declared_http(""), Detected::kNeedMore);
-  EXPECT_EQ(detect_declared_http("PRI * HTTP/2.0\r\n\r\nSM"), Detected::kOther);
+  EXPECT_EQ(detect_declared_http("PRI * HTTP/2.0\r\n\r\nSM"), Detected::kHttp2);
   EXPECT_EQ(detect_declared_http("\x16\x03\x01"), Detected::kOther);
   EXPECT_EQ(detect_declared_http(std::string_view("\0\0", 2)), Detected::kOther);
   EXPECT_EQ(detect_declared_http("\xff"), Detected::kOther);

@@ -222,7 +222,10 @@ SnapshotPtr Rig::make_snapshot(const std::vector<TestCluster>& clusters, uint64_
   Route route{.name = "canary"};
   for (const TestCluster& test : clusters) {
     const auto index = static_cast<uint32_t>(snapshot->clusters.size());
-    Cluster cluster{.name = test.name, .load_balancer = test.load_balancer, .connect_timeout_ms = 1000};
+    Cluster cluster{.name = test.name,
+                    .load_balancer = test.load_balancer,
+                    .connect_timeout_ms = 1000,
+                    .protocol = test.protocol};
     for (const SocketAddress& address : test.endpoints)
       cluster.endpoints.push_back(Endpoint{.address = address});
     snapshot->clusters.push_back(std::move(cluster));

@@ -109,6 +109,7 @@ struct TestCluster {
   std::vector<SocketAddress> endpoints;
   uint32_t weight = 1;
   LoadBalancer load_balancer = LoadBalancer::kRoundRobin;
+  ClusterProtocol protocol = ClusterProtocol::kAsClient;
 };
 
 // One worker, one listener, one service behind it.

@@ -1,0 +1,56 @@
+// Lists of field_rules.h, looked up by length first: most names fail there.
+#include "userspace-proxy/http/field_rules.h"
+
+#include <algorithm>
+
+#include "userspace-proxy/http/http1_head.h"
+
+namespace weft::proxy {
+
+bool is_token_char(char c) {
+  const bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  return alnum || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+}
+
+bool is_token(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
+}
+
+bool is_connection_field(std::string_view name) {
+  switch (name.size()) {
+    case 2:
+      return equals_ignore_case(name, "te");
+    case 7:
+      return equals_ignore_case(name, "upgrade");
+    case 10:
+      return equals_ignore_case(name, "connection") || equals_ignore_case(name, "keep-alive");
+    case 14:
+      return equals_ignore_case(name, "http2-settings");
+    case 16:
+      return equals_ignore_case(name, "proxy-connection");
+    case 17:
+      return equals_ignore_case(name, "transfer-encoding");
+    default:
+      return false;
+  }
+}
+
+bool listed_in_connection(const std::vector<Header>& headers, std::string_view name) {
+  if (equals_ignore_case(name, "host") || equals_ignore_case(name, "content-length")) return false;
+  for (const Header& header : headers) {
+    if (equals_ignore_case(header.name, "connection") && has_token(header.value, name)) return true;
+  }
+  return false;
+}
+
+bool forbidden_in_trailer(std::string_view name) {
+  for (const std::string_view forbidden :
+       {"content-length", "transfer-encoding", "host", "connection", "trailer", "te", "upgrade", "keep-alive",
+        "proxy-connection", "authorization", "proxy-authorization", "cookie", "content-type",
+        "content-encoding", "content-range", "set-cookie", "expect", "range", "max-forwards"}) {
+    if (equals_ignore_case(name, forbidden)) return true;
+  }
+  return false;
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,108 @@
+// Http2Transport of http2_transport.h.
+#include "userspace-proxy/http/http2_transport.h"
+
+#include <cstdint>
+
+namespace weft::proxy {
+namespace {
+
+// Payload is copied into the batch whatever its size: then its memory is free when the batch is made, and a
+// stream may end while the socket is still at it.
+constexpr size_t kCopyUpTo = SIZE_MAX;
+
+// Receives before others get their turn.
+constexpr int kMaxReceives = 8;
+
+}  // namespace
+
+Http2Transport::Http2Transport(EventLoop& loop, Socket& socket, InputBuffer& input, Http2Session::Role role,
+                               const Http2Limits& limits, Owner& owner)
+    : loop_(loop),
+      socket_(socket),
+      input_(input),
+      owner_(owner),
+      session_(std::in_place, role, limits, owner),
+      out_(kCopyUpTo) {}
+
+void Http2Transport::start() {
+  output_due();
+  if (!input_.empty() && !take_input(1)) return;
+  receive();
+}
+
+void Http2Transport::stop() {
+  ended_ = true;
+  recv_.cancel();
+  send_.cancel();
+  flush_.cancel();
+}
+
+void Http2Transport::close() {
+  stop();
+  session_.reset();
+}
+
+void Http2Transport::output_due() {
+  if (!ended_ && !sending_ && !flush_.pending()) loop_.soon(flush_);
+}
+
+void Http2Transport::receive() {
+  for (int i = 0; i < kMaxReceives; ++i) {
+    if (!socket_.recv(recv_, input_)) return;
+    if (!take_input(recv_.result)) return;
+  }
+  recv_.result = 1;
+  loop_.next_turn(recv_);
+}
+
+void Http2Transport::on_received(int result) {
+  if (take_input(result)) receive();
+}
+
+// False: the connection is at its end.
+bool Http2Transport::take_input(int result) {
+  if (result <= 0) {
+    end();
+    return false;
+  }
+  session_->receive(loop_.now(), input_.unread());
+  input_.clear();
+  owner_.received();
+  if (session_->wants_output()) output_due();
+  if (session_->fault() != Http2Fault::kNone || session_->done()) {
+    // What is left to say is said by flush(), which ends the connection then.
+    output_due();
+    return false;
+  }
+  return true;
+}
+
+void Http2Transport::on_flush(int) { flush(); }
+
+void Http2Transport::on_sent(int result) {
+  sending_ = false;
+  if (result < 0) return end();
+  flush();
+}
+
+void Http2Transport::flush() {
+  while (!ended_) {
+    out_.clear();
+    session_->output(loop_.now(), &out_);
+    if (out_.empty()) break;
+    if (!socket_.send(send_, out_.pieces())) {
+      sending_ = true;
+      return;
+    }
+    if (send_.result < 0) return end();
+  }
+  if (!ended_ && session_->done()) end();
+}
+
+void Http2Transport::end() {
+  if (ended_) return;
+  stop();
+  owner_.transport_ended();
+}
+
+}  // namespace weft::proxy
