@@ -194,8 +194,8 @@ void DownstreamConnection::drain() {
 
 void DownstreamConnection::cut(Outcome outcome) {
   // Nobody waits for anything on an idle connection: no reason to reset it.
-  const bool idle = state_ == State::kIdle || state_ == State::kLingering ||
-                    (state_ == State::kHttp2 && http2_->idle());
+  const bool idle =
+      state_ == State::kIdle || state_ == State::kLingering || (state_ == State::kHttp2 && http2_->idle());
   if (http_ != nullptr) http_->exchange.abandon(outcome);
   if (http2_ != nullptr) http2_->cut(outcome);
   if (tcp_ != nullptr) tcp_->abandon(outcome);
