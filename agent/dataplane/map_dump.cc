@@ -288,6 +288,11 @@ std::vector<Words> words_i_to_z() {
                                   [](const uint32_t& tgid, const weft_proxy& row) -> Cells {
                                     return {number(tgid), ago(row.heartbeat_ns)};
                                   }),
+      words<weft_dial_key, uint64_t>("m_proxy_dial", {"SLOT", "FROM", "TO", "BEGAN"},
+                                     [](const weft_dial_key& key, const uint64_t& began) -> Cells {
+                                       return {number(key.slot), endpoint(key.from_ip, key.from_port),
+                                               endpoint(key.to_ip, key.to_port), ago(began)};
+                                     }),
       {"m_stats",
        {"EVENT", "COUNT"},
        [](const Row& row) { return stat_cells(as<uint32_t>(row.key), summed<uint64_t>(row.value)); }},

@@ -90,7 +90,7 @@ struct MeshService {
     std::vector<Port> datagram_ports;
   };
 
-  explicit MeshService(control_plane::Resource described) : resource(std::move(described)) {}
+  explicit MeshService(control_plane::Resource known) : resource(std::move(known)) {}
   std::string key() const { return std::string(resource.name()); }
   const Wishes& asks() const;
 

@@ -85,7 +85,7 @@ class Run final : public Http2Session::Owner {
     speak();
     require(session_.memory_in_use() <=
             limits_.max_library_bytes + limits_.max_held_head_bytes + 2 * limits_.max_head_bytes + 64 * 1024);
-    if (session_.fault() != Http2Fault::kNone) require(session_.done() && said_goaway_);
+    if (session_.fault() != Http2Fault::kNoFault) require(session_.done() && said_goaway_);
   }
 
  private:

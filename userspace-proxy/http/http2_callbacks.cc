@@ -199,7 +199,7 @@ void Http2Callbacks::reset_sent(Http2Session& session, Http2Stream* stream) {
   if (stream != nullptr) stream->broken_ = true;
   if (session.role_ == Http2Session::Role::kClient) return;
   const Http2Fault fault = session.meter_.provoked_reset(session.now_);
-  if (fault != Http2Fault::kNone) session.fail(fault);
+  if (fault != Http2Fault::kNoFault) session.fail(fault);
 }
 
 int Http2Callbacks::frame_not_sent(nghttp2_session* library, const nghttp2_frame* frame, int, void*) {

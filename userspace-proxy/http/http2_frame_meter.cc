@@ -52,15 +52,15 @@ Http2Fault Http2FrameMeter::received(MonotonicNs now, std::string_view bytes) {
     const uint32_t length = uint32_t{header_[0]} << 16 | uint32_t{header_[1]} << 8 | header_[2];
     skip_ = length;
     const Http2Fault fault = frame_received(now, Frame{length, header_[3], header_[4]});
-    if (fault != Http2Fault::kNone) return fault;
+    if (fault != Http2Fault::kNoFault) return fault;
   }
-  return Http2Fault::kNone;
+  return Http2Fault::kNoFault;
 }
 
 Http2Fault Http2FrameMeter::frame_received(MonotonicNs now, const Frame& frame) {
   switch (frame.type) {
     case NGHTTP2_DATA:
-      if (frame.length > 0 || (frame.flags & NGHTTP2_FLAG_END_STREAM) != 0) return Http2Fault::kNone;
+      if (frame.length > 0 || (frame.flags & NGHTTP2_FLAG_END_STREAM) != 0) return Http2Fault::kNoFault;
       return charge(now, empty_, limits_.empty_frames, Http2Fault::kEmptyFrames);
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
@@ -71,10 +71,10 @@ Http2Fault Http2FrameMeter::frame_received(MonotonicNs now, const Frame& frame) 
     case NGHTTP2_RST_STREAM:
       return charge(now, resets_, limits_.resets, Http2Fault::kResets);
     case NGHTTP2_SETTINGS:
-      if ((frame.flags & NGHTTP2_FLAG_ACK) != 0) return Http2Fault::kNone;
+      if ((frame.flags & NGHTTP2_FLAG_ACK) != 0) return Http2Fault::kNoFault;
       return charge(now, settings_, limits_.settings, Http2Fault::kSettings);
     case NGHTTP2_PING:
-      if ((frame.flags & NGHTTP2_FLAG_ACK) != 0) return Http2Fault::kNone;
+      if ((frame.flags & NGHTTP2_FLAG_ACK) != 0) return Http2Fault::kNoFault;
       return charge(now, pings_, limits_.pings, Http2Fault::kPings);
     case NGHTTP2_WINDOW_UPDATE:
       return charge(now, window_updates_, limits_.window_updates, Http2Fault::kWindowUpdates);
@@ -92,7 +92,7 @@ Http2Fault Http2FrameMeter::head_frame(MonotonicNs now, const Frame& frame) {
   } else if (++continuations_ > limits_.max_continuations) {
     return Http2Fault::kContinuations;
   }
-  if (frame.length > 0 || (frame.flags & NGHTTP2_FLAG_END_HEADERS) != 0) return Http2Fault::kNone;
+  if (frame.length > 0 || (frame.flags & NGHTTP2_FLAG_END_HEADERS) != 0) return Http2Fault::kNoFault;
   return charge(now, empty_, limits_.empty_frames, Http2Fault::kEmptyFrames);
 }
 

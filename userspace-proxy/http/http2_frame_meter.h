@@ -17,8 +17,8 @@ class Http2FrameMeter {
   // `preface`: bytes before the first frame, the client's magic (RFC 9113 §3.4). `limits` must outlive this.
   Http2FrameMeter(const Http2Limits& limits, size_t preface) : limits_(limits), skip_(preface) {}
 
-  // Finds the frames in the next bytes of the connection, cut anywhere. kNone, or what is too much. Whether
-  // they are valid is for others to say.
+  // Finds the frames in the next bytes of the connection, cut anywhere. kNoFault, or what is too much.
+  // Whether they are valid is for others to say.
   Http2Fault received(MonotonicNs now, std::string_view bytes);
   // We sent a DATA frame: the peer may answer with credit and measure with PING.
   void data_sent();
@@ -48,7 +48,7 @@ class Http2FrameMeter {
 
   Http2Fault frame_received(MonotonicNs now, const Frame& frame);
   Http2Fault charge(MonotonicNs now, Bucket& bucket, const Http2Rate& rate, Http2Fault fault) {
-    return bucket.take(now, rate) ? Http2Fault::kNone : fault;
+    return bucket.take(now, rate) ? Http2Fault::kNoFault : fault;
   }
   Http2Fault head_frame(MonotonicNs now, const Frame& frame);
 

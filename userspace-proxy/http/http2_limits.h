@@ -10,7 +10,7 @@ namespace weft::proxy {
 
 // X(kName, "label", "what the peer did"). The label stands in the GOAWAY frame's debug data and in the log.
 #define WEFT_HTTP2_FAULTS(X)                                                                              \
-  X(kNone, "none", "Nothing.")                                                                            \
+  X(kNoFault, "none", "Nothing.")                                                                         \
   X(kProtocol, "protocol", "The peer broke the framing rules of RFC 9113.")                               \
   X(kResets, "resets", "It reset more streams than a client needs to (rapid reset, CVE-2023-44487).")     \
   X(kProvokedResets, "provoked_resets", "It made us reset streams by errors of its own (CVE-2025-8671).") \

@@ -64,7 +64,7 @@ Http2Fault Http2Session::receive(MonotonicNs now, std::string_view bytes) {
   if (state_ == State::kFailed) return fault_;
   now_ = now;
   const Http2Fault flood = meter_.received(now, bytes);
-  if (flood != Http2Fault::kNone) {
+  if (flood != Http2Fault::kNoFault) {
     fail(flood);
     return fault_;
   }
@@ -74,7 +74,7 @@ Http2Fault Http2Session::receive(MonotonicNs now, std::string_view bytes) {
   } else if (taken == NGHTTP2_ERR_FLOODED) {
     fail(Http2Fault::kQueued);
   } else if (taken < 0) {
-    fail(fault_ == Http2Fault::kNone ? Http2Fault::kProtocol : fault_);
+    fail(fault_ == Http2Fault::kNoFault ? Http2Fault::kProtocol : fault_);
   } else if (nghttp2_session_get_outbound_queue_size(session_) > limits_.max_queued_frames) {
     fail(Http2Fault::kQueued);
   }

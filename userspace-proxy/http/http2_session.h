@@ -107,7 +107,7 @@ class Http2Session {
   Http2Output* out_ = nullptr;  // while output() runs
   MonotonicNs now_ = 0;
   State state_ = State::kOpen;
-  Http2Fault fault_ = Http2Fault::kNone;
+  Http2Fault fault_ = Http2Fault::kNoFault;
   bool goaway_due_ = false;  // ours, when nghttp2 cannot write it any more
   uint32_t open_streams_ = 0;
   uint32_t orphan_resets_ = 0;  // of ours, not yet sent, whose streams were detached

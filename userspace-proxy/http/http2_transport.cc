@@ -69,7 +69,7 @@ bool Http2Transport::take_input(int result) {
   input_.clear();
   owner_.received();
   if (session_->wants_output()) output_due();
-  if (session_->fault() != Http2Fault::kNone || session_->done()) {
+  if (session_->fault() != Http2Fault::kNoFault || session_->done()) {
     // What is left to say is said by flush(), which ends the connection then.
     output_due();
     return false;

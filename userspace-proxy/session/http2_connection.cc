@@ -90,18 +90,18 @@ void Http2Connection::cut(Outcome outcome) {
 
 Outcome Http2Connection::lost_outcome() const {
   const Http2Fault fault = const_cast<Http2Transport&>(transport_).session().fault();
-  if (fault == Http2Fault::kNone) return Outcome::kDownstreamReset;
+  if (fault == Http2Fault::kNoFault) return Outcome::kDownstreamReset;
   return fault == Http2Fault::kProtocol ? Outcome::kBadRequest : Outcome::kHttp2Flood;
 }
 
 void Http2Connection::transport_ended() {
   const Http2Fault fault = transport_.session().fault();
-  if (fault != Http2Fault::kNone) {
+  if (fault != Http2Fault::kNoFault) {
     log::info("http2_connection_refused", {{"client", client_.client.to_string()},
                                            {"workload", client_.origin.workload_uid},
                                            {"fault", label(fault)}});
   }
-  end(fault == Http2Fault::kNone);
+  end(fault == Http2Fault::kNoFault);
 }
 
 void Http2Connection::end(bool clean) {

@@ -15,14 +15,14 @@ using ::testing::IsEmpty;
 class Http2AttackTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    EXPECT_EQ(server.hears(preface()), Http2Fault::kNone);
+    EXPECT_EQ(server.hears(preface()), Http2Fault::kNoFault);
     server.said();
   }
 
   // Sends until the session has had enough; what it said then.
   template <typename Make>
   Endings flood(int most, Make make) {
-    for (int i = 0; i < most && server.session->fault() == Http2Fault::kNone; ++i) {
+    for (int i = 0; i < most && server.session->fault() == Http2Fault::kNoFault; ++i) {
       server.hears(make(i));
       if (drain) heard += server.said();
     }
@@ -66,7 +66,7 @@ TEST_F(Http2AttackTest, AClientMayCancelNowAndThenForALongTime) {
     return frame(NGHTTP2_HEADERS, kEndHeaders | kEnd, odd(i), request_block()) +
            frame(NGHTTP2_RST_STREAM, 0, odd(i), u32(NGHTTP2_CANCEL));
   });
-  EXPECT_EQ(server.session->fault(), Http2Fault::kNone);
+  EXPECT_EQ(server.session->fault(), Http2Fault::kNoFault);
   EXPECT_EQ(server.streams.size(), 5000u);
 }
 
@@ -94,7 +94,7 @@ TEST_F(Http2AttackTest, PingsEnd) {
 TEST_F(Http2AttackTest, AnswersThatNobodyReadsDoNotPileUp) {
   drain = false;
   flood(5000, [](int) { return frame(NGHTTP2_PING, 0, 0, "12345678"); });
-  EXPECT_NE(server.session->fault(), Http2Fault::kNone);
+  EXPECT_NE(server.session->fault(), Http2Fault::kNoFault);
   EXPECT_LE(heard.size(), 64u * 1024);
 }
 
@@ -165,7 +165,7 @@ TEST_F(Http2AttackTest, AConnectionEndsBeforeItsMemoryDoes) {
   tight.max_concurrent_streams = 10'000;
   Peer small(Http2Session::Role::kServer, tight);
   small.hears(preface());
-  for (int i = 0; i < 10'000 && small.session->fault() == Http2Fault::kNone; ++i)
+  for (int i = 0; i < 10'000 && small.session->fault() == Http2Fault::kNoFault; ++i)
     small.hears(frame(NGHTTP2_HEADERS, kEndHeaders, odd(i), request_block("POST")));
   EXPECT_EQ(small.session->fault(), Http2Fault::kMemory);
   EXPECT_LE(small.session->memory_in_use(), tight.max_library_bytes + tight.max_held_head_bytes);
@@ -280,7 +280,7 @@ TEST_F(Http2AttackTest, BytesOneByOneMeanTheSame) {
   Peer slow(Http2Session::Role::kServer);
   const std::string bytes = preface() + frame(NGHTTP2_HEADERS, kEndHeaders, 1, request_block("POST")) +
                             frame(NGHTTP2_DATA, kEnd, 1, "payload");
-  for (const char& byte : bytes) ASSERT_EQ(slow.hears(std::string_view(&byte, 1)), Http2Fault::kNone);
+  for (const char& byte : bytes) ASSERT_EQ(slow.hears(std::string_view(&byte, 1)), Http2Fault::kNoFault);
   ASSERT_EQ(slow.streams.size(), 1u);
   EXPECT_EQ(slow.stream(0).body, "payload");
   EXPECT_TRUE(slow.stream(0).ended);

@@ -141,7 +141,7 @@ TEST_F(Http2SessionTest, AResetReachesTheOtherSideWithItsMeaning) {
   client.session->reset(second, NGHTTP2_CANCEL);
   talk(client, server);
   EXPECT_THAT(server.streams.back().closed, ElementsAre(Http2StreamEnd::kCancelled));
-  EXPECT_EQ(server.session->fault(), Http2Fault::kNone);
+  EXPECT_EQ(server.session->fault(), Http2Fault::kNoFault);
 }
 
 TEST_F(Http2SessionTest, AStreamObjectThatGoesAwayCancelsItsStream) {
@@ -274,7 +274,7 @@ TEST_F(Http2SessionTest, AnUpgradedConnectionBeginsWithItsRequestAsStreamOne) {
   server.session->offer(first, body, true, {});
   EXPECT_THAT(endings_in(server.said()).goaways, IsEmpty());
   EXPECT_THAT(first.closed, ElementsAre(Http2StreamEnd::kComplete));
-  EXPECT_EQ(server.hears(preface()), Http2Fault::kNone);
+  EXPECT_EQ(server.hears(preface()), Http2Fault::kNoFault);
 }
 
 }  // namespace
