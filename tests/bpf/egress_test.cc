@@ -1,6 +1,8 @@
 // Connections that policy would refuse at the other end are refused where they start. Both namespaces are
 // enrolled; the server's is protected.
 #include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 
 #include <cerrno>
 
@@ -175,7 +177,12 @@ TEST_P(EgressSourceTest, TrafficToTheNamespaceItselfIsNeverForbidden) {
   own.backends = {{.address = address(kClientV4, kPort), .id = kClientId, .weight = 1}};
   ASSERT_TRUE(dataplane_->apply({.services = {own}}).ok());
   const UniqueFd listener = listen_in(netns_path(client_), address(kClientV4, kPort));
-  EXPECT_EQ(dial(address(kVipV4, 81)), 0);
+  const timeval deadline{.tv_sec = 5, .tv_usec = 0};
+  ASSERT_EQ(setsockopt(listener.get(), SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof(deadline)), 0);
+  Dialer dialer(cgroup_, netns_path(client_), {.target = address(kVipV4, 81)});
+  // Accepted and closed: the one who dials waits for the end of the answer.
+  EXPECT_TRUE(UniqueFd(accept(listener.get(), nullptr, nullptr)).valid());
+  EXPECT_EQ(dialer.result().error, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ipv4, EgressSourceTest, testing::Values(kV4), [](const auto&) { return "v4"; });
