@@ -123,8 +123,8 @@ void add_endpoints(const std::string& key, const Service& service, const Workloa
   // A target that several ports share, as TCP and UDP of a name server, is one endpoint.
   std::set<uint32_t> targets;
   for (const auto& port : service.ports()) targets.insert(target_port(member->second, port));
-  for (const auto& port : service_extension(service).datagram_ports())
-    targets.insert(datagram_target(member->second, port));
+  const auto extension = service_extension(service);
+  for (const auto& port : extension.datagram_ports()) targets.insert(datagram_target(member->second, port));
   for (const uint32_t target : targets) {
     for (const std::string& packed : workload.addresses()) {
       const std::optional<IpAddress> ip = IpAddress::from_packed(packed);
@@ -169,7 +169,8 @@ admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::
       const uint32_t target = port.target_port() != 0 ? port.target_port() : port.service_port();
       row->add_ports(str_cat(port.service_port(), "/", protocol_text(service, port), "->", target));
     }
-    for (const auto& port : service_extension(service).datagram_ports()) {
+    const auto extension = service_extension(service);
+    for (const auto& port : extension.datagram_ports()) {
       const uint32_t target = port.target_port() != 0 ? port.target_port() : port.number();
       row->add_ports(str_cat(port.number(), "/UDP->", target));
     }
