@@ -1,5 +1,5 @@
-// What most files include and no file of ours changes, parsed once per build (tools/cmake/Precompiled.cmake). A file still
-// names all it uses: the gcc build goes without this one and finds what is missing.
+// What most files include and no file of ours changes, parsed once per build (tools/cmake/Precompiled.cmake).
+// A file still names all it uses: the gcc build goes without this one and finds what is missing.
 #pragma once
 
 #include <algorithm>
