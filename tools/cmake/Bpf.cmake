@@ -36,6 +36,7 @@ function(weft_bpf_object name skeleton gen flags)
     COMMAND sh -c "${WEFT_BPFTOOL} gen skeleton ${dir}/${skeleton}.linked.o name ${skeleton} > ${dir}/${skeleton}.skel.h"
     DEPENDS ${objects} VERBATIM)
   add_custom_target(${name}_skeleton DEPENDS ${dir}/${skeleton}.skel.h)
+  add_dependencies(weft_generated ${name}_skeleton)
   add_library(${name}_bpf INTERFACE)
   add_dependencies(${name}_bpf ${name}_skeleton)
   target_include_directories(${name}_bpf SYSTEM INTERFACE ${gen})

@@ -1,3 +1,6 @@
+# All generated sources and headers, for who reads the tree without building it.
+add_custom_target(weft_generated)
+
 # weft_proto(NAME PROTOS a.proto ... [GRPC] DEPS x): generated C++ for repo-rooted .proto files.
 # Includes are repo-rooted too: #include "proto/weft/mesh/v1/mesh.pb.h".
 function(weft_proto name)
@@ -18,10 +21,13 @@ function(weft_proto name)
       DEPENDS ${CMAKE_SOURCE_DIR}/${proto} VERBATIM)
     list(APPEND sources ${outputs})
   endforeach()
+  add_custom_target(${name}_sources DEPENDS ${sources})
+  add_dependencies(weft_generated ${name}_sources)
   add_library(${name} STATIC ${sources})
   target_include_directories(${name} SYSTEM PUBLIC ${gen})
   target_link_libraries(${name} PUBLIC protobuf::libprotobuf ${ARG_DEPS})
   if(ARG_GRPC)
     target_link_libraries(${name} PUBLIC PkgConfig::GRPC)
   endif()
+  weft_precompile(${name})
 endfunction()
