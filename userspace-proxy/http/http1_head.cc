@@ -225,7 +225,10 @@ ParseResult take_framing_and_target(RequestHead* head) {
 ParseResult parse_request(std::string_view text, RequestHead* head) {
   HeadParser parser;
   parser.headers = &head->headers;
-  head->method = head->target = head->authority = head->path = head->query = {};
+  // The last request that used `head` may have been one of HTTP/2, whose scheme was a view of its own bytes.
+  head->method = head->target = head->authority = head->path = head->query = head->protocol = {};
+  head->scheme = "http";
+  head->major_version = 1;
   head->body = BodyKind::kNone;
   head->content_length = 0;
   if (!run(parser, HTTP_REQUEST, text)) return ParseResult::kBad;

@@ -196,6 +196,16 @@ TEST(Http1HeadTest, RefusesAResponseThatFramesItselfTwice) {
   response("ICY 200 OK\r\n\r\n", false, ParseResult::kBad);
 }
 
+TEST(Http1HeadTest, NothingOfAnHttp2RequestIsLeftInAHeadThatIsUsedAgain) {
+  HeadText text;
+  RequestHead head{.scheme = "https", .protocol = "websocket", .major_version = 2, .minor_version = 0};
+  ASSERT_EQ(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &head, &text, 999), ParseResult::kComplete);
+  EXPECT_EQ(head.major_version, 1);
+  EXPECT_EQ(head.minor_version, 1);
+  EXPECT_EQ(head.scheme, "http");
+  EXPECT_EQ(head.protocol, "");
+}
+
 TEST(Http1WriterTest, NeverDropsHostOrLengthBecauseConnectionNamesThem) {
   HeadText text;
   RequestHead head;
