@@ -174,7 +174,7 @@ bool take_host(RequestHead* head) {
   }
   if (host == nullptr) return head->minor_version == 0;
   if (!valid_authority(host->value)) return false;
-  if (!head->authority.empty()) return equals_ignore_case(head->authority, host->value);
+  if (!head->authority.empty()) return same_authority(head->authority, host->value);
   head->authority = host->value;
   return true;
 }
