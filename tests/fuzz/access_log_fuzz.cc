@@ -86,7 +86,7 @@ void check_line(const std::string& line, const ExchangeRecord& record, const std
   const Fields fields = parse(line);
   std::vector<std::string> keys = {"source",   "client",   "dialled", "service",
                                    "upstream", "workload", "protocol"};
-  const bool http = record.protocol == ExchangeRecord::Protocol::kHttp1;
+  const bool http = record.protocol != ExchangeRecord::Protocol::kTcp;
   if (http) keys.insert(keys.end(), {"method", "authority", "path", "status", "route"});
   keys.insert(keys.end(), {"outcome", "duration_us", "received", "sent"});
   require(fields.size() == keys.size());
@@ -114,7 +114,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   snapshot.clusters.push_back(cluster);
   const std::string method = text(), authority = text(), path = text(), route = text();
   ExchangeRecord record;
-  record.protocol = data.ConsumeBool() ? ExchangeRecord::Protocol::kHttp1 : ExchangeRecord::Protocol::kTcp;
+  record.protocol = static_cast<ExchangeRecord::Protocol>(data.ConsumeIntegralInRange<uint8_t>(0, 2));
   record.source = data.ConsumeIntegralInRange<uint32_t>(0, 1);
   record.cluster = data.ConsumeIntegralInRange<uint32_t>(0, 1);
   record.endpoint = data.ConsumeIntegralInRange<uint32_t>(0, 1);

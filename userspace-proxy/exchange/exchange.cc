@@ -343,6 +343,8 @@ void Exchange::record(Outcome outcome) {
   recorded_ = true;
   if (!downstream_.request_started()) return;
   ExchangeRecord record;
+  record.protocol =
+      request().major_version == 2 ? ExchangeRecord::Protocol::kHttp2 : ExchangeRecord::Protocol::kHttp1;
   record.outcome = outcome;
   record.status = status_;
   record.duration = context_.loop.now() - started_;

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "base/strings.h"
+#include "userspace-proxy/http/message.h"
 
 namespace weft::proxy {
 namespace {
@@ -24,6 +25,11 @@ bool is_name_char(char c) {
 bool valid_port(std::string_view rest) {
   if (rest.empty() || rest == ":") return true;
   return rest.front() == ':' && rest.size() <= 6 && parse_integer<uint16_t>(rest.substr(1)).has_value();
+}
+
+std::string_view without_default_port(std::string_view authority) {
+  constexpr std::string_view kPort = ":80";
+  return authority.ends_with(kPort) ? authority.substr(0, authority.size() - kPort.size()) : authority;
 }
 
 bool valid_ipv6(std::string_view address) {
@@ -48,6 +54,10 @@ bool valid_authority(std::string_view authority) {
   if (name.empty() || name.size() > kMaxNameBytes || !std::all_of(name.begin(), name.end(), is_name_char))
     return false;
   return colon == std::string_view::npos || valid_port(authority.substr(colon));
+}
+
+bool same_authority(std::string_view a, std::string_view b) {
+  return equals_ignore_case(without_default_port(a), without_default_port(b));
 }
 
 }  // namespace weft::proxy

@@ -11,4 +11,8 @@ namespace weft::proxy {
 // Stricter than the grammar where readers differ: no percent escapes, no ",", at most 255 bytes of name.
 bool valid_authority(std::string_view authority);
 
+// The same authority of an http URI, both valid: the case of letters does not count, nor does ":80" (RFC 9110
+// §4.2.3).
+bool same_authority(std::string_view a, std::string_view b);
+
 }  // namespace weft::proxy

@@ -174,7 +174,7 @@ bool take_host(RequestHead* head) {
   }
   if (host == nullptr) return head->minor_version == 0;
   if (!valid_authority(host->value)) return false;
-  if (!head->authority.empty()) return equals_ignore_case(head->authority, host->value);
+  if (!head->authority.empty()) return same_authority(head->authority, host->value);
   head->authority = host->value;
   return true;
 }
@@ -225,7 +225,10 @@ ParseResult take_framing_and_target(RequestHead* head) {
 ParseResult parse_request(std::string_view text, RequestHead* head) {
   HeadParser parser;
   parser.headers = &head->headers;
-  head->method = head->target = head->authority = head->path = head->query = {};
+  // The last request that used `head` may have been one of HTTP/2, whose scheme was a view of its own bytes.
+  head->method = head->target = head->authority = head->path = head->query = head->protocol = {};
+  head->scheme = "http";
+  head->major_version = 1;
   head->body = BodyKind::kNone;
   head->content_length = 0;
   if (!run(parser, HTTP_REQUEST, text)) return ParseResult::kBad;

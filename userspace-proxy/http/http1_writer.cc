@@ -6,6 +6,7 @@
 
 #include "userspace-proxy/http/field_rules.h"
 #include "userspace-proxy/http/http1_head.h"
+#include "userspace-proxy/http/reason_phrase.h"
 
 namespace weft::proxy {
 namespace {
@@ -52,27 +53,6 @@ void add_end_to_end(const std::vector<Header>& headers, std::optional<uint64_t> 
   }
 }
 
-std::string_view reason_phrase(uint16_t status) {
-  switch (status) {
-    case 400:
-      return "Bad Request";
-    case 404:
-      return "Not Found";
-    case 504:
-      return "Gateway Timeout";
-    case 408:
-      return "Request Timeout";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    default:
-      return "Service Unavailable";
-  }
-}
-
 }  // namespace
 
 void write_request_head(const RequestHead& head, const RequestForm& form, std::string* out) {
@@ -95,7 +75,7 @@ void write_request_head(const RequestHead& head, const RequestForm& form, std::s
 void write_response_head(const ResponseHead& head, const ResponseForm& form, std::string* out) {
   out->append("HTTP/1.1 ");
   add_number(out, head.status);
-  out->append(" ").append(head.reason).append("\r\n");
+  out->append(" ").append(head.reason.empty() ? reason_phrase(head.status) : head.reason).append("\r\n");
   // RFC 9110 §8.6: none in 1xx and 204.
   const bool may_have_length = head.status >= 200 && head.status != 204;
   add_end_to_end(head.headers, may_have_length ? std::optional(head.content_length) : std::nullopt, out);

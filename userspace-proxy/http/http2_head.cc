@@ -135,13 +135,13 @@ bool is_http2_value(std::string_view value) {
 ParseResult make_request(FieldBlock& block, bool end_stream, RequestHead* head) {
   *head = RequestHead{.headers = std::move(head->headers), .rewritten = std::move(head->rewritten)};
   head->headers.clear();
+  head->major_version = 2;
+  head->minor_version = 0;
   if (block.too_large()) return ParseResult::kTooLarge;
   block.reserve_extra(cookie_bytes(block));
   RequestPseudo pseudo;
   const auto first = take_pseudo(block, [&](std::string_view name) { return pseudo.named(name); });
   if (!first) return ParseResult::kBad;
-  head->major_version = 2;
-  head->minor_version = 0;
   head->method = pseudo.method;
   if (!is_token(head->method)) return ParseResult::kBad;
   // A tunnel to anywhere is not a service call.

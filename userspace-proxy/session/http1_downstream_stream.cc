@@ -11,9 +11,10 @@ Http1DownstreamStream::Http1DownstreamStream(ProxyContext& context, Socket& sock
       reader_(context.loop, socket, input),
       source_(socket, input),
       sink_(socket) {
-  // The text is used again: views of the last request must not show in this one's record.
+  // The text is used again: nothing of the last request must show in this one's record.
   RequestHead& request = text_->head;
   request.method = request.authority = request.path = {};
+  request.major_version = 1;
 }
 
 Http1DownstreamStream::~Http1DownstreamStream() { context_.texts.give(std::move(text_)); }

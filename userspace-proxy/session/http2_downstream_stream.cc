@@ -51,9 +51,10 @@ std::string_view grpc_code(uint16_t status) {
 
 Http2DownstreamStream::Http2DownstreamStream(ProxyContext& context, Http2Transport& transport, Host& host)
     : Http2Message(transport), context_(context), host_(host), text_(context.texts.take()) {
-  // The text is used again: views of the last request must not show in this one's record.
+  // The text is used again: nothing of the last request must show in this one's record.
   RequestHead& request = text_->head;
   request.method = request.authority = request.path = {};
+  request.major_version = 2;
 }
 
 Http2DownstreamStream::~Http2DownstreamStream() { context_.texts.give(std::move(text_)); }

@@ -75,7 +75,6 @@ std::string_view path_without_query(std::string_view path) { return path.substr(
 
 void append_access_log_line(const ExchangeRecord& record, const Snapshot& snapshot, int64_t end_unix_ns,
                             std::string* out) {
-  const bool http = record.protocol == ExchangeRecord::Protocol::kHttp1;
   append_time(end_unix_ns, out);
   const Source* source = record.source < snapshot.sources.size() ? &snapshot.sources[record.source] : nullptr;
   field("source", source == nullptr ? std::string() : str_cat(source->ns, "/", source->name), out);
@@ -89,8 +88,8 @@ void append_access_log_line(const ExchangeRecord& record, const Snapshot& snapsh
     if (record.endpoint < cluster.endpoints.size()) workload = cluster.endpoints[record.endpoint].workload;
   }
   field("workload", workload, out);
-  str_append(out, " protocol=", http ? "http/1.1" : "tcp");
-  if (http) {
+  str_append(out, " protocol=", label(record.protocol));
+  if (record.protocol != ExchangeRecord::Protocol::kTcp) {
     field("method", record.method, out);
     field("authority", record.authority, out);
     field("path", path_without_query(record.path), out);

@@ -12,7 +12,7 @@
 namespace weft::proxy {
 
 struct ExchangeRecord {
-  enum class Protocol : uint8_t { kHttp1, kTcp };
+  enum class Protocol : uint8_t { kHttp1, kHttp2, kTcp };
   Protocol protocol = Protocol::kHttp1;
   Outcome outcome = Outcome::kOk;
   uint16_t status = 0;  // sent to the client; 0: none
@@ -26,6 +26,19 @@ struct ExchangeRecord {
   uint32_t endpoint = 0xffffffff;  // index into Cluster::endpoints
   std::string_view method, authority, path, route;
 };
+
+// As the access log and `weft observe` show it.
+constexpr std::string_view label(ExchangeRecord::Protocol protocol) {
+  switch (protocol) {
+    case ExchangeRecord::Protocol::kHttp1:
+      return "http/1.1";
+    case ExchangeRecord::Protocol::kHttp2:
+      return "http/2";
+    case ExchangeRecord::Protocol::kTcp:
+      return "tcp";
+  }
+  return "?";
+}
 
 class Snapshot;
 

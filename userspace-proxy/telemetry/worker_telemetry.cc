@@ -36,7 +36,7 @@ WorkerTelemetry::WorkerTelemetry(size_t index, AccessLog* access_log, Wakeup* ob
 
 void WorkerTelemetry::record(const ExchangeRecord& record, const Snapshot& snapshot) {
   outcomes_[static_cast<size_t>(record.outcome)].add(1);
-  if (record.protocol == ExchangeRecord::Protocol::kHttp1) series_.add(record, snapshot);
+  if (record.protocol != ExchangeRecord::Protocol::kTcp) series_.add(record, snapshot);
   const bool observing = observing_.load(std::memory_order_relaxed);
   if (access_log_ == nullptr && !observing) return;
   const int64_t now = unix_now();
@@ -50,7 +50,6 @@ void WorkerTelemetry::record(const ExchangeRecord& record, const Snapshot& snaps
 
 void WorkerTelemetry::observe_one(const ExchangeRecord& record, const Snapshot& snapshot,
                                   int64_t end_unix_ns) {
-  const bool http = record.protocol == ExchangeRecord::Protocol::kHttp1;
   event_.Clear();
   event_.set_start_unix_ns(end_unix_ns - static_cast<int64_t>(record.duration));
   if (record.source < snapshot.sources.size()) {
@@ -70,7 +69,7 @@ void WorkerTelemetry::observe_one(const ExchangeRecord& record, const Snapshot& 
   } else if (const ServicePort* dialled = snapshot.find_service_port(record.dialled)) {
     event_.set_destination_service(str_cat(dialled->ns, "/", dialled->service));
   }
-  event_.set_protocol(http ? "http/1.1" : "tcp");
+  event_.set_protocol(std::string(label(record.protocol)));
   event_.set_method(shown(record.method));
   event_.set_authority(shown(record.authority));
   event_.set_path(shown(path_without_query(record.path)));

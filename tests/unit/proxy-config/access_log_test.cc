@@ -44,6 +44,12 @@ TEST(AccessLogLineTest, HttpExchangeIsOneLine) {
             "route=default outcome=ok duration_us=1234 received=10 sent=20\n");
 }
 
+TEST(AccessLogLineTest, NamesTheVersionThatTheClientSpeaks) {
+  ExchangeRecord r = telemetry_record();
+  r.protocol = ExchangeRecord::Protocol::kHttp2;
+  EXPECT_THAT(line_of(r), HasSubstr("protocol=http/2 method=GET "));
+}
+
 TEST(AccessLogLineTest, TcpConnectionHasNoHttpFields) {
   ExchangeRecord r = telemetry_record();
   r.protocol = ExchangeRecord::Protocol::kTcp;

@@ -251,7 +251,7 @@ inline constexpr std::string_view kRequestLines[] = {
     "\tPOST / HTTP/1.1"sv,
     "\rPOST / HTTP/1.1"sv,
     "TRACE / HTTP/1.1"sv,
-    "CONNECT a:80 HTTP/1.1"sv,
+    "CONNECT a:81 HTTP/1.1"sv,
     "CONNECT / HTTP/1.1"sv,
     "GET / HTTP/1.1"sv,
     "HEAD / HTTP/1.1"sv,

@@ -196,6 +196,29 @@ TEST(Http1HeadTest, RefusesAResponseThatFramesItselfTwice) {
   response("ICY 200 OK\r\n\r\n", false, ParseResult::kBad);
 }
 
+TEST(Http1HeadTest, NothingOfAnHttp2RequestIsLeftInAHeadThatIsUsedAgain) {
+  HeadText text;
+  RequestHead head{.scheme = "https", .protocol = "websocket", .major_version = 2, .minor_version = 0};
+  ASSERT_EQ(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &head, &text, 999), ParseResult::kComplete);
+  EXPECT_EQ(head.major_version, 1);
+  EXPECT_EQ(head.minor_version, 1);
+  EXPECT_EQ(head.scheme, "http");
+  EXPECT_EQ(head.protocol, "");
+}
+
+TEST(Http1WriterTest, GivesAStatusThatCameWithoutAReasonItsUsualOne) {
+  const auto line = [](uint16_t status, std::string_view reason) {
+    std::string out;
+    write_response_head(ResponseHead{.status = status, .reason = reason}, ResponseForm(), &out);
+    return out.substr(0, out.find("\r\n"));
+  };
+  EXPECT_EQ(line(200, ""), "HTTP/1.1 200 OK");
+  EXPECT_EQ(line(103, ""), "HTTP/1.1 103 Early Hints");
+  EXPECT_EQ(line(511, ""), "HTTP/1.1 511 Network Authentication Required");
+  EXPECT_EQ(line(299, ""), "HTTP/1.1 299 ");
+  EXPECT_EQ(line(200, "Fine"), "HTTP/1.1 200 Fine");
+}
+
 TEST(Http1WriterTest, NeverDropsHostOrLengthBecauseConnectionNamesThem) {
   HeadText text;
   RequestHead head;

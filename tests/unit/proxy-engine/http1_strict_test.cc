@@ -181,7 +181,8 @@ const LineRow kRequestLines[] = {
     {"a target of a query only", "GET ?a HTTP/1.1"},
     {"an authority as the target", "GET a:80 HTTP/1.1"},
     {"absolute form with another host", "GET http://b/ HTTP/1.1"},
-    {"absolute form with the port that Host lacks", "GET http://a:80/ HTTP/1.1"},
+    {"absolute form with a port that Host lacks", "GET http://a:81/ HTTP/1.1"},
+    {"absolute form with the default port that Host lacks", "GET http://a:80/ HTTP/1.1", kGood},
     {"absolute form", "GET http://a/b HTTP/1.1", kGood},
     {"absolute form without path", "GET http://A?b HTTP/1.1", kGood},
     {"absolute form with user", "GET http://u@a/ HTTP/1.1"},
@@ -194,7 +195,9 @@ const LineRow kRequestLines[] = {
     {"the asterisk for another method", "DELETE * HTTP/1.1"},
     {"the asterisk with more", "OPTIONS *a HTTP/1.1"},
     {"the asterisk with a query", "OPTIONS *?a HTTP/1.1"},
-    {"CONNECT to another authority than Host", "CONNECT a:80 HTTP/1.1"},
+    {"CONNECT to another authority than Host", "CONNECT a:81 HTTP/1.1"},
+    {"CONNECT to another host than Host", "CONNECT b:80 HTTP/1.1"},
+    {"CONNECT to the default port that Host lacks, as Node.js says it", "CONNECT a:80 HTTP/1.1", kGood},
     {"CONNECT without a port", "CONNECT a HTTP/1.1"},
     {"CONNECT to a path", "CONNECT /a HTTP/1.1"},
     {"CONNECT to a URI", "CONNECT http://a/ HTTP/1.1"},
@@ -231,6 +234,16 @@ TEST(Http1StrictTest, ACodingNeedsHttp11) {
         parse(str_cat("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: ", coding, "\r\n\r\n"), &text, &head),
         kBad);
   }
+}
+
+TEST(AuthorityTest, IsTheSameInAnyCaseAndWithTheDefaultPort) {
+  EXPECT_TRUE(same_authority("a", "A"));
+  EXPECT_TRUE(same_authority("a:80", "A"));
+  EXPECT_TRUE(same_authority("[::1]", "[::1]:80"));
+  EXPECT_FALSE(same_authority("a:80", "b"));
+  EXPECT_FALSE(same_authority("a:8080", "a"));
+  EXPECT_FALSE(same_authority("a:443", "a"));
+  EXPECT_FALSE(same_authority("a:080", "a"));
 }
 
 TEST(AuthorityTest, NamesOneHostAndMaybeAPort) {

@@ -61,6 +61,22 @@ TEST(Http2ExchangeTest, AnHttp2ClientReachesAnHttp2Server) {
   const SeenRecord record = rig.sink().wait(1).at(0);
   EXPECT_EQ(record.outcome, Outcome::kOk);
   EXPECT_EQ(record.received_bytes, 7u);
+  EXPECT_EQ(record.protocol, ExchangeRecord::Protocol::kHttp2);
+}
+
+TEST(Http2ExchangeTest, AnHttp1RequestAfterAnHttp2OneIsForwardedAsHttp1) {
+  TestServer server([](TestConnection& c) {
+    // The preface is the head of a request to one that speaks HTTP/1.
+    if (c.read_until("\r\n\r\n").starts_with("GET / HTTP/1.1\r\n")) c.send(ok_response("as it should be"));
+  });
+  Rig rig(to(server.address()));
+  Client client(rig);
+  client.ask(service_request("GET", "/"));
+  EXPECT_EQ(client.status(), "503");
+  EXPECT_THAT(rig.get(), EndsWith("as it should be"));
+  const std::vector<SeenRecord> records = rig.sink().wait(2);
+  EXPECT_EQ(records.at(0).protocol, ExchangeRecord::Protocol::kHttp2);
+  EXPECT_EQ(records.at(1).protocol, ExchangeRecord::Protocol::kHttp1);
 }
 
 TEST(Http2ExchangeTest, AnHttp2ClientReachesAnHttp1Server) {
