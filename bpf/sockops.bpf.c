@@ -74,6 +74,11 @@ static __always_inline void flow_start(struct bpf_sock_ops* ctx, struct weft_soc
       ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG);
 }
 
+/* Set by connect on what the proxy dials; what it accepts has the mark of the listener. */
+static __always_inline int is_of_proxy(const struct bpf_sock* sk) {
+  return (sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY;
+}
+
 /* Storage for a socket of an enrolled namespace; null when it is not to be measured. What the proxy dials for
  * a pod is a direction of its own: of a captured connection the pod's socket sees only the proxy, this one
  * sees the server. */
@@ -82,8 +87,6 @@ static __always_inline struct weft_socket* flow_begin(struct bpf_sock_ops* ctx, 
   __u64 cookie = bpf_get_netns_cookie(ctx);
   struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
   if (!netns) return 0;
-  int is_dial = direction == WEFT_DIRECTION_OUTBOUND;
-  if ((sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY) direction = WEFT_DIRECTION_PROXY;
   struct weft_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!flow) {
     stat_count(WEFT_STAT_STORAGE_FAILED);
@@ -97,7 +100,7 @@ static __always_inline struct weft_socket* flow_begin(struct bpf_sock_ops* ctx, 
   flow->direct.service = 0;
   flow_start(ctx, flow, direction, outbound ? WEFT_SOCKET_ACTIVE : WEFT_SOCKET_ESTABLISHED);
   struct weft_dial_key key;
-  if (is_dial && direction == WEFT_DIRECTION_PROXY && own_dial_key(ctx, netns->slot, &key))
+  if (direction == WEFT_DIRECTION_PROXY && own_dial_key(ctx, netns->slot, &key))
     proxy_dial_begin(&key, flow->started_ns);
   return flow;
 }
@@ -116,7 +119,7 @@ static __always_inline void on_dial(struct bpf_sock_ops* ctx) {
   if (!sk) return;
   struct weft_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
   if (!flow || !dialled_directly(ctx, flow)) {
-    flow_begin(ctx, sk, WEFT_DIRECTION_OUTBOUND);
+    flow_begin(ctx, sk, is_of_proxy(sk) ? WEFT_DIRECTION_PROXY : WEFT_DIRECTION_OUTBOUND);
     return;
   }
   flow->key.destination = flow->direct.service;
@@ -186,9 +189,10 @@ static __always_inline void on_established(struct bpf_sock_ops* ctx, struct weft
   watch(ctx, flow);
 }
 
+/* What the proxy accepts is not measured: the pod's end of a captured connection is, at the pod. */
 static __always_inline void on_accepted(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
-  if (!sk) return;
+  if (!sk || is_of_proxy(sk)) return;
   struct weft_socket* flow = flow_begin(ctx, sk, WEFT_DIRECTION_INBOUND);
   if (!flow) return;
   struct weft_flow* row = flow_row(&flow->key);

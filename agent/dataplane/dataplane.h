@@ -208,7 +208,8 @@ class Dataplane {
   virtual absl::StatusOr<NamespaceHealth> inspect(uint64_t netns_cookie, const std::string& netns_path) = 0;
   // Takes all of enroll() out again; fine when the namespace itself is already gone.
   virtual absl::Status unenroll(uint64_t netns_cookie, const std::string& netns_path) = 0;
-  // Listener descriptors that a running proxy handed back become the namespace's.
+  // Listener descriptors that a running proxy handed back become the namespace's: captured connections go to
+  // them from now on, whoever held the one that they went to before.
   virtual absl::Status adopt_listeners(uint64_t netns_cookie, std::vector<UniqueFd> listeners) = 0;
   // True when the namespace's slot holds a live listener (the proxy or we have it).
   virtual bool has_listener(uint64_t netns_cookie) const = 0;

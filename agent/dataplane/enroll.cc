@@ -129,6 +129,8 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
 
   Undo undo;
   if (fresh) slots_.erase(*slot);  // of a namespace that died with its slot filled
+  if (!fresh && refill_slot(cookie, *slot))
+    result.steps.push_back("put the capture listener into its slot again");
   if (!slot_is_live(*slot)) {
     listeners_.erase(cookie);
     RETURN_IF_ERROR(open_listeners(cookie, *slot, netns_fd, undo, result.steps));
@@ -213,6 +215,8 @@ absl::StatusOr<NamespaceHealth> KernelDataplane::inspect(uint64_t cookie, const 
       health.repaired.push_back("attached mesh_lookup to the namespace again");
     }
   }
+  if (refill_slot(cookie, row->slot))
+    health.repaired.push_back("put the capture listener into its slot again");
   std::vector<IpAddress> addresses;
   RETURN_IF_ERROR(run_in_netns(netns.get(), [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const CaptureRoute routed, install_capture_route());
@@ -259,10 +263,19 @@ absl::Status KernelDataplane::adopt_listeners(uint64_t cookie, std::vector<Uniqu
         str_cat("netns cookie ", cookie, " is not enrolled: enroll it, its listeners are new then"));
   if (listeners.empty())
     return absl::InvalidArgumentError("no listeners were handed back: enroll the namespace again");
-  if (!slot_is_live(row->slot))
-    RETURN_IF_ERROR(slots_.put(row->slot, static_cast<uint64_t>(listeners[0].get())));
+  // Also in the place of a listener that is there: whoever holds that one may close it, and then the slot
+  // would be empty. These are ours from now on.
+  RETURN_IF_ERROR(slots_.put(row->slot, static_cast<uint64_t>(listeners[0].get())));
   listeners_[cookie] = std::move(listeners);
   return absl::OkStatus();
+}
+
+// Whoever emptied the slot: what waits in the queues of our listeners is not lost, as it would be with new
+// ones.
+bool KernelDataplane::refill_slot(uint64_t cookie, uint32_t slot) {
+  const auto held = listeners_.find(cookie);
+  if (slot_is_live(slot) || held == listeners_.end() || held->second.empty()) return false;
+  return slots_.put(slot, static_cast<uint64_t>(held->second[0].get())).ok();
 }
 
 bool KernelDataplane::has_listener(uint64_t cookie) const {

@@ -85,6 +85,8 @@ class KernelDataplane final : public Dataplane {
 
   std::optional<uint32_t> free_slot() const;
   bool slot_is_live(uint32_t slot) const;
+  // True when the slot was empty and holds a listener of ours now.
+  bool refill_slot(uint64_t cookie, uint32_t slot);
   absl::Status open_listeners(uint64_t cookie, uint32_t slot, int netns_fd, Undo& undo,
                               std::vector<std::string>& steps);
   absl::Status write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot,

@@ -30,7 +30,8 @@ class SocketRecords {
 
   // For TcpDumpRequest::storage_maps.
   std::vector<int> maps() const;
-  // nullopt for a socket that is not measured: older than its namespace's enrolment, or no memory for it.
+  // nullopt for a socket that is not measured: accepted by the proxy, older than its namespace's enrolment,
+  // or no memory for it.
   std::optional<SocketRecord> read(const TcpSocketRow& row) const;
 
  private:

@@ -14,7 +14,9 @@ constexpr MonotonicNs kFirstBackoff = 100 * kNsPerMs;
 constexpr MonotonicNs kLastBackoff = 5 * kNsPerSecond;
 // How often captured pods are looked at for a namespace that was replaced or removed behind our back.
 constexpr MonotonicNs kInspectEvery = 2 * kNsPerSecond;
-// While an address family is not captured yet: duplicate address detection takes a second or two.
+// While an address family is not captured yet: duplicate address detection takes a second or two. And while a
+// former agent's proxy has not come back to this one: with it the listeners would go, and every connect be
+// refused.
 constexpr MonotonicNs kInspectSoon = 200 * kNsPerMs;
 // How often the open connections of a namespace that leaves are counted.
 constexpr MonotonicNs kCountEvery = 500 * kNsPerMs;
@@ -28,6 +30,10 @@ std::optional<CidrExclusion> parse_cidr(const std::string& text) {
   const auto length = parse_integer<uint32_t>(std::string_view(text).substr(slash + 1));
   if (!length.has_value() || *length > most) return std::nullopt;
   return CidrExclusion{*ip, *length};
+}
+
+bool held_by_proxy_alone(const Pod& pod) {
+  return pod.state == Pod::State::kCaptured && pod.fds->listeners.empty();
 }
 
 bool same_exclusions(const Pod& a, const Pod& b) {
@@ -145,7 +151,9 @@ void PodTable::reconcile(MonotonicNs now) {
       ++it;
   }
   for (auto& [key, pod] : pods_) {
-    if (pod.next_try > now || !wanted_.contains(key)) continue;
+    if (!wanted_.contains(key)) continue;
+    if (held_by_proxy_alone(pod)) restore_listeners(pod);
+    if (pod.next_try > now) continue;
     if (pod.state == Pod::State::kCaptured) inspect(pod, now);
     if (pod.state == Pod::State::kPending && pod.next_try <= now) enroll(pod, now);
   }
@@ -180,6 +188,10 @@ void PodTable::examine(Pod& pod, MonotonicNs now) {
     for (const std::string& repaired : health->repaired)
       log::warn("pod_repaired", {{"pod", pod.key()}, {"what", repaired}});
   }
+  restore_listeners(pod);
+}
+
+void PodTable::restore_listeners(Pod& pod) {
   if (dataplane_.has_listener(pod.netns_cookie)) return;
   pod.fds->listeners.clear();
   const absl::Status status = ensure_listeners(pod);
@@ -191,12 +203,12 @@ void PodTable::examine(Pod& pod, MonotonicNs now) {
   announce(pod);
 }
 
-absl::StatusOr<EnrolledNamespace> PodTable::call_enroll(const Pod& pod) {
-  return dataplane_.enroll(NamespacePlan{.netns_path = pod.netns_path,
-                                         .workload_id = callbacks_.id_of(pod.uid),
-                                         .fail_closed = pod.fails_closed(),
-                                         .exclude_ports = pod.exclude_ports,
-                                         .exclude_cidrs = pod.exclude_cidrs});
+NamespacePlan PodTable::plan_of(const Pod& pod) const {
+  return NamespacePlan{.netns_path = pod.netns_path,
+                       .workload_id = callbacks_.id_of(pod.uid),
+                       .fail_closed = pod.fails_closed(),
+                       .exclude_ports = pod.exclude_ports,
+                       .exclude_cidrs = pod.exclude_cidrs};
 }
 
 void PodTable::enroll(Pod& pod, MonotonicNs now) {
@@ -216,7 +228,7 @@ void PodTable::enroll(Pod& pod, MonotonicNs now) {
              str_cat("its network namespace is already captured as ", key, "; next: weft unenroll ", key));
     return;
   }
-  absl::StatusOr<EnrolledNamespace> enrolled = call_enroll(pod);
+  absl::StatusOr<EnrolledNamespace> enrolled = dataplane_.enroll(plan_of(pod));
   if (!enrolled.ok()) {
     postpone(pod, now, std::string(enrolled.status().message()));
     return;
@@ -318,7 +330,10 @@ void PodTable::postpone(Pod& pod, MonotonicNs now, std::string reason) {
 
 MonotonicNs PodTable::next_deadline(MonotonicNs now) const {
   MonotonicNs next = now + kLastBackoff;
-  for (const auto& [key, pod] : pods_) next = std::min(next, pod.next_try);
+  for (const auto& [key, pod] : pods_) {
+    next = std::min(next, pod.next_try);
+    if (held_by_proxy_alone(pod)) next = std::min(next, now + kInspectSoon);
+  }
   for (const Leaving& leaving : leaving_) next = std::min(next, leaving.next_look);
   return std::max(next, now);
 }
@@ -334,7 +349,7 @@ const Pod* PodTable::owner_of(uint64_t cookie) const {
 // new ones.
 absl::Status PodTable::ensure_listeners(Pod& pod) {
   if (!pod.fds->listeners.empty()) return absl::OkStatus();
-  absl::StatusOr<EnrolledNamespace> enrolled = call_enroll(pod);
+  absl::StatusOr<EnrolledNamespace> enrolled = dataplane_.enroll(plan_of(pod));
   if (!enrolled.ok()) return enrolled.status();
   if (enrolled->netns.valid()) pod.fds->netns = std::move(enrolled->netns);
   pod.fds->listeners = std::move(enrolled->listeners);

@@ -86,6 +86,8 @@ class PodTable {
 
   const std::map<std::string, Pod>& pods() const { return pods_; }
   const Pod* find(const std::string& key) const;
+  // How the pod's namespace is, or is to be, enrolled.
+  NamespacePlan plan_of(const Pod& pod) const;
   bool in_manifest(const std::string& key) const;
   // Where a pod's manifest says that it is; empty when none does.
   std::string manifest_netns(const std::string& key) const;
@@ -105,7 +107,8 @@ class PodTable {
   void inspect(Pod& pod, MonotonicNs now);
   void postpone(Pod& pod, MonotonicNs now, std::string reason);
   absl::Status ensure_listeners(Pod& pod);
-  absl::StatusOr<EnrolledNamespace> call_enroll(const Pod& pod);
+  // New ones, announced, when nobody holds a listener of the pod any more.
+  void restore_listeners(Pod& pod);
   const Pod* owner_of(uint64_t cookie) const;
   void examine(Pod& pod, MonotonicNs now);
   void announce(const Pod& pod);

@@ -2,6 +2,7 @@
 #include "tests/bpf/child.h"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -11,9 +12,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 
 #include "agent/dataplane/netns.h"
 #include "base/strings.h"
+#include "bpf/user/cgroup.h"
 
 namespace weft::agent {
 namespace {
@@ -26,9 +29,22 @@ void set_timeouts(int socket) {
   setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 }
 
-bool enter(const std::string& cgroup, const std::string& netns_path) {
+bool join(const std::string& cgroup) {
   const UniqueFd procs(::open((cgroup + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
-  if (!procs.valid() || ::write(procs.get(), "0", 1) != 1) return false;
+  return procs.valid() && ::write(procs.get(), "0", 1) == 1;
+}
+
+// The cgroup2 directory of this process.
+std::string own_cgroup() {
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("0::")) return bpf::find_cgroup2_root().value() + line.substr(3);
+  }
+  return "";
+}
+
+bool enter(const std::string& cgroup, const std::string& netns_path) {
+  if (!join(cgroup)) return false;
   const UniqueFd netns(::open(netns_path.c_str(), O_RDONLY | O_CLOEXEC));
   return netns.valid() && setns(netns.get(), CLONE_NEWNET) == 0;
 }
@@ -70,6 +86,10 @@ int dial_and_report(int control, const Dial& dial) {
 }
 
 }  // namespace
+
+InCgroup::InCgroup(const std::string& cgroup) : before_(own_cgroup()) { EXPECT_TRUE(join(cgroup)) << cgroup; }
+
+InCgroup::~InCgroup() { EXPECT_TRUE(join(before_)) << before_; }
 
 Child::Child(const std::string& cgroup, const std::string& netns_path, const std::function<int(int)>& body) {
   int ends[2] = {-1, -1};

@@ -45,6 +45,19 @@ class Child {
   UniqueFd control_;
 };
 
+// The test process itself is in the cgroup until the end of the scope, as an agent is in production: what it
+// opens meanwhile belongs there.
+class InCgroup {
+ public:
+  explicit InCgroup(const std::string& cgroup);
+  ~InCgroup();
+  InCgroup(const InCgroup&) = delete;
+  InCgroup& operator=(const InCgroup&) = delete;
+
+ private:
+  std::string before_;
+};
+
 // What connect() said and what the client then sees.
 struct ConnectResult {
   int error = 0;  // errno, 0 for success

@@ -1,4 +1,5 @@
 // The list of open connections: each once, with the way it takes, who speaks to whom, and exact byte counts.
+#include <bpf/bpf.h>
 #include <linux/bpf.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
+#include "bpf/abi/policy.h"
 #include "tests/bpf/child.h"
 #include "tests/bpf/flow_node.h"
 
@@ -102,6 +104,39 @@ TEST_F(ConnectionsTest, CapturedConnectionIsListedAtTheClientOnlyWithTheServiceI
   EXPECT_GT(rows[0].rtt_us, 0u);
   EXPECT_LE(rows[0].started_ns, SystemClock().now());
   EXPECT_GT(rows[0].started_ns, 0u);
+}
+
+TEST_F(ConnectionsTest, ListenersInTheCapturedCgroupChangeNothing) {
+  ASSERT_NO_FATAL_FAILURE(describe_mesh());
+  ASSERT_TRUE(dataplane_->unenroll(client_namespace_.netns_cookie, netns_path(client_)).ok());
+  UniqueFd plaintext;
+  {
+    const InCgroup as_the_agent_is(cgroup_);
+    client_namespace_ = enroll_client();
+    plaintext = listen_in(netns_path(client_), address(kClientV4, WEFT_PORT_INBOUND));
+  }
+  const uint32_t mark = WEFT_MARK_PROXY;
+  ASSERT_EQ(setsockopt(plaintext.get(), SOL_SOCKET, SO_MARK, &mark, sizeof(mark)), 0);
+  const UniqueFd slots(bpf_obj_get((pin_root() + "/maps/m_inbound_listener").c_str()));
+  const uint32_t slot = client_namespace_.slot * WEFT_INBOUND_LISTENERS + WEFT_INBOUND_PLAINTEXT;
+  const uint64_t fd = static_cast<uint64_t>(plaintext.get());
+  ASSERT_EQ(bpf_map_update_elem(slots.get(), &slot, &fd, BPF_ANY), 0);
+  ASSERT_TRUE(dataplane_->set_policy(client_namespace_.netns_cookie, {.inspect = true}).ok());
+  const UniqueFd application = listen_in(netns_path(client_), address(kClientV4, 8080));
+  Holder client(cgroup_, netns_path(client_), {address(kVipV4, 80)});
+  const Accepted captured = accept_one(capture_listener());
+  ASSERT_TRUE(client.connected());
+  Holder caller(cgroup_, netns_path(server_), {address(kClientV4, 8080)});
+  const Accepted inspected = accept_one(plaintext.get());
+  ASSERT_TRUE(caller.connected());
+  std::map<Path, OpenConnection> by_path;
+  for (const OpenConnection& row : of_client()) by_path[row.path] = row;
+  ASSERT_EQ(by_path.size(), 2u);
+  EXPECT_EQ(of_client().size(), 2u);
+  EXPECT_EQ(by_path[Path::kProxy].destination, kServiceId);
+  EXPECT_EQ(by_path[Path::kInspected].local, address(kClientV4, 8080));
+  EXPECT_EQ(by_path[Path::kInspected].source, 0u) << "not measured: told by its address";
+  EXPECT_EQ(dataplane_->owner({by_path[Path::kInspected].remote.ip, 0}), kServerId);
 }
 
 TEST_F(ConnectionsTest, DirectConnectionShowsServiceAndBackend) {

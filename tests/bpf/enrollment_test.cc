@@ -1,4 +1,6 @@
 // Enrolment, its undoing, restart of the agent, cleanup: what is on the node before and after.
+#include <bpf/bpf.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -7,6 +9,8 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "agent/dataplane/listener.h"
+#include "agent/dataplane/netns.h"
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
 #include "tests/bpf/child.h"
@@ -41,6 +45,17 @@ class EnrollmentTest : public ScratchNode {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(pin_root(), error))
       paths.push_back(entry.path());
     return paths;
+  }
+  static std::vector<UniqueFd> listeners_in(const std::string& ns) {
+    std::vector<UniqueFd> out;
+    const absl::StatusOr<UniqueFd> netns = open_netns(netns_path(ns));
+    if (!netns.ok()) return out;
+    EXPECT_TRUE(run_in_netns(netns->get(), [&out] {
+                  absl::StatusOr<std::vector<UniqueFd>> opened = open_capture_listeners(1);
+                  if (opened.ok()) out = *std::move(opened);
+                  return opened.status();
+                }).ok());
+    return out;
   }
   void expect_capture_works(int listener) {
     Dialer dialer(cgroup_, netns_path(client_), {.target = address(kVipV4, 80)});
@@ -249,7 +264,7 @@ TEST_F(EnrollmentTest, TrafficGoesOnWhileTheAgentIsDeadAndTheNextOneAdopts) {
   open_dataplane();
   EXPECT_TRUE(dataplane_->has_listener(enrolled.netns_cookie));
   expect_capture_works(listener);
-  EXPECT_EQ(stat(WEFT_STAT_STEERED), 2u) << "counters are kept";
+  EXPECT_EQ(stat(WEFT_STAT_CAPTURED), 2u) << "counters are kept";
   for (const ProgramStatus& program : dataplane_->programs()) EXPECT_TRUE(program.attached) << program.name;
   EXPECT_EQ(dataplane_->programs().size(), kCgroupPrograms + 1);
   const EnrolledNamespace again = enroll_client();
@@ -266,6 +281,37 @@ TEST_F(EnrollmentTest, ListenersHandedBackByAProxyOutliveIt) {
   const EnrolledNamespace again = enroll_client();
   ASSERT_EQ(again.listeners.size(), 1u);
   expect_capture_works(again.listeners[0].get());
+}
+
+TEST_F(EnrollmentTest, ListenersHandedBackTakeTheSlotOfOneThatAnotherProxyStillHolds) {
+  EnrolledNamespace enrolled = enroll_client();
+  kill_dataplane();
+  open_dataplane();
+  std::vector<UniqueFd> handed_back = listeners_in(client_);
+  ASSERT_EQ(handed_back.size(), 1u);
+  const UniqueFd as_the_proxy_holds_it(fcntl(handed_back[0].get(), F_DUPFD_CLOEXEC, 0));
+  ASSERT_TRUE(dataplane_->adopt_listeners(enrolled.netns_cookie, std::move(handed_back)).ok());
+  enrolled.listeners.clear();  // the other proxy ends
+  EXPECT_TRUE(dataplane_->has_listener(enrolled.netns_cookie));
+  expect_capture_works(as_the_proxy_holds_it.get());
+}
+
+TEST_F(EnrollmentTest, SlotThatSomebodyEmptiedGetsTheSameListenerAgain) {
+  const EnrolledNamespace enrolled = enroll_client();
+  const int listener = enrolled.listeners[0].get();
+  const UniqueFd slots(bpf_obj_get((pin_root() + "/maps/m_listener").c_str()));
+  ASSERT_EQ(bpf_map_delete_elem(slots.get(), &enrolled.slot), 0);
+  Dialer refused(cgroup_, netns_path(client_), {.target = address(kVipV4, 80)});
+  EXPECT_EQ(refused.result().error, ECONNREFUSED);
+  const auto health = dataplane_->inspect(enrolled.netns_cookie, netns_path(client_));
+  ASSERT_TRUE(health.ok()) << health.status();
+  ASSERT_EQ(health->repaired.size(), 1u);
+  EXPECT_EQ(health->repaired[0], "put the capture listener into its slot again");
+  expect_capture_works(listener);
+  ASSERT_EQ(bpf_map_delete_elem(slots.get(), &enrolled.slot), 0);
+  const EnrolledNamespace again = enroll_client();
+  EXPECT_EQ(again.listeners.size(), 1u);
+  expect_capture_works(listener);
 }
 
 TEST_F(EnrollmentTest, NamespaceThatDiedWhileTheAgentWasAwayIsDropped) {

@@ -33,6 +33,19 @@ TEST_F(FlowTest, BytesOfACapturedConnectionAreExactAndCountedOnceByDestination) 
       << "this row and three for the overflow: the listener's side is not measured";
 }
 
+TEST_F(FlowTest, WhatTheProxyAcceptsIsNotMeasuredThoughItsListenerIsInTheCapturedCgroup) {
+  ASSERT_TRUE(dataplane_->unenroll(client_namespace_.netns_cookie, netns_path(client_)).ok());
+  {
+    const InCgroup as_the_agent_is(cgroup_);
+    client_namespace_ = enroll_client();
+  }
+  ASSERT_EQ(client_namespace_.listeners.size(), 1u);
+  transfer(client_namespace_.listeners[0].get(), {.target = address(kVipV4, 80), .send = "12345"}, 10);
+  const weft_flow row = closed_flow(kClientId, WEFT_ID_UNKNOWN, WEFT_DIRECTION_OUTBOUND);
+  EXPECT_EQ(row.closed, 1u);
+  EXPECT_EQ(dataplane_->flows()->size(), 4u) << "this row and three for the overflow";
+}
+
 TEST_F(FlowTest, RefusedConnectIsCountedAsRefused) {
   NamespacePlan plan = client_plan();
   plan.exclude_ports = {9999};

@@ -212,6 +212,27 @@ TEST_F(InboundTest, ChangedPolicyClosesTheConnectionsThatItForbidsAndNoOthers) {
   EXPECT_EQ(peer.wait(), 0);
 }
 
+TEST_F(InboundTest, CapturedConnectionIsNoInboundOneThoughThePodListensOnThePortThatItDialled) {
+  const UniqueFd application = listen_in(netns_path(client_), address(kClientV4, kPort));
+  Child client(cgroup_, netns_path(client_), [](int control) {
+    sockaddr_storage to{};
+    const socklen_t length = address(kVipV4, kPort).to_sockaddr(&to);
+    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM, 0));
+    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&to), length) != 0) return 1;
+    char byte = 0;
+    return ::read(control, &byte, 1) == 1 && ::read(socket.get(), &byte, 1) == 1 ? 0 : 2;
+  });
+  const Accepted captured = accept_one(pod_.listeners[0].get());
+  ASSERT_TRUE(captured.socket.valid());
+  const auto closed = dataplane_->close_connections(pod_.netns_cookie, netns_path(client_),
+                                                    [](const InboundConnection&) { return true; });
+  ASSERT_TRUE(closed.ok()) << closed.status();
+  EXPECT_EQ(*closed, 0u);
+  write_all(captured.socket.get(), "x");
+  write_all(client.control(), "g");
+  EXPECT_EQ(client.wait(), 0);
+}
+
 // open/closed x dead/hung/absent x inbound/outbound x v4/v6. For the kernel dead, hung and absent differ in
 // what is left of the proxy: no beat and no listener, a beat that stopped with the listeners in place, a
 // listener that never was.

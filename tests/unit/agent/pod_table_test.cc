@@ -257,6 +257,22 @@ TEST_F(PodTableTest, ListenersThatDiedWithTheProxyAreMadeAgain) {
   EXPECT_EQ(table_.find("shop/web")->fds->listeners.size(), 1u);
 }
 
+TEST_F(PodTableTest, ListenersThatOnlyAProxyWhoNeverCameBackHeldAreMadeAgainSoon) {
+  paths_["/ns/web"] = 1;
+  dataplane_.cookies = {{"/ns/web", 11}};
+  dataplane_.held_by_proxy = {11};
+  table_.set_manifest({pod("web", "/ns/web")});
+  table_.reconcile(now_);
+  const MonotonicNs next = table_.next_deadline(now_);
+  EXPECT_LE(next, now_ + 200 * kNsPerMs);
+  dataplane_.held_by_proxy.clear();
+  dataplane_.without_listener = {11};
+  table_.reconcile(next);
+  EXPECT_EQ(table_.find("shop/web")->fds->listeners.size(), 1u);
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web"));
+  EXPECT_GT(table_.next_deadline(next), next + 200 * kNsPerMs) << "held twice again: no hurry";
+}
+
 TEST_F(PodTableTest, LeftoversOfAnEarlierAgentAreReleasedUnlessWanted) {
   paths_["/ns/web"] = 1;
   dataplane_.cookies = {{"/ns/web", 11}};
