@@ -114,8 +114,17 @@ KernelCheck check_capabilities() {
 std::vector<KernelCheck> check_rivals(const Dataplane::Options& options) {
   const std::string cgroup =
       options.cgroup.empty() ? find_cgroup2_root().value_or(std::string()) : options.cgroup;
+  const absl::StatusOr<std::vector<Rival>> rivals =
+      cgroup_rivals(cgroup, pinned_programs(bpf::Pins(options.pin_root)));
+  if (!rivals.ok()) {
+    return {{.id = "K-07",
+             .description = "programs of others on the hooks of Weft",
+             .result = Result::kWarning,
+             .error = str_cat("not known: ", rivals.status().message()),
+             .hint = "run as root, with the --cgroup that weft-agent is started with"}};
+  }
   std::vector<KernelCheck> checks;
-  for (const Rival& rival : cgroup_rivals(cgroup, pinned_programs(bpf::Pins(options.pin_root)))) {
+  for (const Rival& rival : *rivals) {
     checks.push_back({.id = "K-07",
                       .description = describe(rival),
                       .result = rival.effect == Rival::Effect::kShares ? Result::kWarning : Result::kError,
@@ -124,7 +133,8 @@ std::vector<KernelCheck> check_rivals(const Dataplane::Options& options) {
   }
   if (checks.empty()) {
     checks.push_back({.id = "K-07",
-                      .description = str_cat("no program of others on the hooks of ", cgroup, " and above")});
+                      .description = str_cat("no program of others is on the hooks of ", cgroup,
+                                             " and the cgroups above")});
   }
   return checks;
 }

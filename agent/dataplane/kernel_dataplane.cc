@@ -84,7 +84,10 @@ absl::Status KernelDataplane::take_over() {
 // The kernel would refuse some of them without saying who is in the way, and let others switch somebody's
 // program off.
 absl::Status KernelDataplane::refuse_blocked_hooks() const {
-  for (const Rival& rival : cgroup_rivals(cgroup_, pinned_programs(bpf::Pins(options_.pin_root)))) {
+  const absl::StatusOr<std::vector<Rival>> rivals =
+      cgroup_rivals(cgroup_, pinned_programs(bpf::Pins(options_.pin_root)));
+  if (!rivals.ok()) return absl::OkStatus();  // attaching says what is wrong with the cgroup
+  for (const Rival& rival : *rivals) {
     if (rival.effect != Rival::Effect::kBlocks) continue;
     return absl::FailedPreconditionError(
         str_cat("cannot attach to ", cgroup_, ": ", describe(rival), ": ", rival.meaning, "; ", rival.hint));
@@ -183,7 +186,8 @@ std::vector<ProgramRuns> KernelDataplane::program_runs() const {
 
 std::vector<Rival> KernelDataplane::rivals(const std::vector<NamedNetns>& namespaces) const {
   const std::set<uint32_t> own = pinned_programs(bpf::Pins(options_.pin_root));
-  std::vector<Rival> out = cgroup_rivals(cgroup_, own);
+  // Programs are attached to it, so it is there and may be asked.
+  std::vector<Rival> out = cgroup_rivals(cgroup_, own).value_or(std::vector<Rival>());
   for (const NamedNetns& named : namespaces) {
     const absl::StatusOr<UniqueFd> netns = open_netns(named.path);
     if (!netns.ok()) continue;  // gone meanwhile: then nothing is captured there

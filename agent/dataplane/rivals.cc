@@ -129,8 +129,8 @@ Effect effect_of(HookPrograms::Mode mode, bool ours_attached, bool nearest) {
   return ours_attached ? Effect::kSilenced : Effect::kBlocks;
 }
 
-void add_rivals(const Hook& hook, const std::vector<std::string>& levels, const std::set<uint32_t>& own,
-                std::vector<Rival>* out) {
+absl::Status add_rivals(const Hook& hook, const std::vector<std::string>& levels,
+                        const std::set<uint32_t>& own, std::vector<Rival>* out) {
   bool ours_attached = false;
   bool nearest = true;
   std::set<uint32_t> seen = own;
@@ -138,6 +138,7 @@ void add_rivals(const Hook& hook, const std::vector<std::string>& levels, const 
   for (size_t level = 0; level < levels.size(); ++level) {
     const UniqueFd cgroup(::open(levels[level].c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     const absl::StatusOr<HookPrograms> here = bpf::hook_programs(cgroup.get(), hook.type);
+    if (absl::IsPermissionDenied(here.status())) return here.status();
     if (!here.ok()) continue;  // a hook that this kernel does not have: K-05 says so
     if (level == 0) {
       ours_attached = contains_any(here->programs, own);
@@ -157,6 +158,7 @@ void add_rivals(const Hook& hook, const std::vector<std::string>& levels, const 
     if (seen.insert(program.id).second)
       out->push_back(make_rival(hook, program, str_cat("a cgroup above ", levels.back()), Effect::kShares));
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -179,11 +181,11 @@ std::set<uint32_t> pinned_programs(const bpf::Pins& pins) {
   return out;
 }
 
-std::vector<Rival> cgroup_rivals(const std::string& cgroup, const std::set<uint32_t>& own) {
+absl::StatusOr<std::vector<Rival>> cgroup_rivals(const std::string& cgroup, const std::set<uint32_t>& own) {
   std::vector<Rival> out;
   const std::vector<std::string> levels = with_ancestors(cgroup);
-  if (levels.empty()) return out;
-  for (const Hook& hook : kCgroupHooks) add_rivals(hook, levels, own, &out);
+  if (levels.empty()) return absl::NotFoundError(str_cat("'", cgroup, "' is not a cgroup2 directory"));
+  for (const Hook& hook : kCgroupHooks) RETURN_IF_ERROR(add_rivals(hook, levels, own, &out));
   return out;
 }
 

@@ -243,6 +243,13 @@ TEST_F(RivalTest, NeighbourIsNamedWithItsHookItsCgroupAndWhatItMeans) {
   }
 }
 
+TEST_F(RivalTest, WhereNothingCanBeSeenTheCheckSaysSoAndDoesNotClaimThatNobodyIsThere) {
+  const std::vector<KernelCheck> checks = check_rivals({.pin_root = pin_root(), .cgroup = "/proc"});
+  ASSERT_EQ(checks.size(), 1u);
+  EXPECT_EQ(checks[0].result, KernelCheck::Result::kWarning);
+  EXPECT_THAT(checks[0].error, HasSubstr("'/proc' is not a cgroup2 directory"));
+}
+
 TEST_F(RivalTest, LookupProgramOfAnEnrolledNamespaceIsNamed) {
   ASSERT_NO_FATAL_FAILURE(open_and_enroll());
   ForeignProgram lookup(BPF_SK_LOOKUP, "redirector");
