@@ -122,6 +122,8 @@ grpc::Status AdminService::Check(grpc::ServerContext*, const admin::v1::CheckReq
   NodeFacts facts;
   admin::v1::NodeStatus unused;
   if (!gather(&facts, &unused)) return stopping();
+  // Not in `weft status`: a neighbour that only shares a hook is no problem of the node.
+  facts.rivals = parts_.dataplane.rivals(facts.namespaces);
   *reply = run_checks(facts);
   return grpc::Status::OK;
 }

@@ -43,6 +43,15 @@ std::string kernel_errors(const std::vector<uint64_t>& stats) {
   return join(rows);
 }
 
+// One row for each: several may have different owners, and each its own next step.
+void add_rivals(const std::vector<Rival>& rivals, Report* report) {
+  for (const Rival& rival : rivals) {
+    report->row("B-05", "kernel", describe(rival).c_str(), rival.meaning, rival.hint.c_str(),
+                rival.effect == Rival::Effect::kShares ? "warning" : "error");
+  }
+  if (rivals.empty()) report->row("B-05", "kernel", "no program of others is on the hooks of Weft", "", "");
+}
+
 std::string proxy_problem(const ProxyState& proxy) {
   if (!proxy.connected) return "no proxy is connected to the agent";
   if (!proxy.beating) return "the proxy is connected but its workers do not turn";
@@ -76,6 +85,7 @@ void add_pod_facts(const Reconciler::View& view, const std::set<uint64_t>& serve
       continue;
     }
     ++facts->captured;
+    facts->namespaces.push_back({.name = key, .path = pod.captured_path});
     if (!pod.problem.empty()) facts->not_captured.push_back(str_cat(key, ": ", pod.problem));
     if (!served.contains(pod.netns_cookie)) facts->not_served.push_back(key);
   }
@@ -103,7 +113,10 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
 
   std::vector<std::string> detached;
   for (const ProgramStatus& program : facts.programs) {
-    if (!program.attached) detached.push_back(str_cat(program.name, " at ", program.hook));
+    if (!program.attached || !program.problem.empty()) {
+      detached.push_back(
+          str_cat(program.name, " at ", program.hook, program.problem.empty() ? "" : ": ", program.problem));
+    }
   }
   std::string programs = join(detached);
   if (facts.programs.empty()) programs = "no program is loaded";
@@ -116,6 +129,8 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
              "weft status, then restart weft-agent");
   report.row("B-04", "kernel", "the kernel programs counted no error", kernel_errors(facts.stats),
              "curl -s http://127.0.0.1:15020/metrics | grep weft_bpf_events_total", "warning");
+
+  add_rivals(facts.rivals, &report);
 
   report.row("C-01", "capture", "every pod that asks for it is captured", join(facts.not_captured),
              "weft get workloads -A");

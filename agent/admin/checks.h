@@ -22,6 +22,9 @@ struct NodeFacts {
   uint32_t findings_error = 0;
   std::string first_finding;
   std::vector<ProgramStatus> programs;
+  // Namespaces that are captured now.
+  std::vector<NamedNetns> namespaces;
+  std::vector<Rival> rivals;
   std::vector<MapStatus> maps;
   std::vector<uint64_t> stats;
   std::string kernel_problem;

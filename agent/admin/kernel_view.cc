@@ -1,9 +1,11 @@
 // The rpcs about the kernel half: programs, maps, counters, connections, and whether they are what the agent
 // wants. Part of AdminService; called by gRPC only.
 #include <algorithm>
+#include <set>
 
 #include "agent/admin/admin_service.h"
 #include "agent/admin/connection_list.h"
+#include "agent/policy/enforcement.h"
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
 
@@ -34,30 +36,65 @@ constexpr struct {
 #undef X
 };
 
-void add_row(const DriftRow& row, uint64_t desired, admin::v1::DiffReport* reply) {
-  admin::v1::DiffRow* out = reply->add_rows();
-  out->set_scope(row.scope);
-  out->set_desired(desired);
-  out->set_agent(row.agent);
-  out->set_kernel(row.kernel);
-  // What the configuration asks for and the agent did not write drifts too.
-  const uint64_t unwritten = desired > row.agent ? desired - row.agent : row.agent - desired;
-  out->set_drift(std::max(row.drift, unwritten));
-  out->set_first(row.first.empty() && unwritten != 0 ? "the agent could not write all; weft status says why"
-                                                     : row.first);
+// What is asked about, gathered before the reconciler is.
+struct ProxyView {
+  bool connected = false;
+  uint64_t acked = 0;
+  std::set<uint64_t> served;
+  std::vector<std::string> rejected;
+};
+
+std::string object_text(const DriftItem& item, const IdRegistry& ids) {
+  if (item.id == WEFT_ID_UNKNOWN) return item.object;
+  return str_cat(subject_text(item.id, ids), " ", item.object);
 }
 
-DriftRow namespaces(const Reconciler::View& view, const Dataplane& dataplane) {
-  DriftRow out{.scope = "namespaces", .agent = view.pods.captured()};
-  for (const MapStatus& map : dataplane.maps()) {
-    if (map.name == "m_netns") out.kernel = map.entries;
+admin::v1::DiffRow* add_row(const DriftRow& row, const IdRegistry& ids, admin::v1::DiffReport* reply) {
+  admin::v1::DiffRow* out = reply->add_rows();
+  out->set_scope(row.scope);
+  out->set_desired(row.desired);
+  out->set_agent(row.agent);
+  out->set_kernel(row.kernel);
+  out->set_drift(row.drift);
+  for (const DriftItem& item : row.items) {
+    admin::v1::DiffObject* object = reply->add_objects();
+    object->set_scope(row.scope);
+    object->set_object(object_text(item, ids));
+    object->set_difference(item.difference);
+    if (out->first().empty()) out->set_first(str_cat(object->object(), ": ", item.difference));
   }
-  out.drift = out.kernel > out.agent ? out.kernel - out.agent : out.agent - out.kernel;
-  for (const auto& [key, pod] : view.pods.pods()) {
-    if (pod.state == Pod::State::kPending && out.first.empty()) out.first = str_cat(key, ": ", pod.reason);
-  }
-  if (out.first.empty() && out.drift != 0) out.first = "rows of m_netns and captured pods differ in number";
   return out;
+}
+
+// Which configuration is in force where. The kernel's share of it has scopes of its own.
+void add_configuration(const Reconciler::View& view, const ProxyView& proxy, admin::v1::DiffReport* reply) {
+  DriftRow row{.scope = "configuration", .desired = view.generation, .agent = view.generation};
+  if (proxy.connected && proxy.acked < view.generation) {
+    row.note("proxy", 0,
+             str_cat("stale: it uses generation ", proxy.acked, ", the agent has ", view.generation));
+  }
+  for (const std::string& rejected : proxy.rejected) row.note("proxy", 0, str_cat("refused ", rejected));
+  admin::v1::DiffRow* out = add_row(row, view.ids, reply);
+  out->clear_kernel();
+  if (proxy.connected) out->set_proxy(proxy.acked);
+}
+
+// Beside what the kernel says of the captured ones: those that are not captured, or not served.
+void add_namespaces(DriftRow row, const Reconciler::View& view, const ProxyView& proxy,
+                    admin::v1::DiffReport* reply) {
+  uint64_t served = 0;
+  row.desired = view.pods.pods().size();
+  for (const auto& [key, pod] : view.pods.pods()) {
+    const bool captured = pod.state == Pod::State::kCaptured;
+    const bool is_served = captured && proxy.served.contains(pod.netns_cookie);
+    served += is_served ? 1 : 0;
+    if (!captured)
+      row.note(key, 0, str_cat("not captured: ", pod.reason));
+    else if (proxy.connected && !is_served)
+      row.note(key, 0, "captured, but not served by the proxy");
+  }
+  admin::v1::DiffRow* out = add_row(row, view.ids, reply);
+  if (proxy.connected) out->set_proxy(served);
 }
 
 }  // namespace
@@ -128,13 +165,19 @@ grpc::Status AdminService::DumpMap(grpc::ServerContext*, const admin::v1::DumpMa
 
 grpc::Status AdminService::Diff(grpc::ServerContext*, const admin::v1::DiffRequest*,
                                 admin::v1::DiffReport* reply) {
+  const ProxyView proxy{.connected = parts_.proxy.state().connected,
+                        .acked = parts_.acked(),
+                        .served = parts_.served(),
+                        .rejected = parts_.rejected()};
   const auto done = parts_.reconciler.read([&](const Reconciler::View& view) {
-    add_row(namespaces(view, parts_.dataplane), view.pods.pods().size(), reply);
-    for (const DriftRow& row : parts_.dataplane.drift()) {
-      const uint64_t desired = row.scope == "services"       ? view.planner.services()
-                               : row.scope == "destinations" ? view.planner.destinations()
-                                                             : row.agent;
-      add_row(row, desired, reply);
+    add_configuration(view, proxy, reply);
+    const PlannedKernel wanted{.entries = view.planner.everything(view.model, view.ids),
+                               .namespaces = planned_namespaces(view.model, view.ids, view.pods)};
+    for (DriftRow& row : parts_.dataplane.drift(wanted)) {
+      if (row.scope == "namespaces")
+        add_namespaces(std::move(row), view, proxy, reply);
+      else
+        add_row(row, view.ids, reply);
     }
     return true;
   });

@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -135,23 +136,36 @@ absl::StatusOr<int> count_routes(RouteSocket& route, uint8_t family) {
   return count;
 }
 
-// True when rule and route are there, and the route's source is `source`.
-absl::StatusOr<bool> is_installed(RouteSocket& route, uint8_t family, const IpAddress& source) {
-  ASSIGN_OR_RETURN(const int rules, count_rules(route, family));
-  if (rules == 0) return false;
+// The sources that our routes give captured connections; empty: there is no route of ours.
+absl::StatusOr<std::vector<IpAddress>> routed_sources(RouteSocket& route, uint8_t family) {
   rtmsg fixed{};
   fixed.rtm_family = family;
-  bool found = false;
+  std::vector<IpAddress> found;
   RETURN_IF_ERROR(route.dump(NetlinkRequest(RTM_GETROUTE, NLM_F_DUMP, fixed), [&](const nlmsghdr* message) {
     const auto& header = *static_cast<const rtmsg*>(NLMSG_DATA(message));
     const NetlinkAttributes attributes(message, sizeof(rtmsg));
-    if (attributes.get_u32(RTA_TABLE, header.rtm_table) != WEFT_ROUTE_TABLE) return;
+    if (attributes.get_u32(RTA_TABLE, header.rtm_table) != WEFT_ROUTE_TABLE ||
+        header.rtm_protocol != WEFT_ROUTE_PROTOCOL)
+      return;
     const std::span<const uint8_t> packed = attributes.get(RTA_PREFSRC);
-    const auto now =
+    const auto ip =
         IpAddress::from_packed(std::string_view(reinterpret_cast<const char*>(packed.data()), packed.size()));
-    found = found || (header.rtm_protocol == WEFT_ROUTE_PROTOCOL && now == source);
+    found.push_back(ip.value_or(IpAddress()));
   }));
   return found;
+}
+
+// Empty: rule and route are there, and the route's source is `source`.
+absl::StatusOr<std::string> difference_of(RouteSocket& route, uint8_t family, const IpAddress& source) {
+  ASSIGN_OR_RETURN(const int rules, count_rules(route, family));
+  if (rules == 0)
+    return str_cat("the ", family_name(family), " rule ", WEFT_RULE_PRIORITY, " is missing in the namespace");
+  ASSIGN_OR_RETURN(const std::vector<IpAddress> now, routed_sources(route, family));
+  const std::string name = str_cat("the ", family_name(family), " route of table ", WEFT_ROUTE_TABLE);
+  if (now.empty()) return str_cat(name, " is missing in the namespace");
+  if (std::ranges::find(now, source) != now.end()) return std::string();
+  return str_cat(name, " is stale: its source is ", now.front().to_string(), ", the namespace has ",
+                 source.to_string());
 }
 
 }  // namespace
@@ -168,8 +182,8 @@ absl::StatusOr<CaptureRoute> install_capture_route() {
                    " is not captured: its address is tentative or failed duplicate address detection");
       continue;
     }
-    ASSIGN_OR_RETURN(const bool installed, is_installed(route, family, *source.best));
-    if (!installed) {
+    ASSIGN_OR_RETURN(const std::string difference, difference_of(route, family, *source.best));
+    if (!difference.empty()) {
       RETURN_IF_ERROR(install_family(route, family, *source.best, loopback));
       result.changed.push_back(family_name(family));
     }
@@ -184,6 +198,19 @@ absl::StatusOr<CaptureRoute> install_capture_route() {
         "again");
   }
   return result;
+}
+
+absl::StatusOr<std::vector<std::string>> inspect_capture_route() {
+  const uint32_t loopback = if_nametoindex("lo");
+  ASSIGN_OR_RETURN(RouteSocket route, RouteSocket::open());
+  std::vector<std::string> out;
+  for (const uint8_t family : kFamilies) {
+    ASSIGN_OR_RETURN(const SourceAddress source, source_address(route, family, loopback));
+    if (!source.best) continue;
+    ASSIGN_OR_RETURN(std::string difference, difference_of(route, family, *source.best));
+    if (!difference.empty()) out.push_back(std::move(difference));
+  }
+  return out;
 }
 
 absl::StatusOr<std::vector<std::string>> remove_capture_route() {

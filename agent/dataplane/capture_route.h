@@ -24,6 +24,9 @@ struct CaptureRoute {
 // loopback. Idempotent: writes only what differs. Fails when no family can be captured.
 absl::StatusOr<CaptureRoute> install_capture_route();
 
+// What of them is not as install_capture_route() would leave it, one sentence each. Changes nothing.
+absl::StatusOr<std::vector<std::string>> inspect_capture_route();
+
 // Rules and routes that carry our table and protocol, and only those; what was removed. Fine when there are
 // none.
 absl::StatusOr<std::vector<std::string>> remove_capture_route();

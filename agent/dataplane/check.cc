@@ -1,4 +1,4 @@
-// The kernel checks of `weft check --pre`, K-01 to K-06: each tries the thing itself where it can. Changes
+// The kernel checks of `weft check --pre`, K-01 to K-07: each tries the thing itself where it can. Changes
 // nothing on the node.
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "agent/dataplane/dataplane.h"
+#include "agent/dataplane/rivals.h"
 #include "base/status_macros.h"
 #include "bpf/user/features.h"
 #include "bpf/user/pins.h"
@@ -109,6 +110,34 @@ KernelCheck check_capabilities() {
 }
 
 }  // namespace
+
+std::vector<KernelCheck> check_rivals(const Dataplane::Options& options) {
+  const std::string cgroup =
+      options.cgroup.empty() ? find_cgroup2_root().value_or(std::string()) : options.cgroup;
+  const absl::StatusOr<std::vector<Rival>> rivals =
+      cgroup_rivals(cgroup, pinned_programs(bpf::Pins(options.pin_root)));
+  if (!rivals.ok()) {
+    return {{.id = "K-07",
+             .description = "programs of others on the hooks of Weft",
+             .result = Result::kWarning,
+             .error = str_cat("not known: ", rivals.status().message()),
+             .hint = "run as root, with the --cgroup that weft-agent is started with"}};
+  }
+  std::vector<KernelCheck> checks;
+  for (const Rival& rival : *rivals) {
+    checks.push_back({.id = "K-07",
+                      .description = describe(rival),
+                      .result = rival.effect == Rival::Effect::kShares ? Result::kWarning : Result::kError,
+                      .error = rival.meaning,
+                      .hint = rival.hint});
+  }
+  if (checks.empty()) {
+    checks.push_back({.id = "K-07",
+                      .description = str_cat("no program of others is on the hooks of ", cgroup,
+                                             " and the cgroups above")});
+  }
+  return checks;
+}
 
 std::vector<KernelCheck> check_kernel(const Dataplane::Options& options) {
   std::vector<KernelCheck> checks = {check_release(), check_btf(), check_bpffs(options.pin_root),

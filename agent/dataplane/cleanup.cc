@@ -1,12 +1,11 @@
 // `weft-agent cleanup`: removes every trace without a running agent. Capture stops first (cgroup links), then
 // the routes go, then the rest; a namespace that another installation of Weft still serves is left alone.
-#include <bpf/bpf.h>
-
-#include <array>
+#include <algorithm>
 
 #include "agent/dataplane/capture_route.h"
 #include "agent/dataplane/dataplane.h"
 #include "agent/dataplane/netns.h"
+#include "agent/dataplane/rivals.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "bpf/user/pins.h"
@@ -14,21 +13,10 @@
 namespace weft::agent {
 namespace {
 
-// After our own links are gone, a sk_lookup program called mesh_lookup belongs to an installation with
-// another pin root.
+// After our own links are gone, a mesh_lookup belongs to an installation with another pin root.
 bool served_by_another(int netns_fd) {
-  std::array<uint32_t, 64> ids{};
-  uint32_t count = ids.size();
-  uint32_t flags = 0;
-  if (bpf_prog_query(netns_fd, BPF_SK_LOOKUP, 0, &flags, ids.data(), &count) != 0) return false;
-  for (uint32_t i = 0; i < count && i < ids.size(); ++i) {
-    const UniqueFd program(bpf_prog_get_fd_by_id(ids[i]));
-    bpf_prog_info info{};
-    uint32_t length = sizeof(info);
-    if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0) continue;
-    if (std::string_view(info.name) == "mesh_lookup") return true;
-  }
-  return false;
+  const absl::StatusOr<bpf::HookPrograms> here = bpf::hook_programs(netns_fd, BPF_SK_LOOKUP);
+  return here.ok() && std::ranges::any_of(here->programs, is_weft_program);
 }
 
 absl::Status clean_namespace(const std::string& path, std::vector<std::string>* removed) {

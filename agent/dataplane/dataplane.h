@@ -15,8 +15,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "agent/dataplane/connection.h"
+#include "agent/dataplane/drift.h"
 #include "agent/dataplane/map_text.h"
 #include "agent/dataplane/policy_table.h"
+#include "agent/dataplane/rival.h"
 #include "base/address.h"
 #include "base/fd.h"
 #include "bpf/abi/capture.h"
@@ -155,6 +157,7 @@ struct ProgramStatus {
   std::string hook;    // "cgroup/connect4"
   std::string target;  // cgroup path or namespace
   bool attached = false;
+  std::string problem;  // what is not as it was left; empty: nothing
 };
 
 // Counted by the kernel while kernel.bpf_stats_enabled is 1.
@@ -170,13 +173,23 @@ struct MapStatus {
   uint64_t capacity = 0;
 };
 
-// What the agent believes it wrote against what the kernel holds.
-struct DriftRow {
-  std::string scope;
-  uint64_t agent = 0;
-  uint64_t kernel = 0;
-  uint64_t drift = 0;  // entries that are missing, too many or different
-  std::string first;   // of them
+struct NamedNetns {
+  std::string name;  // "shop/web"
+  std::string path;
+};
+
+// An enrolled namespace as it should be.
+struct PlannedNamespace {
+  std::string name;  // "shop/web"
+  uint64_t netns_cookie = 0;
+  NamespacePlan plan;
+  InboundPolicy policy;
+};
+
+// All that the kernel should hold.
+struct PlannedKernel {
+  KernelChange entries;
+  std::vector<PlannedNamespace> namespaces;
 };
 
 class Dataplane {
@@ -257,12 +270,16 @@ class Dataplane {
   virtual std::vector<uint64_t> stats() const = 0;
   virtual std::vector<ProgramStatus> programs() const = 0;
   virtual std::vector<ProgramRuns> program_runs() const = 0;
+  // Programs of others on the hooks of the captured cgroup and those above it, and in these enrolled
+  // namespaces. Any thread.
+  virtual std::vector<Rival> rivals(const std::vector<NamedNetns>& namespaces) const = 0;
   virtual std::vector<MapStatus> maps() const = 0;
   // The first `limit` rows of a map in words, all of them counted. Any thread. NotFound names the maps.
   virtual absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const = 0;
-  // Services, destinations and programs; reads every row, so for an operator's question only. Dataplane
-  // thread.
-  virtual std::vector<DriftRow> drift() const = 0;
+  // How what is wanted, what was written and what the kernel holds differ: namespaces (rows, listeners, rules
+  // and routes inside them), policies, services, destinations, programs. Reads every row, so for an
+  // operator's question only. Dataplane thread.
+  virtual std::vector<DriftRow> drift(const PlannedKernel& wanted) const = 0;
   // Removes the rows of an id that is no longer used (source or destination), and those that connections
   // still open make again, until enroll() or apply() names the id.
   virtual void forget(uint32_t id) = 0;
@@ -286,5 +303,8 @@ struct KernelCheck {
   std::string hint;
 };
 std::vector<KernelCheck> check_kernel(const Dataplane::Options& options);
+// K-07: programs of others on the hooks of this cgroup and those above it, one check for each; those pinned
+// below the pin root are ours.
+std::vector<KernelCheck> check_rivals(const Dataplane::Options& options);
 
 }  // namespace weft::agent

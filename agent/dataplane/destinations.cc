@@ -79,23 +79,32 @@ uint32_t Destinations::owner(const SocketAddress& address) const {
   return WEFT_ID_UNKNOWN;
 }
 
-DriftRow Destinations::drift() const {
-  DriftRow out{.scope = "destinations", .agent = known_.size()};
-  const auto note = [&out](const SocketAddress& address, const char* what) {
-    if (out.drift++ == 0) out.first = str_cat(address.to_string(), ": ", what);
-  };
+DriftRow Destinations::drift(const std::vector<DestinationEntry>& wanted) const {
+  DriftRow out{.scope = "destinations", .desired = wanted.size(), .agent = known_.size()};
+  absl::flat_hash_set<SocketAddress> asked;
+  for (const DestinationEntry& entry : wanted) {
+    asked.insert(entry.address);
+    const auto known = known_.find(entry.address);
+    if (known == known_.end())
+      out.note(entry.address.to_string(), entry.id, "not written by the agent");
+    else if (known->second != entry.id)
+      out.note(entry.address.to_string(), entry.id, "written with another id by the agent");
+  }
   for (const auto& [address, id] : known_) {
+    if (!asked.contains(address))
+      out.note(address.to_string(), id, "written by the agent, but nobody asks for it");
     const auto row = rows_.find(to_key(address));
     if (!row)
-      note(address, "missing in the kernel");
+      out.note(address.to_string(), id, "missing in the kernel");
     else if (row->id != id)
-      note(address, "another id in the kernel");
+      out.note(address.to_string(), id, "another id in the kernel");
   }
   for (const weft_dest_key& key : rows_.keys(WEFT_MAX_DESTINATIONS)) {
     ++out.kernel;
     SocketAddress address{.port = static_cast<uint16_t>(key.port)};
     std::memcpy(address.ip.bytes.data(), key.ip, sizeof(key.ip));
-    if (!known_.contains(address)) note(address, "nobody asked for it");
+    const auto row = rows_.find(key);
+    if (row && !known_.contains(address)) out.note(address.to_string(), row->id, "only in the kernel");
   }
   return out;
 }

@@ -24,7 +24,7 @@ class Destinations {
   absl::Status apply(const std::vector<DestinationEntry>& entries, const std::vector<SocketAddress>& gone,
                      bool full);
   // The rows of m_dest against what was written.
-  DriftRow drift() const;
+  DriftRow drift(const std::vector<DestinationEntry>& wanted) const;
   // Of the port's row, else of the workload's that owns the address (as flow_peer_id of bpf/lib/flow.h does);
   // 0 without a row.
   uint32_t owner(const SocketAddress& address) const;

@@ -67,4 +67,26 @@ void Exclusions::prune(uint32_t workload_id, const NamespacePlan& plan) const {
   }
 }
 
+std::vector<std::string> Exclusions::differences(const NamespacePlan& plan) const {
+  std::vector<std::string> out;
+  for (const uint16_t port : plan.exclude_ports) {
+    if (!ports_.find({.workload_id = plan.workload_id, .port = port}))
+      out.push_back(str_cat("excluded port ", port, " is missing in m_excl_port"));
+  }
+  for (const CidrExclusion& cidr : plan.exclude_cidrs) {
+    const weft_excl_cidr_key wanted = cidr_key(plan.workload_id, cidr);
+    // A look-up in a trie finds shorter prefixes too: only the keys tell.
+    if (std::ranges::none_of(cidrs_.keys(WEFT_MAX_EXCLUSIONS),
+                             [&wanted](const weft_excl_cidr_key& key) { return same(key, wanted); }))
+      out.push_back(str_cat("excluded range ", cidr.ip.to_string(), "/", cidr.prefix_length,
+                            " is missing in m_excl_cidr"));
+  }
+  for (const weft_excl_port_key& key : ports_.keys(WEFT_MAX_EXCLUSIONS)) {
+    if (key.workload_id == plan.workload_id &&
+        std::ranges::find(plan.exclude_ports, key.port) == plan.exclude_ports.end())
+      out.push_back(str_cat("port ", key.port, " is excluded, but nobody asks for it"));
+  }
+  return out;
+}
+
 }  // namespace weft::agent

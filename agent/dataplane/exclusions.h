@@ -20,6 +20,9 @@ class Exclusions {
   // Removes rows of this workload that the plan does not want (all of them with an empty plan).
   void prune(uint32_t workload_id, const NamespacePlan& plan) const;
 
+  // Rows of the plan that are missing and rows of its workload that it does not want, one sentence each.
+  std::vector<std::string> differences(const NamespacePlan& plan) const;
+
   size_t port_count() const { return ports_.keys(WEFT_MAX_EXCLUSIONS).size(); }
   size_t cidr_count() const { return cidrs_.keys(WEFT_MAX_EXCLUSIONS).size(); }
 

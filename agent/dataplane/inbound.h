@@ -37,6 +37,10 @@ class Inbound {
   absl::Status set_node_addresses(const std::vector<IpAddress>& addresses);
   bool is_node(const IpAddress& ip) const { return node_addresses_.contains(ip); }
 
+  // How the slot's rows differ from what they should be, one sentence each. Reads every row.
+  std::vector<std::string> differences(uint32_t slot, uint32_t workload_id, bool fail_closed) const;
+  // The same of its policy, one sentence or none.
+  std::string policy_difference(uint32_t slot, const InboundPolicy& policy) const;
   std::vector<BypassRow> bypasses() const;
   void forget(uint32_t workload_id);
   size_t policies() const { return count_.load(std::memory_order_relaxed); }
@@ -44,6 +48,7 @@ class Inbound {
  private:
   absl::Status write_rules(uint32_t number, const PolicyTable& table);
   void erase_rules(uint32_t number);
+  std::string rules_difference(uint32_t number, const PolicyTable& table) const;
   void adopt();
 
   // Which rows belong to a policy number, so that they can be removed.

@@ -7,7 +7,9 @@
 #include <cerrno>
 
 #include "agent/dataplane/addresses.h"
+#include "agent/dataplane/netns.h"
 #include "agent/dataplane/program_runs.h"
+#include "agent/dataplane/rivals.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -67,6 +69,7 @@ absl::Status KernelDataplane::start() {
 // Until commit() the former version's programs read the maps that are shared with it: what is written here is
 // true for both.
 absl::Status KernelDataplane::take_over() {
+  RETURN_IF_ERROR(refuse_blocked_hooks());
   ASSIGN_OR_RETURN(records_, SocketRecords::open(*programs_));
   RETURN_IF_ERROR(measurements_.make_overflow_rows());
   ASSIGN_OR_RETURN(const std::vector<IpAddress> own, local_addresses());
@@ -76,6 +79,20 @@ absl::Status KernelDataplane::take_over() {
   drop_dead_proxies();
   RETURN_IF_ERROR(annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_)));
   return programs_->commit();
+}
+
+// The kernel would refuse some of them without saying who is in the way, and let others switch somebody's
+// program off.
+absl::Status KernelDataplane::refuse_blocked_hooks() const {
+  const absl::StatusOr<std::vector<Rival>> rivals =
+      cgroup_rivals(cgroup_, pinned_programs(bpf::Pins(options_.pin_root)));
+  if (!rivals.ok()) return absl::OkStatus();  // attaching says what is wrong with the cgroup
+  for (const Rival& rival : *rivals) {
+    if (rival.effect != Rival::Effect::kBlocks) continue;
+    return absl::FailedPreconditionError(
+        str_cat("cannot attach to ", cgroup_, ": ", describe(rival), ": ", rival.meaning, "; ", rival.hint));
+  }
+  return absl::OkStatus();
 }
 
 // Rows are the truth: each gets the new mesh_lookup behind its link. A link without a row is a half-made
@@ -157,13 +174,27 @@ std::vector<ProgramStatus> KernelDataplane::programs() const {
     out.push_back({.name = attachment.program,
                    .hook = attachment.hook,
                    .target = in_cgroup ? cgroup_ : str_cat("netns cookie ", attachment.netns_cookie),
-                   .attached = attachment.attached});
+                   .attached = attachment.attached,
+                   .problem = attachment.problem});
   }
   return out;
 }
 
 std::vector<ProgramRuns> KernelDataplane::program_runs() const {
   return read_program_runs(bpf::Pins(options_.pin_root).links());
+}
+
+std::vector<Rival> KernelDataplane::rivals(const std::vector<NamedNetns>& namespaces) const {
+  const std::set<uint32_t> own = pinned_programs(bpf::Pins(options_.pin_root));
+  // Programs are attached to it, so it is there and may be asked.
+  std::vector<Rival> out = cgroup_rivals(cgroup_, own).value_or(std::vector<Rival>());
+  for (const NamedNetns& named : namespaces) {
+    const absl::StatusOr<UniqueFd> netns = open_netns(named.path);
+    if (!netns.ok()) continue;  // gone meanwhile: then nothing is captured there
+    for (Rival& rival : lookup_rivals(netns->get(), str_cat(named.name, " (", named.path, ")"), own))
+      out.push_back(std::move(rival));
+  }
+  return out;
 }
 
 std::vector<MapStatus> KernelDataplane::maps() const {
@@ -182,17 +213,6 @@ std::vector<MapStatus> KernelDataplane::maps() const {
       {.name = "m_excl_cidr", .entries = exclusions_.cidr_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_flow", .entries = measurements_.flow_count(), .capacity = WEFT_MAX_FLOWS},
   };
-}
-
-std::vector<DriftRow> KernelDataplane::drift() const {
-  DriftRow attached{.scope = "programs"};
-  for (const ProgramStatus& program : programs()) {
-    ++attached.agent;
-    attached.kernel += program.attached ? 1 : 0;
-    if (!program.attached && attached.drift++ == 0)
-      attached.first = str_cat(program.name, " is not attached to ", program.target);
-  }
-  return {services_.drift(), destinations_.drift(), attached};
 }
 
 absl::StatusOr<std::string> find_cgroup2_root() { return bpf::find_cgroup2_root(); }

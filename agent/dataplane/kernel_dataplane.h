@@ -69,11 +69,12 @@ class KernelDataplane final : public Dataplane {
   std::vector<uint64_t> stats() const override { return measurements_.stats(); }
   std::vector<ProgramStatus> programs() const override;
   std::vector<ProgramRuns> program_runs() const override;
+  std::vector<Rival> rivals(const std::vector<NamedNetns>& namespaces) const override;
   std::vector<MapStatus> maps() const override;
   absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const override {
     return weft::agent::dump_map(*programs_, name, limit);
   }
-  std::vector<DriftRow> drift() const override;
+  std::vector<DriftRow> drift(const PlannedKernel& wanted) const override;
   void forget(uint32_t id) override {
     measurements_.forget(id);
     inbound_.forget(id);
@@ -95,6 +96,11 @@ class KernelDataplane final : public Dataplane {
   // Capture off, then everything that hangs on the row, the namespace itself not needed.
   void drop_rows(uint64_t cookie, const weft_netns& row);
   absl::Status take_over();
+  absl::Status refuse_blocked_hooks() const;
+  DriftRow namespace_drift(const std::vector<PlannedNamespace>& wanted) const;
+  std::vector<std::string> differences(const PlannedNamespace& wanted, const weft_netns& row) const;
+  DriftRow policy_drift(const std::vector<PlannedNamespace>& wanted) const;
+  DriftRow program_drift() const;
   absl::Status adopt_namespaces();
   void drop_dead_proxies();
 

@@ -62,14 +62,18 @@ bool ServiceTable::is_current(const ServiceEntry& entry) const {
   return known != known_.end() && same(known->second, entry);
 }
 
-void ServiceTable::write_backend(const Backend& backend) {
+weft_backend ServiceTable::backend_row(const Backend& backend) {
   weft_backend row{.ip = {},
                    .port = backend.address.port,
                    .id = backend.id,
                    .generation = backend.generation,
                    .flags = backend.weight != 0 ? WEFT_BACKEND_USABLE : 0};
   std::memcpy(row.ip, backend.address.ip.bytes.data(), sizeof(row.ip));
-  backend_batch_.put(backend.index, row);
+  return row;
+}
+
+void ServiceTable::write_backend(const Backend& backend) {
+  backend_batch_.put(backend.index, backend_row(backend));
 }
 
 absl::Status ServiceTable::place_backends(const ServiceEntry& entry, const Table* before, Pending& pending,

@@ -38,8 +38,8 @@ class ServiceTable {
   std::vector<BackendLatency> latencies(uint32_t service) const;
   // Failures and latency of this backend so far are forgotten.
   void forgive(uint32_t service, const SocketAddress& address);
-  // The rows of m_svc against what was written.
-  DriftRow drift() const;
+  // What is wanted, what was written, and the rows of m_svc, m_backend and m_pick.
+  DriftRow drift(const std::vector<ServiceEntry>& wanted) const;
 
  private:
   struct Backend {
@@ -71,6 +71,7 @@ class ServiceTable {
   absl::Status place_backends(const ServiceEntry& entry, const Table* before, Pending& pending,
                               MonotonicNs now);
   absl::Status place_picks(Pending& pending, MonotonicNs now);
+  static weft_backend backend_row(const Backend& backend);
   void write_backend(const Backend& backend);
   void retire(const Backend& backend, MonotonicNs now);
   void abandon(Pending& pending, MonotonicNs now);
@@ -78,8 +79,8 @@ class ServiceTable {
   void remove(const ServiceKey& key, MonotonicNs now);
   absl::Status write(std::vector<Pending>& pending, MonotonicNs now);
   void publish_counts();
-  template <typename Note>
-  void compare(const ServiceKey& key, const weft_svc& row, Note note) const;
+  void audit_row(const ServiceKey& key, const weft_svc& row, DriftRow* out) const;
+  void audit_table(const ServiceKey& key, const Table& table, DriftRow* out) const;
 
   bpf::Map<weft_svc_key, weft_svc> svc_;
   bpf::Map<uint32_t, weft_pick> pick_;

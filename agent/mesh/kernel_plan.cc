@@ -257,11 +257,16 @@ KernelChange KernelPlanner::plan(const MeshModel& model, const IdRegistry& ids, 
   return collect(model, ids, dests, svcs);
 }
 
-size_t KernelPlanner::services() const {
-  size_t count = 0;
-  services_.for_each(
-      [&count](const ServiceKey&, const Claim& owner) { count += owner.rank != kProxiedEndpoint; });
-  return count;
+KernelChange KernelPlanner::everything(const MeshModel& model, const IdRegistry& ids) const {
+  KernelChange all{.full = true};
+  destinations_.for_each([&all](const SocketAddress& address, const Claim& owner) {
+    all.destinations.push_back({.address = address, .id = owner.claimant});
+  });
+  services_.for_each([&](const ServiceKey& key, const Claim& owner) {
+    std::optional<ServiceEntry> planned = entry(model, ids, key, owner);
+    if (planned) all.services.push_back(*std::move(planned));
+  });
+  return all;
 }
 
 KernelChange KernelPlanner::set_share(const MeshModel& model, const IdRegistry& ids, uint32_t service,

@@ -31,9 +31,8 @@ class KernelPlanner {
   KernelChange set_share(const MeshModel& model, const IdRegistry& ids, uint32_t service,
                          const SocketAddress& backend, uint32_t percent);
 
-  // Entries of m_dest and m_svc that are wanted, for `weft diff`.
-  size_t destinations() const { return destinations_.size(); }
-  size_t services() const;
+  // All that is wanted now, as one change: for `weft diff`. `model` and `ids` as plan() saw them last.
+  KernelChange everything(const MeshModel& model, const IdRegistry& ids) const;
 
  private:
   using DestinationSet = Claims<SocketAddress>::KeySet;

@@ -62,31 +62,39 @@ std::string fingerprint(const PolicyTable& table) {
   return out;
 }
 
+// What the policies of one pod make of its namespace.
+struct PodPolicy {
+  SelectedPolicies selected;
+  bool any = false;  // in force
+  InboundPolicy inbound;
+  absl::Status problem;  // why everything is denied
+};
+
+PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> local, const Pod& pod) {
+  const istio::workload::Workload workload = workload_of(model, pod);
+  PodPolicy out{.selected = select_policies(workload, model.authorizations())};
+  out.any = std::ranges::any_of(out.selected.policies, [](const auto* policy) { return !policy->dry_run(); });
+  if (!out.any) return out;
+  absl::StatusOr<PolicyTable> table = compile_policies(out.selected.policies, addresses_of(workload), local);
+  out.problem = table.status();
+  out.inbound.deny_all = !table.ok();
+  if (table.ok()) out.inbound.rules = *std::move(table);
+  return out;
+}
+
 }  // namespace
 
 absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const LocalIdentity> local,
                                       const Pod& pod, PodTable& pods) {
-  const istio::workload::Workload workload = workload_of(model, pod);
-  const SelectedPolicies selected = select_policies(workload, model.authorizations());
+  const PodPolicy planned = plan_policy(model, local, pod);
+  const SelectedPolicies& selected = planned.selected;
+  const InboundPolicy& inbound = planned.inbound;
   for (const std::string& name : selected.missing)
     log::warn("policy_missing", {{"pod", pod.key()}, {"policy", name}});
-  const bool any = std::any_of(selected.policies.begin(), selected.policies.end(),
-                               [](const auto* policy) { return !policy->dry_run(); });
-  pods.set_has_policy(pod.uid, any);
-  InboundPolicy inbound;
-  std::string print;
-  absl::Status problem;
-  if (any) {
-    absl::StatusOr<PolicyTable> table = compile_policies(selected.policies, addresses_of(workload), local);
-    print = table.ok() ? fingerprint(*table) : "deny all";
-    if (table.ok())
-      inbound.rules = *std::move(table);
-    else
-      inbound.deny_all = true;
-    problem = table.status();
-  }
+  pods.set_has_policy(pod.uid, planned.any);
+  const std::string print = inbound.deny_all ? "deny all" : inbound.rules ? fingerprint(*inbound.rules) : "";
   const auto before = written_.find(pod.netns_cookie);
-  if (before != written_.end() && before->second == print) return problem;
+  if (before != written_.end() && before->second == print) return planned.problem;
   const absl::Status written = dataplane_.set_policy(pod.netns_cookie, inbound);
   // What could not be written is tried again by the next change; until then the kernel denies.
   if (written.ok())
@@ -94,7 +102,7 @@ absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const Lo
   else
     written_.erase(pod.netns_cookie);
   const bool closed_all = inbound.deny_all || !written.ok();
-  if (any || closed_all) {
+  if (planned.any || closed_all) {
     const auto forbidden = [&](const InboundConnection& connection) {
       if (closed_all) return true;
       PolicyConnection asked{.source = connection.remote.ip, .identity = {}, .destination = connection.local};
@@ -109,7 +117,21 @@ absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const Lo
     log::info("policy_enforced",
               {{"pod", pod.key()}, {"policies", selected.policies.size()}, {"closed", closed}});
   }
-  return written.ok() ? problem : written;
+  return written.ok() ? planned.problem : written;
+}
+
+std::vector<PlannedNamespace> planned_namespaces(const MeshModel& model, const IdRegistry& ids,
+                                                 const PodTable& pods) {
+  const std::vector<LocalIdentity> local = local_identities(model, ids, pods);
+  std::vector<PlannedNamespace> out;
+  for (const auto& [key, pod] : pods.pods()) {
+    if (pod.state != Pod::State::kCaptured) continue;
+    PlannedNamespace planned{.name = key, .netns_cookie = pod.netns_cookie, .plan = pods.plan_of(pod)};
+    planned.plan.netns_path = pod.captured_path;
+    planned.policy = plan_policy(model, local, pod).inbound;
+    out.push_back(std::move(planned));
+  }
+  return out;
 }
 
 std::string Enforcement::enforce(const MeshModel& model, const IdRegistry& ids, PodTable& pods) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "agent/dataplane/dataplane.h"
 #include "agent/mesh/id_registry.h"
@@ -15,6 +16,10 @@
 
 namespace weft::agent {
 
+// The captured pods' namespaces with the policies that apply to them, for `weft diff`.
+std::vector<PlannedNamespace> planned_namespaces(const MeshModel& model, const IdRegistry& ids,
+                                                 const PodTable& pods);
+
 class Enforcement {
  public:
   explicit Enforcement(Dataplane& dataplane) : dataplane_(dataplane) {}
@@ -22,9 +27,6 @@ class Enforcement {
   // Call after a policy, a captured pod or a workload of this node changed. Only pods whose tables differ are
   // written. Empty, or the first problem, in which case that pod denies everything.
   std::string enforce(const MeshModel& model, const IdRegistry& ids, PodTable& pods);
-
-  // Pods to which some policy applies, for `weft diff`.
-  size_t protected_pods() const { return written_.size(); }
 
  private:
   absl::Status enforce_pod(const MeshModel& model, std::span<const LocalIdentity> local, const Pod& pod,

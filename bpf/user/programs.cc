@@ -133,7 +133,7 @@ absl::StatusOr<std::vector<uint64_t>> Programs::adopt_lookups(const std::vector<
       continue;
     }
     RETURN_IF_ERROR(status);
-    lookup_links_[each.cookie] = std::move(each.link);
+    lookup_links_[each.cookie] = hold(std::move(each.link));
   }
   return dead;
 }
@@ -162,14 +162,14 @@ absl::Status Programs::attach_one(::bpf_program* program, int cgroup_fd, uint64_
   if (link.valid() && link_info(link.get()).cgroup.cgroup_id == cgroup_id) {
     RETURN_IF_ERROR(gate("switch", name));
     RETURN_IF_ERROR(switch_.replace(name, link.get(), bpf_program__fd(program)));
-    cgroup_links_[name] = std::move(link);
+    cgroup_links_[name] = hold(std::move(link));
     return absl::OkStatus();
   }
   // Nothing is pinned, or it belongs to another cgroup or to one that is gone: then commit() detaches it.
   RETURN_IF_ERROR(gate("attach", name));
   ASSIGN_OR_RETURN(link, switch_.attach(name, bpf_program__fd(program), cgroup_fd,
                                         bpf_program__expected_attach_type(program)));
-  cgroup_links_[name] = std::move(link);
+  cgroup_links_[name] = hold(std::move(link));
   return absl::OkStatus();
 }
 
@@ -258,20 +258,20 @@ absl::Status Programs::attach_lookup(uint64_t netns_cookie, uint32_t slot, int n
   const std::string path = pins_.lookup_link(netns_cookie);
   ASSIGN_OR_RETURN(UniqueFd link, open_link(path));
   if (link.valid() && bpf_link_update(link.get(), program.get(), nullptr) == 0) {
-    lookup_links_[netns_cookie] = std::move(link);
+    lookup_links_[netns_cookie] = hold(std::move(link));
     return absl::OkStatus();
   }
   Pins::remove_link(path);  // its namespace died
   link.reset(bpf_link_create(program.get(), netns_fd, BPF_SK_LOOKUP, nullptr));
   if (!link.valid()) return errno_status("attach mesh_lookup to the namespace", errno);
   if (bpf_obj_pin(link.get(), path.c_str()) != 0) return errno_status(str_cat("pin ", path), errno);
-  lookup_links_[netns_cookie] = std::move(link);
+  lookup_links_[netns_cookie] = hold(std::move(link));
   return absl::OkStatus();
 }
 
 bool Programs::lookup_attached(uint64_t netns_cookie) const {
   const auto link = lookup_links_.find(netns_cookie);
-  return link != lookup_links_.end() && link_info(link->second.get()).netns.netns_ino != 0;
+  return link != lookup_links_.end() && link_info(link->second.fd.get()).netns.netns_ino != 0;
 }
 
 void Programs::detach_lookup(uint64_t netns_cookie) {
@@ -281,18 +281,33 @@ void Programs::detach_lookup(uint64_t netns_cookie) {
 
 int Programs::map_fd(const char* name) const { return bpf_object__find_map_fd_by_name(skeleton_->obj, name); }
 
+Programs::HeldLink Programs::hold(UniqueFd link) {
+  const uint32_t program = link_info(link.get()).prog_id;
+  return {.fd = std::move(link), .program_id = program};
+}
+
+std::string Programs::problem_of(const std::string& name, const HeldLink& link, bool attached) const {
+  if (!attached) return "detached";
+  if (link_info(link.fd.get()).prog_id != link.program_id) return "another program is behind its link";
+  return exists(pins_.link(name)) ? "" : "its pin is gone: no later agent can adopt it";
+}
+
 std::vector<Attachment> Programs::attachments() const {
   std::vector<Attachment> out;
   for (const auto& [name, link] : cgroup_links_) {
     const std::string hook =
         name == "mesh_sockops" ? "sockops" : "cgroup/" + name.substr(std::string_view("mesh_").size());
-    out.push_back({.program = name, .hook = hook, .attached = link_info(link.get()).cgroup.cgroup_id != 0});
+    const bool attached = link_info(link.fd.get()).cgroup.cgroup_id != 0;
+    out.push_back(
+        {.program = name, .hook = hook, .attached = attached, .problem = problem_of(name, link, attached)});
   }
   for (const auto& [cookie, link] : lookup_links_) {
+    const bool attached = link_info(link.fd.get()).netns.netns_ino != 0;
     out.push_back({.program = "mesh_lookup",
                    .hook = "sk_lookup",
                    .netns_cookie = cookie,
-                   .attached = link_info(link.get()).netns.netns_ino != 0});
+                   .attached = attached,
+                   .problem = problem_of(Pins::lookup_name(cookie), link, attached)});
   }
   return out;
 }

@@ -48,6 +48,7 @@ struct Attachment {
   std::string hook;
   uint64_t netns_cookie = 0;  // of a sk_lookup link, 0 for cgroup programs
   bool attached = false;
+  std::string problem;  // what is not as this object left it; empty: nothing
 };
 
 // A namespace whose mesh_lookup a former start attached.
@@ -99,6 +100,14 @@ class Programs {
  private:
   Programs(const Pins& pins, SkeletonPtr skeleton, Knobs knobs);
 
+  // A link that this object has put its program behind.
+  struct HeldLink {
+    UniqueFd fd;
+    uint32_t program_id = 0;
+  };
+  static HeldLink hold(UniqueFd link);
+  std::string problem_of(const std::string& name, const HeldLink& link, bool attached) const;
+
   absl::Status load_all();
   absl::Status gate(std::string_view verb, const std::string& name) const;
   absl::Status attach_one(::bpf_program* program, int cgroup_fd, uint64_t cgroup_id);
@@ -114,8 +123,8 @@ class Programs {
   LinkSwitch switch_;
   bool had_former_ = false;  // some link was pinned when this start began
   bool committed_ = false;
-  std::map<std::string, UniqueFd> cgroup_links_;
-  std::map<uint64_t, UniqueFd> lookup_links_;
+  std::map<std::string, HeldLink> cgroup_links_;
+  std::map<uint64_t, HeldLink> lookup_links_;
 };
 
 }  // namespace weft::bpf

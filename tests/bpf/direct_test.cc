@@ -95,16 +95,20 @@ TEST_F(DirectTest, NoBackendIsNoRouteToHostAtOnce) {
 }
 
 TEST_F(DirectTest, RowRemovedBehindTheAgentsBackIsDriftUntilItIsWrittenAgain) {
-  apply({service(kVipV4, 5432, {backend(kServerV4, 15432)}), service(kVipV4, 5433, {})});
-  const auto services = [this] { return dataplane_->drift()[0]; };
-  EXPECT_EQ(services().drift, 0u) << services().first;
+  PlannedKernel wanted;
+  wanted.entries.services = {service(kVipV4, 5432, {backend(kServerV4, 15432)}), service(kVipV4, 5433, {})};
+  apply(wanted.entries.services);
+  const auto services = [&] { return dataplane_->drift(wanted)[2]; };
+  EXPECT_EQ(services().scope, "services");
+  EXPECT_EQ(services().drift, 0u) << services().items[0].difference;
   EXPECT_EQ(services().kernel, 2u);
   const UniqueFd map(bpf_obj_get((pin_root() + "/maps/m_svc").c_str()));
   weft_svc_key key{};
   ASSERT_EQ(bpf_map_get_next_key(map.get(), nullptr, &key), 0);
   ASSERT_EQ(bpf_map_delete_elem(map.get(), &key), 0);
   EXPECT_EQ(services().drift, 1u);
-  EXPECT_EQ(services().first, str_cat(kVipV4, ":", key.port, ": missing in the kernel"));
+  EXPECT_EQ(services().items[0].object, str_cat(kVipV4, ":", key.port, "/tcp"));
+  EXPECT_EQ(services().items[0].difference, "missing in the kernel");
 }
 
 TEST_F(DirectTest, BackendThatRefusesIsReportedOnceUntilItIsForgiven) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
+#include "tests/bpf/foreign_program.h"
 #include "tests/harness/mesh_test.h"
 
 namespace weft::harness {
@@ -14,6 +15,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 using CliTest = MeshTest;
 
@@ -28,6 +30,24 @@ TEST_F(CliTest, StatusNamesTheNodeAndItsProxy) {
 TEST_F(CliTest, CheckOfAHealthyNodeHasNoErrors) {
   const CommandResult check = mesh_->cli({"check"});
   EXPECT_EQ(check.exit_code, 0) << check.output << check.errors;
+}
+
+TEST_F(CliTest, CheckNamesAProgramOfOthersOnTheSameHooks) {
+  agent::ForeignProgram neighbour(BPF_CGROUP_INET4_CONNECT, "cil_sock4_connect");
+  ASSERT_TRUE(neighbour.link_to(sandbox_->cgroup()));
+  const std::string named = str_cat("cgroup/connect4: cil_sock4_conne (id ", neighbour.id(), ", Cilium) at ",
+                                    sandbox_->cgroup(), "\n");
+  const CommandResult check = mesh_->cli({"check"});
+  EXPECT_EQ(check.exit_code, 0) << check.output << check.errors;
+  EXPECT_THAT(check.output,
+              AllOf(HasSubstr("WARN  B-05  " + named), HasSubstr("socketLB.hostNamespaceOnly=true")));
+  const CommandResult pre =
+      mesh_->cli({"check", "--pre", "--cgroup", sandbox_->cgroup(), "--pin-root", sandbox_->pin_root()});
+  EXPECT_EQ(pre.exit_code, 0) << pre.output << pre.errors;
+  EXPECT_THAT(pre.output, AllOf(HasSubstr("WARN  K-07  " + named), Not(HasSubstr("mesh_connect4"))));
+  const uint64_t before = neighbour.runs();
+  EXPECT_TRUE(reachable(kProductV4));
+  EXPECT_GT(neighbour.runs(), before);
 }
 
 TEST_F(CliTest, GetListsServicesEndpointsWorkloadsAndRoutes) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <csignal>
+#include <nlohmann/json.hpp>
 
 #include "tests/harness/mesh_test.h"
 
@@ -46,6 +47,18 @@ class L4Test : public MeshTest {
     text.insert(line, text.substr(line, at - line) + "weft.dev/fail-mode: " + mode + "\n");
     mesh_->manifests().write(client_.name + ".yaml", text);
   }
+  // The proxy may still be taking up what was written last.
+  CommandResult no_drift() {
+    CommandResult diff;
+    wait_until(milliseconds(20'000), [&] { return (diff = mesh_->cli({"diff"})).exit_code == 0; });
+    return diff;
+  }
+  static void shell(const std::string& command) {
+    Spawn spawn;
+    spawn.argv = {"sh", "-c", command};
+    const CommandResult result = run(spawn);
+    EXPECT_EQ(result.exit_code, 0) << command << ": " << result.output << result.errors;
+  }
   std::string status() { return mesh_->cli({"status"}).output; }
 };
 
@@ -74,10 +87,42 @@ TEST_F(L4Test, OperatorSeesProgramsMapsCountersAndNoDrift) {
   EXPECT_THAT(mesh_->cli({"bpf", "maps", "-o", "json"}).output,
               HasSubstr("\"schema\": \"weft.bpf.maps.v1\""));
   EXPECT_THAT(mesh_->cli({"bpf", "stats"}).output, HasSubstr("connects sent straight to a backend"));
-  const CommandResult diff = mesh_->cli({"diff"});
+  const CommandResult diff = no_drift();
   EXPECT_EQ(diff.exit_code, 0) << diff.output;
-  for (const char* scope : {"namespaces", "services", "destinations", "programs"})
+  for (const char* scope :
+       {"configuration", "namespaces", "policies", "services", "destinations", "programs"})
     EXPECT_THAT(diff.output, HasSubstr(scope));
+}
+
+TEST_F(L4Test, DriftOfEveryLayerIsNamedAndExitsWith79) {
+  ASSERT_EQ(no_drift().exit_code, 0);
+  const auto drifted = [this](const std::string& object, const std::string& difference) {
+    const CommandResult diff = mesh_->cli({"diff"});
+    EXPECT_EQ(diff.exit_code, 79) << diff.output << diff.errors;
+    EXPECT_THAT(diff.output, testing::ContainsRegex(object + " +" + difference));
+    const auto json = nlohmann::json::parse(mesh_->cli({"diff", "-o", "json"}).output, nullptr, false);
+    ASSERT_TRUE(json.is_object());
+    bool found = false;
+    for (const auto& one : json["objects"])
+      found = found || one["object"].get<std::string>().find(object) != std::string::npos;
+    EXPECT_TRUE(found) << json.dump();
+  };
+  // A row of the kernel: 10.96.0.20:7000/tcp as struct weft_svc_key.
+  const std::string key = "0 0 0 0 0 0 0 0 0 0 0xff 0xff 10 96 0 20 0x58 0x1b 6 0";
+  shell("bpftool map delete pinned " + sandbox_->pin_root() + "/maps/m_svc key " + key);
+  drifted("default/whoami 10.96.0.20:7000/tcp", "missing in the kernel");
+  // A link.
+  shell("bpftool link detach pinned " + sandbox_->pin_root() + "/links/mesh_getpeername4");
+  drifted("mesh_getpeername4 at " + sandbox_->cgroup(), "detached");
+  // A stale configuration: the proxy stands still while the routes change.
+  mesh_->proxy().signal(SIGSTOP);
+  mesh_->manifests().write("canary.yaml", canary_yaml(10, 90));
+  ASSERT_TRUE(cli_shows({"get", "routes"}, "90%"));
+  drifted("proxy", "stale: it uses generation");
+  mesh_->proxy().signal(SIGCONT);
+  EXPECT_TRUE(wait_until(milliseconds(20'000), [&] {
+    return mesh_->cli({"diff"}).output.find("stale") == std::string::npos;
+  })) << mesh_->log();
 }
 
 TEST_F(L4Test, PolicyRefusesBeforeAcceptAndLetsGoWhenItIsRemoved) {

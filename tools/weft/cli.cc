@@ -51,8 +51,14 @@ Tree::Tree() {
        status);
   CLI::App* check_command =
       leaf(&app, "check", "Run every check of this node; each failure says what to type next.", check);
-  check_command->add_flag("--pre", flags.pre,
-                          "only what the kernel must offer, before anything is installed");
+  check_command->add_flag(
+      "--pre", flags.pre,
+      "before anything is installed: what the kernel must offer, and who else is on its hooks");
+  check_command->add_option(
+      "--cgroup", flags.cgroup,
+      "cgroup2 directory that weft-agent is started with; default: the whole hierarchy");
+  check_command->add_option("--pin-root", flags.pin_root, "pins that weft-agent is started with")
+      ->default_str("/sys/fs/bpf/weft");
   add_get();
   CLI::App* observe_command = leaf(&app, "observe", "Requests and connections as they end.", observe);
   observe_command->add_flag("-f,--follow", flags.follow, "until interrupted; otherwise for five seconds");

@@ -22,6 +22,14 @@ enum ExitCode : int {
   kPartial = 80,
 };
 
+// What the agent is, or will be, started with; empty: its defaults.
+struct KernelQuestion {
+  std::string cgroup;
+  std::string pin_root;
+  // Also who else is on the hooks. A running agent answers that itself (B-05).
+  bool with_rivals = false;
+};
+
 struct KernelResult {
   std::string id;
   std::string description;
@@ -45,7 +53,7 @@ struct Environment {
   std::ostream& out;
   std::ostream& err;
   bool colour_terminal = false;  // a terminal, TERM is not dumb, NO_COLOR is not set
-  std::function<std::vector<KernelResult>()> check_kernel;
+  std::function<std::vector<KernelResult>(const KernelQuestion&)> check_kernel;
   std::function<std::vector<AnalysisFinding>(const std::vector<std::string>&)> analyze;
 };
 

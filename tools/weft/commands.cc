@@ -232,7 +232,8 @@ int check(const Flags& flags, Environment& env) {
     str_append(&text, "              ", check["error"].get<std::string>(),
                "\n              next: ", check["hint"].get<std::string>(), "\n");
   };
-  for (const KernelResult& k : env.check_kernel()) {
+  const KernelQuestion question{.cgroup = flags.cgroup, .pin_root = flags.pin_root, .with_rivals = flags.pre};
+  for (const KernelResult& k : env.check_kernel(question)) {
     row("kernel features", {{"id", k.id},
                             {"description", k.description},
                             {"result", k.result},

@@ -25,6 +25,7 @@ struct Flags {
   bool errors_only = false;
   uint32_t limit = 100;
   std::string workload, netns;
+  std::string cgroup, pin_root;
   bool dry_run = false;
   std::vector<std::string> paths;
   std::string fail_on = "error";

@@ -113,23 +113,37 @@ int bpf_stats(const Flags& flags, Environment& env) {
 int diff(const Flags& flags, Environment& env) {
   const auto reply = call(flags, &Admin::Stub::Diff, admin::v1::DiffRequest());
   if (!reply.ok()) return report(reply.status(), "weft check", env);
-  Table table{.head = {"SCOPE", "DESIRED", "AGENT", "KERNEL", "DRIFT", "FIRST DIFFERENCE"}, .rows = {}};
+  Table table{.head = {"SCOPE", "DESIRED", "AGENT", "KERNEL", "PROXY", "DRIFT", "FIRST DIFFERENCE"},
+              .rows = {}};
+  Table differences{.head = {"SCOPE", "OBJECT", "DIFFERENCE"}, .rows = {}};
   Json rows = Json::array();
-  bool drifted = false;
+  Json objects = Json::array();
+  uint64_t drift = 0;
   for (const auto& r : reply->rows()) {
-    drifted = drifted || r.drift() != 0;
-    table.rows.push_back({r.scope(), str_cat(r.desired()), str_cat(r.agent()), str_cat(r.kernel()),
+    drift += r.drift();
+    const auto count = [](bool known, uint64_t value) { return known ? str_cat(value) : std::string("-"); };
+    table.rows.push_back({r.scope(), str_cat(r.desired()), str_cat(r.agent()),
+                          count(r.has_kernel(), r.kernel()), count(r.has_proxy(), r.proxy()),
                           str_cat(r.drift()), r.first().empty() ? "-" : r.first()});
     rows.push_back({{"scope", r.scope()},
                     {"desired", r.desired()},
                     {"agent", r.agent()},
-                    {"kernel", r.kernel()},
+                    {"kernel", r.has_kernel() ? Json(r.kernel()) : Json()},
+                    {"proxy", r.has_proxy() ? Json(r.proxy()) : Json()},
                     {"drift", r.drift()},
                     {"firstDifference", r.first()}});
   }
-  print(Json{{"schema", "weft.diff.v1"}, {"scopes", rows}}, render_table(table), flags, env);
-  if (!drifted) return kOk;
-  env.err << "the kernel does not hold what the agent wants; next: weft check\n";
+  for (const auto& o : reply->objects()) {
+    differences.rows.push_back({o.scope(), o.object(), o.difference()});
+    objects.push_back({{"scope", o.scope()}, {"object", o.object()}, {"difference", o.difference()}});
+  }
+  std::string text = render_table(table);
+  if (!differences.rows.empty()) str_append(&text, "\n", render_table(differences));
+  print(Json{{"schema", "weft.diff.v1"}, {"scopes", rows}, {"objects", objects}}, text, flags, env);
+  if (drift == 0) return kOk;
+  if (static_cast<uint64_t>(reply->objects_size()) < drift)
+    env.err << reply->objects_size() << " of " << drift << " differences are named\n";
+  env.err << "agent, kernel or proxy are not as the configuration wants them; next: weft check\n";
   return kFindings;
 }
 

@@ -16,9 +16,15 @@
 namespace weft::cli {
 namespace {
 
-std::vector<KernelResult> check_kernel() {
+std::vector<KernelResult> check_kernel(const KernelQuestion& question) {
+  agent::Dataplane::Options options{.cgroup = question.cgroup};
+  if (!question.pin_root.empty()) options.pin_root = question.pin_root;
+  std::vector<agent::KernelCheck> checks = agent::check_kernel(options);
+  if (question.with_rivals) {
+    for (agent::KernelCheck& rival : agent::check_rivals(options)) checks.push_back(std::move(rival));
+  }
   std::vector<KernelResult> out;
-  for (agent::KernelCheck& check : agent::check_kernel({})) {
+  for (agent::KernelCheck& check : checks) {
     const char* result = check.result == agent::KernelCheck::Result::kSuccess   ? "success"
                          : check.result == agent::KernelCheck::Result::kWarning ? "warning"
                                                                                 : "error";

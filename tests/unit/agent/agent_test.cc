@@ -203,6 +203,65 @@ TEST_F(AgentTest, ChecksNameWhatIsMissingWithoutAProxy) {
   EXPECT_EQ(results["B-03"], "success");
 }
 
+TEST_F(AgentTest, CheckNamesRivalsAndOnlyThoseThatExcludeFail) {
+  dataplane_->rival_rows = {{.hook = "cgroup/connect4",
+                             .program = "cil_sock4_conne",
+                             .id = 12,
+                             .where = "/cg",
+                             .owner = "Cilium",
+                             .meaning = "both run",
+                             .hint = "see its values"},
+                            {.effect = Rival::Effect::kSilenced,
+                             .hook = "sockops",
+                             .program = "",
+                             .id = 13,
+                             .where = "/",
+                             .meaning = "it does not run",
+                             .hint = "bpftool prog show id 13"}};
+  grpc::ClientContext context;
+  admin::v1::CheckReport report;
+  ASSERT_TRUE(stub_->Check(&context, {}, &report).ok());
+  std::vector<std::string> rivals;
+  for (const auto& check : report.checks()) {
+    if (check.id() == "B-05")
+      rivals.push_back(check.result() + " " + check.description() + ": " + check.error() + " " +
+                       check.hint());
+  }
+  EXPECT_THAT(rivals,
+              ::testing::ElementsAre(
+                  "warning cgroup/connect4: cil_sock4_conne (id 12, Cilium) at /cg: both run see its values",
+                  "error sockops: a program without name (id 13) at /: it does not run bpftool prog "
+                  "show id 13"));
+}
+
+TEST_F(AgentTest, DiffNamesWhatTheKernelSaysAndPodsThatAreNotCaptured) {
+  ASSERT_TRUE(enroll("shop/web", "/ns/web").ok());
+  control_plane::Change change;
+  change.generation = 2;
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "db", .netns_path = "/ns/missing", .wants_capture = true}};
+  subscriber_(change);
+  DriftRow namespaces{.scope = "namespaces", .desired = 1, .agent = 1, .kernel = 1};
+  DriftRow services{.scope = "services", .desired = 1, .agent = 1};
+  services.note("10.96.0.5:80/tcp", dataplane_->plans.at("/ns/web").workload_id, "missing in the kernel");
+  dataplane_->drift_rows = {namespaces, services};
+  grpc::ClientContext context;
+  admin::v1::DiffReport report;
+  ASSERT_TRUE(stub_->Diff(&context, {}, &report).ok());
+  ASSERT_EQ(report.rows_size(), 3);
+  EXPECT_EQ(report.rows(0).scope(), "configuration");
+  EXPECT_EQ(report.rows(0).desired(), 2u);
+  EXPECT_FALSE(report.rows(0).has_kernel());
+  EXPECT_FALSE(report.rows(0).has_proxy()) << "none is connected";
+  EXPECT_EQ(report.rows(1).desired(), 2u);
+  EXPECT_EQ(report.rows(1).drift(), 1u);
+  ASSERT_EQ(report.objects_size(), 2);
+  EXPECT_EQ(report.objects(0).object(), "shop/db");
+  EXPECT_THAT(report.objects(0).difference(), HasSubstr("not captured: waiting for /ns/missing"));
+  EXPECT_EQ(report.objects(1).object(), "shop/web 10.96.0.5:80/tcp");
+  EXPECT_EQ(report.rows(2).first(), "shop/web 10.96.0.5:80/tcp: missing in the kernel");
+}
+
 TEST_F(AgentTest, ConnectionsAreNamedFilteredAndCutWithACount) {
   ASSERT_TRUE(enroll("shop/web", "/ns/web").ok());
   ASSERT_TRUE(enroll("shop/db", "/ns/db").ok());

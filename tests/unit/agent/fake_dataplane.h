@@ -121,12 +121,13 @@ class FakeDataplane : public Dataplane {
   std::vector<uint64_t> stats() const override { return counters; }
   std::vector<ProgramStatus> programs() const override { return program_rows; }
   std::vector<ProgramRuns> program_runs() const override { return {}; }
+  std::vector<Rival> rivals(const std::vector<NamedNetns>&) const override { return rival_rows; }
   std::vector<MapStatus> maps() const override { return map_rows; }
   absl::StatusOr<MapText> dump_map(const std::string& name, size_t) const override {
     if (name != map_text_name) return absl::NotFoundError("no map " + name + "; next: weft bpf maps");
     return map_text;
   }
-  std::vector<DriftRow> drift() const override { return drift_rows; }
+  std::vector<DriftRow> drift(const PlannedKernel&) const override { return drift_rows; }
   void forget(uint32_t id) override {
     const std::lock_guard lock(mutex);
     forgotten.push_back(id);
@@ -159,6 +160,7 @@ class FakeDataplane : public Dataplane {
   std::vector<FlowRow> flow_rows;
   std::vector<uint64_t> counters = std::vector<uint64_t>(WEFT_STAT_COUNT, 0);
   std::vector<ProgramStatus> program_rows{{"mesh_connect4", "cgroup/connect4", "/cg", true}};
+  std::vector<Rival> rival_rows;
   std::vector<MapStatus> map_rows{{"m_flow", 10, 100}};
   std::string map_text_name = "m_dest";
   MapText map_text;

@@ -167,8 +167,20 @@ TEST(KernelPlanTest, RemovedServiceAndWorkloadLeaveNothing) {
   EXPECT_THAT(change.gone_destinations, ElementsAre(*SocketAddress::parse("10.96.0.5:5432")));
   change = world.drop("p1");
   EXPECT_THAT(change.gone_destinations, SizeIs(2));
-  EXPECT_EQ(world.planner.destinations(), 0u);
+  EXPECT_THAT(world.planner.everything(world.model, world.ids).destinations, SizeIs(0));
   EXPECT_EQ(world.ids.size(), 0u);
+}
+
+TEST(KernelPlanTest, EverythingIsWhatTheChangesAddedUpTo) {
+  World world;
+  world.put(world.db());
+  world.put(world.pod("p1", "10.1.0.1"));
+  const KernelChange last = world.put(world.pod("p2", "10.1.0.2"));
+  const KernelChange all = world.planner.everything(world.model, world.ids);
+  EXPECT_TRUE(all.full);
+  EXPECT_THAT(all.destinations, SizeIs(5)) << "the service's, and address and port of each pod";
+  EXPECT_THAT(all.services, SizeIs(3));
+  for (const std::string& changed : texts(last)) EXPECT_THAT(texts(all), ::testing::Contains(changed));
 }
 
 TEST(KernelPlanTest, NearestEndpointsAreTakenAndFurtherOnesWhenThoseFail) {

@@ -101,6 +101,27 @@ class FakeAdmin final : public admin::v1::Admin::Service {
     reply->set_total(2);
     return grpc::Status::OK;
   }
+  grpc::Status Diff(grpc::ServerContext*, const admin::v1::DiffRequest*,
+                    admin::v1::DiffReport* reply) override {
+    auto* configuration = reply->add_rows();
+    configuration->set_scope("configuration");
+    configuration->set_desired(3);
+    configuration->set_agent(3);
+    configuration->set_proxy(3);
+    auto* services = reply->add_rows();
+    services->set_scope("services");
+    services->set_desired(2);
+    services->set_agent(2);
+    services->set_kernel(broken ? 1 : 2);
+    if (!broken) return grpc::Status::OK;
+    services->set_drift(3);
+    services->set_first("shop/cart 10.0.0.1:80/tcp: missing in the kernel");
+    auto* object = reply->add_objects();
+    object->set_scope("services");
+    object->set_object("shop/cart 10.0.0.1:80/tcp");
+    object->set_difference("missing in the kernel");
+    return grpc::Status::OK;
+  }
   grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest* request,
                       admin::v1::EnrollResponse* reply) override {
     if (request->netns_path() == "/nowhere") {
@@ -132,7 +153,11 @@ class CliTest : public ::testing::Test {
   }
   int run(std::vector<std::string> args) {
     std::ostringstream out, err;
-    Environment env{out, err, false, [this] { return kernel_; },
+    Environment env{out, err, false,
+                    [this](const KernelQuestion& asked) {
+                      asked_ = asked;
+                      return kernel_;
+                    },
                     [this](const std::vector<std::string>&) { return findings_; }};
     args.insert(args.begin(), {"--run-dir", dir_});
     const int code = cli::run(args, env);
@@ -144,6 +169,7 @@ class CliTest : public ::testing::Test {
   FakeAdmin admin_;
   std::string dir_, out_, err_;
   std::unique_ptr<agent::GrpcUnixServer> server_;
+  KernelQuestion asked_;
   std::vector<KernelResult> kernel_{{"K-01", "BTF is there", "success", "", ""}};
   std::vector<AnalysisFinding> findings_;
 };
@@ -189,6 +215,37 @@ TEST_F(CliTest, CheckFailsWhenOneCheckFailsAndKeepsTheJsonShape) {
   EXPECT_EQ(json["categories"][1]["checks"][0]["hint"], "weft status");
   EXPECT_EQ(run({"check", "--pre"}), kOk);
   EXPECT_THAT(out_, ::testing::Not(HasSubstr("A-01")));
+}
+
+TEST_F(CliTest, DiffNamesEachObjectAndExitsWith79OnDriftOnly) {
+  EXPECT_EQ(run({"diff"}), kOk);
+  EXPECT_EQ(out_,
+            "SCOPE          DESIRED  AGENT  KERNEL  PROXY  DRIFT  FIRST DIFFERENCE\n"
+            "configuration  3        3      -       3      0      -\n"
+            "services       2        2      2       -      0      -\n");
+  admin_.broken = true;
+  EXPECT_EQ(run({"diff"}), kFindings);
+  EXPECT_THAT(out_, HasSubstr("\n\nSCOPE     OBJECT                     DIFFERENCE\n"
+                              "services  shop/cart 10.0.0.1:80/tcp  missing in the kernel\n"));
+  EXPECT_THAT(err_, HasSubstr("1 of 3 differences are named"));
+  EXPECT_EQ(run({"diff", "-o", "json"}), kFindings);
+  const Json json = Json::parse(out_);
+  EXPECT_EQ(json["schema"], "weft.diff.v1");
+  EXPECT_TRUE(json["scopes"][0]["kernel"].is_null());
+  EXPECT_EQ(json["scopes"][1]["drift"], 3);
+  EXPECT_EQ(json["objects"][0]["object"], "shop/cart 10.0.0.1:80/tcp");
+}
+
+TEST_F(CliTest, CheckBeforeAnInstallationLooksForRivalsWhereTheAgentWillBe) {
+  EXPECT_EQ(run({"check"}), kOk);
+  EXPECT_FALSE(asked_.with_rivals) << "a running agent names them itself";
+  kernel_.push_back(
+      {"K-07", "cgroup/connect4: cil_sock4 (id 3) at /cg", "warning", "both run", "do nothing"});
+  EXPECT_EQ(run({"check", "--pre", "--cgroup", "/cg", "--pin-root", "/bpf/weft"}), kOk);
+  EXPECT_TRUE(asked_.with_rivals);
+  EXPECT_EQ(asked_.cgroup, "/cg");
+  EXPECT_EQ(asked_.pin_root, "/bpf/weft");
+  EXPECT_THAT(out_, HasSubstr("WARN  K-07  cgroup/connect4: cil_sock4 (id 3) at /cg\n"));
 }
 
 TEST_F(CliTest, ColourIsOnlyThereWhenItIsAskedFor) {
