@@ -199,8 +199,8 @@ TEST_F(FlowTest, FullTableGoesToTheOverflowRowAndIsCounted) {
   ASSERT_TRUE(map.valid());
   const std::vector<weft_flow> zero(static_cast<size_t>(libbpf_num_possible_cpus()));
   int error = 0;
-  const Deadline deadline;
   for (uint32_t i = 1; error == 0 && i <= WEFT_MAX_FLOWS; ++i) {
+    const Deadline deadline;
     const weft_flow_key key{.source = 1'000'000 + i, .destination = 1, .direction = WEFT_DIRECTION_INBOUND};
     do {  // rows are made on demand: the kernel fetches memory in the background
       error = bpf_map_update_elem(map.get(), &key, zero.data(), BPF_NOEXIST) == 0 ? 0 : errno;

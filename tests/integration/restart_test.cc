@@ -107,5 +107,18 @@ TEST_F(RestartTest, ProxyThatStartsAfterAnAgentRestartGetsItsListeners) {
   expect_traffic();
 }
 
+TEST_F(RestartTest, ProxyThatDiesBeforeItCameBackToTheNextAgentTakesNoListenersAlong) {
+  // It stands still, so it is the only one that holds them until it dies.
+  mesh_->proxy().signal(SIGSTOP);
+  mesh_->kill_agent();
+  ASSERT_TRUE(mesh_->start_agent().ok());
+  mesh_->kill_proxy();
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
+    return mesh_->agent().output().find("opened its capture listeners again") != std::string::npos;
+  })) << mesh_->log();
+  ASSERT_TRUE(mesh_->start_proxy().ok());
+  expect_traffic();
+}
+
 }  // namespace
 }  // namespace weft::harness
