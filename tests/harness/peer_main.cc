@@ -13,6 +13,7 @@
 
 #include "base/address.h"
 #include "base/strings.h"
+#include "tests/harness/peer_ends.h"
 #include "tests/harness/peer_http.h"
 #include "tests/harness/peer_io.h"
 
@@ -131,10 +132,22 @@ int run_converse(const SocketAddress& target) {
   return 0;
 }
 
+int run_ends_to(const SocketAddress& target, int argc, char** argv) {
+  if (argc != 6) return 64;
+  UniqueFd socket = dial(target, false);
+  if (!socket.valid()) {
+    std::perror("connect");
+    return 1;
+  }
+  Stream stream(std::move(socket));
+  return run_ends(stream, std::string_view(argv[3]) == "tunnel", argv[4], argv[5]);
+}
+
 int usage() {
   std::fputs(
-      "weft-test-peer echo|greeter|whoami|http PORT\n"
-      "weft-test-peer dial|dial-mapped|hold|converse IP:PORT [TEXT]\n",
+      "weft-test-peer echo|greeter|whoami|http|ends PORT\n"
+      "weft-test-peer dial|dial-mapped|hold|converse IP:PORT [TEXT]\n"
+      "weft-test-peer end IP:PORT tunnel|plain client|server fin|reset\n",
       stderr);
   return 64;
 }
@@ -142,11 +155,12 @@ int usage() {
 int main_of(int argc, char** argv) {
   if (argc < 3) return usage();
   const std::string_view mode = argv[1];
-  if (mode == "dial" || mode == "dial-mapped" || mode == "hold" || mode == "converse") {
+  if (mode == "dial" || mode == "dial-mapped" || mode == "hold" || mode == "converse" || mode == "end") {
     const auto target = SocketAddress::parse(argv[2]);
     if (!target) return usage();
     if (mode == "hold") return run_hold(*target);
     if (mode == "converse") return run_converse(*target);
+    if (mode == "end") return run_ends_to(*target, argc, argv);
     return run_dial(*target, mode == "dial-mapped", argc > 3 ? argv[3] : "");
   }
   const auto port = parse_integer<uint16_t>(argv[2]);
@@ -155,6 +169,7 @@ int main_of(int argc, char** argv) {
   if (mode == "greeter") return listen_and_serve(*port, serve_greeter);
   if (mode == "whoami") return listen_and_serve(*port, serve_whoami);
   if (mode == "http") return listen_and_serve(*port, serve_http);
+  if (mode == "ends") return listen_and_serve(*port, serve_ends);
   return usage();
 }
 

@@ -300,14 +300,19 @@ void Exchange::pump_ended(Pump& pump) {
   const PumpEnd end = pump.end();
   if (end == PumpEnd::kDone) return;
   if (response_ == Response::kTunnel) {
-    (&pump == &request_pump_ ? response_pump_ : request_pump_).abort();
+    Pump& other = &pump == &request_pump_ ? response_pump_ : request_pump_;
+    // Who takes no more is gone; what it said before is passed on, as it would be without us.
+    if (end != PumpEnd::kSinkReset || !other.reading()) other.abort();
     return;
   }
   if (&pump != &request_pump_ || end == PumpEnd::kSinkReset) return;
   stop(end == PumpEnd::kBadFraming ? Outcome::kBadRequest : Outcome::kDownstreamReset);
 }
 
-void Exchange::on_upstream_reset(int) { stop(Outcome::kUpstreamReset); }
+// What was sent before a reset is read before it, and passed on.
+void Exchange::on_upstream_reset(int) {
+  if (!response_pump_.reading()) stop(Outcome::kUpstreamReset);
+}
 
 // Looks only once per period, so a byte costs nothing: an exchange ends between one and two periods after its
 // last.

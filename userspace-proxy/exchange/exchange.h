@@ -30,6 +30,8 @@ class Exchange final : private Pump::Observer {
   void start(Operation& finished);
   // Ends now, records why: the client is gone, or time is up.
   void abandon(Outcome outcome);
+  // It is a tunnel and still reads the client: it will come to the reset after what was sent before it.
+  bool reads_client() const { return response_ == Response::kTunnel && request_pump_.reading(); }
 
  private:
   Task run();

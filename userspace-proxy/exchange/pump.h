@@ -51,6 +51,8 @@ class Pump {
   uint64_t bytes() const { return bytes_; }
   // The sink does not take what was sent.
   bool blocked() const { return end_ == PumpEnd::kRunning && send_.pending(); }
+  // It waits for the source, or goes on by itself, and so will see how the source ends.
+  bool reading() const { return end_ == PumpEnd::kRunning && !send_.pending(); }
   // No payload was taken from the source: the message could still be sent elsewhere.
   bool untouched() const { return bytes_ == 0 && payload_ == 0; }
 

@@ -121,7 +121,14 @@ void TcpExchange::finish(Outcome outcome) {
 void TcpExchange::pump_ended(Pump& pump) {
   if (pump.end() == PumpEnd::kDone) return;
   Pump& other = &pump == &to_client_ ? to_upstream_ : to_client_;
+  // Who takes no more is gone; what it said before is passed on, as it would be without us.
+  if (pump.end() == PumpEnd::kSinkReset && other.reading()) return;
   other.abort();
+}
+
+// What was sent before a reset is read before it, and passed on.
+void TcpExchange::on_upstream_reset(int) {
+  if (!to_client_.reading()) stop(Outcome::kUpstreamReset);
 }
 
 void TcpExchange::stop(Outcome outcome) {

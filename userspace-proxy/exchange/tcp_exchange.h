@@ -28,6 +28,8 @@ class TcpExchange final : private Pump::Observer {
   void abandon(Outcome outcome);
   // True: the client gets a FIN; false: a RST, as its server sent one or never answered.
   bool ended_well() const { return ended_well_; }
+  // It still reads the client, and will come to the reset after what was sent before it.
+  bool reads_client() const { return to_upstream_.reading(); }
 
  private:
   Task run();
@@ -38,7 +40,7 @@ class TcpExchange final : private Pump::Observer {
   void finish(Outcome outcome);
 
   void pump_ended(Pump& pump) override;
-  void on_upstream_reset(int) { stop(Outcome::kUpstreamReset); }
+  void on_upstream_reset(int);
   void stop(Outcome outcome);
   void on_idle();
   void record(Outcome outcome);

@@ -192,6 +192,13 @@ void DownstreamConnection::drain() {
   if (http2_ != nullptr) http2_->drain();
 }
 
+// Of requests nobody waits for the answer any more. A tunnel passes on what came before the reset first.
+void DownstreamConnection::on_reset(int) {
+  const bool reads_on =
+      (http_ != nullptr && http_->exchange.reads_client()) || (tcp_ != nullptr && tcp_->reads_client());
+  if (!reads_on) cut(Outcome::kDownstreamReset);
+}
+
 void DownstreamConnection::cut(Outcome outcome) {
   // Nobody waits for anything on an idle connection: no reason to reset it.
   const bool idle =

@@ -70,7 +70,7 @@ class DownstreamConnection final : public ListNode<>,
   void on_http_finished(int);
   void on_tcp_finished(int);
   void http2_ended(bool clean) override;
-  void on_reset(int) { cut(Outcome::kDownstreamReset); }
+  void on_reset(int);
   void linger();
   void end(bool with_reset);
   ClientSide client_side() { return ClientSide{client_, dialled_, *origin_}; }

@@ -154,6 +154,22 @@ TEST(TcpExchangeTest, PassesAResetFromTheServerOn) {
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kUpstreamReset);
 }
 
+TEST(TcpExchangeTest, PassesOnWhatCameBeforeAReset) {
+  TestServer server([](TestConnection& c) {
+    c.read(1);
+    c.send("the last word");
+    c.reset();
+  });
+  Rig rig(to(server.address(), Protocol::kTcp));
+  for (int i = 0; i < 100; ++i) {
+    TestConnection client = rig.connect();
+    // The server never reads the rest: writing to it may fail before its last word has been read.
+    client.send(std::string(1 + i * 100, 'x'));
+    EXPECT_EQ(client.read_to_end(), "the last word");
+  }
+  EXPECT_EQ(rig.sink().wait(100).at(99).outcome, Outcome::kUpstreamReset);
+}
+
 TEST(TcpExchangeTest, PassesAResetFromTheClientOn) {
   std::atomic<int> end{-2};
   TestServer server([&](TestConnection& c) {

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <future>
+#include <mutex>
 
 #include "base/strings.h"
 #include "tests/unit/proxy-engine/rig.h"
@@ -112,6 +113,40 @@ TEST(TunnelTest, PassesAResetFromTheClientOn) {
   client.reset();
   EXPECT_EQ(end.get_future().get(), ECONNRESET);
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kDownstreamReset);
+}
+
+TEST(TunnelTest, PassesOnWhatCameBeforeAResetOfEitherSide) {
+  std::mutex mutex;
+  std::vector<std::string> seen;
+  TestServer server(agreeing([&](TestConnection& c) {
+    const std::string order = c.read(5);
+    if (order == "reset") {
+      c.send("the last word");
+      c.reset();
+    } else {
+      const std::scoped_lock lock(mutex);
+      seen.push_back(order + c.read_to_end());
+    }
+  }));
+  Rig rig(to(server));
+  // The bytes and the reset may arrive together or apart.
+  constexpr size_t kTimes = 100;
+  for (size_t i = 0; i < kTimes; ++i) {
+    TestConnection client = open_tunnel(rig);
+    client.send("reset");
+    EXPECT_EQ(client.read_to_end(), "the last word");
+  }
+  for (size_t i = 0; i < kTimes; ++i) {
+    TestConnection client = open_tunnel(rig);
+    client.send("other and the rest");
+    client.reset();
+  }
+  for (const SeenRecord& record : rig.sink().wait(2 * kTimes)) EXPECT_NE(record.outcome, Outcome::kOk);
+  EXPECT_TRUE(rig.wait_for([&] {
+    const std::scoped_lock lock(mutex);
+    return seen.size() == kTimes;
+  }));
+  EXPECT_THAT(seen, ::testing::Each(std::string("other and the rest")));
 }
 
 TEST(TunnelTest, HoldsBackWhatTheClientSendsUntilTheServerAgrees) {
