@@ -137,6 +137,18 @@ TEST(Http1HeadTest, TakesARequestApart) {
   EXPECT_EQ(head.find("x"), "1 2");
 }
 
+TEST(Http1HeadTest, LeavesNothingOfTheRequestThatTheHeadHeldBefore) {
+  RequestHead head;
+  head.major_version = 2;
+  head.scheme = "https";
+  head.protocol = "websocket";
+  HeadText text;
+  ASSERT_EQ(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n", &head, &text, 1), ParseResult::kComplete);
+  EXPECT_EQ(head.major_version, 1);
+  EXPECT_EQ(head.scheme, "http");
+  EXPECT_EQ(head.protocol, "");
+}
+
 TEST(Http1HeadTest, LeavesTheBytesBehindTheHeadAlone) {
   HeadText text;
   size_t consumed = 0;
