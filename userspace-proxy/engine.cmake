@@ -1,13 +1,8 @@
 # The data path: sockets, HTTP/1, upstream pools, exchanges, sessions, worker.
-# llhttp has a build-time switch between loose and strict line endings and tokens; ours is strict.
-if(NOT WEFT_LLHTTP_LIBRARY)
-  target_compile_definitions(weft_llhttp PRIVATE LLHTTP_STRICT_MODE=1)
-endif()
-
 weft_library(weft_proxy_net
   SOURCES net/acceptor.cc net/buffer.cc net/epoll_backend.cc net/epoll_socket.cc net/event_loop.cc net/frame_pool.cc net/io_backend.cc
     net/io_choice.cc net/netns.cc net/socket.cc net/system_calls.cc net/timer_wheel.cc net/uring_backend.cc
-    net/uring_listener.cc net/uring_ring.cc net/uring_socket.cc
+    net/uring_listener.cc net/uring_ring.cc net/uring_socket.cc net/wait_policy.cc
   DEPS weft_base PkgConfig::LIBURING absl::synchronization)
 
 weft_library(weft_proxy_http
@@ -16,7 +11,7 @@ weft_library(weft_proxy_http
     http/http2_fields.cc http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc
     http/http2_output.cc http/http2_session.cc http/http2_transport.cc http/path.cc http/payload_queue.cc
     http/protocol_detect.cc http/reason_phrase.cc http/socket_stream.cc
-  DEPS weft_base weft_llhttp weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2)
+  DEPS weft_base weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2)
 
 weft_library(weft_proxy_engine
   SOURCES admission_limits.cc worker.cc upstream/balancer.cc upstream/connector.cc upstream/http1_upstream.cc

@@ -2,4 +2,5 @@
 if(TARGET weft_proxy_engine)
   weft_binary(weft-proxy SOURCES main.cc proxy.cc
     DEPS weft_proxy_engine weft_proxy_config CLI11::CLI11)
+  weft_link_statically(weft-proxy)
 endif()

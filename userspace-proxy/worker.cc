@@ -307,6 +307,7 @@ void WorkerThread::relieve() {
 
 void WorkerThread::turn_ended() {
   relieve();
+  loop_->set_in_flight(context_->active_exchanges);
   gauges_.buffered.store(loop_->buffers().bytes(), std::memory_order_relaxed);
   gauges_.overloaded.store(context_->admission.overloaded() ? 1 : 0, std::memory_order_relaxed);
   gauges_.shed.store(context_->admission.shed(), std::memory_order_relaxed);

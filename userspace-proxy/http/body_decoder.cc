@@ -1,4 +1,4 @@
-// BodyDecoder. We decode chunks ourselves and not with llhttp: version 8.1 has known leniencies there, and
+// BodyDecoder. We decode chunks ourselves and not with a library: llhttp 8.1 has known leniencies there, and
 // payload is passed by run, not by callback.
 #include "userspace-proxy/http/body_decoder.h"
 

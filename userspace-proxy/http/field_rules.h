@@ -2,6 +2,7 @@
 // come in a trailer section, what characters names have. Called by the codecs; case of names is ignored.
 #pragma once
 
+#include <array>
 #include <string_view>
 #include <vector>
 
@@ -9,8 +10,18 @@
 
 namespace weft::proxy {
 
+inline constexpr std::array<bool, 256> kTokenChars = [] {
+  std::array<bool, 256> table{};
+  for (int c = 0; c < 128; ++c) {
+    const bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    table[static_cast<size_t>(c)] =
+        alnum || std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos;
+  }
+  return table;
+}();
+
 // tchar of RFC 9110 §5.6.2.
-bool is_token_char(char c);
+inline bool is_token_char(char c) { return kTokenChars[static_cast<unsigned char>(c)]; }
 bool is_token(std::string_view text);
 
 // Fields of one connection, never forwarded (RFC 9110 §7.6.1, RFC 9113 §8.2.2); TE among them.

@@ -24,14 +24,27 @@ Field field_of(std::string_view name) {
   return Field::kOther;
 }
 
-// Only a final "chunked" tells where the message ends (RFC 9112 §6.3, rule 4).
+// Takes the first member off a list: without the white space around it, never empty in a good list.
+std::string_view take_member(std::string_view* list) {
+  const size_t comma = list->find(',');
+  std::string_view member = list->substr(0, comma);
+  list->remove_prefix(comma == std::string_view::npos ? list->size() : comma + 1);
+  while (!member.empty() && (member.front() == ' ' || member.front() == '\t')) member.remove_prefix(1);
+  while (!member.empty() && (member.back() == ' ' || member.back() == '\t')) member.remove_suffix(1);
+  return member;
+}
+
+// Only a final "chunked" tells where the message ends (RFC 9112 §6.3, rule 4), and it is applied once (§6.1).
 Framing::Kind coding_of(std::string_view value) {
   if (equals_ignore_case(value, "chunked")) return Framing::Kind::kChunked;
-  const size_t comma = value.rfind(',');
-  if (comma == std::string_view::npos) return Framing::Kind::kBad;
-  std::string_view last = value.substr(comma + 1);
-  while (!last.empty() && (last.front() == ' ' || last.front() == '\t')) last.remove_prefix(1);
-  return equals_ignore_case(last, "chunked") ? Framing::Kind::kOtherCoding : Framing::Kind::kBad;
+  if (value.ends_with(',')) return Framing::Kind::kBad;
+  bool chunked = false;
+  while (!value.empty()) {
+    const std::string_view coding = take_member(&value);
+    if (chunked || coding.empty()) return Framing::Kind::kBad;
+    chunked = equals_ignore_case(coding, "chunked");
+  }
+  return chunked ? Framing::Kind::kOtherCoding : Framing::Kind::kBad;
 }
 
 }  // namespace

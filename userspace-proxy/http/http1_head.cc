@@ -1,37 +1,18 @@
-// parse_request and parse_response of http1_head.h. llhttp checks tokens, methods, versions and field syntax;
-// how the body is framed is decided here, from the fields themselves, so that there is one place to read.
+// parse_request and parse_response of http1_head.h: start line, fields, and from the fields themselves how
+// the body is framed.
 #include "userspace-proxy/http/http1_head.h"
 
-#include <llhttp.h>
-
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
 #include "userspace-proxy/http/authority.h"
+#include "userspace-proxy/http/field_rules.h"
 #include "userspace-proxy/http/framing.h"
 #include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
 namespace {
-
-struct HeadParser {
-  llhttp_t llhttp{};
-  std::vector<Header>* headers = nullptr;
-  std::string_view target, reason, name, value;
-  bool torn = false;
-};
-
-HeadParser& self(llhttp_t* parser) { return *static_cast<HeadParser*>(parser->data); }
-
-// llhttp may hand out one element in pieces; in one contiguous text they are neighbours.
-void extend(HeadParser& parser, std::string_view& view, const char* at, size_t length) {
-  if (view.data() == nullptr || view.empty()) {
-    view = std::string_view(at, length);
-  } else if (view.data() + view.size() == at) {
-    view = std::string_view(view.data(), view.size() + length);
-  } else {
-    parser.torn = true;
-  }
-}
 
 bool is_space(char c) { return c == ' ' || c == '\t'; }
 
@@ -41,87 +22,72 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-llhttp_settings_t make_settings() {
-  llhttp_settings_t settings;
-  llhttp_settings_init(&settings);
-  settings.on_url = [](llhttp_t* p, const char* at, size_t n) noexcept {
-    extend(self(p), self(p).target, at, n);
-    return 0;
-  };
-  settings.on_status = [](llhttp_t* p, const char* at, size_t n) noexcept {
-    extend(self(p), self(p).reason, at, n);
-    return 0;
-  };
-  settings.on_header_field = [](llhttp_t* p, const char* at, size_t n) noexcept {
-    extend(self(p), self(p).name, at, n);
-    return 0;
-  };
-  settings.on_header_value = [](llhttp_t* p, const char* at, size_t n) noexcept {
-    extend(self(p), self(p).value, at, n);
-    return 0;
-  };
-  settings.on_header_value_complete = [](llhttp_t* p) noexcept {
-    HeadParser& parser = self(p);
-    parser.torn = parser.torn || parser.name.empty();
-    parser.headers->push_back(Header{parser.name, trim(parser.value)});
-    parser.name = parser.value = {};
-    return 0;
-  };
-  settings.on_headers_complete = [](llhttp_t*) noexcept { return static_cast<int>(HPE_PAUSED); };
-  return settings;
+// The methods that are forwarded: those of RFC 9110 and of the registry's protocols that proxies carry.
+bool is_method(std::string_view text) {
+  static constexpr std::string_view kMethods[] = {
+      "GET",         "POST",       "HEAD",       "PUT",   "DELETE",   "OPTIONS", "PATCH",
+      "CONNECT",     "TRACE",      "COPY",       "LOCK",  "MKCOL",    "MOVE",    "PROPFIND",
+      "PROPPATCH",   "SEARCH",     "UNLOCK",     "BIND",  "REBIND",   "UNBIND",  "ACL",
+      "REPORT",      "MKACTIVITY", "CHECKOUT",   "MERGE", "M-SEARCH", "NOTIFY",  "SUBSCRIBE",
+      "UNSUBSCRIBE", "PURGE",      "MKCALENDAR", "LINK",  "UNLINK",   "SOURCE"};
+  return std::find(std::begin(kMethods), std::end(kMethods), text) != std::end(kMethods);
 }
 
-// Every field fills its line: name, colon, value between optional white space, CRLF, the next. What llhttp
-// read otherwise (8.1 takes an empty name) would be a field for the next hop and none for us.
-bool fields_fill_lines(std::string_view text, const std::vector<Header>& headers) {
+// "HTTP/1.0" or "HTTP/1.1"; the minor version, or nothing.
+std::optional<uint8_t> http1_minor(std::string_view text) {
+  if (text == "HTTP/1.1") return 1;
+  if (text == "HTTP/1.0") return 0;
+  return std::nullopt;
+}
+
+// The fields behind the start line. Each fills its line: a token, a colon, a value between optional white
+// space, CRLF; the last line is empty. HeadText has seen to it that CR stands before LF only and that there
+// are no other controls.
+bool take_fields(std::string_view text, std::vector<Header>* headers) {
+  headers->clear();
   size_t at = text.find('\n') + 1;
-  for (const Header& header : headers) {
-    if (header.name.data() != text.data() + at) return false;
-    at += header.name.size();
-    if (at >= text.size() || text[at++] != ':') return false;
-    while (at < text.size() && is_space(text[at])) ++at;
-    if (!header.value.empty()) {
-      if (header.value.data() != text.data() + at) return false;
-      at += header.value.size();
-      while (at < text.size() && is_space(text[at])) ++at;
-    }
-    if (text.substr(at, 2) != "\r\n") return false;
-    at += 2;
+  while (true) {
+    const size_t end = text.find('\r', at);
+    if (end == std::string_view::npos) return false;
+    if (end == at) return end + 2 == text.size();
+    size_t colon = at;
+    while (is_token_char(text[colon])) ++colon;
+    if (colon == at || text[colon] != ':') return false;
+    headers->push_back(Header{text.substr(at, colon - at), trim(text.substr(colon + 1, end - colon - 1))});
+    at = end + 2;
   }
-  return text.substr(at) == "\r\n";
 }
-
-bool run(HeadParser& parser, llhttp_type_t type, std::string_view text) {
-  static const llhttp_settings_t kSettings = make_settings();
-  llhttp_init(&parser.llhttp, type, &kSettings);
-  parser.llhttp.data = &parser;
-  parser.headers->clear();
-  const llhttp_errno_t error = llhttp_execute(&parser.llhttp, text.data(), text.size());
-  if (error != HPE_PAUSED || parser.torn || !fields_fill_lines(text, *parser.headers)) return false;
-  return parser.llhttp.http_major == 1 && parser.llhttp.http_minor <= 1;
-}
-
-bool is_http1_version(std::string_view text) { return text == "HTTP/1.1" || text == "HTTP/1.0"; }
 
 // method SP target SP version, with single spaces and nothing else (RFC 9112 §3).
-bool take_request_line(std::string_view text, std::string_view target, RequestHead* head) {
+bool take_request_line(std::string_view text, RequestHead* head) {
   constexpr size_t kVersionBytes = 8;
   const std::string_view line = text.substr(0, text.find('\r'));
   const size_t space = line.find(' ');
   if (space == std::string_view::npos || line.size() < space + 2 + kVersionBytes + 1) return false;
   head->method = line.substr(0, space);
   head->target = line.substr(space + 1, line.size() - space - 2 - kVersionBytes);
-  if (head->target.data() != target.data() || head->target.size() != target.size()) return false;
-  return line[line.size() - kVersionBytes - 1] == ' ' &&
-         is_http1_version(line.substr(line.size() - kVersionBytes));
+  const std::optional<uint8_t> minor = http1_minor(line.substr(line.size() - kVersionBytes));
+  if (!minor || line[line.size() - kVersionBytes - 1] != ' ' || !is_method(head->method)) return false;
+  head->minor_version = *minor;
+  return true;
 }
 
 // version SP three digits, then SP and a reason or nothing (RFC 9112 §4).
-bool is_status_line(std::string_view text) {
+bool take_status_line(std::string_view text, ResponseHead* head) {
   const std::string_view line = text.substr(0, text.find('\r'));
-  const auto digit = [&](size_t at) { return line[at] >= '0' && line[at] <= '9'; };
-  return line.size() >= 12 && is_http1_version(line.substr(0, 8)) && line[8] == ' ' && digit(9) &&
-         digit(10) && digit(11) && (line.size() == 12 || line[12] == ' ');
+  constexpr size_t kReason = 12;
+  if (line.size() < kReason || line[8] != ' ') return false;
+  const std::optional<uint8_t> minor = http1_minor(line.substr(0, 8));
+  if (!minor) return false;
+  head->status = 0;
+  for (const char c : line.substr(9, 3)) {
+    if (c < '0' || c > '9') return false;
+    head->status = static_cast<uint16_t>(head->status * 10 + (c - '0'));
+  }
+  if (line.size() > kReason && line[kReason] != ' ') return false;
+  head->reason = line.substr(std::min(line.size(), kReason + 1));
+  head->minor_version = *minor;
+  return true;
 }
 
 bool keeps_alive(const std::vector<Header>& headers, uint8_t minor_version) {
@@ -223,18 +189,14 @@ ParseResult take_framing_and_target(RequestHead* head) {
 }  // namespace
 
 ParseResult parse_request(std::string_view text, RequestHead* head) {
-  HeadParser parser;
-  parser.headers = &head->headers;
   // The last request that used `head` may have been one of HTTP/2, whose scheme was a view of its own bytes.
   head->method = head->target = head->authority = head->path = head->query = head->protocol = {};
   head->scheme = "http";
   head->major_version = 1;
   head->body = BodyKind::kNone;
   head->content_length = 0;
-  if (!run(parser, HTTP_REQUEST, text)) return ParseResult::kBad;
+  if (!take_request_line(text, head) || !take_fields(text, &head->headers)) return ParseResult::kBad;
   if (head->headers.size() > kMaxHeaders) return ParseResult::kTooLarge;
-  if (!take_request_line(text, parser.target, head)) return ParseResult::kBad;
-  head->minor_version = parser.llhttp.http_minor;
   head->keep_alive = keeps_alive(head->headers, head->minor_version);
   const auto expect = head->find("expect");
   head->expect_continue = expect && head->minor_version > 0 && equals_ignore_case(*expect, "100-continue");
@@ -242,14 +204,9 @@ ParseResult parse_request(std::string_view text, RequestHead* head) {
 }
 
 ParseResult parse_response(std::string_view text, bool request_was_head, ResponseHead* head) {
-  HeadParser parser;
-  parser.headers = &head->headers;
-  if (!run(parser, HTTP_RESPONSE, text) || !is_status_line(text)) return ParseResult::kBad;
+  if (!take_status_line(text, head) || !take_fields(text, &head->headers)) return ParseResult::kBad;
   if (head->headers.size() > kMaxHeaders) return ParseResult::kTooLarge;
-  head->status = parser.llhttp.status_code;
   if (head->status < 100) return ParseResult::kBad;
-  head->reason = parser.reason;
-  head->minor_version = parser.llhttp.http_minor;
   head->keep_alive = keeps_alive(head->headers, head->minor_version);
   const Framing framing = framing_of(head->headers);
   if (framing.kind == Framing::Kind::kBad || framing.kind == Framing::Kind::kOtherCoding)

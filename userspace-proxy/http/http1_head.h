@@ -1,6 +1,6 @@
 // HTTP/1 heads from bytes: HeadText collects one head and refuses bad line structure, parse_request and
-// parse_response turn it into views of it, with llhttp in strict mode and the framing rules of RFC 9112 §6.3
-// applied on top. No I/O. Called by the exchange; a smuggled message must die here.
+// parse_response turn it into views of it, by the strict grammar and the framing rules of RFC 9112. No I/O.
+// Called by the exchange; a smuggled message must die here.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +31,7 @@ class HeadText {
   void shrink(size_t limit);
 
  private:
+  bool take_whole(std::string_view in, size_t max_bytes, size_t* consumed);
   ParseResult end_line();
 
   std::string text_;
@@ -39,7 +40,8 @@ class HeadText {
   size_t blank_lines_ = 0;
 };
 
-// kComplete, kBad, kTooLarge or kNotImplemented. The views in `head` point into `text`.
+// kComplete, kBad, kTooLarge or kNotImplemented. The views in `head` point into `text`, which is a
+// HeadText's.
 ParseResult parse_request(std::string_view text, RequestHead* head);
 
 // What the request decides about its response: HEAD has no body (RFC 9110 §9.3.2).

@@ -7,7 +7,6 @@
 namespace weft::proxy {
 namespace {
 
-// Field names are ASCII tokens (RFC 9110 §5.1), so locale plays no part.
 constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
 std::optional<std::string_view> find_in(const std::vector<Header>& headers, std::string_view name) {
@@ -19,9 +18,8 @@ std::optional<std::string_view> find_in(const std::vector<Header>& headers, std:
 
 }  // namespace
 
-bool equals_ignore_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+bool same_letters(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::optional<std::string_view> RequestHead::find(std::string_view name) const {

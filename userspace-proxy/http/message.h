@@ -15,7 +15,12 @@ struct Header {
   std::string_view value;  // leading and trailing white space removed
 };
 
-bool equals_ignore_case(std::string_view a, std::string_view b);
+// Of two texts of the same length; field names are ASCII tokens (RFC 9110 §5.1), so locale plays no part.
+bool same_letters(std::string_view a, std::string_view b);
+// Most names differ in length already.
+inline bool equals_ignore_case(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && same_letters(a, b);
+}
 
 // How the body's end is known (RFC 9112 §6.3). kChunked is any body without a known length that says itself
 // where it ends: chunks, or HTTP/2 frames.

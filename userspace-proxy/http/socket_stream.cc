@@ -72,9 +72,10 @@ std::span<const Header> SocketSource::trailers() {
   return trailers_;
 }
 
-void SocketSink::start(std::string_view head, Framing framing) {
+void SocketSink::start(std::string_view head, Framing framing, Delivery delivery) {
   head_ = head;
   framing_ = framing;
+  delivery_ = delivery;
   whole_ = false;
 }
 
@@ -105,7 +106,8 @@ bool SocketSink::send(Operation& operation, Pieces& pieces, bool last, std::span
   if (framing_ == Framing::kChunked) frame_chunks(pieces, last, trailers);
   if (!head_.empty()) pieces.frame_front(head_);
   head_ = {};
-  if (!pieces.empty()) return socket_.send(operation, pieces.all());
+  const bool done = pieces.empty() || (delivery_ == Delivery::kPosted && last && socket_.post(pieces.all()));
+  if (!done) return socket_.send(operation, pieces.all());
   operation.result = 0;
   return true;
 }

@@ -51,10 +51,14 @@ class SocketSink final : public BodySink {
     kByteStream,  // a tunnel or TCP: the end is a FIN
   };
 
+  // kPosted: small messages go out within the turn and are not waited for (Socket::post); for connections
+  // that stay open afterwards.
+  enum class Delivery : uint8_t { kAwaited, kPosted };
+
   explicit SocketSink(Socket& socket) : socket_(socket) {}
 
   // `head`, which must stay, goes out with the first send().
-  void start(std::string_view head, Framing framing);
+  void start(std::string_view head, Framing framing, Delivery delivery = Delivery::kAwaited);
   // The last send() has succeeded.
   bool whole() const { return whole_; }
 
@@ -67,6 +71,7 @@ class SocketSink final : public BodySink {
 
   Socket& socket_;
   Framing framing_ = Framing::kPlain;
+  Delivery delivery_ = Delivery::kAwaited;
   bool whole_ = false;
   std::string_view head_;
   std::array<char, kChunkHeaderBytes> chunk_header_;

@@ -29,7 +29,7 @@ void EpollBackend::free_retired() {
   while (EpollWatched* watched = retired_.pop_front()) delete watched;
 }
 
-void EpollBackend::wait(int max_wait_ms) {
+void EpollBackend::wait(int max_wait_ms, uint64_t) {
   // No event refers to them: the last batch is dispatched.
   free_retired();
   event_count_ =

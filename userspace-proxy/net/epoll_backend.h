@@ -27,7 +27,7 @@ class EpollBackend final : public IoBackend {
   ~EpollBackend() override;
 
   IoKind kind() const override { return IoKind::kEpoll; }
-  void wait(int max_wait_ms) override;
+  void wait(int max_wait_ms, uint64_t in_flight) override;
   void dispatch() override;
   void wake() override;
   SocketIo* open_socket(UniqueFd fd, bool writable) override;

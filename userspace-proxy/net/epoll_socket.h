@@ -14,6 +14,9 @@ class EpollSocket final : public SocketIo, public EpollWatched {
   bool connect(Operation& operation, const SocketAddress& address) override;
   bool recv(Operation& operation, InputBuffer& into) override;
   bool send(Operation& operation, std::span<const iovec> pieces) override;
+  // A send is tried at once: nothing would be saved.
+  bool post(std::span<const iovec>) override { return false; }
+  bool unsent() const override { return false; }
   void watch_reset(Operation& operation) override { operation.park(&reset_operation_); }
   void shutdown_write() override;
   void close() override;

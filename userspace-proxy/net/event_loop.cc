@@ -45,7 +45,7 @@ int EventLoop::wait_limit(int max_wait_ms) {
 void EventLoop::turn(int max_wait_ms) {
   const int limit = wait_limit(max_wait_ms);
   soon_.splice(later_);
-  backend_->wait(limit);
+  backend_->wait(limit, in_flight_);
   now_ = clock_.now();
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   backend_->dispatch();

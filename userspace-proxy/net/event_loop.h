@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "userspace-proxy/net/io_backend.h"
 #include "userspace-proxy/net/timer_wheel.h"
+#include "userspace-proxy/net/wait_policy.h"
 
 namespace weft::proxy {
 
@@ -53,6 +54,9 @@ class EventLoop {
   void next_turn(Operation& operation) { later_.push_back(operation); }
   void retire(std::unique_ptr<Retirable> object) { retired_.push_back(std::move(object)); }
 
+  // For the next waits: how many exchanges are under way (see wait_policy.h).
+  void set_in_flight(uint64_t exchanges) { in_flight_ = exchanges; }
+
   // Told at the end of every turn; at most one.
   void observe(TurnObserver* observer) { observer_ = observer; }
 
@@ -79,6 +83,7 @@ class EventLoop {
   std::unique_ptr<IoBackend> backend_;  // set by open() and from then on
   std::vector<std::unique_ptr<Retirable>> retired_;
   TurnObserver* observer_ = nullptr;
+  uint64_t in_flight_ = kUnknownInFlight;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> wake_sent_{false};
   std::atomic<uint64_t> turns_{0};

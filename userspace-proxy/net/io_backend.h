@@ -25,6 +25,8 @@ class SocketIo {
   virtual bool connect(Operation& operation, const SocketAddress& address) = 0;
   virtual bool recv(Operation& operation, InputBuffer& into) = 0;
   virtual bool send(Operation& operation, std::span<const iovec> pieces) = 0;
+  virtual bool post(std::span<const iovec> pieces) = 0;
+  virtual bool unsent() const = 0;
   virtual void watch_reset(Operation& operation) = 0;
   virtual void shutdown_write() = 0;
   // Cancels what is pending and closes; the object frees itself when the kernel is done with it.
@@ -81,8 +83,9 @@ class IoBackend {
 
   virtual IoKind kind() const = 0;
   // Gives the kernel what was asked for since the last wait, and waits until something happened or
-  // `max_wait_ms` have passed (-1: no limit).
-  virtual void wait(int max_wait_ms) = 0;
+  // `max_wait_ms` have passed (-1: no limit). `in_flight`: exchanges that wait for an answer, or
+  // kUnknownInFlight.
+  virtual void wait(int max_wait_ms, uint64_t in_flight) = 0;
   // Completes what happened.
   virtual void dispatch() = 0;
   // Ends a wait that is under way or else the next one. Any thread.

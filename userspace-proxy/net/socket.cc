@@ -30,6 +30,8 @@ bool Socket::send(Operation& operation, std::span<const iovec> pieces) {
   return true;
 }
 
+bool Socket::post(std::span<const iovec> pieces) { return io_ != nullptr && io_->post(pieces); }
+
 void Socket::watch_reset(Operation& operation) {
   if (io_ != nullptr) io_->watch_reset(operation);
 }

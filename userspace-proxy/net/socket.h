@@ -39,6 +39,12 @@ class Socket final {
   bool recv(Operation& operation, InputBuffer& into);
   // Sends all pieces (at most kMaxPieces), whose bytes must stay where they are until done: result 0.
   bool send(Operation& operation, std::span<const iovec> pieces);
+  // Takes a copy of the pieces, which goes out in this turn; nobody is told, and what is wrong the next call
+  // on the socket says. False: they are too many bytes for that, or earlier ones are not sent yet; use
+  // send(). A connection that is to be closed afterwards needs send() too: its end waits for the bytes.
+  bool post(std::span<const iovec> pieces);
+  // Posted bytes wait for room.
+  bool unsent() const { return io_ != nullptr && io_->unsent(); }
   // Completes when the peer reset the connection (not at a normal end of stream).
   void watch_reset(Operation& operation);
 

@@ -38,15 +38,38 @@ void UringBackend::free_finished() {
   while (UringObject* object = finished_.pop_front()) delete object;
 }
 
-void UringBackend::wait(int max_wait_ms) {
+void UringBackend::wait(int max_wait_ms, uint64_t in_flight) {
   while (UringObject* object = to_flush_.pop_front()) object->flush();
-  ring_->wait(max_wait_ms);
+  may_sleep_ = max_wait_ms != 0;
+  may_sleep_ ? wait_for_work(max_wait_ms, in_flight) : ring_->wait(0);
+}
+
+void UringBackend::wait_for_work(int max_wait_ms, uint64_t in_flight) {
+  const WaitPolicy::Wait wait = policy_.next(in_flight);
+  switch (wait.kind) {
+    case WaitPolicy::Kind::kSleep:
+      return ring_->wait(max_wait_ms);
+    case WaitPolicy::Kind::kGather:
+      return ring_->gather(max_wait_ms, wait.completions, WaitPolicy::kGatherUs);
+    case WaitPolicy::Kind::kLook:
+      const bool found = ring_->look(WaitPolicy::kLookUs);
+      policy_.looked(found);
+      if (!found) ring_->wait(max_wait_ms);
+  }
 }
 
 void UringBackend::dispatch() {
-  ring_->dispatch();
+  const uint32_t completions = ring_->dispatch();
+  if (may_sleep_) policy_.came(completions);
+  settle_posts();
   while (UringObject* object = to_settle_.pop_front()) object->settle();
   free_finished();
+}
+
+void UringBackend::settle_posts() {
+  if (!ring_->reclaim()) return;
+  for (UringObject* object : posted_) object->post_settled();
+  posted_.clear();
 }
 
 void UringBackend::wake() {

@@ -5,9 +5,12 @@
 // Worker thread only, but for wake().
 #pragma once
 
+#include <vector>
+
 #include "userspace-proxy/net/io_backend.h"
 #include "userspace-proxy/net/send_request.h"
 #include "userspace-proxy/net/uring_ring.h"
+#include "userspace-proxy/net/wait_policy.h"
 
 namespace weft::proxy {
 
@@ -19,6 +22,8 @@ class UringObject : public UringTarget, public ListNode<> {
   virtual void settle() = 0;
   // Before a wait, when it asked for it: the time to queue requests.
   virtual void flush() = 0;
+  // What it posted has succeeded, or its failure is known.
+  virtual void post_settled() {}
 };
 
 class UringBackend final : public IoBackend, private UringTarget {
@@ -28,7 +33,7 @@ class UringBackend final : public IoBackend, private UringTarget {
   ~UringBackend() override;
 
   IoKind kind() const override { return IoKind::kUring; }
-  void wait(int max_wait_ms) override;
+  void wait(int max_wait_ms, uint64_t in_flight) override;
   void dispatch() override;
   void wake() override;
   SocketIo* open_socket(UniqueFd fd, bool writable) override;
@@ -44,6 +49,8 @@ class UringBackend final : public IoBackend, private UringTarget {
   void flush_later(UringObject& object) { to_flush_.push_back(object); }
   // Closed, with requests that have not completed: kept until free_closed() is told.
   void keep_closed(UringObject& object) { closed_.push_back(object); }
+  // Has asked for a request that completes only when it fails: released when it can do so no more.
+  void posted(UringObject& object) { posted_.push_back(&object); }
   // Freed when the dispatch has ended.
   void free_later(UringObject& object) { finished_.push_back(object); }
 
@@ -55,6 +62,8 @@ class UringBackend final : public IoBackend, private UringTarget {
   void completed(unsigned tag, const io_uring_cqe& cqe) override;
   void watch_wake();
   void free_finished();
+  void wait_for_work(int max_wait_ms, uint64_t in_flight);
+  void settle_posts();
 
   IntrusiveList<Operation>& completed_;
   BufferPool& buffers_;
@@ -62,6 +71,9 @@ class UringBackend final : public IoBackend, private UringTarget {
   UniqueFd wake_;
   std::unique_ptr<UringRing> ring_;
   IntrusiveList<UringObject> to_settle_, to_flush_, closed_, finished_;
+  std::vector<UringObject*> posted_;
+  WaitPolicy policy_;
+  bool may_sleep_ = false;  // the last wait might have
 };
 
 }  // namespace weft::proxy

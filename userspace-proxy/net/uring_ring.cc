@@ -3,14 +3,38 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 
+#include "base/clock.h"
 #include "base/status_macros.h"
 
 namespace weft::proxy {
 namespace {
 
 constexpr uint64_t kTagMask = 7;
+
+// Linux 6.12, newer than the header: the field after sigmask_sz is then the time that a completion may wait.
+constexpr unsigned kFeatureMinWait = 1u << 15;
+struct MinWaitArgument {
+  uint64_t signals = 0;
+  uint32_t signals_size = _NSIG / 8;
+  uint32_t min_wait_us = 0;
+  uint64_t limit = 0;
+};
+static_assert(sizeof(MinWaitArgument) == sizeof(io_uring_getevents_arg));
+
+__kernel_timespec time_of(int ms) {
+  return __kernel_timespec{.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1'000'000LL};
+}
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 uint64_t user_data(UringTarget* target, unsigned tag) { return reinterpret_cast<uintptr_t>(target) | tag; }
 
@@ -19,12 +43,14 @@ uint64_t user_data(UringTarget* target, unsigned tag) { return reinterpret_cast<
 absl::StatusOr<std::unique_ptr<UringRing>> UringRing::open(BufferPool& buffers) {
   std::unique_ptr<UringRing> ring(new UringRing(buffers));
   io_uring_params params{};
-  params.flags =
-      IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+  params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
+                 IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
   params.cq_entries = kCompletions;
   const int error = io_uring_queue_init_params(kRequests, &ring->ring_, &params);
   if (error != 0) return errno_status("io_uring_setup", -error);
   ring->open_ = true;
+  // Saves a look-up of the descriptor in every call; works without.
+  io_uring_register_ring_fd(&ring->ring_);
   RETURN_IF_ERROR(ring->provide_buffers());
   return ring;
 }
@@ -111,12 +137,60 @@ void UringRing::wait(int max_wait_ms) {
     return;
   }
   io_uring_cqe* first = nullptr;
-  __kernel_timespec limit{.tv_sec = max_wait_ms / 1000, .tv_nsec = (max_wait_ms % 1000) * 1'000'000LL};
+  __kernel_timespec limit = time_of(max_wait_ms);
   // Errors are time-outs and signals: the turn goes on with what there is.
   io_uring_submit_and_wait_timeout(&ring_, &first, 1, max_wait_ms < 0 ? nullptr : &limit, nullptr);
 }
 
-void UringRing::dispatch() {
+// The kernel raises a flag in memory that we share when it has something to work off.
+bool UringRing::look(uint32_t us) {
+  if (io_uring_sq_ready(&ring_) > 0) io_uring_submit_and_get_events(&ring_);
+  if (has_completions()) return true;
+  constexpr int kGlancesPerClock = 16;
+  const SystemClock clock;
+  const MonotonicNs end = clock.now() + us * MonotonicNs{1000};
+  do {
+    for (int i = 0; i < kGlancesPerClock; ++i) {
+      if ((IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) != 0) {
+        io_uring_get_events(&ring_);
+        return has_completions();
+      }
+      relax();
+    }
+  } while (clock.now() < end);
+  return false;
+}
+
+void UringRing::gather(int max_wait_ms, uint32_t completions, uint32_t us) {
+  if ((ring_.features & kFeatureMinWait) == 0 || max_wait_ms == 0) return wait(max_wait_ms);
+  // What io_uring_submit_and_wait_timeout(3) does, with one more argument.
+  ring_.sq.sqe_head = ring_.sq.sqe_tail;
+  io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);
+  const __kernel_timespec limit = time_of(max_wait_ms);
+  MinWaitArgument argument;
+  argument.min_wait_us = us;
+  if (max_wait_ms > 0) argument.limit = reinterpret_cast<uintptr_t>(&limit);
+  const bool registered = ring_.enter_ring_fd != ring_.ring_fd;
+  const unsigned flags =
+      IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | (registered ? IORING_ENTER_REGISTERED_RING : 0);
+  io_uring_enter2(static_cast<unsigned>(ring_.enter_ring_fd), io_uring_sq_ready(&ring_), completions, flags,
+                  reinterpret_cast<sigset_t*>(&argument), sizeof(argument));
+}
+
+char* UringRing::borrow(size_t bytes) {
+  if (bytes > kScratchBytes - borrowed_) return nullptr;
+  borrowed_ += bytes;
+  return scratch_.get() + borrowed_ - bytes;
+}
+
+bool UringRing::reclaim() {
+  const bool more = (IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+  if (more || io_uring_sq_ready(&ring_) > 0) return false;
+  borrowed_ = 0;
+  return true;
+}
+
+uint32_t UringRing::dispatch() {
   unsigned head = 0;
   unsigned count = 0;
   io_uring_cqe* cqe = nullptr;
@@ -126,6 +200,7 @@ void UringRing::dispatch() {
     if (target != nullptr) target->completed(static_cast<unsigned>(cqe->user_data & kTagMask), *cqe);
   }
   io_uring_cq_advance(&ring_, count);
+  return count;
 }
 
 }  // namespace weft::proxy

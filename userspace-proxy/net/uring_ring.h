@@ -46,8 +46,19 @@ class UringRing {
 
   // Submits, then waits for a completion for at most `max_wait_ms` (-1: no limit). Works off completions.
   void wait(int max_wait_ms);
-  // Tells the targets, oldest completion first.
-  void dispatch();
+  // Submits, then looks for completions for at most `us` microseconds without a system call. False: none.
+  bool look(uint32_t us);
+  // As wait(), but a completion may be kept for `us` microseconds, unless `completions` of them are there
+  // before. The same as wait() before Linux 6.12.
+  void gather(int max_wait_ms, uint32_t completions, uint32_t us);
+  // Tells the targets, oldest completion first. Returns how many there were.
+  uint32_t dispatch();
+
+  // Memory for bytes that a request of this turn sends; null when it is used up. Taken back by reclaim().
+  char* borrow(size_t bytes);
+  // After a dispatch. False when the kernel has not looked at all requests yet, or has more to tell: what was
+  // borrowed stays.
+  bool reclaim();
 
   // The chunk that holds the bytes of a receive completion; another one takes its place in the ring.
   Chunk* take_chunk(const io_uring_cqe& cqe);
@@ -60,6 +71,7 @@ class UringRing {
 
   explicit UringRing(BufferPool& buffers) : buffers_(buffers) {}
   absl::Status provide_buffers();
+  bool has_completions() const { return io_uring_cq_ready(&ring_) > 0; }
   void provide(unsigned index, int offset);
 
   BufferPool& buffers_;
@@ -67,6 +79,10 @@ class UringRing {
   bool open_ = false;
   io_uring_buf_ring* ring_of_buffers_ = nullptr;
   std::array<Chunk*, kBuffers> provided_{};
+  // Pages of it are touched as they are needed.
+  static constexpr size_t kScratchBytes = 128 * 1024;
+  std::unique_ptr<char[]> scratch_{new char[kScratchBytes]};
+  size_t borrowed_ = 0;
 };
 
 }  // namespace weft::proxy

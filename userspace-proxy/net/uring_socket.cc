@@ -14,6 +14,7 @@ namespace weft::proxy {
 
 UringSocket::~UringSocket() {
   drop_request();
+  if (leftover_ != nullptr) backend_.buffers().give(leftover_);
   while (Chunk* chunk = waiting_) {
     waiting_ = chunk->next;
     backend_.buffers().give(chunk);
@@ -22,7 +23,7 @@ UringSocket::~UringSocket() {
 
 void UringSocket::close() {
   // Closing after a send, without waiting for it, sends what there is room for, as with any other socket.
-  if (sending_ == Sending::kQueued && send_operation_ != nullptr) send_at_once();
+  send_at_once();
   for (Operation* operation : {recv_operation_, send_operation_, reset_operation_}) {
     if (operation != nullptr) operation->cancel();
   }
@@ -33,13 +34,13 @@ void UringSocket::close() {
   }
   // The requests hold the connection open until they have completed.
   for (unsigned tag = 0; tag < kTags; ++tag) {
-    if (requested(static_cast<Tag>(tag))) backend_.ring().cancel(this, tag);
+    if (tag != kPost && requested(static_cast<Tag>(tag))) backend_.ring().cancel(this, tag);
   }
   backend_.keep_closed(*this);
 }
 
 void UringSocket::shutdown_write() {
-  if (sending_ == Sending::kQueued && send_operation_ != nullptr) send_at_once();
+  send_at_once();
   ::shutdown(fd_.get(), SHUT_WR);
 }
 
@@ -60,6 +61,11 @@ void UringSocket::completed(unsigned tag, const io_uring_cqe& cqe) {
       break;
     case kStatus:
       if (!closed_) status_changed(cqe.res);
+      break;
+    case kPost:
+      // post_settled() comes after this.
+      note_request(kPost);
+      if (!closed_) post_failed(cqe.res);
       break;
   }
   if (!closed_) return backend_.settle_later(*this);
@@ -197,6 +203,7 @@ void UringSocket::watch_reset(Operation& operation) {
 
 void UringSocket::flush() {
   if (closed_) return;
+  if (sending_ == Sending::kPosted) submit_post();
   if (sending_ == Sending::kQueued) submit_send();
   // A multishot receive tells about resets by itself.
   const bool told = receiving_ == Receiving::kMultishot || end_ < 0 || requested(kConnect);
@@ -219,9 +226,11 @@ void UringSocket::status_changed(int events) {
 
 bool UringSocket::send(Operation& operation, std::span<const iovec> pieces) {
   drop_request();
+  if (sending_ == Sending::kPosted) send_at_once();
   request_ = backend_.requests().take(pieces);
   operation.park(&send_operation_);
-  if (sending_ == Sending::kNothing) queue_send();
+  // What is left over goes first, and is under way when nothing is queued.
+  if (sending_ == Sending::kNothing && leftover_ == nullptr) queue_send();
   return false;
 }
 
@@ -230,9 +239,76 @@ void UringSocket::queue_send() {
   backend_.flush_later(*this);
 }
 
+bool UringSocket::post(std::span<const iovec> pieces) {
+  if (sending_ != Sending::kNothing || request_ != nullptr || leftover_ != nullptr || requested(kPost))
+    return false;
+  size_t bytes = 0;
+  for (const iovec& piece : pieces) bytes += piece.iov_len;
+  if (bytes == 0 || bytes > kMaxPost) return false;
+  posted_ = backend_.ring().borrow(bytes);
+  if (posted_ == nullptr) return false;
+  posted_bytes_ = static_cast<uint32_t>(bytes);
+  char* to = posted_;
+  for (const iovec& piece : pieces) to = std::copy_n(static_cast<char*>(piece.iov_base), piece.iov_len, to);
+  sending_ = Sending::kPosted;
+  backend_.flush_later(*this);
+  return true;
+}
+
+// MSG_WAITALL with MSG_DONTWAIT: what finds no room for all of it is a failure with a count, and only
+// failures complete.
+void UringSocket::submit_post() {
+  sending_ = Sending::kNothing;
+  io_uring_sqe* sqe = backend_.ring().request(this, kPost);
+  io_uring_prep_send(sqe, fd_.get(), posted_, posted_bytes_, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
+  io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+  note_request(kPost);
+  backend_.posted(*this);
+}
+
+void UringSocket::post_failed(int result) {
+  // Anything else the next call says, and the receiving side.
+  if (result < 0 && result != -EAGAIN && result != -EINTR) return;
+  keep_leftover(static_cast<size_t>(std::max(result, 0)));
+}
+
+void UringSocket::post_settled() {
+  requested_ &= uint8_t(~(1u << kPost));
+  if (closed_ && requested_ == 0) backend_.free_later(*this);
+}
+
+void UringSocket::keep_leftover(size_t sent) {
+  if (sent >= posted_bytes_) return;
+  leftover_ = backend_.buffers().take(ChunkSize::kSmall);
+  std::copy_n(posted_ + sent, posted_bytes_ - sent, leftover_->bytes);
+  leftover_->end = static_cast<uint32_t>(posted_bytes_ - sent);
+  sending_ = Sending::kNoRoom;
+  watch_status();
+}
+
+// True: it is gone, and what was to follow may.
+bool UringSocket::leftover_sent(int result) {
+  const bool retry = result == -EAGAIN || result == -EINTR;
+  if (result >= 0) leftover_->begin += static_cast<uint32_t>(result);
+  if (retry || (result >= 0 && leftover_->begin < leftover_->end)) {
+    sending_ = Sending::kNoRoom;
+    watch_status();
+    return false;
+  }
+  backend_.buffers().give(leftover_);
+  leftover_ = nullptr;
+  return true;
+}
+
 // Completes before the submission returns, so nothing can happen to the pieces in between.
 void UringSocket::submit_send() {
   sending_ = Sending::kNothing;
+  if (leftover_ != nullptr) {
+    const std::string_view bytes = leftover_->unread();
+    io_uring_prep_send(backend_.ring().request(this, kSend), fd_.get(), bytes.data(), bytes.size(),
+                       MSG_NOSIGNAL | MSG_DONTWAIT);
+    return note_request(kSend);
+  }
   if (send_operation_ == nullptr) return drop_request();
   request_->message.msg_iov = &request_->pieces[request_->first];
   request_->message.msg_iovlen = request_->count;
@@ -242,6 +318,10 @@ void UringSocket::submit_send() {
 }
 
 void UringSocket::sent(int result) {
+  if (leftover_ != nullptr) {
+    if (leftover_sent(result) && request_ != nullptr) queue_send();
+    return;
+  }
   if (request_ == nullptr) return;
   const bool retry = result == -EAGAIN || result == -EINTR;
   if (retry || (result >= 0 && !request_->sent(static_cast<size_t>(result)))) {
@@ -255,10 +335,18 @@ void UringSocket::sent(int result) {
   backend_.complete(send_operation_);
 }
 
+// What is queued, before the connection ends or another send follows in the same turn.
 void UringSocket::send_at_once() {
-  transmit(fd_.get(), request_->left());
-  sending_ = Sending::kNothing;
-  drop_request();
+  if (sending_ == Sending::kPosted) {
+    const iovec piece{posted_, posted_bytes_};
+    const ssize_t count = transmit(fd_.get(), std::span(&piece, 1));
+    sending_ = Sending::kNothing;
+    post_failed(static_cast<int>(count));
+  } else if (sending_ == Sending::kQueued && leftover_ == nullptr && send_operation_ != nullptr) {
+    transmit(fd_.get(), request_->left());
+    sending_ = Sending::kNothing;
+    drop_request();
+  }
 }
 
 void UringSocket::drop_request() {

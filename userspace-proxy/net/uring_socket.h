@@ -19,6 +19,8 @@ class UringSocket final : public SocketIo, public UringObject {
   bool connect(Operation& operation, const SocketAddress& address) override;
   bool recv(Operation& operation, InputBuffer& into) override;
   bool send(Operation& operation, std::span<const iovec> pieces) override;
+  bool post(std::span<const iovec> pieces) override;
+  bool unsent() const override { return sending_ == Sending::kPosted || leftover_ != nullptr; }
   void watch_reset(Operation& operation) override;
   void shutdown_write() override;
   void close() override;
@@ -26,15 +28,18 @@ class UringSocket final : public SocketIo, public UringObject {
   void completed(unsigned tag, const io_uring_cqe& cqe) override;
   void settle() override;
   void flush() override;
+  void post_settled() override;
 
  private:
-  enum Tag : unsigned { kReceive, kSend, kConnect, kReadable, kStatus };
-  static constexpr unsigned kTags = 5;
+  enum Tag : unsigned { kReceive, kSend, kConnect, kReadable, kStatus, kPost };
+  static constexpr unsigned kTags = 6;
   enum class Receiving : uint8_t { kUnarmed, kMultishot, kStopping, kPolling, kEnded };
-  enum class Sending : uint8_t { kNothing, kQueued, kNoRoom };
+  enum class Sending : uint8_t { kNothing, kPosted, kQueued, kNoRoom };
 
   // Bytes that may wait for somebody to want them before the multishot request is stopped.
   static constexpr uint32_t kMaxWaiting = 16 * 1024;
+  // Copying more costs more than telling when it was sent; a small chunk holds it.
+  static constexpr size_t kMaxPost = 3 * 1024;
 
   void note_request(Tag tag) { requested_ |= uint8_t(1u << tag); }
   bool requested(Tag tag) const { return (requested_ & (1u << tag)) != 0; }
@@ -53,6 +58,10 @@ class UringSocket final : public SocketIo, public UringObject {
   void watch_status();
   void queue_send();
   void submit_send();
+  void submit_post();
+  void post_failed(int result);
+  void keep_leftover(size_t sent);
+  bool leftover_sent(int result);
   void send_at_once();
   void drop_request();
   void report_reset();
@@ -68,6 +77,10 @@ class UringSocket final : public SocketIo, public UringObject {
   Operation* reset_operation_ = nullptr;
   InputBuffer* recv_into_ = nullptr;
   SendRequest* request_ = nullptr;
+  // What was posted, in borrowed memory, and what of it found no room.
+  char* posted_ = nullptr;
+  uint32_t posted_bytes_ = 0;
+  Chunk* leftover_ = nullptr;
   std::unique_ptr<sockaddr_storage> connect_to_;  // until the kernel has read it
   // Received and not yet wanted, oldest first.
   Chunk* waiting_ = nullptr;

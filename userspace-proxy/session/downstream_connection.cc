@@ -118,9 +118,12 @@ void DownstreamConnection::on_timer() {
   // Half a method: the exchange says why it ends. Nothing at all: FIN first, a request may be on its way.
   if (!input_.empty()) return start_http();
   const MonotonicNs now = context_.loop.now();
-  if (now >= idle_until_) return linger();
+  if (now >= idle_until_) return socket_.unsent() ? unsent_at_idle_end() : linger();
   context_.loop.arm(timer_, (idle_until_ - now) / kNsPerMs + 1);
 }
+
+// The client has not taken its last answer. A drain waits for it, up to the drain's own deadline.
+void DownstreamConnection::unsent_at_idle_end() { context_.draining ? arm_idle(kDrainGraceMs) : end(true); }
 
 // A timer that is armed is left alone: it runs too early and then sees how long is left. So a request costs
 // no arming and no cancelling.

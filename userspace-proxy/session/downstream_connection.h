@@ -63,6 +63,7 @@ class DownstreamConnection final : public ListNode<>,
   void read_first_request();
   void on_timer();
   void enter_idle();
+  void unsent_at_idle_end();
   void arm_idle(uint64_t delay_ms);
   void start_http();
   void start_http2();

@@ -73,7 +73,7 @@ void Http1DownstreamStream::write_response(const ResponseHead& head) {
   write_response_head(
       head, ResponseForm{.client_minor_version = client_version, .close = close_, .chunked = chunked},
       &text_->out);
-  sink_.start(text_->out, chunked ? SocketSink::Framing::kChunked : SocketSink::Framing::kPlain);
+  sink_.start(text_->out, chunked ? SocketSink::Framing::kChunked : SocketSink::Framing::kPlain, delivery());
 }
 
 void Http1DownstreamStream::write_local_reply(Outcome outcome) {
@@ -81,7 +81,7 @@ void Http1DownstreamStream::write_local_reply(Outcome outcome) {
            outcome == Outcome::kOverload;
   text_->out.clear();
   proxy::write_local_reply(outcome, close_, parsed() && request().method == "HEAD", &text_->out);
-  sink_.start(text_->out, SocketSink::Framing::kPlain);
+  sink_.start(text_->out, SocketSink::Framing::kPlain, delivery());
 }
 
 void Http1DownstreamStream::write_tunnel_response(const ResponseHead& head) {

@@ -37,6 +37,10 @@ class Http1DownstreamStream final : public DownstreamStream {
   bool parsed() const { return status_ == HeadStatus::kComplete; }
   // Nothing of the request is left on the connection.
   bool request_whole() const { return parsed() && source_.consumed(); }
+  // Of the last message of a connection it must be known that it was sent.
+  SocketSink::Delivery delivery() const {
+    return close_ ? SocketSink::Delivery::kAwaited : SocketSink::Delivery::kPosted;
+  }
 
   ProxyContext& context_;
   Http1TextPool<RequestHead>::Text text_;

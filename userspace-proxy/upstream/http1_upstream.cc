@@ -35,7 +35,8 @@ void Http1Upstream::write_request(const RequestHead& head, const RequestForm& fo
   const RequestForm written{.fallback_host = form.fallback_host, .upgrade = upgrade_};
   write_request_head(head, written, &text_->out);
   sink_.start(text_->out,
-              head.body == BodyKind::kChunked ? SocketSink::Framing::kChunked : SocketSink::Framing::kPlain);
+              head.body == BodyKind::kChunked ? SocketSink::Framing::kChunked : SocketSink::Framing::kPlain,
+              SocketSink::Delivery::kPosted);
 }
 
 bool Http1Upstream::read_response(Operation& operation) {

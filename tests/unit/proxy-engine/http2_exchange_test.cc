@@ -111,6 +111,24 @@ TEST(Http2ExchangeTest, AnHttp1ClientReachesAnHttp2Server) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+// A head is used again: what an HTTP/2 client left in it must not choose the next request's upstream.
+TEST(Http2ExchangeTest, AnHttp1ClientAfterAnHttp2OneReachesItsServerOverHttp1) {
+  TestServer server([](TestConnection& c) {
+    const std::string head = c.read_until("\r\n\r\n");
+    if (head.starts_with("PRI ")) return;
+    EXPECT_THAT(head, StartsWith("GET / HTTP/1.1\r\n"));
+    c.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  });
+  Rig rig(to(server.address(), ClusterProtocol::kAsClient));
+  {
+    Client client(rig);
+    client.ask(service_request("GET", "/"));
+    EXPECT_EQ(client.status(), "503");
+  }
+  rig.sink().wait(1);
+  EXPECT_THAT(rig.get(), StartsWith("HTTP/1.1 200"));
+}
+
 TEST(Http2ExchangeTest, AServerThatFailsMidwayIsSeenByAnHttp2ClientAsAReset) {
   TestServer server([](TestConnection& c) {
     c.read_until("\r\n\r\n");

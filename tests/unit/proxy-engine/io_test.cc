@@ -11,10 +11,8 @@
 #include <functional>
 #include <list>
 
-#include "tests/unit/proxy-engine/rig.h"
+#include "tests/unit/proxy-engine/io_world.h"
 #include "userspace-proxy/net/acceptor.h"
-#include "userspace-proxy/net/io_choice.h"
-#include "userspace-proxy/net/socket.h"
 
 namespace weft::proxy {
 namespace {
@@ -24,21 +22,6 @@ size_t open_descriptors() {
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
   return count;
 }
-
-// An operation that remembers that it ran.
-struct Step {
-  bool done = false;
-  int result = 0;
-  void run(int r) {
-    done = true;
-    result = r;
-  }
-  // For a call that may have finished at once.
-  void began(bool finished) {
-    if (finished) run(operation.result);
-  }
-  Operation operation{this, method<&Step::run>};
-};
 
 // Collects what an acceptor brings.
 struct Accepted final : Acceptor::Receiver {
@@ -51,55 +34,6 @@ struct Accepted final : Acceptor::Receiver {
   }
   void accept_failed(int error) override { errors.push_back(error); }
 };
-
-class IoTest : public ::testing::TestWithParam<IoKind> {
- protected:
-  void SetUp() override {
-    if (GetParam() == IoKind::kUring) {
-      const absl::Status status = try_uring();
-      if (!status.ok()) GTEST_SKIP() << "io_uring is refused here: " << status;
-    }
-    loop_ = std::move(EventLoop::open(GetParam())).value();
-  }
-
-  bool turn_until(const std::function<bool()>& done) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-    while (!done()) {
-      if (std::chrono::steady_clock::now() > deadline) return false;
-      loop_->turn(10);
-    }
-    return true;
-  }
-  // A connected pair: the loop's end in `ours`, the other one returned.
-  TestConnection connect_pair(Socket& ours) {
-    SocketAddress address;
-    const UniqueFd listener = listen_on_loopback(&address);
-    TestConnection peer = TestConnection::to(address);
-    EXPECT_TRUE(ours.open(UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK)), true));
-    return peer;
-  }
-  int receive(Socket& socket, InputBuffer& input) {
-    Step step;
-    step.began(socket.recv(step.operation, input));
-    EXPECT_TRUE(turn_until([&] { return step.done; }));
-    return step.result;
-  }
-  int send(Socket& socket, std::string_view bytes) {
-    Step step;
-    const iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
-    step.began(socket.send(step.operation, std::span(&piece, 1)));
-    EXPECT_TRUE(turn_until([&] { return step.done; }));
-    return step.result;
-  }
-
-  std::unique_ptr<EventLoop> loop_;
-};
-
-std::string numbered(size_t bytes) {
-  std::string out(bytes, '\0');
-  for (size_t i = 0; i < bytes; ++i) out[i] = static_cast<char>(i * 2654435761u >> 11);
-  return out;
-}
 
 TEST_P(IoTest, MovesBytesBothWaysAndEndsWithTheEndOfTheStream) {
   Socket socket(*loop_);
@@ -172,7 +106,7 @@ TEST_P(IoTest, GoesOnSendingToAPeerThatHasFinishedItsOwnDirection) {
   const std::string all = numbered(8 * 1024 * 1024);
   std::string received;
   const uint64_t turns = loop_->turns();
-  Step step;
+  TestStep step;
   const iovec piece{const_cast<char*>(all.data()), all.size()};
   step.began(socket.send(step.operation, std::span(&piece, 1)));
   // Nobody reads: the loop must sleep, not spin on the FIN that it knows.
@@ -223,7 +157,7 @@ TEST_P(IoTest, TellsOfAResetWithAndWithoutAReceive) {
     Socket socket(*loop_);
     TestConnection peer = connect_pair(socket);
     InputBuffer input(loop_->buffers());
-    Step reset, received;
+    TestStep reset, received;
     socket.watch_reset(reset.operation);
     if (receiving) received.began(socket.recv(received.operation, input));
     loop_->turn(0);
@@ -239,7 +173,7 @@ TEST_P(IoTest, TellsOfAResetWithAndWithoutAReceive) {
 TEST_P(IoTest, DoesNotTakeAnEndOfStreamForAReset) {
   Socket socket(*loop_);
   TestConnection peer = connect_pair(socket);
-  Step reset;
+  TestStep reset;
   socket.watch_reset(reset.operation);
   loop_->turn(0);
   peer.finish_sending();
@@ -254,7 +188,7 @@ TEST_P(IoTest, ClosesAndResetsAtOnceWithOperationsPending) {
     Socket socket(*loop_);
     TestConnection peer = connect_pair(socket);
     InputBuffer input(loop_->buffers());
-    Step received, sent;
+    TestStep received, sent;
     received.began(socket.recv(received.operation, input));
     const std::string much(8 * 1024 * 1024, 'z');
     const iovec piece{const_cast<char*>(much.data()), much.size()};
@@ -276,7 +210,7 @@ TEST_P(IoTest, SendsNothingThatItsOwnerHasTakenBack) {
   Socket socket(*loop_);
   TestConnection peer = connect_pair(socket);
   const std::string first(8 * 1024 * 1024, 'a');
-  Step blocked;
+  TestStep blocked;
   {
     std::string gone = first;
     const iovec piece{gone.data(), gone.size()};
@@ -299,7 +233,7 @@ TEST_P(IoTest, SendsNothingThatItsOwnerHasTakenBack) {
 TEST_P(IoTest, SendsWhatItCanOfASendThatIsFollowedByAClose) {
   Socket socket(*loop_);
   TestConnection peer = connect_pair(socket);
-  Step sent;
+  TestStep sent;
   std::string bytes = "last words";
   const iovec piece{bytes.data(), bytes.size()};
   socket.send(sent.operation, std::span(&piece, 1));
@@ -314,7 +248,7 @@ TEST_P(IoTest, ConnectsAndSaysWhyItCannot) {
   for (const auto& [to, expected] : {std::pair(address, 0), std::pair(refused_address(), -ECONNREFUSED)}) {
     Socket socket(*loop_);
     ASSERT_TRUE(socket.open(UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)), false));
-    Step connected;
+    TestStep connected;
     connected.began(socket.connect(connected.operation, to));
     EXPECT_TRUE(turn_until([&] { return connected.done; }));
     EXPECT_EQ(connected.result, expected);
@@ -396,7 +330,7 @@ TEST_P(IoTest, ServesMoreConnectionsAtOnceThanItHasBuffers) {
     explicit Client(EventLoop& loop) : socket(loop), input(loop.buffers()) {}
     Socket socket;
     InputBuffer input;
-    Step step;
+    TestStep step;
   };
   std::list<Client> ours;
   std::list<TestConnection> peers;
@@ -429,7 +363,7 @@ TEST_P(IoTest, ComesBackToItsDescriptorsAndBuffersAfterThousandsOfConnections) {
       explicit Client(EventLoop& loop) : socket(loop), input(loop.buffers()) {}
       Socket socket;
       InputBuffer input;
-      Step received, reset;
+      TestStep received, reset;
     };
     std::list<Client> ours;
     std::list<TestConnection> peers;
