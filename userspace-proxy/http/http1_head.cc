@@ -245,6 +245,7 @@ ParseResult parse_response(std::string_view text, bool request_was_head, Respons
   HeadParser parser;
   parser.headers = &head->headers;
   if (!run(parser, HTTP_RESPONSE, text) || !is_status_line(text)) return ParseResult::kBad;
+  head->major_version = 1;
   if (head->headers.size() > kMaxHeaders) return ParseResult::kTooLarge;
   head->status = parser.llhttp.status_code;
   if (head->status < 100) return ParseResult::kBad;
