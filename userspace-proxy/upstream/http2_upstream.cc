@@ -52,9 +52,10 @@ void Http2Upstream::on_connected(int) {
 void Http2Upstream::tell_waiters() {
   const ConnectStatus status = connect_status();
   const bool good = status == ConnectStatus::kConnected;
-  IntrusiveList<Http2Waiter, Http2Waiter> told;
-  told.splice(waiters_);
-  while (Http2Waiter* waiter = told.pop_front()) {
+  for (uint32_t left = joined(); left > 0; --left) {
+    Http2Waiter* waiter = waiters_.pop_front();
+    // What one does may end the wait of others.
+    if (waiter == nullptr) return;
     if (good && !settled_ && waiter->wants_settings()) {
       waiters_.push_back(*waiter);
     } else {
@@ -80,12 +81,13 @@ uint32_t Http2Upstream::joined() {
 }
 
 bool Http2Upstream::has_room() {
-  const uint32_t most = pool_.limits().max_streams;
-  if (state_ == State::kConnecting) return joined() < most;
-  if (state_ != State::kReady || streams_ >= most) return false;
+  // Streams that were given out and have sent nothing yet, and those that are promised, are ours alone to
+  // count.
+  const uint32_t taken = streams_ + joined();
+  if (taken >= pool_.limits().max_streams) return false;
+  if (state_ != State::kReady) return state_ == State::kConnecting;
   const Http2Session& session = transport_.session();
-  // Streams that were given out and have sent nothing yet are ours alone to count.
-  return streams_ < session.peer_max_streams() && session.can_open_stream();
+  return taken < session.peer_max_streams() && session.can_open_stream();
 }
 
 UpstreamStreamPtr Http2Upstream::open() {

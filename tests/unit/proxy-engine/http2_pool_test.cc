@@ -90,7 +90,9 @@ TEST(Http2PoolTest, StreamsTakeTurnsOnTheOneConnectionAllowed) {
   HeldServer server;
   Rig rig(limited(server.address(), 1, 2));
   Crowd crowd(rig, 5);
-  ASSERT_TRUE(rig.wait_for([&] { return server.asked() == 2; }));
+  ASSERT_TRUE(rig.wait_for([&] { return server.asked() == 2; }))
+      << server.asked() << " asked, " << server.connections() << " connections, "
+      << rig.worker().gauges().active_exchanges << " under way, " << rig.sink().count() << " recorded";
   EXPECT_TRUE(rig.wait_for([&] { return rig.worker().gauges().active_exchanges == 5; }));
   server.release();
   EXPECT_EQ(crowd.statuses(), kAllGood);
@@ -129,7 +131,9 @@ TEST(Http2PoolTest, SaysOverloadAtOnceWhenTooManyWait) {
   setup.options.max_waiting = 2;
   Rig rig(setup);
   Crowd first(rig, 3);
-  ASSERT_TRUE(rig.wait_for([&] { return server.asked() == 1; }));
+  ASSERT_TRUE(rig.wait_for([&] { return server.asked() == 1; }))
+      << server.asked() << " asked, " << server.connections() << " connections, "
+      << rig.worker().gauges().active_exchanges << " under way, " << rig.sink().count() << " recorded";
   ASSERT_TRUE(rig.wait_for([&] { return rig.worker().gauges().active_exchanges == 3; }));
   Crowd second(rig, 1);
   EXPECT_EQ(second.reason((second.statuses(), 0)), "overload");
