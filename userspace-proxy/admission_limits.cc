@@ -34,6 +34,7 @@ AdmissionLimits admission_limits(const Worker::Options& options) {
   const uint64_t half = std::max<uint64_t>(limits.connections / 2, 1);
   limits.pod_connections = share_of(options.pod_max_connections, options.count, half);
   limits.pod_exchanges = share_of(options.pod_max_exchanges, options.count, half);
+  limits.pod_head_bytes = options.pod_head_bytes;
   return limits;
 }
 

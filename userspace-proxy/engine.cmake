@@ -7,11 +7,12 @@ weft_library(weft_proxy_net
 
 weft_library(weft_proxy_http
   SOURCES http/authority.cc http/body_decoder.cc http/field_block.cc http/field_rules.cc http/framing.cc
+    http/grpc.cc http/h2c_upgrade.cc
     http/head_reader.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc http/http2_callbacks.cc
     http/http2_fields.cc http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc
     http/http2_output.cc http/http2_session.cc http/http2_transport.cc http/path.cc http/payload_queue.cc
-    http/protocol_detect.cc http/reason_phrase.cc http/socket_stream.cc
-  DEPS weft_base weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2)
+    http/protocol_detect.cc http/reason_phrase.cc http/socket_stream.cc http/websocket_key.cc
+  DEPS weft_base weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2 OpenSSL::Crypto absl::strings)
 
 weft_library(weft_proxy_engine
   SOURCES admission_limits.cc worker.cc upstream/balancer.cc upstream/connector.cc upstream/http1_upstream.cc

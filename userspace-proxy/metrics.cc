@@ -5,10 +5,18 @@
 #include <algorithm>
 #include <map>
 
+#include "base/strings.h"
+
 namespace weft::proxy {
 namespace {
 
 namespace v1 = weft::proxy::v1;
+
+void add_faults(std::string_view prefix, const Http2FaultCounts::Values& values, v1::Metrics* out) {
+  auto& counters = *out->mutable_counters();
+  for (size_t i = 1; i < values.size(); ++i)
+    counters[str_cat(prefix, label(static_cast<Http2Fault>(i)), "_total")] += values[i];
+}
 
 struct Sum {
   uint64_t requests = 0;
@@ -63,12 +71,15 @@ void sum_gauges(const std::vector<Worker*>& workers, v1::Metrics* out) {
     gauges["weft_proxy_upstream_idle"] += g.upstream_idle;
     gauges["weft_proxy_active_exchanges"] += g.active_exchanges;
     gauges["weft_proxy_buffered_bytes"] += g.buffered_bytes;
+    gauges["weft_proxy_held_head_bytes"] += g.held_head_bytes;
     gauges["weft_proxy_overloaded_workers"] += g.overloaded;
     auto& counters = *out->mutable_counters();
     counters["weft_proxy_loop_turns_total"] += g.loop_turns;
     counters["weft_proxy_shed_requests_total"] += g.shed_requests;
     counters["weft_proxy_refused_connections_total"] += g.refused_connections;
     counters["weft_proxy_evicted_connections_total"] += g.evicted_connections;
+    add_faults("weft_proxy_http2_ended_", g.http2_faults, out);
+    add_faults("weft_proxy_http2_upstream_ended_", g.http2_upstream_faults, out);
   }
   gauges["weft_proxy_workers"] = workers.size();
   gauges["weft_proxy_snapshot_generation"] = lowest_generation(workers);

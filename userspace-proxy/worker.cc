@@ -33,6 +33,7 @@ UpstreamLimits upstream_limits_of(const Worker::Options& options) {
   limits.idle_ms = static_cast<uint64_t>(options.upstream_idle.count());
   limits.max_idle = options.max_idle_upstream;
   limits.max_connections = options.max_upstream_connections;
+  limits.max_streams = options.max_upstream_streams;
   limits.max_waiting = options.max_waiting;
   limits.max_wait_ms = static_cast<uint64_t>(options.max_wait.count());
   limits.max_head_bytes = options.max_head_bytes;
@@ -41,7 +42,7 @@ UpstreamLimits upstream_limits_of(const Worker::Options& options) {
 
 struct Gauges {
   std::atomic<uint64_t> downstream{0}, upstream{0}, idle{0}, exchanges{0}, generation{0};
-  std::atomic<uint64_t> buffered{0}, overloaded{0}, shed{0}, refused{0}, evicted{0};
+  std::atomic<uint64_t> buffered{0}, heads{0}, overloaded{0}, shed{0}, refused{0}, evicted{0};
 };
 
 class WorkerThread;
@@ -108,6 +109,7 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   const Options options_;
   std::unique_ptr<EventLoop> loop_;
   Gauges gauges_;
+  Http2FaultCounts downstream_faults_, upstream_faults_;
   const AdmissionLimits admission_limits_ = admission_limits(options_);
   const uint64_t max_connections_ = admission_limits_.connections;
   std::unique_ptr<UpstreamPool> pool_;
@@ -146,7 +148,8 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
   *status = open();
   const bool usable = status->ok();
   if (usable) {
-    pool_ = std::make_unique<UpstreamPool>(*loop_, loop_->buffers(), *home_, upstream_limits_of(options_));
+    pool_ = std::make_unique<UpstreamPool>(*loop_, loop_->buffers(), *home_, upstream_limits_of(options_),
+                                           upstream_faults_);
     balancer_ = std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56));
     context_.reset(new ProxyContext{.loop = *loop_,
                                     .buffers = loop_->buffers(),
@@ -154,6 +157,7 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
                                     .balancer = *balancer_,
                                     .home = *home_,
                                     .sink = *options_.sink,
+                                    .http2_faults = downstream_faults_,
                                     .limits = limits_of(options_),
                                     .texts = {},
                                     .share = FairShare(*loop_),
@@ -309,6 +313,7 @@ void WorkerThread::turn_ended() {
   relieve();
   loop_->set_in_flight(context_->active_exchanges);
   gauges_.buffered.store(loop_->buffers().bytes(), std::memory_order_relaxed);
+  gauges_.heads.store(context_->held_head_bytes, std::memory_order_relaxed);
   gauges_.overloaded.store(context_->admission.overloaded() ? 1 : 0, std::memory_order_relaxed);
   gauges_.shed.store(context_->admission.shed(), std::memory_order_relaxed);
   gauges_.refused.store(refused_, std::memory_order_relaxed);
@@ -340,10 +345,13 @@ WorkerGauges WorkerThread::gauges() const {
   out.active_exchanges = gauges_.exchanges.load(std::memory_order_relaxed);
   out.loop_turns = loop_->turns();
   out.buffered_bytes = gauges_.buffered.load(std::memory_order_relaxed);
+  out.held_head_bytes = gauges_.heads.load(std::memory_order_relaxed);
   out.overloaded = gauges_.overloaded.load(std::memory_order_relaxed);
   out.shed_requests = gauges_.shed.load(std::memory_order_relaxed);
   out.refused_connections = gauges_.refused.load(std::memory_order_relaxed);
   out.evicted_connections = gauges_.evicted.load(std::memory_order_relaxed);
+  out.http2_faults = downstream_faults_.values();
+  out.http2_upstream_faults = upstream_faults_.values();
   return out;
 }
 

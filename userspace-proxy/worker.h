@@ -11,6 +11,8 @@
 #include "absl/status/statusor.h"
 #include "base/fd.h"
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/exchange/admission.h"
+#include "userspace-proxy/http/http2_fault_counts.h"
 #include "userspace-proxy/net/io_kind.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 
@@ -33,12 +35,16 @@ struct WorkerGauges {
   uint64_t loop_turns = 0;
   // Bytes of buffers in use.
   uint64_t buffered_bytes = 0;
+  // Bytes of decoded heads that HTTP/2 streams hold.
+  uint64_t held_head_bytes = 0;
   // 1 while new requests are refused.
   uint64_t overloaded = 0;
   // Since the start: requests refused, connections refused, quiet connections closed to make room.
   uint64_t shed_requests = 0;
   uint64_t refused_connections = 0;
   uint64_t evicted_connections = 0;
+  // HTTP/2 connections that were ended for what the peer did, by Http2Fault: clients', endpoints'.
+  Http2FaultCounts::Values http2_faults{}, http2_upstream_faults{};
 };
 
 class Worker {
@@ -56,10 +62,11 @@ class Worker {
     // An exchange in which no byte of a body moved for so long, or no response came, ends.
     std::chrono::milliseconds exchange_idle{300'000};
     std::chrono::milliseconds upstream_idle{60'000};
-    // Per endpoint and source pod: idle connections kept, connections at all (0: no limit), exchanges that
-    // may wait for one where they are limited, and for how long.
+    // Per endpoint and source pod: idle connections kept, connections at all (0: no limit), streams on one of
+    // them (HTTP/2), exchanges that may wait for one where they are limited, and for how long.
     uint32_t max_idle_upstream = 256;
     uint32_t max_upstream_connections = 0;
+    uint32_t max_upstream_streams = 100;
     uint32_t max_waiting = 1024;
     std::chrono::milliseconds max_wait{10'000};
     uint32_t max_head_bytes = 64 * 1024;
@@ -72,6 +79,8 @@ class Worker {
     uint64_t max_buffered_bytes = 0;
     uint64_t pod_max_connections = 0;
     uint64_t pod_max_exchanges = 0;
+    // Of one pod on one worker, see AdmissionLimits.
+    uint64_t pod_head_bytes = AdmissionLimits().pod_head_bytes;
     // Under overload, how old a connection is before it may be closed for being quiet: a new one still gets
     // the answer that tells it why.
     std::chrono::milliseconds overload_grace{1'000};

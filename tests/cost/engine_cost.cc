@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tests/cost/recorded.h"
+#include "tests/unit/proxy-engine/http2_wire.h"
 #include "tests/unit/proxy-engine/rig.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
 
@@ -31,7 +32,8 @@ constexpr int kCounted = 200;
 }
 
 // A canary as the agent compiles it: a header match first, then weights, found by host.
-SnapshotPtr canary_snapshot(const SocketAddress& dialled, const SocketAddress& endpoint) {
+SnapshotPtr canary_snapshot(const SocketAddress& dialled, const SocketAddress& endpoint,
+                            ClusterProtocol protocol) {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->generation = 1;
   snapshot->sources.push_back(Source{.uid = "Kubernetes//Pod/shop/client", .name = "client", .ns = "shop"});
@@ -39,7 +41,8 @@ SnapshotPtr canary_snapshot(const SocketAddress& dialled, const SocketAddress& e
   for (const char* subset : {"v1", "v2"}) {
     const std::string name = str_cat("cart.shop.svc.cluster.local|80|", subset);
     snapshot->cluster_by_name[name] = static_cast<uint32_t>(snapshot->clusters.size());
-    snapshot->clusters.push_back(Cluster{.name = name, .service = "cart", .ns = "shop", .subset = subset});
+    snapshot->clusters.push_back(
+        Cluster{.name = name, .service = "cart", .ns = "shop", .subset = subset, .protocol = protocol});
     snapshot->clusters.back().endpoints.push_back(
         Endpoint{.address = endpoint, .workload = str_cat("cart-", subset), .ns = "shop"});
   }
@@ -86,7 +89,7 @@ class CountingSink final : public ExchangeSink {
 // The worker between a client's connection and an upstream's, both ends held by this thread.
 class Bench {
  public:
-  Bench() : upstream_(listen_on_loopback(&endpoint_)) {
+  explicit Bench(ClusterProtocol protocol) : upstream_(listen_on_loopback(&endpoint_)) {
     CaptureListener listener{.netns_cookie = 1, .workload_uid = "Kubernetes//Pod/shop/client"};
     listener.listener = listen_on_loopback(&dialled_);
     fcntl(listener.listener.get(), F_SETFL, O_NONBLOCK);
@@ -96,57 +99,150 @@ class Bench {
     options.io = IoKind::kEpoll;
     worker_ = Worker::start(options).value();
     worker_->add_listener(std::move(listener));
-    worker_->set_snapshot(canary_snapshot(dialled_, endpoint_));
+    worker_->set_snapshot(canary_snapshot(dialled_, endpoint_, protocol));
     client_ = std::make_unique<TestConnection>(TestConnection::to(dialled_));
   }
   ~Bench() { worker_.reset(); }
 
-  // kWarmUp + kCounted exchanges. The first learns how long the forwarded messages are; the others read
-  // exactly that.
-  void run(const Recorded& recorded) {
-    sink_.begin(recorded.name);
-    learn(recorded);
-    for (int i = 1; i < kWarmUp + kCounted; ++i) exchange(recorded);
+ protected:
+  TestConnection& client() { return *client_; }
+  // The upstream's end; the worker's dial is waited for the first time.
+  TestConnection& server() {
+    if (server_ == nullptr)
+      server_ = std::make_unique<TestConnection>(
+          UniqueFd(accept4(upstream_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+    return *server_;
+  }
+  // kWarmUp + kCounted exchanges.
+  template <typename Exchange>
+  void run(const std::string& name, Exchange exchange) {
+    sink_.begin(name);
+    for (int i = 0; i < kWarmUp + kCounted; ++i) exchange(i);
     // The record follows the last byte.
     while (!sink_.done()) std::this_thread::yield();
   }
 
  private:
-  void learn(const Recorded& recorded) {
-    if (!client_->send(recorded.request)) fail(recorded.name, "the worker does not take the request");
-    if (server_ == nullptr)
-      server_ = std::make_unique<TestConnection>(
-          UniqueFd(accept4(upstream_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
-    request_bytes_ = server_->read_message().size();
-    if (request_bytes_ == 0) fail(recorded.name, "no request reaches the upstream");
-    if (!server_->send(recorded.response)) fail(recorded.name, "the worker does not take the response");
-    const std::string answer = client_->read_message();
-    response_bytes_ = answer.size();
-    if (answer.rfind("HTTP/1.1 200 ", 0) != 0) fail(recorded.name, "the client gets no 200");
-  }
-
-  void exchange(const Recorded& recorded) {
-    if (!client_->send(recorded.request) || server_->read(request_bytes_).size() != request_bytes_ ||
-        !server_->send(recorded.response) || client_->read(response_bytes_).size() != response_bytes_)
-      fail(recorded.name, "an exchange ended early");
-  }
-
   SocketAddress dialled_, endpoint_;
   CountingSink sink_;
   UniqueFd upstream_;
   std::unique_ptr<Worker> worker_;
   std::unique_ptr<TestConnection> client_, server_;
+};
+
+class Http1Bench final : public Bench {
+ public:
+  Http1Bench() : Bench(ClusterProtocol::kAsClient) {}
+
+  // The first exchange learns how long the forwarded messages are; the others read exactly that.
+  void play(const Recorded& recorded) {
+    run(recorded.name, [&](int i) { i == 0 ? learn(recorded) : exchange(recorded); });
+  }
+
+ private:
+  void learn(const Recorded& recorded) {
+    if (!client().send(recorded.request)) fail(recorded.name, "the worker does not take the request");
+    request_bytes_ = server().read_message().size();
+    if (request_bytes_ == 0) fail(recorded.name, "no request reaches the upstream");
+    if (!server().send(recorded.response)) fail(recorded.name, "the worker does not take the response");
+    const std::string answer = client().read_message();
+    response_bytes_ = answer.size();
+    if (answer.rfind("HTTP/1.1 200 ", 0) != 0) fail(recorded.name, "the client gets no 200");
+  }
+
+  void exchange(const Recorded& recorded) {
+    if (!client().send(recorded.request) || server().read(request_bytes_).size() != request_bytes_ ||
+        !server().send(recorded.response) || client().read(response_bytes_).size() != response_bytes_)
+      fail(recorded.name, "an exchange ended early");
+  }
+
   size_t request_bytes_ = 0, response_bytes_ = 0;
 };
+
+Http2Fields fields_of(const RecordedHttp2::Fields& recorded) {
+  Http2Fields fields;
+  for (const auto& [name, value] : recorded) fields.add(name, value);
+  return fields;
+}
+
+// A bench for each case: the connections begin anew with their tables.
+class Http2Bench final : public Bench {
+ public:
+  explicit Http2Bench(const RecordedHttp2& recorded)
+      : Bench(recorded.http1_response.empty() ? ClusterProtocol::kHttp2 : ClusterProtocol::kHttp1),
+        recorded_(recorded),
+        client_wire_(Http2Session::Role::kClient, client()) {
+    for (const auto& [name, value] : recorded.trailers) trailers_.push_back(Header{name, value});
+  }
+
+  void play() {
+    run(recorded_.name, [this](int) { exchange(); });
+  }
+
+ private:
+  void exchange() {
+    RecordingStream request;
+    client_wire_.mine = &request;
+    const iovec body[] = {piece(recorded_.request_body)};
+    const bool bare = recorded_.request_body.empty();
+    if (!client_wire_.peer.session->send_request(request, fields_of(recorded_.request), bare))
+      fail(recorded_.name, "no stream can be opened");
+    if (!bare) client_wire_.peer.session->offer(request, body, true, {});
+    client_wire_.speak();
+    recorded_.http1_response.empty() ? answer() : answer_http1();
+    client_wire_.turn_until([&] { return !request.closed.empty(); });
+    if (request.closed.empty() || request.closed[0] != Http2StreamEnd::kComplete ||
+        request.field(0, ":status") != "200")
+      fail(recorded_.name, "the client gets no 200");
+    client_wire_.mine = nullptr;
+  }
+
+  void answer_http1() {
+    if (server().read_message().empty() || !server().send(recorded_.http1_response))
+      fail(recorded_.name, "no request reaches the upstream");
+  }
+
+  void answer() {
+    if (server_wire_ == nullptr)
+      server_wire_ = std::make_unique<WirePeer>(Http2Session::Role::kServer, server());
+    Peer& peer = server_wire_->peer;
+    if (!server_wire_->turn_until([&] { return !peer.streams.empty() && peer.streams.back().ended; }))
+      fail(recorded_.name, "no request reaches the upstream");
+    const iovec body[] = {piece(recorded_.response_body)};
+    peer.session->send_response(peer.streams.back(), fields_of(recorded_.response), false);
+    peer.session->offer(peer.streams.back(), body, true, trailers_);
+    server_wire_->speak();
+    peer.streams.clear();
+  }
+
+  const RecordedHttp2& recorded_;
+  std::vector<Header> trailers_;
+  WirePeer client_wire_;
+  std::unique_ptr<WirePeer> server_wire_;
+};
+
+void say(const std::string& name) {
+  std::printf("{\"case\": \"%s\", \"requests\": %d}\n", name.c_str(), kCounted);
+}
+
+void play_all() {
+  {
+    Http1Bench bench;
+    for (const Recorded& recorded : recorded_exchanges()) {
+      bench.play(recorded);
+      say(recorded.name);
+    }
+  }
+  for (const RecordedHttp2& recorded : recorded_http2_exchanges()) {
+    Http2Bench(recorded).play();
+    say(recorded.name);
+  }
+}
 
 }  // namespace
 }  // namespace weft::proxy
 
 int main() {
-  weft::proxy::Bench bench;
-  for (const weft::proxy::Recorded& recorded : weft::proxy::recorded_exchanges()) {
-    bench.run(recorded);
-    std::printf("{\"case\": \"%s\", \"requests\": %d}\n", recorded.name.c_str(), weft::proxy::kCounted);
-  }
+  weft::proxy::play_all();
   return 0;
 }

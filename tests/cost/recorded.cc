@@ -55,4 +55,33 @@ std::vector<Recorded> recorded_exchanges() {
   };
 }
 
+std::vector<RecordedHttp2> recorded_http2_exchanges() {
+  const RecordedHttp2::Fields get = {
+      {":method", "GET"}, {":scheme", "http"}, {":authority", "cart"}, {":path", "/item/17"}};
+  const RecordedHttp2::Fields ok = {{":status", "200"},
+                                    {"server", "nginx/1.22.1"},
+                                    {"date", "Tue, 02 Jan 2024 10:20:30 GMT"},
+                                    {"content-type", "application/json"},
+                                    {"content-length", "1024"}};
+  // As clients of the gRPC libraries send it.
+  const RecordedHttp2::Fields call = {{":method", "POST"},
+                                      {":scheme", "http"},
+                                      {":path", "/shop.Cart/AddItem"},
+                                      {":authority", "cart"},
+                                      {"content-type", "application/grpc"},
+                                      {"user-agent", "grpc-c++/1.51.1 grpc-c/29.0.0 (linux; chttp2)"},
+                                      {"te", "trailers"},
+                                      {"grpc-timeout", "20S"}};
+  return {
+      {.name = "h2_to_h1_get_1k", .request = get, .http1_response = with_length(kNginxHead, 1024)},
+      {.name = "h2_to_h2_get_1k", .request = get, .response = ok, .response_body = std::string(1024, 'b')},
+      {.name = "grpc_unary",
+       .request = call,
+       .request_body = std::string(128, 'q'),
+       .response = {{":status", "200"}, {"content-type", "application/grpc"}},
+       .trailers = {{"grpc-status", "0"}},
+       .response_body = std::string(128, 'a')},
+  };
+}
+
 }  // namespace weft::proxy

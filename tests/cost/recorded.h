@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace weft::proxy {
@@ -13,5 +14,19 @@ struct Recorded {
 };
 
 std::vector<Recorded> recorded_exchanges();
+
+// One of an HTTP/2 client, as fields and bodies: bytes depend on what the connection's tables hold.
+struct RecordedHttp2 {
+  using Fields = std::vector<std::pair<std::string, std::string>>;
+  std::string name;
+  Fields request;
+  std::string request_body;
+  // Of an HTTP/1 upstream, whole; where it is empty, the upstream speaks HTTP/2 and sends what follows.
+  std::string http1_response;
+  Fields response, trailers;
+  std::string response_body;
+};
+
+std::vector<RecordedHttp2> recorded_http2_exchanges();
 
 }  // namespace weft::proxy

@@ -44,7 +44,7 @@ class Stream final : public Http2Stream {
     if (make_request(block_, last, &request) == ParseResult::kComplete) check_request(request);
     ResponseHead response;
     make_response(block_, last, false, &response);
-    std::vector<Header> trailers;
+    PooledVector<Header> trailers;
     make_trailers(block_, &trailers);
   }
   void trailers_received(FieldBlock& block) override { std::swap(block_, block); }
@@ -73,7 +73,7 @@ class Run final : public Http2Session::Owner {
     for (int i = 0; i < 4; ++i) session_.send_request(streams_.emplace_back(), fields, i % 2 == 0);
   }
 
-  Http2Stream* new_stream() override { return &streams_.emplace_back(); }
+  Http2Stream* new_stream(size_t) override { return &streams_.emplace_back(); }
   void settings_received() override {}
   void goaway_received() override {}
   void ping_acknowledged() override {}

@@ -11,6 +11,9 @@ namespace weft::proxy {
 struct PodUse {
   uint64_t connections = 0;
   uint64_t exchanges = 0;
+  // Decoded heads of its HTTP/2 streams, and all that was received on its HTTP/2 connections that are open.
+  uint64_t head_bytes = 0;
+  uint64_t http2_received_bytes = 0;
 };
 
 struct AdmissionLimits {
@@ -20,6 +23,8 @@ struct AdmissionLimits {
   // Of one pod on the worker.
   uint64_t pod_connections = ~uint64_t{0};
   uint64_t pod_exchanges = ~uint64_t{0};
+  // Decoded heads that it may hold whatever it sent for them.
+  uint64_t pod_head_bytes = 16 * 1024 * 1024;
 };
 
 class Admission {
@@ -48,6 +53,15 @@ class Admission {
     ++shed_;
     return false;
   }
+  // For a head of a new HTTP/2 stream, decoded, not counted in `pod` yet. Compression may save a client
+  // much, but memory that it makes us hold costs it a part of that in bytes on the wire.
+  bool admit_head(const PodUse& pod, uint64_t bytes) {
+    if (pod.head_bytes + bytes <= limits_.pod_head_bytes + kHeldPerByte * pod.http2_received_bytes) [[likely]]
+      return true;
+    ++shed_;
+    return false;
+  }
+  static constexpr uint64_t kHeldPerByte = 4;
   // Room for one more connection of the pod.
   bool has_room(const PodUse& pod) const { return pod.connections < limits_.pod_connections; }
 

@@ -9,6 +9,7 @@
 #include "userspace-proxy/exchange/admission.h"
 #include "userspace-proxy/exchange/fair_share.h"
 #include "userspace-proxy/http/http1_text.h"
+#include "userspace-proxy/http/http2_fault_counts.h"
 #include "userspace-proxy/net/event_loop.h"
 #include "userspace-proxy/net/netns.h"
 #include "userspace-proxy/net/socket.h"
@@ -57,13 +58,16 @@ struct ProxyContext {
   Balancer& balancer;
   const HomeNetns& home;
   ExchangeSink& sink;
+  Http2FaultCounts& http2_faults;
   ExchangeLimits limits;
   Http1TextPool<RequestHead> texts;
   FairShare share;
   Admission admission;
   GenerationRef current;
   bool draining = false;
+  MonotonicNs next_http2_fault_line = 0;
   uint64_t active_exchanges = 0;
+  uint64_t held_head_bytes = 0;  // of all pods, see PodUse
 };
 
 inline uint32_t source_of(CaptureOrigin& origin, const Snapshot& snapshot) {

@@ -95,6 +95,7 @@ Outcome Exchange::request_read() {
     case HeadStatus::kWaiting:
     case HeadStatus::kClosed:
     case HeadStatus::kAborted:
+    case HeadStatus::kMoved:
       return Outcome::kDownstreamReset;
   }
   if (!context_.admission.admit(client_.origin.use)) return Outcome::kOverload;
@@ -105,7 +106,19 @@ Outcome Exchange::request_read() {
   // §7.8), so it does not see one.
   tunnel_asked_ =
       is_connect() || !head.protocol.empty() || (head.body == BodyKind::kNone && wants_upgrade(head));
+  if (is_grpc_call(head)) take_deadline();
   return Outcome::kOk;
+}
+
+// From here on the call has as long as its client gave it, whatever it waits for.
+void Exchange::take_deadline() {
+  const auto timeout = request().find("grpc-timeout");
+  const auto parsed = timeout ? parse_grpc_timeout(*timeout) : std::nullopt;
+  if (!parsed) return;
+  deadline_at_ = started_ + *parsed;
+  const MonotonicNs now = context_.loop.now();
+  const MonotonicNs left = deadline_at_ > now ? deadline_at_ - now : 0;
+  context_.loop.arm(deadline_, (left + kNsPerMs - 1) / kNsPerMs);
 }
 
 Outcome Exchange::choose_route() {
@@ -123,7 +136,6 @@ Outcome Exchange::choose_route() {
   return Outcome::kOk;
 }
 
-// An upgrade is HTTP/1's (RFC 9113 §8.6).
 UpstreamProtocol Exchange::upstream_protocol() const {
   switch (target_.cluster().protocol) {
     case ClusterProtocol::kHttp1:
@@ -141,14 +153,18 @@ Outcome Exchange::prepare_upstream() {
   if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
   upstream_address_ = target_.endpoint().address;
   const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, upstream_protocol()};
-  if (tunnel_asked_ && key.protocol == UpstreamProtocol::kHttp2) return Outcome::kNotImplemented;
   const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms};
-  step_.begin(stream_request_.start(step_.operation(), key, dial, only_fresh_));
+  const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
+  step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
   return Outcome::kOk;
 }
 
 // kOk without a stream when another endpoint may be tried: nothing was sent yet.
 Outcome Exchange::upstream_ready() {
+  if (step_.aborted()) {
+    stream_request_.cancel();
+    return stopped_;
+  }
   const ConnectStatus status = stream_request_.status();
   if (status == ConnectStatus::kConnected) {
     upstream_ = stream_request_.take();
@@ -162,6 +178,7 @@ Outcome Exchange::upstream_ready() {
 
 void Exchange::send_request() {
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
+  if (deadline_at_ > 0) write_deadline();
   const std::string fallback = request().authority.empty() ? client_.dialled.to_string() : std::string();
   upstream_->write_request(request(), RequestForm{.fallback_host = fallback, .upgrade = tunnel_asked_});
   // First, so that a request that cannot be sent finds something to stop.
@@ -169,6 +186,17 @@ void Exchange::send_request() {
   // A tunnel's bytes come only when the server has agreed to it.
   if (tunnel_asked_) return request_pump_.flush(upstream_->request(), false);
   request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kHead);
+}
+
+// The endpoint gets what is left of the time when some of it went by here.
+void Exchange::write_deadline() {
+  const MonotonicNs now = context_.loop.now();
+  if (now - started_ < kNsPerMs) return;
+  const MonotonicNs left = deadline_at_ > now ? deadline_at_ - now : 0;
+  for (Header& header : request().headers) {
+    if (!equals_ignore_case(header.name, "grpc-timeout")) continue;
+    header.value = write_grpc_timeout(left, &deadline_text_);
+  }
 }
 
 void Exchange::await_response() { step_.begin(upstream_->read_response(step_.operation())); }
@@ -213,6 +241,7 @@ Outcome Exchange::response_read() {
     return stopped_ == Outcome::kOk ? Outcome::kDownstreamReset : stopped_;
   const HeadStatus status = upstream_->response_status();
   if (status == HeadStatus::kClosed) return Outcome::kUpstreamReset;
+  if (status == HeadStatus::kNotImplemented) return Outcome::kNotImplemented;
   if (status != HeadStatus::kComplete) return Outcome::kUpstreamProtocol;
   if (tunnel_asked_ && upstream_->opens_tunnel()) {
     response_ = Response::kTunnel;
@@ -226,9 +255,9 @@ void Exchange::send_response() {
   status_ = upstream_->response().status;
   downstream_.write_response(upstream_->response());
   response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
-  // The tunnel was refused: what is left of the request is its end.
-  if (tunnel_asked_)
-    request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kPayload);
+  // The tunnel was refused: what is left of the request is its end. What the client sends for a tunnel that
+  // is none goes nowhere.
+  if (tunnel_asked_) request_pump_.flush(upstream_->request(), true);
 }
 
 // From here the connection is bytes both ways (RFC 9110 §7.8).
@@ -282,6 +311,7 @@ void Exchange::send_local_reply(Outcome outcome) {
 
 void Exchange::finish(Outcome outcome) {
   idle_.cancel();
+  deadline_.cancel();
   request_pump_.cancel();
   response_pump_.cancel();
   upstream_reset_.cancel();

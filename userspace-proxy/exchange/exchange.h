@@ -12,6 +12,7 @@
 #include "userspace-proxy/exchange/pump.h"
 #include "userspace-proxy/exchange/step.h"
 #include "userspace-proxy/exchange/task.h"
+#include "userspace-proxy/http/grpc.h"
 #include "userspace-proxy/upstream/stream_request.h"
 
 namespace weft::proxy {
@@ -60,6 +61,9 @@ class Exchange final : private Pump::Observer {
   void pump_ended(Pump& pump) override;
   void on_upstream_reset(int);
   void on_idle();
+  void on_deadline() { stop(Outcome::kDeadlineExceeded); }
+  void take_deadline();
+  void write_deadline();
   void stop(Outcome outcome);
   bool must_progress() const;
   bool replayable() const;
@@ -96,6 +100,9 @@ class Exchange final : private Pump::Observer {
   Operation upstream_reset_{this, method<&Exchange::on_upstream_reset>};
   Timer idle_{this, method<&Exchange::on_idle>};
   uint64_t bytes_at_last_look_ = 0;
+  Timer deadline_{this, method<&Exchange::on_deadline>};  // of a gRPC call that has one
+  MonotonicNs deadline_at_ = 0;
+  GrpcTimeoutText deadline_text_;
   Task task_;  // last: cancelled first
 };
 

@@ -18,6 +18,10 @@ FieldBlock::Added FieldBlock::add(std::string_view name, std::string_view value,
     too_large_ = true;
     return Added::kTooLarge;
   }
+  if (slots_.empty()) {
+    text_.reserve(kFirstText);
+    slots_.reserve(kFirstSlots);
+  }
   slots_.push_back(Slot{static_cast<uint32_t>(text_.size()), static_cast<uint32_t>(name.size()),
                         static_cast<uint32_t>(value.size())});
   text_.append(name).append(value);
@@ -42,10 +46,6 @@ std::string_view FieldBlock::append(std::string_view piece) {
   const size_t at = text_.size();
   text_.append(piece);
   return std::string_view(text_).substr(at);
-}
-
-void FieldBlock::shrink(size_t limit) {
-  if (text_.capacity() > limit) std::string().swap(text_);
 }
 
 }  // namespace weft::proxy

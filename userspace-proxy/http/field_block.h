@@ -1,13 +1,13 @@
 // Fields of one HTTP/2 head or trailer section as they are decoded: text in one piece, a budget that counts
 // what RFC 9113 §6.5.2 counts, so that compression buys the peer nothing. Filled by Http2Session, read by
-// http2_head.h. Keeps its memory when cleared.
+// http2_head.h. Its memory is of the frame pool; kept when cleared.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
-#include <vector>
+
+#include "userspace-proxy/net/frame_allocator.h"
 
 namespace weft::proxy {
 
@@ -43,7 +43,6 @@ class FieldBlock {
   void reserve_extra(size_t bytes) { text_.reserve(text_.size() + bytes); }
   // Never reallocates after reserve_extra() of enough: views stay.
   std::string_view append(std::string_view piece);
-  void shrink(size_t limit);
 
  private:
   struct Slot {
@@ -51,9 +50,12 @@ class FieldBlock {
   };
   // A peer that sends many times what we refuse is no client with a big cookie.
   static constexpr size_t kFloodFactor = 8;
+  // Room for the usual head, so that it is not copied while it grows.
+  static constexpr size_t kFirstText = 1000;
+  static constexpr size_t kFirstSlots = 21;
 
-  std::string text_;
-  std::vector<Slot> slots_;
+  PooledString text_;
+  PooledVector<Slot> slots_;
   size_t seen_ = 0;  // bytes charged, kept or not
   bool too_large_ = false;
 };

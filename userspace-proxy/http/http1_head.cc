@@ -205,6 +205,7 @@ ParseResult parse_request(std::string_view text, RequestHead* head) {
 
 ParseResult parse_response(std::string_view text, bool request_was_head, ResponseHead* head) {
   if (!take_status_line(text, head) || !take_fields(text, &head->headers)) return ParseResult::kBad;
+  head->major_version = 1;
   if (head->headers.size() > kMaxHeaders) return ParseResult::kTooLarge;
   if (head->status < 100) return ParseResult::kBad;
   head->keep_alive = keeps_alive(head->headers, head->minor_version);

@@ -64,7 +64,8 @@ void write_request_head(const RequestHead& head, const RequestForm& form, std::s
   if (trailers) add(out, "TE", "trailers");
   if (form.upgrade) {
     add(out, "Connection", "Upgrade");
-    add(out, "Upgrade", *head.find("upgrade"));
+    add(out, "Upgrade", head.protocol.empty() ? *head.find("upgrade") : head.protocol);
+    if (!form.websocket_key.empty()) add(out, "Sec-WebSocket-Key", form.websocket_key);
   } else if (trailers) {
     add(out, "Connection", "TE");
   }

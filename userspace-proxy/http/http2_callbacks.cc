@@ -136,7 +136,7 @@ int Http2Callbacks::new_request(Http2Session& session, const nghttp2_frame& fram
   const size_t charge = session.incoming_.charge();
   if (session.held_head_bytes_ + charge > session.limits_.max_held_head_bytes)
     return refuse(session, frame.hd.stream_id);
-  Http2Stream* stream = session.owner_.new_stream();
+  Http2Stream* stream = session.owner_.new_stream(charge);
   if (stream == nullptr) return refuse(session, frame.hd.stream_id);
   session.attach(*stream, frame.hd.stream_id);
   session.held_head_bytes_ += charge;
@@ -226,6 +226,8 @@ ssize_t Http2Callbacks::read_payload(nghttp2_session* library, int32_t id, uint8
     count += std::min(stream->offered_[i].iov_len - at, size - count);
     at = 0;
   }
+  // `size` is what frames and windows allow.
+  if (size < kTinyWindow && count == size && count < stream->offered_bytes_) session.tiny_window();
   *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
   if (count < stream->offered_bytes_ || !stream->last_offered_) return static_cast<ssize_t>(count);
   *flags |= NGHTTP2_DATA_FLAG_EOF;

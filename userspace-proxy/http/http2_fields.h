@@ -1,6 +1,6 @@
 // Heads to HTTP/2 fields (RFC 9113 §8.2-8.3), the way out: what belongs to one connection is left out, the
 // rest keeps its order. Views of the head; nghttp2 copies them, and lowers the names, when they are
-// submitted. Reused by its owner: keeps its memory.
+// submitted.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "userspace-proxy/http/message.h"
+#include "userspace-proxy/net/frame_allocator.h"
 
 namespace weft::proxy {
 
@@ -20,9 +21,10 @@ class Http2Fields {
   void clear() { fields_.clear(); }
   // The strings must stay until the fields are submitted.
   void add(std::string_view name, std::string_view value);
-  // `authority` stands in for a request without one (HTTP/1.0). `scheme`: "http" or "https".
-  void add_request(const RequestHead& head, std::string_view scheme, std::string_view authority);
+  void add_request(const RequestHead& head, const RequestForm& form);
   void add_response(const ResponseHead& head);
+  // Of the response that agrees to a tunnel, also when it is HTTP/1's 101.
+  void add_tunnel_response(const ResponseHead& head);
   void add_status(uint16_t status);
   // What may be forwarded of a trailer section.
   void add_trailers(std::span<const Header> trailers);
@@ -30,9 +32,9 @@ class Http2Fields {
   std::span<const nghttp2_nv> span() const { return fields_; }
 
  private:
-  void add_end_to_end(const std::vector<Header>& headers);
+  void add_end_to_end(const std::vector<Header>& headers, std::string_view but = {});
 
-  std::vector<nghttp2_nv> fields_;
+  PooledVector<nghttp2_nv> fields_;
   std::array<char, 3> status_{};
 };
 

@@ -43,21 +43,41 @@ Http2Fault Http2FrameMeter::received(MonotonicNs now, std::string_view bytes) {
       bytes.remove_prefix(count);
       continue;
     }
-    const size_t count = std::min(kHeaderBytes - header_size_, bytes.size());
+    const size_t count = std::min(wanted() - header_size_, bytes.size());
     std::copy_n(bytes.begin(), count, header_.begin() + header_size_);
     header_size_ += count;
     bytes.remove_prefix(count);
-    if (header_size_ < kHeaderBytes) break;
-    header_size_ = 0;
-    const uint32_t length = uint32_t{header_[0]} << 16 | uint32_t{header_[1]} << 8 | header_[2];
-    skip_ = length;
-    const Http2Fault fault = frame_received(now, Frame{length, header_[3], header_[4]});
+    if (header_size_ < wanted()) continue;
+    const Http2Fault fault = header_received(now);
     if (fault != Http2Fault::kNoFault) return fault;
   }
   return Http2Fault::kNoFault;
 }
 
+size_t Http2FrameMeter::wanted() const {
+  const bool parent =
+      header_size_ >= kHeaderBytes && header_[3] == NGHTTP2_PRIORITY && (number_at(0) >> 8) >= kParentBytes;
+  return parent ? kHeaderBytes + kParentBytes : kHeaderBytes;
+}
+
+uint32_t Http2FrameMeter::number_at(size_t at) const {
+  return uint32_t{header_[at]} << 24 | uint32_t{header_[at + 1]} << 16 | uint32_t{header_[at + 2]} << 8 |
+         header_[at + 3];
+}
+
+Http2Fault Http2FrameMeter::header_received(MonotonicNs now) {
+  constexpr uint32_t kStreamBits = 0x7fffffff;
+  const size_t parent_bytes = wanted() - kHeaderBytes;
+  header_size_ = 0;
+  Frame frame{number_at(0) >> 8, header_[3], header_[4], number_at(5) & kStreamBits};
+  skip_ = frame.length - parent_bytes;
+  if (parent_bytes > 0) frame.parent = number_at(kHeaderBytes) & kStreamBits;
+  return frame_received(now, frame);
+}
+
 Http2Fault Http2FrameMeter::frame_received(MonotonicNs now, const Frame& frame) {
+  if (frame.type != NGHTTP2_CONTINUATION) ++frames_;
+  in_data_ = frame.type == NGHTTP2_DATA;
   switch (frame.type) {
     case NGHTTP2_DATA:
       if (frame.length > 0 || (frame.flags & NGHTTP2_FLAG_END_STREAM) != 0) return Http2Fault::kNoFault;
@@ -66,6 +86,9 @@ Http2Fault Http2FrameMeter::frame_received(MonotonicNs now, const Frame& frame) 
     case NGHTTP2_CONTINUATION:
       return head_frame(now, frame);
     case NGHTTP2_PRIORITY:
+      // The library does not look at priorities, nor at what is wrong with them.
+      if (frame.stream == frame.parent || frame.stream == 0) return Http2Fault::kProtocol;
+      [[fallthrough]];
     case kPriorityUpdate:
       return charge(now, priorities_, limits_.priorities, Http2Fault::kPriorities);
     case NGHTTP2_RST_STREAM:
@@ -92,6 +115,7 @@ Http2Fault Http2FrameMeter::head_frame(MonotonicNs now, const Frame& frame) {
   } else if (++continuations_ > limits_.max_continuations) {
     return Http2Fault::kContinuations;
   }
+  in_head_ = (frame.flags & NGHTTP2_FLAG_END_HEADERS) == 0;
   if (frame.length > 0 || (frame.flags & NGHTTP2_FLAG_END_HEADERS) != 0) return Http2Fault::kNoFault;
   return charge(now, empty_, limits_.empty_frames, Http2Fault::kEmptyFrames);
 }
@@ -100,6 +124,10 @@ void Http2FrameMeter::data_sent() {
   // Peers give credit for the stream and for the connection; some in several steps.
   window_updates_.earn(10, limits_.window_updates);
   pings_.earn(1, limits_.pings);
+}
+
+Http2Fault Http2FrameMeter::window_was_tiny(MonotonicNs now) {
+  return charge(now, tiny_windows_, limits_.tiny_windows, Http2Fault::kTinyWindows);
 }
 
 Http2Fault Http2FrameMeter::provoked_reset(MonotonicNs now) {

@@ -22,8 +22,18 @@ class Http2FrameMeter {
   Http2Fault received(MonotonicNs now, std::string_view bytes);
   // We sent a DATA frame: the peer may answer with credit and measure with PING.
   void data_sent();
+  // We sent one of less than kTinyWindow bytes, and had more: the peer's windows were that small.
+  Http2Fault window_was_tiny(MonotonicNs now);
   // We reset a stream because of what the peer sent on it.
   Http2Fault provoked_reset(MonotonicNs now);
+
+  // What has begun and is not whole: the preface with the first frame's header, a head over all its frames,
+  // any frame but DATA. 0 for nothing; else a number that is another one when it is another one.
+  uint64_t unfinished() const {
+    if (in_head_) return frames_;
+    if (frames_ == 0 || header_size_ > 0) return frames_ + 1;
+    return skip_ > 0 && !in_data_ ? frames_ : 0;
+  }
 
  private:
   class Bucket {
@@ -43,9 +53,16 @@ class Http2FrameMeter {
     uint32_t length = 0;
     uint8_t type = 0;
     uint8_t flags = 0;
+    uint32_t stream = 0;
+    uint32_t parent = 0;  // of a PRIORITY frame (RFC 7540 §6.3)
   };
   static constexpr size_t kHeaderBytes = 9;
+  static constexpr size_t kParentBytes = 4;
 
+  // All bytes of the frame's header that are looked at; more for one type.
+  size_t wanted() const;
+  uint32_t number_at(size_t at) const;
+  Http2Fault header_received(MonotonicNs now);
   Http2Fault frame_received(MonotonicNs now, const Frame& frame);
   Http2Fault charge(MonotonicNs now, Bucket& bucket, const Http2Rate& rate, Http2Fault fault) {
     return bucket.take(now, rate) ? Http2Fault::kNoFault : fault;
@@ -53,11 +70,15 @@ class Http2FrameMeter {
   Http2Fault head_frame(MonotonicNs now, const Frame& frame);
 
   const Http2Limits& limits_;
-  Bucket resets_, provoked_resets_, pings_, settings_, priorities_, window_updates_, empty_, unknown_;
+  Bucket resets_, provoked_resets_, pings_, settings_, priorities_, window_updates_, tiny_windows_, empty_,
+      unknown_;
+  uint64_t frames_ = 0;         // begun; a head is one, whatever number it is cut into
+  bool in_head_ = false;        // END_HEADERS did not come yet
+  bool in_data_ = false;        // the last frame is DATA
   uint32_t continuations_ = 0;  // of the head being received
   size_t skip_;                 // bytes until the next frame header
   size_t header_size_ = 0;      // bytes of it that came
-  std::array<uint8_t, kHeaderBytes> header_{};
+  std::array<uint8_t, kHeaderBytes + kParentBytes> header_{};
 };
 
 }  // namespace weft::proxy

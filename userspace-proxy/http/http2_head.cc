@@ -16,13 +16,14 @@ constexpr uint64_t kMaxContentLength = uint64_t{1} << 62;
 
 // Pseudo-fields of a request (RFC 9113 §8.3.1). A null view: not there.
 struct RequestPseudo {
-  std::string_view method, scheme, authority, path;
+  std::string_view method, scheme, authority, path, protocol;
 
   std::string_view* named(std::string_view name) {
     if (name == ":method") return &method;
     if (name == ":path") return &path;
     if (name == ":scheme") return &scheme;
     if (name == ":authority") return &authority;
+    if (name == ":protocol") return &protocol;
     return nullptr;
   }
 };
@@ -118,6 +119,25 @@ bool take_request_fields(FieldBlock& block, size_t first, RequestHead* head, Len
   return take_authority(head->authority, host, head);
 }
 
+// A tunnel: to an authority (RFC 9113 §8.5), or to a resource with the protocol that is to be spoken with it
+// (RFC 8441), which is what an upgraded GET is in HTTP/1.
+bool take_connect(const RequestPseudo& pseudo, RequestHead* head) {
+  head->protocol = pseudo.protocol;
+  if (pseudo.protocol.data() != nullptr) {
+    head->method = "GET";
+    return is_token(pseudo.protocol) && pseudo.path.starts_with('/') && take_path(pseudo.path, head);
+  }
+  head->target = pseudo.authority;
+  return pseudo.path.data() == nullptr && pseudo.scheme.data() == nullptr &&
+         pseudo.authority.find(':') != std::string_view::npos;
+}
+
+bool take_scheme(const RequestPseudo& pseudo, RequestHead* head) {
+  if (pseudo.scheme != "http" && pseudo.scheme != "https") return false;
+  head->scheme = pseudo.scheme;
+  return true;
+}
+
 }  // namespace
 
 bool is_http2_name(std::string_view name) {
@@ -144,14 +164,15 @@ ParseResult make_request(FieldBlock& block, bool end_stream, RequestHead* head) 
   if (!first) return ParseResult::kBad;
   head->method = pseudo.method;
   if (!is_token(head->method)) return ParseResult::kBad;
-  // A tunnel to anywhere is not a service call.
-  if (head->method == "CONNECT") return ParseResult::kNotImplemented;
-  if (pseudo.scheme != "http" && pseudo.scheme != "https") return ParseResult::kBad;
-  head->scheme = pseudo.scheme;
+  const bool tunnel = head->method == "CONNECT";
+  const bool to_authority = tunnel && pseudo.protocol.data() == nullptr;
+  if (!to_authority && !take_scheme(pseudo, head)) return ParseResult::kBad;
+  if (!tunnel && pseudo.protocol.data() != nullptr) return ParseResult::kBad;
+  if (tunnel ? !take_connect(pseudo, head) : !take_path(pseudo.path, head)) return ParseResult::kBad;
   head->authority = pseudo.authority;
   Length length;
-  if (!take_path(pseudo.path, head) || !take_request_fields(block, *first, head, &length) || length.bad)
-    return ParseResult::kBad;
+  if (!take_request_fields(block, *first, head, &length) || length.bad) return ParseResult::kBad;
+  if (tunnel) return length.value ? ParseResult::kBad : ParseResult::kComplete;
   if (end_stream) {
     if (length.value.value_or(0) > 0) return ParseResult::kBad;
     head->body = BodyKind::kNone;
@@ -192,7 +213,7 @@ ParseResult make_response(FieldBlock& block, bool end_stream, bool request_was_h
   return ParseResult::kComplete;
 }
 
-bool make_trailers(const FieldBlock& block, std::vector<Header>* trailers) {
+bool make_trailers(const FieldBlock& block, PooledVector<Header>* trailers) {
   trailers->clear();
   for (size_t i = 0; i < block.size(); ++i) {
     const FieldBlock::Field field = block[i];

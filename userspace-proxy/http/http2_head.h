@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "userspace-proxy/http/field_block.h"
 #include "userspace-proxy/http/http1_head.h"
@@ -14,7 +13,8 @@
 
 namespace weft::proxy {
 
-// kComplete, kBad, kTooLarge or kNotImplemented (CONNECT). Views point into `block`, which gains joined text.
+// kComplete, kBad or kTooLarge. Views point into `block`, which gains joined text. A request that opens a
+// tunnel has no body: CONNECT, or GET with a `protocol`.
 // `end_stream`: the head came with END_STREAM, so there is no body. A body of unknown length is kChunked:
 // that is how an HTTP/1 hop will frame it. Host is not among the head's fields when :authority was there.
 ParseResult make_request(FieldBlock& block, bool end_stream, RequestHead* head);
@@ -24,7 +24,7 @@ ParseResult make_response(FieldBlock& block, bool end_stream, bool request_was_h
 
 // Fields of a trailer section that may be forwarded (RFC 9110 §6.5.1), as views of the block. False when it
 // is none: too large, or with fields that no HTTP/2 message may carry.
-bool make_trailers(const FieldBlock& block, std::vector<Header>* trailers);
+bool make_trailers(const FieldBlock& block, PooledVector<Header>* trailers);
 
 // A field name as HTTP/2 carries it: token, no upper case (RFC 9113 §8.2.1).
 bool is_http2_name(std::string_view name);

@@ -18,18 +18,27 @@ namespace weft::proxy {
   X(kSettings, "settings", "It kept changing its settings (CVE-2019-9515).")                              \
   X(kPriorities, "priorities", "It kept reordering priorities (CVE-2019-9513).")                          \
   X(kWindowUpdates, "window_updates", "It sent many more WINDOW_UPDATE frames than we sent DATA.")        \
+  X(kTinyWindows, "tiny_windows", "It let us send a few bytes at a time (data dribble, CVE-2019-9511).")  \
   X(kEmptyFrames, "empty_frames", "It sent frames without content or end (CVE-2019-9518).")               \
   X(kContinuations, "continuations", "It split one head over too many frames (VU#421644).")               \
   X(kUnknownFrames, "unknown_frames", "It kept sending frame types that mean nothing to us.")             \
   X(kHeadFlood, "head_flood", "It kept adding to a head that was already refused as too large.")          \
   X(kQueued, "queued_frames", "It asked for answers and did not read them (CVE-2019-9517).")              \
-  X(kMemory, "memory", "The connection needs more memory than one connection gets.")
+  X(kMemory, "memory", "The connection needs more memory than one connection gets.")                      \
+  X(kHeadTimeout, "head_timeout", "It began a head, or the connection, and did not finish it in time.")   \
+  X(kStalled, "stalled", "It did not read what it was sent.")
 
 enum class Http2Fault : uint8_t {
 #define X(name, label, text) name,
   WEFT_HTTP2_FAULTS(X)
 #undef X
 };
+
+inline constexpr int kHttp2FaultCount = 0
+#define X(name, label, text) +1
+    WEFT_HTTP2_FAULTS(X)
+#undef X
+    ;
 
 constexpr std::string_view label(Http2Fault fault) {
   switch (fault) {
@@ -48,6 +57,8 @@ struct Http2Rate {
   uint32_t per_second = 0;
 };
 
+inline constexpr size_t kTinyWindow = 64;
+
 struct Http2Limits {
   // Streams of the peer open at a time; advertised, above it REFUSED_STREAM.
   uint32_t max_concurrent_streams = 100;
@@ -64,6 +75,8 @@ struct Http2Limits {
   uint32_t max_queued_frames = 1000;
   // Memory of the protocol library for this connection: tables, streams, queues.
   uint32_t max_library_bytes = 1024 * 1024;
+  // How long the peer may leave one batch of our output, 64 KiB or less, unread.
+  uint64_t stall_ms = 300'000;
 
   Http2Rate resets{500, 50};
   Http2Rate provoked_resets{100, 10};
@@ -71,6 +84,8 @@ struct Http2Limits {
   Http2Rate settings{50, 2};
   Http2Rate priorities{200, 10};
   Http2Rate window_updates{500, 50};
+  // DATA frames that its windows cut to less than kTinyWindow bytes.
+  Http2Rate tiny_windows{100, 10};
   Http2Rate empty_frames{20, 1};
   Http2Rate unknown_frames{100, 10};
 };

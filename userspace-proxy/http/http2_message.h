@@ -4,7 +4,6 @@
 #pragma once
 
 #include <optional>
-#include <vector>
 
 #include "userspace-proxy/http/http2_transport.h"
 #include "userspace-proxy/http/message_stream.h"
@@ -47,6 +46,8 @@ class Http2Message : public Http2Stream, public BodySource, public BodySink {
   std::optional<Http2StreamEnd> closed() const { return closed_; }
   // The head was submitted; with `last` nothing follows it.
   void head_submitted(bool last) { head_was_last_ = last; }
+  // The message came whole in another way than through the session.
+  void came_whole() { received_end_ = true; }
   // Says how both messages ended, and leaves the session.
   void leave(uint32_t code);
 
@@ -64,7 +65,7 @@ class Http2Message : public Http2Stream, public BodySource, public BodySink {
 
   Http2Transport& transport_;
   FieldBlock head_, trailer_block_;
-  std::vector<Header> trailers_;
+  PooledVector<Header> trailers_;
   PayloadQueue queue_;
   size_t gathered_ = 0;
   bool received_end_ = false;

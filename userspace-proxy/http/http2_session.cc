@@ -9,6 +9,9 @@
 namespace weft::proxy {
 namespace {
 
+// RFC 8441 §3.
+constexpr auto kEnableConnectProtocol = NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL;
+
 const uint8_t* bytes_of(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
 
 void put_u32(std::string* out, uint32_t value) {
@@ -46,16 +49,18 @@ Http2Session::~Http2Session() {
 }
 
 void Http2Session::submit_settings() {
+  // Only a client may say something about push, and only a server about tunnels.
+  const nghttp2_settings_entry of_role = role_ == Role::kClient
+                                             ? nghttp2_settings_entry{NGHTTP2_SETTINGS_ENABLE_PUSH, 0}
+                                             : nghttp2_settings_entry{kEnableConnectProtocol, 1};
   const std::array<nghttp2_settings_entry, 5> entries = {{
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits_.max_concurrent_streams},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.stream_window_bytes},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits_.max_head_bytes},
       {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
-      {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+      of_role,
   }};
-  // Only a client may say something about push.
-  const size_t count = role_ == Role::kClient ? entries.size() : entries.size() - 1;
-  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, entries.data(), count);
+  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, entries.data(), entries.size());
   nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0,
                                         static_cast<int32_t>(limits_.connection_window_bytes));
 }
@@ -91,7 +96,7 @@ void Http2Session::output(MonotonicNs now, Http2Output* out) {
     if (size > 0) out->frame({reinterpret_cast<const char*>(data), static_cast<size_t>(size)});
     if (size < 0 && state_ != State::kFailed)
       fail(memory_.exhausted() ? Http2Fault::kMemory : Http2Fault::kProtocol);
-    if (size <= 0 && out->bytes() == before) break;
+    if (size <= 0 && out->bytes() == before && !reset_answered()) break;
   }
   if (goaway_due_) write_goaway(out);
   out_ = nullptr;
@@ -99,12 +104,12 @@ void Http2Session::output(MonotonicNs now, Http2Output* out) {
 
 bool Http2Session::wants_output() const {
   if (state_ == State::kFailed) return goaway_due_;
-  return nghttp2_session_want_write(session_) != 0;
+  return nghttp2_session_want_write(session_) != 0 || !answered_.empty();
 }
 
 bool Http2Session::done() const {
   if (state_ == State::kFailed) return !goaway_due_;
-  return nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
+  return nghttp2_session_want_read(session_) == 0 && !wants_output();
 }
 
 void Http2Session::fail(Http2Fault fault) {
@@ -135,7 +140,17 @@ bool Http2Session::upgrade(std::string_view settings, bool request_was_head, Htt
                                nullptr) != 0)
     return false;
   attach(stream, 1);
+  if (role_ == Role::kServer) {
+    stream.heard_all_ = true;
+  } else {
+    stream.sending_ = Http2Stream::Sending::kEnded;
+  }
   return true;
+}
+
+void Http2Session::tiny_window() {
+  const Http2Fault fault = meter_.window_was_tiny(now_);
+  if (fault != Http2Fault::kNoFault) fail(fault);
 }
 
 void Http2Session::attach(Http2Stream& stream, int32_t id) {
@@ -173,6 +188,10 @@ uint32_t Http2Session::peer_max_streams() const {
   return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
+bool Http2Session::peer_knows_tunnels() const {
+  return nghttp2_session_get_remote_settings(session_, kEnableConnectProtocol) == 1;
+}
+
 bool Http2Session::send_request(Http2Stream& stream, const Http2Fields& fields, bool last) {
   if (!can_open_stream()) return false;
   const nghttp2_data_provider provider = Http2Callbacks::provider();
@@ -200,6 +219,16 @@ bool Http2Session::send_response(Http2Stream& stream, const Http2Fields& fields,
     return false;
   }
   stream.sending_ = last ? Http2Stream::Sending::kEnded : Http2Stream::Sending::kPayload;
+  return true;
+}
+
+bool Http2Session::cut_response(Http2Stream& stream, const Http2Fields& trailers) {
+  if (!stream.attached() || stream.reset_by_us_ || stream.sending_ != Http2Stream::Sending::kPayload)
+    return false;
+  offer(stream, {}, false, {});
+  const std::span<const nghttp2_nv> nv = trailers.span();
+  if (nghttp2_submit_trailer(session_, stream.id_, nv.data(), nv.size()) != 0) return false;
+  stream.sending_ = Http2Stream::Sending::kEnded;
   return true;
 }
 
@@ -241,11 +270,22 @@ void Http2Session::detach(Http2Stream& stream) {
   const bool said_all = stream.sending_ == Http2Stream::Sending::kEnded;
   // It closes by itself once what is queued is sent.
   if (said_all && stream.heard_all_) return;
-  ++orphan_resets_;
-  if (reset) return;
   // A whole response may come before the whole request (RFC 9113 §8.1).
-  const bool answered = said_all && role_ == Role::kServer;
-  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, answered ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
+  if (said_all && !reset && role_ == Role::kServer) return answered_.push_back(id);
+  ++orphan_resets_;
+  if (!reset) nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+}
+
+// True: there is something to say again.
+bool Http2Session::reset_answered() {
+  const size_t before = orphan_resets_;
+  for (const int32_t id : answered_) {
+    if (nghttp2_session_find_stream(session_, id) == nullptr) continue;
+    ++orphan_resets_;
+    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+  }
+  answered_.clear();
+  return orphan_resets_ > before;
 }
 
 void Http2Session::send_ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }

@@ -28,8 +28,9 @@ class Http2Session {
   class Owner {
    public:
     virtual ~Owner() = default;
-    // Server: a request arrives; its head follows. Null: refused, unprocessed.
-    virtual Http2Stream* new_stream() = 0;
+    // Server: a request arrives; its head follows, which holds so many bytes decoded, as RFC 9113 §6.5.2
+    // counts. Null: refused, unprocessed.
+    virtual Http2Stream* new_stream(size_t head_bytes) = 0;
     // Client: the peer's limit of streams may have changed.
     virtual void settings_received() = 0;
     // The peer takes no new streams; those above its last id were closed as refused.
@@ -53,8 +54,8 @@ class Http2Session {
   bool done() const;
   Http2Fault fault() const { return fault_; }
 
-  // Server, on a fresh session: the request of "Upgrade: h2c" becomes stream 1, half closed by the client.
-  // `settings` is the decoded HTTP2-Settings field. False: the peer's settings are not valid.
+  // On a fresh session: the request of "Upgrade: h2c" becomes stream 1, half closed by the client. `settings`
+  // is the decoded HTTP2-Settings field. False: these settings are not valid.
   bool upgrade(std::string_view settings, bool request_was_head, Http2Stream& stream);
 
   // Client: opens a stream. False when none can be opened on this connection (any more).
@@ -63,9 +64,14 @@ class Http2Session {
   // Streams that the peer allows at a time.
   uint32_t peer_max_streams() const;
 
+  // Client: the peer's settings, as far as they came, allow extended CONNECT (RFC 8441 §3).
+  bool peer_knows_tunnels() const;
+
   // Server. False when the fields do not make a frame; the stream is then reset.
   bool send_interim(Http2Stream& stream, const Http2Fields& fields);
   bool send_response(Http2Stream& stream, const Http2Fields& fields, bool last);
+  // Ends a response whose head was sent and whose end was not: what was offered and is not sent is left out.
+  bool cut_response(Http2Stream& stream, const Http2Fields& trailers);
 
   // Payload, after a head that was not the last: stays where it is until payload_taken(). One offer at a
   // time. `last` ends our side; `trailers` then follow, and stay as long. No bytes is fine.
@@ -84,7 +90,11 @@ class Http2Session {
   // At once, with GOAWAY.
   void fail(Http2Fault fault);
 
+  // See Http2FrameMeter: what the peer has begun to say and not finished; 0 for nothing.
+  uint64_t unfinished() const { return meter_.unfinished(); }
   uint32_t open_streams() const { return open_streams_; }
+  // Decoded heads of the open streams.
+  size_t held_head_bytes() const { return held_head_bytes_; }
   size_t memory_in_use() const { return memory_.in_use() + held_head_bytes_; }
   Role role() const { return role_; }
 
@@ -93,8 +103,10 @@ class Http2Session {
   enum class State : uint8_t { kOpen, kNoticed, kDraining, kFailed };
 
   void submit_settings();
+  void tiny_window();
   void attach(Http2Stream& stream, int32_t id);
   void stream_ended(Http2Stream& stream, Http2StreamEnd end);
+  bool reset_answered();
   void write_goaway(Http2Output* out);
   void final_goaway();
 
@@ -111,6 +123,9 @@ class Http2Session {
   bool goaway_due_ = false;  // ours, when nghttp2 cannot write it any more
   uint32_t open_streams_ = 0;
   uint32_t orphan_resets_ = 0;  // of ours, not yet sent, whose streams were detached
+  // Answered before their requests had ended: reset once the answer is out. The library throws away what it
+  // has queued for a stream when a reset is submitted.
+  PooledVector<int32_t> answered_;
   size_t held_head_bytes_ = 0;
   FieldBlock incoming_;  // of the head being received: heads never interleave
   IntrusiveList<Http2Stream> streams_;

@@ -2,6 +2,7 @@
 #include "userspace-proxy/http/http2_transport.h"
 
 #include <cstdint>
+#include <utility>
 
 namespace weft::proxy {
 namespace {
@@ -21,10 +22,12 @@ Http2Transport::Http2Transport(EventLoop& loop, Socket& socket, InputBuffer& inp
       socket_(socket),
       input_(input),
       owner_(owner),
+      stall_ms_(limits.stall_ms),
       session_(std::in_place, role, limits, owner),
       out_(kCopyUpTo) {}
 
-void Http2Transport::start() {
+void Http2Transport::start(std::string_view front) {
+  front_ = front;
   output_due();
   if (!input_.empty() && !take_input(1)) return;
   receive();
@@ -35,6 +38,7 @@ void Http2Transport::stop() {
   recv_.cancel();
   send_.cancel();
   flush_.cancel();
+  stalled_.cancel();
 }
 
 void Http2Transport::close() {
@@ -65,9 +69,10 @@ bool Http2Transport::take_input(int result) {
     end();
     return false;
   }
+  const size_t bytes = input_.unread().size();
   session_->receive(loop_.now(), input_.unread());
   input_.clear();
-  owner_.received();
+  owner_.received(bytes);
   if (session_->wants_output()) output_due();
   if (session_->fault() != Http2Fault::kNoFault || session_->done()) {
     // What is left to say is said by flush(), which ends the connection then.
@@ -88,15 +93,30 @@ void Http2Transport::on_sent(int result) {
 void Http2Transport::flush() {
   while (!ended_) {
     out_.clear();
+    out_.frame(std::exchange(front_, {}));
     session_->output(loop_.now(), &out_);
     if (out_.empty()) break;
+    ++batches_;
     if (!socket_.send(send_, out_.pieces())) {
       sending_ = true;
+      if (!stalled_.armed()) on_stalled();
       return;
     }
     if (send_.result < 0) return end();
   }
   if (!ended_ && session_->done()) end();
+}
+
+// Looks once per period: a batch ends the connection when it was under way for one to two of them.
+void Http2Transport::on_stalled() {
+  if (!sending_) return;
+  if (batches_ == batches_at_last_look_) {
+    // It would not read that either, but the end has a reason.
+    session_->fail(Http2Fault::kStalled);
+    return end();
+  }
+  batches_at_last_look_ = batches_;
+  loop_.arm(stalled_, stall_ms_);
 }
 
 void Http2Transport::end() {

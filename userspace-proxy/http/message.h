@@ -61,6 +61,7 @@ struct RequestForm {
   std::string_view
       fallback_host;     // for a request without Host (HTTP/1.0): we speak HTTP/1.1 or later upstream
   bool upgrade = false;  // the client wants a tunnel: keep Upgrade, or its equivalent
+  std::string_view websocket_key;  // to HTTP/1, of a client that has sent none
 };
 
 struct ResponseHead {

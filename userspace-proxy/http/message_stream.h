@@ -26,6 +26,7 @@ enum class HeadStatus : uint8_t {
   kTimeout,
   kNotImplemented,  // valid, but with framing or a method that we do not speak
   kAborted,         // the one who waited gave up
+  kMoved,           // the connection, and the request with it, goes on in another version of HTTP
 };
 
 // Views of payload, with room around them in which a sink puts its framing: payload is never copied for it.

@@ -155,6 +155,15 @@ void DownstreamConnection::start_http2() {
   http2_->start();
 }
 
+void DownstreamConnection::upgrade_to_http2() {
+  Http1DownstreamStream::Upgraded upgraded = http_->stream.take_upgraded();
+  http_.reset();
+  state_ = State::kHttp2;
+  timer_.cancel();
+  http2_.reset(new Http2Connection(context_, client_side(), socket_, input_, *this));
+  http2_->start_upgraded(std::move(upgraded));
+}
+
 void DownstreamConnection::http2_ended(bool clean) { clean ? linger() : end(false); }
 
 void DownstreamConnection::start_tcp() {
@@ -167,6 +176,7 @@ void DownstreamConnection::start_tcp() {
 
 void DownstreamConnection::on_http_finished(int) {
   const Http1DownstreamStream::Next next = http_->stream.next();
+  if (next == Http1DownstreamStream::Next::kHttp2) return upgrade_to_http2();
   http_.reset();
   switch (next) {
     case Http1DownstreamStream::Next::kKeepAlive:
@@ -176,6 +186,7 @@ void DownstreamConnection::on_http_finished(int) {
     case Http1DownstreamStream::Next::kLinger:
       return linger();
     case Http1DownstreamStream::Next::kReset:
+    case Http1DownstreamStream::Next::kHttp2:
       return end(true);
   }
 }

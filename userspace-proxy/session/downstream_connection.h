@@ -2,7 +2,8 @@
 // Owned by the worker's list; asks its owner to be retired when it has ended.
 //
 //   start -> kDetecting -> kIdle <-> kHttp -> kLingering -> kEnded
-//                 \_________\____-> kHttp2, kTcp ________/
+//                 \_________\_________\-> kHttp2 ________/
+//                  \_________\__________-> kTcp _________/
 #pragma once
 
 #include <cstdint>
@@ -67,6 +68,7 @@ class DownstreamConnection final : public ListNode<>,
   void arm_idle(uint64_t delay_ms);
   void start_http();
   void start_http2();
+  void upgrade_to_http2();
   void start_tcp();
   void on_http_finished(int);
   void on_tcp_finished(int);

@@ -1,7 +1,9 @@
 // Http1DownstreamStream of http1_downstream_stream.h.
 #include "userspace-proxy/session/http1_downstream_stream.h"
 
+#include "userspace-proxy/http/h2c_upgrade.h"
 #include "userspace-proxy/http/http1_writer.h"
+#include "userspace-proxy/http/websocket_key.h"
 
 namespace weft::proxy {
 
@@ -17,7 +19,9 @@ Http1DownstreamStream::Http1DownstreamStream(ProxyContext& context, Socket& sock
   request.major_version = 1;
 }
 
-Http1DownstreamStream::~Http1DownstreamStream() { context_.texts.give(std::move(text_)); }
+Http1DownstreamStream::~Http1DownstreamStream() {
+  if (text_ != nullptr) context_.texts.give(std::move(text_));
+}
 
 bool Http1DownstreamStream::read_request(Operation& operation) {
   if (reader_.start(head_, text_->in, context_.limits.max_head_bytes, context_.limits.head_timeout_ms)) {
@@ -50,6 +54,13 @@ void Http1DownstreamStream::parse_head() {
     case ParseResult::kNeedMore:
       status_ = HeadStatus::kBad;
       return;
+  }
+  if (!context_.draining) http2_settings_ = http2_settings_of(request());
+  if (http2_settings_) {
+    // The exchange of the new stream tells of it.
+    status_ = HeadStatus::kMoved;
+    started_ = false;
+    return;
   }
   close_ = !request().keep_alive;
   source_.start(request().body, request().content_length);
@@ -87,16 +98,36 @@ void Http1DownstreamStream::write_local_reply(Outcome outcome) {
 void Http1DownstreamStream::write_tunnel_response(const ResponseHead& head) {
   tunnel_ = true;
   text_->out.clear();
-  // 2xx to CONNECT is a tunnel as it stands.
-  write_response_head(head, ResponseForm{.upgrade = head.status == 101}, &text_->out);
+  const bool connect = request().method == "CONNECT";
+  if (connect || head.status == 101) {
+    // 2xx to CONNECT is a tunnel as it stands.
+    write_response_head(head, ResponseForm{.upgrade = !connect}, &text_->out);
+  } else {
+    write_switch(head);
+  }
   sink_.start(text_->out, SocketSink::Framing::kByteStream);
   source_.start(BodyKind::kUntilClose, 0);
+}
+
+// An HTTP/2 server agreed, by a status that says no more than that: the client gets 101, and the proof that
+// it asks for.
+void Http1DownstreamStream::write_switch(const ResponseHead& agreed) {
+  ResponseHead head = agreed;
+  head.status = 101;
+  head.reason = "Switching Protocols";
+  head.headers.push_back(Header{"Upgrade", request().find("upgrade").value_or("")});
+  const auto key = request().find("sec-websocket-key");
+  const WebSocketAccept accept = websocket_accept(key.value_or(""));
+  if (key) head.headers.push_back(Header{"Sec-WebSocket-Accept", {accept.data(), accept.size()}});
+  write_response_head(head, ResponseForm{.upgrade = true}, &text_->out);
 }
 
 void Http1DownstreamStream::end(Outcome outcome) {
   reader_.cancel();
   source_.stop();
-  if (tunnel_) {
+  if (status_ == HeadStatus::kMoved) {
+    next_ = Next::kHttp2;
+  } else if (tunnel_) {
     next_ = outcome == Outcome::kOk ? Next::kClose : Next::kReset;
   } else if (!sink_.whole()) {
     next_ = self_framed_ ? Next::kClose : Next::kReset;

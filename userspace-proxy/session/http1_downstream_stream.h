@@ -2,6 +2,10 @@
 // for each exchange; knows at the end what may become of the connection. Worker thread only.
 #pragma once
 
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "userspace-proxy/exchange/context.h"
 #include "userspace-proxy/exchange/downstream_stream.h"
 #include "userspace-proxy/http/head_reader.h"
@@ -12,12 +16,19 @@ namespace weft::proxy {
 class Http1DownstreamStream final : public DownstreamStream {
  public:
   // What the connection does after the exchange.
-  enum class Next : uint8_t { kKeepAlive, kClose, kLinger, kReset };
+  enum class Next : uint8_t { kKeepAlive, kClose, kLinger, kReset, kHttp2 };
+  // A request that goes on in HTTP/2 as its first stream.
+  struct Upgraded {
+    Http1TextPool<RequestHead>::Text text;
+    std::string settings;  // the client's, as a SETTINGS payload
+  };
 
   Http1DownstreamStream(ProxyContext& context, Socket& socket, InputBuffer& input);
   ~Http1DownstreamStream() override;
 
   Next next() const { return next_; }
+  // Once, with Next::kHttp2.
+  Upgraded take_upgraded() { return Upgraded{std::move(text_), std::move(*http2_settings_)}; }
 
   bool read_request(Operation& operation) override;
   HeadStatus request_status() const override { return status_; }
@@ -34,6 +45,7 @@ class Http1DownstreamStream final : public DownstreamStream {
  private:
   void on_head(int);
   void parse_head();
+  void write_switch(const ResponseHead& agreed);
   bool parsed() const { return status_ == HeadStatus::kComplete; }
   // Nothing of the request is left on the connection.
   bool request_whole() const { return parsed() && source_.consumed(); }
@@ -53,6 +65,7 @@ class Http1DownstreamStream final : public DownstreamStream {
   bool close_ = true;
   bool self_framed_ = true;  // the client can tell a cut response from a whole one
   bool tunnel_ = false;
+  std::optional<std::string> http2_settings_;
   WaitSlot waiting_;
   Operation head_{this, method<&Http1DownstreamStream::on_head>};
 };

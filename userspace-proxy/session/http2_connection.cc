@@ -1,7 +1,10 @@
 // Http2Connection of http2_connection.h.
 #include "userspace-proxy/session/http2_connection.h"
 
+#include <utility>
+
 #include "base/log.h"
+#include "userspace-proxy/http/h2c_upgrade.h"
 
 namespace weft::proxy {
 namespace {
@@ -12,6 +15,7 @@ constexpr uint64_t kGraceMs = 1'000;
 Http2Limits limits_of(const ExchangeLimits& limits) {
   Http2Limits out;
   out.max_head_bytes = limits.max_head_bytes;
+  out.stall_ms = limits.exchange_idle_ms;
   return out;
 }
 
@@ -32,6 +36,14 @@ void Http2Connection::Unit::on_lost(int) {
   connection_.unit_ended(*this);
 }
 
+void Http2Connection::Unit::adopt(Http1DownstreamStream::Upgraded upgraded) {
+  stream_.adopt(std::move(upgraded.text));
+  const bool head_request = stream_.request().method == "HEAD";
+  Http2Session& session = connection_.transport_.session();
+  if (!session.upgrade(upgraded.settings, head_request, stream_)) session.fail(Http2Fault::kProtocol);
+  request_arrived();
+}
+
 Http2Connection::Http2Connection(ProxyContext& context, const ClientSide& client, Socket& socket,
                                  InputBuffer& input, Owner& owner)
     : context_(context),
@@ -43,26 +55,71 @@ Http2Connection::Http2Connection(ProxyContext& context, const ClientSide& client
 Http2Connection::~Http2Connection() {
   transport_.stop();
   while (Unit* unit = units_.front()) delete unit;
+  charge_heads();
+  client_.origin.use.http2_received_bytes -= received_bytes_;
 }
 
 void Http2Connection::start() {
   context_.loop.arm(timer_, context_.limits.downstream_idle_ms);
   if (context_.draining) drain();
+  watch_head();
   transport_.start();
 }
 
-Http2Stream* Http2Connection::new_stream() {
+void Http2Connection::start_upgraded(Http1DownstreamStream::Upgraded upgraded) {
+  add_unit().adopt(std::move(upgraded));
+  watch_head();
+  transport_.start(kSwitchToHttp2);
+}
+
+Http2Connection::Unit& Http2Connection::add_unit() {
   timer_.cancel();
   auto* unit = new Unit(*this);
   units_.push_back(*unit);
-  return &unit->stream();
+  return *unit;
+}
+
+Http2Stream* Http2Connection::new_stream(size_t head_bytes) {
+  charge_heads();
+  if (!context_.admission.admit_head(client_.origin.use, head_bytes)) return nullptr;
+  return &add_unit().stream();
+}
+
+void Http2Connection::received(size_t bytes) {
+  received_bytes_ += bytes;
+  client_.origin.use.http2_received_bytes += bytes;
+  charge_heads();
+  watch_head();
+}
+
+// The session adds and releases; what changed since the last look is carried over.
+void Http2Connection::charge_heads() {
+  const uint64_t held = transport_.session().held_head_bytes();
+  client_.origin.use.head_bytes += held - head_bytes_;
+  context_.held_head_bytes += held - head_bytes_;
+  head_bytes_ = held;
 }
 
 void Http2Connection::unit_ended(Unit& unit) {
   delete &unit;
+  charge_heads();
   transport_.output_due();
   if (!units_.empty() || state_ == State::kEnded) return;
   context_.loop.arm(timer_, state_ == State::kServing ? context_.limits.downstream_idle_ms : kGraceMs);
+}
+
+// Each head has its own time from its first byte: a client that sends many of them may pause in one.
+void Http2Connection::watch_head() {
+  const uint64_t unfinished = transport_.session().unfinished();
+  if (unfinished == unfinished_) return;
+  unfinished_ = unfinished;
+  if (unfinished == 0) return head_timer_.cancel();
+  context_.loop.arm(head_timer_, context_.limits.head_timeout_ms);
+}
+
+void Http2Connection::on_head_timer() {
+  transport_.session().fail(Http2Fault::kHeadTimeout);
+  transport_.output_due();
 }
 
 void Http2Connection::drain() {
@@ -81,6 +138,7 @@ void Http2Connection::on_timer() {
 void Http2Connection::cut(Outcome outcome) {
   state_ = State::kEnded;
   timer_.cancel();
+  head_timer_.cancel();
   transport_.stop();
   while (Unit* unit = units_.front()) {
     unit->abandon(outcome);
@@ -89,19 +147,37 @@ void Http2Connection::cut(Outcome outcome) {
 }
 
 Outcome Http2Connection::lost_outcome() const {
-  const Http2Fault fault = const_cast<Http2Transport&>(transport_).session().fault();
-  if (fault == Http2Fault::kNoFault) return Outcome::kDownstreamReset;
-  return fault == Http2Fault::kProtocol ? Outcome::kBadRequest : Outcome::kHttp2Flood;
+  switch (transport_.session().fault()) {
+    case Http2Fault::kNoFault:
+      return Outcome::kDownstreamReset;
+    case Http2Fault::kProtocol:
+      return Outcome::kBadRequest;
+    case Http2Fault::kHeadTimeout:
+      return Outcome::kRequestTimeout;
+    case Http2Fault::kStalled:
+      return Outcome::kIdleTimeout;
+    default:
+      return Outcome::kHttp2Flood;
+  }
+}
+
+// The reason we gave must not be lost to a reset, unless the peer would only go on flooding meanwhile.
+bool Http2Connection::ends_clean(Http2Fault fault) {
+  return fault == Http2Fault::kNoFault || fault == Http2Fault::kProtocol || fault == Http2Fault::kHeadTimeout;
 }
 
 void Http2Connection::transport_ended() {
   const Http2Fault fault = transport_.session().fault();
-  if (fault != Http2Fault::kNoFault) {
+  context_.http2_faults.add(fault);
+  // Who floods comes again: one line a second says enough, the counters have all.
+  const MonotonicNs now = context_.loop.now();
+  if (fault != Http2Fault::kNoFault && now >= context_.next_http2_fault_line) {
+    context_.next_http2_fault_line = now + kNsPerSecond;
     log::info("http2_connection_refused", {{"client", client_.client.to_string()},
                                            {"workload", client_.origin.workload_uid},
                                            {"fault", label(fault)}});
   }
-  end(fault == Http2Fault::kNoFault);
+  end(ends_clean(fault));
 }
 
 void Http2Connection::end(bool clean) {

@@ -1,5 +1,5 @@
-// Http2Connection: a client that speaks HTTP/2, from its preface on: an exchange for each stream. Owned by
-// DownstreamConnection, which lends the socket. Worker thread only.
+// Http2Connection: a client that speaks HTTP/2, from its preface or upgrade on: an exchange for each stream.
+// Owned by DownstreamConnection, which lends the socket. Worker thread only.
 //
 //   kServing -> kClosing     idle or draining: GOAWAY went out, open streams finish
 //       \___________\___ -> kEnded
@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "userspace-proxy/exchange/exchange.h"
+#include "userspace-proxy/session/http1_downstream_stream.h"
 #include "userspace-proxy/session/http2_downstream_stream.h"
 
 namespace weft::proxy {
@@ -27,6 +28,8 @@ class Http2Connection final : private Http2Transport::Owner {
   ~Http2Connection() override;
 
   void start();
+  // The connection spoke HTTP/1.1 before: its request becomes the first stream (RFC 7540 §3.2).
+  void start_upgraded(Http1DownstreamStream::Upgraded upgraded);
   // Tells the client to go elsewhere; ends when its streams have.
   void drain();
   // Ends all exchanges now, recorded with this outcome. The owner closes.
@@ -44,6 +47,7 @@ class Http2Connection final : private Http2Transport::Owner {
     static void* operator new(size_t size) { return take_frame(size); }
     static void operator delete(void* block, size_t size) { give_frame(block, size); }
     Http2DownstreamStream& stream() { return stream_; }
+    void adopt(Http1DownstreamStream::Upgraded upgraded);
     void abandon(Outcome outcome) { exchange_.abandon(outcome); }
 
    private:
@@ -62,16 +66,21 @@ class Http2Connection final : private Http2Transport::Owner {
     Operation lost_{this, method<&Unit::on_lost>};
   };
 
-  Http2Stream* new_stream() override;
+  Http2Stream* new_stream(size_t head_bytes) override;
   void settings_received() override {}
   void goaway_received() override {}
   void ping_acknowledged() override {}
-  void received() override {}
+  void received(size_t bytes) override;
   void transport_ended() override;
+  Unit& add_unit();
   void unit_ended(Unit& unit);
+  void charge_heads();
+  void watch_head();
+  void on_head_timer();
   void on_timer();
   void end(bool clean);
   Outcome lost_outcome() const;
+  static bool ends_clean(Http2Fault fault);
 
   ProxyContext& context_;
   const ClientSide client_;
@@ -81,6 +90,12 @@ class Http2Connection final : private Http2Transport::Owner {
   Http2Transport transport_;
   IntrusiveList<Unit> units_;
   Timer timer_{this, method<&Http2Connection::on_timer>};  // idleness; then the grace of the end
+  // While something has begun and is not whole; see Http2Session::unfinished().
+  Timer head_timer_{this, method<&Http2Connection::on_head_timer>};
+  uint64_t unfinished_ = 0;
+  // What the pod is charged for this connection, see PodUse.
+  uint64_t received_bytes_ = 0;
+  uint64_t head_bytes_ = 0;
 };
 
 }  // namespace weft::proxy

@@ -3,7 +3,9 @@
 
 #include <charconv>
 #include <cstring>
+#include <utility>
 
+#include "userspace-proxy/http/grpc.h"
 #include "userspace-proxy/http/http2_head.h"
 
 namespace weft::proxy {
@@ -24,27 +26,14 @@ HeadStatus status_of(ParseResult result) {
   return HeadStatus::kBad;
 }
 
-// What a gRPC client would make of this HTTP status (gRPC, doc/http-grpc-status-mapping.md).
-std::string_view grpc_code(uint16_t status) {
-  switch (status) {
-    case 400:
-    case 431:
-      return "13";  // INTERNAL
-    case 401:
-      return "16";  // UNAUTHENTICATED
-    case 403:
-      return "7";  // PERMISSION_DENIED
-    case 404:
-    case 501:
-      return "12";  // UNIMPLEMENTED
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-      return "14";  // UNAVAILABLE
-    default:
-      return "2";  // UNKNOWN
-  }
+std::string_view grpc_status_of(Outcome outcome) {
+  if (outcome == Outcome::kDeadlineExceeded) return kGrpcDeadlineExceeded;
+  return grpc_status_of_http(proxy::status_of(outcome));
+}
+
+void add_grpc_status(Outcome outcome, Http2Fields* fields) {
+  fields->add("grpc-status", grpc_status_of(outcome));
+  fields->add("grpc-message", label(outcome));
 }
 
 }  // namespace
@@ -58,6 +47,12 @@ Http2DownstreamStream::Http2DownstreamStream(ProxyContext& context, Http2Transpo
 }
 
 Http2DownstreamStream::~Http2DownstreamStream() { context_.texts.give(std::move(text_)); }
+
+void Http2DownstreamStream::adopt(Http1TextPool<RequestHead>::Text text) {
+  context_.texts.give(std::exchange(text_, std::move(text)));
+  status_ = HeadStatus::kComplete;
+  came_whole();
+}
 
 void Http2DownstreamStream::head_arrived(bool last) {
   status_ = status_of(make_request(head_block(), last, &text_->head));
@@ -86,8 +81,7 @@ void Http2DownstreamStream::write_response(const ResponseHead& head) {
 }
 
 bool Http2DownstreamStream::is_grpc() const {
-  const auto type = text_->head.find("content-type");
-  return status_ == HeadStatus::kComplete && type && type->starts_with("application/grpc");
+  return status_ == HeadStatus::kComplete && is_grpc_call(text_->head);
 }
 
 void Http2DownstreamStream::write_local_reply(Outcome outcome) {
@@ -97,8 +91,7 @@ void Http2DownstreamStream::write_local_reply(Outcome outcome) {
   if (is_grpc()) {
     fields.add_status(200);
     fields.add("content-type", "application/grpc");
-    fields.add("grpc-status", grpc_code(status));
-    fields.add("grpc-message", reason);
+    add_grpc_status(outcome, &fields);
     fields.add("x-weft-reason", reason);
     return submit(fields, true);
   }
@@ -120,9 +113,10 @@ void Http2DownstreamStream::write_local_reply(Outcome outcome) {
   submit(fields, head_only);
 }
 
-void Http2DownstreamStream::write_tunnel_response(const ResponseHead&) {
+void Http2DownstreamStream::write_tunnel_response(const ResponseHead& head) {
+  tunnel_ = true;
   Http2Fields fields;
-  fields.add_status(200);
+  fields.add_tunnel_response(head);
   submit(fields, false);
 }
 
@@ -135,7 +129,13 @@ bool Http2DownstreamStream::send(Operation& operation, Pieces& pieces, bool last
 
 void Http2DownstreamStream::end(Outcome outcome) {
   if (sent_whole()) return leave(NGHTTP2_NO_ERROR);
-  leave(outcome == Outcome::kDownstreamReset ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR);
+  if (outcome == Outcome::kDeadlineExceeded && is_grpc() && attached()) {
+    Http2Fields trailers;
+    add_grpc_status(outcome, &trailers);
+    if (session()->cut_response(*this, trailers)) return leave(NGHTTP2_NO_ERROR);
+  }
+  if (outcome == Outcome::kDownstreamReset) return leave(NGHTTP2_CANCEL);
+  leave(tunnel_ ? NGHTTP2_CONNECT_ERROR : NGHTTP2_INTERNAL_ERROR);
 }
 
 }  // namespace weft::proxy

@@ -24,6 +24,9 @@ class Http2DownstreamStream final : public DownstreamStream, public Http2Message
   Http2DownstreamStream(ProxyContext& context, Http2Transport& transport, Host& host);
   ~Http2DownstreamStream() override;
 
+  // The request came by HTTP/1.1, whole, and is answered here.
+  void adopt(Http1TextPool<RequestHead>::Text text);
+
   bool read_request(Operation&) override { return true; }
   HeadStatus request_status() const override { return status_; }
   bool request_started() const override { return true; }
@@ -36,6 +39,7 @@ class Http2DownstreamStream final : public DownstreamStream, public Http2Message
   void write_local_reply(Outcome outcome) override;
   void write_tunnel_response(const ResponseHead& head) override;
   BodySink& response() override { return *this; }
+  // A gRPC response that its deadline cut short ends with the status that says so.
   void end(Outcome outcome) override;
 
   bool send(Operation& operation, Pieces& pieces, bool last, std::span<const Header> trailers) override;
@@ -50,6 +54,7 @@ class Http2DownstreamStream final : public DownstreamStream, public Http2Message
   Host& host_;
   Http1TextPool<RequestHead>::Text text_;
   HeadStatus status_ = HeadStatus::kWaiting;
+  bool tunnel_ = false;
   // Body of a local reply.
   std::array<char, 64> reply_;
   size_t reply_size_ = 0;

@@ -26,6 +26,9 @@ namespace weft::proxy {
   X(kRequestTimeout, "request_timeout", 408, "The client did not send a whole request head in time.")        \
   X(kIdleTimeout, "idle_timeout", 504,                                                                       \
     "Nothing, or too little of a body, moved for the idle time: the endpoint or the client hangs.")          \
+  X(kDeadlineExceeded, "deadline_exceeded", 504,                                                             \
+    "The time that the gRPC client gave its call (grpc-timeout) was over: the endpoint is slow, or the "     \
+    "client impatient.")                                                                                     \
   X(kNotImplemented, "not_implemented", 501, "The request needs a feature that this version does not have.") \
   X(kHttp2Flood, "http2_flood", 0,                                                                           \
     "The client's HTTP/2 connection asked for more than one connection gets and was ended; see the log.")    \

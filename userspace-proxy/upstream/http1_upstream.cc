@@ -32,7 +32,12 @@ void Http1Upstream::write_request(const RequestHead& head, const RequestForm& fo
   connect_ = head.method == "CONNECT";
   upgrade_ = form.upgrade && !connect_;
   text_->out.clear();
-  const RequestForm written{.fallback_host = form.fallback_host, .upgrade = upgrade_};
+  RequestForm written{.fallback_host = form.fallback_host, .upgrade = upgrade_};
+  keyed_ = upgrade_ && head.protocol == kWebSocket && !head.find("sec-websocket-key");
+  if (keyed_) {
+    key_ = make_websocket_key();
+    written.websocket_key = std::string_view(key_.data(), key_.size());
+  }
   write_request_head(head, written, &text_->out);
   sink_.start(text_->out,
               head.body == BodyKind::kChunked ? SocketSink::Framing::kChunked : SocketSink::Framing::kPlain,
@@ -72,7 +77,10 @@ Unanswered Http1Upstream::unanswered() const {
 
 bool Http1Upstream::opens_tunnel() const {
   const uint16_t status = text_->head.status;
-  return upgrade_ ? status == 101 : connect_ && status >= 200 && status < 300;
+  if (!upgrade_) return connect_ && status >= 200 && status < 300;
+  if (!keyed_ || status != 101) return status == 101;
+  const WebSocketAccept accept = websocket_accept(std::string_view(key_.data(), key_.size()));
+  return text_->head.find("sec-websocket-accept") == std::string_view(accept.data(), accept.size());
 }
 
 void Http1Upstream::start_tunnel() {

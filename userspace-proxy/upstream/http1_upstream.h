@@ -6,6 +6,7 @@
 #include "userspace-proxy/http/head_reader.h"
 #include "userspace-proxy/http/http1_text.h"
 #include "userspace-proxy/http/socket_stream.h"
+#include "userspace-proxy/http/websocket_key.h"
 #include "userspace-proxy/upstream/upstream_key.h"
 #include "userspace-proxy/upstream/upstream_stream.h"
 
@@ -56,6 +57,8 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   bool answered_ = false;  // a head came for this one
   bool upgrade_ = false;   // asked for
   bool connect_ = false;   // asked for by CONNECT
+  bool keyed_ = false;     // asked for WebSocket, with a key of ours
+  WebSocketKey key_;
   bool tunnel_ = false;
   WaitSlot waiting_;
   Operation head_{this, method<&Http1Upstream::on_head>};

@@ -1,14 +1,13 @@
 // Http2Upstream of http2_upstream.h.
 #include "userspace-proxy/upstream/http2_upstream.h"
 
+#include <utility>
+
 #include "userspace-proxy/http/http2_head.h"
 #include "userspace-proxy/upstream/pool.h"
 
 namespace weft::proxy {
 namespace {
-
-// More streams would make one lost connection the end of too many exchanges.
-constexpr uint32_t kMaxStreams = 100;
 
 // A connection with streams on which nothing came for so long is asked whether it lives, and has as long as
 // the second to answer (RFC 9113 §6.7).
@@ -17,37 +16,57 @@ constexpr uint64_t kPingMs = 10'000;
 
 }  // namespace
 
-Http2Upstream::Http2Upstream(UpstreamPool& pool, const UpstreamKey& key)
+Http2Upstream::Http2Upstream(UpstreamPool& pool, UpstreamPoolEntry& entry)
     : pool_(pool),
-      key_(key),
+      entry_(&entry),
       socket_(pool.loop()),
       input_(pool.buffers()),
       connector_(pool.loop(), pool.home()),
       transport_(pool.loop(), socket_, input_, Http2Session::Role::kClient, pool.http2_limits(), *this) {
   pool_.http2_opened();
+  ++entry.open;
 }
 
 Http2Upstream::~Http2Upstream() {
   if (state_ != State::kEnded) pool_.http2_closed();
+  if (entry_ != nullptr) --entry_->open;
 }
 
 void Http2Upstream::dial(const DialParameters& dial) {
-  if (!connector_.start(connected_, socket_, key_.address, dial)) return;
+  if (!connector_.start(connected_, socket_, entry_->key.address, dial)) return;
   if (connector_.status() == ConnectStatus::kConnected) return connected();
   end();
 }
 
 void Http2Upstream::on_connected(int) {
-  const ConnectStatus status = connector_.status();
+  UpstreamPoolEntry& entry = *entry_;
+  if (connector_.status() == ConnectStatus::kConnected) connected();
+  const bool good = connect_status() == ConnectStatus::kConnected;
+  if (!good) leave_entry();
+  tell_waiters();
+  if (!good) end();
+  pool_.serve_http2(entry);
+  if (state_ == State::kReady && streams_ == 0) pool_.loop().arm(timer_, pool_.limits().idle_ms);
+}
+
+void Http2Upstream::tell_waiters() {
+  const ConnectStatus status = connect_status();
   const bool good = status == ConnectStatus::kConnected;
-  if (good) {
-    connected();
-  } else {
-    unlink();
+  for (uint32_t left = joined(); left > 0; --left) {
+    Http2Waiter* waiter = waiters_.pop_front();
+    // What one does may end the wait of others.
+    if (waiter == nullptr) return;
+    if (good && !settled_ && waiter->wants_settings()) {
+      waiters_.push_back(*waiter);
+    } else {
+      waiter->http2_connected(good ? this : nullptr, status);
+    }
   }
-  while (Http2Waiter* waiter = waiters_.pop_front()) waiter->http2_connected(good ? this : nullptr, status);
-  if (!good) return end();
-  if (streams_ == 0) pool_.loop().arm(timer_, pool_.limits().idle_ms);
+}
+
+ConnectStatus Http2Upstream::connect_status() const {
+  const ConnectStatus status = connector_.status();
+  return state_ == State::kEnded && status == ConnectStatus::kConnected ? ConnectStatus::kFailed : status;
 }
 
 void Http2Upstream::connected() {
@@ -55,10 +74,20 @@ void Http2Upstream::connected() {
   transport_.start();
 }
 
-bool Http2Upstream::has_room() const {
-  if (state_ == State::kConnecting) return true;
-  if (state_ != State::kReady || streams_ >= kMaxStreams) return false;
-  return const_cast<Http2Transport&>(transport_).session().can_open_stream();
+uint32_t Http2Upstream::joined() {
+  uint32_t count = 0;
+  for (Http2Waiter* each = waiters_.front(); each != nullptr; each = waiters_.after(*each)) ++count;
+  return count;
+}
+
+bool Http2Upstream::has_room() {
+  // Streams that were given out and have sent nothing yet, and those that are promised, are ours alone to
+  // count.
+  const uint32_t taken = streams_ + joined();
+  if (taken >= pool_.limits().max_streams) return false;
+  if (state_ != State::kReady) return state_ == State::kConnecting;
+  const Http2Session& session = transport_.session();
+  return taken < session.peer_max_streams() && session.can_open_stream();
 }
 
 UpstreamStreamPtr Http2Upstream::open() {
@@ -68,7 +97,9 @@ UpstreamStreamPtr Http2Upstream::open() {
 
 void Http2Upstream::stream_released() {
   transport_.output_due();
-  if (--streams_ > 0) return;
+  --streams_;
+  if (entry_ != nullptr && !entry_->waiting.empty()) pool_.serve_http2(*entry_);
+  if (streams_ > 0) return;
   if (state_ == State::kEnded) {
     pool_.loop().retire(std::unique_ptr<Retirable>(this));
   } else if (state_ == State::kDraining) {
@@ -82,7 +113,7 @@ void Http2Upstream::drain() {
   if (state_ == State::kEnded) return;
   // Those who wait for it still get their stream.
   if (!waiters_.empty()) return;
-  unlink();
+  leave_entry();
   if (streams_ == 0) return end();
   state_ = State::kDraining;
 }
@@ -90,9 +121,25 @@ void Http2Upstream::drain() {
 void Http2Upstream::goaway_received() {
   if (state_ != State::kReady) return;
   state_ = State::kDraining;
-  unlink();
+  UpstreamPoolEntry& entry = *entry_;
+  leave_entry();
   // Not now: the session is at work.
   if (streams_ == 0) pool_.loop().arm(timer_, 0);
+  pool_.serve_http2(entry);
+}
+
+// The limit may be another one now.
+void Http2Upstream::settings_received() {
+  settled_ = true;
+  if (!waiters_.empty()) pool_.loop().soon(settled_waiters_);
+  if (entry_ != nullptr) pool_.serve_http2(*entry_);
+}
+
+void Http2Upstream::leave_entry() {
+  if (entry_ == nullptr) return;
+  unlink();
+  --entry_->open;
+  entry_ = nullptr;
 }
 
 void Http2Upstream::on_timer() {
@@ -109,16 +156,23 @@ void Http2Upstream::on_timer() {
   pool_.loop().arm(timer_, ping_pending_ ? kPingMs : kQuietMs);
 }
 
-void Http2Upstream::transport_ended() { end(); }
+void Http2Upstream::transport_ended() {
+  pool_.http2_ended_by(transport_.session().fault());
+  UpstreamPoolEntry* entry = entry_;
+  end();
+  tell_waiters();
+  if (entry != nullptr) pool_.serve_http2(*entry);
+}
 
 // The streams learn it by their ends; the object stays until the last of them is released.
 void Http2Upstream::end() {
   if (state_ == State::kEnded) return;
   state_ = State::kEnded;
-  unlink();
+  leave_entry();
   timer_.cancel();
   connector_.cancel();
   connected_.cancel();
+  settled_waiters_.cancel();
   transport_.close();
   socket_.close();
   input_.clear();
@@ -126,14 +180,29 @@ void Http2Upstream::end() {
   if (streams_ == 0) pool_.loop().retire(std::unique_ptr<Retirable>(this));
 }
 
+Http2UpstreamStream::Http2UpstreamStream(Http2Upstream& connection, Http2Transport& transport)
+    : Http2Message(transport), connection_(connection), text_(connection.pool_.texts().take()) {}
+
+Http2UpstreamStream::~Http2UpstreamStream() { connection_.pool_.texts().give(std::move(text_)); }
+
 void Http2UpstreamStream::write_request(const RequestHead& head, const RequestForm& form) {
   head_request_ = head.method == "HEAD";
-  Http2Fields fields;
-  fields.add_request(head, head.scheme, form.fallback_host);
-  const bool last = head.body == BodyKind::kNone;
-  unsent_ = connection_.state_ == Http2Upstream::State::kEnded ||
-            !transport().session().send_request(*this, fields, last);
+  tunnel_ = form.upgrade;
+  const bool last = head.body == BodyKind::kNone && !tunnel_;
   head_submitted(last);
+  const bool ended = connection_.state_ == Http2Upstream::State::kEnded;
+  if (tunnel_ && head.method != "CONNECT" && !ended && !transport().session().peer_knows_tunnels()) {
+    unsupported_ = true;
+    return;
+  }
+  Http2Fields fields;
+  fields.add_request(head, form);
+  unsent_ = ended || !transport().session().send_request(*this, fields, last);
+}
+
+bool Http2UpstreamStream::opens_tunnel() const {
+  const uint16_t status = text_->head.status;
+  return tunnel_ && status >= 200 && status < 300;
 }
 
 void Http2UpstreamStream::head_arrived(bool last) {
@@ -148,9 +217,13 @@ bool Http2UpstreamStream::take_head() {
     block_ = std::move(heads_.front().block);
     const bool last = heads_.front().last;
     heads_.erase(heads_.begin());
-    const bool good = make_response(block_, last, head_request_, &response_) == ParseResult::kComplete;
-    response_.major_version = 2;
+    const bool good = make_response(block_, last, head_request_, &text_->head) == ParseResult::kComplete;
+    text_->head.major_version = 2;
     status_ = good ? HeadStatus::kComplete : HeadStatus::kBad;
+    return true;
+  }
+  if (unsupported_) {
+    status_ = HeadStatus::kNotImplemented;
     return true;
   }
   if (!unsent_ && !closed()) return false;
@@ -170,13 +243,13 @@ HeadStatus Http2UpstreamStream::response_status() const {
   return status_;
 }
 
-void Http2UpstreamStream::closed_by(Http2StreamEnd) {
+void Http2UpstreamStream::closed_by(Http2StreamEnd end) {
   head_waiter_.complete(transport().loop(), 0);
-  reset_.complete(transport().loop(), 0);
+  if (end != Http2StreamEnd::kComplete) reset_.complete(transport().loop(), 0);
 }
 
 Unanswered Http2UpstreamStream::unanswered() const {
-  if (answered_) return Unanswered::kFinal;
+  if (answered_ || unsupported_) return Unanswered::kFinal;
   if (unsent_ || closed() == Http2StreamEnd::kRefused) return Unanswered::kRefused;
   return closed() == Http2StreamEnd::kConnectionLost ? Unanswered::kStale : Unanswered::kFinal;
 }

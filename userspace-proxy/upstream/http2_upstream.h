@@ -7,23 +7,25 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
+#include "userspace-proxy/http/http1_text.h"
 #include "userspace-proxy/http/http2_message.h"
 #include "userspace-proxy/net/frame_pool.h"
 #include "userspace-proxy/upstream/connector.h"
-#include "userspace-proxy/upstream/upstream_key.h"
 #include "userspace-proxy/upstream/upstream_stream.h"
 
 namespace weft::proxy {
 
 class UpstreamPool;
 class Http2Upstream;
+struct UpstreamPoolEntry;
 
 // One who waits for a connection that is being dialled.
 class Http2Waiter : public ListNode<Http2Waiter> {
  public:
   virtual void http2_connected(Http2Upstream* connection, ConnectStatus status) = 0;
+  // Also waits for the server's first settings: they say whether it knows extended CONNECT.
+  virtual bool wants_settings() const = 0;
 
  protected:
   ~Http2Waiter() = default;
@@ -31,8 +33,8 @@ class Http2Waiter : public ListNode<Http2Waiter> {
 
 class Http2UpstreamStream final : public UpstreamStream, public Http2Message {
  public:
-  Http2UpstreamStream(Http2Upstream& connection, Http2Transport& transport)
-      : Http2Message(transport), connection_(connection) {}
+  Http2UpstreamStream(Http2Upstream& connection, Http2Transport& transport);
+  ~Http2UpstreamStream() override;
   static void* operator new(size_t size) { return take_frame(size); }
   static void operator delete(void* block, size_t size) { give_frame(block, size); }
 
@@ -40,11 +42,11 @@ class Http2UpstreamStream final : public UpstreamStream, public Http2Message {
   BodySink& request() override { return *this; }
   bool read_response(Operation& operation) override;
   HeadStatus response_status() const override;
-  const ResponseHead& response() const override { return response_; }
+  const ResponseHead& response() const override { return text_->head; }
   Unanswered unanswered() const override;
   BodySource& response_body() override { return *this; }
-  // Extended CONNECT (RFC 8441) is not spoken upstream.
-  bool opens_tunnel() const override { return false; }
+  bool opens_tunnel() const override;
+  // Payload is payload, in a tunnel too.
   void start_tunnel() override {}
   void watch_reset(Operation& operation) override { reset_.park(operation); }
   void release(bool reset) override;
@@ -62,53 +64,63 @@ class Http2UpstreamStream final : public UpstreamStream, public Http2Message {
   static constexpr size_t kMaxWaitingHeads = 16;
 
   Http2Upstream& connection_;
-  std::vector<Arrived> heads_;  // not read yet
-  FieldBlock block_;            // what response_ is a view of
-  ResponseHead response_;
+  PooledVector<Arrived> heads_;  // not read yet
+  FieldBlock block_;             // what the response's head is a view of
+  Http1TextPool<ResponseHead>::Text text_;
   HeadStatus status_ = HeadStatus::kWaiting;
   bool head_request_ = false;
   bool answered_ = false;
-  bool unsent_ = false;  // the connection took no more streams
+  bool tunnel_ = false;       // asked for
+  bool unsent_ = false;       // the connection took no more streams
+  bool unsupported_ = false;  // the server does not know extended CONNECT
   Waiting head_waiter_, reset_;
 };
 
 class Http2Upstream final : public ListNode<>, public Retirable, private Http2Transport::Owner {
  public:
-  Http2Upstream(UpstreamPool& pool, const UpstreamKey& key);
+  Http2Upstream(UpstreamPool& pool, UpstreamPoolEntry& entry);
   ~Http2Upstream() override;
 
   // At most one of its own; the waiters are told how it ended.
   void dial(const DialParameters& dial);
   bool connecting() const { return state_ == State::kConnecting; }
-  ConnectStatus connect_status() const { return connector_.status(); }
+  // kFailed also when it was connected and ended before anything could be sent.
+  ConnectStatus connect_status() const;
+  // The server's first settings did not come yet.
+  bool awaits_settings() const { return state_ == State::kReady && !settled_; }
+  // Only while connecting or, for one who wants them, while the settings are awaited.
   void join(Http2Waiter& waiter) { waiters_.push_back(waiter); }
-  // A stream can be opened, or will be possible once connected.
-  bool has_room() const;
+  // One more stream can be opened, or will be possible once connected.
+  bool has_room();
   UpstreamStreamPtr open();
   // The pool closes: idle now, or once its streams are done.
   void drain();
-  const UpstreamKey& key() const { return key_; }
 
  private:
   friend class Http2UpstreamStream;
   enum class State : uint8_t { kConnecting, kReady, kDraining, kEnded };
 
-  Http2Stream* new_stream() override { return nullptr; }
-  void settings_received() override {}
+  Http2Stream* new_stream(size_t) override { return nullptr; }
+  void settings_received() override;
   void goaway_received() override;
   void ping_acknowledged() override { ping_pending_ = false; }
-  void received() override { heard_ = true; }
+  void received(size_t) override { heard_ = true; }
   void transport_ended() override;
   void on_connected(int);
   void connected();
   void on_timer();
   void stream_released();
+  void tell_waiters();
+  void on_settled(int) { tell_waiters(); }
+  uint32_t joined();
+  void leave_entry();
   void end();
 
   UpstreamPool& pool_;
-  const UpstreamKey key_;
+  UpstreamPoolEntry* entry_;  // null when it takes no more streams
   State state_ = State::kConnecting;
   uint32_t streams_ = 0;
+  bool settled_ = false;
   bool heard_ = false;  // since the last look
   bool ping_pending_ = false;
   Socket socket_;
@@ -117,6 +129,7 @@ class Http2Upstream final : public ListNode<>, public Retirable, private Http2Tr
   Http2Transport transport_;
   IntrusiveList<Http2Waiter, Http2Waiter> waiters_;
   Operation connected_{this, method<&Http2Upstream::on_connected>};
+  Operation settled_waiters_{this, method<&Http2Upstream::on_settled>};
   Timer timer_{this, method<&Http2Upstream::on_timer>};  // idleness without streams, keep-alive with them
 };
 

@@ -7,8 +7,8 @@ namespace weft::proxy {
 
 UpstreamPool::~UpstreamPool() {
   clear();
-  for (auto& [key, list] : http2_) {
-    while (Http2Upstream* connection = list->pop_front()) delete connection;
+  for (auto& [key, entry] : entries_) {
+    while (Http2Upstream* connection = entry->http2.pop_front()) delete connection;
   }
 }
 
@@ -35,17 +35,26 @@ std::unique_ptr<Http1Upstream> UpstreamPool::take(UpstreamPoolEntry& entry) {
   return nullptr;
 }
 
-Http2Upstream& UpstreamPool::http2(const UpstreamKey& key, bool fresh, bool* made) {
-  std::unique_ptr<IntrusiveList<Http2Upstream>>& list = http2_[key];
-  if (list == nullptr) list = std::make_unique<IntrusiveList<Http2Upstream>>();
-  *made = false;
-  for (Http2Upstream* each = list->front(); each != nullptr && !fresh; each = list->after(*each)) {
-    if (each->has_room()) return *each;
+Http2Upstream* UpstreamPool::find_http2(UpstreamPoolEntry& entry, bool dialling) {
+  for (Http2Upstream* each = entry.http2.front(); each != nullptr; each = entry.http2.after(*each)) {
+    if (each->has_room() && (!dialling || each->connecting())) return each;
   }
-  *made = true;
-  auto* connection = new Http2Upstream(*this, key);
-  list->push_front(*connection);
+  return nullptr;
+}
+
+Http2Upstream& UpstreamPool::dial_http2(UpstreamPoolEntry& entry, const DialParameters& dial) {
+  auto* connection = new Http2Upstream(*this, entry);
+  entry.http2.push_front(*connection);
+  connection->dial(dial);
   return *connection;
+}
+
+void UpstreamPool::serve_http2(UpstreamPoolEntry& entry) {
+  while (StreamRequest* first = entry.waiting.front()) {
+    Http2Upstream* connection = find_http2(entry, false);
+    if (connection == nullptr && full(entry)) return;
+    first->serve_http2(connection);
+  }
 }
 
 void UpstreamPool::give(Http1Upstream* connection) {
@@ -77,20 +86,18 @@ void UpstreamPool::remove_idle(Http1Upstream& connection) {
 void UpstreamPool::prune() {
   absl::erase_if(entries_,
                  [](const auto& keyed) { return keyed.second->open == 0 && keyed.second->waiting.empty(); });
-  absl::erase_if(http2_, [](const auto& keyed) { return keyed.second->empty(); });
 }
 
 void UpstreamPool::clear() {
-  for (auto& [key, list] : http2_) {
-    for (Http2Upstream* each = list->front(); each != nullptr;) {
-      Http2Upstream* next = list->after(*each);
-      each->drain();
-      each = next;
-    }
-  }
   for (auto& [key, entry] : entries_) {
     while (Http1Upstream* connection = entry->idle.pop_front()) delete connection;
     entry->idle_count = 0;
+    for (Http2Upstream* each = entry->http2.front(); each != nullptr;) {
+      Http2Upstream* next = entry->http2.after(*each);
+      each->drain();
+      each = next;
+    }
+    if (entry->key.protocol == UpstreamProtocol::kHttp2) serve_http2(*entry);
   }
   idle_ = 0;
   prune();

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "absl/container/flat_hash_map.h"
+#include "userspace-proxy/http/http2_fault_counts.h"
 #include "userspace-proxy/upstream/connector.h"
 #include "userspace-proxy/upstream/http1_upstream.h"
 #include "userspace-proxy/upstream/http2_upstream.h"
@@ -18,8 +19,9 @@ namespace weft::proxy {
 struct UpstreamLimits {
   uint64_t idle_ms = 60'000;
   uint32_t max_idle = 256;        // beyond that a connection that becomes idle is closed
-  uint32_t max_connections = 0;   // 0: no limit
-  uint32_t max_waiting = 1024;    // exchanges that wait for a connection
+  uint32_t max_connections = 0;   // 0: no limit; HTTP/2 ones that take no more streams do not count
+  uint32_t max_streams = 100;     // on one HTTP/2 connection; the server may allow fewer
+  uint32_t max_waiting = 1024;    // exchanges that wait for a connection, or for a stream on one
   uint64_t max_wait_ms = 10'000;  // how long one of them waits
   uint32_t max_head_bytes = 64 * 1024;
 };
@@ -31,16 +33,18 @@ struct UpstreamPoolEntry {
   explicit UpstreamPoolEntry(const UpstreamKey& k) : key(k) {}
   const UpstreamKey key;
   IntrusiveList<Http1Upstream> idle;     // owned; the newest first
+  IntrusiveList<Http2Upstream> http2;    // owned; those that take streams, or will; the newest first
   IntrusiveList<StreamRequest> waiting;  // the oldest first
-  uint32_t open = 0;                     // idle, dialled or in use
+  uint32_t open = 0;                     // idle, dialled or in use; of HTTP/2, what is in that list
   uint32_t idle_count = 0;
   uint32_t waiting_count = 0;
 };
 
 class UpstreamPool {
  public:
-  UpstreamPool(EventLoop& loop, BufferPool& buffers, const HomeNetns& home, const UpstreamLimits& limits)
-      : loop_(loop), buffers_(buffers), home_(home), limits_(limits) {}
+  UpstreamPool(EventLoop& loop, BufferPool& buffers, const HomeNetns& home, const UpstreamLimits& limits,
+               Http2FaultCounts& http2_faults)
+      : loop_(loop), buffers_(buffers), home_(home), limits_(limits), http2_faults_(http2_faults) {}
   ~UpstreamPool();
 
   // Forgets endpoints to which no connection is kept. Not per request: an entry in use keeps its memory.
@@ -52,10 +56,14 @@ class UpstreamPool {
   EventLoop& loop() { return loop_; }
   BufferPool& buffers() { return buffers_; }
   const UpstreamLimits& limits() const { return limits_; }
+  Http1TextPool<ResponseHead>& texts() { return texts_; }
   const Http2Limits& http2_limits() const { return http2_limits_; }
   // An HTTP/2 connection came to be, or is gone.
   void http2_opened() { ++open_; }
   void http2_closed() { --open_; }
+  void http2_ended_by(Http2Fault fault) { http2_faults_.add(fault); }
+  // A stream or a connection of the entry may have become free: those that wait get it.
+  void serve_http2(UpstreamPoolEntry& entry);
   uint64_t open() const { return open_; }
   uint64_t idle() const { return idle_; }
 
@@ -75,8 +83,11 @@ class UpstreamPool {
   friend class Http1Upstream;
   friend class StreamRequest;
 
-  // A connection with room for one more stream; else, or when `fresh`, a new one that the caller dials.
-  Http2Upstream& http2(const UpstreamKey& key, bool fresh, bool* made);
+  // A connection with room for one more stream, now or once it is dialled; `dialling`: only the latter. Null
+  // when there is none.
+  static Http2Upstream* find_http2(UpstreamPoolEntry& entry, bool dialling);
+  // A new one, dialled: connecting, connected, or ended when that failed at once.
+  Http2Upstream& dial_http2(UpstreamPoolEntry& entry, const DialParameters& dial);
   UpstreamPoolEntry& entry(const UpstreamKey& key);
   // An idle connection, or null.
   std::unique_ptr<Http1Upstream> take(UpstreamPoolEntry& entry);
@@ -100,8 +111,7 @@ class UpstreamPool {
   Http1TextPool<ResponseHead> texts_;
   absl::flat_hash_map<UpstreamKey, std::unique_ptr<UpstreamPoolEntry>> entries_;
   const Http2Limits http2_limits_ = upstream_http2_limits();
-  // Those that take streams, or will; the newest first.
-  absl::flat_hash_map<UpstreamKey, std::unique_ptr<IntrusiveList<Http2Upstream>>> http2_;
+  Http2FaultCounts& http2_faults_;
 };
 
 }  // namespace weft::proxy

@@ -6,55 +6,73 @@
 namespace weft::proxy {
 
 bool StreamRequest::start(Operation& operation, const UpstreamKey& key, const DialParameters& dial_parameters,
-                          bool fresh) {
+                          Wants wants) {
   cancel();
-  if (key.protocol == UpstreamProtocol::kHttp2) return start_http2(operation, key, dial_parameters, fresh);
   entry_ = &pool_.entry(key);
   dial_ = dial_parameters;
-  fresh_ = fresh;
+  wants_ = wants;
+  if (key.protocol == UpstreamProtocol::kHttp2) {
+    if (start_http2()) return true;
+    waiting_.park(operation);
+    return false;
+  }
   // Nobody overtakes those that wait already.
-  if (!fresh && entry_->waiting.empty()) connection_ = pool_.take(*entry_);
+  if (!wants.fresh && entry_->waiting.empty()) connection_ = pool_.take(*entry_);
   if (connection_ != nullptr) {
     status_ = ConnectStatus::kConnected;
     return true;
   }
   // A new connection takes the place of an idle one.
-  if (fresh && pool_.full(*entry_)) pool_.take(*entry_);
+  if (wants.fresh && pool_.full(*entry_)) pool_.take(*entry_);
   if (pool_.full(*entry_) ? enqueue() : dial()) return true;
   waiting_.park(operation);
   return false;
 }
 
-bool StreamRequest::start_http2(Operation& operation, const UpstreamKey& key,
-                                const DialParameters& dial_parameters, bool fresh) {
-  bool made = false;
-  Http2Upstream& connection = pool_.http2(key, fresh, &made);
-  if (made) connection.dial(dial_parameters);
-  if (connection.connecting()) {
+// A request that was refused goes to a connection that is dialled now or from now on, where there may be one;
+// those that are refused together share it.
+bool StreamRequest::start_http2() {
+  Http2Upstream* connection =
+      entry_->waiting.empty() ? UpstreamPool::find_http2(*entry_, wants_.fresh) : nullptr;
+  if (connection == nullptr && pool_.full(*entry_)) {
+    if (wants_.fresh && entry_->waiting.empty()) connection = UpstreamPool::find_http2(*entry_, false);
+    if (connection == nullptr) return enqueue();
+  }
+  if (connection == nullptr) connection = &pool_.dial_http2(*entry_, dial_);
+  return take_http2(*connection);
+}
+
+bool StreamRequest::take_http2(Http2Upstream& connection) {
+  if (connection.connecting() || (wants_.settings && connection.awaits_settings())) {
     status_ = ConnectStatus::kWaiting;
     connection.join(*this);
-    waiting_.park(operation);
     return false;
   }
-  status_ = made ? connection.connect_status() : ConnectStatus::kConnected;
-  http2_ = status_ == ConnectStatus::kConnected ? &connection : nullptr;
+  status_ = connection.connect_status();
+  if (status_ == ConnectStatus::kConnected) stream_ = connection.open();
   return true;
+}
+
+void StreamRequest::serve_http2(Http2Upstream* connection) {
+  leave_queue();
+  if (connection == nullptr) connection = &pool_.dial_http2(*entry_, dial_);
+  if (take_http2(*connection)) pool_.loop_.soon(served_);
 }
 
 void StreamRequest::http2_connected(Http2Upstream* connection, ConnectStatus status) {
   status_ = status;
-  http2_ = connection;
+  if (connection != nullptr) stream_ = connection->open();
   waiting_.run();
 }
 
 UpstreamStreamPtr StreamRequest::take() {
-  if (http2_ != nullptr) return std::exchange(http2_, nullptr)->open();
+  if (stream_ != nullptr) return std::move(stream_);
   return UpstreamStreamPtr(connection_.release());
 }
 
 void StreamRequest::cancel() {
   Http2Waiter::unlink();
-  http2_ = nullptr;
+  stream_.reset();
   leave_queue();
   connector_.cancel();
   connected_.cancel();
@@ -100,7 +118,7 @@ void StreamRequest::drop_connection() {
 // The exchange goes on from the loop: the one that gave the connection is not over yet.
 void StreamRequest::serve(Http1Upstream* connection) {
   leave_queue();
-  if (connection != nullptr && fresh_) {
+  if (connection != nullptr && wants_.fresh) {
     // Its place is what is wanted; nobody else gets it in between, for this one waits no more.
     delete connection;
     connection = nullptr;

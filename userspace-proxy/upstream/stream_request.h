@@ -16,8 +16,12 @@ class StreamRequest final : public ListNode<>, private Http2Waiter {
   StreamRequest(const StreamRequest&) = delete;
   StreamRequest& operator=(const StreamRequest&) = delete;
 
-  // `fresh`: only a new connection will do. True when it is over at once, else the operation runs when it is.
-  bool start(Operation& operation, const UpstreamKey& key, const DialParameters& dial, bool fresh);
+  struct Wants {
+    bool fresh = false;     // only a new connection will do
+    bool settings = false;  // of an HTTP/2 server, known, see Http2Waiter
+  };
+  // True when it is over at once, else the operation runs when it is.
+  bool start(Operation& operation, const UpstreamKey& key, const DialParameters& dial, Wants wants);
   // Gives the wait up, or the stream that nobody took.
   void cancel();
 
@@ -29,12 +33,16 @@ class StreamRequest final : public ListNode<>, private Http2Waiter {
   friend class UpstreamPool;
   // From the pool, for the first that waits: a connection, or (null) the place of one that was closed.
   void serve(Http1Upstream* connection);
+  void serve_http2(Http2Upstream* connection);
   bool enqueue();
   void leave_queue();
   bool dial();
   void drop_connection();
-  bool start_http2(Operation& operation, const UpstreamKey& key, const DialParameters& dial, bool fresh);
+  bool start_http2();
+  // False: its dial is under way and this waits for it.
+  bool take_http2(Http2Upstream& connection);
   void http2_connected(Http2Upstream* connection, ConnectStatus status) override;
+  bool wants_settings() const override { return wants_.settings; }
   void on_connected(int);
   void on_served(int) { waiting_.run(); }
   void on_wait_over();
@@ -42,10 +50,10 @@ class StreamRequest final : public ListNode<>, private Http2Waiter {
   UpstreamPool& pool_;
   UpstreamPoolEntry* entry_ = nullptr;  // valid while it is waited in or a connection is held
   DialParameters dial_;
-  bool fresh_ = false;
+  Wants wants_;
   ConnectStatus status_ = ConnectStatus::kFailed;
   std::unique_ptr<Http1Upstream> connection_;
-  Http2Upstream* http2_ = nullptr;  // has room for the stream that take() opens
+  UpstreamStreamPtr stream_;  // of HTTP/2, open already: nobody takes the room for it
   Connector connector_;
   WaitSlot waiting_;
   Operation connected_{this, method<&StreamRequest::on_connected>};

@@ -106,6 +106,18 @@ TEST_F(Http2AttackTest, PrioritiesEnd) {
   expect_calm(flood(5000, [](int) { return frame(NGHTTP2_PRIORITY, 0, 1, u32(0) + "\x10"); }), "priorities");
 }
 
+TEST_F(Http2AttackTest, APriorityWithoutAStreamOrOfAStreamOnItselfIsAProtocolError) {
+  for (const auto& [stream, parent] : {std::pair{0u, 1u}, std::pair{3u, 3u}, std::pair{3u, 0x80000003u}}) {
+    Peer other(Http2Session::Role::kServer);
+    other.hears(preface());
+    // Cut anywhere.
+    for (const char& byte : frame(NGHTTP2_PRIORITY, 0, stream, u32(parent) + "\x10"))
+      other.hears(std::string_view(&byte, 1));
+    EXPECT_EQ(other.session->fault(), Http2Fault::kProtocol) << stream;
+    EXPECT_THAT(endings_in(other.said()).goaways, ElementsAre(NGHTTP2_PROTOCOL_ERROR));
+  }
+}
+
 TEST_F(Http2AttackTest, WindowUpdatesEnd) {
   expect_calm(flood(5000, [](int) { return frame(NGHTTP2_WINDOW_UPDATE, 0, 0, u32(1)); }), "window_updates");
 }

@@ -14,46 +14,10 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-Rig::Setup to(const SocketAddress& address, ClusterProtocol protocol = ClusterProtocol::kAsClient) {
-  Rig::Setup setup;
-  setup.clusters.push_back(TestCluster{.name = "v1", .endpoints = {address}, .protocol = protocol});
-  return setup;
-}
-
-Http2Fields service_request(std::string_view method, std::string_view path) {
-  Http2Fields fields;
-  fields.add(":method", method);
-  fields.add(":scheme", "http");
-  fields.add(":authority", "service");
-  fields.add(":path", path);
-  return fields;
-}
-
-// A client's connection to the worker, with one request on it.
-class Client {
- public:
-  explicit Client(const Rig& rig) : connection(rig.connect()), wire(Http2Session::Role::kClient, connection) {
-    wire.mine = &request;
-  }
-  // Sends a whole request and waits for its end.
-  void ask(const Http2Fields& fields, std::string_view body = {}, std::span<const Header> trailers = {}) {
-    const iovec pieces[] = {piece(body)};
-    const bool bare = body.empty() && trailers.empty();
-    ASSERT_TRUE(wire.peer.session->send_request(request, fields, bare));
-    if (!bare) wire.peer.session->offer(request, pieces, true, trailers);
-    EXPECT_TRUE(wire.turn_until([this] { return !request.closed.empty(); }));
-  }
-  std::string status() const { return request.heads.empty() ? "" : request.field(0, ":status"); }
-
-  TestConnection connection;
-  RecordingStream request;
-  WirePeer wire;
-};
-
 TEST(Http2ExchangeTest, AnHttp2ClientReachesAnHttp2Server) {
   TestServer server(http2_server(echo));
   Rig rig(to(server.address()));
-  Client client(rig);
+  Http2Client client(rig);
   client.ask(service_request("POST", "/a?b"), "payload");
   EXPECT_EQ(client.status(), "200");
   EXPECT_EQ(client.request.body, "/a?b payload");
@@ -89,7 +53,7 @@ TEST(Http2ExchangeTest, AnHttp2ClientReachesAnHttp1Server) {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Kept: 1\r\n\r\n2\r\nok\r\n0\r\nX-End: 1\r\n\r\n");
   });
   Rig rig(to(server.address(), ClusterProtocol::kHttp1));
-  Client client(rig);
+  Http2Client client(rig);
   const std::vector<Header> trailers = {{"x-sum", "7"}};
   client.ask(service_request("POST", "/a"), "abc", trailers);
   EXPECT_EQ(client.status(), "200");
@@ -135,7 +99,7 @@ TEST(Http2ExchangeTest, AServerThatFailsMidwayIsSeenByAnHttp2ClientAsAReset) {
     c.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");
   });
   Rig rig(to(server.address(), ClusterProtocol::kHttp1));
-  Client client(rig);
+  Http2Client client(rig);
   client.ask(service_request("GET", "/"));
   EXPECT_THAT(client.request.closed, ElementsAre(Http2StreamEnd::kReset));
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kUpstreamReset);
@@ -144,7 +108,7 @@ TEST(Http2ExchangeTest, AServerThatFailsMidwayIsSeenByAnHttp2ClientAsAReset) {
 TEST(Http2ExchangeTest, ALargeBodyGoesBothWaysThroughEveryWindow) {
   TestServer server(http2_server(echo));
   Rig rig(to(server.address()));
-  Client client(rig);
+  Http2Client client(rig);
   const std::string big(3 * 1024 * 1024, 'b');
   client.ask(service_request("POST", "/"), big);
   EXPECT_EQ(client.request.body.size(), big.size() + 2);
@@ -159,7 +123,7 @@ TEST(Http2ExchangeTest, AClientThatDoesNotReadStopsItsServer) {
     while (c.send(part)) taken += part.size();
   });
   Rig rig(to(server.address(), ClusterProtocol::kHttp1));
-  Client client(rig);
+  Http2Client client(rig);
   client.wire.accepting = false;
   ASSERT_TRUE(client.wire.peer.session->send_request(client.request, service_request("GET", "/"), true));
   ASSERT_TRUE(client.wire.turn_until(
@@ -196,7 +160,7 @@ TEST(Http2ExchangeTest, ACancelledStreamIsCancelledAtItsServer) {
     cancelled = wire.peer.streams.at(0).closed.at(0) == Http2StreamEnd::kCancelled;
   });
   Rig rig(to(server.address()));
-  Client client(rig);
+  Http2Client client(rig);
   ASSERT_TRUE(client.wire.peer.session->send_request(client.request, service_request("POST", "/"), false));
   client.wire.speak();
   ASSERT_TRUE(rig.wait_for([&] { return server.connections() == 1; }));
@@ -219,7 +183,7 @@ TEST(Http2ExchangeTest, ARefusedStreamIsSentAgainOnAnotherConnection) {
     }
   });
   Rig rig(to(server.address()));
-  Client client(rig);
+  Http2Client client(rig);
   client.ask(service_request("GET", "/again"));
   EXPECT_EQ(client.status(), "200");
   EXPECT_EQ(server.connections(), 2);
@@ -227,11 +191,11 @@ TEST(Http2ExchangeTest, ARefusedStreamIsSentAgainOnAnotherConnection) {
 
 TEST(Http2ExchangeTest, LocalRepliesSpeakHttpOrGrpc) {
   Rig rig(to(refused_address()));
-  Client plain(rig);
+  Http2Client plain(rig);
   plain.ask(service_request("GET", "/"));
   EXPECT_EQ(plain.status(), "503");
   EXPECT_EQ(plain.request.body, "weft: connect_refused\n");
-  Client grpc(rig);
+  Http2Client grpc(rig);
   Http2Fields fields = service_request("POST", "/pkg.Service/Call");
   fields.add("content-type", "application/grpc+proto");
   grpc.ask(fields, "\0\0\0\0\0");
@@ -249,7 +213,7 @@ TEST(Http2ExchangeTest, ADrainFinishesStreamsAndSendsClientsElsewhere) {
     c.send(ok_response("late"));
   });
   Rig rig(to(server.address(), ClusterProtocol::kHttp1));
-  Client client(rig);
+  Http2Client client(rig);
   ASSERT_TRUE(client.wire.peer.session->send_request(client.request, service_request("GET", "/"), true));
   client.wire.speak();
   ASSERT_TRUE(rig.wait_for([&] { return server.connections() == 1; }));

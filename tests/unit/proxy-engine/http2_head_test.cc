@@ -113,9 +113,66 @@ TEST(Http2HeadTest, OddRequestsAreRefused) {
       ParseResult::kComplete);
   EXPECT_EQ(request({{":method", "GET"}, {":scheme", "http"}, {":authority", "u@s"}, {":path", "/"}}, &head),
             ParseResult::kBad);
-  EXPECT_EQ(request({{":method", "CONNECT"}, {":authority", "s:1"}}, &head), ParseResult::kNotImplemented);
   EXPECT_EQ(request(with({{"connection", "close"}}), &head), ParseResult::kBad);
   EXPECT_EQ(request(with({{"te", "trailers"}}), &head), ParseResult::kComplete);
+}
+
+TEST(Http2HeadTest, ConnectOpensATunnelToAnAuthority) {
+  RequestHead head;
+  ASSERT_EQ(request({{":method", "CONNECT"}, {":authority", "s:1"}}, &head), ParseResult::kComplete);
+  EXPECT_EQ(head.method, "CONNECT");
+  EXPECT_EQ(head.target, "s:1");
+  EXPECT_EQ(head.authority, "s:1");
+  EXPECT_EQ(head.protocol, "");
+  EXPECT_EQ(head.body, BodyKind::kNone);
+  EXPECT_EQ(request({{":method", "CONNECT"}, {":authority", "s"}}, &head), ParseResult::kBad);
+  EXPECT_EQ(request({{":method", "CONNECT"}, {":authority", "s:1"}, {":path", "/"}}, &head),
+            ParseResult::kBad);
+  EXPECT_EQ(request({{":method", "CONNECT"}, {":authority", "s:1"}, {"content-length", "1"}}, &head),
+            ParseResult::kBad);
+}
+
+TEST(Http2HeadTest, ConnectWithAProtocolIsAnUpgradedGet) {
+  RequestHead head;
+  const List asked = {{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "http"},
+                      {":authority", "s"},    {":path", "/chat?a"},       {"sec-websocket-version", "13"}};
+  ASSERT_EQ(request(asked, &head), ParseResult::kComplete);
+  EXPECT_EQ(head.method, "GET");
+  EXPECT_EQ(head.protocol, "websocket");
+  EXPECT_EQ(head.path, "/chat");
+  EXPECT_EQ(head.query, "a");
+  EXPECT_EQ(head.body, BodyKind::kNone);
+  for (const char* left_out : {":scheme", ":authority", ":path"}) {
+    List less = asked;
+    std::erase_if(less, [&](const auto& field) { return field.first == left_out; });
+    EXPECT_EQ(request(less, &head), ParseResult::kBad) << left_out;
+  }
+  EXPECT_EQ(request(with({}), &head), ParseResult::kComplete);
+  EXPECT_EQ(head.protocol, "") << "of the request before";
+  EXPECT_EQ(request({{":method", "GET"},
+                     {":protocol", "websocket"},
+                     {":scheme", "http"},
+                     {":authority", "s"},
+                     {":path", "/"}},
+                    &head),
+            ParseResult::kBad);
+}
+
+TEST(Http2HeadTest, AnUpgradedGetOfHttp1BecomesConnectWithItsProtocol) {
+  HeadText text;
+  size_t consumed = 0;
+  ASSERT_EQ(text.feed("GET /chat HTTP/1.1\r\nHost: s\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"
+                      "Sec-WebSocket-Key: AAAA\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                      4096, &consumed),
+            ParseResult::kComplete);
+  RequestHead head;
+  ASSERT_EQ(parse_request(text.text(), &head), ParseResult::kComplete);
+  Http2Fields fields;
+  fields.add_request(head, RequestForm{.upgrade = true});
+  EXPECT_THAT(list_of(fields),
+              ElementsAre(std::pair(":method", "CONNECT"), std::pair(":protocol", "websocket"),
+                          std::pair(":scheme", "http"), std::pair(":authority", "s"),
+                          std::pair(":path", "/chat"), std::pair("Sec-WebSocket-Version", "13")));
 }
 
 TEST(Http2HeadTest, AHeadOverTheBudgetIsTooLarge) {
@@ -152,7 +209,7 @@ TEST(Http2HeadTest, AResponseHasAStatusAndAFraming) {
 }
 
 TEST(Http2HeadTest, TrailersLoseWhatMayNotBeThere) {
-  std::vector<Header> trailers;
+  PooledVector<Header> trailers;
   const FieldBlock good = block_of({{"grpc-status", "0"}, {"content-length", "9"}, {"grpc-message", "ok"}});
   ASSERT_TRUE(make_trailers(good, &trailers));
   ASSERT_EQ(trailers.size(), 2u);
@@ -170,7 +227,7 @@ TEST(Http2HeadTest, AnHttp1RequestLosesWhatBelongsToItsConnection) {
   RequestHead head;
   ASSERT_EQ(parse_request(text.text(), &head), ParseResult::kComplete);
   Http2Fields fields;
-  fields.add_request(head, "http", "fallback");
+  fields.add_request(head, RequestForm{.fallback_host = "fallback"});
   EXPECT_THAT(list_of(fields), ElementsAre(std::pair(":method", "GET"), std::pair(":scheme", "http"),
                                            std::pair(":authority", "shop"), std::pair(":path", "/a?b"),
                                            std::pair("X-Keep", "2"), std::pair("te", "trailers")));

@@ -47,7 +47,7 @@ class Peer final : public Http2Session::Owner {
   explicit Peer(Http2Session::Role role, const Http2Limits& its_limits = Http2Limits())
       : limits(its_limits), session(std::make_unique<Http2Session>(role, limits, *this)) {}
 
-  Http2Stream* new_stream() override {
+  Http2Stream* new_stream(size_t) override {
     if (refusing) return nullptr;
     return &streams.emplace_back();
   }

@@ -130,6 +130,34 @@ TEST_F(Http2SessionTest, AForgottenStreamGivesItsShareOfTheConnectionsWindowBack
   }
 }
 
+TEST_F(Http2SessionTest, AnAnswerBeforeTheEndOfItsRequestArrivesWholeAndThenAsksForNoMore) {
+  RecordingStream& served = open(request_fields("POST"), false);
+  const std::string text = "enough";
+  const iovec body[] = {piece(text)};
+  const std::vector<Header> trailers = {{"grpc-status", "8"}};
+  // All of it in one batch, and then the stream is forgotten.
+  server.session->send_response(served, response_fields(), false);
+  server.session->offer(served, body, true, trailers);
+  std::string said = server.said();
+  server.session->detach(served);
+  said += server.said();
+  EXPECT_THAT(endings_in(said).resets, ElementsAre(NGHTTP2_NO_ERROR));
+  client.hears(said);
+  EXPECT_EQ(request.body, text);
+  EXPECT_EQ(request.trailers, "grpc-status=8;");
+  EXPECT_THAT(request.closed, ElementsAre(Http2StreamEnd::kComplete));
+}
+
+TEST_F(Http2SessionTest, AnAnswerThatIsOnlyAHeadIsNotLostToItsReset) {
+  RecordingStream& served = open(request_fields("POST"), false);
+  server.session->send_response(served, response_fields("429"), true);
+  server.session->detach(served);
+  client.hears(server.said());
+  ASSERT_EQ(request.heads.size(), 1u);
+  EXPECT_EQ(request.field(0, ":status"), "429");
+  EXPECT_THAT(request.closed, ElementsAre(Http2StreamEnd::kComplete));
+}
+
 TEST_F(Http2SessionTest, AResetReachesTheOtherSideWithItsMeaning) {
   RecordingStream& served = open(request_fields("POST"), false);
   server.session->reset(served, NGHTTP2_REFUSED_STREAM);

@@ -2,6 +2,7 @@
 // session under test's own class in the opposite role.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <sys/socket.h>
 
 #include <functional>
@@ -78,5 +79,42 @@ inline void echo(WirePeer& wire, RecordingStream& stream) {
   wire.turn_until(
       [&] { return stream.taken > 0 || !stream.closed.empty() || (wire.speak(), stream.taken > 0); });
 }
+
+inline Rig::Setup to(const SocketAddress& address, ClusterProtocol protocol = ClusterProtocol::kAsClient) {
+  Rig::Setup setup;
+  setup.clusters.push_back(TestCluster{.name = "v1", .endpoints = {address}, .protocol = protocol});
+  return setup;
+}
+
+inline Http2Fields service_request(std::string_view method, std::string_view path) {
+  Http2Fields fields;
+  fields.add(":method", method);
+  fields.add(":scheme", "http");
+  fields.add(":authority", "service");
+  fields.add(":path", path);
+  return fields;
+}
+
+// A client's connection to the worker, with one request on it.
+class Http2Client {
+ public:
+  explicit Http2Client(const Rig& rig, const Http2Limits& limits = Http2Limits())
+      : connection(rig.connect()), wire(Http2Session::Role::kClient, connection, limits) {
+    wire.mine = &request;
+  }
+  // Sends a whole request and waits for its end.
+  void ask(const Http2Fields& fields, std::string_view body = {}, std::span<const Header> trailers = {}) {
+    const iovec pieces[] = {piece(body)};
+    const bool bare = body.empty() && trailers.empty();
+    ASSERT_TRUE(wire.peer.session->send_request(request, fields, bare));
+    if (!bare) wire.peer.session->offer(request, pieces, true, trailers);
+    EXPECT_TRUE(wire.turn_until([this] { return !request.closed.empty(); }));
+  }
+  std::string status() const { return request.heads.empty() ? "" : request.field(0, ":status"); }
+
+  TestConnection connection;
+  RecordingStream request;
+  WirePeer wire;
+};
 
 }  // namespace weft::proxy

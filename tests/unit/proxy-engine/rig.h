@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
@@ -35,6 +36,8 @@ class TestConnection {
   // A whole head and its Content-Length body; chunked ones with their framing.
   std::string read_message();
   std::string read_to_end();
+  // What came with the bytes that were read.
+  std::string take_unread() { return std::exchange(unread_, std::string()); }
   // 0: end of stream, positive: errno of the failed read, -1: bytes came.
   int read_end();
   void finish_sending();
