@@ -3,12 +3,14 @@ weft_library(weft_proxy_config
   SOURCES
     http/message.cc
     route/matcher.cc
+    route/path_index.cc
     config/cluster_table.cc
     config/config_client.cc
     config/match_route.cc
     config/resource_store.cc
     config/snapshot.cc
     config/snapshot_builder.cc
+    config/validate_action.cc
     config/validate_address.cc
     config/validate_route.cc
     handover/handover_client.cc

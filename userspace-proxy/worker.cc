@@ -160,6 +160,8 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
                                     .http2_faults = downstream_faults_,
                                     .limits = limits_of(options_),
                                     .texts = {},
+                                    .actions = {},
+                                    .mirrors = {},
                                     .share = FairShare(*loop_),
                                     .admission = Admission(admission_limits_),
                                     .current = {}});
@@ -274,6 +276,7 @@ void WorkerThread::on_deadline() { cut_all(Outcome::kDrained); }
 
 void WorkerThread::cut_all(Outcome outcome) {
   while (DownstreamConnection* connection = connections_.front()) connection->cut(outcome);
+  context_->mirrors.cancel_all();
 }
 
 // A pod at its budget gives up its oldest quiet connection for a new one: half a head that never ends costs

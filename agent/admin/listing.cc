@@ -79,6 +79,7 @@ std::string match_text(const mesh::v1::HttpMatch& match) {
     else
       parts.push_back(str_cat("path ", uri.exact()));
   }
+  if (match.has_scheme()) parts.push_back(str_cat("scheme", string_match_text(match.scheme())));
   if (match.has_method()) parts.push_back(str_cat("method", string_match_text(match.method())));
   if (match.has_authority()) parts.push_back(str_cat("host", string_match_text(match.authority())));
   for (const auto& h : match.headers())
@@ -96,6 +97,8 @@ std::string match_text(const mesh::v1::HttpMatch& match) {
 }
 
 std::string destinations_text(const mesh::v1::HttpRoute& route) {
+  if (route.has_redirect()) return str_cat("redirect ", route.redirect().code());
+  if (route.has_direct_response()) return str_cat("answer ", route.direct_response().status());
   uint64_t total = 0;
   for (const auto& d : route.destinations()) total += d.weight();
   std::string out;

@@ -8,6 +8,7 @@
 #include "base/address.h"
 #include "base/strings.h"
 #include "control-plane/compile/authorization.h"
+#include "control-plane/compile/delegates.h"
 #include "control-plane/compile/protocol.h"
 #include "control-plane/resource/host_name.h"
 
@@ -139,8 +140,12 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
     if (!service.external_name)
       add(out, kAddressType, service_key(service.meta), to_address(service, objects));
   });
-  for_each<VirtualService>(objects, [&out](const VirtualService& v) {
-    if (!v.hidden) add(out, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name), v.routes);
+  std::vector<Finding> of_delegates;
+  for_each<VirtualService>(objects, [&](const VirtualService& v) {
+    if (v.hidden || v.is_delegate()) return;
+    const std::string name = str_cat(v.meta.ns, "/", v.meta.name);
+    if (!v.has_delegates) return add(out, kRouteSetType, name, v.routes);
+    add(out, kRouteSetType, name, with_delegates(v, objects, &of_delegates));
   });
   for_each<DestinationRule>(objects, [&out](const DestinationRule& d) {
     if (!d.hidden) add(out, kDestinationPolicyType, str_cat(d.meta.ns, "/", d.meta.name), d.policy);
@@ -150,6 +155,7 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
   });
   out.local_pods = local_pods(objects, node_name);
   out.findings = cross_check(objects, workloads);
+  out.findings.insert(out.findings.end(), of_delegates.begin(), of_delegates.end());
   return out;
 }
 

@@ -122,6 +122,19 @@ class Checks {
       }
     }
     check_owners(service);
+    if (service.is_delegate()) check_delegate(service);
+  }
+
+  void check_delegate(const VirtualService& service) {
+    bool used = false;
+    for_each<VirtualService>(objects_, [&](const VirtualService& root) {
+      for (const VirtualService::Delegate& delegate : root.delegates)
+        used = used || (delegate.name == service.meta.name && delegate.ns == service.meta.ns);
+    });
+    if (used) return;
+    warn(kWithoutEffect, service.meta, service.meta.line, "spec.hosts",
+         "without hosts it is a delegate, and no VirtualService delegates to it",
+         "name the services whose requests are routed, or delegate to it");
   }
 
   // The proxy takes the oldest RouteSet of a host (created_unix, then name, then namespace).

@@ -28,5 +28,7 @@ inline constexpr char kHostTaken[] = "WF0032";
 inline constexpr char kSubsetEmpty[] = "WF0033";
 inline constexpr char kAnnotationIgnored[] = "WF0034";
 inline constexpr char kDenyWithoutEffect[] = "WF0035";
+inline constexpr char kWithoutEffect[] = "WF0036";
+inline constexpr char kLargeDirectBody[] = "WF0037";
 
 }  // namespace weft::control_plane

@@ -122,6 +122,17 @@ struct VirtualService {
   std::vector<HostReference> references;
   // exportTo: "~".
   bool hidden = false;
+  // Where a route hands its requests on to; no name: it does not.
+  struct Delegate {
+    std::string ns, name;
+    uint32_t line = 0;
+    std::string field;
+  };
+  std::vector<Delegate> delegates;  // one for each of routes.http
+  bool has_delegates = false;
+
+  // Without hosts: only others that delegate to it use its routes.
+  bool is_delegate() const { return routes.hosts().empty(); }
 };
 
 struct DestinationRule {

@@ -17,16 +17,18 @@ using mesh::v1::HttpMatch;
 using mesh::v1::StringMatch;
 
 constexpr size_t kMaxRegex = 1024;
-constexpr std::array<Names, 11> kMatchRead = {"name",      "uri",          "ignoreUriCase",  "method",
-                                              "authority", "headers",      "withoutHeaders", "queryParams",
-                                              "port",      "sourceLabels", "sourceNamespace"};
-constexpr std::array<Names, 3> kMatchKnown = {"scheme", "gateways", "statPrefix"};
+constexpr std::array<Names, 14> kMatchRead = {"name",        "uri",       "ignoreUriCase", "scheme",
+                                              "method",      "authority", "headers",       "withoutHeaders",
+                                              "queryParams", "port",      "sourceLabels",  "sourceNamespace",
+                                              "gateways",    "statPrefix"};
 constexpr std::array<Names, 3> kStringRead = {"exact", "prefix", "regex"};
 constexpr std::array<Names, 4> kReservedHeaders = {"uri", "scheme", "method", "authority"};
 
-void check_regex(const FieldReader& string, const std::string& regex) {
+}  // namespace
+
+void check_regex(const FieldReader& parent, std::string_view field, const std::string& regex) {
   if (regex.size() > kMaxRegex) {
-    string.error_at("regex", kValueRejected, str_cat("a regex of ", regex.size(), " characters"),
+    parent.error_at(field, kValueRejected, str_cat("a regex of ", regex.size(), " characters"),
                     str_cat("use at most ", kMaxRegex, " characters"));
     return;
   }
@@ -35,13 +37,12 @@ void check_regex(const FieldReader& string, const std::string& regex) {
   options.set_max_mem(1 << 20);
   const re2::RE2 compiled(regex, options);
   if (!compiled.ok()) {
-    string.error_at("regex", kValueRejected, str_cat("not a regular expression: ", compiled.error()),
+    parent.error_at(field, kValueRejected, str_cat("not a regular expression: ", compiled.error()),
                     "use RE2 syntax (no back-references, no look-around)");
   }
 }
 
-// `presence`: an empty match and regex "*" mean "is there", as for headers and query parameters.
-void parse_string(const FieldReader& string, bool presence, StringMatch& out) {
+void parse_string_match(const FieldReader& string, bool presence, StringMatch& out) {
   if (!string.expect_map({.read = kStringRead, .known = {}})) return;
   const size_t count = string.node().fields.size();
   const std::string regex = string.text("regex").value_or("");
@@ -57,14 +58,16 @@ void parse_string(const FieldReader& string, bool presence, StringMatch& out) {
   if (const auto exact = string.text("exact")) out.set_exact(*exact);
   if (const auto prefix = string.text("prefix")) out.set_prefix(*prefix);
   if (string.has("regex")) {
-    check_regex(string, regex);
+    check_regex(string, "regex", regex);
     out.set_regex(regex);
   }
 }
 
+namespace {
+
 void parse_field(const FieldReader& match, std::string_view name, StringMatch* (HttpMatch::*mutable_field)(),
                  HttpMatch& out) {
-  if (const auto string = match.child(name)) parse_string(*string, false, *(out.*mutable_field)());
+  if (const auto string = match.child(name)) parse_string_match(*string, false, *(out.*mutable_field)());
 }
 
 void check_header_name(const FieldReader& header, const std::string& name) {
@@ -75,7 +78,7 @@ void check_header_name(const FieldReader& header, const std::string& name) {
   for (Names reserved : kReservedHeaders) {
     if (name == reserved) {
       header.error(kValueRejected, str_cat("\"", name, "\" is not matched as a header"),
-                   str_cat("use the field match[].", name == "scheme" ? "uri" : name));
+                   str_cat("use the field match[].", name));
     }
   }
   for (char c : name) {
@@ -104,16 +107,21 @@ void parse_named(const FieldReader& match, std::string_view field, bool headers,
       continue;
     }
     if (headers) check_header_name(*value, parsed.name());
-    parse_string(*value, true, *parsed.mutable_value());
+    parse_string_match(*value, true, *parsed.mutable_value());
   }
 }
 
 }  // namespace
 
 void parse_http_match(const FieldReader& match, HttpMatch& out) {
-  if (!match.expect_map({.read = kMatchRead, .known = kMatchKnown})) return;
+  if (!match.expect_map({.read = kMatchRead, .known = {}})) return;
+  check_gateways(match);
+  if (match.has("statPrefix"))
+    match.warning(kWithoutEffect, "statPrefix has no effect: requests are counted by destination",
+                  "remove it; the access log names the route of every request");
   out.set_name(match.text("name").value_or(""));
   parse_field(match, "uri", &HttpMatch::mutable_uri, out);
+  parse_field(match, "scheme", &HttpMatch::mutable_scheme, out);
   parse_field(match, "method", &HttpMatch::mutable_method, out);
   parse_field(match, "authority", &HttpMatch::mutable_authority, out);
   parse_named(match, "headers", true, *out.mutable_headers());
@@ -129,8 +137,19 @@ void parse_http_match(const FieldReader& match, HttpMatch& out) {
   }
 }
 
+void check_gateways(const FieldReader& parent) {
+  for (const FieldReader& item : parent.items("gateways")) {
+    const auto text = item.as_text();
+    if (text && *text != "mesh") {
+      item.error(kNotSupportedYet,
+                 str_cat("gateway \"", text->substr(0, 64), "\": gateways are not supported yet"),
+                 "use \"mesh\", or leave the field out");
+    }
+  }
+}
+
 bool is_catch_all(const HttpMatch& match) {
-  if (match.has_method() || match.has_authority() || match.headers_size() > 0 ||
+  if (match.has_scheme() || match.has_method() || match.has_authority() || match.headers_size() > 0 ||
       match.without_headers_size() > 0 || match.query_params_size() > 0 || match.port() != 0 ||
       match.source_labels_size() > 0 || !match.source_namespace().empty()) {
     return false;

@@ -8,6 +8,16 @@ namespace weft::control_plane {
 
 void parse_http_match(const FieldReader& match, mesh::v1::HttpMatch& out);
 
+// {exact | prefix | regex}. `presence`: an empty match and regex "*" mean "is there", as for headers and
+// query parameters.
+void parse_string_match(const FieldReader& string, bool presence, mesh::v1::StringMatch& out);
+
+// "gateways" of a VirtualService or of one match: only "mesh" is there yet.
+void check_gateways(const FieldReader& parent);
+
+// A regular expression in field `field` of `parent`: RE2, at most 1024 characters. Reports what is none.
+void check_regex(const FieldReader& parent, std::string_view field, const std::string& regex);
+
 // True when it holds for every request of every client: no later route can be reached.
 bool is_catch_all(const mesh::v1::HttpMatch& match);
 

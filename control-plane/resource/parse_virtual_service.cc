@@ -1,10 +1,14 @@
 // VirtualService of Istio's networking API: hosts and HTTP routes with their destinations. Matches are in
-// parse_http_match.cc. The result is final: hosts expanded, weights cleaned, routes behind a catch-all gone.
+// parse_http_match.cc, what a route does besides in parse_http_action.cc and parse_header_edits.cc. The
+// result is final: hosts expanded, weights cleaned, routes behind a catch-all gone.
 #include <array>
 #include <limits>
 
 #include "base/strings.h"
 #include "control-plane/resource/host_name.h"
+#include "control-plane/resource/measure_fields.h"
+#include "control-plane/resource/parse_header_edits.h"
+#include "control-plane/resource/parse_http_action.h"
 #include "control-plane/resource/parse_http_match.h"
 #include "control-plane/resource/parse_object.h"
 
@@ -15,22 +19,20 @@ using Names = std::string_view;
 
 constexpr std::array<Names, 4> kSpecRead = {"hosts", "gateways", "exportTo", "http"};
 constexpr std::array<Names, 2> kSpecKnown = {"tls", "tcp"};
-constexpr std::array<Names, 3> kHttpRead = {"name", "match", "route"};
-constexpr std::array<Names, 15> kHttpKnown = {
-    "redirect",      "directResponse", "delegate",   "rewrite", "timeout",
-    "retries",       "fault",          "mirror",     "mirrors", "mirrorPercentage",
-    "mirrorPercent", "mirror_percent", "corsPolicy", "headers", "websocketUpgrade"};
-constexpr std::array<Names, 2> kRouteRead = {"destination", "weight"};
-constexpr std::array<Names, 1> kRouteKnown = {"headers"};
+constexpr std::array<Names, 17> kHttpRead = {
+    "name",          "match",         "route",   "redirect", "directResponse",
+    "rewrite",       "fault",         "timeout", "headers",  "delegate",
+    "corsPolicy",    "retries",       "mirror",  "mirrors",  "mirrorPercentage",
+    "mirrorPercent", "mirror_percent"};
+constexpr std::array<Names, 1> kHttpKnown = {"websocketUpgrade"};
+constexpr std::array<Names, 3> kRouteRead = {"destination", "weight", "headers"};
 constexpr std::array<Names, 3> kDestinationRead = {"host", "subset", "port"};
+constexpr std::array<Names, 2> kMirrorRead = {"destination", "percentage"};
 constexpr std::array<Names, 1> kPortRead = {"number"};
+constexpr std::array<Names, 2> kDelegateRead = {"name", "namespace"};
 
 void parse_hosts(const FieldReader& spec, VirtualService& out) {
   const std::vector<FieldReader> items = spec.items("hosts");
-  if (items.empty()) {
-    spec.error_at("hosts", kFieldMissing, "at least one host is required",
-                  "name the services whose requests are routed");
-  }
   for (const FieldReader& item : items) {
     const std::string host = parse_host(item, out.meta.ns);
     if (host.empty()) continue;
@@ -44,36 +46,19 @@ void parse_hosts(const FieldReader& spec, VirtualService& out) {
   }
 }
 
-void check_gateways(const FieldReader& spec) {
-  for (const FieldReader& item : spec.items("gateways")) {
-    const auto text = item.as_text();
-    if (text && *text != "mesh") {
-      item.error(kNotSupportedYet,
-                 str_cat("gateway \"", text->substr(0, 64), "\": gateways are not supported yet"),
-                 "use \"mesh\", or leave the field out");
-    }
-  }
-}
-
 struct ParsedDestination {
   mesh::v1::Destination destination;
   HostReference reference;
 };
 
-ParsedDestination parse_destination(const FieldReader& item, const std::string& ns) {
-  ParsedDestination out;
-  out.destination.set_weight(
-      static_cast<uint32_t>(item.integer("weight", 0, std::numeric_limits<int32_t>::max()).value_or(0)));
-  const auto destination = item.child("destination");
-  if (!destination) {
-    item.error_at("destination", kFieldMissing, "the field is required", "give destination.host");
-    return out;
-  }
-  if (!destination->expect_map({.read = kDestinationRead, .known = {}})) return out;
+// `destination` is {host, subset, port}.
+void parse_target(const FieldReader& destination_field, const std::string& ns, ParsedDestination& out) {
+  const FieldReader* destination = &destination_field;
+  if (!destination->expect_map({.read = kDestinationRead, .known = {}})) return;
   const auto host = destination->child("host");
   if (!host) {
     destination->error_at("host", kFieldMissing, "the field is required", "name a service");
-    return out;
+    return;
   }
   out.destination.set_host(parse_host(*host, ns));
   if (out.destination.host().starts_with("*")) {
@@ -91,7 +76,59 @@ ParsedDestination parse_destination(const FieldReader& item, const std::string& 
                    .subset = out.destination.subset(),
                    .line = subset ? destination->line_of("subset") : host->line(),
                    .field = subset ? str_cat(destination->path(), ".subset") : host->path()};
+}
+
+ParsedDestination parse_destination(const FieldReader& item, const std::string& ns) {
+  ParsedDestination out;
+  out.destination.set_weight(
+      static_cast<uint32_t>(item.integer("weight", 0, std::numeric_limits<int32_t>::max()).value_or(0)));
+  const auto destination = item.child("destination");
+  if (!destination) {
+    item.error_at("destination", kFieldMissing, "the field is required", "give destination.host");
+    return out;
+  }
+  parse_target(*destination, ns, out);
   return out;
+}
+
+void take_mirror(ParsedDestination parsed, uint32_t ppm, VirtualService& out, mesh::v1::HttpRoute& route) {
+  out.references.push_back(std::move(parsed.reference));
+  // Switched off.
+  if (ppm == 0) return;
+  mesh::v1::Mirror& mirror = *route.add_mirrors();
+  *mirror.mutable_destination() = std::move(parsed.destination);
+  mirror.mutable_destination()->set_weight(1);
+  mirror.set_ppm(ppm);
+}
+
+// Without a percentage every request is copied.
+uint32_t mirror_ppm(const FieldReader& http) {
+  for (const Names old : {"mirrorPercent", "mirror_percent"}) {
+    const auto percent = http.integer(old, 0, 100);
+    if (percent && !http.has("mirrorPercentage")) return static_cast<uint32_t>(*percent * 10'000);
+  }
+  return share_ppm(http, "mirrorPercentage").value_or(1'000'000);
+}
+
+void parse_mirrors(const FieldReader& http, VirtualService& out, mesh::v1::HttpRoute& route) {
+  if (http.has("mirror") && http.has("mirrors"))
+    http.error_at("mirrors", kValueRejected, "\"mirror\" and \"mirrors\" exclude each other",
+                  "keep one of the two");
+  for (const Names mirror : {"mirror", "mirrors"}) {
+    if (http.has(mirror) && answers_itself(route))
+      http.error_at(mirror, kValueRejected, "a route that answers by itself has nothing to mirror",
+                    "remove it");
+  }
+  if (const auto mirror = http.child("mirror")) {
+    ParsedDestination parsed;
+    parse_target(*mirror, out.meta.ns, parsed);
+    take_mirror(std::move(parsed), mirror_ppm(http), out, route);
+  }
+  for (const FieldReader& item : http.items("mirrors")) {
+    if (!item.expect_map({.read = kMirrorRead, .known = {}})) continue;
+    take_mirror(parse_destination(item, out.meta.ns), share_ppm(item, "percentage").value_or(1'000'000), out,
+                route);
+  }
 }
 
 // Istio: a single destination takes everything; of several those with weight 0 are dropped, and a sum of 0 is
@@ -100,13 +137,19 @@ void parse_route(const FieldReader& http, VirtualService& out, mesh::v1::HttpRou
   const std::vector<FieldReader> items = http.items("route");
   if (items.empty()) {
     http.error_at("route", kFieldMissing, "a route needs at least one destination",
-                  "add route: with a destination");
+                  "add route: with a destination, or redirect or directResponse");
     return;
   }
   uint64_t sum = 0;
   for (const FieldReader& item : items) {
-    if (!item.expect_map({.read = kRouteRead, .known = kRouteKnown})) continue;
+    if (!item.expect_map({.read = kRouteRead, .known = {}})) continue;
     ParsedDestination parsed = parse_destination(item, out.meta.ns);
+    ParsedHeaders headers = parse_header_edits(item);
+    if (says_something(headers.request))
+      *parsed.destination.mutable_request_headers() = std::move(headers.request);
+    if (says_something(headers.response))
+      *parsed.destination.mutable_response_headers() = std::move(headers.response);
+    parsed.destination.set_authority(std::move(headers.authority));
     if (items.size() == 1) parsed.destination.set_weight(1);
     sum += parsed.destination.weight();
     out.references.push_back(std::move(parsed.reference));
@@ -122,7 +165,28 @@ void parse_route(const FieldReader& http, VirtualService& out, mesh::v1::HttpRou
   }
 }
 
-bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRoute& route) {
+VirtualService::Delegate parse_delegate(const FieldReader& http, VirtualService& out) {
+  const auto delegate = http.child("delegate");
+  if (!delegate || !delegate->expect_map({.read = kDelegateRead, .known = {}})) return {};
+  for (const Names other : {"route", "redirect", "directResponse"}) {
+    if (!http.has(other)) continue;
+    http.error_at(other, kValueRejected, str_cat("\"delegate\" and \"", other, "\" exclude each other"),
+                  "keep one of the two");
+  }
+  if (out.is_delegate()) {
+    delegate->error(kValueRejected, "a VirtualService without hosts is a delegate itself",
+                    "delegate once only, or give it hosts");
+  }
+  out.has_delegates = true;
+  return {.ns = delegate->text("namespace").value_or(out.meta.ns),
+          .name = delegate->required_text("name", "the name of a VirtualService without hosts"),
+          .line = delegate->line(),
+          .field = delegate->path()};
+}
+
+// True when no later route can be reached.
+bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRoute& route,
+                VirtualService::Delegate& delegate) {
   if (!item.expect_map({.read = kHttpRead, .known = kHttpKnown})) return false;
   route.set_name(item.text("name").value_or(""));
   *route.mutable_origin() = origin_of(out.meta);
@@ -135,7 +199,16 @@ bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRout
     parse_http_match(match, parsed);
     if (is_catch_all(parsed)) catch_all = true;
   }
-  parse_route(item, out, route);
+  parse_http_action(item, route);
+  ParsedHeaders headers = parse_header_edits(item);
+  if (says_something(headers.request)) *route.mutable_request_headers() = std::move(headers.request);
+  if (says_something(headers.response)) *route.mutable_response_headers() = std::move(headers.response);
+  // rewrite.authority beats a Host that is set as a header.
+  if (route.authority_rewrite().empty()) route.set_authority_rewrite(std::move(headers.authority));
+  parse_mirrors(item, out, route);
+  delegate = parse_delegate(item, out);
+  if (item.has("delegate")) return false;
+  if (!answers_itself(route)) parse_route(item, out, route);
   return catch_all;
 }
 
@@ -147,7 +220,8 @@ void parse_http_routes(const FieldReader& spec, VirtualService& out) {
   int ended_by = -1;
   for (size_t i = 0; i < items.size(); ++i) {
     mesh::v1::HttpRoute route;
-    const bool catch_all = parse_http(items[i], out, route);
+    VirtualService::Delegate delegate;
+    const bool catch_all = parse_http(items[i], out, route, delegate);
     if (ended_by >= 0) {
       items[i].warning(kRouteUnreachable,
                        str_cat("never reached: http[", ended_by, "] matches every request"),
@@ -155,6 +229,7 @@ void parse_http_routes(const FieldReader& spec, VirtualService& out) {
       continue;
     }
     *out.routes.add_http() = std::move(route);
+    out.delegates.push_back(std::move(delegate));
     if (catch_all) ended_by = static_cast<int>(i);
   }
 }
@@ -174,6 +249,12 @@ VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
   }
   if (!spec->expect_map({.read = kSpecRead, .known = kSpecKnown})) return out;
   parse_hosts(*spec, out);
+  if (spec->has("hosts") && spec->items("hosts").empty())
+    spec->error_at("hosts", kFieldMissing, "the list is empty",
+                   "name hosts, or leave the field out for a delegate");
+  if (!spec->has("hosts") && spec->has("gateways"))
+    spec->error_at("gateways", kValueRejected, "a VirtualService without hosts has no gateways",
+                   "remove them, or give it hosts");
   check_gateways(*spec);
   for (std::string& ns : parse_export_to(*spec, out.meta.ns, out.hidden))
     out.routes.add_export_to(std::move(ns));

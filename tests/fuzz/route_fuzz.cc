@@ -150,7 +150,7 @@ void check_route(const RouteSetSpec& set, const RequestHead& head, uint16_t port
   for (const RouteSpec& spec : set.routes)
     host.routes.push_back(Route{.name = spec.name, .matches = spec.matches});
   const SourceView source{.ns = "default", .labels = nullptr};
-  const Route* chosen = match_route(host, head, source, port);
+  const Route* chosen = match_route(host, head, source, port).route;
   for (const Route& route : host.routes) {
     if (&route == chosen) break;
     require(!holds(route, head, source, port));

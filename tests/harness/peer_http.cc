@@ -1,6 +1,6 @@
 // The HTTP mode of weft-test-peer: GET /bytes/N answers N bytes with a length, GET /chunked/N the same in
-// chunks, any request with a body is read to its end and answered with its size. One connection per call,
-// keep-alive, blocking.
+// chunks, GET /head its own head, GET /hang nothing; any request with a body is read to its end and answered
+// with its size. One connection per call, keep-alive, blocking.
 #include "tests/harness/peer_http.h"
 
 #include <algorithm>
@@ -17,6 +17,7 @@ namespace {
 
 struct Head {
   std::string path;
+  std::string text;  // as it came, lines ended by "\n"
   uint64_t length = 0;
   bool chunked = false;
   bool expects_continue = false;
@@ -28,6 +29,7 @@ std::optional<Head> read_head(Stream& stream) {
     const auto line = stream.read_line();
     if (!line) return std::nullopt;
     if (line->empty()) return head;
+    str_append(&head.text, *line, "\n");
     std::string lower = *line;
     std::transform(lower.begin(), lower.end(), lower.begin(),
                    [](unsigned char c) { return std::tolower(c); });
@@ -91,7 +93,10 @@ bool answer(Stream& stream, const Head& head, uint64_t received) {
   if (head.path.rfind("/chunked/", 0) == 0) {
     return send_chunked(stream, parse_integer<uint64_t>(head.path.substr(9)).value_or(0));
   }
-  const std::string body = str_cat("received=", received, " peer=", stream.peer(), "\n");
+  // Nothing until the client leaves.
+  if (head.path == "/hang") return stream.skip(1);
+  const std::string body =
+      head.path == "/head" ? head.text : str_cat("received=", received, " peer=", stream.peer(), "\n");
   return stream.write(str_cat("HTTP/1.1 200 OK\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
 }
 

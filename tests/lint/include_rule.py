@@ -19,7 +19,7 @@ MAY = {
     "agent": {"base", "bpf/abi", "bpf/user", "proto", "control-plane/control_plane.h",
               "control-plane/discovery/ads_service.h"},
     "tools/weft": {"base", "bpf/abi", "proto", "agent/dataplane/dataplane.h", "control-plane/control_plane.h"},
-    "tools/bench": {"base", "proto", "agent", "control-plane", PROXY},
+    "tools/bench": {"base", "proto", "agent", "control-plane", PROXY.rstrip("/")},
 }
 # Inside the proxy: every step may include the steps before it.
 STEPS = [["net"], ["tls"], ["http"], ["route", "policy"], ["config"], ["upstream"], ["exchange"], ["session"],

@@ -6,9 +6,18 @@
 
 namespace weft::proxy {
 
-// nullptr: no route matches, answered 404 no_route.
-const Route* match_route(const VirtualHost& host, const RequestHead& head, const SourceView& source,
-                         uint16_t dialled_port);
+struct RouteMatch {
+  // nullptr: no route matches, answered 404 no_route.
+  const Route* route = nullptr;
+  // The one of its matches that held; nullptr when it has none.
+  const HttpMatcher* matcher = nullptr;
+};
+
+// Makes long lists of routes fast to look up; after the last change of them.
+void index_routes(VirtualHost* host);
+
+RouteMatch match_route(const VirtualHost& host, const RequestHead& head, const SourceView& source,
+                       uint16_t dialled_port);
 
 // What matching sees of a source; an unknown one (kNone) is namespace "default" without labels.
 SourceView source_view(const Snapshot& snapshot, uint32_t source);

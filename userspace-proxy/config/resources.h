@@ -52,12 +52,20 @@ struct DestinationSpec {
   uint16_t port = 0;
   std::string subset;
   uint32_t weight = 1;
+  std::shared_ptr<const DestinationAction> action;  // null: none
+};
+
+struct MirrorSpec {
+  DestinationSpec destination;
+  uint32_t ppm = 0;
 };
 
 struct RouteSpec {
   std::string name;
   std::vector<HttpMatcher> matches;
   std::vector<DestinationSpec> destinations;
+  std::shared_ptr<const RouteAction> action;  // null: none
+  std::vector<MirrorSpec> mirrors;            // none without action
 };
 
 struct RouteSetSpec {

@@ -16,7 +16,9 @@
 #include "base/strings.h"
 #include "userspace-proxy/http/message.h"
 #include "userspace-proxy/http/path.h"
+#include "userspace-proxy/route/action.h"
 #include "userspace-proxy/route/matcher.h"
+#include "userspace-proxy/route/path_index.h"
 
 namespace weft::proxy {
 
@@ -54,7 +56,14 @@ struct Cluster {
 struct WeightedCluster {
   uint32_t cluster = kNone;  // kNone: unknown host or subset, answered 503 no_cluster
   uint32_t weight = 1;
-  std::string label;  // "v2" or the host, for explanations
+  std::string label;                                // "v2" or the host, for explanations
+  std::shared_ptr<const DestinationAction> action;  // null: none
+};
+
+// A copy of so many of a million requests goes there.
+struct RouteMirror {
+  uint32_t cluster = kNone;
+  uint32_t ppm = 0;
 };
 
 struct Route {
@@ -62,13 +71,23 @@ struct Route {
   std::vector<HttpMatcher> matches;  // any; empty: always
   std::vector<WeightedCluster> clusters;
   uint32_t total_weight = 0;
+  std::shared_ptr<const RouteAction> action;  // null: the route only forwards
+  std::vector<RouteMirror> mirrors;           // none without action
 };
 
 // The routes that one service has for one client namespace and port, most important first. Ends with the
 // service's default route unless a RouteSet ended it.
 struct VirtualHost {
+  // One match of a route, or a route without any.
+  struct Entry {
+    uint32_t route = 0;
+    uint32_t matcher = kNone;
+  };
   std::string name;
   std::vector<Route> routes;
+  // Of long lists: all entries in order, and which of them may hold for a path. In config/match_route.h.
+  std::vector<Entry> entries;
+  PathIndex index;
 };
 
 // One service port, found by the address the client dialled.

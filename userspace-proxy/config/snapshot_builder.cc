@@ -6,6 +6,7 @@
 #include <set>
 
 #include "userspace-proxy/config/cluster_table.h"
+#include "userspace-proxy/config/match_route.h"
 
 namespace weft::proxy {
 namespace {
@@ -90,6 +91,7 @@ class NamespaceView {
   WeightedCluster resolve(const DestinationSpec& destination, uint16_t dialled_port) {
     WeightedCluster out;
     out.weight = destination.weight;
+    out.action = destination.action;
     out.label = destination.subset.empty() ? destination.host : destination.subset;
     const auto found = world_.service_by_host.find(destination.host);
     if (found == world_.service_by_host.end()) return out;
@@ -107,12 +109,16 @@ class NamespaceView {
       Route route;
       route.name = spec.name;
       route.matches = spec.matches;
+      route.action = spec.action;
       for (const DestinationSpec& destination : spec.destinations) {
         route.clusters.push_back(resolve(destination, port));
         route.total_weight += destination.weight;
       }
+      for (const MirrorSpec& mirror : spec.mirrors)
+        route.mirrors.push_back(RouteMirror{resolve(mirror.destination, port).cluster, mirror.ppm});
       host.routes.push_back(std::move(route));
     }
+    index_routes(&host);
     return add(std::move(host));
   }
 

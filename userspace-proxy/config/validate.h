@@ -18,6 +18,10 @@ absl::StatusOr<PolicySpec> validate(const weft::mesh::v1::DestinationPolicy& pol
 // As validate() compiles the matches of a RouteSet; for tests of matching.
 absl::StatusOr<HttpMatcher> compile_match(const weft::mesh::v1::HttpMatch& match);
 
+// `unset` is what an empty StringMatch means there: kPresent for headers and parameters, kAny otherwise.
+absl::StatusOr<StringMatcher> compile_string(const weft::mesh::v1::StringMatch& match,
+                                             StringMatcher::Kind unset, bool ignore_case = false);
+
 // Lower case; a leading "*." becomes ".". Errors on an empty name, "*" inside, or more than 253 characters.
 absl::StatusOr<std::string> normalise_host(std::string_view host, bool wildcard_allowed);
 

@@ -1,13 +1,12 @@
 // Checks and compiles RouteSets and DestinationPolicies (weft.mesh.v1). Called through validate.h; whether a
 // host or subset exists is not its question: that may change without the resource changing.
-#include <re2/re2.h>
-
 #include <algorithm>
 #include <limits>
 
 #include "absl/status/status.h"
 #include "base/status_macros.h"
 #include "userspace-proxy/config/validate.h"
+#include "userspace-proxy/config/validate_action.h"
 
 namespace weft::proxy {
 namespace {
@@ -15,9 +14,6 @@ namespace {
 namespace mesh = weft::mesh::v1;
 
 constexpr uint32_t kMaxPort = 65535;
-// networking.istio.io StringMatch; the RE2 program budget below stops short expressions that explode.
-constexpr size_t kMaxRegexBytes = 1024;
-constexpr int64_t kMaxRegexMemory = 1 << 20;
 constexpr size_t kMaxHostBytes = 253;
 constexpr uint32_t kMaxConnectTimeoutMs = 3'600'000;
 
@@ -26,20 +22,94 @@ absl::Status invalid(const T&... parts) {
   return absl::InvalidArgumentError(str_cat(parts...));
 }
 
-absl::StatusOr<std::shared_ptr<const re2::RE2>> compile_regex(const std::string& text) {
-  if (text.size() > kMaxRegexBytes)
-    return invalid("regex: ", text.size(), " characters, at most ", kMaxRegexBytes);
-  re2::RE2::Options options;
-  options.set_log_errors(false);
-  options.set_max_mem(kMaxRegexMemory);
-  auto regex = std::make_shared<const re2::RE2>(text, options);
-  if (!regex->ok()) return invalid("regex \"", text, "\": ", regex->error(), ", expected RE2 syntax");
-  return regex;
+template <typename List>
+absl::StatusOr<std::vector<NamedMatcher>> compile_named(const List& list, std::string_view field) {
+  std::vector<NamedMatcher> out;
+  for (const mesh::HeaderMatch& h : list) {
+    if (h.name().empty()) return invalid(field, ": a name is empty");
+    auto value = compile_string(h.value(), StringMatcher::Kind::kPresent);
+    if (!value.ok()) return annotate(str_cat(field, "[", h.name(), "]"), value.status());
+    out.push_back(NamedMatcher{h.name(), *std::move(value)});
+  }
+  return out;
 }
 
-// `unset` is what an empty StringMatch means there: kPresent for headers and parameters, kAny otherwise.
+absl::StatusOr<DestinationSpec> compile_destination(const mesh::Destination& d) {
+  DestinationSpec spec;
+  ASSIGN_OR_RETURN(spec.host, normalise_host(d.host(), false));
+  if (d.port() > kMaxPort)
+    return invalid("destination ", d.host(), ": port ", d.port(), ", expected 0-65535");
+  spec.port = static_cast<uint16_t>(d.port());
+  spec.subset = d.subset();
+  spec.weight = d.weight();
+  auto action = compile_action(d);
+  if (!action.ok()) return annotate(str_cat("destination ", d.host()), action.status());
+  spec.action = *std::move(action);
+  return spec;
+}
+
+absl::StatusOr<std::vector<DestinationSpec>> compile_destinations(const mesh::HttpRoute& route) {
+  std::vector<DestinationSpec> out;
+  uint64_t total = 0;
+  for (const mesh::Destination& d : route.destinations()) {
+    ASSIGN_OR_RETURN(DestinationSpec spec, compile_destination(d));
+    total += d.weight();
+    if (d.weight() != 0) out.push_back(std::move(spec));
+  }
+  if (total == 0) return invalid("destinations: the weights add up to 0, expected at least one above 0");
+  if (total > std::numeric_limits<uint32_t>::max())
+    return invalid("destinations: the weights add up to ", total);
+  return out;
+}
+
+absl::StatusOr<std::vector<MirrorSpec>> compile_mirrors(const mesh::HttpRoute& route) {
+  constexpr uint32_t kMillion = 1'000'000;
+  std::vector<MirrorSpec> out;
+  for (const mesh::Mirror& mirror : route.mirrors()) {
+    if (mirror.ppm() == 0 || mirror.ppm() > kMillion)
+      return invalid("mirrors: a share of ", mirror.ppm(), " ppm");
+    auto destination = compile_destination(mirror.destination());
+    if (!destination.ok()) return annotate("mirrors", destination.status());
+    out.push_back(MirrorSpec{*std::move(destination), mirror.ppm()});
+  }
+  return out;
+}
+
+absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route) {
+  RouteSpec out;
+  out.name = route.name();
+  for (int i = 0; i < route.matches_size(); ++i) {
+    auto match = compile_match(route.matches(i));
+    if (!match.ok()) return annotate(str_cat("matches[", i, "]"), match.status());
+    out.matches.push_back(*std::move(match));
+  }
+  ASSIGN_OR_RETURN(out.action, compile_action(route));
+  if (out.action != nullptr && out.action->answers()) {
+    if (route.destinations_size() > 0) return invalid("destinations: the route answers by itself");
+    return out;
+  }
+  ASSIGN_OR_RETURN(out.destinations, compile_destinations(route));
+  ASSIGN_OR_RETURN(out.mirrors, compile_mirrors(route));
+  return out;
+}
+
+std::optional<LoadBalancer> load_balancer(mesh::DestinationPolicy::LoadBalancer declared) {
+  switch (declared) {
+    case mesh::DestinationPolicy::ROUND_ROBIN:
+      return LoadBalancer::kRoundRobin;
+    case mesh::DestinationPolicy::RANDOM:
+      return LoadBalancer::kRandom;
+    case mesh::DestinationPolicy::LEAST_REQUEST:
+      return LoadBalancer::kLeastRequest;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
 absl::StatusOr<StringMatcher> compile_string(const mesh::StringMatch& match, StringMatcher::Kind unset,
-                                             bool ignore_case = false) {
+                                             bool ignore_case) {
   StringMatcher out;
   out.kind = unset;
   switch (match.kind_case()) {
@@ -67,65 +137,6 @@ absl::StatusOr<StringMatcher> compile_string(const mesh::StringMatch& match, Str
   out.ignore_case = ignore_case && out.kind != StringMatcher::Kind::kRegex;
   return out;
 }
-
-template <typename List>
-absl::StatusOr<std::vector<NamedMatcher>> compile_named(const List& list, std::string_view field) {
-  std::vector<NamedMatcher> out;
-  for (const mesh::HeaderMatch& h : list) {
-    if (h.name().empty()) return invalid(field, ": a name is empty");
-    auto value = compile_string(h.value(), StringMatcher::Kind::kPresent);
-    if (!value.ok()) return annotate(str_cat(field, "[", h.name(), "]"), value.status());
-    out.push_back(NamedMatcher{h.name(), *std::move(value)});
-  }
-  return out;
-}
-
-absl::StatusOr<std::vector<DestinationSpec>> compile_destinations(const mesh::HttpRoute& route) {
-  std::vector<DestinationSpec> out;
-  uint64_t total = 0;
-  for (const mesh::Destination& d : route.destinations()) {
-    DestinationSpec spec;
-    ASSIGN_OR_RETURN(spec.host, normalise_host(d.host(), false));
-    if (d.port() > kMaxPort)
-      return invalid("destination ", d.host(), ": port ", d.port(), ", expected 0-65535");
-    spec.port = static_cast<uint16_t>(d.port());
-    spec.subset = d.subset();
-    spec.weight = d.weight();
-    total += d.weight();
-    if (d.weight() != 0) out.push_back(std::move(spec));
-  }
-  if (total == 0) return invalid("destinations: the weights add up to 0, expected at least one above 0");
-  if (total > std::numeric_limits<uint32_t>::max())
-    return invalid("destinations: the weights add up to ", total);
-  return out;
-}
-
-absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route) {
-  RouteSpec out;
-  out.name = route.name();
-  for (int i = 0; i < route.matches_size(); ++i) {
-    auto match = compile_match(route.matches(i));
-    if (!match.ok()) return annotate(str_cat("matches[", i, "]"), match.status());
-    out.matches.push_back(*std::move(match));
-  }
-  ASSIGN_OR_RETURN(out.destinations, compile_destinations(route));
-  return out;
-}
-
-std::optional<LoadBalancer> load_balancer(mesh::DestinationPolicy::LoadBalancer declared) {
-  switch (declared) {
-    case mesh::DestinationPolicy::ROUND_ROBIN:
-      return LoadBalancer::kRoundRobin;
-    case mesh::DestinationPolicy::RANDOM:
-      return LoadBalancer::kRandom;
-    case mesh::DestinationPolicy::LEAST_REQUEST:
-      return LoadBalancer::kLeastRequest;
-    default:
-      return std::nullopt;
-  }
-}
-
-}  // namespace
 
 absl::StatusOr<std::string> normalise_host(std::string_view host, bool wildcard_allowed) {
   std::string out(host);
@@ -156,6 +167,9 @@ absl::StatusOr<HttpMatcher> compile_match(const mesh::HttpMatch& match) {
   auto authority = compile_string(match.authority(), kAny);
   if (!authority.ok()) return annotate("authority", authority.status());
   out.authority = *std::move(authority);
+  auto scheme = compile_string(match.scheme(), kAny);
+  if (!scheme.ok()) return annotate("scheme", scheme.status());
+  out.scheme = *std::move(scheme);
   ASSIGN_OR_RETURN(out.headers, compile_named(match.headers(), "headers"));
   ASSIGN_OR_RETURN(out.without_headers, compile_named(match.without_headers(), "without_headers"));
   ASSIGN_OR_RETURN(out.query_params, compile_named(match.query_params(), "query_params"));
@@ -180,9 +194,14 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set) {
   }
   out.export_to.assign(set.export_to().begin(), set.export_to().end());
   for (int i = 0; i < set.http_size(); ++i) {
-    auto route = compile_route(set.http(i));
+    const mesh::HttpRoute& http = set.http(i);
+    auto route = compile_route(http);
     if (!route.ok()) return annotate(str_cat("http[", i, "]"), route.status());
     if (route->name.empty()) route->name = str_cat(out.ns, "/", out.name, "[", i, "]");
+    for (int m = 0; m < http.matches_size(); ++m) {
+      if (http.matches(m).name().empty()) continue;
+      route->matches[static_cast<size_t>(m)].route_name = str_cat(route->name, ".", http.matches(m).name());
+    }
     out.routes.push_back(*std::move(route));
   }
   return out;

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/fd.h"
+#include "userspace-proxy/exchange/action_state.h"
 #include "userspace-proxy/exchange/admission.h"
 #include "userspace-proxy/exchange/fair_share.h"
+#include "userspace-proxy/exchange/mirror.h"
 #include "userspace-proxy/http/http1_text.h"
 #include "userspace-proxy/http/http2_fault_counts.h"
 #include "userspace-proxy/net/event_loop.h"
@@ -23,7 +26,7 @@ class DownstreamConnection;
 struct PodTag;
 
 // Where captured connections of one listener come from. Lives as long as any of them.
-struct CaptureOrigin {
+struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
   uint64_t netns_cookie = 0;
   std::string workload_uid;
   UniqueFd netns;  // invalid: dial from here
@@ -61,6 +64,8 @@ struct ProxyContext {
   Http2FaultCounts& http2_faults;
   ExchangeLimits limits;
   Http1TextPool<RequestHead> texts;
+  ActionPool actions;
+  MirrorSet mirrors;
   FairShare share;
   Admission admission;
   GenerationRef current;

@@ -39,6 +39,13 @@ class DialTarget {
     if (failed_count_ < kMaxFailures) failed_[failed_count_++] = endpoint_;
     return failed_count_ < kMaxFailures && failed_count_ < usable_endpoints();
   }
+  // The chosen endpoint is done with, for a further try; `avoid` it, until all were avoided.
+  void leave(bool avoid) {
+    release();
+    if (!avoid) return;
+    if (failed_count_ < kMaxFailures) failed_[failed_count_++] = endpoint_;
+    if (failed_count_ == kMaxFailures || failed_count_ >= usable_endpoints()) failed_count_ = 0;
+  }
   void release() {
     if (state_ != nullptr) --state_->active;
     state_ = nullptr;

@@ -12,24 +12,35 @@ Task Exchange::run() {
   co_await step_;
   Outcome outcome = request_read();
   if (outcome == Outcome::kOk) outcome = choose_route();
+  if (outcome == Outcome::kOk && action_ != nullptr) {
+    begin_action();
+    co_await step_;
+    outcome = act();
+  }
   while (outcome == Outcome::kOk) {
     outcome = prepare_upstream();
     if (outcome != Outcome::kOk) break;
     co_await step_;
     outcome = upstream_ready();
-    if (upstream_ == nullptr) continue;
-    send_request();
-    co_await step_;
-    while (is_interim()) {
-      forward_interim();
-      co_await response_pump_;
-      if (!interim_sent()) break;
-      await_response();
+    if (upstream_ != nullptr) {
+      send_request();
       co_await step_;
+      while (is_interim()) {
+        forward_interim();
+        co_await response_pump_;
+        if (!interim_sent()) break;
+        await_response();
+        co_await step_;
+      }
+      if (retry()) continue;
+      outcome = response_read();
+      if (!tries_again(outcome)) break;
+    } else if (!tries_again(outcome)) {
+      continue;
     }
-    if (retry()) continue;
-    outcome = response_read();
-    break;
+    back_off();
+    co_await step_;
+    outcome = back_off_over();
   }
   if (response_ == Response::kTunnel) {
     open_tunnel();
@@ -128,16 +139,28 @@ Outcome Exchange::choose_route() {
   const std::string_view authority = is_connect() ? std::string_view() : request().authority;
   const VirtualHost* host = snapshot.find_virtual_host(source_, authority, client_.dialled);
   if (host == nullptr) return Outcome::kNoRoute;
-  route_ = match_route(*host, request(), source_view(snapshot, source_), client_.dialled.port);
+  const RouteMatch match =
+      match_route(*host, request(), source_view(snapshot, source_), client_.dialled.port);
+  route_ = match.route;
   if (route_ == nullptr) return Outcome::kNoRoute;
-  const uint32_t cluster = context_.balancer.pick_cluster(*route_);
-  if (cluster == kNone) return Outcome::kNoCluster;
-  target_.aim(generation_, cluster);
+  const bool named = match.matcher != nullptr && !match.matcher->route_name.empty();
+  route_name_ = named ? match.matcher->route_name : route_->name;
+  const RouteAction* action = route_->action.get();
+  const bool answers = action != nullptr && action->answers();
+  const WeightedCluster* chosen = answers ? nullptr : context_.balancer.pick_cluster(*route_);
+  const DestinationAction* more = chosen != nullptr ? chosen->action.get() : nullptr;
+  if (action != nullptr || more != nullptr) {
+    action_ = context_.actions.take(context_.loop);
+    action_->begin(action, more, match.matcher, *this);
+  }
+  if (answers) return Outcome::kOk;
+  if (chosen == nullptr || chosen->cluster == kNone) return Outcome::kNoCluster;
+  target_.aim(generation_, chosen->cluster);
   return Outcome::kOk;
 }
 
-UpstreamProtocol Exchange::upstream_protocol() const {
-  switch (target_.cluster().protocol) {
+UpstreamProtocol Exchange::protocol_to(const Cluster& cluster) const {
+  switch (cluster.protocol) {
     case ClusterProtocol::kHttp1:
       return UpstreamProtocol::kHttp1;
     case ClusterProtocol::kHttp2:
@@ -151,8 +174,9 @@ UpstreamProtocol Exchange::upstream_protocol() const {
 // An endpoint, and the begin of the wait for a stream to it.
 Outcome Exchange::prepare_upstream() {
   if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
+  if (action_ != nullptr) action_->try_begins();
   upstream_address_ = target_.endpoint().address;
-  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, upstream_protocol()};
+  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, protocol_to(target_.cluster())};
   const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms};
   const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
   step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
@@ -173,27 +197,32 @@ Outcome Exchange::upstream_ready() {
   only_fresh_ = false;
   // It has waited long enough.
   if (status == ConnectStatus::kNoCapacity) return Outcome::kOverload;
+  if (action_ != nullptr && action_->retries().active()) return outcome_of(status);
   return target_.fail() ? Outcome::kOk : outcome_of(status);
 }
 
 void Exchange::send_request() {
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
-  if (deadline_at_ > 0) write_deadline();
-  const std::string fallback = request().authority.empty() ? client_.dialled.to_string() : std::string();
-  upstream_->write_request(request(), RequestForm{.fallback_host = fallback, .upgrade = tunnel_asked_});
+  RequestHead& head = outgoing();
+  if (deadline_at_ > 0) write_deadline(head);
+  const std::string fallback = head.authority.empty() ? client_.dialled.to_string() : std::string();
+  upstream_->write_request(head, RequestForm{.fallback_host = fallback, .upgrade = tunnel_asked_});
   // First, so that a request that cannot be sent finds something to stop.
   await_response();
   // A tunnel's bytes come only when the server has agreed to it.
   if (tunnel_asked_) return request_pump_.flush(upstream_->request(), false);
-  request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kHead);
+  BodySource& body = downstream_.request_body();
+  request_pump_.start(action_ ? action_->request_body(body) : body, upstream_->request(), Pump::Lead::kHead);
+  const bool more = request().body != BodyKind::kNone && request_pump_.end() == PumpEnd::kRunning;
+  if (action_ != nullptr) action_->sending(more);
 }
 
 // The endpoint gets what is left of the time when some of it went by here.
-void Exchange::write_deadline() {
+void Exchange::write_deadline(RequestHead& head) {
   const MonotonicNs now = context_.loop.now();
   if (now - started_ < kNsPerMs) return;
   const MonotonicNs left = deadline_at_ > now ? deadline_at_ - now : 0;
-  for (Header& header : request().headers) {
+  for (Header& header : head.headers) {
     if (!equals_ignore_case(header.name, "grpc-timeout")) continue;
     header.value = write_grpc_timeout(left, &deadline_text_);
   }
@@ -214,20 +243,13 @@ void Exchange::forward_interim() {
   response_pump_.flush(downstream_.response(), false);
 }
 
-bool Exchange::replayable() const {
-  for (const std::string_view method : {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"}) {
-    if (request().method == method) return true;
-  }
-  return false;
-}
-
 // A request that was not processed, or may be repeated, is sent once more on a new connection, as long as no
 // payload was taken from the client.
 bool Exchange::retry() {
   if (retried_ || step_.aborted() || interim_count_ > 0 || !request_pump_.untouched()) return false;
   const Unanswered unanswered = upstream_->unanswered();
   if (unanswered == Unanswered::kFinal) return false;
-  if (unanswered == Unanswered::kStale && !replayable()) return false;
+  if (unanswered == Unanswered::kStale && !is_idempotent(request().method)) return false;
   idle_.cancel();
   request_pump_.cancel();
   upstream_.reset();
@@ -237,6 +259,7 @@ bool Exchange::retry() {
 
 Outcome Exchange::response_read() {
   if (step_.aborted()) return stopped_;
+  if (action_ != nullptr) action_->try_over();
   if (interim_count_ > 0 && !interim_sent())
     return stopped_ == Outcome::kOk ? Outcome::kDownstreamReset : stopped_;
   const HeadStatus status = upstream_->response_status();
@@ -253,7 +276,7 @@ Outcome Exchange::response_read() {
 void Exchange::send_response() {
   response_ = Response::kBody;
   status_ = upstream_->response().status;
-  downstream_.write_response(upstream_->response());
+  downstream_.write_response(response_head());
   response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
   // The tunnel was refused: what is left of the request is its end. What the client sends for a tunnel that
   // is none goes nowhere.
@@ -264,7 +287,7 @@ void Exchange::send_response() {
 void Exchange::open_tunnel() {
   status_ = upstream_->response().status;
   context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
-  downstream_.write_tunnel_response(upstream_->response());
+  downstream_.write_tunnel_response(response_head());
   upstream_->start_tunnel();
   upstream_->watch_reset(upstream_reset_);
   response_pump_.start(upstream_->response_body(), downstream_.response(), Pump::Lead::kHead);
@@ -299,11 +322,13 @@ Outcome Exchange::tunnel_end(PumpEnd end) const {
 
 bool Exchange::can_reply(Outcome outcome) const {
   // An interim response that was cut short leaves nothing that could be answered.
-  return downstream_.request_started() && status_of(outcome) != 0 && (interim_count_ == 0 || interim_sent());
+  const bool has_answer = status_of(outcome) != 0 || is_own_answer(outcome);
+  return downstream_.request_started() && has_answer && (interim_count_ == 0 || interim_sent());
 }
 
 void Exchange::send_local_reply(Outcome outcome) {
   request_pump_.cancel();
+  if (is_own_answer(outcome)) return send_answer();
   status_ = status_of(outcome);
   downstream_.write_local_reply(outcome);
   response_pump_.flush(downstream_.response(), true);
@@ -322,13 +347,19 @@ void Exchange::finish(Outcome outcome) {
       outcome == Outcome::kDownstreamReset || (response_ == Response::kTunnel && outcome != Outcome::kOk);
   if (upstream_ != nullptr) upstream_.release()->release(reset);
   record(outcome);
+  if (action_ != nullptr) context_.actions.give(std::move(action_));
 }
 
 // Failures while reading the client end the wait for the response; failures while writing to the upstream do
 // not: it may have answered early, and its stream will be at its end soon.
 void Exchange::pump_ended(Pump& pump) {
   const PumpEnd end = pump.end();
-  if (end == PumpEnd::kDone) return;
+  if (end == PumpEnd::kDone) {
+    if (action_ == nullptr || &pump != &request_pump_) return;
+    action_->request_sent();
+    start_mirrors();
+    return;
+  }
   if (response_ == Response::kTunnel) {
     Pump& other = &pump == &request_pump_ ? response_pump_ : request_pump_;
     // Who takes no more is gone; what it said before is passed on, as it would be without us.
@@ -392,7 +423,7 @@ void Exchange::record(Outcome outcome) {
   record.source = source_;
   record.cluster = target_.cluster_index();
   record.endpoint = target_.endpoint_index();
-  if (route_ != nullptr) record.route = route_->name;
+  record.route = route_name_;
   record.method = request().method;
   record.authority = request().authority;
   record.path = request().path;

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "userspace-proxy/exchange/context.h"
@@ -17,7 +19,7 @@
 
 namespace weft::proxy {
 
-class Exchange final : private Pump::Observer {
+class Exchange final : private Pump::Observer, private ActionState::Owner {
  public:
   // `downstream` outlives this.
   Exchange(ProxyContext& context, const ClientSide& client, DownstreamStream& downstream);
@@ -40,8 +42,10 @@ class Exchange final : private Pump::Observer {
   // In the order in which run() calls them.
   Outcome request_read();
   Outcome choose_route();
+  void begin_action();
+  Outcome act();
   Outcome prepare_upstream();
-  UpstreamProtocol upstream_protocol() const;
+  UpstreamProtocol protocol_to(const Cluster& cluster) const;
   Outcome upstream_ready();
   void send_request();
   void await_response();
@@ -49,24 +53,35 @@ class Exchange final : private Pump::Observer {
   void forward_interim();
   bool interim_sent() const { return response_pump_.end() == PumpEnd::kDone; }
   bool retry();
+  bool tries_again(Outcome outcome);
+  std::optional<TryFailure> failure_of(Outcome outcome) const;
+  void back_off();
+  void start_mirrors();
+  Outcome back_off_over() const { return step_.aborted() ? stopped_ : Outcome::kOk; }
   Outcome response_read();
+  const ResponseHead& response_head();
   void send_response();
   void open_tunnel();
   Outcome response_end(PumpEnd end) const;
   Outcome tunnel_end(PumpEnd end) const;
   bool can_reply(Outcome outcome) const;
   void send_local_reply(Outcome outcome);
+  void send_answer();
   void finish(Outcome outcome);
 
   void pump_ended(Pump& pump) override;
+  void time_is_up() override;
+  void try_time_is_up() override;
+  bool client_sends() const;
+  EditFacts facts() const;
+  RequestHead& outgoing() { return action_ ? action_->outgoing(request()) : request(); }
   void on_upstream_reset(int);
   void on_idle();
   void on_deadline() { stop(Outcome::kDeadlineExceeded); }
   void take_deadline();
-  void write_deadline();
+  void write_deadline(RequestHead& head);
   void stop(Outcome outcome);
   bool must_progress() const;
-  bool replayable() const;
   void record(Outcome outcome);
   RequestHead& request() const { return downstream_.request(); }
   // CONNECT to an authority, not to a resource (RFC 8441 has both in one).
@@ -80,6 +95,8 @@ class Exchange final : private Pump::Observer {
   DownstreamStream& downstream_;
   GenerationRef generation_;
   const Route* route_ = nullptr;
+  std::string_view route_name_;
+  std::unique_ptr<ActionState> action_;  // null: the route only forwards
   DialTarget target_;
   MonotonicNs started_;
   uint32_t source_ = kNone;

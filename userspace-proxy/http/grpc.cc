@@ -83,4 +83,16 @@ std::string_view grpc_status_of_http(uint16_t status) {
   }
 }
 
+uint16_t http_of_grpc(uint8_t status) {
+  constexpr std::array<uint16_t, 17> kHttp = {200, 499, 500, 400, 504, 404, 409, 403, 429,
+                                              400, 409, 400, 501, 500, 503, 500, 401};
+  return status < kHttp.size() ? kHttp[status] : 500;
+}
+
+std::string_view grpc_status_text(uint8_t status) {
+  constexpr std::array<std::string_view, 17> kText = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
+                                                      "9", "10", "11", "12", "13", "14", "15", "16"};
+  return kText[std::min<size_t>(status, kText.size() - 1)];
+}
+
 }  // namespace weft::proxy

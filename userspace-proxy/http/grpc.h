@@ -26,6 +26,10 @@ std::string_view write_grpc_timeout(MonotonicNs timeout, GrpcTimeoutText* out);
 
 // The grpc-status of a response without one.
 std::string_view grpc_status_of_http(uint16_t status);
+// The other way round (google.rpc.Code), for a client that does not speak gRPC; 500 above 16.
+uint16_t http_of_grpc(uint8_t status);
+// "0" to "16".
+std::string_view grpc_status_text(uint8_t status);
 inline constexpr std::string_view kGrpcDeadlineExceeded = "4";
 
 }  // namespace weft::proxy

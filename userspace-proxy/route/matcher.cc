@@ -69,7 +69,8 @@ bool StringMatcher::matches(std::string_view value) const {
 bool HttpMatcher::matches(const RequestHead& head, const SourceView& source, uint16_t dialled_port) const {
   if (port != 0 && port != dialled_port) return false;
   if (!source_matches(*this, source)) return false;
-  if (!method.matches(head.method) || !uri.matches(head.path) || !authority.matches(head.authority))
+  if (!method.matches(head.method) || !uri.matches(head.path) || !authority.matches(head.authority) ||
+      !scheme.matches(head.scheme))
     return false;
   for (const NamedMatcher& header : headers) {
     if (!any_header_matches(head, header)) return false;

@@ -38,10 +38,11 @@ struct SourceView {
 };
 
 struct HttpMatcher {
-  StringMatcher uri, method, authority;
+  StringMatcher uri, method, authority, scheme;
   std::vector<NamedMatcher> headers, without_headers, query_params;
   uint16_t port = 0;  // of the dialled address; 0: any
   std::string source_ns;
+  std::string route_name;  // of the route and of this match, "route.match"; empty: the match has no name
   std::vector<std::pair<std::string, std::string>> source_labels;
 
   bool matches(const RequestHead& head, const SourceView& source, uint16_t dialled_port) const;

@@ -27,7 +27,7 @@ HeadStatus status_of(ParseResult result) {
 }
 
 std::string_view grpc_status_of(Outcome outcome) {
-  if (outcome == Outcome::kDeadlineExceeded) return kGrpcDeadlineExceeded;
+  if (outcome == Outcome::kDeadlineExceeded || outcome == Outcome::kTimeout) return kGrpcDeadlineExceeded;
   return grpc_status_of_http(proxy::status_of(outcome));
 }
 

@@ -13,6 +13,14 @@ namespace weft::proxy {
   X(kNoRoute, "no_route", 404, "No route matches this request. See `weft get routes`.")                      \
   X(kNoCluster, "no_cluster", 503,                                                                           \
     "The route names a host or subset that does not exist. See `weft analyze`.")                             \
+  X(kRedirect, "redirect", 0, "The route redirects: the client got its Location.")                           \
+  X(kDirectResponse, "direct_response", 0, "The route answers by itself (directResponse).")                  \
+  X(kFaultAbort, "fault_abort", 0, "The route's fault.abort took this request.")                             \
+  X(kBadRewrite, "bad_rewrite", 500,                                                                         \
+    "The route's uriRegexRewrite made something of the path that is no path.")                               \
+  X(kTimeout, "timeout", 504, "The route's timeout was over, all tries together.")                           \
+  X(kTryTimeout, "try_timeout", 504, "The last try of the request took longer than retries.perTryTimeout.")  \
+  X(kCorsPreflight, "cors_preflight", 0, "The route's corsPolicy answers this preflight.")                   \
   X(kNoEndpoint, "no_endpoint", 503, "The service has no usable endpoint. See `weft get endpoints`.")        \
   X(kConnectRefused, "connect_refused", 503, "The endpoint refused the connection.")                         \
   X(kConnectTimeout, "connect_timeout", 503, "The endpoint did not answer the connection in time.")          \
@@ -67,6 +75,12 @@ constexpr uint16_t status_of(Outcome outcome) {
 #undef X
   }
   return 0;
+}
+
+// The route's own answer: its status and text are the route's.
+constexpr bool is_own_answer(Outcome outcome) {
+  return outcome == Outcome::kRedirect || outcome == Outcome::kDirectResponse ||
+         outcome == Outcome::kFaultAbort || outcome == Outcome::kCorsPreflight;
 }
 
 }  // namespace weft::proxy

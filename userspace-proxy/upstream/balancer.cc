@@ -5,16 +5,15 @@
 
 namespace weft::proxy {
 
-uint32_t Balancer::pick_cluster(const Route& route) {
-  if (route.clusters.empty()) return kNone;
-  if (route.clusters.size() == 1) return route.clusters.front().cluster;
-  if (route.total_weight == 0) return kNone;
+const WeightedCluster* Balancer::pick_cluster(const Route& route) {
+  if (route.clusters.size() == 1) return &route.clusters.front();
+  if (route.clusters.empty() || route.total_weight == 0) return nullptr;
   uint32_t point = random_.below(route.total_weight);
   for (const WeightedCluster& choice : route.clusters) {
-    if (point < choice.weight) return choice.cluster;
+    if (point < choice.weight) return &choice;
     point -= choice.weight;
   }
-  return kNone;
+  return nullptr;
 }
 
 ClusterView& Balancer::resolve(Generation& generation, uint32_t index) {

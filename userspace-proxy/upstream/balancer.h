@@ -17,14 +17,21 @@ class Balancer {
  public:
   explicit Balancer(uint64_t seed) : random_(seed) {}
 
-  // By weight; kNone when the route has no cluster or picked an unknown one.
-  uint32_t pick_cluster(const Route& route);
+  // By weight; nullptr when the route has no cluster. The picked one may be unknown (kNone).
+  const WeightedCluster* pick_cluster(const Route& route);
   // By the cluster's policy, never one of `avoid`; kNone when there is none left. Weight 0 is never picked.
   uint32_t pick_endpoint(Generation& generation, uint32_t cluster, std::span<const uint32_t> avoid);
   // Valid while the generation is held and the endpoint was picked from it.
   EndpointState& state(Generation& generation, uint32_t cluster, uint32_t endpoint);
+  // As valid.
+  RetryBudget& budget(Generation& generation, uint32_t cluster) {
+    return resolve(generation, cluster).state->budget;
+  }
   // Forgets clusters and endpoints that no generation uses any more. After a snapshot swap.
   void prune();
+
+  // For what else is drawn by chance.
+  Random& random() { return random_; }
 
   size_t remembered_clusters() const { return clusters_.size(); }
 

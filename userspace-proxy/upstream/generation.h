@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/upstream/retry_budget.h"
 
 namespace weft::proxy {
 
@@ -19,6 +20,7 @@ struct EndpointState {
 // What outlives a snapshot: found again by cluster name and endpoint address.
 struct ClusterState {
   uint64_t cursor = 0;
+  RetryBudget budget;
   absl::flat_hash_map<SocketAddress, std::shared_ptr<EndpointState>> endpoints;
 };
 

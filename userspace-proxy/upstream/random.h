@@ -18,6 +18,11 @@ class Random {
   }
   // Uniform in [0, bound); bound > 0. Multiplication instead of remainder: no division, bias below 2^-32.
   uint32_t below(uint32_t bound) { return static_cast<uint32_t>(((next() >> 32) * bound) >> 32); }
+  // True for so many of a million draws.
+  bool chance(uint32_t per_million) {
+    constexpr uint32_t kMillion = 1'000'000;
+    return per_million > 0 && (per_million >= kMillion || below(kMillion) < per_million);
+  }
 
  private:
   uint64_t state_;

@@ -16,6 +16,7 @@ struct Request {
   std::vector<Header> headers;
   std::string_view ns = "shop";
   uint16_t port = 80;
+  std::string_view scheme = "http";
 };
 
 struct Row {
@@ -39,6 +40,7 @@ bool matches(const Row& row) {
   head.query = row.request.query;
   head.authority = row.request.authority;
   head.headers = row.request.headers;
+  head.scheme = row.request.scheme;
   return matcher->matches(head, SourceView{row.request.ns, &kLabels}, row.request.port);
 }
 
@@ -73,6 +75,10 @@ const Row kPathRows[] = {
     {"AuthorityExact", "authority{exact:'cart'}", {}, true},
     {"AuthorityKeepsPort", "authority{exact:'cart'}", {.authority = "cart:80"}, false},
     {"AuthorityPrefix", "authority{prefix:'ca'}", {}, true},
+    {"SchemeExact", "scheme{exact:'http'}", {}, true},
+    {"SchemeOther", "scheme{exact:'https'}", {}, false},
+    {"SchemeHasCase", "scheme{exact:'HTTP'}", {}, false},
+    {"SchemePrefix", "scheme{prefix:'http'}", {.scheme = "https"}, true},
     {"PortEqual", "port:80", {}, true},
     {"PortOther", "port:8080", {}, false},
     {"AllFieldsMustHold", "uri{prefix:'/a'} method{exact:'PUT'}", {.path = "/a"}, false},

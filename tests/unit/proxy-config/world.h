@@ -159,7 +159,7 @@ inline Asked ask(const Snapshot& snapshot, const std::string& ns, std::string_vi
   head.authority = authority;
   const VirtualHost* host = snapshot.find_virtual_host(source, authority, address);
   const Route* route =
-      host == nullptr ? nullptr : match_route(*host, head, source_view(snapshot, source), address.port);
+      host == nullptr ? nullptr : match_route(*host, head, source_view(snapshot, source), address.port).route;
   return Asked{snapshot, host, route};
 }
 

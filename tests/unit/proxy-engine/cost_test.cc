@@ -9,7 +9,7 @@
 #include <new>
 
 #include "base/strings.h"
-#include "tests/unit/proxy-engine/rig.h"
+#include "tests/unit/proxy-engine/route_rig.h"
 
 namespace {
 // Counts on every thread; the test's own threads use no allocation while it counts.
@@ -68,6 +68,46 @@ TEST(CostTest, AllocatesNothingPerRequestOnceWarm) {
   }
   g_counting = false;
   EXPECT_EQ(g_allocations, 0u);
+}
+
+// Messages this short come in one piece.
+bool receive_some(int fd) {
+  char bytes[4096];
+  return recv(fd, bytes, sizeof(bytes), 0) > 0;
+}
+
+TEST(CostTest, AllocatesNothingForWhatARouteDoesBesidesOnceWarm) {
+  const std::string response = ok_response("0123456789");
+  TestServer server([&](TestConnection& c) {
+    while (receive_some(c.fd()) && c.send(response)) {
+    }
+  });
+  const std::vector<TestCluster> clusters = {TestCluster{.name = "v1", .endpoints = {server.address()}}};
+  Rig rig(Rig::Setup{.protocol = Protocol::kHttp, .clusters = clusters, .options = {}, .with_route = true});
+  rig.sink().keep = false;
+  rig.use(with_routes(
+      rig.make_snapshot(clusters, 2),
+      str_cat(
+          "http{matches{uri{exact:'/direct'}} direct_response{status:503 body:'later'}} "
+          "http{matches{uri{exact:'/moved'}} redirect{path:'/new' code:301}} "
+          "http{path_rewrite{regex{pattern:'^/(.*)' substitution:'/v2/\\\\1'}} authority_rewrite:'other' "
+          "timeout_ms:60000 "
+          "retries{attempts:2 on:ON_5XX} fault{abort_ppm:1 http_status:500} cors{allow_origins{exact:'*'}} "
+          "request_headers{edits{name:'x-from' value{parts{variable:DOWNSTREAM_REMOTE_ADDRESS}}}} "
+          "response_headers{remove:'server' edits{name:'x-a' value{parts{literal:'1'}}}}",
+          kTo, "}")));
+  TestConnection client = rig.connect();
+  for (const std::string_view path : {"/item", "/direct", "/moved"}) {
+    const std::string request =
+        str_cat("GET ", path, " HTTP/1.1\r\nHost: service\r\nOrigin: http://a\r\n\r\n");
+    for (int i = 0; i < 600; ++i) {
+      if (i == 100) g_counting = true;
+      ASSERT_TRUE(client.send(request));
+      ASSERT_TRUE(receive_some(client.fd()));
+    }
+    g_counting = false;
+    EXPECT_EQ(g_allocations.exchange(0), 0u) << path;
+  }
 }
 
 TEST(CostTest, StreamsAQuarterGigabyteBothWaysInConstantMemory) {

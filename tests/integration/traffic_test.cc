@@ -1,0 +1,133 @@
+// The examples of traffic rules, applied as they stand, and what curl sees of them in a captured pod.
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <fstream>
+#include <sstream>
+
+#include "base/strings.h"
+#include "tests/harness/mesh_test.h"
+
+namespace weft::harness {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr char kUrl[] = "http://10.96.0.10";
+
+class TrafficTest : public MeshTest {
+ protected:
+  // Puts the example in force and waits until the proxy routes by it: its first route is listed and nothing
+  // waits to be taken.
+  void apply(const std::string& example, const std::string& route) {
+    std::ifstream file(str_cat("examples/", example, "/routing.yaml"));
+    ASSERT_TRUE(file.is_open()) << "run from the root of the repository";
+    std::stringstream text;
+    text << file.rdbuf();
+    mesh_->manifests().write("canary.yaml", text.str());
+    ASSERT_TRUE(cli_shows({"get", "routes"}, str_cat("product-service/", route))) << mesh_->log();
+    ASSERT_TRUE(cli_shows({"status"}, "current")) << mesh_->log();
+  }
+  // The answer's head and body.
+  std::string get(const std::string& path, std::vector<std::string> options = {}) {
+    options.insert(options.begin(), {"-i", kUrl + path});
+    return curl(client_, std::move(options)).output;
+  }
+  std::string status(const std::string& path, std::vector<std::string> options = {}) {
+    options.insert(options.begin(), {"-o", "/dev/null", "-w", "%{http_code}", kUrl + path});
+    return curl(client_, std::move(options)).output;
+  }
+};
+
+TEST_F(TrafficTest, RedirectsAndDirectResponsesComeFromTheProxy) {
+  ASSERT_NO_FATAL_FAILURE(apply("redirect", "moved"));
+  EXPECT_EQ(
+      curl(client_, {"-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", str_cat(kUrl, "/old/item?q=1")})
+          .output,
+      "308 http://10.96.0.10/new/item?q=1");
+  const std::string closed = get("/closed");
+  EXPECT_THAT(closed, StartsWith("HTTP/1.1 503"));
+  EXPECT_THAT(closed, HasSubstr("retry-after: 3600"));
+  EXPECT_THAT(closed, HasSubstr("Back on Monday.\n"));
+  EXPECT_THAT(get("/closed", {"--http2-prior-knowledge"}), StartsWith("HTTP/2 503"));
+  EXPECT_THAT(get("/"), HasSubstr("x-version: v"));
+}
+
+TEST_F(TrafficTest, TheServerSeesRewrittenPaths) {
+  ASSERT_NO_FATAL_FAILURE(apply("rewrite", "by-prefix"));
+  for (const char* path : {"/shop/file", "/items/17/file"}) {
+    EXPECT_EQ(
+        curl(client_, {"-I", "-o", "/dev/null", "-w", "%header{content-length}", str_cat(kUrl, path)}).output,
+        std::to_string(uint64_t{1} << 30))
+        << path;
+  }
+}
+
+TEST_F(TrafficTest, HeadersAreEditedOnTheWay) {
+  ASSERT_NO_FATAL_FAILURE(apply("headers", "edited"));
+  const std::string answer = get("/");
+  EXPECT_THAT(answer, HasSubstr("x-route: edited\r\n"));
+  EXPECT_THAT(answer, HasSubstr("x-share: 50%\r\n"));
+  EXPECT_THAT(answer, HasSubstr(":8080\r\n"));
+  EXPECT_THAT(answer, Not(HasSubstr("Server: ")));
+}
+
+TEST_F(TrafficTest, FaultsComeInTheirShares) {
+  ASSERT_NO_FATAL_FAILURE(apply("fault-injection", "jason-waits"));
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(status("/", {"-H", "end-user: jason"}), "200");
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds(2000));
+  const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "2000", "-c", "4", "--path", "/flaky"});
+  EXPECT_NEAR(static_cast<double>(result.failed) / 2000, 0.5, 0.07) << result.text;
+}
+
+TEST_F(TrafficTest, PreflightsAreAnsweredByTheProxy) {
+  ASSERT_NO_FATAL_FAILURE(apply("cors", "for-the-shop"));
+  const std::string answer = get("/", {"-X", "OPTIONS", "-H", "Origin: http://shop.example.com", "-H",
+                                       "Access-Control-Request-Method: PUT"});
+  EXPECT_THAT(answer, HasSubstr("access-control-allow-methods: GET,PUT\r\n"));
+  EXPECT_THAT(answer, HasSubstr("access-control-max-age: 86400\r\n"));
+  EXPECT_THAT(get("/", {"-H", "Origin: http://shop.example.com"}),
+              HasSubstr("access-control-allow-origin: http://shop.example.com\r\n"));
+}
+
+TEST_F(TrafficTest, AMirrorGetsCopiesAndTheClientOnlyTheAnswer) {
+  ASSERT_NO_FATAL_FAILURE(apply("mirror", "v1-with-a-copy-to-v2"));
+  const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "2000", "-c", "8"});
+  EXPECT_EQ(result.failed, 0u) << result.text;
+  EXPECT_EQ(result.share("v1"), 1.0) << "answers of the mirror reach nobody: " << result.text;
+}
+
+TEST_F(TrafficTest, ARouteWithRetriesServesAsAnyOther) {
+  ASSERT_NO_FATAL_FAILURE(apply("retries", "tried-again"));
+  const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "2000", "-c", "8"});
+  EXPECT_EQ(result.failed, 0u) << result.text;
+}
+
+TEST_F(TrafficTest, ATimeoutEndsWhatHangs) {
+  auto pod = add_service({.name = "slow",
+                          .ip4 = "10.96.0.30",
+                          .ip6 = "fd96::30",
+                          .ports = {{.name = "http", .port = 80, .target_port = 8081}}});
+  ASSERT_TRUE(pod.ok()) << pod.status();
+  auto process = start_peer(*pod, "http", 8081);
+  ASSERT_TRUE(process.ok()) << process.status();
+  servers_.push_back(std::move(*process));
+  mesh_->manifests().write(
+      "slow.yaml",
+      "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: slow}\nspec:\n"
+      "  hosts: [slow]\n  http:\n  - name: bounded\n    timeout: 200ms\n    headers:\n"
+      "      request: {set: {host: other.example, x-client: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%'}}\n"
+      "    route: [{destination: {host: slow}}]\n");
+  ASSERT_TRUE(cli_shows({"get", "routes"}, "slow/bounded")) << mesh_->log();
+  ASSERT_TRUE(cli_shows({"status"}, "current")) << mesh_->log();
+  EXPECT_THAT(curl(client_, {"-i", "http://10.96.0.30/hang"}).output, HasSubstr("x-weft-reason: timeout"));
+  const std::string head = curl(client_, {"http://10.96.0.30/head"}).output;
+  EXPECT_THAT(head, HasSubstr("Host: other.example\n"));
+  EXPECT_THAT(head, HasSubstr(str_cat("x-client: ", client_.ip4.to_string(), "\n")));
+}
+
+}  // namespace
+}  // namespace weft::harness

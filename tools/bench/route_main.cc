@@ -1,0 +1,136 @@
+// weft-bench-route: what it costs the proxy to find the route of a request among few and among many, what a
+// route takes of memory, and how long a snapshot of many takes. Run by `tools/dev bench route`; no root, no
+// network.
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/strings.h"
+#include "tools/bench/paired.h"
+#include "userspace-proxy/config/match_route.h"
+#include "userspace-proxy/config/snapshot_builder.h"
+#include "userspace-proxy/config/validate.h"
+#include "userspace-proxy/upstream/random.h"
+
+namespace weft::bench {
+namespace {
+
+namespace mesh = weft::mesh::v1;
+using Clock = std::chrono::steady_clock;
+
+constexpr char kHost[] = "shop.default.svc.cluster.local";
+constexpr uint32_t kLookups = 200'000;
+
+// One service whose requests go by prefix or exact path, in turn, to one of two subsets.
+mesh::RouteSet make_routes(uint32_t count) {
+  mesh::RouteSet set;
+  set.set_name("shop");
+  set.set_namespace_("default");
+  set.add_hosts(kHost);
+  for (uint32_t i = 0; i < count; ++i) {
+    mesh::HttpRoute& route = *set.add_http();
+    route.set_name(str_cat("route-", i));
+    mesh::StringMatch& uri = *route.add_matches()->mutable_uri();
+    if (i % 2 == 0) {
+      uri.set_prefix(str_cat("/item-", i, "/"));
+    } else {
+      uri.set_exact(str_cat("/item-", i));
+    }
+    mesh::Destination& destination = *route.add_destinations();
+    destination.set_host(kHost);
+    destination.set_weight(1);
+  }
+  return set;
+}
+
+proxy::Resources make_resources(uint32_t count) {
+  proxy::Resources out;
+  proxy::ServiceSpec service;
+  service.key = str_cat("default/", kHost);
+  service.name = "shop";
+  service.ns = "default";
+  service.host = kHost;
+  service.addresses.push_back(*IpAddress::parse("10.96.0.10"));
+  service.ports.push_back({.number = 80, .target = 8080, .protocol = proxy::Protocol::kHttp});
+  out.services[service.key] = std::make_shared<const proxy::ServiceSpec>(std::move(service));
+  auto set = proxy::validate(make_routes(count));
+  if (set.ok()) out.route_sets["default/shop"] = std::make_shared<const proxy::RouteSetSpec>(*std::move(set));
+  return out;
+}
+
+// The requests of a round: as many routes of `count` are asked for as there are lookups, drawn evenly.
+std::vector<std::string> make_paths(uint32_t count) {
+  proxy::Random random(7);
+  std::vector<std::string> out;
+  for (uint32_t i = 0; i < 4096; ++i) {
+    const uint32_t route = random.below(count);
+    out.push_back(str_cat("/item-", route, route % 2 == 0 ? "/detail" : ""));
+  }
+  return out;
+}
+
+// Nanoseconds of a look-up by host and path; every one finds a route.
+double lookup_ns(const proxy::Snapshot& snapshot, const std::vector<std::string>& paths) {
+  const SocketAddress dialled = *SocketAddress::parse("10.96.0.10:80");
+  proxy::RequestHead head;
+  head.method = "GET";
+  head.authority = "shop";
+  uint32_t missed = 0;
+  const Clock::time_point begin = Clock::now();
+  for (uint32_t i = 0; i < kLookups; ++i) {
+    head.path = paths[i % paths.size()];
+    const proxy::VirtualHost* host = snapshot.find_virtual_host(proxy::kNone, head.authority, dialled);
+    const proxy::RouteMatch match =
+        proxy::match_route(*host, head, proxy::source_view(snapshot, proxy::kNone), dialled.port);
+    missed += match.route == nullptr ? 1 : 0;
+  }
+  const double ns = std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+  if (missed > 0) std::fprintf(stderr, "weft-bench-route: %u look-ups found no route\n", missed);
+  return ns / kLookups;
+}
+
+int run(uint32_t many, uint32_t rounds, const std::string& json) {
+  const proxy::SnapshotPtr small = proxy::build_snapshot(make_resources(10), 1);
+  const size_t before = mallinfo2().uordblks;
+  const proxy::Resources resources = make_resources(many);
+  const proxy::SnapshotPtr large = proxy::build_snapshot(resources, 2);
+  const double bytes = static_cast<double>(mallinfo2().uordblks - before) / many;
+  const std::vector<std::string> few_paths = make_paths(10), many_paths = make_paths(many);
+  std::vector<double> few_ns, many_ns, ratios, build_ms;
+  for (uint32_t i = 0; i < rounds; ++i) {
+    few_ns.push_back(lookup_ns(*small, few_paths));
+    many_ns.push_back(lookup_ns(*large, many_paths));
+    ratios.push_back(many_ns.back() / few_ns.back());
+    const Clock::time_point begin = Clock::now();
+    const proxy::SnapshotPtr built = proxy::build_snapshot(resources, 3);
+    build_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+  }
+  const std::string name = str_cat(many, " routes");
+  const std::vector<Figure> figures = {
+      {"look-up among 10 routes", "ns", median_interval(few_ns), 1'000},
+      {str_cat("look-up among ", name), "ns", median_interval(many_ns), 1'000},
+      {str_cat("look-up among ", name, " against 10"), "ratio", median_interval(ratios), 1.5},
+      {"memory of a route, resource and snapshot", "bytes", {bytes, bytes, bytes}, 1'024},
+      {str_cat("snapshot of ", name), "ms", median_interval(build_ms), 50},
+  };
+  return report(figures, json) ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace weft::bench
+
+int main(int argc, char** argv) {
+  CLI::App app("What finding a route costs among few and among many.", "weft-bench-route");
+  uint32_t many = 10'000, rounds = 20;
+  std::string json;
+  app.add_option("--routes", many, "The long list")->check(CLI::Range(16, 1'000'000));
+  app.add_option("--rounds", rounds, "Pairs of measurements")->check(CLI::Range(3, 1'000));
+  app.add_option("--json", json, "Also write the figures there");
+  CLI11_PARSE(app, argc, argv);
+  return weft::bench::run(many, rounds, json);
+}
