@@ -141,6 +141,9 @@ MetricsInput Agent::gather_metrics() {
   reconciler_.read([&input, &named](const Reconciler::View& view) {
     input.ids = view.ids.only(named);
     input.generation = view.generation;
+    for (const auto& [key, pod] : view.pods.pods()) {
+      if (pod.state == Pod::State::kCaptured) input.pods[pod.netns_cookie] = {pod.ns, pod.name};
+    }
     for (const control_plane::Finding& finding : view.findings) {
       input.rejected += finding.level == control_plane::Finding::Level::kError ? 1 : 0;
     }

@@ -5,18 +5,23 @@
 
 #include <algorithm>
 
+#include "userspace-proxy/net/descriptor_reserve.h"
+
 namespace weft::proxy {
 namespace {
 
 // Descriptors that are not connections: logs, sockets to the agent, listeners of a few pods.
 constexpr uint64_t kSpareDescriptors = 128;
 
-// A worker's share of the process's descriptors; a connection needs one on each side.
+constexpr uint64_t kPodWaiting = 1024;
+
+// A worker's share of the process's descriptors, but for its reserve.
 uint64_t descriptor_limit(uint32_t workers) {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 2 * kSpareDescriptors)
-    return std::max<uint64_t>(kSpareDescriptors / (2 * workers), 1);
-  return std::max<uint64_t>((limit.rlim_cur - kSpareDescriptors) / (2 * uint64_t{workers}), 1);
+  const uint64_t spare = kSpareDescriptors + uint64_t{workers} * DescriptorReserve::kCount;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= 2 * spare)
+    return std::max<uint64_t>(kSpareDescriptors / workers, 2);
+  return std::max<uint64_t>((limit.rlim_cur - spare) / workers, 2);
 }
 
 uint64_t share_of(uint64_t total, uint32_t workers, uint64_t fallback) {
@@ -28,13 +33,19 @@ uint64_t share_of(uint64_t total, uint32_t workers, uint64_t fallback) {
 AdmissionLimits admission_limits(const Worker::Options& options) {
   const uint64_t descriptors = descriptor_limit(options.count);
   AdmissionLimits limits;
-  limits.connections = std::min(descriptors, share_of(options.max_connections, options.count, descriptors));
+  // A connection needs one on each side.
+  const uint64_t pairs = descriptors / 2;
+  limits.descriptors = descriptors;
+  limits.connections = std::min(pairs, share_of(options.max_connections, options.count, pairs));
   limits.buffered_bytes =
       share_of(options.max_buffered_bytes, options.count, memory_limit() / 4 / options.count);
   const uint64_t half = std::max<uint64_t>(limits.connections / 2, 1);
   limits.pod_connections = share_of(options.pod_max_connections, options.count, half);
   limits.pod_exchanges = share_of(options.pod_max_exchanges, options.count, half);
   limits.pod_head_bytes = options.pod_head_bytes;
+  limits.pod_buffered_bytes = share_of(options.pod_max_buffered_bytes, options.count,
+                                       std::max<uint64_t>(limits.buffered_bytes / 2, 1));
+  limits.pod_waiting = share_of(options.pod_max_waiting, options.count, kPodWaiting);
   return limits;
 }
 

@@ -8,7 +8,7 @@
 namespace weft::proxy {
 
 // A worker's share of what the process may use. Defaults: connections half of the open files (one on each
-// side), buffers a quarter of memory_limit(), a pod half of the connections.
+// side), buffers a quarter of memory_limit(), a pod half of both, and 1024 requests that wait.
 AdmissionLimits admission_limits(const Worker::Options& options);
 
 }  // namespace weft::proxy

@@ -1,5 +1,6 @@
 // weft-proxy: flags, limits, privileges, then Proxy. Started by an operator or the node's service supervisor;
 // reads no configuration files, everything it knows comes from the agent's sockets.
+#include <malloc.h>
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -32,8 +33,13 @@ int fail(const absl::Status& status) {
   return 1;
 }
 
+// Buffers of bulk streams go back to the system when they are freed (mallopt(3)); by default the threshold
+// rises to the size of the first of them.
+void prepare_memory() { ::mallopt(M_MMAP_THRESHOLD, 64 * 1024); }
+
 int serve(const weft::proxy::Proxy::Options& options, const std::string& user) {
   prepare_signals();
+  prepare_memory();
   weft::proxy::raise_file_limit();
   if (const absl::Status status = weft::proxy::drop_privileges(user); !status.ok()) return fail(status);
   auto proxy = weft::proxy::Proxy::start(options);
@@ -53,6 +59,11 @@ void add_limits(CLI::App& app, weft::proxy::Proxy::Options& options) {
                  "Client connections of one pod; 0: half of all");
   app.add_option("--pod-max-requests", options.pod_max_exchanges,
                  "Requests and TCP connections of one pod under way; 0: half of all connections");
+  app.add_option("--pod-max-buffered-bytes", options.pod_max_buffered_bytes,
+                 "Bytes in buffers of one pod; 0: half of all")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--pod-max-waiting", options.pod_max_waiting,
+                 "Requests of one pod that wait for a connection to their endpoint; 0: 1024");
 }
 
 }  // namespace

@@ -78,11 +78,30 @@ void sum_gauges(const std::vector<Worker*>& workers, v1::Metrics* out) {
     counters["weft_proxy_shed_requests_total"] += g.shed_requests;
     counters["weft_proxy_refused_connections_total"] += g.refused_connections;
     counters["weft_proxy_evicted_connections_total"] += g.evicted_connections;
+    counters["weft_proxy_accept_failures_total"] += g.accept_failures;
     add_faults("weft_proxy_http2_ended_", g.http2_faults, out);
     add_faults("weft_proxy_http2_upstream_ended_", g.http2_upstream_faults, out);
   }
   gauges["weft_proxy_workers"] = workers.size();
   gauges["weft_proxy_snapshot_generation"] = lowest_generation(workers);
+}
+
+void sum_pods(const std::vector<Worker*>& workers, v1::Metrics* out) {
+  std::map<uint64_t, v1::PodUse*> by_netns;
+  for (const Worker* worker : workers) {
+    for (const auto& pod : worker->pods()) {
+      v1::PodUse*& sum = by_netns[pod->netns_cookie];
+      if (sum == nullptr) sum = out->add_pods();
+      sum->set_netns_cookie(pod->netns_cookie);
+      sum->set_workload_uid(pod->workload_uid);
+      sum->set_connections(sum->connections() + pod->connections.get());
+      sum->set_requests(sum->requests() + pod->exchanges.get());
+      sum->set_waiting(sum->waiting() + pod->waiting.get());
+      sum->set_buffered_bytes(sum->buffered_bytes() + pod->buffered_bytes.get());
+      for (size_t i = 0; i < kRefusalLabels.size(); ++i)
+        (*sum->mutable_refused())[std::string(kRefusalLabels[i])] += pod->refused[i].get();
+    }
+  }
 }
 
 uint64_t lowest_generation(const std::vector<Worker*>& workers) {

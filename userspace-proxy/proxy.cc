@@ -80,6 +80,8 @@ absl::Status Proxy::start_workers() {
     worker_options.max_buffered_bytes = options_.max_buffered_bytes;
     worker_options.pod_max_connections = options_.pod_max_connections;
     worker_options.pod_max_exchanges = options_.pod_max_exchanges;
+    worker_options.pod_max_buffered_bytes = options_.pod_max_buffered_bytes;
+    worker_options.pod_max_waiting = options_.pod_max_waiting;
     worker_options.sink = telemetry_.back().get();
     auto worker = Worker::start(worker_options);
     if (!worker.ok()) return annotate(str_cat("start worker ", i), worker.status());

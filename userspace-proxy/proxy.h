@@ -37,6 +37,8 @@ class Proxy {
     uint64_t max_buffered_bytes = 0;
     uint64_t pod_max_connections = 0;
     uint64_t pod_max_exchanges = 0;
+    uint64_t pod_max_buffered_bytes = 0;
+    uint64_t pod_max_waiting = 0;
     PathNormalisation path_normalisation = PathNormalisation::kBase;
   };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "base/status_macros.h"
 #include "userspace-proxy/admission_limits.h"
 #include "userspace-proxy/net/acceptor.h"
+#include "userspace-proxy/net/descriptor_reserve.h"
+#include "userspace-proxy/pod_registry.h"
 #include "userspace-proxy/session/quiet.h"
 
 namespace weft::proxy {
@@ -28,7 +31,7 @@ ExchangeLimits limits_of(const Worker::Options& options) {
   return limits;
 }
 
-UpstreamLimits upstream_limits_of(const Worker::Options& options) {
+UpstreamLimits upstream_limits_of(const Worker::Options& options, const AdmissionLimits& admission) {
   UpstreamLimits limits;
   limits.idle_ms = static_cast<uint64_t>(options.upstream_idle.count());
   limits.max_idle = options.max_idle_upstream;
@@ -37,12 +40,20 @@ UpstreamLimits upstream_limits_of(const Worker::Options& options) {
   limits.max_waiting = options.max_waiting;
   limits.max_wait_ms = static_cast<uint64_t>(options.max_wait.count());
   limits.max_head_bytes = options.max_head_bytes;
+  limits.max_pod_waiting = admission.pod_waiting;
   return limits;
 }
 
+// How often a worker without descriptors looks whether there are some again.
+constexpr MonotonicNs kRefillNs = 10 * kNsPerMs;
+
+// How often memory that a burst of traffic needed, and nothing since, is given back.
+constexpr MonotonicNs kTrimNs = 1'000 * kNsPerMs;
+
 struct Gauges {
   std::atomic<uint64_t> downstream{0}, upstream{0}, idle{0}, exchanges{0}, generation{0};
-  std::atomic<uint64_t> buffered{0}, heads{0}, overloaded{0}, shed{0}, refused{0}, evicted{0};
+  std::atomic<uint64_t> buffered{0}, heads{0}, overloaded{0}, shed{0}, refused{0}, evicted{0},
+      accept_failures{0};
 };
 
 class WorkerThread;
@@ -50,15 +61,15 @@ class WorkerThread;
 // A capture listener of one pod, in service.
 class Listener final : public Acceptor::Receiver {
  public:
-  Listener(WorkerThread& worker, EventLoop& loop, CaptureListener listener);
+  Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener, std::shared_ptr<CaptureOrigin> origin);
   void accepted(UniqueFd fd, const SocketAddress& peer) override;
-  void accept_failed(int error) override;
+  bool accept_failed(int error) override;
   Acceptor& acceptor() { return acceptor_; }
   const CaptureOrigin& origin() const { return *origin_; }
 
  private:
   WorkerThread& worker_;
-  std::shared_ptr<CaptureOrigin> origin_ = std::make_shared<CaptureOrigin>();
+  std::shared_ptr<CaptureOrigin> origin_;
   Acceptor acceptor_;
 };
 
@@ -85,11 +96,12 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
     loop_->post([this, deadline, done = std::move(done)] { begin_drain(deadline, done); });
   }
   WorkerGauges gauges() const override;
+  PodRegistry::Pods pods() const override { return pods_.pods(); }
   uint64_t snapshot_generation() const override { return gauges_.generation.load(std::memory_order_relaxed); }
 
   // From the listeners, connections and loop.
   void serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
-  void accept_failed(int error);
+  bool accept_failed(int error);
   void ended(DownstreamConnection& connection) override;
   void turn_ended() override;
 
@@ -103,8 +115,12 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   void end_drain();
   void on_deadline();
   void cut_all(Outcome outcome);
+  std::shared_ptr<CaptureOrigin> origin_of(CaptureListener& listener);
   bool make_room(CaptureOrigin& origin);
   void relieve();
+  void look_for_descriptors();
+  void give_up_quiet(uint64_t count);
+  void evict(DownstreamConnection& quiet);
 
   const Options options_;
   std::unique_ptr<EventLoop> loop_;
@@ -117,6 +133,12 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   std::unique_ptr<HomeNetns> home_;
   std::unique_ptr<ProxyContext> context_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  // One for each pod, also of connections whose listener is gone.
+  absl::flat_hash_map<uint64_t, std::weak_ptr<CaptureOrigin>> origins_;
+  PodRegistry pods_;
+  DescriptorReserve reserve_;
+  MonotonicNs refill_at_ = 0;
+  MonotonicNs trim_at_ = 0;
   IntrusiveList<DownstreamConnection> connections_;
   uint64_t connection_count_ = 0;
   uint64_t accept_failures_ = 0;
@@ -148,8 +170,9 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
   *status = open();
   const bool usable = status->ok();
   if (usable) {
-    pool_ = std::make_unique<UpstreamPool>(*loop_, loop_->buffers(), *home_, upstream_limits_of(options_),
-                                           upstream_faults_);
+    reserve_.refill();
+    pool_ = std::make_unique<UpstreamPool>(*loop_, loop_->buffers(), *home_,
+                                           upstream_limits_of(options_, admission_limits_), upstream_faults_);
     balancer_ = std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56));
     context_.reset(new ProxyContext{.loop = *loop_,
                                     .buffers = loop_->buffers(),
@@ -195,30 +218,47 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
 
 void WorkerThread::open_listener(CaptureListener capture) {
   if (context_->draining) return;
-  auto listener = std::make_unique<Listener>(*this, *loop_, std::move(capture));
+  const std::shared_ptr<CaptureOrigin> origin = origin_of(capture);
+  auto listener = std::make_unique<Listener>(*this, *loop_, std::move(capture.listener), origin);
   // Without a snapshot nothing can be decided: connections wait in the listener's queue.
   if (!context_->current || full_) listener->acceptor().pause();
   if (!listener->acceptor().start()) {
-    log::error("listener_refused", {{"workload", listener->origin().workload_uid},
+    log::error("listener_refused", {{"workload", origin->workload_uid()},
                                     {"error", std::strerror(errno)},
                                     {"next", "restart weft-proxy; see `weft status`"}});
     return;
   }
   listeners_.push_back(std::move(listener));
+  pods_.add(origin->use);
+}
+
+// A pod has one budget, however many listeners.
+std::shared_ptr<CaptureOrigin> WorkerThread::origin_of(CaptureListener& listener) {
+  absl::erase_if(origins_, [](const auto& known) { return known.second.expired(); });
+  std::weak_ptr<CaptureOrigin>& known = origins_[listener.netns_cookie];
+  std::shared_ptr<CaptureOrigin> origin = known.lock();
+  if (origin != nullptr && origin->workload_uid() == listener.workload_uid) return origin;
+  origin = std::make_shared<CaptureOrigin>(listener.netns_cookie, listener.workload_uid);
+  origin->netns = std::move(listener.netns);
+  known = origin;
+  return origin;
 }
 
 // What waits in the queue was captured before the namespace was given up: it is served, not reset.
 void WorkerThread::close_listener(uint64_t netns_cookie) {
   for (const auto& listener : listeners_) {
-    if (listener->origin().netns_cookie == netns_cookie) listener->acceptor().take_waiting();
+    if (listener->origin().netns_cookie() == netns_cookie) listener->acceptor().take_waiting();
   }
-  std::erase_if(listeners_, [&](const auto& l) { return l->origin().netns_cookie == netns_cookie; });
+  std::erase_if(listeners_, [&](const auto& l) { return l->origin().netns_cookie() == netns_cookie; });
+  pods_.remove(netns_cookie);
+  pool_->forget(netns_cookie);
 }
 
 void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
                          const SocketAddress& peer) {
   if (!make_room(*origin)) {
     ++refused_;
+    origin->use->refuse(Refusal::kPodConnections);
     return;
   }
   auto* connection = new DownstreamConnection(*context_, *this, origin, peer);
@@ -232,11 +272,17 @@ void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd 
   for (const auto& listener : listeners_) listener->acceptor().pause();
 }
 
-void WorkerThread::accept_failed(int error) {
-  if ((accept_failures_++ & 1023) != 0) return;
-  log::warn("accept_failed", {{"error", std::strerror(error)},
-                              {"count", accept_failures_},
-                              {"next", "raise the open file limit (ulimit -n)"}});
+// True: there is room for a few, who are then told that it is too much.
+bool WorkerThread::accept_failed(int error) {
+  if ((accept_failures_++ & 1023) == 0) {
+    log::warn("accept_failed", {{"error", std::strerror(error)},
+                                {"count", accept_failures_},
+                                {"next", "raise the open file limit (ulimit -n)"}});
+  }
+  if ((error != EMFILE && error != ENFILE) || !reserve_.whole()) return false;
+  reserve_.release();
+  refill_at_ = loop_->now() + kRefillNs;
+  return true;
 }
 
 void WorkerThread::ended(DownstreamConnection& connection) {
@@ -282,63 +328,93 @@ void WorkerThread::cut_all(Outcome outcome) {
 // A pod at its budget gives up its oldest quiet connection for a new one: half a head that never ends costs
 // its sender only.
 bool WorkerThread::make_room(CaptureOrigin& origin) {
-  if (context_->admission.has_room(origin.use)) [[likely]]
+  if (context_->admission.has_room(*origin.use)) [[likely]]
     return true;
   DownstreamConnection* quiet = oldest_quiet(origin.connections, loop_->now());
   if (quiet == nullptr) return false;
-  quiet->cut(Outcome::kOverload);
-  ++evicted_;
+  evict(*quiet);
   return true;
 }
 
-// Sees overload come and go, and closes quiet connections while there are too many.
-void WorkerThread::relieve() {
-  Admission& admission = context_->admission;
-  const uint64_t bytes = loop_->buffers().bytes();
-  if (admission.observe(connection_count_, bytes)) {
-    log::warn(admission.overloaded() ? "overload" : "overload_over",
-              {{"connections", connection_count_},
-               {"buffered_bytes", bytes},
-               {"next", admission.overloaded() ? "see docs/limits.md" : "none"}});
-  }
+void WorkerThread::evict(DownstreamConnection& quiet) {
+  quiet.pod().refuse(Refusal::kEvicted);
+  quiet.cut(Outcome::kOverload);
+  ++evicted_;
+}
+
+void WorkerThread::give_up_quiet(uint64_t count) {
   const auto grace = static_cast<MonotonicNs>(options_.overload_grace / std::chrono::nanoseconds(1));
   const MonotonicNs before = loop_->now() - grace;
   constexpr uint64_t kPerTurn = 256;
-  for (uint64_t n = std::min(admission.surplus(connection_count_), kPerTurn); n > 0; --n) {
+  for (uint64_t n = std::min(count, kPerTurn); n > 0; --n) {
     DownstreamConnection* quiet = oldest_quiet(connections_, before);
     if (quiet == nullptr) return;
-    quiet->cut(Outcome::kOverload);
-    ++evicted_;
+    evict(*quiet);
   }
+}
+
+// Descriptors ran out at an accept or a dial: until the reserve is whole again, clients are told so.
+void WorkerThread::look_for_descriptors() {
+  if (pool_->take_starved() && reserve_.whole()) {
+    reserve_.release();
+    refill_at_ = loop_->now() + kRefillNs;
+  }
+  if (!reserve_.whole() && loop_->now() >= refill_at_ && !reserve_.refill())
+    refill_at_ = loop_->now() + kRefillNs;
+}
+
+// Sees overload come and go, and closes idle connections, of both sides, while there are too many.
+void WorkerThread::relieve() {
+  look_for_descriptors();
+  Admission& admission = context_->admission;
+  Admission::Use use{.connections = connection_count_,
+                     .buffered_bytes = loop_->buffers().bytes(),
+                     .descriptors = connection_count_ + pool_->open(),
+                     .starved = !reserve_.whole()};
+  const uint64_t idle = use.starved ? DescriptorReserve::kCount : admission.idle_surplus(use.descriptors);
+  if (idle > 0) use.descriptors -= pool_->trim(idle);
+  if (admission.observe(use)) {
+    log::warn(admission.overloaded() ? "overload" : "overload_over",
+              {{"connections", use.connections},
+               {"buffered_bytes", use.buffered_bytes},
+               {"descriptors", use.descriptors},
+               {"starved", use.starved ? 1 : 0},
+               {"next", admission.overloaded() ? "see docs/limits.md" : "none"}});
+  }
+  const uint64_t surplus = admission.surplus(connection_count_);
+  if (surplus > 0 || use.starved)
+    give_up_quiet(use.starved ? std::max<uint64_t>(surplus, DescriptorReserve::kCount) : surplus);
 }
 
 void WorkerThread::turn_ended() {
   relieve();
   loop_->set_in_flight(context_->active_exchanges);
+  if (loop_->now() >= trim_at_) {
+    trim_at_ = loop_->now() + kTrimNs;
+    loop_->buffers().trim();
+  }
   gauges_.buffered.store(loop_->buffers().bytes(), std::memory_order_relaxed);
   gauges_.heads.store(context_->held_head_bytes, std::memory_order_relaxed);
   gauges_.overloaded.store(context_->admission.overloaded() ? 1 : 0, std::memory_order_relaxed);
   gauges_.shed.store(context_->admission.shed(), std::memory_order_relaxed);
   gauges_.refused.store(refused_, std::memory_order_relaxed);
   gauges_.evicted.store(evicted_, std::memory_order_relaxed);
+  gauges_.accept_failures.store(accept_failures_, std::memory_order_relaxed);
   gauges_.downstream.store(connection_count_, std::memory_order_relaxed);
   gauges_.upstream.store(pool_->open(), std::memory_order_relaxed);
   gauges_.idle.store(pool_->idle(), std::memory_order_relaxed);
   gauges_.exchanges.store(context_->active_exchanges, std::memory_order_relaxed);
 }
 
-Listener::Listener(WorkerThread& worker, EventLoop& loop, CaptureListener listener)
-    : worker_(worker), acceptor_(loop, std::move(listener.listener), *this) {
-  origin_->netns_cookie = listener.netns_cookie;
-  origin_->workload_uid = std::move(listener.workload_uid);
-  origin_->netns = std::move(listener.netns);
-}
+Listener::Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener,
+                   std::shared_ptr<CaptureOrigin> origin)
+    : worker_(worker), origin_(std::move(origin)), acceptor_(loop, std::move(listener), *this) {}
 
 void Listener::accepted(UniqueFd fd, const SocketAddress& peer) {
   worker_.serve(origin_, std::move(fd), peer);
 }
 
-void Listener::accept_failed(int error) { worker_.accept_failed(error); }
+bool Listener::accept_failed(int error) { return worker_.accept_failed(error); }
 
 WorkerGauges WorkerThread::gauges() const {
   WorkerGauges out;
@@ -355,6 +431,7 @@ WorkerGauges WorkerThread::gauges() const {
   out.evicted_connections = gauges_.evicted.load(std::memory_order_relaxed);
   out.http2_faults = downstream_faults_.values();
   out.http2_upstream_faults = upstream_faults_.values();
+  out.accept_failures = gauges_.accept_failures.load(std::memory_order_relaxed);
   return out;
 }
 

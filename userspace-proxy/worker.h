@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/fd.h"
@@ -15,6 +16,7 @@
 #include "userspace-proxy/http/http2_fault_counts.h"
 #include "userspace-proxy/net/io_kind.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
+#include "userspace-proxy/telemetry/pod_use.h"
 
 namespace weft::proxy {
 
@@ -43,6 +45,8 @@ struct WorkerGauges {
   uint64_t shed_requests = 0;
   uint64_t refused_connections = 0;
   uint64_t evicted_connections = 0;
+  // Failed accepts, most for want of descriptors.
+  uint64_t accept_failures = 0;
   // HTTP/2 connections that were ended for what the peer did, by Http2Fault: clients', endpoints'.
   Http2FaultCounts::Values http2_faults{}, http2_upstream_faults{};
 };
@@ -79,6 +83,8 @@ class Worker {
     uint64_t max_buffered_bytes = 0;
     uint64_t pod_max_connections = 0;
     uint64_t pod_max_exchanges = 0;
+    uint64_t pod_max_buffered_bytes = 0;
+    uint64_t pod_max_waiting = 0;
     // Of one pod on one worker, see AdmissionLimits.
     uint64_t pod_head_bytes = AdmissionLimits().pod_head_bytes;
     // Under overload, how old a connection is before it may be closed for being quiet: a new one still gets
@@ -94,7 +100,8 @@ class Worker {
   virtual void set_snapshot(SnapshotPtr snapshot) = 0;
   // A namespace may have several listeners here: there can be more listeners than workers.
   virtual void add_listener(CaptureListener listener) = 0;
-  // Stops accepting there; connections of the namespace go on until they end by themselves.
+  // Stops accepting there, and forgets what the pod was refused; connections of the namespace go on until
+  // they end by themselves.
   virtual void remove_listener(uint64_t netns_cookie) = 0;
   // Stops accepting (the descriptors stay open elsewhere, so new connections wait for the next proxy),
   // answers with Connection: close, ends idle connections after a grace of a second, and calls `done` on the
@@ -102,6 +109,8 @@ class Worker {
   virtual void drain(std::chrono::milliseconds deadline, std::function<void()> done) = 0;
 
   virtual WorkerGauges gauges() const = 0;
+  // Those that it has listeners of.
+  virtual std::vector<std::shared_ptr<const PodUse>> pods() const = 0;
   // Generation of the snapshot in use.
   virtual uint64_t snapshot_generation() const = 0;
 };

@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 
 #include "agent/admin/listing.h"
+#include "agent/admin/pod_use.h"
 #include "base/strings.h"
 
 namespace weft::agent {
@@ -108,7 +109,14 @@ grpc::Status AdminService::GetStatus(grpc::ServerContext*, const admin::v1::GetS
   reply->set_proxy_generation(facts.acked_generation);
   reply->set_config_source(parts_.config_source);
   const std::optional<proxy::v1::Metrics> metrics = parts_.proxy.metrics(kMetricsDeadline);
-  if (metrics.has_value()) add_requests(*metrics, reply);
+  if (metrics.has_value()) {
+    add_requests(*metrics, reply);
+    const auto uses = pod_uses(*metrics);
+    parts_.reconciler.read([&](const Reconciler::View& view) {
+      add_refusals(uses, view.pods, reply);
+      return true;
+    });
+  }
   const admin::v1::CheckReport report = run_checks(facts);
   for (const auto& check : report.checks()) {
     if (check.result() == "success") continue;
@@ -149,7 +157,10 @@ grpc::Status AdminService::ListEndpoints(grpc::ServerContext*, const admin::v1::
 
 grpc::Status AdminService::ListWorkloads(grpc::ServerContext*, const admin::v1::ListRequest* request,
                                          admin::v1::WorkloadList* reply) {
-  return list(*request, reply, list_workloads);
+  const grpc::Status status = list(*request, reply, list_workloads);
+  const std::optional<proxy::v1::Metrics> metrics = parts_.proxy.metrics(kMetricsDeadline);
+  if (metrics.has_value()) add_uses(pod_uses(*metrics), reply);
+  return status;
 }
 
 grpc::Status AdminService::ListRoutes(grpc::ServerContext*, const admin::v1::ListRequest* request,

@@ -156,6 +156,38 @@ struct Writer {
     for (const auto& row : input.proxy->outcomes())
       out.sample(name, {{"outcome", row.outcome()}}, row.count());
   }
+  // Pods that have left are nobody's series any more, though the proxy may still know them.
+  template <typename F>
+  void each_pod(F write) const {
+    if (!input.proxy.has_value()) return;
+    for (const auto& use : input.proxy->pods()) {
+      const auto pod = input.pods.find(use.netns_cookie());
+      if (pod == input.pods.end()) continue;
+      write(use, Labels{{"workload", pod->second.second}, {"namespace", pod->second.first}});
+    }
+  }
+  void weft_pod_connections(std::string_view name) const {
+    each_pod([&](const auto& use, Labels labels) { out.sample(name, labels, use.connections()); });
+  }
+  void weft_pod_active_requests(std::string_view name) const {
+    each_pod([&](const auto& use, Labels labels) { out.sample(name, labels, use.requests()); });
+  }
+  void weft_pod_waiting_requests(std::string_view name) const {
+    each_pod([&](const auto& use, Labels labels) { out.sample(name, labels, use.waiting()); });
+  }
+  void weft_pod_buffered_bytes(std::string_view name) const {
+    each_pod([&](const auto& use, Labels labels) { out.sample(name, labels, use.buffered_bytes()); });
+  }
+  void weft_pod_refused_total(std::string_view name) const {
+    each_pod([&](const auto& use, const Labels& labels) {
+      const std::map<std::string, uint64_t> sorted(use.refused().begin(), use.refused().end());
+      for (const auto& [reason, count] : sorted) {
+        Labels with_reason = labels;
+        with_reason.emplace_back("reason", reason);
+        out.sample(name, with_reason, count);
+      }
+    });
+  }
   void weft_proxy_up(std::string_view name) const {
     out.sample(name, {}, uint64_t{input.proxy.has_value() ? 1u : 0u});
   }

@@ -2,8 +2,10 @@
 // counters, ids, the proxy's answer), so a scrape is one function from values to text.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/dataplane/dataplane.h"
@@ -20,6 +22,8 @@ struct MetricsInput {
   std::vector<ProgramRuns> program_runs;
   // nullopt: the proxy did not answer; its series are left out.
   std::optional<proxy::v1::Metrics> proxy;
+  // Captured pods by the cookie of their namespace: namespace and name.
+  std::map<uint64_t, std::pair<std::string, std::string>> pods;
   uint64_t generation = 0;
   double last_ack_seconds = 0;  // unix time, 0: never
   uint32_t rejected = 0;

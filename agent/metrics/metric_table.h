@@ -26,6 +26,13 @@ namespace weft::agent {
   X(weft_request_duration_seconds, histogram, "request",                                                    \
     "Time from request head to the end of the response")                                                    \
   X(weft_outcomes_total, counter, "outcome", "Exchanges and connections by how they ended")                 \
+  X(weft_pod_connections, gauge, "pod", "Client connections of a pod at the node proxy")                    \
+  X(weft_pod_active_requests, gauge, "pod", "Requests and TCP connections of a pod under way")              \
+  X(weft_pod_waiting_requests, gauge, "pod",                                                                \
+    "Requests of a pod that wait for a connection to their endpoint")                                       \
+  X(weft_pod_buffered_bytes, gauge, "pod", "Bytes of the node proxy's buffers that a pod holds")            \
+  X(weft_pod_refused_total, counter, "pod reason",                                                          \
+    "What the node proxy refused a pod, by reason (docs/limits.md), since it serves the pod")               \
   X(weft_proxy_up, gauge, "", "1 when the proxy answered this scrape")                                      \
   X(weft_bpf_events_total, counter, "event", "Decisions and failures of the kernel programs")               \
   X(weft_bpf_prog_runs_total, counter, "program",                                                           \
@@ -54,6 +61,8 @@ constexpr std::string_view label_names(std::string_view key) {
     return "source_workload, source_namespace, destination_service, destination_workload, "
            "destination_namespace, reporter, cause";
   }
+  if (key == "pod") return "workload, namespace";
+  if (key == "pod reason") return "workload, namespace, reason";
   if (key == "request") {
     return "source_workload, source_namespace, destination_service, destination_workload, "
            "destination_namespace, route, "

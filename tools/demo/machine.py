@@ -139,8 +139,10 @@ class Machine:
         self.command("ip", "netns", "exec", netns, "sh", "-c", f"echo {text} > {path}")
 
     def start(self, argv, netns=None, cgroup="pods", stdout=None, log=None, cpu=None, stdin=subprocess.DEVNULL,
-              stderr=None):
-        """A process in a namespace and a child of the scratch cgroup, on one CPU or all; it dies with us."""
+              stderr=None, nice=None):
+        """A process in a namespace and a child of the scratch cgroup, on one CPU or all; it dies with us. `nice`: if not that of
+        the others."""
+        nice = self.nice if nice is None else nice
         group = os.path.join(self.cgroup, cgroup)
         os.makedirs(group, exist_ok=True)
         # A signal between fork and the list of processes would leave one behind that nobody ends.
@@ -158,8 +160,8 @@ class Machine:
                 os.close(fd)
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
-            if self.nice:
-                set_nice(self.nice)
+            if nice:
+                set_nice(nice)
 
         try:
             with open(log or os.devnull, "ab") as sink:

@@ -1,4 +1,4 @@
-# The smaller verbs: demo, lint, bench, fuzz. Sourced by tools/dev.
+# The smaller verbs: demo, lint, bench, soak, fuzz. Sourced by tools/dev.
 
 verb_demo() {
   local argument
@@ -57,6 +57,14 @@ verb_bench() {
   fi
   build release
   exec "tools/bench/$name" --bin-dir "$ROOT/build/release/bin" "$@"
+}
+
+verb_soak() {
+  case " $* " in *" --help "* | *" -h "*) exec tests/soak/run --help ;; esac
+  ensure_packages
+  build release
+  build asan
+  exec tests/soak/run --bin-dir "$ROOT/build/release/bin" --asan-bin-dir "$ROOT/build/asan/bin" "$@"
 }
 
 # Executables of the build that are called NAME_fuzz.

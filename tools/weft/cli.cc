@@ -89,7 +89,10 @@ void Tree::add_get() {
   const std::tuple<const char*, const char*, Command> kinds[] = {
       {"services", "Services with their addresses and ports.", get_services},
       {"endpoints", "Endpoints of services, with weight, state and labels.", get_endpoints},
-      {"workloads", "Workloads and whether they are captured.", get_workloads},
+      {"workloads",
+       "Workloads and whether they are captured; of captured ones, what they use of the proxy and what it "
+       "refused them (docs/limits.md).",
+       get_workloads},
       {"routes", "HTTP routes in the order in which they are tried.", get_routes}};
   for (const auto& [name, help, command] : kinds) {
     CLI::App* sub = leaf(get, name, help, command);

@@ -53,6 +53,22 @@ std::string percent(uint64_t part, uint64_t whole) {
   return text;
 }
 
+// "3 evicted, 12 pod_requests"
+std::string refusals_text(const google::protobuf::Map<std::string, uint64_t>& refused) {
+  const std::map<std::string, uint64_t> sorted(refused.begin(), refused.end());
+  std::string out;
+  for (const auto& [reason, count] : sorted) str_append(&out, out.empty() ? "" : ", ", count, " ", reason);
+  return out.empty() ? "-" : out;
+}
+
+Json pod_use_json(const admin::v1::PodUse& use) {
+  Json refused = Json::object();
+  for (const auto& [reason, count] : use.refused()) refused[reason] = count;
+  return Json{
+      {"workload", use.workload()}, {"connections", use.connections()},      {"requests", use.requests()},
+      {"waiting", use.waiting()},   {"bufferedBytes", use.buffered_bytes()}, {"refused", refused}};
+}
+
 Json status_json(const admin::v1::NodeStatus& s) {
   Json problems = strings(s.problems());
   Json findings = Json::array();
@@ -73,6 +89,8 @@ Json status_json(const admin::v1::NodeStatus& s) {
                         {"bypassed", b.bypassed()},
                         {"refused", b.refused()}});
   }
+  Json pods_refused = Json::array();
+  for (const auto& use : s.pods_refused()) pods_refused.push_back(pod_use_json(use));
   return Json{{"schema", "weft.status.v1"},
               {"node", s.node()},
               {"agentVersion", s.agent_version()},
@@ -97,7 +115,8 @@ Json status_json(const admin::v1::NodeStatus& s) {
               {"configSource", s.config_source()},
               {"problems", problems},
               {"findings", findings},
-              {"bypasses", bypasses}};
+              {"bypasses", bypasses},
+              {"podsRefused", pods_refused}};
 }
 
 std::string clock_text(int64_t unix_ns) {
@@ -206,6 +225,10 @@ int status(const Flags& flags, Environment& env) {
     str_append(&text, "without proxy: ", b.workload(), " ", b.direction(), ": ", b.bypassed(), " let past, ",
                b.refused(), " refused\n");
   }
+  for (const auto& use : s->pods_refused()) {
+    str_append(&text, "at its limits: ", use.workload(), ": refused ", refusals_text(use.refused()),
+               " (docs/limits.md)\n");
+  }
   print(status_json(*s), text, flags, env);
   return kOk;
 }
@@ -308,11 +331,16 @@ int get_endpoints(const Flags& flags, Environment& env) {
 int get_workloads(const Flags& flags, Environment& env) {
   const auto reply = call(flags, &Admin::Stub::ListWorkloads, list_request(flags));
   if (!reply.ok()) return report(reply.status(), "weft status", env);
-  Table table{{"NAMESPACE", "NAME", "ADDRESSES", "NODE", "CAPTURE"}, {}};
+  Table table{
+      {"NAMESPACE", "NAME", "ADDRESSES", "NODE", "CAPTURE", "CONNECTIONS", "REQUESTS", "BUFFERED", "REFUSED"},
+      {}};
   Json rows = Json::array();
   for (const auto& w : reply->workloads()) {
-    table.rows.push_back(
-        {w.namespace_(), w.name(), join(w.addresses()), w.node().empty() ? "-" : w.node(), w.capture()});
+    const admin::v1::PodUse& use = w.use();
+    const auto number = [&](uint64_t value) { return w.has_use() ? str_cat(value) : std::string("-"); };
+    table.rows.push_back({w.namespace_(), w.name(), join(w.addresses()), w.node().empty() ? "-" : w.node(),
+                          w.capture(), number(use.connections()), number(use.requests()),
+                          number(use.buffered_bytes()), refusals_text(use.refused())});
     rows.push_back({{"namespace", w.namespace_()},
                     {"name", w.name()},
                     {"uid", w.uid()},
@@ -322,6 +350,7 @@ int get_workloads(const Flags& flags, Environment& env) {
                     {"netnsCookie", w.netns_cookie()},
                     {"netnsPath", w.netns_path()},
                     {"serviceAccount", w.service_account()}});
+    if (w.has_use()) rows.back()["use"] = pod_use_json(use);
   }
   print(Json{{"schema", "weft.workloads.v1"}, {"workloads", rows}}, render_table(table), flags, env);
   note_empty(rows.empty(), "workloads", flags, env);

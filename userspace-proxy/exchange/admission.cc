@@ -19,8 +19,16 @@ uint64_t percent(uint64_t limit, uint64_t share) {
 
 Admission::Admission(const AdmissionLimits& limits)
     : limits_(limits),
-      enter_{percent(limits.connections, 90), percent(limits.buffered_bytes, 90)},
-      leave_{percent(limits.connections, 80), percent(limits.buffered_bytes, 80)} {}
+      enter_{percent(limits.connections, 90), percent(limits.buffered_bytes, 90),
+             percent(limits.descriptors, 90)},
+      leave_{percent(limits.connections, 80), percent(limits.buffered_bytes, 80),
+             percent(limits.descriptors, 80)} {}
+
+void Admission::refuse(PodUse& pod) {
+  ++shed_;
+  if (overloaded_) return pod.refuse(Refusal::kOverload);
+  pod.refuse(pod.exchanges.get() > limits_.pod_exchanges ? Refusal::kPodRequests : Refusal::kPodBytes);
+}
 
 uint64_t memory_limit() {
   struct sysinfo machine{};

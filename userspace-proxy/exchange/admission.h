@@ -5,37 +5,41 @@
 
 #include <cstdint>
 
+#include "userspace-proxy/telemetry/pod_use.h"
+
 namespace weft::proxy {
 
-// What one pod uses of one worker.
-struct PodUse {
-  uint64_t connections = 0;
-  uint64_t exchanges = 0;
-  // Decoded heads of its HTTP/2 streams, and all that was received on its HTTP/2 connections that are open.
-  uint64_t head_bytes = 0;
-  uint64_t http2_received_bytes = 0;
-};
-
 struct AdmissionLimits {
-  // Of the worker: downstream connections, and bytes of chunks in use.
+  // Of the worker: downstream connections, bytes of chunks in use, connections of both sides.
   uint64_t connections = ~uint64_t{0};
   uint64_t buffered_bytes = ~uint64_t{0};
+  uint64_t descriptors = ~uint64_t{0};
   // Of one pod on the worker.
   uint64_t pod_connections = ~uint64_t{0};
   uint64_t pod_exchanges = ~uint64_t{0};
   // Decoded heads that it may hold whatever it sent for them.
   uint64_t pod_head_bytes = 16 * 1024 * 1024;
+  uint64_t pod_buffered_bytes = ~uint64_t{0};
+  uint64_t pod_waiting = ~uint64_t{0};
 };
 
 class Admission {
  public:
   explicit Admission(const AdmissionLimits& limits);
 
-  // Once a turn and per new connection. Overloaded from 90 % of a limit of the worker until all are below
-  // 80 %. True: this changed.
-  bool observe(uint64_t connections, uint64_t buffered_bytes) {
+  // What the worker uses.
+  struct Use {
+    uint64_t connections = 0;  // downstream
+    uint64_t buffered_bytes = 0;
+    uint64_t descriptors = 0;
+    bool starved = false;  // descriptors ran out
+  };
+  // Once a turn. Overloaded from 90 % of a limit of the worker until all are below 80 %, and while it is
+  // starved. True: this changed.
+  bool observe(const Use& use) {
     const Bounds& bounds = overloaded_ ? leave_ : enter_;
-    const bool now = connections >= bounds.connections || buffered_bytes >= bounds.buffered_bytes;
+    const bool now = use.starved || use.connections >= bounds.connections ||
+                     use.buffered_bytes >= bounds.buffered_bytes || use.descriptors >= bounds.descriptors;
     const bool changed = now != overloaded_;
     overloaded_ = now;
     return changed;
@@ -46,33 +50,43 @@ class Admission {
     return overloaded_ && connections >= leave_.connections ? connections - leave_.connections + 1 : 0;
   }
 
-  // For a request whose head is there; its exchange is counted in `pod` already.
-  bool admit(const PodUse& pod) {
-    if (!overloaded_ && pod.exchanges <= limits_.pod_exchanges) [[likely]]
+  // Idle connections to endpoints are given up first: this many, from 80 % of the descriptors on.
+  uint64_t idle_surplus(uint64_t descriptors) const {
+    return descriptors >= leave_.descriptors ? descriptors - leave_.descriptors + 1 : 0;
+  }
+
+  // For a request whose head is there, or a TCP connection; it is counted in `pod` already. Refusals are
+  // counted there too.
+  bool admit(PodUse& pod) {
+    if (!overloaded_ && pod.exchanges.get() <= limits_.pod_exchanges &&
+        pod.buffered_bytes.get() <= limits_.pod_buffered_bytes) [[likely]]
       return true;
-    ++shed_;
+    refuse(pod);
     return false;
   }
   // For a head of a new HTTP/2 stream, decoded, not counted in `pod` yet. Compression may save a client
   // much, but memory that it makes us hold costs it a part of that in bytes on the wire.
-  bool admit_head(const PodUse& pod, uint64_t bytes) {
+  bool admit_head(PodUse& pod, uint64_t bytes) {
     if (pod.head_bytes + bytes <= limits_.pod_head_bytes + kHeldPerByte * pod.http2_received_bytes) [[likely]]
       return true;
     ++shed_;
+    pod.refuse(Refusal::kPodHeads);
     return false;
   }
   static constexpr uint64_t kHeldPerByte = 4;
   // Room for one more connection of the pod.
-  bool has_room(const PodUse& pod) const { return pod.connections < limits_.pod_connections; }
+  bool has_room(const PodUse& pod) const { return pod.connections.get() < limits_.pod_connections; }
 
-  // Requests that were refused.
+  // Requests and TCP connections that admit() refused.
   uint64_t shed() const { return shed_; }
 
  private:
   // At least 1, so that nothing is no overload.
   struct Bounds {
-    uint64_t connections, buffered_bytes;
+    uint64_t connections, buffered_bytes, descriptors;
   };
+
+  void refuse(PodUse& pod);
 
   AdmissionLimits limits_;
   Bounds enter_, leave_;

@@ -25,16 +25,21 @@ namespace weft::proxy {
 class DownstreamConnection;
 struct PodTag;
 
-// Where captured connections of one listener come from. Lives as long as any of them.
+// Where captured connections of one pod come from, whatever listener of it they came by. Lives as long as any
+// of them and the listeners.
 struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
-  uint64_t netns_cookie = 0;
-  std::string workload_uid;
+  CaptureOrigin(uint64_t cookie, const std::string& uid) : use(std::make_shared<PodUse>(cookie, uid)) {}
+
+  uint64_t netns_cookie() const { return use->netns_cookie; }
+  const std::string& workload_uid() const { return use->workload_uid; }
+
+  // Also read by the reporter, and held by the pool.
+  const std::shared_ptr<PodUse> use;
   UniqueFd netns;  // invalid: dial from here
   // Index of the source in the generation it was last looked up in.
   uint64_t source_generation = ~uint64_t{0};
   uint32_t source = kNone;
   ShareAccount share;
-  PodUse use;
   IntrusiveList<DownstreamConnection, PodTag> connections;  // the oldest first, see session/quiet.h
 };
 
@@ -77,7 +82,7 @@ struct ProxyContext {
 
 inline uint32_t source_of(CaptureOrigin& origin, const Snapshot& snapshot) {
   if (origin.source_generation != snapshot.generation) {
-    origin.source = snapshot.find_source(origin.workload_uid);
+    origin.source = snapshot.find_source(origin.workload_uid());
     origin.source_generation = snapshot.generation;
   }
   return origin.source;

@@ -75,6 +75,11 @@ class DialTarget {
   size_t failed_count_ = 0;
 };
 
+// False: it is not the endpoint that fails.
+inline bool may_try_another(ConnectStatus status) {
+  return status != ConnectStatus::kNoCapacity && status != ConnectStatus::kNoDescriptor;
+}
+
 inline Outcome outcome_of(ConnectStatus status) {
   switch (status) {
     case ConnectStatus::kConnected:
@@ -84,6 +89,7 @@ inline Outcome outcome_of(ConnectStatus status) {
     case ConnectStatus::kTimeout:
       return Outcome::kConnectTimeout;
     case ConnectStatus::kNoCapacity:
+    case ConnectStatus::kNoDescriptor:
       return Outcome::kOverload;
     case ConnectStatus::kWaiting:
     case ConnectStatus::kFailed:

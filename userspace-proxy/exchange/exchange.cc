@@ -69,13 +69,13 @@ Exchange::Exchange(ProxyContext& context, const ClientSide& client, DownstreamSt
       request_pump_(context.loop, *this, context.share, client.origin.share),
       response_pump_(context.loop, *this, context.share, client.origin.share) {
   ++context_.active_exchanges;
-  ++client_.origin.use.exchanges;
+  client_.origin.use->exchanges.add(1);
 }
 
 Exchange::~Exchange() {
   abandon(Outcome::kDrained);
   --context_.active_exchanges;
-  --client_.origin.use.exchanges;
+  client_.origin.use->exchanges.subtract(1);
 }
 
 void Exchange::start(Operation& finished) {
@@ -109,7 +109,7 @@ Outcome Exchange::request_read() {
     case HeadStatus::kMoved:
       return Outcome::kDownstreamReset;
   }
-  if (!context_.admission.admit(client_.origin.use)) return Outcome::kOverload;
+  if (!context_.admission.admit(*client_.origin.use)) return Outcome::kOverload;
   RequestHead& head = request();
   if (!normalise_target(generation_->snapshot().path_normalisation, &head.rewritten, &head))
     return Outcome::kBadRequest;
@@ -176,8 +176,9 @@ Outcome Exchange::prepare_upstream() {
   if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
   if (action_ != nullptr) action_->try_begins();
   upstream_address_ = target_.endpoint().address;
-  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie, protocol_to(target_.cluster())};
-  const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms};
+  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie(), protocol_to(target_.cluster())};
+  const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
+                            client_.origin.use.get()};
   const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
   step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
   return Outcome::kOk;
@@ -195,8 +196,8 @@ Outcome Exchange::upstream_ready() {
     return Outcome::kOk;
   }
   only_fresh_ = false;
-  // It has waited long enough.
-  if (status == ConnectStatus::kNoCapacity) return Outcome::kOverload;
+  // Another endpoint would wait for the same pool's room or the same descriptors.
+  if (!may_try_another(status)) return outcome_of(status);
   if (action_ != nullptr && action_->retries().active()) return outcome_of(status);
   return target_.fail() ? Outcome::kOk : outcome_of(status);
 }

@@ -1,4 +1,4 @@
-// The way of one TCP connection: endpoint, connect, both directions, outcome. run() is the story.
+// The way of one TCP connection: admission, endpoint, connect, both directions, outcome. run() is the story.
 #include "userspace-proxy/exchange/tcp_exchange.h"
 
 namespace weft::proxy {
@@ -11,7 +11,7 @@ constexpr uint64_t kPassthroughConnectMs = 30'000;
 }  // namespace
 
 Task TcpExchange::run() {
-  Outcome outcome = Outcome::kOk;
+  Outcome outcome = context_.admission.admit(*client_.origin.use) ? Outcome::kOk : Outcome::kOverload;
   bool connected = false;
   while (outcome == Outcome::kOk && !connected) {
     if (!dial()) {
@@ -42,7 +42,7 @@ TcpExchange::TcpExchange(ProxyContext& context, const ClientSide& client, Socket
       started_(context.loop.now()),
       connector_(context.loop, context.home),
       upstream_(context.loop),
-      upstream_input_(context.buffers),
+      upstream_input_(context.buffers, &client.origin.use->buffered_bytes),
       open_(context.pool),
       from_client_(socket, input),
       from_upstream_(upstream_, upstream_input_),
@@ -52,11 +52,13 @@ TcpExchange::TcpExchange(ProxyContext& context, const ClientSide& client, Socket
       to_client_(context.loop, *this, context.share, client.origin.share) {
   if (balanced_) target_.aim(generation_, cluster);
   ++context_.active_exchanges;
+  client_.origin.use->exchanges.add(1);
 }
 
 TcpExchange::~TcpExchange() {
   abandon(Outcome::kDrained);
   --context_.active_exchanges;
+  client_.origin.use->exchanges.subtract(1);
 }
 
 void TcpExchange::start(Operation& finished) {
@@ -76,7 +78,8 @@ bool TcpExchange::dial() {
   if (balanced_ && !target_.pick()) return false;
   upstream_address_ = balanced_ ? target_.endpoint().address : client_.dialled;
   const DialParameters dial{client_.origin.netns.get(),
-                            balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs};
+                            balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs,
+                            client_.origin.use.get()};
   step_.begin(connector_.start(step_.operation(), upstream_, upstream_address_, dial));
   return true;
 }
@@ -84,7 +87,11 @@ bool TcpExchange::dial() {
 Outcome TcpExchange::dial_end(ConnectStatus status) {
   if (status == ConnectStatus::kConnected) return Outcome::kOk;
   upstream_.close();
-  return balanced_ && target_.fail() ? Outcome::kOk : outcome_of(status);
+  if (status == ConnectStatus::kNoDescriptor) {
+    context_.pool.starve();
+    client_.origin.use->refuse(Refusal::kDescriptors);
+  }
+  return balanced_ && may_try_another(status) && target_.fail() ? Outcome::kOk : outcome_of(status);
 }
 
 void TcpExchange::start_pumps() {

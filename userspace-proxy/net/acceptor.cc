@@ -54,8 +54,12 @@ bool Acceptor::take(int fd_or_error, const SocketAddress& peer) {
   // accept(2): errors of the connection itself are to be skipped like EAGAIN, but more may be waiting.
   if (fd_or_error == -EINTR || fd_or_error == -ECONNABORTED || fd_or_error == -EPROTO) return true;
   if (fd_or_error == -EAGAIN) return false;
-  receiver_.accept_failed(-fd_or_error);
-  loop_.arm(backoff_, kBackoffMs);
+  if (!receiver_.accept_failed(-fd_or_error)) {
+    loop_.arm(backoff_, kBackoffMs);
+  } else if (!paused_) {
+    io_->start();
+    loop_.next_turn(more_);
+  }
   return false;
 }
 

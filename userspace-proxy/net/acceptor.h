@@ -15,8 +15,8 @@ class Acceptor final : public ListenerIo::Sink {
    public:
     virtual ~Receiver() = default;
     virtual void accepted(UniqueFd fd, const SocketAddress& peer) = 0;
-    // Out of descriptors or memory; the acceptor tries again by itself.
-    virtual void accept_failed(int error) = 0;
+    // Out of descriptors or memory. True: room was made, try again at once; false: after a while.
+    virtual bool accept_failed(int error) = 0;
   };
 
   Acceptor(EventLoop& loop, UniqueFd listener, Receiver& receiver)

@@ -46,7 +46,7 @@ Chunk* BufferPool::take(ChunkSize size) {
   Chunk* chunk = list.first;
   if (chunk != nullptr) {
     list.first = chunk->next;
-    --list.count;
+    list.least = std::min(list.least, --list.count);
   } else {
     chunk = allocate(size);
   }
@@ -60,6 +60,7 @@ Chunk* BufferPool::take(ChunkSize size) {
 }
 
 void BufferPool::give(Chunk* chunk) {
+  charge(chunk, nullptr);
   --in_use_;
   bytes_ -= chunk->capacity;
   if (chunk->size > ChunkSize::kNormal) bulk_bytes_ -= chunk->capacity;
@@ -68,6 +69,25 @@ void BufferPool::give(Chunk* chunk) {
   chunk->next = list.first;
   list.first = chunk;
   ++list.count;
+}
+
+size_t BufferPool::spare_bytes() const {
+  size_t bytes = 0;
+  for (size_t i = 0; i < kChunkSizes; ++i) bytes += free_[i].count * kCapacity[i];
+  return bytes;
+}
+
+void BufferPool::trim() {
+  constexpr size_t kFew = 8;
+  for (Free& list : free_) {
+    size_t surplus = list.least > kFew ? list.least / 2 : list.least;
+    for (; surplus > 0; --surplus, --list.count) {
+      Chunk* chunk = list.first;
+      list.first = chunk->next;
+      free_chunk(chunk);
+    }
+    list.least = list.count;
+  }
 }
 
 void InputBuffer::consume(size_t count) {
@@ -86,10 +106,10 @@ void InputBuffer::trim() {
 }
 
 std::span<char> InputBuffer::space() {
-  if (chunk_ == nullptr) chunk_ = pool_.take(next_size_);
+  if (chunk_ == nullptr) chunk_ = take(next_size_);
   if (chunk_->end == chunk_->capacity && (chunk_->begin > 0 || chunk_->size == ChunkSize::kSmall)) {
     const std::string_view unread = chunk_->unread();
-    Chunk* to = chunk_->size == ChunkSize::kSmall ? pool_.take() : chunk_;
+    Chunk* to = chunk_->size == ChunkSize::kSmall ? take(ChunkSize::kNormal) : chunk_;
     std::memmove(to->bytes, unread.data(), unread.size());
     to->begin = 0;
     to->end = static_cast<uint32_t>(unread.size());
@@ -110,7 +130,7 @@ void InputBuffer::commit(size_t count) {
 
 size_t InputBuffer::append(std::string_view bytes, size_t expected) {
   if (expected > kChunkBytes) next_size_ = std::max(next_size_, ChunkSize::kLarge);
-  if (chunk_ == nullptr) chunk_ = pool_.take(smallest_for(expected));
+  if (chunk_ == nullptr) chunk_ = take(smallest_for(expected));
   const std::span<char> room = space();
   const size_t count = std::min(room.size(), bytes.size());
   std::memcpy(room.data(), bytes.data(), count);

@@ -9,6 +9,8 @@
 #include <span>
 #include <string_view>
 
+#include "userspace-proxy/telemetry/counter.h"
+
 namespace weft::proxy {
 
 enum class ChunkSize : uint8_t {
@@ -26,6 +28,7 @@ struct Chunk {
   uint32_t begin = 0, end = 0;
   uint32_t capacity = 0;
   ChunkSize size = ChunkSize::kNormal;
+  Gauge* account = nullptr;  // of whoever pays for it, until it is given back
 
   std::string_view unread() const { return std::string_view(bytes + begin, end - begin); }
 };
@@ -40,12 +43,24 @@ class BufferPool {
   // A normal chunk instead of a large or bulk one when those hold kMaxBulkBytes already.
   Chunk* take(ChunkSize size = ChunkSize::kNormal);
   void give(Chunk* chunk);
+  // Adds the chunk's bytes to `account`, which outlives its use; null: nobody pays.
+  static void charge(Chunk* chunk, Gauge* account) {
+    if (chunk->account == account) return;
+    if (chunk->account != nullptr) chunk->account->subtract(chunk->capacity);
+    if (account != nullptr) account->add(chunk->capacity);
+    chunk->account = account;
+  }
 
   // Chunks of any size.
   size_t in_use() const { return in_use_; }
   // Their bytes.
   size_t bytes() const { return bytes_; }
   size_t peak() const { return peak_; }
+  // Of free chunks that are kept.
+  size_t spare_bytes() const;
+  // Gives back half of the free chunks that nobody needed since the last call, the last few at once: what a
+  // burst took goes in a few calls.
+  void trim();
 
  private:
   // Bytes that large and bulk chunks of one worker may hold: slow readers of long bodies must not add up.
@@ -54,6 +69,7 @@ class BufferPool {
   struct Free {
     Chunk* first = nullptr;
     size_t count = 0;
+    size_t least = 0;  // of count, since the last trim()
   };
   std::array<Free, kChunkSizes> free_;
   size_t in_use_ = 0;
@@ -64,7 +80,8 @@ class BufferPool {
 
 class InputBuffer {
  public:
-  explicit InputBuffer(BufferPool& pool) : pool_(pool) {}
+  // What it holds is charged to `account`; null: to nobody.
+  explicit InputBuffer(BufferPool& pool, Gauge* account = nullptr) : pool_(pool), account_(account) {}
   ~InputBuffer() { clear(); }
   InputBuffer(const InputBuffer&) = delete;
   InputBuffer& operator=(const InputBuffer&) = delete;
@@ -81,7 +98,10 @@ class InputBuffer {
   void trim();
 
   // Takes over a chunk with bytes of the same pool. Only when empty.
-  void adopt(Chunk* chunk) { chunk_ = chunk; }
+  void adopt(Chunk* chunk) {
+    BufferPool::charge(chunk, account_);
+    chunk_ = chunk;
+  }
   // Copies as many of `bytes` as there is room for, in a chunk that suits `expected` when there is none yet.
   // Returns how many.
   size_t append(std::string_view bytes, size_t expected);
@@ -89,7 +109,14 @@ class InputBuffer {
   bool in_bulk() const { return next_size_ > ChunkSize::kNormal; }
 
  private:
+  Chunk* take(ChunkSize size) {
+    Chunk* chunk = pool_.take(size);
+    BufferPool::charge(chunk, account_);
+    return chunk;
+  }
+
   BufferPool& pool_;
+  Gauge* const account_;
   Chunk* chunk_ = nullptr;
   ChunkSize next_size_ = ChunkSize::kNormal;
 };

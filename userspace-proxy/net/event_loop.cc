@@ -15,13 +15,18 @@ constexpr int kIdleTurnMs = 400;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::open(IoKind kind) {
-  std::unique_ptr<EventLoop> loop(new EventLoop);
+absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::open(IoKind kind, const Clock* clock) {
+  std::unique_ptr<EventLoop> loop(new EventLoop(clock));
   ASSIGN_OR_RETURN(loop->backend_, IoBackend::open(kind, loop->soon_, loop->buffers_));
   return loop;
 }
 
-EventLoop::EventLoop() : now_(clock_.now()), timers_(now_) { retired_.reserve(64); }
+EventLoop::EventLoop(const Clock* clock)
+    : clock_(clock == nullptr ? static_cast<const Clock&>(system_clock_) : *clock),
+      now_(clock_.now()),
+      timers_(now_) {
+  retired_.reserve(64);
+}
 
 EventLoop::~EventLoop() = default;
 

@@ -35,7 +35,10 @@ class EventLoop {
     virtual void turn_ended() = 0;
   };
 
-  static absl::StatusOr<std::unique_ptr<EventLoop>> open(IoKind kind = IoKind::kEpoll);
+  // `clock`, read once a turn, outlives the loop; null: CLOCK_MONOTONIC. Waits are real in any case: a loop
+  // with a clock of its own is for turning by hand.
+  static absl::StatusOr<std::unique_ptr<EventLoop>> open(IoKind kind = IoKind::kEpoll,
+                                                         const Clock* clock = nullptr);
   ~EventLoop();
 
   // Turns until stop().
@@ -69,12 +72,13 @@ class EventLoop {
  private:
   static constexpr int kMaxSoonPerTurn = 4096;
 
-  EventLoop();
+  explicit EventLoop(const Clock* clock);
   int wait_limit(int max_wait_ms);
   void run_posted();
   void run_deferred();
 
-  SystemClock clock_;
+  const SystemClock system_clock_;
+  const Clock& clock_;
   MonotonicNs now_;
   TimerWheel timers_;
   IntrusiveList<Operation> soon_;

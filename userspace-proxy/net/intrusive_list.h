@@ -59,6 +59,11 @@ class IntrusiveList {
     if (item != nullptr) static_cast<ListNode<Tag>*>(item)->unlink();
     return item;
   }
+  T* pop_back() {
+    T* item = empty() ? nullptr : static_cast<T*>(head_.prev_);
+    if (item != nullptr) static_cast<ListNode<Tag>*>(item)->unlink();
+    return item;
+  }
   // The item after `item`; nullptr at the end.
   T* after(T& item) {
     ListNode<Tag>* next = static_cast<ListNode<Tag>&>(item).next_;

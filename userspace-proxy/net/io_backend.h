@@ -29,6 +29,8 @@ class SocketIo {
   virtual bool unsent() const = 0;
   virtual void watch_reset(Operation& operation) = 0;
   virtual void shutdown_write() = 0;
+  // What it receives ahead of recv() is charged to `account`, which stays until close().
+  virtual void charge_to(Gauge&) {}
   // Cancels what is pending and closes; the object frees itself when the kernel is done with it.
   virtual void close() = 0;
 

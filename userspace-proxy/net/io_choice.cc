@@ -31,7 +31,10 @@ class Trial final : public Acceptor::Receiver {
   absl::Status connect();
   bool turn_until(const bool& done);
   void accepted(UniqueFd fd, const SocketAddress&) override;
-  void accept_failed(int error) override { error_ = error; }
+  bool accept_failed(int error) override {
+    error_ = error;
+    return false;
+  }
   void on_received(int result);
   void on_sent(int result) { sent_ = result == 0; }
   absl::Status refused(std::string_view what) const {

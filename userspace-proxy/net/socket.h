@@ -49,6 +49,10 @@ class Socket final {
   void watch_reset(Operation& operation);
 
   void shutdown_write();
+  // Once open: whose the bytes are that come before recv() asks for them.
+  void charge_to(Gauge& account) {
+    if (io_ != nullptr) io_->charge_to(account);
+  }
   void close();
   // Closes with RST instead of FIN (SO_LINGER 0, socket(7)).
   void reset();

@@ -15,10 +15,15 @@ namespace weft::proxy {
 UringSocket::~UringSocket() {
   drop_request();
   if (leftover_ != nullptr) backend_.buffers().give(leftover_);
+  drop_waiting();
+}
+
+void UringSocket::drop_waiting() {
   while (Chunk* chunk = waiting_) {
     waiting_ = chunk->next;
     backend_.buffers().give(chunk);
   }
+  waiting_bytes_ = 0;
 }
 
 void UringSocket::close() {
@@ -27,6 +32,7 @@ void UringSocket::close() {
   for (Operation* operation : {recv_operation_, send_operation_, reset_operation_}) {
     if (operation != nullptr) operation->cancel();
   }
+  drop_waiting();
   closed_ = true;
   if (requested_ == 0) {
     fd_.reset();
@@ -78,6 +84,7 @@ void UringSocket::received(const io_uring_cqe& cqe) {
     if (closed_ || chunk->end == 0) {
       backend_.buffers().give(chunk);
     } else {
+      BufferPool::charge(chunk, account_);
       (waiting_ == nullptr ? waiting_ : last_waiting_->next) = chunk;
       last_waiting_ = chunk;
       waiting_bytes_ += chunk->end;

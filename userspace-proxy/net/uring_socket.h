@@ -23,6 +23,7 @@ class UringSocket final : public SocketIo, public UringObject {
   bool unsent() const override { return sending_ == Sending::kPosted || leftover_ != nullptr; }
   void watch_reset(Operation& operation) override;
   void shutdown_write() override;
+  void charge_to(Gauge& account) override { account_ = &account; }
   void close() override;
 
   void completed(unsigned tag, const io_uring_cqe& cqe) override;
@@ -64,6 +65,7 @@ class UringSocket final : public SocketIo, public UringObject {
   bool leftover_sent(int result);
   void send_at_once();
   void drop_request();
+  void drop_waiting();
   void report_reset();
 
   UringBackend& backend_;
@@ -86,6 +88,7 @@ class UringSocket final : public SocketIo, public UringObject {
   Chunk* waiting_ = nullptr;
   Chunk* last_waiting_ = nullptr;
   uint32_t waiting_bytes_ = 0;
+  Gauge* account_ = nullptr;  // of what waits
 };
 
 }  // namespace weft::proxy

@@ -1,6 +1,8 @@
 // DownstreamConnection: protocol choice, keep-alive and pipelining (one exchange at a time), endings.
 #include "userspace-proxy/session/downstream_connection.h"
 
+#include <algorithm>
+
 #include "userspace-proxy/http/protocol_detect.h"
 
 namespace weft::proxy {
@@ -22,9 +24,9 @@ DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner,
       client_(client),
       accepted_(context.loop.now()),
       socket_(context.loop),
-      input_(context.buffers) {
+      input_(context.buffers, &origin_->use->buffered_bytes) {
   origin_->connections.push_back(*this);
-  ++origin_->use.connections;
+  origin_->use->connections.add(1);
 }
 
 DownstreamConnection::~DownstreamConnection() {
@@ -38,6 +40,7 @@ void DownstreamConnection::start(UniqueFd fd) {
   set_tcp_options(fd.get());
   dialled_ = local_address(fd.get());
   if (!socket_.open(std::move(fd), true)) return end(false);
+  socket_.charge_to(origin_->use->buffered_bytes);
   socket_.watch_reset(reset_);
   choose_protocol();
 }
@@ -104,7 +107,10 @@ void DownstreamConnection::read_first_request() {
     case Detected::kOther:
       return start_tcp();
     case Detected::kNeedMore:
-      context_.loop.arm(timer_, context_.limits.head_timeout_ms);
+      if (head_until_ == 0) {
+        head_until_ = context_.loop.now() + context_.limits.head_timeout_ms * kNsPerMs;
+        context_.loop.arm(timer_, context_.limits.head_timeout_ms);
+      }
       return receive();
   }
 }
@@ -131,6 +137,15 @@ void DownstreamConnection::arm_idle(uint64_t delay_ms) {
   const bool sooner = context_.draining || !timer_.linked();
   idle_until_ = context_.loop.now() + delay_ms * kNsPerMs;
   if (sooner) context_.loop.arm(timer_, delay_ms);
+}
+
+// Time that passed before the bytes told the protocol belongs to the head.
+uint64_t DownstreamConnection::head_time_left() {
+  if (head_until_ == 0) return context_.limits.head_timeout_ms;
+  const MonotonicNs now = context_.loop.now();
+  const uint64_t left = head_until_ > now ? (head_until_ - now) / kNsPerMs : 0;
+  head_until_ = 0;
+  return std::max<uint64_t>(left, 1);
 }
 
 void DownstreamConnection::enter_idle() {
@@ -250,7 +265,7 @@ void DownstreamConnection::end(bool with_reset) {
   if (with_reset) socket_.reset();
   socket_.close();
   ListNode<PodTag>::unlink();
-  --origin_->use.connections;
+  origin_->use->connections.subtract(1);
   owner_.ended(*this);
 }
 

@@ -43,6 +43,7 @@ class DownstreamConnection final : public ListNode<>,
   bool quiet() const;
   // When it was accepted.
   MonotonicNs accepted() const { return accepted_; }
+  PodUse& pod() { return *origin_->use; }
 
  private:
   enum class State : uint8_t { kDetecting, kIdle, kHttp, kHttp2, kTcp, kLingering, kEnded };
@@ -50,7 +51,8 @@ class DownstreamConnection final : public ListNode<>,
   // One request on this connection.
   struct Http1Exchange {
     Http1Exchange(DownstreamConnection& c)
-        : stream(c.context_, c.socket_, c.input_), exchange(c.context_, c.client_side(), stream) {}
+        : stream(c.context_, c.socket_, c.input_, c.head_time_left()),
+          exchange(c.context_, c.client_side(), stream) {}
     static void* operator new(size_t size) { return take_frame(size); }
     static void operator delete(void* block, size_t size) { give_frame(block, size); }
     Http1DownstreamStream stream;
@@ -63,6 +65,7 @@ class DownstreamConnection final : public ListNode<>,
   void detect();
   void read_first_request();
   void on_timer();
+  uint64_t head_time_left();
   void enter_idle();
   void unsent_at_idle_end();
   void arm_idle(uint64_t delay_ms);
@@ -94,6 +97,7 @@ class DownstreamConnection final : public ListNode<>,
   Operation tcp_finished_{this, method<&DownstreamConnection::on_tcp_finished>};
   Timer timer_{this, method<&DownstreamConnection::on_timer>};  // of the state: sniffing, idleness, lingering
   MonotonicNs idle_until_ = 0;
+  MonotonicNs head_until_ = 0;  // of a head of which some bytes came while idle; else 0
   std::unique_ptr<Http1Exchange> http_;
   std::unique_ptr<Http2Connection> http2_;
   std::unique_ptr<TcpExchange> tcp_;

@@ -7,8 +7,10 @@
 
 namespace weft::proxy {
 
-Http1DownstreamStream::Http1DownstreamStream(ProxyContext& context, Socket& socket, InputBuffer& input)
+Http1DownstreamStream::Http1DownstreamStream(ProxyContext& context, Socket& socket, InputBuffer& input,
+                                             uint64_t head_timeout_ms)
     : context_(context),
+      head_timeout_ms_(head_timeout_ms),
       text_(context.texts.take()),
       reader_(context.loop, socket, input),
       source_(socket, input),
@@ -24,7 +26,7 @@ Http1DownstreamStream::~Http1DownstreamStream() {
 }
 
 bool Http1DownstreamStream::read_request(Operation& operation) {
-  if (reader_.start(head_, text_->in, context_.limits.max_head_bytes, context_.limits.head_timeout_ms)) {
+  if (reader_.start(head_, text_->in, context_.limits.max_head_bytes, head_timeout_ms_)) {
     parse_head();
     return true;
   }

@@ -23,7 +23,8 @@ class Http1DownstreamStream final : public DownstreamStream {
     std::string settings;  // the client's, as a SETTINGS payload
   };
 
-  Http1DownstreamStream(ProxyContext& context, Socket& socket, InputBuffer& input);
+  // `head_timeout_ms`: what is left for the request head; 0: no limit.
+  Http1DownstreamStream(ProxyContext& context, Socket& socket, InputBuffer& input, uint64_t head_timeout_ms);
   ~Http1DownstreamStream() override;
 
   Next next() const { return next_; }
@@ -55,6 +56,7 @@ class Http1DownstreamStream final : public DownstreamStream {
   }
 
   ProxyContext& context_;
+  const uint64_t head_timeout_ms_;
   Http1TextPool<RequestHead>::Text text_;
   HeadReader reader_;
   SocketSource source_;

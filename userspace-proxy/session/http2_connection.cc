@@ -56,7 +56,7 @@ Http2Connection::~Http2Connection() {
   transport_.stop();
   while (Unit* unit = units_.front()) delete unit;
   charge_heads();
-  client_.origin.use.http2_received_bytes -= received_bytes_;
+  client_.origin.use->http2_received_bytes -= received_bytes_;
 }
 
 void Http2Connection::start() {
@@ -81,13 +81,13 @@ Http2Connection::Unit& Http2Connection::add_unit() {
 
 Http2Stream* Http2Connection::new_stream(size_t head_bytes) {
   charge_heads();
-  if (!context_.admission.admit_head(client_.origin.use, head_bytes)) return nullptr;
+  if (!context_.admission.admit_head(*client_.origin.use, head_bytes)) return nullptr;
   return &add_unit().stream();
 }
 
 void Http2Connection::received(size_t bytes) {
   received_bytes_ += bytes;
-  client_.origin.use.http2_received_bytes += bytes;
+  client_.origin.use->http2_received_bytes += bytes;
   charge_heads();
   watch_head();
 }
@@ -95,7 +95,7 @@ void Http2Connection::received(size_t bytes) {
 // The session adds and releases; what changed since the last look is carried over.
 void Http2Connection::charge_heads() {
   const uint64_t held = transport_.session().held_head_bytes();
-  client_.origin.use.head_bytes += held - head_bytes_;
+  client_.origin.use->head_bytes += held - head_bytes_;
   context_.held_head_bytes += held - head_bytes_;
   head_bytes_ = held;
 }
@@ -174,7 +174,7 @@ void Http2Connection::transport_ended() {
   if (fault != Http2Fault::kNoFault && now >= context_.next_http2_fault_line) {
     context_.next_http2_fault_line = now + kNsPerSecond;
     log::info("http2_connection_refused", {{"client", client_.client.to_string()},
-                                           {"workload", client_.origin.workload_uid},
+                                           {"workload", client_.origin.workload_uid()},
                                            {"fault", label(fault)}});
   }
   end(ends_clean(fault));

@@ -1,14 +1,13 @@
-// Duration histogram with the bounds of bpf/abi/histogram.h, written by one worker, read by anyone. Relaxed
-// load and store, not fetch_add: there is only one writer.
+// Duration histogram with the bounds of bpf/abi/histogram.h, written by one worker, read by anyone.
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "base/clock.h"
 #include "bpf/abi/histogram.h"
+#include "userspace-proxy/telemetry/counter.h"
 
 namespace weft::proxy {
 
@@ -25,18 +24,6 @@ constexpr size_t histogram_bucket(uint64_t microseconds) {
   while (bucket < kHistogramBoundsUs.size() && microseconds > kHistogramBoundsUs[bucket]) ++bucket;
   return bucket;
 }
-
-// Single writer.
-class Counter {
- public:
-  void add(uint64_t by) {
-    value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-  }
-  uint64_t get() const { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<uint64_t> value_{0};
-};
 
 struct DurationHistogram {
   std::array<Counter, WEFT_HISTOGRAM_BUCKETS> buckets;

@@ -21,11 +21,16 @@ bool Connector::start(Operation& operation, Socket& socket, const SocketAddress&
   cancel();
   socket_ = &socket;
   UniqueFd fd = home_.tcp_socket(dial.netns, address.ip.is_v4() ? AF_INET : AF_INET6);
+  if (!fd.valid() && (errno == EMFILE || errno == ENFILE)) {
+    status_ = ConnectStatus::kNoDescriptor;
+    return true;
+  }
   if (fd.valid()) set_tcp_options(fd.get());
   if (!fd.valid() || !socket.open(std::move(fd), false)) {
     status_ = ConnectStatus::kFailed;
     return true;
   }
+  if (dial.use != nullptr) socket.charge_to(dial.use->buffered_bytes);
   if (socket.connect(connect_, address)) {
     status_ = status_of_result(connect_.result);
     return true;

@@ -7,6 +7,7 @@
 #include "userspace-proxy/net/netns.h"
 #include "userspace-proxy/net/socket.h"
 #include "userspace-proxy/net/wait_slot.h"
+#include "userspace-proxy/telemetry/pod_use.h"
 
 namespace weft::proxy {
 
@@ -16,12 +17,15 @@ enum class ConnectStatus : uint8_t {
   kRefused,
   kTimeout,
   kFailed,
-  kNoCapacity,  // of the pool: no connection became free in time, or too many exchanges wait
+  kNoDescriptor,  // the process or the system has none left
+  kNoCapacity,    // of the pool: no connection became free in time, or too many exchanges wait
 };
 
 struct DialParameters {
   int netns = -1;  // negative: from here
   uint64_t timeout_ms = 0;
+  // Of the pod that dials; outlives the connection.
+  PodUse* use = nullptr;
 };
 
 class Connector {

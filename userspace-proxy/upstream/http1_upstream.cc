@@ -11,7 +11,7 @@ Http1Upstream::Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool&
     : pool_(pool),
       entry_(entry),
       socket_(loop),
-      input_(buffers),
+      input_(buffers, &entry.use->buffered_bytes),
       reader_(loop, socket_, input_),
       source_(socket_, input_),
       sink_(socket_) {

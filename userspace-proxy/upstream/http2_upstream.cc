@@ -19,8 +19,9 @@ constexpr uint64_t kPingMs = 10'000;
 Http2Upstream::Http2Upstream(UpstreamPool& pool, UpstreamPoolEntry& entry)
     : pool_(pool),
       entry_(&entry),
+      use_(entry.use),
       socket_(pool.loop()),
-      input_(pool.buffers()),
+      input_(pool.buffers(), &use_->buffered_bytes),
       connector_(pool.loop(), pool.home()),
       transport_(pool.loop(), socket_, input_, Http2Session::Role::kClient, pool.http2_limits(), *this) {
   pool_.http2_opened();

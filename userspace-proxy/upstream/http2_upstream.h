@@ -117,7 +117,8 @@ class Http2Upstream final : public ListNode<>, public Retirable, private Http2Tr
   void end();
 
   UpstreamPool& pool_;
-  UpstreamPoolEntry* entry_;  // null when it takes no more streams
+  UpstreamPoolEntry* entry_;           // null when it takes no more streams
+  const std::shared_ptr<PodUse> use_;  // of the source
   State state_ = State::kConnecting;
   uint32_t streams_ = 0;
   bool settled_ = false;

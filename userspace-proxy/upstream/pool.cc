@@ -12,9 +12,9 @@ UpstreamPool::~UpstreamPool() {
   }
 }
 
-UpstreamPoolEntry& UpstreamPool::entry(const UpstreamKey& key) {
+UpstreamPoolEntry& UpstreamPool::entry(const UpstreamKey& key, PodUse& use) {
   std::unique_ptr<UpstreamPoolEntry>& found = entries_[key];
-  if (found == nullptr) found = std::make_unique<UpstreamPoolEntry>(key);
+  if (found == nullptr) found = std::make_unique<UpstreamPoolEntry>(key, use.shared_from_this());
   return *found;
 }
 
@@ -75,6 +75,18 @@ void UpstreamPool::discard(Http1Upstream* connection) {
   if (StreamRequest* waiter = entry.waiting.front()) waiter->serve(nullptr);
 }
 
+void UpstreamPool::close_idle(UpstreamPoolEntry& entry) {
+  while (Http1Upstream* connection = entry.idle.pop_front()) delete connection;
+  idle_ -= entry.idle_count;
+  entry.idle_count = 0;
+  for (Http2Upstream* each = entry.http2.front(); each != nullptr;) {
+    Http2Upstream* next = entry.http2.after(*each);
+    each->drain();
+    each = next;
+  }
+  if (entry.key.protocol == UpstreamProtocol::kHttp2) serve_http2(entry);
+}
+
 void UpstreamPool::remove_idle(Http1Upstream& connection) {
   UpstreamPoolEntry& entry = connection.entry_;
   --idle_;
@@ -83,23 +95,32 @@ void UpstreamPool::remove_idle(Http1Upstream& connection) {
   if (entry.open == 0 && entry.waiting.empty()) entries_.erase(entry.key);
 }
 
+uint64_t UpstreamPool::trim(uint64_t count) {
+  uint64_t closed = 0;
+  for (auto& [key, entry] : entries_) {
+    for (; closed < count && !entry->idle.empty(); ++closed) {
+      delete entry->idle.pop_back();
+      --idle_;
+      --entry->idle_count;
+    }
+  }
+  return closed;
+}
+
+void UpstreamPool::forget(uint64_t netns_cookie) {
+  for (auto& [key, entry] : entries_) {
+    if (key.netns_cookie == netns_cookie) close_idle(*entry);
+  }
+  prune();
+}
+
 void UpstreamPool::prune() {
   absl::erase_if(entries_,
                  [](const auto& keyed) { return keyed.second->open == 0 && keyed.second->waiting.empty(); });
 }
 
 void UpstreamPool::clear() {
-  for (auto& [key, entry] : entries_) {
-    while (Http1Upstream* connection = entry->idle.pop_front()) delete connection;
-    entry->idle_count = 0;
-    for (Http2Upstream* each = entry->http2.front(); each != nullptr;) {
-      Http2Upstream* next = entry->http2.after(*each);
-      each->drain();
-      each = next;
-    }
-    if (entry->key.protocol == UpstreamProtocol::kHttp2) serve_http2(*entry);
-  }
-  idle_ = 0;
+  for (auto& [key, entry] : entries_) close_idle(*entry);
   prune();
 }
 

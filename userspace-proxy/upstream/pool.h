@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "userspace-proxy/http/http2_fault_counts.h"
@@ -15,14 +16,15 @@
 
 namespace weft::proxy {
 
-// Each counts per worker and (endpoint, source namespace, protocol).
+// Each but the last counts per worker and (endpoint, source namespace, protocol).
 struct UpstreamLimits {
   uint64_t idle_ms = 60'000;
-  uint32_t max_idle = 256;        // beyond that a connection that becomes idle is closed
-  uint32_t max_connections = 0;   // 0: no limit; HTTP/2 ones that take no more streams do not count
-  uint32_t max_streams = 100;     // on one HTTP/2 connection; the server may allow fewer
-  uint32_t max_waiting = 1024;    // exchanges that wait for a connection, or for a stream on one
-  uint64_t max_wait_ms = 10'000;  // how long one of them waits
+  uint32_t max_idle = 256;          // beyond that a connection that becomes idle is closed
+  uint32_t max_connections = 0;     // 0: no limit; HTTP/2 ones that take no more streams do not count
+  uint32_t max_streams = 100;       // on one HTTP/2 connection; the server may allow fewer
+  uint32_t max_waiting = 1024;      // exchanges that wait for a connection, or for a stream on one
+  uint64_t max_wait_ms = 10'000;    // how long one of them waits
+  uint64_t max_pod_waiting = 1024;  // exchanges of one source that wait, for whatever endpoints
   uint32_t max_head_bytes = 64 * 1024;
 };
 
@@ -30,8 +32,9 @@ class StreamRequest;
 
 // What a worker has to one key.
 struct UpstreamPoolEntry {
-  explicit UpstreamPoolEntry(const UpstreamKey& k) : key(k) {}
+  UpstreamPoolEntry(const UpstreamKey& k, std::shared_ptr<PodUse> u) : key(k), use(std::move(u)) {}
   const UpstreamKey key;
+  const std::shared_ptr<PodUse> use;     // of the source
   IntrusiveList<Http1Upstream> idle;     // owned; the newest first
   IntrusiveList<Http2Upstream> http2;    // owned; those that take streams, or will; the newest first
   IntrusiveList<StreamRequest> waiting;  // the oldest first
@@ -51,6 +54,16 @@ class UpstreamPool {
   void prune();
   // Closes every idle connection.
   void clear();
+  // Closes at most `count` idle connections, those that wait longest at each endpoint first. Returns how
+  // many.
+  uint64_t trim(uint64_t count);
+  // Closes the idle connections of a source that is gone: they would keep its namespace.
+  void forget(uint64_t netns_cookie);
+
+  // A dial found no descriptor.
+  void starve() { starved_ = true; }
+  // Whether that happened since the last call.
+  bool take_starved() { return std::exchange(starved_, false); }
 
   const HomeNetns& home() const { return home_; }
   EventLoop& loop() { return loop_; }
@@ -88,7 +101,7 @@ class UpstreamPool {
   static Http2Upstream* find_http2(UpstreamPoolEntry& entry, bool dialling);
   // A new one, dialled: connecting, connected, or ended when that failed at once.
   Http2Upstream& dial_http2(UpstreamPoolEntry& entry, const DialParameters& dial);
-  UpstreamPoolEntry& entry(const UpstreamKey& key);
+  UpstreamPoolEntry& entry(const UpstreamKey& key, PodUse& use);
   // An idle connection, or null.
   std::unique_ptr<Http1Upstream> take(UpstreamPoolEntry& entry);
   std::unique_ptr<Http1Upstream> make(UpstreamPoolEntry& entry);
@@ -101,6 +114,7 @@ class UpstreamPool {
   // Closes it; its place goes to the exchange that waits longest.
   void discard(Http1Upstream* connection);
   void remove_idle(Http1Upstream& connection);
+  void close_idle(UpstreamPoolEntry& entry);
 
   EventLoop& loop_;
   BufferPool& buffers_;
@@ -108,6 +122,7 @@ class UpstreamPool {
   const UpstreamLimits limits_;
   uint64_t open_ = 0;
   uint64_t idle_ = 0;
+  bool starved_ = false;
   Http1TextPool<ResponseHead> texts_;
   absl::flat_hash_map<UpstreamKey, std::unique_ptr<UpstreamPoolEntry>> entries_;
   const Http2Limits http2_limits_ = upstream_http2_limits();

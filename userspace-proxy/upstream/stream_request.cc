@@ -8,7 +8,7 @@ namespace weft::proxy {
 bool StreamRequest::start(Operation& operation, const UpstreamKey& key, const DialParameters& dial_parameters,
                           Wants wants) {
   cancel();
-  entry_ = &pool_.entry(key);
+  entry_ = &pool_.entry(key, *dial_parameters.use);
   dial_ = dial_parameters;
   wants_ = wants;
   if (key.protocol == UpstreamProtocol::kHttp2) {
@@ -44,11 +44,14 @@ bool StreamRequest::start_http2() {
 
 bool StreamRequest::take_http2(Http2Upstream& connection) {
   if (connection.connecting() || (wants_.settings && connection.awaits_settings())) {
+    status_ = ConnectStatus::kNoCapacity;
+    if (!begin_waiting()) return true;
     status_ = ConnectStatus::kWaiting;
     connection.join(*this);
     return false;
   }
   status_ = connection.connect_status();
+  if (status_ == ConnectStatus::kNoDescriptor) no_descriptor();
   if (status_ == ConnectStatus::kConnected) stream_ = connection.open();
   return true;
 }
@@ -60,6 +63,7 @@ void StreamRequest::serve_http2(Http2Upstream* connection) {
 }
 
 void StreamRequest::http2_connected(Http2Upstream* connection, ConnectStatus status) {
+  stop_waiting();
   status_ = status;
   if (connection != nullptr) stream_ = connection->open();
   waiting_.run();
@@ -73,6 +77,7 @@ UpstreamStreamPtr StreamRequest::take() {
 void StreamRequest::cancel() {
   Http2Waiter::unlink();
   stream_.reset();
+  stop_waiting();
   leave_queue();
   connector_.cancel();
   connected_.cancel();
@@ -80,10 +85,29 @@ void StreamRequest::cancel() {
   drop_connection();
 }
 
+bool StreamRequest::begin_waiting() {
+  if (dial_.use->waiting.get() >= pool_.limits_.max_pod_waiting) {
+    dial_.use->refuse(Refusal::kPodWaiting);
+    return false;
+  }
+  counted_ = true;
+  dial_.use->waiting.add(1);
+  return true;
+}
+
+void StreamRequest::stop_waiting() {
+  if (counted_) dial_.use->waiting.subtract(1);
+  counted_ = false;
+}
+
 // True: there are too many.
 bool StreamRequest::enqueue() {
   status_ = ConnectStatus::kNoCapacity;
-  if (entry_->waiting_count >= pool_.limits_.max_waiting) return true;
+  if (entry_->waiting_count >= pool_.limits_.max_waiting) {
+    dial_.use->refuse(Refusal::kEndpointWaiting);
+    return true;
+  }
+  if (!begin_waiting()) return true;
   status_ = ConnectStatus::kWaiting;
   entry_->waiting.push_back(*this);
   ++entry_->waiting_count;
@@ -96,6 +120,7 @@ void StreamRequest::leave_queue() {
   if (!ListNode<>::linked()) return;
   ListNode<>::unlink();
   --entry_->waiting_count;
+  stop_waiting();
 }
 
 // True: it is over, for good or bad.
@@ -106,8 +131,14 @@ bool StreamRequest::dial() {
     return false;
   }
   status_ = connector_.status();
+  if (status_ == ConnectStatus::kNoDescriptor) no_descriptor();
   if (status_ != ConnectStatus::kConnected) drop_connection();
   return true;
+}
+
+void StreamRequest::no_descriptor() {
+  pool_.starve();
+  dial_.use->refuse(Refusal::kDescriptors);
 }
 
 // By the pool, so that those that wait get its place.
@@ -130,6 +161,7 @@ void StreamRequest::serve(Http1Upstream* connection) {
 
 void StreamRequest::on_wait_over() {
   leave_queue();
+  dial_.use->refuse(Refusal::kWaitTimeout);
   status_ = ConnectStatus::kNoCapacity;
   waiting_.run();
 }

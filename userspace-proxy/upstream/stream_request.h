@@ -20,7 +20,8 @@ class StreamRequest final : public ListNode<>, private Http2Waiter {
     bool fresh = false;     // only a new connection will do
     bool settings = false;  // of an HTTP/2 server, known, see Http2Waiter
   };
-  // True when it is over at once, else the operation runs when it is.
+  // `dial.use` is charged for what the stream holds, and for the wait. True when it is over at once, else the
+  // operation runs when it is.
   bool start(Operation& operation, const UpstreamKey& key, const DialParameters& dial, Wants wants);
   // Gives the wait up, or the stream that nobody took.
   void cancel();
@@ -35,9 +36,13 @@ class StreamRequest final : public ListNode<>, private Http2Waiter {
   void serve(Http1Upstream* connection);
   void serve_http2(Http2Upstream* connection);
   bool enqueue();
+  // False: the source waits for too many already. Else counted until stop_waiting().
+  bool begin_waiting();
+  void stop_waiting();
   void leave_queue();
   bool dial();
   void drop_connection();
+  void no_descriptor();
   bool start_http2();
   // False: its dial is under way and this waits for it.
   bool take_http2(Http2Upstream& connection);
@@ -51,6 +56,7 @@ class StreamRequest final : public ListNode<>, private Http2Waiter {
   UpstreamPoolEntry* entry_ = nullptr;  // valid while it is waited in or a connection is held
   DialParameters dial_;
   Wants wants_;
+  bool counted_ = false;  // among the source's waiting
   ConnectStatus status_ = ConnectStatus::kFailed;
   std::unique_ptr<Http1Upstream> connection_;
   UpstreamStreamPtr stream_;  // of HTTP/2, open already: nobody takes the room for it

@@ -135,6 +135,33 @@ TEST(ExporterTest, AbsentProxyLeavesItsSeriesOut) {
   EXPECT_THAT(text, Not(HasSubstr("bad name")));
 }
 
+TEST(ExporterTest, PodsCarryTheirNamesAndEveryReasonAndLeaveTogether) {
+  MetricsInput in = input();
+  proxy::v1::Metrics metrics;
+  for (const uint64_t cookie : {7u, 8u}) {
+    proxy::v1::PodUse* use = metrics.add_pods();
+    use->set_netns_cookie(cookie);
+    use->set_connections(5);
+    use->set_waiting(1);
+    use->set_buffered_bytes(4096);
+    (*use->mutable_refused())["pod_requests"] = 2;
+    (*use->mutable_refused())["evicted"] = 0;
+  }
+  in.proxy = metrics;
+  in.pods[7] = {"shop", "web"};
+  const std::string text = render_metrics(in);
+  EXPECT_THAT(text, HasSubstr("weft_pod_connections{workload=\"web\",namespace=\"shop\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr("weft_pod_waiting_requests{workload=\"web\",namespace=\"shop\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("weft_pod_buffered_bytes{workload=\"web\",namespace=\"shop\"} 4096\n"));
+  EXPECT_THAT(text,
+              HasSubstr("weft_pod_refused_total{workload=\"web\",namespace=\"shop\",reason=\"evicted\"} "
+                        "0\nweft_pod_refused_total{workload=\"web\",namespace=\"shop\",reason=\"pod_"
+                        "requests\"} 2\n"));
+  // Nobody's any more.
+  in.pods.clear();
+  EXPECT_THAT(render_metrics(in), Not(HasSubstr("weft_pod_connections{")));
+}
+
 TEST(ExporterTest, KernelEventsAndMapsAreNamed) {
   const std::string text = render_metrics(input());
   EXPECT_THAT(text, HasSubstr("weft_bpf_events_total{event=\"captured\"} 9\n"));

@@ -35,6 +35,7 @@ class FakeWorker final : public Worker {
     out.downstream_connections = 2;
     return out;
   }
+  std::vector<std::shared_ptr<const PodUse>> pods() const override { return pods_; }
   uint64_t snapshot_generation() const override {
     std::lock_guard lock(mutex_);
     return generation_;
@@ -57,6 +58,7 @@ class FakeWorker final : public Worker {
     stuck_ = true;
   }
 
+  std::vector<std::shared_ptr<const PodUse>> pods_;  // set before others look
   std::vector<CaptureListener> listeners_;
   std::vector<uint64_t> removed_;
 

@@ -187,6 +187,30 @@ TEST_F(ReporterTest, MetricsAnswerWithTheId) {
   EXPECT_EQ(metrics.rejected().at("RouteSet a"), "bad");
 }
 
+TEST_F(ReporterTest, MetricsAddUpAPodOverTheWorkers) {
+  for (FakeWorker& worker : workers_) {
+    auto pod = std::make_shared<PodUse>(7, "Kubernetes//Pod/shop/web");
+    pod->connections.add(2);
+    pod->buffered_bytes.add(4096);
+    pod->refuse(Refusal::kPodRequests);
+    worker.pods_.push_back(std::move(pod));
+  }
+  workers_[1].pods_.push_back(std::make_shared<PodUse>(8));
+  start();
+  v1::ReportRequest ask;
+  ask.set_metrics_id(1);
+  server_->send(ask);
+  const v1::Metrics metrics = server_->wait_for(v1::ProxyReport::kMetrics).metrics();
+  ASSERT_EQ(metrics.pods_size(), 2);
+  const v1::PodUse& pod = metrics.pods(0);
+  EXPECT_EQ(pod.netns_cookie(), 7u);
+  EXPECT_EQ(pod.workload_uid(), "Kubernetes//Pod/shop/web");
+  EXPECT_EQ(pod.connections(), 4u);
+  EXPECT_EQ(pod.buffered_bytes(), 8192u);
+  EXPECT_EQ(pod.refused().at("pod_requests"), 2u);
+  EXPECT_EQ(pod.refused().at("evicted"), 0u);
+}
+
 TEST_F(ReporterTest, ObservedExchangesAreSentWhileAsked) {
   start();
   v1::ReportRequest ask;

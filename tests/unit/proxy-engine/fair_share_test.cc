@@ -87,22 +87,54 @@ TEST_F(FairShareTest, ForgetsAPumpThatEndsWhileItWaits) {
 
 TEST(AdmissionTest, IsOverloadedFromNinetyPerCentUntilBelowEighty) {
   Admission admission(AdmissionLimits{.connections = 100});
-  EXPECT_FALSE(admission.observe(89, 0));
-  EXPECT_TRUE(admission.observe(90, 0));
+  PodUse pod;
+  EXPECT_FALSE(admission.observe({.connections = 89}));
+  EXPECT_TRUE(admission.observe({.connections = 90}));
   EXPECT_EQ(admission.surplus(90), 11u);
-  EXPECT_FALSE(admission.admit(PodUse{}));
-  EXPECT_FALSE(admission.observe(80, 0));
+  EXPECT_FALSE(admission.admit(pod));
+  EXPECT_FALSE(admission.observe({.connections = 80}));
   EXPECT_TRUE(admission.overloaded());
-  EXPECT_TRUE(admission.observe(79, 0));
-  EXPECT_TRUE(admission.admit(PodUse{}));
+  EXPECT_TRUE(admission.observe({.connections = 79}));
+  EXPECT_TRUE(admission.admit(pod));
   EXPECT_EQ(admission.shed(), 1u);
+  EXPECT_EQ(pod.refusals(Refusal::kOverload), 1u);
+}
+
+TEST(AdmissionTest, GivesUpIdleConnectionsBeforeItRefusesRequests) {
+  Admission admission(AdmissionLimits{.descriptors = 1000});
+  EXPECT_EQ(admission.idle_surplus(799), 0u);
+  EXPECT_EQ(admission.idle_surplus(850), 51u);
+  EXPECT_FALSE(admission.observe({.descriptors = 850}));
+  EXPECT_TRUE(admission.observe({.descriptors = 900}));
+}
+
+TEST(AdmissionTest, IsOverloadedForAsLongAsDescriptorsHaveRunOut) {
+  Admission admission(AdmissionLimits{});
+  EXPECT_TRUE(admission.observe({.starved = true}));
+  EXPECT_FALSE(admission.observe({.starved = true}));
+  EXPECT_TRUE(admission.observe({}));
+  EXPECT_FALSE(admission.overloaded());
+}
+
+TEST(AdmissionTest, TellsWhichBudgetOfThePodIsUsedUp) {
+  Admission admission(AdmissionLimits{.pod_exchanges = 2, .pod_buffered_bytes = 100});
+  PodUse pod;
+  pod.exchanges.add(2);
+  pod.buffered_bytes.add(100);
+  EXPECT_TRUE(admission.admit(pod));
+  pod.buffered_bytes.add(1);
+  EXPECT_FALSE(admission.admit(pod));
+  EXPECT_EQ(pod.refusals(Refusal::kPodBytes), 1u);
+  pod.exchanges.add(1);
+  EXPECT_FALSE(admission.admit(pod));
+  EXPECT_EQ(pod.refusals(Refusal::kPodRequests), 1u);
 }
 
 TEST(AdmissionTest, IsOverloadedByBufferedBytesWithoutGivingUpConnections) {
   Admission admission(AdmissionLimits{.connections = 100, .buffered_bytes = 1000});
-  EXPECT_TRUE(admission.observe(10, 900));
+  EXPECT_TRUE(admission.observe({.connections = 10, .buffered_bytes = 900}));
   EXPECT_EQ(admission.surplus(10), 0u);
-  EXPECT_TRUE(admission.observe(10, 799));
+  EXPECT_TRUE(admission.observe({.connections = 10, .buffered_bytes = 799}));
 }
 
 TEST(AdmissionTest, KnowsAMemoryLimitOfThisMachine) {

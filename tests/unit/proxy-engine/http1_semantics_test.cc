@@ -17,14 +17,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: service\r\n\r\n";
-
-Rig::Setup to(const TestServer& server) {
-  Rig::Setup setup;
-  setup.clusters.push_back(TestCluster{.name = "v1", .endpoints = {server.address()}});
-  return setup;
-}
-
 // Sends one response after another, each when the head of a request has come.
 TestServer::Handler answers(std::vector<std::string> responses) {
   return [responses = std::move(responses)](TestConnection& c) {
@@ -39,17 +31,15 @@ TEST(Http1SemanticsTest, ForwardsEveryInterimResponseBeforeTheFinalOne) {
   const std::string all =
       "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n" +
       ok_response("done");
-  TestServer server(answers({all}));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  Served t(answers({all}));
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   EXPECT_EQ(client.read(all.size()), all);
 }
 
 TEST(Http1SemanticsTest, GivesAnOldClientNoInterimResponse) {
-  TestServer server(answers({"HTTP/1.1 103 Early Hints\r\n\r\n" + ok_response("done")}));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  Served t(answers({"HTTP/1.1 103 Early Hints\r\n\r\n" + ok_response("done")}));
+  auto& [server, rig, client] = t;
   client.send("GET / HTTP/1.0\r\n\r\n");
   const std::string response = client.read_to_end();
   EXPECT_THAT(response, StartsWith("HTTP/1.1 200"));
@@ -57,26 +47,24 @@ TEST(Http1SemanticsTest, GivesAnOldClientNoInterimResponse) {
 }
 
 TEST(Http1SemanticsTest, RefusesAnEndlessRowOfInterimResponses) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_message();
     while (c.send("HTTP/1.1 103 Early Hints\r\n\r\n")) {
     }
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   EXPECT_THAT(client.read_until("upstream_protocol\n"), HasSubstr("502 Bad Gateway"));
 }
 
 TEST(Http1SemanticsTest, ForwardsTheFinalResponseThatComesInsteadOfContinue) {
   std::promise<std::string> rest;
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     c.read_until("\r\n\r\n");
     c.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
     rest.set_value(c.read_to_end());
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
   const std::string response = client.read_message();
   EXPECT_THAT(response, StartsWith("HTTP/1.1 401"));
@@ -87,51 +75,47 @@ TEST(Http1SemanticsTest, ForwardsTheFinalResponseThatComesInsteadOfContinue) {
 }
 
 TEST(Http1SemanticsTest, KeepsBothConnectionsAfterResponsesWithoutBody) {
-  TestServer server(answers({"HTTP/1.1 204 No Content\r\n\r\n",
-                             "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", ok_response("x")}));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  Served t(answers({"HTTP/1.1 204 No Content\r\n\r\n",
+                    "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", ok_response("x")}));
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   EXPECT_EQ(client.read_until("\r\n\r\n"), "HTTP/1.1 204 No Content\r\n\r\n");
-  client.send(kGet);
+  client.send(kGetRoot);
   EXPECT_EQ(client.read_until("\r\n\r\n"), "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n");
-  client.send(kGet);
+  client.send(kGetRoot);
   EXPECT_EQ(client.read_message(), ok_response("x"));
   EXPECT_EQ(server.connections(), 1);
 }
 
 TEST(Http1SemanticsTest, TakesChunkExtensionsOffAndKeepsThePayload) {
   std::string seen;
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     seen = c.read_until("0\r\n\r\n");
     c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n0;end\r\n\r\n");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4;sig=1\r\nwxyz\r\n0\r\n\r\n");
   EXPECT_THAT(client.read_until("0\r\n\r\n"), EndsWith("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"));
   EXPECT_THAT(seen, EndsWith("\r\n\r\n4\r\nwxyz\r\n0\r\n\r\n"));
 }
 
 TEST(Http1SemanticsTest, FindsTheRequestBehindAChunkedOneInTheSamePacket) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_until("0\r\n\r\n");
     c.send(ok_response("first"));
     c.read_until("\r\n\r\n");
     c.send(ok_response("second"));
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(
-      str_cat("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", kGet));
+  auto& [server, rig, client] = t;
+  client.send(str_cat("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+                      kGetRoot));
   EXPECT_EQ(client.read_message(), ok_response("first"));
   EXPECT_EQ(client.read_message(), ok_response("second"));
 }
 
 TEST(Http1SemanticsTest, KeepsTheConnectionOfAnOldClientThatAsks) {
-  TestServer server(always("ok"));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  Served t(always("ok"));
+  auto& [server, rig, client] = t;
   for (int i = 0; i < 2; ++i) {
     client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     EXPECT_THAT(client.read_message(), HasSubstr("Connection: keep-alive"));
@@ -141,21 +125,19 @@ TEST(Http1SemanticsTest, KeepsTheConnectionOfAnOldClientThatAsks) {
 }
 
 TEST(Http1SemanticsTest, KeepsTheClientsConnectionWhenTheServerClosesIts) {
-  TestServer server(answers({"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"}));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  Served t(answers({"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"}));
+  auto& [server, rig, client] = t;
   for (int i = 0; i < 2; ++i) {
-    client.send(kGet);
+    client.send(kGetRoot);
     EXPECT_EQ(client.read_message(), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   }
   EXPECT_EQ(server.connections(), 2);
 }
 
 TEST(Http1SemanticsTest, AnswersAClientThatHasFinishedSending) {
-  TestServer server(always("late"));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  Served t(always("late"));
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   client.finish_sending();
   EXPECT_EQ(client.read_to_end(), ok_response("late"));
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kOk);
@@ -163,12 +145,11 @@ TEST(Http1SemanticsTest, AnswersAClientThatHasFinishedSending) {
 
 TEST(Http1SemanticsTest, SaysThatTheClientWentAwayWhenItsBodyIsCutShort) {
   std::promise<std::string> seen;
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     c.read_until("\r\n\r\n");
     seen.set_value(c.read_to_end());
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
   client.finish_sending();
   EXPECT_THAT("half", StartsWith(seen.get_future().get()));
@@ -176,15 +157,14 @@ TEST(Http1SemanticsTest, SaysThatTheClientWentAwayWhenItsBodyIsCutShort) {
 }
 
 TEST(Http1SemanticsTest, MovesBothBodiesAtOnceWhenTheResponseBeginsFirst) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_until("\r\n\r\n");
     c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     c.send(str_cat("4\r\n", c.read_until("one\r\n").substr(3)));
     c.read_until("0\r\n\r\n");
     c.send("4\r\nlast\r\n0\r\n\r\n");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
   EXPECT_THAT(client.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 200"));
   client.send("4\r\n-one\r\n");
@@ -195,13 +175,12 @@ TEST(Http1SemanticsTest, MovesBothBodiesAtOnceWhenTheResponseBeginsFirst) {
 }
 
 TEST(Http1SemanticsTest, DeliversAnEarlyResponseThoughItsServerThenResets) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_until("\r\n\r\n");
     c.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
     c.reset();
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
   client.send(std::string(1 << 20, 'x'));
   const std::string response = client.read_message();
@@ -212,24 +191,22 @@ TEST(Http1SemanticsTest, DeliversAnEarlyResponseThoughItsServerThenResets) {
 TEST(Http1SemanticsTest, TellsTheServerWithAResetThatTheClientReset) {
   std::atomic<bool> asked{false};
   std::promise<int> end;
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     c.read_message();
     asked = true;
     end.set_value(c.read_end());
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   ASSERT_TRUE(rig.wait_for([&] { return asked.load(); }));
   client.reset();
   EXPECT_EQ(end.get_future().get(), ECONNRESET);
 }
 
 TEST(Http1SemanticsTest, DropsTheTrailersThatAnOldClientCannotRead) {
-  TestServer server(
+  Served t(
       answers({"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"}));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("GET / HTTP/1.0\r\n\r\n");
   const std::string response = client.read_to_end();
   EXPECT_THAT(response, EndsWith("\r\n\r\nabc"));

@@ -13,26 +13,11 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: service\r\n\r\n";
-
-Rig::Setup to(const TestServer& server) {
-  Rig::Setup setup;
-  setup.clusters.push_back(TestCluster{.name = "v1", .endpoints = {server.address()}});
-  return setup;
-}
-
-Rig::Setup to(const SocketAddress& address) {
-  Rig::Setup setup;
-  setup.clusters.push_back(TestCluster{.name = "v1", .endpoints = {address}});
-  return setup;
-}
-
 TEST(HttpExchangeTest, AnswersManyRequestsOverOneConnectionOnEachSide) {
-  TestServer server(always("hello"));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  Served t(always("hello"));
+  auto& [server, rig, client] = t;
   for (int i = 0; i < 100; ++i) {
-    ASSERT_TRUE(client.send(kGet));
+    ASSERT_TRUE(client.send(kGetRoot));
     ASSERT_EQ(client.read_message(), ok_response("hello"));
   }
   EXPECT_EQ(server.connections(), 1);
@@ -41,13 +26,12 @@ TEST(HttpExchangeTest, AnswersManyRequestsOverOneConnectionOnEachSide) {
 }
 
 TEST(HttpExchangeTest, AnswersPipelinedRequestsInOrder) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     for (std::string request = c.read_message(); !request.empty(); request = c.read_message()) {
       c.send(ok_response(request.substr(4, 2)));
     }
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send(
       "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: "
       "a\r\n\r\n");
@@ -66,19 +50,18 @@ TEST(HttpExchangeTest, SplitsTwentyThousandRequestsNinetyFiveToFive) {
   TestConnection client = rig.connect();
   int second = 0;
   for (int i = 0; i < 20'000; ++i) {
-    ASSERT_TRUE(client.send(kGet));
+    ASSERT_TRUE(client.send(kGetRoot));
     second += client.read_message().back() == '2' ? 1 : 0;
   }
   EXPECT_NEAR(second, 1000, 120);
 }
 
 TEST(HttpExchangeTest, ForwardsFixedBodiesBothWays) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     const std::string request = c.read_message();
     c.send(ok_response(request.substr(request.find("\r\n\r\n") + 4)));
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   const std::string body(300'000, 'x');
   ASSERT_TRUE(
       client.send(str_cat("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", body.size(), "\r\n\r\n", body)));
@@ -90,13 +73,12 @@ TEST(HttpExchangeTest, ForwardsFixedBodiesBothWays) {
 
 TEST(HttpExchangeTest, ForwardsChunkedBodiesAndTrailersBothWays) {
   std::string seen;
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     seen = c.read_until("0\r\nX-Sum: 1\r\n\r\n");
     c.send(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-End: 2\r\n\r\n");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send(
       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwxyz\r\n0\r\nX-Sum: 1\r\n\r\n");
   const std::string response = client.read_until("X-End: 2\r\n\r\n");
@@ -106,12 +88,11 @@ TEST(HttpExchangeTest, ForwardsChunkedBodiesAndTrailersBothWays) {
 
 TEST(HttpExchangeTest, RemovesConnectionHeadersAndKeepsTheRest) {
   std::string seen;
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     seen = c.read_message();
     c.send("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nX-Kept: yes\r\nContent-Length: 0\r\n\r\n");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send(
       "GET /a?b=c HTTP/1.1\r\nHost: service:80\r\nConnection: X-Hop, keep-alive\r\nX-Hop: 1\r\nB: 2\r\nb: "
       "3\r\n\r\n");
@@ -120,11 +101,10 @@ TEST(HttpExchangeTest, RemovesConnectionHeadersAndKeepsTheRest) {
 }
 
 TEST(HttpExchangeTest, AnswersHeadWithoutBodyAndGoesOn) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     while (!c.read_message().empty()) c.send("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   for (int i = 0; i < 2; ++i) {
     client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_THAT(client.read_until("\r\n\r\n"), HasSubstr("Content-Length: 99"));
@@ -132,14 +112,13 @@ TEST(HttpExchangeTest, AnswersHeadWithoutBodyAndGoesOn) {
 }
 
 TEST(HttpExchangeTest, PassesContinueOnBeforeTheBodyIsSent) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_until("\r\n\r\n");
     c.send("HTTP/1.1 100 Continue\r\n\r\n");
     c.read(4);
     c.send(ok_response("done"));
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
   EXPECT_EQ(client.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   client.send("body");
@@ -147,12 +126,11 @@ TEST(HttpExchangeTest, PassesContinueOnBeforeTheBodyIsSent) {
 }
 
 TEST(HttpExchangeTest, DeliversAnEarlyResponseWhileTheRequestIsStillBeingSent) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_until("\r\n\r\n");
     c.send("HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nsome");
   const std::string response = client.read_message();
   EXPECT_THAT(response, StartsWith("HTTP/1.1 413"));
@@ -162,30 +140,28 @@ TEST(HttpExchangeTest, DeliversAnEarlyResponseWhileTheRequestIsStillBeingSent) {
 }
 
 TEST(HttpExchangeTest, CutsTheResponseWhenTheUpstreamDiesInTheMiddle) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_message();
     c.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   EXPECT_THAT(client.read_to_end(), EndsWith("half"));
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kUpstreamReset);
 }
 
 TEST(HttpExchangeTest, RetriesOnceWhenAReusedConnectionEndsUnanswered) {
   std::atomic<int> requests{0};
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     // The first connection serves one request and dies at the second.
     while (!c.read_message().empty()) {
       if (++requests == 2) return;
       c.send(ok_response("ok"));
     }
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   for (int i = 0; i < 3; ++i) {
-    client.send(kGet);
+    client.send(kGetRoot);
     EXPECT_EQ(client.read_message(), ok_response("ok"));
   }
   EXPECT_EQ(server.connections(), 2);
@@ -194,15 +170,14 @@ TEST(HttpExchangeTest, RetriesOnceWhenAReusedConnectionEndsUnanswered) {
 
 TEST(HttpExchangeTest, NeverRepeatsAPost) {
   std::atomic<int> requests{0};
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     while (!c.read_message().empty()) {
       if (++requests == 2) return;
       c.send(ok_response("ok"));
     }
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   client.read_message();
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
   EXPECT_THAT(client.read_message(), HasSubstr("x-weft-reason: upstream_reset"));
@@ -219,7 +194,7 @@ TEST(HttpExchangeTest, FallsToAnotherEndpointWhenOneRefuses) {
 }
 
 TEST(HttpExchangeTest, NamesTheReasonWhenEveryEndpointRefuses) {
-  Rig rig(to(refused_address()));
+  Rig rig(setup_for(refused_address()));
   const std::string response = rig.get();
   EXPECT_THAT(response, StartsWith("HTTP/1.1 503 Service Unavailable\r\n"));
   EXPECT_THAT(response, HasSubstr("x-weft-reason: connect_refused\r\n"));
@@ -232,7 +207,7 @@ TEST(HttpExchangeTest, AnswersNoEndpointNoClusterAndNoRoute) {
   empty.clusters.push_back(TestCluster{.name = "v1"});
   EXPECT_THAT(Rig(empty).get(), HasSubstr("503 Service Unavailable\r\nx-weft-reason: no_endpoint"));
   EXPECT_THAT(Rig(Rig::Setup()).get(), HasSubstr("503 Service Unavailable\r\nx-weft-reason: no_cluster"));
-  Rig::Setup unrouted = to(server);
+  Rig::Setup unrouted = setup_for(server.address());
   unrouted.with_route = false;
   EXPECT_THAT(Rig(unrouted).get(), HasSubstr("404 Not Found\r\nx-weft-reason: no_route"));
 }
@@ -242,30 +217,28 @@ TEST(HttpExchangeTest, SaysSoWhenTheUpstreamIsNotHttp) {
     c.read_message();
     c.send("220 mail.example ESMTP\r\n\r\n");
   });
-  Rig rig(to(server));
+  Rig rig(setup_for(server.address()));
   EXPECT_THAT(rig.get(), HasSubstr("502 Bad Gateway\r\nx-weft-reason: upstream_protocol"));
 }
 
 TEST(HttpExchangeTest, KeepsAliveAClientWhoseResponseEndsByClose) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_message();
     c.send("HTTP/1.0 200 OK\r\n\r\nuntil close");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   for (int i = 0; i < 2; ++i) {
-    client.send(kGet);
+    client.send(kGetRoot);
     EXPECT_THAT(client.read_message(), HasSubstr("until close"));
   }
 }
 
 TEST(HttpExchangeTest, GivesAnOldClientAnUnchunkedResponse) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_message();
     c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("GET / HTTP/1.0\r\n\r\n");
   const std::string response = client.read_to_end();
   EXPECT_THAT(response, EndsWith("\r\n\r\nabc"));
@@ -273,9 +246,8 @@ TEST(HttpExchangeTest, GivesAnOldClientAnUnchunkedResponse) {
 }
 
 TEST(HttpExchangeTest, AnswersABadRequestAndCloses) {
-  TestServer server(always("ok"));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  Served t(always("ok"));
+  auto& [server, rig, client] = t;
   client.send("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n");
   EXPECT_THAT(client.read_to_end(), HasSubstr("400 Bad Request\r\nx-weft-reason: bad_request"));
   EXPECT_EQ(server.connections(), 0);
@@ -283,7 +255,7 @@ TEST(HttpExchangeTest, AnswersABadRequestAndCloses) {
 
 TEST(HttpExchangeTest, TellsAClientThatItsHeadIsTooLargeOrTooSlow) {
   TestServer server(always("ok"));
-  Rig::Setup setup = to(server);
+  Rig::Setup setup = setup_for(server.address());
   setup.options.max_head_bytes = 4096;
   setup.options.head_timeout = std::chrono::milliseconds(50);
   Rig rig(setup);
@@ -303,7 +275,7 @@ TEST(HttpExchangeTest, EndsAnExchangeInWhichNothingMoves) {
       c.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
     c.read_to_end();
   });
-  Rig::Setup setup = to(server);
+  Rig::Setup setup = setup_for(server.address());
   setup.options.exchange_idle = std::chrono::milliseconds(50);
   Rig rig(setup);
   TestConnection silent = rig.connect();
@@ -317,28 +289,26 @@ TEST(HttpExchangeTest, EndsAnExchangeInWhichNothingMoves) {
 
 TEST(HttpExchangeTest, GivesUpWhenTheClientResets) {
   std::atomic<bool> asked{false};
-  TestServer server([&](TestConnection& c) {
+  Served t([&](TestConnection& c) {
     c.read_message();
     asked = true;
     c.read_message();
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   ASSERT_TRUE(rig.wait_for([&] { return asked.load(); }));
   client.reset();
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kDownstreamReset);
 }
 
 TEST(HttpExchangeTest, TunnelsAfterSwitchingProtocols) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     const std::string head = c.read_until("\r\n\r\n");
     if (head.find("Upgrade: websocket") == std::string::npos) return;
     c.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     c.send(c.read(4));
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
+  auto& [server, rig, client] = t;
   client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
   EXPECT_THAT(client.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 101"));
   client.send("ping");

@@ -32,7 +32,10 @@ struct Accepted final : Acceptor::Receiver {
     fds.push_back(std::move(fd));
     peers.push_back(peer);
   }
-  void accept_failed(int error) override { errors.push_back(error); }
+  bool accept_failed(int error) override {
+    errors.push_back(error);
+    return false;
+  }
 };
 
 TEST_P(IoTest, MovesBytesBothWaysAndEndsWithTheEndOfTheStream) {

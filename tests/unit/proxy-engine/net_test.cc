@@ -96,6 +96,64 @@ TEST(InputBufferTest, MovesUnreadBytesToMakeRoom) {
   EXPECT_EQ(buffer.unread(), "xxx");
 }
 
+TEST(InputBufferTest, IsChargedToItsAccountForAsLongAsItHoldsAChunk) {
+  BufferPool pool;
+  Gauge account;
+  InputBuffer buffer(pool, &account);
+  std::fill_n(buffer.space().begin(), kChunkBytes, 'x');
+  buffer.commit(kChunkBytes);
+  EXPECT_EQ(account.get(), kChunkBytes);
+  buffer.clear();
+  EXPECT_EQ(account.get(), 0u);
+  // A chunk that somebody received into before it was known whose it is.
+  Chunk* chunk = pool.take(ChunkSize::kSmall);
+  chunk->end = 1;
+  buffer.adopt(chunk);
+  EXPECT_EQ(account.get(), pool.bytes());
+  buffer.consume(1);
+  EXPECT_EQ(account.get(), 0u);
+}
+
+TEST(InputBufferTest, TakesLargerChunksWhileReadsFillThemAndSmallerOnesAgainAfterwards) {
+  BufferPool pool;
+  InputBuffer buffer(pool);
+  const auto receive = [&](bool all) {
+    const size_t count = all ? buffer.space().size() : 100;
+    buffer.space();
+    buffer.commit(count);
+    buffer.clear();
+    return count;
+  };
+  size_t largest = 0;
+  for (int i = 0; i < 4; ++i) largest = receive(true);
+  EXPECT_EQ(largest, 256u * 1024);
+  for (int i = 0; i < 4; ++i) receive(false);
+  EXPECT_FALSE(buffer.in_bulk());
+  EXPECT_EQ(buffer.space().size(), kChunkBytes);
+  buffer.trim();
+}
+
+TEST(BufferPoolTest, GivesBackWhatABurstTookAndKeepsWhatIsNeededAgainAndAgain) {
+  BufferPool pool;
+  std::vector<Chunk*> burst;
+  for (int i = 0; i < 64; ++i) burst.push_back(pool.take());
+  for (Chunk* chunk : burst) pool.give(chunk);
+  EXPECT_EQ(pool.spare_bytes(), 64 * kChunkBytes);
+  // Needed since the last call: kept.
+  pool.trim();
+  EXPECT_EQ(pool.spare_bytes(), 64 * kChunkBytes);
+  for (int i = 0; i < 8; ++i) {
+    Chunk* one = pool.take();
+    Chunk* other = pool.take();
+    pool.give(one);
+    pool.give(other);
+    pool.trim();
+  }
+  EXPECT_EQ(pool.spare_bytes(), 2 * kChunkBytes);
+  for (int i = 0; i < 2; ++i) pool.trim();
+  EXPECT_EQ(pool.spare_bytes(), 0u);
+}
+
 struct Step {
   explicit Step(std::vector<int>* order, int number) : order_(order), number_(number) {}
   void run(int) { order_->push_back(number_); }

@@ -12,6 +12,7 @@
 
 #include "base/strings.h"
 #include "userspace-proxy/net/io_choice.h"
+#include "userspace-proxy/net/socket.h"
 
 namespace weft::proxy {
 namespace {
@@ -204,7 +205,7 @@ size_t RecordingSink::count() {
 Rig::Rig(Setup setup) : setup_(std::move(setup)) {
   CaptureListener listener;
   listener.netns_cookie = 1;
-  listener.workload_uid = "client";
+  listener.workload_uid = "pod 1";
   listener.listener = listen_on_loopback(&address_);
   fcntl(listener.listener.get(), F_SETFL, O_NONBLOCK);
   setup_.options.sink = &sink_;
@@ -214,9 +215,14 @@ Rig::Rig(Setup setup) : setup_(std::move(setup)) {
   use(make_snapshot(setup_.clusters, 1));
 }
 
+Rig::Setup setup_for(const SocketAddress& endpoint, Protocol protocol) {
+  return Rig::Setup{.protocol = protocol, .clusters = one_endpoint(endpoint), .options = {}};
+}
+
 Rig::~Rig() { worker_.reset(); }
 
-SnapshotPtr Rig::make_snapshot(const std::vector<TestCluster>& clusters, uint64_t generation) {
+std::shared_ptr<Snapshot> service_snapshot(const SocketAddress& dialled, Protocol protocol,
+                                           const std::vector<TestCluster>& clusters, uint64_t generation) {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->generation = generation;
   Route route{.name = "canary"};
@@ -235,12 +241,47 @@ SnapshotPtr Rig::make_snapshot(const std::vector<TestCluster>& clusters, uint64_
   VirtualHost host{.name = "service"};
   host.routes.push_back(std::move(route));
   snapshot->virtual_hosts.push_back(std::move(host));
-  snapshot->service_ports.push_back(ServicePort{.protocol = setup_.protocol, .tcp_cluster = 0});
-  snapshot->service_port_by_address[address_] = 0;
-  if (setup_.with_route) {
-    snapshot->virtual_host_by_address[Snapshot::AddressKey{.ns = "default", .address = address_}] = 0;
-  }
+  snapshot->service_ports.push_back(ServicePort{.protocol = protocol, .tcp_cluster = 0});
+  snapshot->service_port_by_address[dialled] = 0;
+  snapshot->virtual_host_by_address[Snapshot::AddressKey{.ns = "default", .address = dialled}] = 0;
   return snapshot;
+}
+
+std::vector<TestCluster> one_endpoint(const SocketAddress& address) {
+  return {TestCluster{.name = "v1", .endpoints = {address}}};
+}
+
+SnapshotPtr Rig::make_snapshot(const std::vector<TestCluster>& clusters, uint64_t generation) {
+  std::shared_ptr<Snapshot> snapshot = service_snapshot(address_, setup_.protocol, clusters, generation);
+  for (const SocketAddress& address : also_) {
+    snapshot->service_port_by_address[address] = 0;
+    snapshot->virtual_host_by_address[Snapshot::AddressKey{.ns = "default", .address = address}] = 0;
+  }
+  if (!setup_.with_route) snapshot->virtual_host_by_address.clear();
+  return snapshot;
+}
+
+void Rig::listen(uint64_t netns_cookie, UniqueFd listener) {
+  also_.push_back(local_address(listener.get()));
+  use(make_snapshot(setup_.clusters, worker_->snapshot_generation() + 1));
+  fcntl(listener.get(), F_SETFL, O_NONBLOCK);
+  CaptureListener capture{.netns_cookie = netns_cookie, .workload_uid = str_cat("pod ", netns_cookie)};
+  capture.listener = std::move(listener);
+  worker_->add_listener(std::move(capture));
+  wait_for([&] { return pod(netns_cookie) != nullptr; });
+}
+
+SocketAddress Rig::listen(uint64_t netns_cookie) {
+  SocketAddress address;
+  listen(netns_cookie, listen_on_loopback(&address));
+  return address;
+}
+
+std::shared_ptr<const PodUse> Rig::pod(uint64_t netns_cookie) const {
+  for (const auto& pod : worker_->pods()) {
+    if (pod->netns_cookie == netns_cookie) return pod;
+  }
+  return nullptr;
 }
 
 void Rig::use(SnapshotPtr snapshot) {

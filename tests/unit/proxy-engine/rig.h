@@ -115,6 +115,13 @@ struct TestCluster {
   ClusterProtocol protocol = ClusterProtocol::kAsClient;
 };
 
+// What is dialled at `dialled` is one service of these clusters, routed by weight.
+std::shared_ptr<Snapshot> service_snapshot(const SocketAddress& dialled, Protocol protocol,
+                                           const std::vector<TestCluster>& clusters, uint64_t generation);
+
+// One cluster "v1" of one endpoint.
+std::vector<TestCluster> one_endpoint(const SocketAddress& address);
+
 // One worker, one listener, one service behind it.
 class Rig {
  public:
@@ -131,6 +138,12 @@ class Rig {
   // Posts it and waits until the worker uses it.
   void use(SnapshotPtr snapshot);
   TestConnection connect() const { return TestConnection::to(address_); }
+  // One more listener of the pod with this cookie (1 is that of connect()) for the same service; what waits
+  // at `listener` already is accepted too.
+  void listen(uint64_t netns_cookie, UniqueFd listener);
+  SocketAddress listen(uint64_t netns_cookie);
+  // What the worker says of the pod; null when it serves none.
+  std::shared_ptr<const PodUse> pod(uint64_t netns_cookie = 1) const;
   // One GET on its own connection.
   std::string get(std::string_view path = "/");
   bool wait_for(const std::function<bool()>& condition) const;
@@ -143,8 +156,23 @@ class Rig {
  private:
   Setup setup_;
   SocketAddress address_;
+  std::vector<SocketAddress> also_;  // where the service is dialled besides
   RecordingSink sink_;
   std::unique_ptr<Worker> worker_;
+};
+
+inline constexpr std::string_view kGetRoot = "GET / HTTP/1.1\r\nHost: service\r\n\r\n";
+
+// A service of one endpoint.
+Rig::Setup setup_for(const SocketAddress& endpoint, Protocol protocol = Protocol::kHttp);
+
+// What most tests begin with: a server, a worker before it, and a client's connection to that.
+struct Served {
+  explicit Served(TestServer::Handler handler)
+      : server(std::move(handler)), rig(setup_for(server.address())), client(rig.connect()) {}
+  TestServer server;
+  Rig rig;
+  TestConnection client;
 };
 
 }  // namespace weft::proxy

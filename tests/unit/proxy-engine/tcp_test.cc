@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
-#include <chrono>
 
 #include "base/strings.h"
 #include "tests/unit/proxy-engine/rig.h"
@@ -36,15 +35,6 @@ TEST(TcpExchangeTest, LetsTheServerSpeakFirst) {
   EXPECT_EQ(record.outcome, Outcome::kOk);
   EXPECT_EQ(record.received_bytes, 6u);
   EXPECT_EQ(record.sent_bytes, 17u);
-}
-
-TEST(TcpExchangeTest, LetsTheServerSpeakFirstSoonWhenNobodyDeclaredTheProtocol) {
-  TestServer server(greet);
-  Rig rig(to(server.address(), Protocol::kSniff));
-  const auto started = std::chrono::steady_clock::now();
-  TestConnection client = rig.connect();
-  EXPECT_EQ(client.read_until("\r\n"), "220 ready\r\n");
-  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::milliseconds(100));
 }
 
 TEST(TcpExchangeTest, DetectsHttpAndItsOpposite) {

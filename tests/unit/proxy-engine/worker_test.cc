@@ -16,14 +16,6 @@ namespace {
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
-constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: service\r\n\r\n";
-
-Rig::Setup to(const TestServer& server) {
-  Rig::Setup setup;
-  setup.clusters.push_back(TestCluster{.name = "v1", .endpoints = {server.address()}});
-  return setup;
-}
-
 std::future<void> drain(Rig& rig, std::chrono::milliseconds deadline) {
   auto done = std::make_shared<std::promise<void>>();
   rig.worker().drain(deadline, [done] { done->set_value(); });
@@ -44,7 +36,7 @@ TEST(WorkerTest, LosesNoRequestWhileWeightsChangeUnderLoad) {
     clients.emplace_back([&] {
       TestConnection client = rig.connect();
       while (!stop) {
-        client.send(kGet);
+        client.send(kGetRoot);
         const std::string response = client.read_message();
         if (response != ok_response("1") && response != ok_response("2")) ++wrong;
       }
@@ -65,12 +57,12 @@ TEST(WorkerTest, LosesNoRequestWhileWeightsChangeUnderLoad) {
 
 TEST(WorkerTest, FollowsANewSnapshotOnAnOpenConnection) {
   TestServer v1(always("1")), v2(always("2"));
-  Rig rig(to(v1));
+  Rig rig(setup_for(v1.address()));
   TestConnection client = rig.connect();
-  client.send(kGet);
+  client.send(kGetRoot);
   EXPECT_THAT(client.read_message(), EndsWith("1"));
   rig.use(rig.make_snapshot({TestCluster{.name = "v2", .endpoints = {v2.address()}}}, 2));
-  client.send(kGet);
+  client.send(kGetRoot);
   EXPECT_THAT(client.read_message(), EndsWith("2"));
 }
 
@@ -84,9 +76,9 @@ TEST(WorkerTest, DrainEndsIdleConnectionsSoonAndBusyOnesAfterTheirResponse) {
     }
     c.send(ok_response("ok"));
   });
-  Rig rig(to(server));
+  Rig rig(setup_for(server.address()));
   TestConnection idle = rig.connect();
-  idle.send(kGet);
+  idle.send(kGetRoot);
   idle.read_message();
   TestConnection busy = rig.connect();
   busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -102,13 +94,13 @@ TEST(WorkerTest, DrainEndsIdleConnectionsSoonAndBusyOnesAfterTheirResponse) {
 
 TEST(WorkerTest, DrainAnswersARequestThatWasOnItsWayAndSaysClose) {
   TestServer server(always("ok"));
-  Rig rig(to(server));
+  Rig rig(setup_for(server.address()));
   TestConnection idle = rig.connect();
-  idle.send(kGet);
+  idle.send(kGetRoot);
   idle.read_message();
   std::future<void> done = drain(rig, std::chrono::seconds(5));
   ASSERT_TRUE(rig.wait_for([&] { return TestConnection::to(rig.address()).fd() < 0; }));
-  idle.send(kGet);
+  idle.send(kGetRoot);
   const std::string response = idle.read_message();
   EXPECT_THAT(response, HasSubstr("Connection: close"));
   EXPECT_THAT(response, EndsWith("ok"));
@@ -117,10 +109,9 @@ TEST(WorkerTest, DrainAnswersARequestThatWasOnItsWayAndSaysClose) {
 }
 
 TEST(WorkerTest, DrainCutsWhatIsLeftAtTheDeadlineAndSaysSo) {
-  TestServer server([](TestConnection& c) { c.read_to_end(); });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  Served t([](TestConnection& c) { c.read_to_end(); });
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   ASSERT_TRUE(rig.wait_for([&] { return rig.worker().gauges().upstream_connections == 1; }));
   EXPECT_EQ(drain(rig, std::chrono::milliseconds(50)).wait_for(std::chrono::seconds(5)),
             std::future_status::ready);
@@ -133,7 +124,7 @@ TEST(WorkerTest, LeavesNewConnectionsInTheListenerWhenItDrains) {
   SocketAddress address;
   UniqueFd ours = listen_on_loopback(&address);
   fcntl(ours.get(), F_SETFL, O_NONBLOCK);
-  Rig rig(to(server));
+  Rig rig(setup_for(server.address()));
   CaptureListener listener{.netns_cookie = 2, .workload_uid = "client"};
   listener.listener.reset(fcntl(ours.get(), F_DUPFD_CLOEXEC, 0));
   rig.worker().add_listener(std::move(listener));
@@ -148,32 +139,29 @@ TEST(WorkerTest, LeavesNewConnectionsInTheListenerWhenItDrains) {
 }
 
 TEST(WorkerTest, StopsAcceptingWhereAListenerIsRemovedButKeepsItsConnections) {
-  TestServer server(always("ok"));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  Served t(always("ok"));
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   client.read_message();
   rig.worker().remove_listener(1);
   ASSERT_TRUE(rig.wait_for([&] { return TestConnection::to(rig.address()).fd() < 0; }));
-  client.send(kGet);
+  client.send(kGetRoot);
   EXPECT_EQ(client.read_message(), ok_response("ok"));
 }
 
 TEST(WorkerTest, RecordsExchangesThatItsEndInterrupts) {
-  TestServer server([](TestConnection& c) { c.read_to_end(); });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  Served t([](TestConnection& c) { c.read_to_end(); });
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   ASSERT_TRUE(rig.wait_for([&] { return rig.worker().gauges().upstream_connections == 1; }));
   rig.stop();
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kDrained);
 }
 
 TEST(WorkerTest, CountsWhatIsOpen) {
-  TestServer server(always("ok"));
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  Served t(always("ok"));
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   client.read_message();
   EXPECT_TRUE(rig.wait_for([&] {
     const WorkerGauges gauges = rig.worker().gauges();
@@ -185,13 +173,12 @@ TEST(WorkerTest, CountsWhatIsOpen) {
 }
 
 TEST(WorkerTest, ClosesAPooledConnectionThatTheServerEnds) {
-  TestServer server([](TestConnection& c) {
+  Served t([](TestConnection& c) {
     c.read_message();
     c.send(ok_response("ok"));
   });
-  Rig rig(to(server));
-  TestConnection client = rig.connect();
-  client.send(kGet);
+  auto& [server, rig, client] = t;
+  client.send(kGetRoot);
   client.read_message();
   EXPECT_TRUE(rig.wait_for([&] { return rig.worker().gauges().upstream_connections == 0; }));
   EXPECT_EQ(rig.worker().gauges().downstream_connections, 1u);

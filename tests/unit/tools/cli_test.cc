@@ -30,6 +30,25 @@ class FakeAdmin final : public admin::v1::Admin::Service {
     reply->set_requests_total(200);
     reply->set_errors_total(1);
     reply->add_problems("A-02 no proxy (next: start weft-proxy)");
+    auto* use = reply->add_pods_refused();
+    use->set_workload("shop/web");
+    (*use->mutable_refused())["pod_requests"] = 12;
+    (*use->mutable_refused())["evicted"] = 3;
+    return grpc::Status::OK;
+  }
+  grpc::Status ListWorkloads(grpc::ServerContext*, const admin::v1::ListRequest*,
+                             admin::v1::WorkloadList* reply) override {
+    for (const char* name : {"web", "db"}) {
+      auto* row = reply->add_workloads();
+      row->set_namespace_("shop");
+      row->set_name(name);
+      row->set_capture("captured");
+    }
+    auto* use = reply->mutable_workloads(0)->mutable_use();
+    use->set_connections(4);
+    use->set_requests(2);
+    use->set_buffered_bytes(16384);
+    (*use->mutable_refused())["pod_waiting"] = 1;
     return grpc::Status::OK;
   }
   grpc::Status Check(grpc::ServerContext*, const admin::v1::CheckRequest*,
@@ -180,6 +199,25 @@ TEST_F(CliTest, StatusIsOneRowAndNamesEachProblemWithTheNextStep) {
   EXPECT_THAT(out_, HasSubstr("0.50"));
   EXPECT_THAT(out_, HasSubstr("problem: A-02 no proxy (next: start weft-proxy)"));
   EXPECT_THAT(err_, IsEmpty());
+}
+
+TEST_F(CliTest, StatusNamesThePodsOfWhichSomethingWasRefused) {
+  EXPECT_EQ(run({"status"}), kOk);
+  EXPECT_THAT(out_,
+              HasSubstr("at its limits: shop/web: refused 3 evicted, 12 pod_requests (docs/limits.md)\n"));
+  EXPECT_EQ(run({"status", "-o", "json"}), kOk);
+  EXPECT_EQ(Json::parse(out_)["podsRefused"][0]["refused"]["pod_requests"], 12);
+}
+
+TEST_F(CliTest, WorkloadsSayWhatTheyUseAndWhatTheyWereRefused) {
+  EXPECT_EQ(run({"get", "workloads", "-n", "shop"}), kOk);
+  EXPECT_THAT(out_,
+              ContainsRegex("NAME +ADDRESSES +NODE +CAPTURE +CONNECTIONS +REQUESTS +BUFFERED +REFUSED"));
+  EXPECT_THAT(out_, ContainsRegex("web +- +- +captured +4 +2 +16384 +1 pod_waiting"));
+  EXPECT_THAT(out_, ContainsRegex("db +- +- +captured +- +- +- +-"));
+  EXPECT_EQ(run({"get", "workloads", "-n", "shop", "-o", "json"}), kOk);
+  EXPECT_EQ(Json::parse(out_)["workloads"][0]["use"]["connections"], 4);
+  EXPECT_FALSE(Json::parse(out_)["workloads"][1].contains("use"));
 }
 
 TEST_F(CliTest, ServicesComeAsTableJsonAndYaml) {

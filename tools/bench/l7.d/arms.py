@@ -165,7 +165,7 @@ class Weft(Arm):
         for path in (self.root, self.root + "/run", self.root + "/config"):
             os.mkdir(path, 0o755)
         with open(self.root + "/config/mesh.yaml", "w", encoding="utf-8") as f:
-            f.write(weft_manifests.mesh(self.netns, self.address, self.world.upstream_address))
+            f.write(self.manifests())
         cgroup = os.path.join(m.cgroup, self.cgroup)
         os.makedirs(cgroup, exist_ok=True)
         self.agent = m.start(
@@ -176,6 +176,9 @@ class Weft(Arm):
         # No namespace: it accepts on sockets of the client's namespace that the agent hands over.
         self.run_proxy([self.world.binary("weft-proxy"), "--run-dir", self.root + "/run", "--user", "nobody", "--workers", "1",
                         "--access-log", "off", "--drain-timeout", "1"] + (["--io", self.io] if self.io else []))
+
+    def manifests(self):
+        return weft_manifests.mesh(self.netns, self.address, self.world.upstream_address)
 
     def wait_served(self):
         super().wait_served()

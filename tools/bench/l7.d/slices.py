@@ -69,15 +69,16 @@ class Meter:
 
 
 class Load:
-    """weft-bench-load in the client pod of an arm; its connections stay open until close()."""
+    """weft-bench-load in the client pod of an arm; its connections stay open until close(). `more`: options of its own, `nice`: if
+    not that of all."""
 
-    def __init__(self, arm, connections, path, protocol="h1"):
+    def __init__(self, arm, connections, path, protocol="h1", more=(), nice=None):
         self.arm = arm
         world = arm.world
         self.process = world.machine.start(
             [world.binary("weft-bench-load"), arm.targets[protocol], "--host", "web", "--path", path, "-c", str(connections),
-             "--timeout", "10", "--slices"],
-            arm.netns, arm.cgroup + "/client", subprocess.PIPE, cpu=arms.other_cpu(), stdin=subprocess.PIPE)
+             "--timeout", "10", "--slices", *more],
+            arm.netns, arm.cgroup + "/client", subprocess.PIPE, cpu=arms.other_cpu(), stdin=subprocess.PIPE, nice=nice)
         self.empty_syscall_ns = self.line()["empty_syscall_ns"]
 
     def line(self):
@@ -88,13 +89,21 @@ class Load:
 
     def run(self, seconds, rate=0):
         """Figures of the slice; rate 0: every connection sends as fast as answers come."""
-        meter = Meter(self.arm, self.process.pid)
+        self.begin(seconds, rate)
+        return self.finish()
+
+    def begin(self, seconds, rate=0):
+        """Starts a slice; finish() waits for its end."""
+        self.meter = Meter(self.arm, self.process.pid)
         self.process.stdin.write(f"{seconds} {rate}\n")
         self.process.stdin.flush()
+
+    def finish(self):
         out = self.line()
-        figures = {"cpu": meter.per_request(out["requests"]), "requests": out["requests"], "rps": out["rps"],
+        figures = {"cpu": self.meter.per_request(out["requests"]), "requests": out["requests"], "rps": out["rps"],
                    "connections": out["connections"],
-                   "p50": out["p50_us"], "p99": out["p99_us"], "failed": out["failed"]}
+                   "p50": out["p50_us"], "p99": out["p99_us"], "failed": out["failed"], "seconds": out["t"],
+                   "body_bytes": out["body_bytes"]}
         if out["requests"] == 0:
             raise arms.Unavailable(f"{self.arm.name}: no request was answered: {out['failures']}")
         return figures
