@@ -76,16 +76,18 @@ std::string default_node_name() {
   return ::gethostname(name, sizeof(name) - 1) == 0 && name[0] != '\0' ? name : "localhost";
 }
 
+absl::StatusOr<SocketAddress> address_of(const char* flag, const std::string& text) {
+  const auto address = SocketAddress::parse(text);
+  if (address.has_value()) return *address;
+  return absl::InvalidArgumentError(
+      str_cat(flag, ": '", text, "' is not IP:PORT (0.0.0.0:15020, [::]:15020); next: weft-agent --help"));
+}
+
 absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
   Agent::Options options{
       .node_name = flags.node_name, .config_source = flags.config_dir, .run_dir = flags.run_dir};
-  const auto metrics = SocketAddress::parse(flags.metrics_address);
-  const auto health = SocketAddress::parse(flags.health_address);
-  if (!metrics.has_value() || !health.has_value()) {
-    return absl::InvalidArgumentError("an address is not IP:PORT; next: weft-agent --help");
-  }
-  options.metrics_address = *metrics;
-  options.health_address = *health;
+  ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
+  ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
   ASSIGN_OR_RETURN(options.proxy_access, proxy_access(flags.proxy_user, flags.proxy_group));
   Agent::Parts parts;
   ASSIGN_OR_RETURN(

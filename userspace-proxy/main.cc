@@ -102,7 +102,10 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    constexpr int kUsage = 64;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::fprintf(stderr, "error: %s\nnext: weft-proxy --help\n", error.what());
+    return kUsage;
   }
   weft::log::set_level(std::string_view(log_level));
   options.io = io_choice(io);

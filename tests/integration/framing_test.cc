@@ -1,5 +1,5 @@
-// Differential framing with nginx between the proxy's worker and the strict recorder: what nginx makes of
-// what we forward, seen from behind it. Loopback only.
+// Differential framing with nginx and HAProxy between the proxy's worker and the strict recorder: what they
+// make of what we forward, seen from behind them. Loopback only.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -29,6 +29,8 @@ std::string nginx_config(const std::string& root, uint16_t port, const SocketAdd
       "      proxy_set_header Host $http_host;\n      proxy_set_header Connection \"\";\n    }\n  }\n}\n");
 }
 
+using harness::Spawn;
+
 class Folder {
  public:
   Folder() {
@@ -36,13 +38,44 @@ class Folder {
     if (::mkdtemp(path.data()) != nullptr) path_ = path;
   }
   ~Folder() {
-    if (!path_.empty()) harness::run(harness::Spawn{.argv = {"rm", "-r", path_}});
+    if (!path_.empty()) harness::run(Spawn{.argv = {"rm", "-r", path_}});
   }
   const std::string& path() const { return path_; }
 
  private:
   std::string path_;
 };
+
+// Neither adds nor hides anything, and answers what it refuses with 400.
+std::string haproxy_config(uint16_t port, const SocketAddress& upstream) {
+  return str_cat(
+      "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 10s\n",
+      "  timeout server 10s\nfrontend in\n  bind 127.0.0.1:", port,
+      "\n  default_backend recorder\nbackend recorder\n  server recorder ", upstream.to_string(), "\n");
+}
+
+// Every variant through the proxy, `server` behind it and the recorder behind that.
+void expect_one_framing(const Spawn& server, const SocketAddress& address, FramingRecorder& recorder) {
+  auto process = harness::Process::start(server);
+  ASSERT_TRUE(process.ok()) << process.status();
+  const absl::Status up = harness::wait_for_port("", address, process->get());
+  ASSERT_TRUE(up.ok()) << up << "\n" << (*process)->output();
+
+  Rig rig(Rig::Setup{.clusters = {{.name = "server", .endpoints = {address}}}});
+  FramingCheck check(rig.address(), recorder);
+  int problems = 0;
+  for (const std::string& variant : framing_variants()) {
+    const std::string problem = check.run(variant);
+    if (problem.empty()) continue;
+    ADD_FAILURE() << problem;
+    ASSERT_LT(++problems, 10) << "and so on\n" << (*process)->output();
+  }
+  EXPECT_EQ(recorder.malformed(), std::vector<std::string>());
+  testing::Test::RecordProperty("variants", static_cast<int>(check.totals().variants));
+  testing::Test::RecordProperty("forwarded", static_cast<int>(check.totals().forwarded));
+  EXPECT_GE(check.totals().variants, 2000u);
+  EXPECT_GE(check.totals().forwarded, 300u);
+}
 
 TEST(FramingIntegrationTest, NginxBehindTheProxySeesWhatTheClientFramed) {
   FramingRecorder recorder;
@@ -51,26 +84,18 @@ TEST(FramingIntegrationTest, NginxBehindTheProxySeesWhatTheClientFramed) {
   const SocketAddress address{*IpAddress::parse("127.0.0.1"), harness::free_port()};
   const std::string config = folder.path() + "/nginx.conf";
   std::ofstream(config) << nginx_config(folder.path(), address.port, recorder.address());
-  auto nginx = harness::Process::start(
-      harness::Spawn{.argv = {"nginx", "-e", "stderr", "-p", folder.path(), "-c", config}});
-  ASSERT_TRUE(nginx.ok()) << nginx.status();
-  const absl::Status up = harness::wait_for_port("", address, nginx->get());
-  ASSERT_TRUE(up.ok()) << up << "\n" << (*nginx)->output();
+  expect_one_framing({.argv = {"nginx", "-e", "stderr", "-p", folder.path(), "-c", config}}, address,
+                     recorder);
+}
 
-  Rig rig(Rig::Setup{.clusters = {{.name = "nginx", .endpoints = {address}}}});
-  FramingCheck check(rig.address(), recorder);
-  int problems = 0;
-  for (const std::string& variant : framing_variants()) {
-    const std::string problem = check.run(variant);
-    if (problem.empty()) continue;
-    ADD_FAILURE() << problem;
-    ASSERT_LT(++problems, 10) << "and so on\n" << (*nginx)->output();
-  }
-  EXPECT_EQ(recorder.malformed(), std::vector<std::string>());
-  RecordProperty("variants", static_cast<int>(check.totals().variants));
-  RecordProperty("forwarded", static_cast<int>(check.totals().forwarded));
-  EXPECT_GE(check.totals().variants, 2000u);
-  EXPECT_GE(check.totals().forwarded, 300u);
+TEST(FramingIntegrationTest, HaproxyBehindTheProxySeesWhatTheClientFramed) {
+  FramingRecorder recorder;
+  const Folder folder;
+  ASSERT_FALSE(folder.path().empty());
+  const SocketAddress address{*IpAddress::parse("127.0.0.1"), harness::free_port()};
+  const std::string config = folder.path() + "/haproxy.cfg";
+  std::ofstream(config) << haproxy_config(address.port, recorder.address());
+  expect_one_framing({.argv = {"haproxy", "-db", "-f", config}}, address, recorder);
 }
 
 }  // namespace

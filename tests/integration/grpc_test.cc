@@ -46,6 +46,11 @@ TEST_F(GrpcTest, CancelsAndDeadlinesReachTheServer) {
   expect_cases({"cancel", "deadline"});
 }
 
+TEST_F(GrpcTest, AServerMayAnswerBeforeTheClientHasSaidAll) {
+  ASSERT_NO_FATAL_FAILURE(serve("grpc"));
+  expect_cases({"early_end"});
+}
+
 TEST_F(GrpcTest, ManyCallsAndStreamsAtATimeAllEnd) {
   ASSERT_NO_FATAL_FAILURE(serve("grpc"));
   expect_cases({"concurrent", "concurrent_streams"});

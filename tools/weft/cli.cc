@@ -39,6 +39,7 @@ Tree::Tree() {
   app.add_option("--run-dir", flags.run_dir, "folder of the agent's sockets")
       ->envname("WEFT_RUN_DIR")
       ->default_str("/run/weft");
+  app.set_version_flag("--version", "weft " WEFT_VERSION);
   app.add_option("-n,--namespace", flags.ns, "namespace to look at")->default_str("default");
   app.add_option("-o,--output", flags.output, "table, json or yaml")
       ->check(CLI::IsMember({"table", "json", "yaml"}))
@@ -211,6 +212,19 @@ std::string unknown_word(const CLI::App& root, const std::vector<std::string>& a
   return "";
 }
 
+// The command that the arguments have come to, "weft get".
+std::string command_of(const CLI::App& root, const std::vector<std::string>& args) {
+  std::string command = "weft";
+  const CLI::App* at = &root;
+  for (const std::string& word : args) {
+    const CLI::App* next = child(*at, word);
+    if (next == nullptr) continue;
+    str_append(&command, " ", word);
+    at = next;
+  }
+  return command;
+}
+
 const char* kExitCodes =
     "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, or a failed "
     "check |\n"
@@ -238,9 +252,13 @@ int run(const std::vector<std::string>& args, Environment& env) {
   } catch (const CLI::CallForHelp&) {
     env.out << tree.app.help();
     return kOk;
+  } catch (const CLI::CallForVersion& version) {
+    env.out << version.what() << "\n";
+    return kOk;
   } catch (const CLI::ParseError& error) {
     const std::string better = unknown_word(tree.app, args);
-    env.err << "error: " << (better.empty() ? error.what() : better) << "\nnext: weft --help\n";
+    env.err << "error: " << (better.empty() ? error.what() : better)
+            << "\nnext: " << command_of(tree.app, args) << " --help\n";
     return kUsage;
   }
   if (tree.completion->parsed()) {

@@ -345,11 +345,21 @@ TEST_F(CliTest, UnknownWordsAreCode64WithASuggestion) {
   EXPECT_EQ(run({"statsu"}), kUsage);
   EXPECT_EQ(err_, "error: unknown command statsu, did you mean status?\nnext: weft --help\n");
   EXPECT_EQ(run({"-n", "shop", "get", "service"}), kUsage);
-  EXPECT_THAT(err_, HasSubstr("unknown command service, did you mean services?"));
+  EXPECT_EQ(err_, "error: unknown command service, did you mean services?\nnext: weft get --help\n");
   EXPECT_EQ(run({"observe", "--folow"}), kUsage);
   EXPECT_THAT(err_, HasSubstr("unknown flag --folow, did you mean --follow?"));
   EXPECT_EQ(run({"status", "-o", "xml"}), kUsage);
   EXPECT_EQ(run({}), kUsage);
+  EXPECT_EQ(run({"completion"}), kUsage);
+  EXPECT_THAT(err_, HasSubstr("\nnext: weft completion --help\n"));
+}
+
+TEST_F(CliTest, VersionIsACommandAndAFlag) {
+  EXPECT_EQ(run({"version"}), kOk);
+  const std::string version = out_;
+  EXPECT_THAT(version, StartsWith("weft "));
+  EXPECT_EQ(run({"--version"}), kOk);
+  EXPECT_EQ(out_, version);
 }
 
 TEST_F(CliTest, AnalyzeListsFileAndLineAndFailsAtTheChosenLevel) {
