@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/strings.h"
 #include "control-plane/compile/protocol.h"
 #include "tests/unit/control-plane/compile_fixture.h"
 
@@ -178,6 +179,39 @@ spec:
       EXPECT_EQ(finding.line, 26U);
     }
   }
+}
+
+mesh::v1::DestinationPolicy policy_with(std::string_view upgrade) {
+  const Compiled compiled = compile_text(str_cat(R"(
+apiVersion: v1
+kind: Service
+metadata: {name: cart}
+spec: {selector: {app: cart}, ports: [{port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart}
+spec: {host: cart, trafficPolicy: {connectionPool: {http: {)",
+                                                 upgrade, "}}}}\n"));
+  return resource<mesh::v1::DestinationPolicy>(compiled, kDestinationPolicyType, "default/cart");
+}
+
+TEST(UpgradePolicyTest, IsReadFromTheDestinationRule) {
+  using mesh::v1::DestinationPolicy;
+  EXPECT_EQ(policy_with("h2UpgradePolicy: UPGRADE").http2_upgrade(), DestinationPolicy::UPGRADE);
+  EXPECT_EQ(policy_with("h2UpgradePolicy: DO_NOT_UPGRADE").http2_upgrade(),
+            DestinationPolicy::DO_NOT_UPGRADE);
+  EXPECT_EQ(policy_with("h2UpgradePolicy: DEFAULT").http2_upgrade(), policy_with("").http2_upgrade());
+}
+
+TEST(UpgradePolicyTest, AWordThatIsNoneIsRefusedByNameAndPlace) {
+  const ParsedFile file =
+      parse_file("f.yaml",
+                 "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n"
+                 "metadata: {name: cart}\n"
+                 "spec: {host: cart, trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: yes}}}}\n");
+  ASSERT_EQ(file.findings.size(), 1u);
+  EXPECT_EQ(file.findings[0].field, "spec.trafficPolicy.connectionPool.http.h2UpgradePolicy");
 }
 
 TEST(CrossCheckTest, AServiceThatSelectsNoPodIsAWarning) {

@@ -2,6 +2,7 @@
 // look-ups.
 #include <chrono>
 
+#include "base/strings.h"
 #include "tests/unit/proxy-config/world.h"
 
 namespace weft::proxy {
@@ -119,6 +120,28 @@ TEST(SnapshotBuilderTest, ProtocolComesFromTheDeclaration) {
   };
   EXPECT_EQ(upstream("80"), ClusterProtocol::kAsClient);
   EXPECT_EQ(upstream("83"), ClusterProtocol::kHttp2);
+}
+
+TEST(SnapshotBuilderTest, TheUpgradePolicyDecidesTheVersionTowardsEndpoints) {
+  namespace mesh = weft::mesh::v1;
+  const auto protocols = [](std::string_view policy) {
+    World world;
+    world.service("shop", "all", {"10.96.0.7"},
+                  {{80, 80, mesh::PROTOCOL_HTTP}, {83, 83, mesh::PROTOCOL_GRPC}});
+    world.policy(str_cat("name:'p' namespace:'shop' host:'all.shop.svc.cluster.local' ", policy));
+    const auto snapshot = world.build();
+    std::vector<ClusterProtocol> out;
+    for (const std::string_view port : {"80", "83"}) {
+      const uint32_t cluster = snapshot->find_cluster(str_cat("all.shop.svc.cluster.local|", port, "|"));
+      out.push_back(snapshot->clusters.at(cluster).protocol);
+    }
+    return out;
+  };
+  using enum ClusterProtocol;
+  EXPECT_EQ(protocols(""), (std::vector{kAsClient, kHttp2}));
+  EXPECT_EQ(protocols("http2_upgrade: UPGRADE"), (std::vector{kHttp2, kHttp2}));
+  // What is declared HTTP/2 speaks nothing else.
+  EXPECT_EQ(protocols("http2_upgrade: DO_NOT_UPGRADE"), (std::vector{kHttp1, kHttp2}));
 }
 
 TEST(SnapshotBuilderTest, EveryPortHasATcpCluster) {

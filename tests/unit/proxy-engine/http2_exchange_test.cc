@@ -34,7 +34,7 @@ TEST(Http2ExchangeTest, AnHttp1RequestAfterAnHttp2OneIsForwardedAsHttp1) {
     if (c.read_until("\r\n\r\n").starts_with("GET / HTTP/1.1\r\n")) c.send(ok_response("as it should be"));
   });
   Rig rig(to(server.address()));
-  Client client(rig);
+  Http2Client client(rig);
   client.ask(service_request("GET", "/"));
   EXPECT_EQ(client.status(), "503");
   EXPECT_THAT(rig.get(), EndsWith("as it should be"));
