@@ -80,6 +80,7 @@ class TurnedRig final : private DownstreamConnection::Owner {
   UniqueFd listener_, service_listener_;
   HomeNetns home_;
   RecordingSink sink_;
+  Http2FaultCounts http2_faults_;
   std::unique_ptr<UpstreamPool> pool_;
   Balancer balancer_{1};
   std::unique_ptr<ProxyContext> context_;
