@@ -143,9 +143,13 @@ class CoexistenceTest : public CoexistenceNode, public testing::WithParamInterfa
 };
 
 TEST_P(CoexistenceTest, NeighboursRunBesideOursBesideItsSuccessorAndWhenItIsGone) {
-  if (GetParam().first) ASSERT_NO_FATAL_FAILURE(attach_neighbours());
+  if (GetParam().first) {
+    ASSERT_NO_FATAL_FAILURE(attach_neighbours());
+  }
   ASSERT_NO_FATAL_FAILURE(open_and_enroll());
-  if (!GetParam().first) ASSERT_NO_FATAL_FAILURE(attach_neighbours());
+  if (!GetParam().first) {
+    ASSERT_NO_FATAL_FAILURE(attach_neighbours());
+  }
   expect_all_run("attached");
   kill_dataplane();
   ASSERT_NO_FATAL_FAILURE(open_and_enroll());
@@ -227,7 +231,9 @@ TEST_F(RivalTest, NeighbourIsNamedWithItsHookItsCgroupAndWhatItMeans) {
   ForeignProgram below(BPF_CGROUP_INET6_CONNECT, "below");
   ASSERT_TRUE(above.link_to(parent_) && beside.link_to(cgroup_) && below.link_to(child_));
   for (const bool ours_attached : {false, true}) {
-    if (ours_attached) ASSERT_NO_FATAL_FAILURE(open_and_enroll());
+    if (ours_attached) {
+      ASSERT_NO_FATAL_FAILURE(open_and_enroll());
+    }
     const std::vector<KernelCheck> cilium = rivals_at(parent_);
     ASSERT_EQ(cilium.size(), 1u);
     EXPECT_EQ(cilium[0].description,
