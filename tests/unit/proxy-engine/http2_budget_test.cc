@@ -15,7 +15,8 @@ using ::testing::IsEmpty;
 
 TEST(Http2BudgetTest, HeadsMayHoldTheFreePartAndFourTimesWhatWasSent) {
   Admission admission(AdmissionLimits{.pod_head_bytes = 1000});
-  PodUse pod{.head_bytes = 900};
+  PodUse pod;
+  pod.head_bytes = 900;
   EXPECT_TRUE(admission.admit_head(pod, 100));
   EXPECT_FALSE(admission.admit_head(pod, 101));
   pod.http2_received_bytes = 10;

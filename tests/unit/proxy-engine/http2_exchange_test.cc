@@ -85,7 +85,7 @@ TEST(Http2ExchangeTest, AnHttp1ClientAfterAnHttp2OneReachesItsServerOverHttp1) {
   });
   Rig rig(to(server.address(), ClusterProtocol::kAsClient));
   {
-    Client client(rig);
+    Http2Client client(rig);
     client.ask(service_request("GET", "/"));
     EXPECT_EQ(client.status(), "503");
   }
