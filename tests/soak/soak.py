@@ -115,11 +115,21 @@ class World:
         process = self.web[name]
         process.send_signal(signal.SIGQUIT)
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
-            machine.stop(process, 1)
+            raise RuntimeError(f"{name} does not finish what is under way") from None
         self.machine.processes.remove(process)
         self.start_web(name)
+        # Never both away at the same time.
+        log = f"{self.machine.folder}/{name}.listens"
+        for _ in range(100):
+            probe = self.machine.start(["curl", "-s", "-o", log, "--max-time", "5",
+                                        f"http://{self.web_addresses[name]}:{configs.UPSTREAM_H1_PORT}/b0"], name)
+            self.machine.processes.remove(probe)
+            if probe.wait(10) == 0:
+                return
+            self.pause(0.1)
+        raise RuntimeError(f"{name} does not listen again")
 
     def client_output(self, arm, argv):
         process = self.machine.start(argv, arm.netns, arm.cgroup + "/client", subprocess.PIPE)
@@ -130,7 +140,7 @@ class World:
 
     @staticmethod
     def pause(seconds):
-        """Until something may have changed of which nothing tells."""
+        """Until something may have changed of which nothing else tells."""
         signal.sigtimedwait([], seconds)
 
     def close(self):

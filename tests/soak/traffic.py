@@ -12,7 +12,7 @@ import time
 
 # How many clients of a kind there are at a time.
 CLIENTS = 2
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Wrong(Exception):
