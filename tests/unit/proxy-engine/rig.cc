@@ -67,9 +67,19 @@ bool TestConnection::send(std::string_view bytes) {
   return true;
 }
 
+// The kernel interrupts a thread once more after a ring that it used was closed (turned_rig.h has one), and a
+// socket with a time limit does not restart by itself (signal(7)).
+static ssize_t recv_uninterrupted(int fd, char* bytes, size_t size) {
+  ssize_t count = 0;
+  do {
+    count = ::recv(fd, bytes, size, 0);
+  } while (count < 0 && errno == EINTR);
+  return count;
+}
+
 bool TestConnection::fill() {
   char bytes[65536];
-  const ssize_t count = ::recv(fd_.get(), bytes, sizeof(bytes), 0);
+  const ssize_t count = recv_uninterrupted(fd_.get(), bytes, sizeof(bytes));
   if (count > 0) unread_.append(bytes, static_cast<size_t>(count));
   return count > 0;
 }
@@ -104,7 +114,7 @@ std::string TestConnection::read_to_end() {
 
 int TestConnection::read_end() {
   char byte = 0;
-  const ssize_t count = ::recv(fd_.get(), &byte, 1, 0);
+  const ssize_t count = recv_uninterrupted(fd_.get(), &byte, 1);
   return count < 0 ? errno : count == 0 ? 0 : -1;
 }
 
