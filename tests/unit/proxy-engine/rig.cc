@@ -152,6 +152,8 @@ TestServer::TestServer(Handler handler) : handler_(std::move(handler)) {
 void TestServer::run() {
   while (true) {
     UniqueFd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    // A test may leave the process without descriptors for a while; the connection waits.
+    if (!fd.valid() && errno == EMFILE && !stopping_) continue;
     if (!fd.valid() || stopping_) return;
     ++connections_;
     std::lock_guard<std::mutex> lock(mutex_);
