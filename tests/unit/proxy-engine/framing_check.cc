@@ -9,6 +9,7 @@
 #include <numeric>
 #include <optional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "base/strings.h"
 #include "userspace-proxy/http/path.h"
@@ -46,13 +47,15 @@ std::vector<Answer> split_answers(std::string_view bytes) {
   while (bytes.starts_with("HTTP/1.1 ")) {
     const size_t end = bytes.find("\r\n\r\n");
     if (end == std::string_view::npos) break;
-    const std::string_view head = bytes.substr(0, end + 2);
+    // Names in the spelling of whoever passed them on: HAProxy's is lower case.
+    std::string head(bytes.substr(0, end + 2));
+    absl::AsciiStrToLower(&head);
     bytes.remove_prefix(end + 4);
-    const int status = parse_integer<int>(head.substr(9, 3)).value_or(0);
+    const int status = parse_integer<int>(std::string_view(head).substr(9, 3)).value_or(0);
     if (status < 200) continue;
-    const size_t body = number_after(head, "ontent-").value_or(0) + number_after(head, "ength: ").value_or(0);
+    const size_t body = number_after(head, "content-length: ").value_or(0);
     if (!bytes.starts_with("HTTP/1.1 ")) bytes.remove_prefix(std::min(body, bytes.size()));
-    out.push_back(Answer{status, number_after(head, "X-Saw: ")});
+    out.push_back(Answer{status, number_after(head, "x-saw: ")});
   }
   return out;
 }
