@@ -57,12 +57,12 @@ TEST_F(TrafficTest, RedirectsAndDirectResponsesComeFromTheProxy) {
 
 TEST_F(TrafficTest, TheServerSeesRewrittenPaths) {
   ASSERT_NO_FATAL_FAILURE(apply("rewrite", "by-prefix"));
-  for (const char* path : {"/shop/file", "/items/17/file"}) {
-    EXPECT_EQ(
-        curl(client_, {"-I", "-o", "/dev/null", "-w", "%header{content-length}", str_cat(kUrl, path)}).output,
-        std::to_string(uint64_t{1} << 30))
-        << path;
-  }
+  // The servers answer every path with their version, three bytes, but this one, which is a file or missing.
+  const auto length = [&](const std::string& path) {
+    return curl(client_, {"-I", "-o", "/dev/null", "-w", "%header{content-length}", kUrl + path}).output;
+  };
+  for (const char* path : {"/file", "/shop/file", "/items/17/file"}) EXPECT_NE(length(path), "3") << path;
+  for (const char* path : {"/other", "/shop/other", "/items/x/file"}) EXPECT_EQ(length(path), "3") << path;
 }
 
 TEST_F(TrafficTest, HeadersAreEditedOnTheWay) {
@@ -116,7 +116,7 @@ TEST_F(TrafficTest, ATimeoutEndsWhatHangs) {
   ASSERT_TRUE(process.ok()) << process.status();
   servers_.push_back(std::move(*process));
   mesh_->manifests().write(
-      "slow.yaml",
+      "slow-routing.yaml",
       "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: slow}\nspec:\n"
       "  hosts: [slow]\n  http:\n  - name: bounded\n    timeout: 200ms\n    headers:\n"
       "      request: {set: {host: other.example, x-client: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%'}}\n"
