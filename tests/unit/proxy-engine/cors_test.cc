@@ -28,7 +28,8 @@ RequestHead request(std::string_view method, std::string_view origin, std::strin
 }
 
 std::string fields(bool preflight, std::vector<Header> headers = {}) {
-  add_cors_fields(policy(), "http://shop", preflight, &headers);
+  const auto rules = policy();  // the fields are views of it
+  add_cors_fields(rules, "http://shop", preflight, &headers);
   std::string out;
   for (const Header& header : headers) str_append(&out, header.name, "=", header.value, ";");
   return out;

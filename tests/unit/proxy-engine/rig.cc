@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "userspace-proxy/net/frame_pool.h"
 #include "userspace-proxy/net/io_choice.h"
 #include "userspace-proxy/net/socket.h"
 
@@ -164,6 +165,8 @@ void TestServer::run() {
         TestConnection connection{UniqueFd(raw)};
         handler_(connection);
       }
+      // HTTP/2 peers are sessions of ours, whose memory is pooled by thread.
+      trim_frames();
       std::lock_guard<std::mutex> inner(mutex_);
       std::erase(open_, watch);
       ::close(watch);
