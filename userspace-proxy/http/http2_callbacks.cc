@@ -249,6 +249,7 @@ int Http2Callbacks::send_payload(nghttp2_session* library, nghttp2_frame* frame,
   if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   session.out_->frame(text(header, kFrameHeaderBytes));
   stream->offered_bytes_ -= size;
+  session.meter_.data_sent(size);
   while (size > 0) {
     const iovec& piece = stream->offered_.front();
     const size_t take = std::min(piece.iov_len - stream->offered_at_, size);
@@ -259,7 +260,6 @@ int Http2Callbacks::send_payload(nghttp2_session* library, nghttp2_frame* frame,
     stream->offered_ = stream->offered_.subspan(1);
     stream->offered_at_ = 0;
   }
-  session.meter_.data_sent();
   if (stream->offered_bytes_ == 0) payload_taken(*stream);
   return session.out_->full() ? NGHTTP2_ERR_PAUSE : 0;
 }

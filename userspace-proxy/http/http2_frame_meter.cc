@@ -120,7 +120,10 @@ Http2Fault Http2FrameMeter::head_frame(MonotonicNs now, const Frame& frame) {
   return charge(now, empty_, limits_.empty_frames, Http2Fault::kEmptyFrames);
 }
 
-void Http2FrameMeter::data_sent() {
+void Http2FrameMeter::data_sent(size_t bytes) {
+  // What is left of a window after full frames is small by nature.
+  constexpr size_t kFullFrame = 1024;
+  if (bytes >= kFullFrame) tiny_windows_.earn(1, limits_.tiny_windows);
   // Peers give credit for the stream and for the connection; some in several steps.
   window_updates_.earn(10, limits_.window_updates);
   pings_.earn(1, limits_.pings);

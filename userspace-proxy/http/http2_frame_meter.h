@@ -20,8 +20,8 @@ class Http2FrameMeter {
   // Finds the frames in the next bytes of the connection, cut anywhere. kNoFault, or what is too much.
   // Whether they are valid is for others to say.
   Http2Fault received(MonotonicNs now, std::string_view bytes);
-  // We sent a DATA frame: the peer may answer with credit and measure with PING.
-  void data_sent();
+  // We sent a DATA frame of that many bytes: the peer may answer with credit and measure with PING.
+  void data_sent(size_t bytes);
   // We sent one of less than kTinyWindow bytes, and had more: the peer's windows were that small.
   Http2Fault window_was_tiny(MonotonicNs now);
   // We reset a stream because of what the peer sent on it.

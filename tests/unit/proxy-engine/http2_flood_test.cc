@@ -159,6 +159,22 @@ TEST(Http2FloodTest, WindowsThatAreSmallButUsableAreFine) {
   EXPECT_EQ(attacker.server.stream(0).taken, 1);
 }
 
+TEST(Http2FloodTest, WhatIsLeftOfAWindowAfterFullFramesMayBeSmall) {
+  constexpr size_t kFullFrame = 16'384, kRest = 30, kRounds = 400;
+  Attacker client;
+  client.send(whole_request(0));
+  const std::string body((kRounds + 8) * (kFullFrame + kRest), 'b');
+  const iovec pieces[] = {piece(body)};
+  ASSERT_TRUE(client.server.session->send_response(client.server.stream(0), response_fields(), false));
+  client.server.session->offer(client.server.stream(0), pieces, true, {});
+  for (size_t i = 0; i < kRounds; ++i) {
+    const std::string credit = u32(kFullFrame + kRest);
+    ASSERT_TRUE(
+        client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 1, credit) + frame(NGHTTP2_WINDOW_UPDATE, 0, 0, credit)));
+  }
+  EXPECT_GT(client.heard.size(), kRounds * kFullFrame);
+}
+
 TEST(Http2FloodTest, PayloadThatComesByteByByteIsHeldOnlyUpToTheWindow) {
   Attacker attacker;
   // Our settings count from their acknowledgement on.
