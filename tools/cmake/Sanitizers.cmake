@@ -6,7 +6,9 @@ if(WEFT_SANITIZE)
   add_link_options(-fsanitize=${WEFT_SANITIZE})
 endif()
 if(WEFT_FUZZ)
+  # Whatever is linked carries the counters; only the fuzz targets have libFuzzer's main (tests/fuzz/CMakeLists.txt).
   add_compile_options(-fsanitize=fuzzer-no-link)
+  add_link_options(-fsanitize=fuzzer-no-link)
 endif()
 # Debug builds of gcc do not tail-call coroutines; -O1 keeps sanitizer runs fast and stacks flat.
 if(CMAKE_BUILD_TYPE STREQUAL "Debug")

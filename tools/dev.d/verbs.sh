@@ -69,23 +69,23 @@ verb_soak() {
 
 # Executables of the build that are called NAME_fuzz.
 fuzz_targets() {
-  ninja -C build/fuzz -t targets all | sed -n 's/^\([a-z0-9_]*_fuzz\): phony$/\1/p'
+  ninja -C build/asan -t targets all | sed -n 's/^\([a-z0-9_]*_fuzz\): phony$/\1/p'
 }
 
 # Every fuzz target for so many seconds, each with its kept corpus tests/fuzz/corpus/NAME where there is one.
 run_fuzz() {
   local seconds=$1 target name corpus found=0
   # shellcheck disable=SC2046
-  cmake --build build/fuzz --target $(fuzz_targets)
-  for target in build/fuzz/bin/*_fuzz; do
+  cmake --build build/asan --target $(fuzz_targets)
+  for target in build/asan/bin/*_fuzz; do
     [ -x "$target" ] || continue
     found=1
     name=$(basename "$target")
     # New finds go to the first folder, outside the source tree; the kept corpus is read only.
-    mkdir -p "build/fuzz/corpus/$name"
+    mkdir -p "build/asan/corpus/$name"
     corpus=tests/fuzz/corpus/${name%_fuzz}
     echo "==> fuzzing $name for $seconds s"
-    "$target" -max_total_time="$seconds" -print_final_stats=1 -rss_limit_mb=4096 "build/fuzz/corpus/$name" \
+    "$target" -max_total_time="$seconds" -print_final_stats=1 -rss_limit_mb=4096 "build/asan/corpus/$name" \
       $([ -d "$corpus" ] && echo "$corpus") 2>&1 | tail -n 12
   done
   [ $found -eq 1 ]
@@ -93,6 +93,6 @@ run_fuzz() {
 
 verb_fuzz() {
   ensure_packages
-  configure fuzz
+  configure asan
   run_fuzz "${1:-60}"
 }

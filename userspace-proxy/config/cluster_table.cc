@@ -125,6 +125,8 @@ uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const s
   if (policy.connect_timeout_ms != 0) cluster.connect_timeout_ms = policy.connect_timeout_ms;
   // What the service declares about its servers is known; the policy is for those that say nothing.
   cluster.protocol = found->protocol == Protocol::kHttp2 ? ClusterProtocol::kHttp2 : policy.protocol;
+  if (cluster.protocol == ClusterProtocol::kAsClient && found->protocol == Protocol::kHttp)
+    cluster.protocol = ClusterProtocol::kHttp1OrGrpc;
   cluster.endpoints = endpoints(service, *found, chosen);
   snapshot_.clusters.push_back(std::move(cluster));
   return row->second;

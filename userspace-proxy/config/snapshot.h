@@ -26,9 +26,10 @@ inline constexpr uint32_t kNone = 0xffffffff;
 
 enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2 };
 
-// What the proxy speaks to the endpoints of a cluster. kAsClient: the version that the client speaks, so that
-// servers see what they would see without a mesh.
-enum class ClusterProtocol : uint8_t { kAsClient, kHttp1, kHttp2 };
+// What the proxy speaks to the endpoints of a cluster. kAsClient: the version that the client spoke first, so
+// that servers see what they would see without a mesh: an upgrade to HTTP/2 is between the client and the
+// proxy. kHttp1OrGrpc: servers that are declared "http" may know nothing newer, but those of gRPC must.
+enum class ClusterProtocol : uint8_t { kAsClient, kHttp1, kHttp2, kHttp1OrGrpc };
 
 enum class LoadBalancer : uint8_t { kRoundRobin, kRandom, kLeastRequest };
 

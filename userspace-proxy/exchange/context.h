@@ -47,6 +47,7 @@ struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
 struct ClientSide {
   SocketAddress client, dialled;
   CaptureOrigin& origin;
+  bool upgraded = false;  // from HTTP/1.1 to HTTP/2
 };
 
 struct ExchangeLimits {

@@ -160,15 +160,11 @@ Outcome Exchange::choose_route() {
 }
 
 UpstreamProtocol Exchange::protocol_to(const Cluster& cluster) const {
-  switch (cluster.protocol) {
-    case ClusterProtocol::kHttp1:
-      return UpstreamProtocol::kHttp1;
-    case ClusterProtocol::kHttp2:
-      return UpstreamProtocol::kHttp2;
-    case ClusterProtocol::kAsClient:
-      return request().major_version == 2 ? UpstreamProtocol::kHttp2 : UpstreamProtocol::kHttp1;
-  }
-  return UpstreamProtocol::kHttp1;
+  if (cluster.protocol == ClusterProtocol::kHttp1) return UpstreamProtocol::kHttp1;
+  if (cluster.protocol == ClusterProtocol::kHttp2) return UpstreamProtocol::kHttp2;
+  if (request().major_version != 2) return UpstreamProtocol::kHttp1;
+  if (cluster.protocol == ClusterProtocol::kAsClient && !client_.upgraded) return UpstreamProtocol::kHttp2;
+  return is_grpc_call(request()) ? UpstreamProtocol::kHttp2 : UpstreamProtocol::kHttp1;
 }
 
 // An endpoint, and the begin of the wait for a stream to it.

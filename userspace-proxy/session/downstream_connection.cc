@@ -175,7 +175,7 @@ void DownstreamConnection::upgrade_to_http2() {
   http_.reset();
   state_ = State::kHttp2;
   timer_.cancel();
-  http2_.reset(new Http2Connection(context_, client_side(), socket_, input_, *this));
+  http2_.reset(new Http2Connection(context_, client_side(true), socket_, input_, *this));
   http2_->start_upgraded(std::move(upgraded));
 }
 

@@ -79,7 +79,9 @@ class DownstreamConnection final : public ListNode<>,
   void on_reset(int);
   void linger();
   void end(bool with_reset);
-  ClientSide client_side() { return ClientSide{client_, dialled_, *origin_}; }
+  ClientSide client_side(bool upgraded = false) {
+    return ClientSide{client_, dialled_, *origin_, upgraded};
+  }
 
   ProxyContext& context_;
   Owner& owner_;

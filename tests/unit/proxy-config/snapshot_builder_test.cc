@@ -118,7 +118,8 @@ TEST(SnapshotBuilderTest, ProtocolComesFromTheDeclaration) {
     const uint32_t cluster = snapshot->find_cluster("all.shop.svc.cluster.local|" + std::string(port) + "|");
     return snapshot->clusters.at(cluster).protocol;
   };
-  EXPECT_EQ(upstream("80"), ClusterProtocol::kAsClient);
+  EXPECT_EQ(upstream("80"), ClusterProtocol::kHttp1OrGrpc);
+  EXPECT_EQ(upstream("85"), ClusterProtocol::kAsClient);
   EXPECT_EQ(upstream("83"), ClusterProtocol::kHttp2);
 }
 
@@ -138,7 +139,7 @@ TEST(SnapshotBuilderTest, TheUpgradePolicyDecidesTheVersionTowardsEndpoints) {
     return out;
   };
   using enum ClusterProtocol;
-  EXPECT_EQ(protocols(""), (std::vector{kAsClient, kHttp2}));
+  EXPECT_EQ(protocols(""), (std::vector{kHttp1OrGrpc, kHttp2}));
   EXPECT_EQ(protocols("http2_upgrade: UPGRADE"), (std::vector{kHttp2, kHttp2}));
   // What is declared HTTP/2 speaks nothing else.
   EXPECT_EQ(protocols("http2_upgrade: DO_NOT_UPGRADE"), (std::vector{kHttp1, kHttp2}));

@@ -60,7 +60,8 @@ TEST(H2cUpgradeTest, TheRequestIsAnsweredAsTheFirstStreamAndOthersFollow) {
       c.send(ok_response(head.substr(0, head.find(" HTTP"))));
     }
   });
-  Rig rig(to(server.address(), ClusterProtocol::kHttp1));
+  // Without a mesh this server would have answered in HTTP/1.1, and so it is asked.
+  Rig rig(to(server.address(), ClusterProtocol::kAsClient));
   TestConnection connection = rig.connect();
   connection.send(asking("GET", kBoth));
   EXPECT_EQ(connection.read_until("\r\n\r\n"), kSwitchToHttp2);

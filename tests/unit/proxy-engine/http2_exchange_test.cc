@@ -62,6 +62,27 @@ TEST(Http2ExchangeTest, AnHttp2ClientReachesAnHttp1Server) {
   EXPECT_EQ(client.request.trailers, "x-end=1;");
 }
 
+// Servers of a port that is declared "http" may know nothing newer.
+TEST(Http2ExchangeTest, AnHttp2ClientOfAPortThatSaysHttpReachesItsServerOverHttp1) {
+  TestServer server(always("plain"));
+  Rig rig(to(server.address(), ClusterProtocol::kHttp1OrGrpc));
+  Http2Client client(rig);
+  client.ask(service_request("GET", "/"));
+  EXPECT_EQ(client.status(), "200");
+  EXPECT_EQ(client.request.body, "plain");
+}
+
+TEST(Http2ExchangeTest, AGrpcCallToAPortThatSaysHttpStaysHttp2) {
+  TestServer server(http2_server(echo));
+  Rig rig(to(server.address(), ClusterProtocol::kHttp1OrGrpc));
+  Http2Client client(rig);
+  Http2Fields call = service_request("POST", "/pkg.Service/Call");
+  call.add("content-type", "application/grpc+proto");
+  client.ask(call, "message");
+  EXPECT_EQ(client.status(), "200");
+  EXPECT_EQ(client.request.body, "/pkg.Service/Call message");
+}
+
 TEST(Http2ExchangeTest, AnHttp1ClientReachesAnHttp2Server) {
   TestServer server(http2_server(echo));
   Rig rig(to(server.address(), ClusterProtocol::kHttp2));
