@@ -79,9 +79,7 @@ class DownstreamConnection final : public ListNode<>,
   void on_reset(int);
   void linger();
   void end(bool with_reset);
-  ClientSide client_side(bool upgraded = false) {
-    return ClientSide{client_, dialled_, *origin_, upgraded};
-  }
+  ClientSide client_side(bool upgraded = false) { return ClientSide{client_, dialled_, *origin_, upgraded}; }
 
   ProxyContext& context_;
   Owner& owner_;
