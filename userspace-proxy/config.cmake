@@ -4,6 +4,7 @@ weft_library(weft_proxy_config
     http/message.cc
     route/matcher.cc
     route/path_index.cc
+    config/agent_channel.cc
     config/cluster_table.cc
     config/config_client.cc
     config/match_route.cc

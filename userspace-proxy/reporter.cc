@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "proto/weft/proxy/v1/telemetry.grpc.pb.h"
+#include "userspace-proxy/config/agent_channel.h"
 #include "userspace-proxy/config/backoff.h"
 #include "userspace-proxy/metrics.h"
 
@@ -22,6 +23,9 @@ namespace {
 namespace v1 = weft::proxy::v1;
 using Stream = grpc::ClientReaderWriter<v1::ProxyReport, v1::ReportRequest>;
 using std::chrono::steady_clock;
+
+// What the agent asks of the proxy is a few fields.
+constexpr int kMaxRequestBytes = 1 << 20;
 
 class StreamingReporter final : public Reporter {
  public:
@@ -58,11 +62,7 @@ class StreamingReporter final : public Reporter {
   }
 
   grpc::Status session(bool* answered) {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    const auto channel =
-        grpc::CreateCustomChannel(options_.target, grpc::InsecureChannelCredentials(), arguments);
-    const auto stub = v1::ProxyTelemetry::NewStub(channel);
+    const auto stub = v1::ProxyTelemetry::NewStub(agent_channel(options_.target, kMaxRequestBytes));
     grpc::ClientContext context;
     {
       std::lock_guard lock(mutex_);

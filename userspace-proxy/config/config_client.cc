@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "proto/xds/discovery.grpc.pb.h"
+#include "userspace-proxy/config/agent_channel.h"
 #include "userspace-proxy/config/backoff.h"
 #include "userspace-proxy/config/resource_store.h"
 #include "userspace-proxy/config/snapshot_builder.h"
@@ -78,13 +79,8 @@ class StreamingConfigClient final : public ConfigClient {
 
   // One stream from connect to its end.
   grpc::Status session(bool* answered) {
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    // Back-off is ours: a shared subchannel would add its own, which ends at two minutes.
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    const auto channel =
-        grpc::CreateCustomChannel(options_.target, grpc::InsecureChannelCredentials(), arguments);
-    const auto stub = xds::AggregatedDiscoveryService::NewStub(channel);
+    const auto stub =
+        xds::AggregatedDiscoveryService::NewStub(agent_channel(options_.target, kMaxMessageBytes));
     grpc::ClientContext context;
     {
       std::lock_guard lock(mutex_);
