@@ -41,7 +41,7 @@ void Http2Connection::Unit::adopt(Http1DownstreamStream::Upgraded upgraded) {
   const bool head_request = stream_.request().method == "HEAD";
   Http2Session& session = connection_.transport_.session();
   if (!session.upgrade(upgraded.settings, head_request, stream_)) session.fail(Http2Fault::kProtocol);
-  request_arrived();
+  connection_.upgrading_ = this;
 }
 
 Http2Connection::Http2Connection(ProxyContext& context, const ClientSide& client, Socket& socket,
@@ -100,7 +100,14 @@ void Http2Connection::charge_heads() {
   head_bytes_ = held;
 }
 
+// The upgraded request waits for the client's preface, which follows the 101 at once (RFC 7540 §3.2): a
+// client may have little room for what comes before it has switched (curl 7.88: 32 KiB).
+void Http2Connection::settings_received() {
+  if (upgrading_ != nullptr) std::exchange(upgrading_, nullptr)->begin();
+}
+
 void Http2Connection::unit_ended(Unit& unit) {
+  if (&unit == upgrading_) upgrading_ = nullptr;
   delete &unit;
   charge_heads();
   transport_.output_due();

@@ -48,10 +48,11 @@ class Http2Connection final : private Http2Transport::Owner {
     static void operator delete(void* block, size_t size) { give_frame(block, size); }
     Http2DownstreamStream& stream() { return stream_; }
     void adopt(Http1DownstreamStream::Upgraded upgraded);
+    void begin() { connection_.context_.loop.soon(begin_); }
     void abandon(Outcome outcome) { exchange_.abandon(outcome); }
 
    private:
-    void request_arrived() override { connection_.context_.loop.soon(begin_); }
+    void request_arrived() override { begin(); }
     void stream_lost(Http2StreamEnd end) override;
     void on_begin(int) { exchange_.start(finished_); }
     void on_finished(int) { connection_.unit_ended(*this); }
@@ -67,7 +68,7 @@ class Http2Connection final : private Http2Transport::Owner {
   };
 
   Http2Stream* new_stream(size_t head_bytes) override;
-  void settings_received() override {}
+  void settings_received() override;
   void goaway_received() override {}
   void ping_acknowledged() override {}
   void received(size_t bytes) override;
@@ -89,6 +90,8 @@ class Http2Connection final : private Http2Transport::Owner {
   const Http2Limits limits_;
   Http2Transport transport_;
   IntrusiveList<Unit> units_;
+  // Of the request that asked for HTTP/2, until the client has spoken it.
+  Unit* upgrading_ = nullptr;
   Timer timer_{this, method<&Http2Connection::on_timer>};  // idleness; then the grace of the end
   // While something has begun and is not whole; see Http2Session::unfinished().
   Timer head_timer_{this, method<&Http2Connection::on_head_timer>};

@@ -104,6 +104,20 @@ TEST(H2cUpgradeTest, AQuestionWithABodyIsAnsweredInHttp1AndNoServerSeesTheUpgrad
   EXPECT_THAT(connection.read_message(), StartsWith("HTTP/1.1 200 OK\r\n"));
 }
 
+// What the proxy itself says of its limits fits any buffer; a response may not.
+TEST(H2cUpgradeTest, TheResponseWaitsUntilTheClientHasSwitched) {
+  TestServer server(always("body"));
+  Rig rig(to(server.address()));
+  TestConnection connection = rig.connect();
+  connection.send(asking("GET", kBoth));
+  EXPECT_EQ(connection.read_until("\r\n\r\n"), kSwitchToHttp2);
+  // A whole turn of the worker later no server has been asked.
+  EXPECT_TRUE(rig.get("/other").starts_with("HTTP/1.1 200"));
+  EXPECT_EQ(server.connections(), 1);
+  connection.send(preface());
+  EXPECT_THAT(connection.read_until("body"), HasSubstr("body"));
+}
+
 TEST(H2cUpgradeTest, AClientThatDoesNotGoOnIsGivenUp) {
   TestServer server(always("body"));
   Rig::Setup setup = to(server.address(), ClusterProtocol::kHttp1);
