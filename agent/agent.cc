@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "agent/mesh/node_identities.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 
@@ -43,6 +44,29 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::start(Options options, Parts parts
   return agent;
 }
 
+// What the proxy is served; only it and root may connect, so it needs no token to ask for certificates.
+std::vector<grpc::Service*> Agent::proxy_services() {
+  std::vector<grpc::Service*> out{parts_.ads->service(), &telemetry_};
+  if (parts_.authority == nullptr) return out;
+  control_plane::CertificateAuthority* const authority = parts_.authority.get();
+  certificates_ =
+      std::make_unique<control_plane::CertificateService>(control_plane::CertificateService::Parts{
+          .authority = *authority,
+          .runs_on =
+              [this](const std::string& node, const SpiffeId& id) {
+                return node == options_.node_name && reconciler_
+                                                         .read([&id](const Reconciler::View& view) {
+                                                           return runs_here(view.model, view.pods, id);
+                                                         })
+                                                         .value_or(false);
+              },
+          .local_node = options_.node_name});
+  revocations_ = std::make_unique<RevocationService>([authority] { return authority->revocations(); });
+  out.push_back(certificates_.get());
+  out.push_back(revocations_.get());
+  return out;
+}
+
 absl::Status Agent::start_all() {
   // Does nothing before the first change, but answers the servers below.
   RETURN_IF_ERROR(annotate("read enrolments", reconciler_.start()));
@@ -66,8 +90,8 @@ absl::Status Agent::start_all() {
   RETURN_IF_ERROR(parts_.dataplane->watch_proxy());
   // ... and applied before the proxy may speak: it drains what its first snapshot does not name.
   reconciler_.read([](const Reconciler::View& view) { return view.generation; });
-  ASSIGN_OR_RETURN(proxy_server_, GrpcUnixServer::start(run_path("xds.sock"), options_.proxy_access,
-                                                        {parts_.ads->service(), &telemetry_}));
+  ASSIGN_OR_RETURN(proxy_server_,
+                   GrpcUnixServer::start(run_path("xds.sock"), options_.proxy_access, proxy_services()));
   HandoverServer::Events events;
   events.ready = [this](uint64_t connection, Peer peer, std::vector<HeldNamespace> held) {
     reconciler_.proxy_ready(connection, static_cast<uint32_t>(peer.pid), std::move(held));

@@ -13,6 +13,7 @@
 #include "agent/feed/grpc_unix_server.h"
 #include "agent/feed/handover_server.h"
 #include "agent/feed/observe_hub.h"
+#include "agent/feed/revocation_service.h"
 #include "agent/feed/telemetry_service.h"
 #include "agent/mesh/reconciler.h"
 #include "agent/metrics/exporter.h"
@@ -21,6 +22,7 @@
 #include "base/fd.h"
 #include "control-plane/control_plane.h"
 #include "control-plane/discovery/ads_service.h"
+#include "control-plane/identity/certificate_service.h"
 
 namespace weft::agent {
 
@@ -40,6 +42,8 @@ class Agent {
     std::function<absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>>(
         control_plane::ControlPlane::Subscriber)>
         start_control_plane;
+    // Null: pods get no certificates.
+    std::unique_ptr<control_plane::CertificateAuthority> authority;
     NetnsProbe probe = probe_netns;
   };
 
@@ -58,6 +62,7 @@ class Agent {
   HttpReply serve_health(std::string_view path);
   MetricsInput gather_metrics();
   std::string run_path(std::string_view name) const;
+  std::vector<grpc::Service*> proxy_services();
   std::vector<std::string> rejected() const;
   uint64_t acked() const;
 
@@ -68,6 +73,8 @@ class Agent {
   HandoverServer handover_;
   Reconciler reconciler_;
   TelemetryService telemetry_;
+  std::unique_ptr<control_plane::CertificateService> certificates_;
+  std::unique_ptr<RevocationService> revocations_;
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<control_plane::ControlPlane> control_plane_;
   std::unique_ptr<GrpcUnixServer> proxy_server_;

@@ -27,6 +27,7 @@ struct Flags {
   std::string config_dir = "/etc/weft/manifests";
   std::string run_dir = "/run/weft";
   std::string pin_root = "/sys/fs/bpf/weft";
+  std::string ca_dir;  // empty: below run_dir
   std::string cgroup;
   std::string node_name;
   uint32_t listeners = 2;
@@ -95,6 +96,9 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
       Dataplane::open(Dataplane::Options{
           .pin_root = flags.pin_root, .cgroup = flags.cgroup, .listeners_per_namespace = flags.listeners}));
   parts.ads = control_plane::AdsService::create();
+  const std::string ca_dir = flags.ca_dir.empty() ? str_cat(flags.run_dir, "/ca") : flags.ca_dir;
+  ASSIGN_OR_RETURN(parts.authority,
+                   control_plane::CertificateAuthority::open({.folder = ca_dir}, absl::Now()));
   parts.start_control_plane = [&flags](control_plane::ControlPlane::Subscriber subscriber) {
     return control_plane::ControlPlane::start({.config_dir = flags.config_dir, .node_name = flags.node_name},
                                               std::move(subscriber));
@@ -161,6 +165,10 @@ int main_with(int argc, char** argv) {
   app.add_option("--run-dir", flags.run_dir, "folder of sockets and state")->capture_default_str();
   app.add_option("--pin-root", flags.pin_root, "bpffs folder of pinned programs and maps")
       ->capture_default_str();
+  app.add_option(
+      "--ca-dir", flags.ca_dir,
+      "folder of the certificate authority: its key, and what an operator puts there (default: ca in the "
+      "run dir)");
   app.add_option("--cgroup", flags.cgroup, "cgroup whose processes are captured (default: the cgroup2 root)");
   app.add_option("--node-name", flags.node_name, "name of this node")->capture_default_str();
   app.add_option("--listeners", flags.listeners, "capture listeners per pod, at least the proxy's workers")

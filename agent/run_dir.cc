@@ -38,6 +38,12 @@ void remove_run_files(const std::string& path) {
        {"agent.sock", "xds.sock", "handover.sock", "enrollments.json", "enrollments.json.new", "agent.pid"}) {
     ::unlink(str_cat(path, "/", name).c_str());
   }
+  // The root that this node made for itself; an operator's stays.
+  const std::string ca = str_cat(path, "/ca/");
+  if (::access(str_cat(ca, "roots.crt").c_str(), F_OK) != 0) {
+    for (const char* name : {"ca.crt", "ca.key", "next.crt", "next.key"}) ::unlink(str_cat(ca, name).c_str());
+    ::rmdir(ca.c_str());
+  }
   ::rmdir(path.c_str());
 }
 

@@ -17,7 +17,7 @@ MAY = {
     "proto": set(),
     "control-plane": {"base", "bpf/abi", "bpf/user", "proto"},
     "agent": {"base", "bpf/abi", "bpf/user", "proto", "control-plane/control_plane.h",
-              "control-plane/discovery/ads_service.h"},
+              "control-plane/discovery/ads_service.h", "control-plane/identity/certificate_service.h"},
     "tools/weft": {"base", "bpf/abi", "proto", "agent/dataplane/dataplane.h", "control-plane/control_plane.h"},
     "tools/bench": {"base", "proto", "agent", "control-plane", PROXY.rstrip("/")},
 }
@@ -38,7 +38,9 @@ def proxy_rules():
     rules[PROXY + "telemetry"] = SHARED | {PROXY + "config/snapshot.h"}
     # The one file that names routes to the pure matcher without the rest of config.
     rules[PROXY + "route"] = rules[PROXY + "route"] | {PROXY + "config/snapshot.h"}
-    rules[PROXY + "policy"] = rules[PROXY + "policy"] | {PROXY + "config/snapshot.h"}
+    rules[PROXY + "policy"] = rules[PROXY + "policy"] | {PROXY + "config/snapshot.h", "agent/policy/l4_policy.h"}
+    # One evaluator of L4 policies, whoever asks: the agent for the kernel, the proxy for tunnels.
+    rules[PROXY + "config"] = rules[PROXY + "config"] | {"agent/policy/l4_policy.h"}
     return rules
 
 

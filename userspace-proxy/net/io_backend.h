@@ -17,10 +17,10 @@
 
 namespace weft::proxy {
 
-// One TCP socket inside a backend; the calls are those of Socket.
+// One TCP socket inside a backend, or a layer over one; the calls are those of Socket.
 class SocketIo {
  public:
-  int fd() const { return fd_.get(); }
+  virtual int fd() const { return fd_.get(); }
 
   virtual bool connect(Operation& operation, const SocketAddress& address) = 0;
   virtual bool recv(Operation& operation, InputBuffer& into) = 0;

@@ -29,6 +29,10 @@ class Socket final {
   // it.
   bool open(UniqueFd fd, bool writable);
   bool is_open() const { return io_ != nullptr; }
+  // For layers over the socket: what does the work now, and what does it from now on. Only while no operation
+  // is pending. The new one closes the old one.
+  SocketIo* io() { return io_; }
+  void replace_io(SocketIo* io) { io_ = io; }
   // -1 when not open.
   int fd() const { return io_ == nullptr ? -1 : io_->fd(); }
 

@@ -1,0 +1,81 @@
+// CertificateService of certificate_service.h.
+#include "control-plane/identity/certificate_service.h"
+
+#include "base/log.h"
+#include "base/status_macros.h"
+
+namespace weft::control_plane {
+namespace {
+
+constexpr std::string_view kBearer = "Bearer ";
+constexpr char kWanted[] = "ImpersonatedIdentity";
+
+absl::Status check_wanted(const google::protobuf::Struct& metadata, const SpiffeId& id) {
+  const auto wanted = metadata.fields().find(kWanted);
+  if (wanted == metadata.fields().end() || wanted->second.string_value() == id.to_string())
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(str_cat("it wants the identity '", wanted->second.string_value(),
+                                            "' and its request has ", id.to_string()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> CertificateService::caller(const grpc::ServerContext& context) const {
+  const auto& metadata = context.client_metadata();
+  const auto token = metadata.find("authorization");
+  if (token != metadata.end()) {
+    const std::string_view text(token->second.data(), token->second.size());
+    if (!text.starts_with(kBearer) || metadata.count("authorization") != 1)
+      return absl::UnauthenticatedError("its authorization is no bearer token");
+    if (parts_.tokens == nullptr) return absl::UnauthenticatedError("join tokens are not accepted here");
+    return parts_.tokens->redeem(text.substr(kBearer.size()), parts_.now());
+  }
+  if (parts_.local_node.empty()) return absl::UnauthenticatedError("it has no join token");
+  return parts_.local_node;
+}
+
+absl::StatusOr<std::vector<std::string>> CertificateService::create(
+    const grpc::ServerContext& context, const istio::v1::auth::IstioCertificateRequest& request) {
+  // Read before a token is spent on it.
+  ASSIGN_OR_RETURN(const CertificateRequest wanted, parse_request(request.csr()));
+  RETURN_IF_ERROR(check_wanted(request.metadata(), wanted.id));
+  ASSIGN_OR_RETURN(const std::string node, caller(context));
+  if (!parts_.runs_on(node, wanted.id))
+    return absl::PermissionDeniedError(str_cat("node ", node, " has no workload of ", wanted.id.to_string()));
+  constexpr int64_t kYear = 366 * 24 * 3600;
+  const int64_t seconds = std::clamp<int64_t>(request.validity_duration(), 0, kYear);
+  ASSIGN_OR_RETURN(std::vector<std::string> chain,
+                   parts_.authority.sign(wanted, absl::Seconds(seconds), parts_.now()));
+  remember(node, wanted.id, chain.front());
+  return chain;
+}
+
+void CertificateService::remember(const std::string& node, const SpiffeId& id, const std::string& leaf) {
+  const auto read = read_certificates(leaf);
+  if (!read.ok()) return;
+  X509* const certificate = read->front().get();
+  const absl::MutexLock lock(&mutex_);
+  // Nobody renews what has expired: its workload is gone.
+  std::erase_if(issued_, [this](const auto& row) { return row.second.to <= parts_.now(); });
+  Issued& row = issued_[id];
+  row = {node, serial_number(certificate), not_before(certificate), not_after(certificate), row.count + 1};
+}
+
+std::map<SpiffeId, CertificateService::Issued> CertificateService::issued() const {
+  const absl::MutexLock lock(&mutex_);
+  return issued_;
+}
+
+grpc::Status CertificateService::CreateCertificate(grpc::ServerContext* context,
+                                                   const istio::v1::auth::IstioCertificateRequest* request,
+                                                   istio::v1::auth::IstioCertificateResponse* response) {
+  const absl::StatusOr<std::vector<std::string>> chain = create(*context, *request);
+  if (!chain.ok()) {
+    log::warn("certificate_refused", {{"reason", chain.status().message()}});
+    return {grpc::StatusCode::UNAUTHENTICATED, "request authenticate failure"};
+  }
+  for (const std::string& each : *chain) response->add_cert_chain(each);
+  return grpc::Status::OK;
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,57 @@
+// Istio's certificate service over a CertificateAuthority: who calls, what runs on its node, and only then a
+// signature. The agent serves it to the proxy of its node on a Unix socket. Threads of gRPC.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "control-plane/identity/certificate_authority.h"
+#include "control-plane/identity/join_tokens.h"
+#include "proto/istio/ca.grpc.pb.h"
+
+namespace weft::control_plane {
+
+class CertificateService final : public istio::v1::auth::IstioCertificateService::Service {
+ public:
+  struct Parts {
+    CertificateAuthority& authority;
+    // Whether a workload of that identity runs on the node. Any thread.
+    std::function<bool(const std::string& node, const SpiffeId& id)> runs_on;
+    // The node of callers without a token: only for a server that lets nobody connect but this node's proxy
+    // and root (SO_PEERCRED). Empty: such callers are refused.
+    std::string local_node;
+    // Null: callers with a token are refused.
+    JoinTokens* tokens = nullptr;
+    std::function<absl::Time()> now = absl::Now;
+  };
+  explicit CertificateService(Parts parts) : parts_(std::move(parts)) {}
+
+  // The newest certificate of each identity that was asked for.
+  struct Issued {
+    std::string node;
+    std::string serial;
+    absl::Time from, to;
+    uint64_t count = 0;
+  };
+  std::map<SpiffeId, Issued> issued() const;
+
+  // What is refused is told to the log; the caller hears UNAUTHENTICATED and no reason, as from istiod.
+  grpc::Status CreateCertificate(grpc::ServerContext* context,
+                                 const istio::v1::auth::IstioCertificateRequest* request,
+                                 istio::v1::auth::IstioCertificateResponse* response) override;
+
+ private:
+  absl::StatusOr<std::string> caller(const grpc::ServerContext& context) const;
+  absl::StatusOr<std::vector<std::string>> create(const grpc::ServerContext& context,
+                                                  const istio::v1::auth::IstioCertificateRequest& request);
+  void remember(const std::string& node, const SpiffeId& id, const std::string& leaf);
+
+  const Parts parts_;
+  mutable absl::Mutex mutex_;
+  std::map<SpiffeId, Issued> issued_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace weft::control_plane

@@ -1,0 +1,23 @@
+// Private keys on disk: readable by their owner alone, or refused. Used by CertificateAuthority. What a key
+// is never appears in an error.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "base/x509.h"
+
+namespace weft::control_plane {
+
+// A P-256 key in PEM. kNotFound without the file; kFailedPrecondition when others than this process's user
+// may read or own it, or when it is a link or no file: the message says what to type.
+absl::StatusOr<KeyPtr> read_key_file(const std::string& path);
+// Mode 0600 from the first byte on, and on disk when this returns. The file must not exist yet.
+absl::Status write_key_file(const std::string& path, EVP_PKEY* key);
+
+absl::StatusOr<std::string> read_text_file(const std::string& path);
+// Replaces the file as a whole, mode 0644, and on disk when this returns.
+absl::Status write_text_file(const std::string& path, std::string_view text);
+
+}  // namespace weft::control_plane

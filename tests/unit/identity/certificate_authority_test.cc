@@ -1,0 +1,219 @@
+// CertificateAuthority: its folder, what it signs, and how a root is replaced without a moment in which some
+// certificate meets a peer that does not know its root.
+#include "control-plane/identity/certificate_authority.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <openssl/err.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "control-plane/identity/key_file.h"
+#include "tests/unit/identity/pki.h"
+
+namespace weft::control_plane {
+namespace {
+
+using testing::HasSubstr;
+using testing::SizeIs;
+
+constexpr char kWeb[] = "spiffe://cluster.local/ns/shop/sa/web";
+
+class CertificateAuthorityTest : public testing::Test {
+ protected:
+  CertificateAuthorityTest() {
+    std::string pattern = testing::TempDir() + "authority-XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~CertificateAuthorityTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string file(const char* name) const { return folder_ + "/" + name; }
+  absl::StatusOr<std::unique_ptr<CertificateAuthority>> open(absl::Time now = absl::Now()) const {
+    return CertificateAuthority::open({.folder = folder_}, now);
+  }
+  static CertificateRequest request(const std::string& id = kWeb) {
+    const KeyPtr key = test::p256_key();
+    auto parsed = parse_request(test::request_pem(key.get(), {.names = {{GEN_URI, id}}}));
+    return *std::move(parsed);
+  }
+  static X509Ptr first(const std::string& pem) { return std::move((*read_certificates(pem))[0]); }
+
+  std::string folder_;
+};
+
+// Whether OpenSSL, asked as any peer would, accepts the first certificate.
+bool accepted(const std::vector<std::string>& chain, const std::string& bundle, absl::Time now) {
+  X509_STORE* store = X509_STORE_new();
+  const std::vector<X509Ptr> roots = *read_certificates(bundle);
+  for (const X509Ptr& root : roots) X509_STORE_add_cert(store, root.get());
+  std::vector<X509Ptr> held;
+  for (size_t i = 0; i + 1 < chain.size(); ++i) held.push_back(std::move((*read_certificates(chain[i]))[0]));
+  STACK_OF(X509)* between = sk_X509_new_null();
+  for (size_t i = 1; i < held.size(); ++i) sk_X509_push(between, held[i].get());
+  X509_STORE_CTX* context = X509_STORE_CTX_new();
+  X509_STORE_CTX_init(context, store, held[0].get(), between);
+  X509_STORE_CTX_set_time(context, 0, absl::ToTimeT(now));
+  const bool good = X509_verify_cert(context) == 1;
+  ERR_clear_error();
+  X509_STORE_CTX_free(context);
+  sk_X509_free(between);
+  X509_STORE_free(store);
+  return good;
+}
+
+void write(const std::string& path, const std::string& text, mode_t mode) {
+  ASSERT_TRUE(write_text_file(path, text).ok());
+  ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+}
+
+TEST_F(CertificateAuthorityTest, TheFirstStartMakesARootThatTheNextOneFinds) {
+  const auto once = open();
+  ASSERT_TRUE(once.ok()) << once.status();
+  struct stat st{};
+  ASSERT_EQ(::stat(file("ca.key").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+  const auto again = open();
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ((*once)->bundle(absl::Now()), (*again)->bundle(absl::Now()));
+}
+
+TEST_F(CertificateAuthorityTest, ALeafNamesItsWorkloadAndIsGoodForADay) {
+  const absl::Time now = absl::Now();
+  const auto authority = open();
+  ASSERT_TRUE(authority.ok()) << authority.status();
+  const auto chain = (*authority)->sign(request(), absl::ZeroDuration(), now);
+  ASSERT_TRUE(chain.ok()) << chain.status();
+  ASSERT_THAT(*chain, SizeIs(2));
+  EXPECT_TRUE(accepted(*chain, chain->back(), now));
+  const X509Ptr leaf = first(chain->front());
+  SpiffeId id;
+  EXPECT_EQ(read_san(leaf.get(), &id), SanReading::kOk);
+  EXPECT_EQ(id.to_string(), kWeb);
+  EXPECT_NEAR(absl::ToDoubleHours(not_after(leaf.get()) - now), 24, 0.01);
+  EXPECT_EQ(X509_check_ca(leaf.get()), 0);
+  EXPECT_EQ(X509_get_extended_key_usage(leaf.get()), uint32_t{XKU_SSL_SERVER | XKU_SSL_CLIENT});
+}
+
+TEST_F(CertificateAuthorityTest, AShorterLifeIsGivenAndALongerOneIsNot) {
+  const absl::Time now = absl::Now();
+  const auto authority = open();
+  const auto brief = (*authority)->sign(request(), absl::Minutes(5), now);
+  const auto greedy = (*authority)->sign(request(), absl::Hours(1000), now);
+  EXPECT_NEAR(absl::ToDoubleMinutes(not_after(first(brief->front()).get()) - now), 5, 0.1);
+  EXPECT_NEAR(absl::ToDoubleHours(not_after(first(greedy->front()).get()) - now), 24, 0.01);
+}
+
+TEST_F(CertificateAuthorityTest, AnotherTrustDomainIsRefused) {
+  const auto authority = open();
+  const auto chain =
+      (*authority)->sign(request("spiffe://elsewhere/ns/shop/sa/web"), absl::ZeroDuration(), absl::Now());
+  EXPECT_TRUE(absl::IsPermissionDenied(chain.status())) << chain.status();
+}
+
+TEST_F(CertificateAuthorityTest, AKeyThatOthersCanReadStopsTheStart) {
+  ASSERT_TRUE(open().ok());
+  ASSERT_EQ(::chmod(file("ca.key").c_str(), 0640), 0);
+  const auto authority = open();
+  ASSERT_FALSE(authority.ok());
+  EXPECT_THAT(std::string(authority.status().message()), HasSubstr("next: chmod 0600"));
+}
+
+TEST_F(CertificateAuthorityTest, AKeyOfAnotherCertificateStopsTheStart) {
+  ASSERT_TRUE(open().ok());
+  write(file("ca.key"), test::key_pem(test::p256_key().get()), 0600);
+  const auto authority = open();
+  ASSERT_FALSE(authority.ok());
+  EXPECT_THAT(std::string(authority.status().message()), HasSubstr("is not the key of"));
+}
+
+TEST_F(CertificateAuthorityTest, AnExpiredRootStopsTheStart) {
+  ASSERT_TRUE(open().ok());
+  const auto authority = open(absl::Now() + absl::Hours(11 * 366 * 24));
+  ASSERT_FALSE(authority.ok());
+  EXPECT_THAT(std::string(authority.status().message()), HasSubstr("has expired"));
+}
+
+TEST_F(CertificateAuthorityTest, AnOperatorsIntermediateSigns) {
+  const test::Authority root = test::make_authority("root");
+  const test::Authority middle = test::make_authority("middle", &root);
+  const test::Authority ours = test::make_authority("ours", &middle);
+  write(file("ca.crt"), to_pem(ours.certificate.get()) + to_pem(middle.certificate.get()), 0644);
+  write(file("ca.key"), test::key_pem(ours.key.get()), 0600);
+  write(file("roots.crt"), to_pem(root.certificate.get()), 0644);
+  const auto authority = open();
+  ASSERT_TRUE(authority.ok()) << authority.status();
+  const auto chain = (*authority)->sign(request(), absl::ZeroDuration(), absl::Now());
+  ASSERT_TRUE(chain.ok()) << chain.status();
+  EXPECT_THAT(*chain, SizeIs(4));
+  EXPECT_EQ(chain->back(), to_pem(root.certificate.get()));
+  EXPECT_TRUE(accepted(*chain, chain->back(), absl::Now()));
+  EXPECT_TRUE(absl::IsFailedPrecondition((*authority)->rotate(absl::Now())));
+}
+
+TEST_F(CertificateAuthorityTest, AnIntermediateThatDoesNotReachItsRootStopsTheStart) {
+  const test::Authority root = test::make_authority("root");
+  const test::Authority other = test::make_authority("other");
+  const test::Authority ours = test::make_authority("ours", &root);
+  write(file("ca.crt"), to_pem(ours.certificate.get()), 0644);
+  write(file("ca.key"), test::key_pem(ours.key.get()), 0600);
+  const auto without = open();
+  EXPECT_THAT(std::string(without.status().message()), HasSubstr("roots.crt"));
+  write(file("roots.crt"), to_pem(other.certificate.get()), 0644);
+  const auto authority = open();
+  ASSERT_FALSE(authority.ok());
+  EXPECT_THAT(std::string(authority.status().message()), HasSubstr("does not chain to roots.crt"));
+}
+
+TEST_F(CertificateAuthorityTest, AReplacedRootIsKnownEverywhereBeforeItSignsAndAfterTheOldOneDoes) {
+  const absl::Time begin = absl::Now();
+  const auto authority = open();
+  ASSERT_TRUE((*authority)->rotate(begin).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition((*authority)->rotate(begin)));
+  // Proxies ask again at half of a leaf's life: whatever two of them hold must fit.
+  std::vector<std::pair<absl::Time, std::vector<std::string>>> given;
+  for (int hour = 0; hour <= 72; hour += 3) {
+    const absl::Time now = begin + absl::Hours(hour);
+    auto chain = (*authority)->sign(request(), absl::ZeroDuration(), now);
+    ASSERT_TRUE(chain.ok()) << chain.status();
+    given.emplace_back(now, *std::move(chain));
+    for (const auto& [then, earlier] : given) {
+      if (now - then > absl::Hours(13)) continue;
+      EXPECT_TRUE(accepted(earlier, given.back().second.back(), now)) << hour;
+      EXPECT_TRUE(accepted(given.back().second, earlier.back(), now)) << hour;
+    }
+  }
+  const auto& oldest = given.front().second;
+  const auto& newest = given.back().second;
+  EXPECT_NE(oldest.back(), newest.back());
+  EXPECT_FALSE(accepted(newest, to_pem(first(oldest.back()).get()), begin + absl::Hours(72)));
+  EXPECT_THAT((*authority)->roots(begin + absl::Hours(72)), SizeIs(1));
+}
+
+TEST_F(CertificateAuthorityTest, ARestartInTheMiddleOfAReplacementGoesOnWithIt) {
+  const absl::Time begin = absl::Now();
+  ASSERT_TRUE((*open())->rotate(begin).ok());
+  const auto later = open(begin + absl::Hours(25));
+  ASSERT_TRUE(later.ok()) << later.status();
+  EXPECT_THAT((*later)->roots(begin + absl::Hours(25)), SizeIs(2));
+  EXPECT_TRUE((*later)->roots(begin + absl::Hours(25))[1].signs);
+  // Dies between the two renames: the key is in its place, the certificate not yet.
+  std::filesystem::rename(file("next.key"), file("ca.key"));
+  const auto after = open(begin + absl::Hours(49));
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_THAT((*after)->roots(begin + absl::Hours(49)), SizeIs(1));
+}
+
+TEST_F(CertificateAuthorityTest, RevocationsAreReadAnewEachTime) {
+  const auto authority = open();
+  EXPECT_EQ(*(*authority)->revocations(), "");
+  const test::Authority root = test::make_authority("root");
+  const std::string lists = test::crl_pem(root, {});
+  write(file("crl.pem"), lists, 0644);
+  EXPECT_EQ(*(*authority)->revocations(), lists);
+  write(file("crl.pem"), "-----BEGIN X509 CRL-----\n!!!\n-----END X509 CRL-----\n", 0644);
+  EXPECT_FALSE((*authority)->revocations().ok());
+}
+
+}  // namespace
+}  // namespace weft::control_plane

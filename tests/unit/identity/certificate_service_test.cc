@@ -1,0 +1,132 @@
+// CertificateService over a real gRPC connection: who gets a certificate, and who hears nothing but no.
+#include "control-plane/identity/certificate_service.h"
+
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/server_builder.h>
+#include <grpcpp/server_posix.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <filesystem>
+
+#include "tests/unit/identity/pki.h"
+
+namespace weft::control_plane {
+namespace {
+
+constexpr char kWeb[] = "spiffe://cluster.local/ns/shop/sa/web";
+constexpr char kDatabase[] = "spiffe://cluster.local/ns/shop/sa/database";
+
+class CertificateServiceTest : public testing::Test {
+ protected:
+  CertificateServiceTest() {
+    std::string pattern = testing::TempDir() + "service-XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+    authority_ = *CertificateAuthority::open({.folder = folder_}, now_);
+  }
+  ~CertificateServiceTest() override {
+    stub_.reset();
+    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+    std::filesystem::remove_all(folder_);
+  }
+
+  // On node-a there is the workload web, on node-b the workload database.
+  void serve(const std::string& local_node) {
+    service_ = std::make_unique<CertificateService>(CertificateService::Parts{
+        .authority = *authority_,
+        .runs_on =
+            [](const std::string& node, const SpiffeId& id) {
+              return id.to_string() == (node == "node-a" ? kWeb : node == "node-b" ? kDatabase : "");
+            },
+        .local_node = local_node,
+        .tokens = &tokens_,
+        .now = [this] { return now_; }});
+    grpc::ServerBuilder builder;
+    builder.RegisterService(service_.get());
+    server_ = builder.BuildAndStart();
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    grpc::AddInsecureChannelFromFd(server_.get(), ends[0]);
+    stub_ =
+        istio::v1::auth::IstioCertificateService::NewStub(grpc::CreateInsecureChannelFromFd("node", ends[1]));
+  }
+
+  grpc::Status ask(const std::string& id, const std::string& token = "",
+                   const std::string& impersonated = "") {
+    istio::v1::auth::IstioCertificateRequest request;
+    request.set_csr(test::request_pem(key_.get(), {.names = {{GEN_URI, id}}}));
+    request.set_validity_duration(86400);
+    (*request.mutable_metadata()->mutable_fields())["ImpersonatedIdentity"].set_string_value(
+        impersonated.empty() ? id : impersonated);
+    grpc::ClientContext context;
+    if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
+    response_.Clear();
+    return stub_->CreateCertificate(&context, request, &response_);
+  }
+
+  std::string folder_;
+  absl::Time now_ = absl::Now();
+  const KeyPtr key_ = test::p256_key();
+  std::unique_ptr<CertificateAuthority> authority_;
+  JoinTokens tokens_;
+  std::unique_ptr<CertificateService> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<istio::v1::auth::IstioCertificateService::Stub> stub_;
+  istio::v1::auth::IstioCertificateResponse response_;
+};
+
+TEST_F(CertificateServiceTest, ThisNodesProxyGetsACertificateOfAWorkloadHere) {
+  serve("node-a");
+  const grpc::Status status = ask(kWeb);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response_.cert_chain_size(), 2);
+  EXPECT_EQ(response_.cert_chain(1), authority_->bundle(now_));
+  const auto leaf = read_certificates(response_.cert_chain(0));
+  ASSERT_TRUE(leaf.ok());
+  EXPECT_EQ(X509_check_private_key((*leaf)[0].get(), key_.get()), 1);
+}
+
+TEST_F(CertificateServiceTest, AnotherNodesWorkloadIsRefused) {
+  serve("node-a");
+  EXPECT_EQ(ask(kDatabase).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(response_.cert_chain_size(), 0);
+}
+
+TEST_F(CertificateServiceTest, ARequestForAnotherIdentityThanItCarriesIsRefused) {
+  serve("node-a");
+  EXPECT_EQ(ask(kWeb, "", kDatabase).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(ask(kDatabase, "", kWeb).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(CertificateServiceTest, AJoinTokenIsGoodOnceAndForItsNode) {
+  serve("");
+  const std::string token = *tokens_.make("node-b", now_ + absl::Hours(1));
+  EXPECT_TRUE(ask(kDatabase, token).ok());
+  EXPECT_EQ(ask(kDatabase, token).error_code(), grpc::StatusCode::UNAUTHENTICATED) << "replayed";
+  const std::string other = *tokens_.make("node-b", now_ + absl::Hours(1));
+  EXPECT_EQ(ask(kWeb, other).error_code(), grpc::StatusCode::UNAUTHENTICATED) << "a workload of node-a";
+}
+
+TEST_F(CertificateServiceTest, NobodyWithoutAGoodTokenIsAnswered) {
+  serve("");
+  EXPECT_EQ(ask(kWeb).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(ask(kWeb, "guess").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  const std::string token = *tokens_.make("node-a", now_ + absl::Hours(1));
+  now_ += absl::Hours(1);
+  EXPECT_EQ(ask(kWeb, token).error_code(), grpc::StatusCode::UNAUTHENTICATED) << "expired";
+}
+
+TEST_F(CertificateServiceTest, ABadTokenIsNotMadeGoodByComingFromThisNode) {
+  serve("node-a");
+  EXPECT_EQ(ask(kWeb, "guess").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+}
+
+TEST_F(CertificateServiceTest, ABrokenRequestDoesNotSpendAToken) {
+  serve("");
+  const std::string token = *tokens_.make("node-a", now_ + absl::Hours(1));
+  EXPECT_EQ(ask("https://web", token).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_TRUE(ask(kWeb, token).ok());
+}
+
+}  // namespace
+}  // namespace weft::control_plane

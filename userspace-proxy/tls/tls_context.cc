@@ -1,0 +1,213 @@
+// TlsContext of tls_context.h: TLS 1.3 only, HTTP/2 by ALPN, certificates from both sides.
+#include "userspace-proxy/tls/tls_context.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+#include "userspace-proxy/tls/tls_socket.h"
+
+namespace weft::proxy {
+namespace {
+
+constexpr unsigned char kHttp2[] = {2, 'h', '2'};
+
+// Where a connection's TlsPeer is kept.
+int peer_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+TlsPeer& peer_of(const SSL* ssl) { return *static_cast<TlsPeer*>(SSL_get_ex_data(ssl, peer_index())); }
+
+TlsFault fault_of(int error) {
+  switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return TlsFault::kExpired;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return TlsFault::kNotYetValid;
+    case X509_V_ERR_CERT_REVOKED:
+      return TlsFault::kRevoked;
+    case X509_V_ERR_INVALID_PURPOSE:
+      return TlsFault::kWrongUsage;
+    default:
+      return TlsFault::kUntrusted;
+  }
+}
+
+// A certificate without a list, or with one that was not renewed in time, is taken; what an old list revokes
+// stays revoked.
+int allow_unknown_status(int good, X509_STORE_CTX* store) {
+  switch (X509_STORE_CTX_get_error(store)) {
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+      X509_STORE_CTX_set_error(store, X509_V_OK);
+      return 1;
+    default:
+      return good;
+  }
+}
+
+TlsFault check_identity(X509* certificate, TlsPeer& peer) {
+  const SanReading reading = read_san(certificate, &peer.id);
+  if (reading == SanReading::kNone) return TlsFault::kNoIdentity;
+  if (reading != SanReading::kOk) return TlsFault::kBadName;
+  if (peer.expected.empty()) {
+    const bool ours = peer.id.trust_domain == peer.context->credentials().id.trust_domain;
+    return ours ? TlsFault::kNone : TlsFault::kWrongTrustDomain;
+  }
+  if (std::find(peer.expected.begin(), peer.expected.end(), peer.id) != peer.expected.end())
+    return TlsFault::kNone;
+  const auto same_domain = [&peer](const SpiffeId& id) { return id.trust_domain == peer.id.trust_domain; };
+  return std::any_of(peer.expected.begin(), peer.expected.end(), same_domain) ? TlsFault::kWrongIdentity
+                                                                              : TlsFault::kWrongTrustDomain;
+}
+
+int select_http2(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* offered,
+                 unsigned int offered_length, void*) {
+  unsigned char* chosen = nullptr;
+  if (SSL_select_next_proto(&chosen, length, kHttp2, sizeof(kHttp2), offered, offered_length) !=
+      OPENSSL_NPN_NEGOTIATED)
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+}  // namespace
+
+TlsContext::~TlsContext() = default;
+
+absl::StatusOr<std::shared_ptr<TlsContext>> TlsContext::make(CredentialsPtr credentials) {
+  std::shared_ptr<TlsContext> out(new TlsContext(std::move(credentials)));
+  RETURN_IF_ERROR(annotate(out->credentials_->id.to_string(), out->open()));
+  return out;
+}
+
+absl::Status TlsContext::open() {
+  client_.reset(SSL_CTX_new(TLS_client_method()));
+  server_.reset(SSL_CTX_new(TLS_server_method()));
+  if (client_ == nullptr || server_ == nullptr) return openssl_status("TLS context");
+  RETURN_IF_ERROR(configure(client_.get()));
+  RETURN_IF_ERROR(configure(server_.get()));
+  SSL_CTX_set_alpn_protos(client_.get(), kHttp2, sizeof(kHttp2));
+  SSL_CTX_set_session_cache_mode(client_.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(client_.get(), &TlsContext::on_new_session);
+  SSL_CTX_set_alpn_select_cb(server_.get(), select_http2, nullptr);
+  SSL_CTX_set_session_cache_mode(server_.get(), SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(server_.get(), 1);
+  // Tickets are of this identity only: by their key and, should two contexts ever have one key, by this.
+  unsigned char name[32];
+  const std::string id = credentials_->id.to_string();
+  EVP_Digest(id.data(), id.size(), name, nullptr, EVP_sha256(), nullptr);
+  auto secret = credentials_->ticket_secret;
+  if (SSL_CTX_set_session_id_context(server_.get(), name, sizeof(name)) != 1 ||
+      SSL_CTX_set_tlsext_ticket_keys(server_.get(), secret.data(), secret.size()) != 1)
+    return openssl_status("session tickets");
+  return absl::OkStatus();
+}
+
+absl::Status TlsContext::configure(SSL_CTX* context) {
+  SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_max_early_data(context, 0);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_cert_verify_callback(context, &TlsContext::verify, nullptr);
+  if (SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") != 1 ||
+      SSL_CTX_use_certificate(context, credentials_->chain.front().get()) != 1 ||
+      SSL_CTX_use_PrivateKey(context, credentials_->key.get()) != 1)
+    return openssl_status("certificate and key");
+  for (size_t i = 1; i < credentials_->chain.size(); ++i) {
+    if (SSL_CTX_add1_chain_cert(context, credentials_->chain[i].get()) != 1) return openssl_status("chain");
+  }
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
+  for (const X509Ptr& root : credentials_->roots) X509_STORE_add_cert(store, root.get());
+  for (const X509CrlPtr& crl : credentials_->crls) X509_STORE_add_crl(store, crl.get());
+  if (!credentials_->crls.empty())
+    X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  ERR_clear_error();
+  return absl::OkStatus();
+}
+
+SslPtr TlsContext::new_connection(TlsRole role, TlsPeer& peer) {
+  peer.context = this;
+  SslPtr ssl(SSL_new(role == TlsRole::kClient ? client_.get() : server_.get()));
+  if (ssl == nullptr) return ssl;
+  SSL_set_ex_data(ssl.get(), peer_index(), &peer);
+  if (role == TlsRole::kServer) {
+    SSL_set_accept_state(ssl.get());
+    return ssl;
+  }
+  SSL_set_connect_state(ssl.get());
+  if (const SslSessionPtr session = take_session(peer.session_name))
+    SSL_set_session(ssl.get(), session.get());
+  return ssl;
+}
+
+int TlsContext::verify(X509_STORE_CTX* store, void*) {
+  const auto* ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  TlsPeer& peer = peer_of(ssl);
+  X509_STORE_CTX_set_verify_cb(store, allow_unknown_status);
+  if (X509_verify_cert(store) != 1) {
+    peer.fault = fault_of(X509_STORE_CTX_get_error(store));
+    return 0;
+  }
+  peer.fault = check_identity(X509_STORE_CTX_get0_cert(store), peer);
+  if (peer.fault == TlsFault::kNone) return 1;
+  X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+  return 0;
+}
+
+TlsFault TlsContext::recheck(X509* certificate, const Credentials& trust) {
+  const absl::Time now = absl::Now();
+  if (not_after(certificate) <= now) return TlsFault::kExpired;
+  if (not_before(certificate) > now) return TlsFault::kNotYetValid;
+  for (const X509CrlPtr& crl : trust.crls) {
+    if (X509_NAME_cmp(X509_CRL_get_issuer(crl.get()), X509_get_issuer_name(certificate)) != 0) continue;
+    X509_REVOKED* entry = nullptr;
+    if (X509_CRL_get0_by_cert(crl.get(), &entry, certificate) == 1) return TlsFault::kRevoked;
+  }
+  return TlsFault::kNone;
+}
+
+size_t TlsContext::cut_revoked(const Credentials& trust) {
+  size_t cut = 0;
+  for (TlsSocket* each = live_.front(); each != nullptr; each = live_.after(*each))
+    cut += each->cut_if_revoked(trust);
+  return cut;
+}
+
+SslSessionPtr TlsContext::take_session(const std::string& name) {
+  const auto found = newest_.find(name);
+  if (found == newest_.end()) return nullptr;
+  SslSessionPtr session = std::move(found->second->session);
+  order_.erase(found->second);
+  newest_.erase(found);
+  return session;
+}
+
+void TlsContext::keep_session(const std::string& name, SSL_SESSION* session) {
+  take_session(name);
+  if (order_.size() >= kMaxSessions) {
+    newest_.erase(order_.front().name);
+    order_.pop_front();
+  }
+  order_.push_back(Kept{name, SslSessionPtr(session)});
+  newest_[name] = std::prev(order_.end());
+}
+
+// 1: the session is ours.
+int TlsContext::on_new_session(SSL* ssl, SSL_SESSION* session) {
+  const TlsPeer& peer = peer_of(ssl);
+  if (peer.session_name.empty() || SSL_SESSION_is_resumable(session) != 1) return 0;
+  peer.context->keep_session(peer.session_name, session);
+  return 1;
+}
+
+}  // namespace weft::proxy

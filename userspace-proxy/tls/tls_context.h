@@ -1,0 +1,88 @@
+// One identity's side of TLS on one worker: the library's contexts for both roles, and the sessions that it
+// may resume as a client. Replaced as a whole when the credentials are; connections keep the one that they
+// began with. Nothing of it is shared by two identities, so no session can be. Worker thread only.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <list>
+#include <memory>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "userspace-proxy/net/intrusive_list.h"
+#include "userspace-proxy/tls/credentials.h"
+#include "userspace-proxy/tls/tls_fault.h"
+
+namespace weft::proxy {
+
+using SslPtr = std::unique_ptr<SSL, FreeWith<SSL_free>>;
+using SslContextPtr = std::unique_ptr<SSL_CTX, FreeWith<SSL_CTX_free>>;
+using SslSessionPtr = std::unique_ptr<SSL_SESSION, FreeWith<SSL_SESSION_free>>;
+
+class TlsContext;
+class TlsSocket;
+struct TlsContextTag;
+
+enum class TlsRole : uint8_t { kClient, kServer };
+
+// What one connection expects of its peer, and what it found. Lives as long as the connection.
+struct TlsPeer {
+  // One of these; empty: any workload of our own trust domain.
+  std::vector<SpiffeId> expected;
+  // Client: sessions are resumed with the same name only; the name must tell endpoint and expectation.
+  std::string session_name;
+
+  TlsContext* context = nullptr;
+  TlsFault fault = TlsFault::kNone;
+  SpiffeId id;  // once the handshake is done
+};
+
+class TlsContext {
+ public:
+  static absl::StatusOr<std::shared_ptr<TlsContext>> make(CredentialsPtr credentials);
+  ~TlsContext();
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
+
+  const Credentials& credentials() const { return *credentials_; }
+  // A connection whose verification asks `peer`; as a client it offers a session of that name, if there is
+  // one.
+  SslPtr new_connection(TlsRole role, TlsPeer& peer);
+
+  // Of a peer whose chain was verified before: still valid now and on none of these lists? What a resumed
+  // session must pass, and a live connection when there is a new list.
+  static TlsFault recheck(X509* certificate, const Credentials& trust);
+
+  // Ends the connections whose peers the lists of `trust` revoke. Returns how many.
+  size_t cut_revoked(const Credentials& trust);
+
+  size_t sessions() const { return order_.size(); }
+
+ private:
+  friend class TlsSocket;
+  explicit TlsContext(CredentialsPtr credentials) : credentials_(std::move(credentials)) {}
+
+  absl::Status open();
+  absl::Status configure(SSL_CTX* context);
+  SslSessionPtr take_session(const std::string& name);
+  void keep_session(const std::string& name, SSL_SESSION* session);
+  static int verify(X509_STORE_CTX* store, void*);
+  static int on_new_session(SSL* ssl, SSL_SESSION* session);
+
+  // Sessions of one context; RFC 8446 §C.4: each is used once.
+  static constexpr size_t kMaxSessions = 1024;
+  struct Kept {
+    std::string name;
+    SslSessionPtr session;
+  };
+
+  const CredentialsPtr credentials_;
+  SslContextPtr client_, server_;
+  std::list<Kept> order_;  // the oldest first
+  absl::flat_hash_map<std::string, std::list<Kept>::iterator> newest_;
+  IntrusiveList<TlsSocket, TlsContextTag> live_;
+};
+
+}  // namespace weft::proxy
