@@ -27,13 +27,14 @@ Agent::Agent(Options options, Parts parts)
       handover_(HandoverServer::Options{.path = run_path("handover.sock"),
                                         .access = options_.proxy_access,
                                         .heartbeat_fd = heartbeat_.get()}),
-      reconciler_(
-          Reconciler::Options{.store_path = run_path("enrollments.json"), .node_name = options_.node_name},
-          Reconciler::Parts{
-              .dataplane = *parts_.dataplane,
-              .feed = handover_,
-              .publish = [this](const control_plane::Change& change) { parts_.ads->apply(change); },
-              .probe = parts_.probe}),
+      reconciler_(Reconciler::Options{.store_path = run_path("enrollments.json"),
+                                      .node_name = options_.node_name,
+                                      .gateways = options_.gateways},
+                  Reconciler::Parts{
+                      .dataplane = *parts_.dataplane,
+                      .feed = handover_,
+                      .publish = [this](const control_plane::Change& change) { parts_.ads->apply(change); },
+                      .probe = parts_.probe}),
       telemetry_(hub_, [this] { reconciler_.beat(); }) {}
 
 std::string Agent::run_path(std::string_view name) const { return str_cat(options_.run_dir, "/", name); }

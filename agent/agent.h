@@ -35,6 +35,7 @@ class Agent {
     SocketAccess proxy_access;
     SocketAddress metrics_address;
     SocketAddress health_address;
+    GatewayFeed::Options gateways = {};
   };
   struct Parts {
     std::unique_ptr<Dataplane> dataplane;

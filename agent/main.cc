@@ -33,6 +33,7 @@ struct Flags {
   uint32_t listeners = 2;
   std::string metrics_address = "0.0.0.0:15020";
   std::string health_address = "0.0.0.0:15021";
+  std::string gateway_address;
   std::string proxy_user = "nobody";
   std::string proxy_group = "nogroup";
   std::string log_level = "info";
@@ -89,6 +90,13 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
       .node_name = flags.node_name, .config_source = flags.config_dir, .run_dir = flags.run_dir};
   ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
   ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
+  options.gateways.listeners = flags.listeners;
+  if (!flags.gateway_address.empty()) {
+    options.gateways.address = IpAddress::parse(flags.gateway_address);
+    if (!options.gateways.address)
+      return absl::InvalidArgumentError(str_cat("--gateway-address: '", flags.gateway_address,
+                                                "' is no IP address (0.0.0.0, ::); next: weft-agent --help"));
+  }
   ASSIGN_OR_RETURN(options.proxy_access, proxy_access(flags.proxy_user, flags.proxy_group));
   Agent::Parts parts;
   ASSIGN_OR_RETURN(
@@ -177,6 +185,8 @@ int main_with(int argc, char** argv) {
   app.add_option("--metrics-address", flags.metrics_address, "IP:PORT of /metrics")->capture_default_str();
   app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")
       ->capture_default_str();
+  app.add_option("--gateway-address", flags.gateway_address,
+                 "address whose ports gateways open (0.0.0.0, ::); not given: this node serves no gateways");
   app.add_option("--proxy-user", flags.proxy_user, "user of weft-proxy")->capture_default_str();
   app.add_option("--proxy-group", flags.proxy_group, "group that may connect to the proxy's sockets")
       ->capture_default_str();

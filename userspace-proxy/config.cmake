@@ -2,6 +2,7 @@
 weft_library(weft_proxy_config
   SOURCES
     http/message.cc
+    route/l4_matcher.cc
     route/matcher.cc
     route/path_index.cc
     config/agent_channel.cc

@@ -11,7 +11,7 @@ weft_library(weft_proxy_http
     http/head_reader.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc http/http2_callbacks.cc
     http/http2_fields.cc http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc
     http/http2_output.cc http/http2_session.cc http/http2_transport.cc http/path.cc http/payload_queue.cc
-    http/protocol_detect.cc http/reason_phrase.cc http/socket_stream.cc http/websocket_key.cc
+    http/client_hello.cc http/protocol_detect.cc http/reason_phrase.cc http/socket_stream.cc http/websocket_key.cc
   DEPS weft_base weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2 OpenSSL::Crypto absl::strings)
 
 weft_library(weft_proxy_engine

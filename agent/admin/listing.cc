@@ -76,6 +76,8 @@ std::string match_text(const mesh::v1::HttpMatch& match) {
       parts.push_back(str_cat("prefix ", uri.prefix()));
     else if (uri.has_regex())
       parts.push_back(str_cat("regex ", uri.regex()));
+    else if (uri.has_segments())
+      parts.push_back(str_cat("below ", uri.segments()));
     else
       parts.push_back(str_cat("path ", uri.exact()));
   }
@@ -96,18 +98,51 @@ std::string match_text(const mesh::v1::HttpMatch& match) {
   return out.empty() ? "any" : out;
 }
 
-std::string destinations_text(const mesh::v1::HttpRoute& route) {
-  if (route.has_redirect()) return str_cat("redirect ", route.redirect().code());
-  if (route.has_direct_response()) return str_cat("answer ", route.direct_response().status());
-  uint64_t total = 0;
-  for (const auto& d : route.destinations()) total += d.weight();
+std::string match_text(const mesh::v1::L4Match& match) {
+  std::vector<std::string> parts;
+  for (const std::string& name : match.sni_hosts()) parts.push_back(str_cat("server ", name));
+  for (const std::string& subnet : match.destination_subnets()) parts.push_back(str_cat("to ", subnet));
+  if (match.port() != 0) parts.push_back(str_cat("port ", match.port()));
+  if (!match.source_namespace().empty()) parts.push_back(str_cat("from ", match.source_namespace()));
+  for (const auto& [key, value] : match.source_labels()) parts.push_back(str_cat("from ", key, "=", value));
   std::string out;
-  for (const auto& d : route.destinations()) {
-    str_append(&out, out.empty() ? "" : ", ",
-               d.subset().empty() ? d.host().substr(0, d.host().find('.')) : d.subset());
+  for (const std::string& part : parts) str_append(&out, out.empty() ? "" : ", ", part);
+  return out.empty() ? "any" : out;
+}
+
+std::string shares_text(const google::protobuf::RepeatedPtrField<mesh::v1::Destination>& destinations) {
+  uint64_t total = 0;
+  for (const auto& d : destinations) total += d.weight();
+  std::string out;
+  for (const auto& d : destinations) {
+    const std::string name = d.subset().empty() ? d.host().substr(0, d.host().find('.')) : d.subset();
+    str_append(&out, out.empty() ? "" : ", ", d.invalid() ? "invalid" : name);
     if (total != 0) str_append(&out, " ", d.weight() * 100 / total, "%");
   }
   return out.empty() ? "none" : out;
+}
+
+std::string destinations_text(const mesh::v1::HttpRoute& route) {
+  if (route.has_redirect()) return str_cat("redirect ", route.redirect().code());
+  if (route.has_direct_response()) return str_cat("answer ", route.direct_response().status());
+  return shares_text(route.destinations());
+}
+
+std::string destinations_text(const mesh::v1::L4Route& route) { return shares_text(route.destinations()); }
+
+// Of HTTP, of TLS or of TCP.
+template <typename Route>
+void add_route(const mesh::v1::RouteSet& set, const Route& route, admin::v1::RouteList& out) {
+  admin::v1::RouteRow* row = out.add_routes();
+  row->set_namespace_(set.namespace_());
+  row->set_name(route.name().empty() ? set.name() : str_cat(set.name(), "/", route.name()));
+  for (const std::string& host : set.hosts()) row->add_hosts(host);
+  std::string matches;
+  for (const auto& match : route.matches())
+    str_append(&matches, matches.empty() ? "" : " or ", match_text(match));
+  row->set_match(matches.empty() ? "any" : matches);
+  row->set_destinations(destinations_text(route));
+  *row->mutable_origin() = route.has_origin() ? route.origin() : set.origin();
 }
 
 // The lists of workloads tell ports apart by number, UDP or not.
@@ -231,18 +266,9 @@ admin::v1::RouteList list_routes(const Reconciler::View& view, const admin::v1::
     for (const std::string& host : set.hosts())
       accepted = accepted || filter.accepts(set.namespace_(), host.substr(0, host.find('.')), host);
     if (!accepted) continue;
-    for (const auto& http : set.http()) {
-      admin::v1::RouteRow* row = out.add_routes();
-      row->set_namespace_(set.namespace_());
-      row->set_name(http.name().empty() ? set.name() : str_cat(set.name(), "/", http.name()));
-      for (const std::string& host : set.hosts()) row->add_hosts(host);
-      std::string matches;
-      for (const auto& match : http.matches())
-        str_append(&matches, matches.empty() ? "" : " or ", match_text(match));
-      row->set_match(matches.empty() ? "any" : matches);
-      row->set_destinations(destinations_text(http));
-      *row->mutable_origin() = http.has_origin() ? http.origin() : set.origin();
-    }
+    for (const auto& route : set.http()) add_route(set, route, out);
+    for (const auto& route : set.tls()) add_route(set, route, out);
+    for (const auto& route : set.tcp()) add_route(set, route, out);
   }
   return out;
 }

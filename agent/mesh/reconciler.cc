@@ -21,6 +21,17 @@ namespace {
 // A change of so many is worth a walk through the heap afterwards.
 constexpr size_t kManyResources = 10000;
 
+// Their sets are named after the port; a VirtualService of a namespace of that name says nothing of one.
+std::set<uint16_t> gateway_ports(const MeshModel& model) {
+  constexpr char kPrefix[] = "gateway/";
+  std::set<uint16_t> out;
+  for (auto it = model.routes().lower_bound(kPrefix); it != model.routes().end(); ++it) {
+    if (!it->first.starts_with(kPrefix)) break;
+    if (it->second.has_gateway()) out.insert(static_cast<uint16_t>(it->second.gateway().port()));
+  }
+  return out;
+}
+
 }  // namespace
 
 absl::StatusOr<std::pair<std::string, std::string>> parse_workload_name(const std::string& text) {
@@ -42,7 +53,8 @@ Reconciler::Reconciler(Options options, Parts parts)
       parts_(std::move(parts)),
       store_(options_.store_path),
       planner_(options_.node_name),
-      pods_(parts_.dataplane, parts_.feed, parts_.probe,
+      gateways_(parts_.feed, options_.gateways),
+      pods_(parts_.dataplane, gateways_, parts_.probe,
             PodTable::Callbacks{
                 [this](const std::string& uid) { return ids_.find(Subject::Kind::kWorkload, uid); },
                 [this](const std::string& ns, const std::string& name) { return uid_of(ns, name); }}),
@@ -157,6 +169,7 @@ void Reconciler::apply_now(control_plane::Change change) {
   control_plane::Change removals{.generation = change.generation, .upserted = {}, .removed = {}};
   std::swap(removals.removed, change.removed);
   parts_.publish(change);
+  gateways_.want(gateway_ports(model_));
   write_kernel(kernel);
   forget(gone);
   const bool first = !applied_at_.has_value();
@@ -314,6 +327,7 @@ void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, std::vector<Held
       kernel_problem_ = std::string(status.message());
     }
     watch_proxy(pid);
+    gateways_.take_held(shared.get());
     pods_.proxy_ready(connection, std::move(*shared));
   });
 }

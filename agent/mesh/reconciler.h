@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "agent/feed/gateway_feed.h"
 #include "agent/mesh/ejection.h"
 #include "agent/mesh/id_registry.h"
 #include "agent/mesh/kernel_plan.h"
@@ -36,6 +37,8 @@ class Reconciler {
     std::string node_name;
     // How long an enrolment waits for the proxy's answer.
     std::chrono::milliseconds proxy_deadline{5000};
+    // The node's ports for clients outside the mesh.
+    GatewayFeed::Options gateways = {};
   };
   struct Parts {
     Dataplane& dataplane;
@@ -125,6 +128,7 @@ class Reconciler {
   IdRegistry ids_;
   KernelPlanner planner_;
   Ejection ejection_;
+  GatewayFeed gateways_;
   PodTable pods_;
   Enforcement enforcement_;
   // What was captured when policies were enforced last; they are again when it differs.

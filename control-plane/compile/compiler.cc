@@ -9,6 +9,9 @@
 #include "base/strings.h"
 #include "control-plane/compile/authorization.h"
 #include "control-plane/compile/delegates.h"
+#include "control-plane/compile/gateway_routes.h"
+#include "control-plane/compile/gateways.h"
+#include "control-plane/compile/layer4_ports.h"
 #include "control-plane/compile/protocol.h"
 #include "control-plane/resource/host_name.h"
 
@@ -87,7 +90,7 @@ uint32_t datagram_target(const Service& service, const Service::Port& port, cons
   return number;
 }
 
-pb::Address to_address(const Service& service, const Objects& objects) {
+pb::Address to_address(const Service& service, const Objects& objects, const Layer4Ports& layer4) {
   pb::Address address;
   pb::Service& out = *address.mutable_service();
   out.set_name(service.meta.name);
@@ -99,11 +102,14 @@ pb::Address to_address(const Service& service, const Objects& objects) {
   out.set_canonical(true);
   mesh::v1::ServicePorts ports;
   for (const Service::Port& port : service.ports) {
-    const mesh::v1::Protocol protocol = protocol_of(port.app_protocol, port.name, port.number);
+    mesh::v1::Protocol protocol = protocol_of(port.app_protocol, port.name, port.number);
+    const auto routed = layer4.find({out.hostname(), port.number});
+    if (routed != layer4.end() && routed->second != mesh::v1::PROTOCOL_UNSPECIFIED) protocol = routed->second;
     pb::Port& p = *out.add_ports();
     p.set_service_port(port.number);
     p.set_target_port(port.target.number);
-    p.set_app_protocol(to_istio(protocol));
+    // Declared TCP or TLS, the kernel would send connections past the proxy, which has routes for them.
+    p.set_app_protocol(routed == layer4.end() ? to_istio(protocol) : pb::UNKNOWN);
     mesh::v1::ServicePorts::Port& extended = *ports.add_ports();
     extended.set_number(port.number);
     extended.set_name(port.name);
@@ -136,16 +142,22 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
   Workloads workloads = compile_workloads(objects);
   attach_policies(objects, workloads);
   for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload));
+  std::vector<Finding> of_routes;
+  const NamedRouteSets gateway_api = mesh_routes(objects, &of_routes);
+  const Layer4Ports layer4 = layer4_ports(objects, gateway_api);
   for_each<Service>(objects, [&](const Service& service) {
     if (!service.external_name)
-      add(out, kAddressType, service_key(service.meta), to_address(service, objects));
+      add(out, kAddressType, service_key(service.meta), to_address(service, objects, layer4));
   });
-  std::vector<Finding> of_delegates;
+  for (const auto& [name, set] : gateway_api) add(out, kRouteSetType, name, set);
+  for (const auto& [name, set] : gateway_routes(objects, &of_routes)) add(out, kRouteSetType, name, set);
   for_each<VirtualService>(objects, [&](const VirtualService& v) {
     if (v.hidden || v.is_delegate()) return;
     const std::string name = str_cat(v.meta.ns, "/", v.meta.name);
-    if (!v.has_delegates) return add(out, kRouteSetType, name, v.routes);
-    add(out, kRouteSetType, name, with_delegates(v, objects, &of_delegates));
+    const mesh::v1::RouteSet routes =
+        routes_at(v, v.has_delegates ? with_delegates(v, objects, &of_routes) : v.routes, "mesh");
+    if (!routes.http().empty() || !routes.tls().empty() || !routes.tcp().empty())
+      add(out, kRouteSetType, name, routes);
   });
   for_each<DestinationRule>(objects, [&out](const DestinationRule& d) {
     if (!d.hidden) add(out, kDestinationPolicyType, str_cat(d.meta.ns, "/", d.meta.name), d.policy);
@@ -155,7 +167,7 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
   });
   out.local_pods = local_pods(objects, node_name);
   out.findings = cross_check(objects, workloads);
-  out.findings.insert(out.findings.end(), of_delegates.begin(), of_delegates.end());
+  out.findings.insert(out.findings.end(), of_routes.begin(), of_routes.end());
   return out;
 }
 

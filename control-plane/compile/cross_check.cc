@@ -139,9 +139,9 @@ class Checks {
 
   // The proxy takes the oldest RouteSet of a host (created_unix, then name, then namespace).
   void check_owners(const VirtualService& service) {
-    if (service.hidden) return;
+    if (service.hidden || !is_on_mesh(service)) return;
     for_each<VirtualService>(objects_, [&](const VirtualService& other) {
-      if (&other == &service || other.hidden || !is_older(other, service)) return;
+      if (&other == &service || other.hidden || !is_on_mesh(other) || !is_older(other, service)) return;
       for (const std::string& host : service.routes.hosts()) {
         for (const std::string& taken : other.routes.hosts()) {
           if (taken != host || !share_clients(service, other)) continue;
@@ -152,6 +152,11 @@ class Checks {
         }
       }
     });
+  }
+
+  // At gateways the lists of several are joined.
+  static bool is_on_mesh(const VirtualService& service) {
+    return std::find(service.gateways.begin(), service.gateways.end(), "mesh") != service.gateways.end();
   }
 
   static bool is_older(const VirtualService& a, const VirtualService& b) {

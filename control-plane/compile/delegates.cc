@@ -190,6 +190,7 @@ bool merge_match(const HttpMatch& root, const HttpMatch& leaf, HttpMatch* out) {
   if (!leaf.has_uri()) out->set_ignore_uri_case(root.ignore_uri_case());
   if (root.port() != 0 && leaf.port() != 0 && root.port() != leaf.port()) return false;
   if (leaf.port() == 0) out->set_port(root.port());
+  if (leaf.gateways().empty()) *out->mutable_gateways() = root.gateways();
   return merge_string(root, leaf, &HttpMatch::has_uri, &HttpMatch::uri, &HttpMatch::mutable_uri, out) &&
          merge_string(root, leaf, &HttpMatch::has_method, &HttpMatch::method, &HttpMatch::mutable_method,
                       out) &&

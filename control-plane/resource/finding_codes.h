@@ -30,5 +30,8 @@ inline constexpr char kAnnotationIgnored[] = "WF0034";
 inline constexpr char kDenyWithoutEffect[] = "WF0035";
 inline constexpr char kWithoutEffect[] = "WF0036";
 inline constexpr char kLargeDirectBody[] = "WF0037";
+inline constexpr char kRouteConflict[] = "WF0050";
+inline constexpr char kBackendRefused[] = "WF0051";
+inline constexpr char kNotAttached[] = "WF0052";
 
 }  // namespace weft::control_plane

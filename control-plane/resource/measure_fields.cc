@@ -25,6 +25,17 @@ std::optional<uint32_t> duration_ms(const FieldReader& parent, std::string_view 
   return static_cast<uint32_t>(absl::ToInt64Milliseconds(duration));
 }
 
+std::optional<uint32_t> gateway_duration_ms(const FieldReader& parent, std::string_view name) {
+  const auto text = parent.text(name);
+  if (!text) return std::nullopt;
+  if (text->empty() || text->find_first_not_of("0123456789hms") != std::string::npos) {
+    parent.error_at(name, kValueRejected, str_cat("\"", text->substr(0, 32), "\" is no duration"),
+                    "use whole numbers with units, for example 500ms or 1m30s");
+    return std::nullopt;
+  }
+  return duration_ms(parent, name, 0);
+}
+
 std::optional<uint32_t> share_ppm(const FieldReader& parent, std::string_view name) {
   static constexpr std::array<std::string_view, 1> kRead = {"value"};
   const auto share = parent.child(name);

@@ -18,6 +18,10 @@ inline constexpr uint32_t kMaxDurationMs = 3'600'000;
 std::optional<uint32_t> duration_ms(const FieldReader& parent, std::string_view name, uint32_t low_ms,
                                     uint32_t high_ms = kMaxDurationMs);
 
+// As duration_ms, of a duration as the Gateway API writes it (GEP-2257): whole numbers with units, "1h2m",
+// "500ms".
+std::optional<uint32_t> gateway_duration_ms(const FieldReader& parent, std::string_view name);
+
 // Parts per million of the percentage {value: NUMBER} in field `name`; Istio's resolution is one of them.
 std::optional<uint32_t> share_ppm(const FieldReader& parent, std::string_view name);
 

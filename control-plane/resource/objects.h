@@ -122,6 +122,8 @@ struct VirtualService {
   std::vector<HostReference> references;
   // exportTo: "~".
   bool hidden = false;
+  // "mesh" and "<namespace>/<name>" of gateways.
+  std::vector<std::string> gateways = {"mesh"};
   // Where a route hands its requests on to; no name: it does not.
   struct Delegate {
     std::string ns, name;
@@ -150,8 +152,84 @@ struct AuthorizationPolicy {
   std::map<std::string, std::string> selector;
 };
 
+// HTTPRoute, GRPCRoute, TLSRoute or TCPRoute of the Gateway API, as written: what it attaches to and whether
+// its references may be used is seen when all objects are there (compile/gateway_routes.h).
+struct GatewayRoute {
+  // In the order in which they beat each other on one port of a service.
+  enum class Kind : uint8_t { kGrpc, kHttp, kTls, kTcp };
+  struct Parent {
+    bool service = false;  // else a Gateway
+    std::string ns, name;
+    std::string section;  // a listener of a Gateway; empty: all
+    uint16_t port = 0;    // 0: all
+    uint32_t line = 0;
+    std::string field;
+  };
+  struct Backend {
+    std::string ns, name;
+    std::string unusable;  // why no object of that kind is ever a backend; empty: a Service
+    uint16_t port = 0;
+    uint32_t line = 0;
+    std::string field;
+    mesh::v1::Destination destination;  // weight and edits; host and port come with the Service
+    uint32_t ppm = 0;                   // of a mirror
+  };
+  struct Rule {
+    mesh::v1::HttpRoute http;       // of HTTPRoute and GRPCRoute: name, matches, action
+    std::string name;               // of the rule; empty: none
+    std::vector<Backend> backends;  // those with weight 0 are here too
+    std::vector<Backend> mirrors;
+    uint32_t line = 0;
+  };
+  ObjectMeta meta;
+  Kind kind = Kind::kHttp;
+  std::vector<Parent> parents;
+  std::vector<std::string> hostnames;  // lower case
+  std::vector<Rule> rules;
+};
+
+// Lets routes of other namespaces refer to objects of its own.
+struct ReferenceGrant {
+  struct From {
+    std::string group, kind, ns;
+  };
+  struct To {
+    std::string group, kind, name;  // no name: all
+  };
+  ObjectMeta meta;
+  std::vector<From> from;
+  std::vector<To> to;
+};
+
+// A gateway of either API: ports of the node, and the hosts that are served there.
+struct Gateway {
+  struct Listener {
+    enum class Kind : uint8_t { kHttp, kTlsPassthrough, kTcp };
+    // Of a host, "*": any, or "*.example.com", for routes of these namespaces, "*": any.
+    struct Host {
+      std::string ns, name;
+    };
+    enum class From : uint8_t { kSame, kAll, kSelector };
+
+    std::string name;
+    uint16_t port = 0;
+    Kind kind = Kind::kHttp;
+    std::vector<Host> hosts;
+    bool https_redirect = false;
+    // Of the Gateway API: whose routes may attach, and of which kinds (none: all of the protocol).
+    From from = From::kSame;
+    std::map<std::string, std::string> selector;
+    std::vector<std::string> kinds;
+    uint32_t line = 0;
+    std::string field;
+  };
+  ObjectMeta meta;
+  bool istio = false;
+  std::vector<Listener> listeners;
+};
+
 using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
-                            AuthorizationPolicy>;
+                            AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectKey key_of(const Object& object);

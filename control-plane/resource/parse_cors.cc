@@ -1,6 +1,8 @@
 // See parse_cors.h. Semantics: Istio's CorsPolicy; lists are sent joined by commas.
 #include "control-plane/resource/parse_cors.h"
 
+#include <re2/re2.h>
+
 #include <algorithm>
 #include <array>
 
@@ -42,6 +44,16 @@ std::string joined(const FieldReader& cors, Names field) {
   return out;
 }
 
+// "https://*.example.com": the star is any text.
+void add_origin(const FieldReader& item, const std::string& origin, mesh::v1::CorsPolicy& out) {
+  const size_t star = origin.find('*');
+  if (star == std::string::npos || origin == "*") return out.add_allow_origins()->set_exact(origin);
+  if (origin.find('*', star + 1) != std::string::npos)
+    item.error(kValueRejected, "an origin with two \"*\"", "use one, in front of the domain");
+  out.add_allow_origins()->set_regex(str_cat(re2::RE2::QuoteMeta(origin.substr(0, star)), ".+",
+                                             re2::RE2::QuoteMeta(origin.substr(star + 1))));
+}
+
 void parse_unmatched(const FieldReader& cors, mesh::v1::CorsPolicy& out) {
   const std::string word = cors.text("unmatchedPreflights").value_or("UNSPECIFIED");
   if (word == "IGNORE") {
@@ -73,6 +85,26 @@ void parse_cors(const FieldReader& http, mesh::v1::HttpRoute& route) {
   if (const auto age = duration_ms(*cors, "maxAge", 0, kMaxAgeMs)) out.set_max_age(str_cat(*age / 1000));
   out.set_allow_credentials(cors->boolean("allowCredentials").value_or(false));
   parse_unmatched(*cors, out);
+}
+
+void parse_cors_filter(const FieldReader& filter, mesh::v1::HttpRoute& route) {
+  static constexpr std::array<Names, 6> kRead = {"allowOrigins",  "allowMethods", "allowHeaders",
+                                                 "exposeHeaders", "maxAge",       "allowCredentials"};
+  constexpr int64_t kDefaultAge = 5;
+  const auto cors = filter.child("cors");
+  if (!cors || !cors->expect_map({.read = kRead, .known = {}})) return;
+  mesh::v1::CorsPolicy& out = *route.mutable_cors();
+  for (const FieldReader& item : cors->items("allowOrigins")) {
+    if (const auto origin = item.as_text()) add_origin(item, *origin, out);
+  }
+  if (out.allow_origins().empty())
+    cors->warning(kWithoutEffect, "without allowOrigins no origin is allowed", "give allowOrigins");
+  out.set_allow_methods(joined(*cors, "allowMethods"));
+  out.set_allow_headers(joined(*cors, "allowHeaders"));
+  out.set_expose_headers(joined(*cors, "exposeHeaders"));
+  out.set_max_age(str_cat(cors->integer("maxAge", 0, kMaxAgeMs / 1000).value_or(kDefaultAge)));
+  out.set_allow_credentials(cors->boolean("allowCredentials").value_or(false));
+  out.set_answer_unmatched_preflights(true);
 }
 
 }  // namespace weft::control_plane

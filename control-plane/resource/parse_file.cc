@@ -27,14 +27,25 @@ constexpr std::array<std::string_view, 3> kIstioVersions = {
     "networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"};
 constexpr std::array<std::string_view, 2> kSecurityVersions = {"security.istio.io/v1",
                                                                "security.istio.io/v1beta1"};
+constexpr std::array<std::string_view, 2> kGatewayVersions = {"gateway.networking.k8s.io/v1",
+                                                              "gateway.networking.k8s.io/v1beta1"};
+constexpr std::array<std::string_view, 3> kLayer4Versions = {"gateway.networking.k8s.io/v1",
+                                                             "gateway.networking.k8s.io/v1alpha3",
+                                                             "gateway.networking.k8s.io/v1alpha2"};
 
 struct KindRow {
-  std::string_view kind;
+  std::string_view kind;  // and, where two API groups have it, what it is called here
   std::span<const std::string_view> versions;
   Object (*parse)(const FieldReader&, ObjectMeta);
+  std::string_view identity = {};
+
+  std::string_view name() const { return identity.empty() ? kind : identity; }
+  bool has(std::string_view version) const {
+    return std::find(versions.begin(), versions.end(), version) != versions.end();
+  }
 };
 
-const std::array<KindRow, 7> kKinds = {{
+const std::array<KindRow, 14> kKinds = {{
     {"Namespace", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
     {"Pod", kCoreVersions,
@@ -51,6 +62,21 @@ const std::array<KindRow, 7> kKinds = {{
      [](const FieldReader& r, ObjectMeta m) -> Object {
        return parse_authorization_policy(r, std::move(m));
      }},
+    {"HTTPRoute", kGatewayVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_http_route(r, std::move(m)); }},
+    {"GRPCRoute", kGatewayVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_grpc_route(r, std::move(m)); }},
+    {"TLSRoute", kLayer4Versions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_tls_route(r, std::move(m)); }},
+    {"TCPRoute", kLayer4Versions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_tcp_route(r, std::move(m)); }},
+    {"Gateway", kGatewayVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_api_gateway(r, std::move(m)); }},
+    {"Gateway", kIstioVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_istio_gateway(r, std::move(m)); },
+     "IstioGateway"},
+    {"ReferenceGrant", kGatewayVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_reference_grant(r, std::move(m)); }},
 }};
 
 void check_weft_keys(const FieldReader& meta, std::string_view map) {
@@ -140,8 +166,11 @@ class FileParser {
     const std::string& kind = kind_node->scalar;
     const std::string& version = version_node->scalar;
     if (list_allowed && kind.ends_with("List")) return list(root);
-    for (const KindRow& row : kKinds) {
-      if (row.kind == kind) return known_kind(row, root, version, diagnostics, line);
+    for (const bool any_version : {false, true}) {
+      for (const KindRow& row : kKinds) {
+        if (row.kind == kind && (any_version || row.has(version)))
+          return known_kind(row, root, version, diagnostics, line);
+      }
     }
     unknown_kind(root, kind, version, diagnostics);
   }
@@ -168,7 +197,7 @@ class FileParser {
 
   void known_kind(const KindRow& row, const FieldReader& root, const std::string& version,
                   Diagnostics& diagnostics, uint32_t line) {
-    if (std::find(row.versions.begin(), row.versions.end(), version) == row.versions.end()) {
+    if (!row.has(version)) {
       diagnostics.set_object(std::string(row.kind));
       root.error_at("apiVersion", kApiVersion,
                     str_cat("\"", version.substr(0, 64), "\" has no kind ", row.kind),
@@ -176,9 +205,9 @@ class FileParser {
       out_.unknown_documents = true;
       return;
     }
-    identify(row.kind, root, diagnostics);
+    identify(row.name(), root, diagnostics);
     root.expect_map(root_table());
-    ObjectMeta meta = read_meta(root, row.kind, file_, line);
+    ObjectMeta meta = read_meta(root, row.name(), file_, line);
     if (meta.name.empty()) {
       if (diagnostics.errors() == 0)
         root.error_at("metadata", kFieldMissing, "metadata.name is required", "give the object a name");

@@ -32,8 +32,9 @@ bool is_field_name(Names name) {
   });
 }
 
-// True when the field may be edited; otherwise it was reported.
-bool check_name(const FieldReader& entry, Names name) {
+}  // namespace
+
+bool check_edited_name(const FieldReader& entry, std::string_view name) {
   if (is_host(name)) {
     entry.error(kValueRejected, str_cat("\"", name, "\" can only be set in a request"),
                 "use rewrite.authority or headers.request.set");
@@ -51,7 +52,7 @@ bool check_name(const FieldReader& entry, Names name) {
   return false;
 }
 
-bool check_value(const FieldReader& entry, const std::string& value) {
+bool check_edited_value(const FieldReader& entry, const std::string& value) {
   const auto control = [](char c) {
     return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
   };
@@ -70,6 +71,8 @@ bool check_value(const FieldReader& entry, const std::string& value) {
   return true;
 }
 
+namespace {
+
 class EditsParser {
  public:
   EditsParser(const FieldReader& edits, bool response, HeaderEdits& out, std::string* authority)
@@ -80,7 +83,7 @@ class EditsParser {
       const auto text = item.as_text();
       if (!text) continue;
       std::string name = absl::AsciiStrToLower(*text);
-      if (check_name(item, name)) out_.add_remove(std::move(name));
+      if (check_edited_name(item, name)) out_.add_remove(std::move(name));
     }
     take("set", false);
     take("add", true);
@@ -106,7 +109,7 @@ class EditsParser {
       if (authority_->empty()) *authority_ = value;
       return;
     }
-    if (!check_name(entry, name) || !check_value(entry, value)) return;
+    if (!check_edited_name(entry, name) || !check_edited_value(entry, value)) return;
     HeaderEdits::Edit& edit = *out_.add_edits();
     edit.set_name(std::move(name));
     edit.set_append(append);

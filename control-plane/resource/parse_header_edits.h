@@ -21,6 +21,11 @@ inline bool says_something(const mesh::v1::HeaderEdits& edits) {
 // `item` is the route or the destination; nothing is read when it has no "headers".
 ParsedHeaders parse_header_edits(const FieldReader& item);
 
+// True when the field `name`, lower case, may be edited, and when it may have this value; otherwise it was
+// reported at `entry`.
+bool check_edited_name(const FieldReader& entry, std::string_view name);
+bool check_edited_value(const FieldReader& entry, const std::string& value);
+
 // A Host header's value: a name or an address, maybe with a port. Reports what is none.
 void check_authority(const FieldReader& value, const std::string& authority);
 

@@ -113,9 +113,9 @@ void parse_named(const FieldReader& match, std::string_view field, bool headers,
 
 }  // namespace
 
-void parse_http_match(const FieldReader& match, HttpMatch& out) {
+void parse_http_match(const FieldReader& match, const std::string& ns, HttpMatch& out) {
   if (!match.expect_map({.read = kMatchRead, .known = {}})) return;
-  check_gateways(match);
+  for (std::string& gateway : parse_gateways(match, ns)) out.add_gateways(std::move(gateway));
   if (match.has("statPrefix"))
     match.warning(kWithoutEffect, "statPrefix has no effect: requests are counted by destination",
                   "remove it; the access log names the route of every request");
@@ -137,21 +137,29 @@ void parse_http_match(const FieldReader& match, HttpMatch& out) {
   }
 }
 
-void check_gateways(const FieldReader& parent) {
+std::vector<std::string> parse_gateways(const FieldReader& parent, const std::string& ns) {
+  std::vector<std::string> out;
   for (const FieldReader& item : parent.items("gateways")) {
     const auto text = item.as_text();
-    if (text && *text != "mesh") {
-      item.error(kNotSupportedYet,
-                 str_cat("gateway \"", text->substr(0, 64), "\": gateways are not supported yet"),
-                 "use \"mesh\", or leave the field out");
+    if (!text) continue;
+    const size_t slash = text->find('/');
+    const std::string name = slash == std::string::npos ? *text : text->substr(slash + 1);
+    if (name.empty() || name.find('/') != std::string::npos || slash == 0) {
+      item.error(kValueRejected, str_cat("\"", text->substr(0, 64), "\" is no gateway"),
+                 "use \"mesh\", a Gateway's name, or namespace/name");
+    } else if (*text == "mesh") {
+      out.push_back(*text);
+    } else {
+      out.push_back(str_cat(slash == std::string::npos ? ns : text->substr(0, slash), "/", name));
     }
   }
+  return out;
 }
 
 bool is_catch_all(const HttpMatch& match) {
   if (match.has_scheme() || match.has_method() || match.has_authority() || match.headers_size() > 0 ||
       match.without_headers_size() > 0 || match.query_params_size() > 0 || match.port() != 0 ||
-      match.source_labels_size() > 0 || !match.source_namespace().empty()) {
+      match.source_labels_size() > 0 || !match.source_namespace().empty() || match.gateways_size() > 0) {
     return false;
   }
   if (!match.has_uri()) return true;

@@ -6,14 +6,16 @@
 
 namespace weft::control_plane {
 
-void parse_http_match(const FieldReader& match, mesh::v1::HttpMatch& out);
+// `ns`: of the VirtualService.
+void parse_http_match(const FieldReader& match, const std::string& ns, mesh::v1::HttpMatch& out);
 
 // {exact | prefix | regex}. `presence`: an empty match and regex "*" mean "is there", as for headers and
 // query parameters.
 void parse_string_match(const FieldReader& string, bool presence, mesh::v1::StringMatch& out);
 
-// "gateways" of a VirtualService or of one match: only "mesh" is there yet.
-void check_gateways(const FieldReader& parent);
+// "gateways" of a VirtualService or of one match: "mesh", and "<namespace>/<name>" of gateways of this
+// namespace or another.
+std::vector<std::string> parse_gateways(const FieldReader& parent, const std::string& ns);
 
 // A regular expression in field `field` of `parent`: RE2, at most 1024 characters. Reports what is none.
 void check_regex(const FieldReader& parent, std::string_view field, const std::string& regex);

@@ -15,6 +15,14 @@ EndpointSlice parse_endpoint_slice(const FieldReader& root, ObjectMeta meta);
 VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta);
 DestinationRule parse_destination_rule(const FieldReader& root, ObjectMeta meta);
 AuthorizationPolicy parse_authorization_policy(const FieldReader& root, ObjectMeta meta);
+GatewayRoute parse_http_route(const FieldReader& root, ObjectMeta meta);
+GatewayRoute parse_grpc_route(const FieldReader& root, ObjectMeta meta);
+GatewayRoute parse_tls_route(const FieldReader& root, ObjectMeta meta);
+GatewayRoute parse_tcp_route(const FieldReader& root, ObjectMeta meta);
+// Of networking.istio.io, whose objects have kind "IstioGateway" here, and of gateway.networking.k8s.io.
+Gateway parse_istio_gateway(const FieldReader& root, ObjectMeta meta);
+Gateway parse_api_gateway(const FieldReader& root, ObjectMeta meta);
+ReferenceGrant parse_reference_grant(const FieldReader& root, ObjectMeta meta);
 
 // apiVersion, kind, metadata, spec, status: the root of every kind here.
 const FieldTable& root_table();

@@ -1,8 +1,8 @@
 // VirtualService of Istio's networking API: hosts and HTTP routes with their destinations. Matches are in
 // parse_http_match.cc, what a route does besides in parse_http_action.cc and parse_header_edits.cc. The
 // result is final: hosts expanded, weights cleaned, routes behind a catch-all gone.
+#include <algorithm>
 #include <array>
-#include <limits>
 
 #include "base/strings.h"
 #include "control-plane/resource/host_name.h"
@@ -11,14 +11,14 @@
 #include "control-plane/resource/parse_http_action.h"
 #include "control-plane/resource/parse_http_match.h"
 #include "control-plane/resource/parse_object.h"
+#include "control-plane/resource/parse_route_target.h"
 
 namespace weft::control_plane {
 namespace {
 
 using Names = std::string_view;
 
-constexpr std::array<Names, 4> kSpecRead = {"hosts", "gateways", "exportTo", "http"};
-constexpr std::array<Names, 2> kSpecKnown = {"tls", "tcp"};
+constexpr std::array<Names, 6> kSpecRead = {"hosts", "gateways", "exportTo", "http", "tls", "tcp"};
 constexpr std::array<Names, 17> kHttpRead = {
     "name",          "match",         "route",   "redirect", "directResponse",
     "rewrite",       "fault",         "timeout", "headers",  "delegate",
@@ -26,69 +26,24 @@ constexpr std::array<Names, 17> kHttpRead = {
     "mirrorPercent", "mirror_percent"};
 constexpr std::array<Names, 1> kHttpKnown = {"websocketUpgrade"};
 constexpr std::array<Names, 3> kRouteRead = {"destination", "weight", "headers"};
-constexpr std::array<Names, 3> kDestinationRead = {"host", "subset", "port"};
 constexpr std::array<Names, 2> kMirrorRead = {"destination", "percentage"};
-constexpr std::array<Names, 1> kPortRead = {"number"};
 constexpr std::array<Names, 2> kDelegateRead = {"name", "namespace"};
 
 void parse_hosts(const FieldReader& spec, VirtualService& out) {
   const std::vector<FieldReader> items = spec.items("hosts");
+  const bool on_mesh = std::find(out.gateways.begin(), out.gateways.end(), "mesh") != out.gateways.end();
   for (const FieldReader& item : items) {
-    const std::string host = parse_host(item, out.meta.ns);
+    const bool any = !on_mesh && item.node().scalar == "*";
+    const std::string host = any ? "*" : parse_host(item, out.meta.ns);
     if (host.empty()) continue;
     for (const std::string& other : out.routes.hosts()) {
-      if (host_covers(other, host) || host_covers(host, other)) {
+      if (other == "*" || any || host_covers(other, host) || host_covers(host, other)) {
         item.error(kValueRejected, str_cat("overlaps with host \"", other, "\" of the same VirtualService"),
                    "remove one of the two");
       }
     }
     out.routes.add_hosts(host);
   }
-}
-
-struct ParsedDestination {
-  mesh::v1::Destination destination;
-  HostReference reference;
-};
-
-// `destination` is {host, subset, port}.
-void parse_target(const FieldReader& destination_field, const std::string& ns, ParsedDestination& out) {
-  const FieldReader* destination = &destination_field;
-  if (!destination->expect_map({.read = kDestinationRead, .known = {}})) return;
-  const auto host = destination->child("host");
-  if (!host) {
-    destination->error_at("host", kFieldMissing, "the field is required", "name a service");
-    return;
-  }
-  out.destination.set_host(parse_host(*host, ns));
-  if (out.destination.host().starts_with("*")) {
-    host->error(kValueRejected, "a destination cannot be a wildcard", "name one service");
-  }
-  out.destination.set_subset(destination->text("subset").value_or(""));
-  const auto port = destination->child("port");
-  if (port && port->expect_map({.read = kPortRead, .known = {}})) {
-    if (!port->has("number"))
-      port->error_at("number", kFieldMissing, "the field is required", "give the port's number");
-    out.destination.set_port(static_cast<uint32_t>(port->integer("number", 1, 65535).value_or(0)));
-  }
-  const bool subset = !out.destination.subset().empty();
-  out.reference = {.host = out.destination.host(),
-                   .subset = out.destination.subset(),
-                   .line = subset ? destination->line_of("subset") : host->line(),
-                   .field = subset ? str_cat(destination->path(), ".subset") : host->path()};
-}
-
-ParsedDestination parse_destination(const FieldReader& item, const std::string& ns) {
-  ParsedDestination out;
-  out.destination.set_weight(
-      static_cast<uint32_t>(item.integer("weight", 0, std::numeric_limits<int32_t>::max()).value_or(0)));
-  const auto destination = item.child("destination");
-  if (!destination) {
-    item.error_at("destination", kFieldMissing, "the field is required", "give destination.host");
-    return out;
-  }
-  parse_target(*destination, ns, out);
-  return out;
 }
 
 void take_mirror(ParsedDestination parsed, uint32_t ppm, VirtualService& out, mesh::v1::HttpRoute& route) {
@@ -155,14 +110,7 @@ void parse_route(const FieldReader& http, VirtualService& out, mesh::v1::HttpRou
     out.references.push_back(std::move(parsed.reference));
     if (parsed.destination.weight() > 0) *route.add_destinations() = std::move(parsed.destination);
   }
-  if (sum == 0) {
-    http.error_at("route", kWeightsAllZero, "the weights of all destinations are 0",
-                  "give at least one destination a weight above 0");
-  }
-  if (sum > std::numeric_limits<uint32_t>::max()) {
-    http.error_at("route", kValueRejected, "the sum of the weights is too large",
-                  "use weights that add up to 100");
-  }
+  check_weight_sum(http, sum);
 }
 
 VirtualService::Delegate parse_delegate(const FieldReader& http, VirtualService& out) {
@@ -196,7 +144,7 @@ bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRout
   if (!matches.empty()) catch_all = false;
   for (const FieldReader& match : matches) {
     mesh::v1::HttpMatch& parsed = *route.add_matches();
-    parse_http_match(match, parsed);
+    parse_http_match(match, out.meta.ns, parsed);
     if (is_catch_all(parsed)) catch_all = true;
   }
   parse_http_action(item, route);
@@ -214,8 +162,9 @@ bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRout
 
 void parse_http_routes(const FieldReader& spec, VirtualService& out) {
   const std::vector<FieldReader> items = spec.items("http");
-  if (items.empty()) {
-    spec.error_at("http", kFieldMissing, "at least one route is required", "add http: with a route");
+  if (items.empty() && !spec.has("tls") && !spec.has("tcp")) {
+    spec.error_at("http", kFieldMissing, "at least one route is required",
+                  "add http:, tls: or tcp: with a route");
   }
   int ended_by = -1;
   for (size_t i = 0; i < items.size(); ++i) {
@@ -247,7 +196,9 @@ VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
     root.error_at("spec", kFieldMissing, "the field is required", "give hosts and http");
     return out;
   }
-  if (!spec->expect_map({.read = kSpecRead, .known = kSpecKnown})) return out;
+  if (!spec->expect_map({.read = kSpecRead, .known = {}})) return out;
+  if (std::vector<std::string> gateways = parse_gateways(*spec, out.meta.ns); !gateways.empty())
+    out.gateways = std::move(gateways);
   parse_hosts(*spec, out);
   if (spec->has("hosts") && spec->items("hosts").empty())
     spec->error_at("hosts", kFieldMissing, "the list is empty",
@@ -255,10 +206,14 @@ VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
   if (!spec->has("hosts") && spec->has("gateways"))
     spec->error_at("gateways", kValueRejected, "a VirtualService without hosts has no gateways",
                    "remove them, or give it hosts");
-  check_gateways(*spec);
   for (std::string& ns : parse_export_to(*spec, out.meta.ns, out.hidden))
     out.routes.add_export_to(std::move(ns));
+  for (const Names layer4 : {"tls", "tcp"}) {
+    if (out.is_delegate() && spec->has(layer4))
+      spec->error_at(layer4, kValueRejected, "only HTTP routes are delegated", "remove it, or give hosts");
+  }
   parse_http_routes(*spec, out);
+  parse_layer4_routes(*spec, out);
   return out;
 }
 

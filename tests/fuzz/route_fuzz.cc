@@ -25,7 +25,7 @@ void require(bool condition) {
 std::string text(FuzzedDataProvider& data) { return data.ConsumeRandomLengthString(64); }
 
 void fill(FuzzedDataProvider& data, mesh::StringMatch* match) {
-  switch (data.ConsumeIntegralInRange(0, 4)) {
+  switch (data.ConsumeIntegralInRange(0, 5)) {
     case 0:
       return match->set_exact(text(data));
     case 1:
@@ -34,6 +34,8 @@ void fill(FuzzedDataProvider& data, mesh::StringMatch* match) {
       return match->set_regex(text(data));
     case 3:
       return match->set_present(true);
+    case 4:
+      return match->set_segments(text(data));
     default:
       return;
   }

@@ -52,11 +52,11 @@ absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup,
 absl::Status Mesh::start_agent(const std::string& program) {
   remember(agent_);
   ASSIGN_OR_RETURN(
-      agent_, start("agent",
-                    {binary(program), "--config-dir", manifests_.path(), "--run-dir", run_dir(), "--pin-root",
-                     sandbox_.pin_root(), "--cgroup", sandbox_.cgroup(), "--node-name", "node1",
-                     "--proxy-user", "nobody", "--metrics-address", str_cat("127.0.0.1:", metrics_port_),
-                     "--health-address", str_cat("127.0.0.1:", health_port_)}));
+      agent_, start("agent", {binary(program), "--config-dir", manifests_.path(), "--run-dir", run_dir(),
+                              "--pin-root", sandbox_.pin_root(), "--cgroup", sandbox_.cgroup(), "--node-name",
+                              "node1", "--proxy-user", "nobody", "--metrics-address",
+                              str_cat("127.0.0.1:", metrics_port_), "--health-address",
+                              str_cat("127.0.0.1:", health_port_), "--gateway-address", "127.0.0.1"}));
   const bool up =
       wait_until(kStartDeadline, [this] { return cli({"status"}).exit_code == 0 || !agent_->running(); });
   if (up && agent_->running()) return absl::OkStatus();

@@ -22,12 +22,16 @@ class TrafficTest : public MeshTest {
   // Puts the example in force and waits until the proxy routes by it: its first route is listed and nothing
   // waits to be taken.
   void apply(const std::string& example, const std::string& route) {
+    apply_listed(example, str_cat("product-service/", route));
+  }
+  // `row`: as `weft get routes` names a route of it.
+  void apply_listed(const std::string& example, const std::string& row) {
     std::ifstream file(str_cat("examples/", example, "/routing.yaml"));
     ASSERT_TRUE(file.is_open()) << "run from the root of the repository";
     std::stringstream text;
     text << file.rdbuf();
     mesh_->manifests().write("canary.yaml", text.str());
-    ASSERT_TRUE(cli_shows({"get", "routes"}, str_cat("product-service/", route))) << mesh_->log();
+    ASSERT_TRUE(cli_shows({"get", "routes"}, row)) << mesh_->log();
     ASSERT_TRUE(cli_shows({"status"}, "current")) << mesh_->log();
   }
   // The answer's head and body.
@@ -104,6 +108,79 @@ TEST_F(TrafficTest, ARouteWithRetriesServesAsAnyOther) {
   ASSERT_NO_FATAL_FAILURE(apply("retries", "tried-again"));
   const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "2000", "-c", "8"});
   EXPECT_EQ(result.failed, 0u) << result.text;
+}
+
+TEST_F(TrafficTest, AnHttpRouteTakesWhatIsDialledAtItsService) {
+  ASSERT_NO_FATAL_FAILURE(apply_listed("http-route", "default/product.testers"));
+  EXPECT_EQ(
+      curl(client_, {"-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", str_cat(kUrl, "/old/item")})
+          .output,
+      "301 http://10.96.0.10/new/item");
+  const std::string tester = get("/", {"-H", "x-user: tester", "-H", "Host: somebody.else"});
+  EXPECT_THAT(tester, HasSubstr("x-version: v2"));
+  EXPECT_THAT(tester, HasSubstr("x-route: testers"));
+  const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "2000", "-c", "8"});
+  EXPECT_EQ(result.failed, 0u) << result.text;
+  EXPECT_NEAR(result.share("v1"), 0.9, 0.04) << result.text;
+}
+
+TEST_F(TrafficTest, AGrpcRouteAnswers404ForOtherServices) {
+  ASSERT_NO_FATAL_FAILURE(apply_listed("grpc-route", "default/product.search"));
+  EXPECT_THAT(get("/shop.Products/Search"), HasSubstr("x-version: v2"));
+  EXPECT_THAT(get("/shop.Products/Get"), HasSubstr("x-version: v1"));
+  EXPECT_EQ(status("/shop.Cart/Get"), "404");
+}
+
+TEST_F(TrafficTest, ATcpRouteTakesConnectionsThatTheKernelWouldServe) {
+  ASSERT_NO_FATAL_FAILURE(apply_listed("tcp-route", "default/product[0]"));
+  for (int i = 0; i < 8; ++i)
+    EXPECT_THAT(curl(client_, {"-i", "http://10.96.0.40:9000/"}).output, HasSubstr("x-version: v2"));
+}
+
+TEST_F(TrafficTest, TcpRoutesOfAVirtualServiceKnowTheClient) {
+  ASSERT_NO_FATAL_FAILURE(apply_listed("virtual-service-tcp", "default/product-tcp.tcp[0]"));
+  for (int i = 0; i < 8; ++i)
+    EXPECT_THAT(curl(client_, {"-i", "http://10.96.0.40:9000/"}).output, HasSubstr("x-version: v2"));
+}
+
+TEST_F(TrafficTest, AGatewayOpensAPortOfTheNode) {
+  // Of the machine, where the agent runs; below the ports that the kernel gives away.
+  constexpr char kPort[] = "18733";
+  mesh_->manifests().write(
+      "gateway.yaml",
+      str_cat(
+          "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec:\n  servers:\n",
+          "  - {port: {number: ", kPort, ", name: http, protocol: HTTP}, hosts: [a.example]}\n",
+          "  - {port: {number: ", kPort,
+          ", name: old, protocol: HTTP}, hosts: [b.example], tls: {httpsRedirect: true}}\n",
+          "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: edge}\nspec:\n",
+          "  hosts: [a.example]\n  gateways: [edge]\n",
+          "  http: [{name: hello, directResponse: {status: 200, body: {string: inside}}}]\n"));
+  const auto ask = [&](const std::string& host) {
+    Spawn spawn;
+    spawn.argv = {"curl",
+                  "-s",
+                  "-i",
+                  "--max-time",
+                  "2",
+                  "-H",
+                  str_cat("Host: ", host),
+                  str_cat("http://127.0.0.1:", kPort, "/x")};
+    return run(spawn).output;
+  };
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
+    return ask("a.example").find("inside") != std::string::npos;
+  })) << mesh_->log();
+  EXPECT_THAT(ask("b.example"), HasSubstr("location: https://b.example/x"));
+  EXPECT_THAT(ask("product-service"), StartsWith("HTTP/1.1 404"));
+  mesh_->kill_proxy();
+  ASSERT_TRUE(mesh_->start_proxy().ok()) << mesh_->log();
+  EXPECT_TRUE(
+      wait_until(milliseconds(20'000), [&] { return ask("a.example").find("inside") != std::string::npos; }))
+      << "the next proxy gets the listeners: " << mesh_->log();
+  mesh_->manifests().remove("gateway.yaml");
+  EXPECT_TRUE(wait_until(milliseconds(20'000), [&] { return ask("a.example").empty(); }))
+      << "the port is closed";
 }
 
 TEST_F(TrafficTest, ATimeoutEndsWhatHangs) {

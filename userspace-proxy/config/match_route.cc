@@ -50,6 +50,27 @@ RouteMatch match_route(const VirtualHost& host, const RequestHead& head, const S
   return RouteMatch{};
 }
 
+namespace {
+
+const L4Route* first_l4(const std::vector<L4Route>& routes, std::string_view server_name,
+                        const SocketAddress& dialled, const SourceView& source) {
+  for (const L4Route& route : routes) {
+    if (route.matches.empty()) return &route;
+    for (const L4Matcher& matcher : route.matches) {
+      if (matcher.matches(server_name, dialled, source)) return &route;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const L4Route* match_l4_route(const L4Host& host, bool tls, std::string_view server_name,
+                              const SocketAddress& dialled, const SourceView& source) {
+  const L4Route* route = tls ? first_l4(host.tls, server_name, dialled, source) : nullptr;
+  return route != nullptr ? route : first_l4(host.tcp, server_name, dialled, source);
+}
+
 SourceView source_view(const Snapshot& snapshot, uint32_t source) {
   if (source >= snapshot.sources.size()) return SourceView{.ns = "default", .labels = nullptr};
   const Source& s = snapshot.sources[source];

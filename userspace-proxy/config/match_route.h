@@ -19,6 +19,11 @@ void index_routes(VirtualHost* host);
 RouteMatch match_route(const VirtualHost& host, const RequestHead& head, const SourceView& source,
                        uint16_t dialled_port);
 
+// The route of a connection that is no HTTP; nullptr: none matches. `server_name`: of its ClientHello, when
+// it is `tls`.
+const L4Route* match_l4_route(const L4Host& host, bool tls, std::string_view server_name,
+                              const SocketAddress& dialled, const SourceView& source);
+
 // What matching sees of a source; an unknown one (kNone) is namespace "default" without labels.
 SourceView source_view(const Snapshot& snapshot, uint32_t source);
 

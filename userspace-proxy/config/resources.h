@@ -53,6 +53,7 @@ struct DestinationSpec {
   std::string subset;
   uint32_t weight = 1;
   std::shared_ptr<const DestinationAction> action;  // null: none
+  bool invalid = false;                             // without a host, then
 };
 
 struct MirrorSpec {
@@ -68,12 +69,30 @@ struct RouteSpec {
   std::vector<MirrorSpec> mirrors;            // none without action
 };
 
+struct L4RouteSpec {
+  std::string name;
+  std::vector<L4Matcher> matches;
+  std::vector<DestinationSpec> destinations;
+};
+
 struct RouteSetSpec {
   std::string name;
   std::string ns;
   std::vector<std::string> hosts;      // lower case; wildcards as ".suffix"
   std::vector<std::string> export_to;  // empty: all
   std::vector<RouteSpec> routes;
+  std::vector<L4RouteSpec> tls, tcp;
+  // Of the Gateway API: found by the address of the service that `hosts` names, on this port or on all (0).
+  bool by_address = false;
+  uint16_t port = 0;
+  bool consumer = false;
+  // Instead of all that: of a gateway's port.
+  struct Gateway {
+    uint16_t port = 0;
+    GatewayPort::Kind kind = GatewayPort::Kind::kHttp;
+    bool any_host = false;
+  };
+  std::optional<Gateway> gateway;
   int64_t created = 0;
 };
 

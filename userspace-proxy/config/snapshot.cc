@@ -52,9 +52,43 @@ uint32_t Snapshot::find_cluster(std::string_view name) const {
   return found == cluster_by_name.end() ? kNone : found->second;
 }
 
+std::string_view Snapshot::namespace_of(uint32_t source) const {
+  return source < sources.size() ? std::string_view(sources[source].ns) : "default";
+}
+
+const L4Host* Snapshot::find_l4_host(uint32_t source, const SocketAddress& dialled) const {
+  const auto found = l4_host_by_address.find(AddressRef{namespace_of(source), dialled});
+  return found == l4_host_by_address.end() ? nullptr : &l4_hosts[found->second];
+}
+
+const GatewayPort* Snapshot::find_gateway_port(uint16_t port) const {
+  const auto found = gateway_ports.find(port);
+  return found == gateway_ports.end() ? nullptr : &found->second;
+}
+
+const VirtualHost* Snapshot::find_gateway_host(std::string_view authority, uint16_t port) const {
+  const auto by_host = [&](std::string_view host) -> const VirtualHost* {
+    const auto found = gateway_host_by_host.find(HostRef{"", port, host});
+    return found == gateway_host_by_host.end() ? nullptr : &virtual_hosts[found->second];
+  };
+  HostBuffer buffer;
+  const std::string_view host = normalised_host(authority, &buffer);
+  if (!host.empty() && host.front() != '.') {
+    if (const VirtualHost* exact = by_host(host)) return exact;
+    for (size_t dot = host.find('.'); dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
+      if (const VirtualHost* wildcard = by_host(host.substr(dot))) return wildcard;
+    }
+  }
+  return by_host("");
+}
+
 const VirtualHost* Snapshot::find_virtual_host(uint32_t source, std::string_view authority,
                                                const SocketAddress& dialled) const {
-  const std::string_view ns = source < sources.size() ? std::string_view(sources[source].ns) : "default";
+  const std::string_view ns = namespace_of(source);
+  if (!routed_host_by_address.empty()) {
+    const auto routed = routed_host_by_address.find(AddressRef{ns, dialled});
+    if (routed != routed_host_by_address.end()) return &virtual_hosts[routed->second];
+  }
   const auto by_host = [&](std::string_view host) -> const VirtualHost* {
     auto found = virtual_host_by_host.find(HostRef{ns, dialled.port, host});
     if (found == virtual_host_by_host.end()) found = virtual_host_by_host.find(HostRef{ns, 0, host});

@@ -17,6 +17,7 @@
 #include "userspace-proxy/http/message.h"
 #include "userspace-proxy/http/path.h"
 #include "userspace-proxy/route/action.h"
+#include "userspace-proxy/route/l4_matcher.h"
 #include "userspace-proxy/route/matcher.h"
 #include "userspace-proxy/route/path_index.h"
 
@@ -24,7 +25,8 @@ namespace weft::proxy {
 
 inline constexpr uint32_t kNone = 0xffffffff;
 
-enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2 };
+// kTls: the client speaks first; what it says is passed on as it is.
+enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2, kTls };
 
 // What the proxy speaks to the endpoints of a cluster. kAsClient: the version that the client spoke first, so
 // that servers see what they would see without a mesh: an upgrade to HTTP/2 is between the client and the
@@ -59,6 +61,7 @@ struct WeightedCluster {
   uint32_t weight = 1;
   std::string label;                                // "v2" or the host, for explanations
   std::shared_ptr<const DestinationAction> action;  // null: none
+  bool invalid = false;                             // its reference is refused: answered 500 invalid_backend
 };
 
 // A copy of so many of a million requests goes there.
@@ -91,6 +94,28 @@ struct VirtualHost {
   PathIndex index;
 };
 
+// What becomes of a connection that is no HTTP.
+struct L4Route {
+  std::string name;
+  std::vector<L4Matcher> matches;  // any; empty: always
+  std::vector<WeightedCluster> clusters;
+  uint32_t total_weight = 0;
+};
+
+// Of one address for one client namespace, or of a gateway's port. The first match wins; `tls` is asked
+// first, when the client speaks TLS.
+struct L4Host {
+  std::string name;
+  std::vector<L4Route> tls, tcp;
+};
+
+// What comes to a port of the node.
+struct GatewayPort {
+  enum class Kind : uint8_t { kHttp, kTls, kTcp };
+  Kind kind = Kind::kHttp;
+  uint32_t l4_host = kNone;  // of kTls and kTcp
+};
+
 // One service port, found by the address the client dialled.
 struct ServicePort {
   std::string service;
@@ -114,6 +139,7 @@ class Snapshot {
   PathNormalisation path_normalisation = PathNormalisation::kBase;
   std::vector<Cluster> clusters;
   std::vector<VirtualHost> virtual_hosts;
+  std::vector<L4Host> l4_hosts;
   std::vector<ServicePort> service_ports;
   std::vector<Source> sources;
 
@@ -121,11 +147,18 @@ class Snapshot {
   const ServicePort* find_service_port(const SocketAddress& dialled) const;
   // kNone when the workload is unknown here; routing then uses namespace "default".
   uint32_t find_source(std::string_view workload_uid) const;
-  // The routes for a request: by Host (short names in the source's namespace, any port spelling), else by the
-  // dialled address; nullptr: neither is known.
+  // The routes for a request: by the dialled address where it is routed (Gateway API), else by Host (short
+  // names in the source's namespace, any port), else by the dialled address; nullptr: none is known.
   const VirtualHost* find_virtual_host(uint32_t source, std::string_view authority,
                                        const SocketAddress& dialled) const;
   uint32_t find_cluster(std::string_view name) const;
+  // The routes of connections to this address that are no HTTP; nullptr: none but the service's own.
+  const L4Host* find_l4_host(uint32_t source, const SocketAddress& dialled) const;
+  // nullptr: no gateway has this port.
+  const GatewayPort* find_gateway_port(uint16_t port) const;
+  // The routes for a request that came to a gateway's port; nullptr: it has no such host.
+  const VirtualHost* find_gateway_host(std::string_view authority, uint16_t port) const;
+  std::string_view namespace_of(uint32_t source) const;
 
   // Filled by SnapshotBuilder only. The Ref forms are the same keys as views, so that look-ups do not
   // allocate.
@@ -166,6 +199,12 @@ class Snapshot {
   absl::flat_hash_map<SocketAddress, uint32_t> service_port_by_address;
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> virtual_host_by_host;
   absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> virtual_host_by_address;
+  // Of the Gateway API: Host does not count there.
+  absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> routed_host_by_address;
+  absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> l4_host_by_address;
+  absl::flat_hash_map<uint16_t, GatewayPort> gateway_ports;
+  // With an empty namespace; an empty host takes what no other has.
+  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_host_by_host;
   absl::flat_hash_map<std::string, uint32_t> source_by_uid;
   absl::flat_hash_map<std::string, uint32_t> cluster_by_name;
 };

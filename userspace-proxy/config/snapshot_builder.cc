@@ -19,24 +19,42 @@ struct World {
   const Resources& resources;
   absl::flat_hash_map<std::string, const ServiceSpec*> service_by_host;
   HostIndex<RouteSetSpec> route_sets;
+  // Those with routes for what is no HTTP.
+  HostIndex<RouteSetSpec> l4_sets;
+  // Of the Gateway API, by the host of the service that they take.
+  absl::flat_hash_map<std::string, std::vector<const RouteSetSpec*>> address_sets;
   std::set<std::string> namespaces;
   std::set<uint16_t> http_ports;
 };
 
+bool is_opaque(Protocol protocol) { return protocol == Protocol::kTcp || protocol == Protocol::kTls; }
+
+bool has_l4(const RouteSetSpec& set) { return !set.tls.empty() || !set.tcp.empty(); }
+
+void add_set(const RouteSetSpec& set, World* world) {
+  if (set.gateway) return;
+  for (const std::string& host : set.hosts) {
+    if (set.by_address) {
+      world->address_sets[host].push_back(&set);
+      continue;
+    }
+    // Without HTTP routes it says nothing about HTTP, and the other way round.
+    if (!set.routes.empty()) world->route_sets.add(host, set);
+    if (has_l4(set)) world->l4_sets.add(host, set);
+  }
+}
+
 World make_world(const Resources& resources) {
-  World world{resources, {}, {}, {kDefaultNamespace}, {}};
+  World world{resources, {}, {}, {}, {}, {kDefaultNamespace}, {}};
   for (const auto& [name, service] : resources.services) {
     world.service_by_host.try_emplace(service->host, service.get());
     for (const ServiceSpec::Port& port : service->ports) {
-      if (port.protocol != Protocol::kTcp) world.http_ports.insert(port.number);
+      if (!is_opaque(port.protocol)) world.http_ports.insert(port.number);
     }
   }
-  for (const auto& [name, set] : resources.route_sets) {
-    // Without HTTP routes it says nothing about HTTP.
-    if (set->routes.empty()) continue;
-    for (const std::string& host : set->hosts) world.route_sets.add(host, *set);
-  }
+  for (const auto& [name, set] : resources.route_sets) add_set(*set, &world);
   world.route_sets.sort();
+  world.l4_sets.sort();
   for (const auto& [name, workload] : resources.workloads) world.namespaces.insert(workload->ns);
   return world;
 }
@@ -75,6 +93,22 @@ class NamespaceView {
     for (auto& [key, host] : short_hosts_) out_.virtual_host_by_host.try_emplace(std::move(key), host);
   }
 
+  // A set of a gateway, as the gateway's own namespace sees the mesh.
+  void add_gateway(const RouteSetSpec& set) {
+    const RouteSetSpec::Gateway& gateway = *set.gateway;
+    GatewayPort port{.kind = gateway.kind};
+    if (gateway.kind == GatewayPort::Kind::kHttp) {
+      const uint32_t host = add_routes(set, gateway.port);
+      if (gateway.any_host)
+        out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{"", gateway.port, ""}, host);
+      for (const std::string& name : set.hosts)
+        out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{"", gateway.port, name}, host);
+    } else {
+      port.l4_host = add_l4_host(set, set.tls, set.tcp, gateway.port);
+    }
+    out_.gateway_ports.try_emplace(gateway.port, port);
+  }
+
  private:
   const EffectivePolicy& policy(const ServiceSpec& service) {
     const auto [row, inserted] = policies_.try_emplace(&service);
@@ -88,9 +122,27 @@ class NamespaceView {
     return found.empty() ? nullptr : found.front();
   }
 
+  // The Gateway API's routes for a service's port; those of the client's namespace before the service's own.
+  const RouteSetSpec* address_set(std::string_view host, uint16_t port, bool http) const {
+    const auto found = world_.address_sets.find(to_absl(host));
+    if (found == world_.address_sets.end()) return nullptr;
+    const RouteSetSpec* best = nullptr;
+    for (const RouteSetSpec* set : found->second) {
+      const bool fits = (set->port == 0 || set->port == port) && visible_in(*set, ns_) &&
+                        (http ? !set->routes.empty() : has_l4(*set));
+      if (fits && (best == nullptr || (set->consumer && !best->consumer))) best = set;
+    }
+    return best;
+  }
+
   WeightedCluster resolve(const DestinationSpec& destination, uint16_t dialled_port) {
     WeightedCluster out;
     out.weight = destination.weight;
+    out.invalid = destination.invalid;
+    if (out.invalid) {
+      out.label = "invalid";
+      return out;
+    }
     out.action = destination.action;
     out.label = destination.subset.empty() ? destination.host : destination.subset;
     const auto found = world_.service_by_host.find(destination.host);
@@ -122,6 +174,65 @@ class NamespaceView {
     return add(std::move(host));
   }
 
+  L4Route l4_route(const L4RouteSpec& spec, uint16_t port) {
+    L4Route out{.name = spec.name, .matches = spec.matches, .clusters = {}};
+    for (const DestinationSpec& destination : spec.destinations) {
+      out.clusters.push_back(resolve(destination, port));
+      out.total_weight += destination.weight;
+    }
+    return out;
+  }
+
+  // Those of the routes that speak of this port.
+  std::vector<L4Route> l4_routes(const std::vector<L4RouteSpec>& specs, uint16_t port) {
+    std::vector<L4Route> out;
+    for (const L4RouteSpec& spec : specs) {
+      const auto of_port = [&](const L4Matcher& m) { return m.port == 0 || m.port == port; };
+      if (spec.matches.empty() || std::any_of(spec.matches.begin(), spec.matches.end(), of_port))
+        out.push_back(l4_route(spec, port));
+    }
+    return out;
+  }
+
+  // kNone: nothing is said about this port.
+  uint32_t add_l4_host(const RouteSetSpec& set, const std::vector<L4RouteSpec>& tls,
+                       const std::vector<L4RouteSpec>& tcp, uint16_t port) {
+    L4Host host{
+        .name = str_cat(set.ns, "/", set.name), .tls = l4_routes(tls, port), .tcp = l4_routes(tcp, port)};
+    if (host.tls.empty() && host.tcp.empty()) return kNone;
+    out_.l4_hosts.push_back(std::move(host));
+    return static_cast<uint32_t>(out_.l4_hosts.size() - 1);
+  }
+
+  // Connections that are no HTTP: `tls` is for ports that may speak TLS, unless a TLSRoute names the port.
+  void add_l4(const ServiceSpec& service, const ServiceSpec::Port& port) {
+    if (port.protocol == Protocol::kHttp || port.protocol == Protocol::kHttp2) return;
+    const RouteSetSpec* set = address_set(service.host, port.number, false);
+    if (set == nullptr) {
+      const auto found =
+          world_.l4_sets.find(service.host, [&](const RouteSetSpec& s) { return visible_in(s, ns_); });
+      if (found.empty()) return;
+      set = found.front();
+    }
+    const bool tls = set->by_address || port.protocol != Protocol::kTcp;
+    const uint32_t host =
+        add_l4_host(*set, tls ? set->tls : std::vector<L4RouteSpec>(), set->tcp, port.number);
+    if (host == kNone) return;
+    for (const IpAddress& ip : service.addresses)
+      out_.l4_host_by_address.try_emplace(Snapshot::AddressKey{ns_, SocketAddress{ip, port.number}}, host);
+  }
+
+  // True: the address decides, and Host finds this port of the service nowhere else.
+  bool add_address_routes(const ServiceSpec& service, const ServiceSpec::Port& port) {
+    const RouteSetSpec* set = address_set(service.host, port.number, true);
+    if (set == nullptr) return false;
+    const uint32_t host = add_routes(*set, port.number);
+    for (const IpAddress& ip : service.addresses)
+      out_.routed_host_by_address.try_emplace(Snapshot::AddressKey{ns_, SocketAddress{ip, port.number}},
+                                              host);
+    return true;
+  }
+
   uint32_t add_default(const ServiceSpec& service, uint16_t port) {
     const uint32_t cluster = clusters_.intern(service, port, "", policy(service));
     Route route;
@@ -143,7 +254,9 @@ class NamespaceView {
     const RouteSetSpec* set = route_set(service.host);
     const std::vector<std::string> spellings = short_names(service, ns_);
     for (const ServiceSpec::Port& port : service.ports) {
-      if (port.protocol == Protocol::kTcp) continue;
+      add_l4(service, port);
+      if (is_opaque(port.protocol)) continue;
+      if (add_address_routes(service, port) && set == nullptr) continue;
       const uint32_t host =
           set != nullptr ? add_routes(*set, port.number) : add_default(service, port.number);
       out_.virtual_host_by_host.try_emplace(Snapshot::HostKey{ns_, port.number, service.host}, host);
@@ -171,7 +284,9 @@ class NamespaceView {
   // Hosts that are no service: reachable by name on any port of the mesh's HTTP services.
   void add_free_hosts(const RouteSetSpec& set) {
     for (const std::string& host : set.hosts) {
-      if (set.routes.empty() || world_.service_by_host.contains(host) || route_set(host) != &set) continue;
+      if (set.routes.empty() || set.by_address || set.gateway || world_.service_by_host.contains(host) ||
+          route_set(host) != &set)
+        continue;
       if (!depends_on_port(set)) {
         out_.virtual_host_by_host.try_emplace(Snapshot::HostKey{ns_, 0, host}, add_routes(set, 0));
         continue;
@@ -216,6 +331,9 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   add_sources(world, out.get());
   add_service_ports(world, clusters, out.get());
   for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, *out).build();
+  for (const auto& [name, set] : resources.route_sets) {
+    if (set->gateway) NamespaceView(world, set->ns, clusters, *out).add_gateway(*set);
+  }
   return out;
 }
 

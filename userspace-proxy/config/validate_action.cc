@@ -128,6 +128,11 @@ absl::StatusOr<PathRewrite> compile_rewrite(const mesh::PathRewrite& rewrite) {
       if (!out.regex->CheckRewriteString(out.text, &problem)) return invalid("path_rewrite: ", problem);
       break;
     }
+    case mesh::PathRewrite::kWhole:
+      RETURN_IF_ERROR(check_path("path_rewrite", rewrite.whole()));
+      out.kind = PathRewrite::Kind::kWhole;
+      out.text = rewrite.whole();
+      break;
     case mesh::PathRewrite::KIND_NOT_SET:
       break;
   }

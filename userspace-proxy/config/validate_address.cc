@@ -34,8 +34,9 @@ Protocol protocol_of(weft::mesh::v1::Protocol declared) {
     case weft::mesh::v1::PROTOCOL_HTTP:
       return Protocol::kHttp;
     case weft::mesh::v1::PROTOCOL_TCP:
-    case weft::mesh::v1::PROTOCOL_TLS:
       return Protocol::kTcp;
+    case weft::mesh::v1::PROTOCOL_TLS:
+      return Protocol::kTls;
     case weft::mesh::v1::PROTOCOL_HTTP2:
     case weft::mesh::v1::PROTOCOL_GRPC:
       return Protocol::kHttp2;

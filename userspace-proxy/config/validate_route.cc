@@ -36,6 +36,11 @@ absl::StatusOr<std::vector<NamedMatcher>> compile_named(const List& list, std::s
 
 absl::StatusOr<DestinationSpec> compile_destination(const mesh::Destination& d) {
   DestinationSpec spec;
+  if (d.invalid()) {
+    spec.invalid = true;
+    spec.weight = d.weight();
+    return spec;
+  }
   ASSIGN_OR_RETURN(spec.host, normalise_host(d.host(), false));
   if (d.port() > kMaxPort)
     return invalid("destination ", d.host(), ": port ", d.port(), ", expected 0-65535");
@@ -48,7 +53,8 @@ absl::StatusOr<DestinationSpec> compile_destination(const mesh::Destination& d) 
   return spec;
 }
 
-absl::StatusOr<std::vector<DestinationSpec>> compile_destinations(const mesh::HttpRoute& route) {
+template <typename Route>
+absl::StatusOr<std::vector<DestinationSpec>> compile_destinations(const Route& route) {
   std::vector<DestinationSpec> out;
   uint64_t total = 0;
   for (const mesh::Destination& d : route.destinations()) {
@@ -93,6 +99,71 @@ absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route) {
   return out;
 }
 
+absl::StatusOr<L4Matcher> compile_l4_match(const mesh::L4Match& match) {
+  L4Matcher out;
+  for (const std::string& host : match.sni_hosts()) {
+    if (host == "*") {
+      out.sni_hosts.emplace_back();
+      continue;
+    }
+    ASSIGN_OR_RETURN(std::string normal, normalise_host(host, true));
+    out.sni_hosts.push_back(std::move(normal));
+  }
+  for (const std::string& subnet : match.destination_subnets()) {
+    const auto range = IpRange::parse(subnet);
+    if (!range) return invalid("destination_subnets: \"", subnet, "\" is no prefix of addresses");
+    out.subnets.push_back(*range);
+  }
+  if (match.port() > kMaxPort) return invalid("port: ", match.port(), ", expected 0-65535");
+  out.port = static_cast<uint16_t>(match.port());
+  out.source_ns = match.source_namespace();
+  out.source_labels.assign(match.source_labels().begin(), match.source_labels().end());
+  std::sort(out.source_labels.begin(), out.source_labels.end());
+  return out;
+}
+
+template <typename List>
+absl::StatusOr<std::vector<L4RouteSpec>> compile_l4(std::string_view field, const List& list,
+                                                    const RouteSetSpec& set) {
+  std::vector<L4RouteSpec> out;
+  for (const mesh::L4Route& route : list) {
+    const std::string place = str_cat(field, "[", out.size(), "]");
+    L4RouteSpec spec;
+    spec.name = route.name().empty() ? str_cat(set.ns, "/", set.name, ".", place) : route.name();
+    for (const mesh::L4Match& match : route.matches()) {
+      auto matcher = compile_l4_match(match);
+      if (!matcher.ok()) return annotate(str_cat(place, ".matches"), matcher.status());
+      spec.matches.push_back(*std::move(matcher));
+    }
+    auto destinations = compile_destinations(route);
+    if (!destinations.ok()) return annotate(place, destinations.status());
+    spec.destinations = *std::move(destinations);
+    out.push_back(std::move(spec));
+  }
+  return out;
+}
+
+absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh::RouteSet& set) {
+  if (!set.has_gateway()) return std::nullopt;
+  const mesh::GatewayBinding& binding = set.gateway();
+  if (binding.port() == 0 || binding.port() > kMaxPort)
+    return invalid("gateway.port: ", binding.port(), ", expected 1-65535");
+  RouteSetSpec::Gateway out{.port = static_cast<uint16_t>(binding.port()), .any_host = binding.any_host()};
+  switch (binding.kind()) {
+    case mesh::GatewayBinding::HTTP:
+      out.kind = GatewayPort::Kind::kHttp;
+      return out;
+    case mesh::GatewayBinding::TLS_PASSTHROUGH:
+      out.kind = GatewayPort::Kind::kTls;
+      return out;
+    case mesh::GatewayBinding::TCP:
+      out.kind = GatewayPort::Kind::kTcp;
+      return out;
+    default:
+      return invalid("gateway.kind: ", static_cast<int>(binding.kind()), " is unknown");
+  }
+}
+
 std::optional<LoadBalancer> load_balancer(mesh::DestinationPolicy::LoadBalancer declared) {
   switch (declared) {
     case mesh::DestinationPolicy::ROUND_ROBIN:
@@ -127,6 +198,11 @@ absl::StatusOr<StringMatcher> compile_string(const mesh::StringMatch& match, Str
       ASSIGN_OR_RETURN(out.regex, compile_regex(match.regex()));
       break;
     }
+    case mesh::StringMatch::kSegments:
+      out.kind = StringMatcher::Kind::kSegments;
+      out.text = match.segments();
+      if (out.text.ends_with('/')) out.text.pop_back();
+      break;
     case mesh::StringMatch::kPresent:
       out.kind = StringMatcher::Kind::kPresent;
       break;
@@ -187,12 +263,21 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set) {
   out.ns = set.namespace_();
   out.created = set.created_unix();
   if (out.name.empty() || out.ns.empty()) return invalid("name and namespace must not be empty");
-  if (set.hosts().empty()) return invalid("hosts: empty, expected at least one host name");
+  ASSIGN_OR_RETURN(out.gateway, compile_gateway(set));
+  const bool any_host =
+      out.gateway && (out.gateway->any_host || out.gateway->kind != GatewayPort::Kind::kHttp);
+  if (set.hosts().empty() && !any_host) return invalid("hosts: empty, expected at least one host name");
   for (const std::string& host : set.hosts()) {
     ASSIGN_OR_RETURN(std::string normal, normalise_host(host, true));
     out.hosts.push_back(std::move(normal));
   }
   out.export_to.assign(set.export_to().begin(), set.export_to().end());
+  if (set.port() > kMaxPort) return invalid("port: ", set.port(), ", expected 0-65535");
+  out.by_address = set.by_address();
+  out.port = static_cast<uint16_t>(set.port());
+  out.consumer = set.consumer();
+  ASSIGN_OR_RETURN(out.tls, compile_l4("tls", set.tls(), out));
+  ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", set.tcp(), out));
   for (int i = 0; i < set.http_size(); ++i) {
     const mesh::HttpRoute& http = set.http(i);
     auto route = compile_route(http);

@@ -25,12 +25,18 @@ namespace weft::proxy {
 class DownstreamConnection;
 struct PodTag;
 
+// In place of a pod's, in the handover protocol: the listeners are those of gateways.
+inline constexpr std::string_view kGatewayUid = "weft.dev/gateway";
+
 // Where captured connections of one pod come from, whatever listener of it they came by. Lives as long as any
 // of them and the listeners.
 struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
-  CaptureOrigin(uint64_t cookie, const std::string& uid) : use(std::make_shared<PodUse>(cookie, uid)) {}
+  CaptureOrigin(uint64_t cookie, const std::string& uid)
+      : use(std::make_shared<PodUse>(cookie, uid)), gateway_(uid == kGatewayUid) {}
 
   uint64_t netns_cookie() const { return use->netns_cookie; }
+  // Clients outside the mesh, at a port of the node.
+  bool is_gateway() const { return gateway_; }
   const std::string& workload_uid() const { return use->workload_uid; }
 
   // Also read by the reporter, and held by the pool.
@@ -41,6 +47,9 @@ struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
   uint32_t source = kNone;
   ShareAccount share;
   IntrusiveList<DownstreamConnection, PodTag> connections;  // the oldest first, see session/quiet.h
+
+ private:
+  const bool gateway_;
 };
 
 // The client of an exchange, lent by the session.

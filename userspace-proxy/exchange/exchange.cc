@@ -137,7 +137,9 @@ Outcome Exchange::choose_route() {
   source_ = source_of(client_.origin, snapshot);
   // What CONNECT names is behind the service that was dialled, a forward proxy.
   const std::string_view authority = is_connect() ? std::string_view() : request().authority;
-  const VirtualHost* host = snapshot.find_virtual_host(source_, authority, client_.dialled);
+  const VirtualHost* host = client_.origin.is_gateway()
+                                ? snapshot.find_gateway_host(authority, client_.dialled.port)
+                                : snapshot.find_virtual_host(source_, authority, client_.dialled);
   if (host == nullptr) return Outcome::kNoRoute;
   const RouteMatch match =
       match_route(*host, request(), source_view(snapshot, source_), client_.dialled.port);
@@ -154,6 +156,7 @@ Outcome Exchange::choose_route() {
     action_->begin(action, more, match.matcher, *this);
   }
   if (answers) return Outcome::kOk;
+  if (chosen != nullptr && chosen->invalid) return Outcome::kInvalidBackend;
   if (chosen == nullptr || chosen->cluster == kNone) return Outcome::kNoCluster;
   target_.aim(generation_, chosen->cluster);
   return Outcome::kOk;

@@ -11,7 +11,7 @@ constexpr uint64_t kPassthroughConnectMs = 30'000;
 }  // namespace
 
 Task TcpExchange::run() {
-  Outcome outcome = context_.admission.admit(*client_.origin.use) ? Outcome::kOk : Outcome::kOverload;
+  Outcome outcome = context_.admission.admit(*client_.origin.use) ? aim_.refused : Outcome::kOverload;
   bool connected = false;
   while (outcome == Outcome::kOk && !connected) {
     if (!dial()) {
@@ -33,12 +33,13 @@ Task TcpExchange::run() {
 }
 
 TcpExchange::TcpExchange(ProxyContext& context, const ClientSide& client, Socket& socket, InputBuffer& input,
-                         uint32_t cluster)
+                         const TcpAim& aim)
     : context_(context),
       client_(client),
       generation_(context.current),
       target_(context.balancer),
-      balanced_(cluster != kNone),
+      aim_(aim),
+      balanced_(aim.cluster != kNone),
       started_(context.loop.now()),
       connector_(context.loop, context.home),
       upstream_(context.loop),
@@ -50,7 +51,7 @@ TcpExchange::TcpExchange(ProxyContext& context, const ClientSide& client, Socket
       upstream_sink_(upstream_),
       to_upstream_(context.loop, *this, context.share, client.origin.share),
       to_client_(context.loop, *this, context.share, client.origin.share) {
-  if (balanced_) target_.aim(generation_, cluster);
+  if (balanced_) target_.aim(generation_, aim.cluster);
   ++context_.active_exchanges;
   client_.origin.use->exchanges.add(1);
 }
@@ -168,6 +169,7 @@ void TcpExchange::record(Outcome outcome) {
   record.source = source_of(client_.origin, snapshot);
   record.cluster = target_.cluster_index();
   record.endpoint = target_.endpoint_index();
+  record.route = aim_.route;
   context_.sink.record(record, snapshot);
 }
 

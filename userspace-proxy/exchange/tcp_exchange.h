@@ -13,11 +13,17 @@
 
 namespace weft::proxy {
 
+// Where a connection goes, decided by the session in the generation that the exchange is made in.
+struct TcpAim {
+  uint32_t cluster = kNone;        // kNone: to the dialled address, or
+  Outcome refused = Outcome::kOk;  // nowhere, for this reason
+  std::string_view route;          // of the snapshot; empty: none was asked
+};
+
 class TcpExchange final : private Pump::Observer {
  public:
-  // `cluster` kNone: to the dialled address.
   TcpExchange(ProxyContext& context, const ClientSide& client, Socket& socket, InputBuffer& input,
-              uint32_t cluster);
+              const TcpAim& aim);
   ~TcpExchange() override;
   TcpExchange(const TcpExchange&) = delete;
   TcpExchange& operator=(const TcpExchange&) = delete;
@@ -49,6 +55,7 @@ class TcpExchange final : private Pump::Observer {
   ClientSide client_;
   GenerationRef generation_;
   DialTarget target_;
+  TcpAim aim_;
   bool balanced_;
   bool recorded_ = false;
   bool ended_well_ = false;

@@ -56,7 +56,7 @@ struct HeaderEdits {
 };
 
 struct PathRewrite {
-  enum class Kind : uint8_t { kNone, kMatched, kRegex };
+  enum class Kind : uint8_t { kNone, kMatched, kRegex, kWhole };
   Kind kind = Kind::kNone;
   std::string text;  // takes the place of what was matched; or the substitution, in RE2's spelling
   std::shared_ptr<const re2::RE2> regex;

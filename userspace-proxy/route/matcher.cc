@@ -38,16 +38,16 @@ bool query_matches(std::string_view query, const NamedMatcher& matcher) {
   return false;
 }
 
-bool source_matches(const HttpMatcher& matcher, const SourceView& source) {
-  if (!matcher.source_ns.empty() && matcher.source_ns != source.ns) return false;
-  for (const auto& wanted : matcher.source_labels) {
+}  // namespace
+
+bool SourceMatcher::matches(const SourceView& source) const {
+  if (!source_ns.empty() && source_ns != source.ns) return false;
+  for (const auto& wanted : source_labels) {
     if (source.labels == nullptr) return false;
     if (std::find(source.labels->begin(), source.labels->end(), wanted) == source.labels->end()) return false;
   }
   return true;
 }
-
-}  // namespace
 
 bool StringMatcher::matches(std::string_view value) const {
   switch (kind) {
@@ -60,6 +60,8 @@ bool StringMatcher::matches(std::string_view value) const {
       if (value.size() < text.size()) return false;
       value = value.substr(0, text.size());
       return ignore_case ? equals_ignore_case(value, text) : value == text;
+    case Kind::kSegments:
+      return value.starts_with(text) && (value.size() == text.size() || value[text.size()] == '/');
     case Kind::kRegex:
       return regex != nullptr && re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *regex);
   }
@@ -68,7 +70,7 @@ bool StringMatcher::matches(std::string_view value) const {
 
 bool HttpMatcher::matches(const RequestHead& head, const SourceView& source, uint16_t dialled_port) const {
   if (port != 0 && port != dialled_port) return false;
-  if (!source_matches(*this, source)) return false;
+  if (!SourceMatcher::matches(source)) return false;
   if (!method.matches(head.method) || !uri.matches(head.path) || !authority.matches(head.authority) ||
       !scheme.matches(head.scheme))
     return false;

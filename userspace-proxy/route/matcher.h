@@ -17,7 +17,8 @@ class RE2;
 namespace weft::proxy {
 
 struct StringMatcher {
-  enum class Kind : uint8_t { kAny, kExact, kPrefix, kRegex, kPresent };
+  // kSegments: of paths; `text` has no slash at its end, and what follows it in a path is nothing or "/".
+  enum class Kind : uint8_t { kAny, kExact, kPrefix, kRegex, kPresent, kSegments };
   Kind kind = Kind::kAny;
   bool ignore_case = false;
   std::string text;
@@ -37,13 +38,19 @@ struct SourceView {
   const std::vector<std::pair<std::string, std::string>>* labels = nullptr;
 };
 
-struct HttpMatcher {
+// The client that a rule is for.
+struct SourceMatcher {
+  std::string source_ns;  // empty: any
+  std::vector<std::pair<std::string, std::string>> source_labels;
+
+  bool matches(const SourceView& source) const;
+};
+
+struct HttpMatcher : SourceMatcher {
   StringMatcher uri, method, authority, scheme;
   std::vector<NamedMatcher> headers, without_headers, query_params;
-  uint16_t port = 0;  // of the dialled address; 0: any
-  std::string source_ns;
+  uint16_t port = 0;       // of the dialled address; 0: any
   std::string route_name;  // of the route and of this match, "route.match"; empty: the match has no name
-  std::vector<std::pair<std::string, std::string>> source_labels;
 
   bool matches(const RequestHead& head, const SourceView& source, uint16_t dialled_port) const;
 };

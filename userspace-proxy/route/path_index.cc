@@ -10,7 +10,8 @@ void PathIndex::add(uint32_t entry, const StringMatcher* uri) {
   using Kind = StringMatcher::Kind;
   if (uri != nullptr && !uri->ignore_case && uri->kind == Kind::kExact) {
     exact_[uri->text].push_back(entry);
-  } else if (uri != nullptr && !uri->ignore_case && uri->kind == Kind::kPrefix) {
+  } else if (uri != nullptr && !uri->ignore_case &&
+             (uri->kind == Kind::kPrefix || uri->kind == Kind::kSegments)) {
     prefixes_.push_back(Prefix{.text = uri->text, .entries = {entry}, .parent = kNoNode});
   } else {
     others_.push_back(entry);

@@ -76,12 +76,29 @@ void append_authority(const Redirect& redirect, const RequestHead& head, std::st
   append_number(port, out);
 }
 
+// Whole segments are replaced by whole segments, and a path that nothing is left of is "/".
+void append_segments(std::string_view text, std::string_view rest, std::string* out) {
+  const size_t begin = out->size();
+  if (text.ends_with('/')) text.remove_suffix(1);
+  out->append(text).append(rest);
+  if (out->size() == begin) out->push_back('/');
+}
+
+void append_matched(const std::string& text, const HttpMatcher* match, std::string_view path,
+                    std::string* out) {
+  const std::string_view rest = path.substr(matched_bytes(match, path));
+  if (match != nullptr && match->uri.kind == StringMatcher::Kind::kSegments)
+    return append_segments(text, rest, out);
+  out->append(text).append(rest);
+}
+
 }  // namespace
 
 size_t matched_bytes(const HttpMatcher* match, std::string_view path) {
   const StringMatcher::Kind kind = match == nullptr ? StringMatcher::Kind::kAny : match->uri.kind;
   switch (kind) {
     case StringMatcher::Kind::kPrefix:
+    case StringMatcher::Kind::kSegments:
       return std::min(match->uri.text.size(), path.size());
     case StringMatcher::Kind::kExact:
     case StringMatcher::Kind::kRegex:
@@ -100,10 +117,18 @@ bool append_rewritten(const PathRewrite& rewrite, const HttpMatcher* match, cons
     return true;
   }
   const size_t begin = out->size();
-  if (rewrite.kind == PathRewrite::Kind::kMatched) {
-    out->append(rewrite.text).append(head.path.substr(matched_bytes(match, head.path)));
-  } else {
-    append_substituted(*rewrite.regex, rewrite.text, head.path, out);
+  switch (rewrite.kind) {
+    case PathRewrite::Kind::kNone:
+      break;
+    case PathRewrite::Kind::kWhole:
+      out->append(rewrite.text);
+      break;
+    case PathRewrite::Kind::kMatched:
+      append_matched(rewrite.text, match, head.path, out);
+      break;
+    case PathRewrite::Kind::kRegex:
+      append_substituted(*rewrite.regex, rewrite.text, head.path, out);
+      break;
   }
   const std::string_view path = std::string_view(*out).substr(begin);
   const bool good = path.starts_with('/') && is_target_text(path) && path.find('?') == std::string_view::npos;

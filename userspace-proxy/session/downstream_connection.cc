@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "userspace-proxy/config/match_route.h"
+#include "userspace-proxy/http/client_hello.h"
 #include "userspace-proxy/http/protocol_detect.h"
 
 namespace weft::proxy {
@@ -46,12 +48,20 @@ void DownstreamConnection::start(UniqueFd fd) {
 }
 
 void DownstreamConnection::choose_protocol() {
+  if (origin_->is_gateway()) return choose_gateway_protocol();
   const ServicePort* port = context_.current->snapshot().find_service_port(dialled_);
   if (port == nullptr) return start_tcp();
   tcp_cluster_ = port->tcp_cluster;
   switch (port->protocol) {
     case Protocol::kTcp:
-      return start_tcp();
+    case Protocol::kTls:
+      opaque_ = true;
+      speaks_tls_ = port->protocol == Protocol::kTls;
+      if (!hello_wanted()) return start_tcp();
+      // Who declares TLS has a client that speaks first; elsewhere the server may.
+      context_.loop.arm(timer_,
+                        speaks_tls_ ? context_.limits.head_timeout_ms : context_.limits.sniff_timeout_ms);
+      return receive();
     case Protocol::kHttp:
     case Protocol::kHttp2:
       return enter_idle();
@@ -59,6 +69,67 @@ void DownstreamConnection::choose_protocol() {
       context_.loop.arm(timer_, context_.limits.sniff_timeout_ms);
       return receive();
   }
+}
+
+void DownstreamConnection::choose_gateway_protocol() {
+  const GatewayPort* port = context_.current->snapshot().find_gateway_port(dialled_.port);
+  // Its routes are gone, or not here yet: there is nothing to pass through to.
+  if (port == nullptr) return end(true);
+  if (port->kind == GatewayPort::Kind::kHttp) return enter_idle();
+  if (port->kind == GatewayPort::Kind::kTcp) return start_tcp();
+  opaque_ = true;
+  context_.loop.arm(timer_, context_.limits.head_timeout_ms);
+  receive();
+}
+
+// The routes of what is no HTTP, in the snapshot of now; null when there are none.
+const L4Host* DownstreamConnection::l4_host() const {
+  const Snapshot& snapshot = context_.current->snapshot();
+  if (!origin_->is_gateway()) return snapshot.find_l4_host(source_of(*origin_, snapshot), dialled_);
+  const GatewayPort* port = snapshot.find_gateway_port(dialled_.port);
+  return port == nullptr || port->l4_host == kNone ? nullptr : &snapshot.l4_hosts[port->l4_host];
+}
+
+bool DownstreamConnection::hello_wanted() const {
+  const L4Host* host = l4_host();
+  return host != nullptr && !host->tls.empty();
+}
+
+// What is no HTTP may be TLS, which is routed by the server name that it asks for. A hello that has begun has
+// time, and one that never ends names no server.
+void DownstreamConnection::read_hello() {
+  if (!hello_wanted()) return start_tcp();
+  switch (read_client_hello(input_.unread(), &server_name_)) {
+    case HelloStatus::kComplete:
+      tls_ = true;
+      return start_tcp();
+    case HelloStatus::kNotTls:
+      tls_ = false;
+      return start_tcp();
+    case HelloStatus::kNeedMore:
+      if (!std::exchange(tls_, true)) context_.loop.arm(timer_, context_.limits.head_timeout_ms);
+      return input_.unread().size() > kMaxHelloBytes ? start_tcp() : receive();
+  }
+}
+
+TcpAim DownstreamConnection::aim_tcp() {
+  const L4Host* host = l4_host();
+  if (host == nullptr && !origin_->is_gateway()) return TcpAim{.cluster = tcp_cluster_};
+  const SourceView source =
+      source_view(context_.current->snapshot(), source_of(*origin_, context_.current->snapshot()));
+  const L4Route* route =
+      host == nullptr ? nullptr : match_l4_route(*host, tls_, server_name_, dialled_, source);
+  // Nothing is said about what is no TLS: it goes to the service.
+  if (route == nullptr && host != nullptr && host->tcp.empty() && !tls_ && !origin_->is_gateway() &&
+      !speaks_tls_)
+    return TcpAim{.cluster = tcp_cluster_};
+  if (route == nullptr) return TcpAim{.refused = Outcome::kNoRoute};
+  const WeightedCluster* chosen = context_.balancer.pick_cluster(route->clusters, route->total_weight);
+  if (chosen != nullptr && chosen->invalid)
+    return TcpAim{.refused = Outcome::kInvalidBackend, .route = route->name};
+  if (chosen == nullptr || chosen->cluster == kNone)
+    return TcpAim{.refused = Outcome::kNoCluster, .route = route->name};
+  return TcpAim{.cluster = chosen->cluster, .route = route->name};
 }
 
 void DownstreamConnection::receive() {
@@ -84,13 +155,14 @@ void DownstreamConnection::on_received(int result) {
 }
 
 void DownstreamConnection::detect() {
+  if (opaque_) return read_hello();
   switch (detect_protocol(input_.unread())) {
     case Detected::kHttp1:
       return start_http();
     case Detected::kHttp2:
       return start_http2();
     case Detected::kOther:
-      return start_tcp();
+      return read_hello();
     case Detected::kNeedMore:
       return receive();
   }
@@ -185,7 +257,7 @@ void DownstreamConnection::start_tcp() {
   state_ = State::kTcp;
   timer_.cancel();
   recv_.cancel();
-  tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, tcp_cluster_));
+  tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, aim_tcp()));
   tcp_->start(tcp_finished_);
 }
 

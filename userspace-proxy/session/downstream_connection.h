@@ -63,6 +63,11 @@ class DownstreamConnection final : public ListNode<>,
   void receive();
   void on_received(int result);
   void detect();
+  void choose_gateway_protocol();
+  const L4Host* l4_host() const;
+  bool hello_wanted() const;
+  void read_hello();
+  TcpAim aim_tcp();
   void read_first_request();
   void on_timer();
   uint64_t head_time_left();
@@ -86,6 +91,10 @@ class DownstreamConnection final : public ListNode<>,
   std::shared_ptr<CaptureOrigin> origin_;
   State state_ = State::kDetecting;
   bool spoke_http_ = false;
+  bool opaque_ = false;      // declared to be no HTTP
+  bool speaks_tls_ = false;  // declared so
+  bool tls_ = false;         // the client said a ClientHello, which asked for
+  std::string server_name_;
   uint32_t tcp_cluster_ = kNone;
   SocketAddress client_, dialled_;
   MonotonicNs accepted_;

@@ -5,11 +5,12 @@
 
 namespace weft::proxy {
 
-const WeightedCluster* Balancer::pick_cluster(const Route& route) {
-  if (route.clusters.size() == 1) return &route.clusters.front();
-  if (route.clusters.empty() || route.total_weight == 0) return nullptr;
-  uint32_t point = random_.below(route.total_weight);
-  for (const WeightedCluster& choice : route.clusters) {
+const WeightedCluster* Balancer::pick_cluster(std::span<const WeightedCluster> clusters,
+                                              uint32_t total_weight) {
+  if (clusters.size() == 1) return &clusters.front();
+  if (clusters.empty() || total_weight == 0) return nullptr;
+  uint32_t point = random_.below(total_weight);
+  for (const WeightedCluster& choice : clusters) {
     if (point < choice.weight) return &choice;
     point -= choice.weight;
   }

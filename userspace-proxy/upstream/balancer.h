@@ -18,7 +18,10 @@ class Balancer {
   explicit Balancer(uint64_t seed) : random_(seed) {}
 
   // By weight; nullptr when the route has no cluster. The picked one may be unknown (kNone).
-  const WeightedCluster* pick_cluster(const Route& route);
+  const WeightedCluster* pick_cluster(const Route& route) {
+    return pick_cluster(route.clusters, route.total_weight);
+  }
+  const WeightedCluster* pick_cluster(std::span<const WeightedCluster> clusters, uint32_t total_weight);
   // By the cluster's policy, never one of `avoid`; kNone when there is none left. Weight 0 is never picked.
   uint32_t pick_endpoint(Generation& generation, uint32_t cluster, std::span<const uint32_t> avoid);
   // Valid while the generation is held and the endpoint was picked from it.

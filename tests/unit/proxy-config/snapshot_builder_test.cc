@@ -112,7 +112,8 @@ TEST(SnapshotBuilderTest, ProtocolComesFromTheDeclaration) {
   };
   EXPECT_EQ(protocol(80), Protocol::kHttp);
   EXPECT_EQ(protocol(85), Protocol::kSniff);
-  for (const uint16_t port : {81, 82}) EXPECT_EQ(protocol(port), Protocol::kTcp) << port;
+  EXPECT_EQ(protocol(81), Protocol::kTcp);
+  EXPECT_EQ(protocol(82), Protocol::kTls);
   for (const uint16_t port : {83, 84}) EXPECT_EQ(protocol(port), Protocol::kHttp2) << port;
   const auto upstream = [&](std::string_view port) {
     const uint32_t cluster = snapshot->find_cluster("all.shop.svc.cluster.local|" + std::string(port) + "|");

@@ -1,0 +1,385 @@
+// See gateways.h. A port is made of the listeners of all gateways that name it; each host name that routes
+// and listeners share has its own list of routes, and the proxy looks for the most specific name.
+#include "control-plane/compile/gateways.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "base/strings.h"
+#include "control-plane/compile/delegates.h"
+#include "control-plane/compile/route_backends.h"
+#include "control-plane/compile/route_precedence.h"
+#include "control-plane/resource/finding_codes.h"
+#include "control-plane/resource/host_name.h"
+#include "control-plane/resource/parse_http_match.h"
+#include "control-plane/resource/parse_object.h"
+
+namespace weft::control_plane {
+namespace {
+
+using Kind = GatewayRoute::Kind;
+using ListenerKind = Gateway::Listener::Kind;
+using mesh::v1::HttpRoute;
+using mesh::v1::RouteSet;
+
+struct Listening {
+  const Gateway* gateway = nullptr;
+  const Gateway::Listener* listener = nullptr;
+};
+
+// The more specific of two names when one covers the other; "*" covers all.
+std::optional<std::string> common_host(const std::string& a, const std::string& b) {
+  if (a == "*" || (b != "*" && host_covers(a, b))) return b;
+  if (b == "*" || host_covers(b, a)) return a;
+  return std::nullopt;
+}
+
+bool is_place(const google::protobuf::RepeatedPtrField<std::string>& places, const std::string& place,
+              const std::vector<std::string>& otherwise) {
+  if (places.empty()) return std::find(otherwise.begin(), otherwise.end(), place) != otherwise.end();
+  return std::find(places.begin(), places.end(), place) != places.end();
+}
+
+// False: none of its matches holds there.
+template <typename Route>
+bool keep_matches(const std::string& place, const std::vector<std::string>& otherwise, Route* route) {
+  if (route->matches().empty())
+    return std::find(otherwise.begin(), otherwise.end(), place) != otherwise.end();
+  auto& matches = *route->mutable_matches();
+  for (int i = matches.size() - 1; i >= 0; --i) {
+    if (!is_place(matches[i].gateways(), place, otherwise)) matches.DeleteSubrange(i, 1);
+  }
+  for (auto& match : matches) {
+    match.clear_gateways();
+    if (place == "mesh") continue;
+    match.clear_source_labels();
+    match.clear_source_namespace();
+  }
+  return !matches.empty();
+}
+
+bool is_catch_all(const HttpRoute& route) {
+  return route.matches().empty() ||
+         std::any_of(route.matches().begin(), route.matches().end(),
+                     [](const mesh::v1::HttpMatch& match) { return control_plane::is_catch_all(match); });
+}
+
+const Gateway* find_gateway(const Objects& objects, const char* kind, const std::string& ns,
+                            const std::string& name) {
+  const auto found = objects.find(ObjectKey{kind, ns, name});
+  return found == objects.end() ? nullptr : &std::get<Gateway>(*found->second);
+}
+
+// What is bound to one port.
+struct Port {
+  ListenerKind kind = ListenerKind::kHttp;
+  const Gateway* first = nullptr;
+  std::vector<Listening> listeners;
+  // By host; "*": all others. Of VirtualServices, oldest first, and of HTTPRoutes.
+  std::map<std::string, std::vector<HttpRoute>> http;
+  std::map<std::string, std::vector<ResolvedRoute>> http_routes, grpc_routes;
+  std::set<std::string> redirected;
+  std::vector<mesh::v1::L4Route> tls, tcp;
+  std::vector<NamedRoute> tls_routes;
+  std::vector<ResolvedRoute> tcp_routes;
+};
+
+class Gateways {
+ public:
+  Gateways(const Objects& objects, std::vector<Finding>* findings) : objects_(objects), findings_(findings) {}
+
+  NamedRouteSets run() {
+    add_listeners();
+    bind_virtual_services();
+    for_each<GatewayRoute>(objects_, [this](const GatewayRoute& route) {
+      for (const GatewayRoute::Parent& parent : route.parents) {
+        if (!parent.service) attach(route, parent);
+      }
+    });
+    NamedRouteSets out;
+    for (auto& [number, port] : ports_) compile(number, port, out);
+    return out;
+  }
+
+ private:
+  // Oldest first: it says what the port speaks.
+  void add_listeners() {
+    std::vector<const Gateway*> gateways;
+    for_each<Gateway>(objects_, [&](const Gateway& gateway) { gateways.push_back(&gateway); });
+    std::sort(gateways.begin(), gateways.end(),
+              [](const Gateway* a, const Gateway* b) { return is_older(a->meta, b->meta); });
+    for (const Gateway* gateway : gateways) {
+      for (const Gateway::Listener& listener : gateway->listeners) {
+        Port& port = ports_[listener.port];
+        if (port.listeners.empty()) {
+          port.kind = listener.kind;
+          port.first = gateway;
+        } else if (port.kind != listener.kind) {
+          warn_about(
+              gateway->meta, kRouteConflict, listener.line, listener.field,
+              str_cat("port ", listener.port, " speaks another protocol for ", port.first->meta.kind, " ",
+                      port.first->meta.ns, "/", port.first->meta.name, ": this listener is not served"),
+              "use another port", findings_);
+          continue;
+        }
+        port.listeners.push_back({gateway, &listener});
+        for (const auto& host : listener.hosts) {
+          if (listener.https_redirect) port.redirected.insert(host.name);
+        }
+      }
+    }
+  }
+
+  void bind_virtual_services() {
+    std::vector<const VirtualService*> services;
+    for_each<VirtualService>(objects_, [&](const VirtualService& service) {
+      if (!service.hidden && !service.is_delegate()) services.push_back(&service);
+    });
+    std::sort(services.begin(), services.end(),
+              [](const VirtualService* a, const VirtualService* b) { return is_older(a->meta, b->meta); });
+    for (const VirtualService* service : services) {
+      for (const std::string& place : places_of(*service)) bind(*service, place);
+    }
+  }
+
+  // Of the VirtualService and of its matches, without the mesh.
+  static std::set<std::string> places_of(const VirtualService& service) {
+    std::set<std::string> out(service.gateways.begin(), service.gateways.end());
+    for (const HttpRoute& route : service.routes.http()) {
+      for (const auto& match : route.matches()) out.insert(match.gateways().begin(), match.gateways().end());
+    }
+    for (const auto* list : {&service.routes.tls(), &service.routes.tcp()}) {
+      for (const auto& route : *list) {
+        for (const auto& match : route.matches())
+          out.insert(match.gateways().begin(), match.gateways().end());
+      }
+    }
+    out.erase("mesh");
+    return out;
+  }
+
+  void bind(const VirtualService& service, const std::string& place) {
+    const size_t slash = place.find('/');
+    const Gateway* gateway =
+        find_gateway(objects_, "IstioGateway", place.substr(0, slash), place.substr(slash + 1));
+    if (gateway == nullptr)
+      return warn_about(service.meta, kReferenceMissing, service.meta.line, "spec.gateways",
+                        str_cat("Gateway ", place, " is unknown"), "add it, or correct the name", findings_);
+    std::vector<Finding> already_reported;
+    const RouteSet all =
+        service.has_delegates ? with_delegates(service, objects_, &already_reported) : service.routes;
+    const RouteSet routes = routes_at(service, all, place);
+    for (auto& [number, port] : ports_) {
+      for (const Listening& one : port.listeners) {
+        if (one.gateway == gateway) bind_listener(service, routes, *one.listener, port);
+      }
+    }
+  }
+
+  void bind_listener(const VirtualService& service, const RouteSet& routes, const Gateway::Listener& listener,
+                     Port& port) {
+    std::set<std::string> hosts;
+    for (const auto& server : listener.hosts) {
+      if (server.ns != "*" && server.ns != service.meta.ns) continue;
+      for (const std::string& host : service.routes.hosts()) {
+        if (const auto common = common_host(server.name, host)) hosts.insert(*common);
+      }
+    }
+    if (hosts.empty()) return;
+    switch (port.kind) {
+      case ListenerKind::kHttp:
+        for (const std::string& host : hosts) {
+          for (const HttpRoute& route : routes.http()) {
+            if (reaches_port(route, listener.port)) port.http[host].push_back(route);
+          }
+        }
+        return;
+      case ListenerKind::kTlsPassthrough:
+        port.tls.insert(port.tls.end(), routes.tls().begin(), routes.tls().end());
+        return;
+      case ListenerKind::kTcp:
+        // The first VirtualService has the port alone.
+        if (port.tcp.empty()) port.tcp.assign(routes.tcp().begin(), routes.tcp().end());
+        return;
+    }
+  }
+
+  static bool reaches_port(const HttpRoute& route, uint32_t port) {
+    return route.matches().empty() ||
+           std::any_of(route.matches().begin(), route.matches().end(),
+                       [&](const mesh::v1::HttpMatch& m) { return m.port() == 0 || m.port() == port; });
+  }
+
+  void attach(const GatewayRoute& route, const GatewayRoute::Parent& parent) {
+    const Gateway* gateway = find_gateway(objects_, "Gateway", parent.ns, parent.name);
+    if (gateway == nullptr)
+      return warn_about(route.meta, kReferenceMissing, parent.line, parent.field,
+                        str_cat("Gateway ", parent.ns, "/", parent.name, " is unknown"),
+                        "add it, or correct the name", findings_);
+    // Somebody else's.
+    if (gateway->listeners.empty()) return;
+    bool any = false;
+    for (auto& [number, port] : ports_) {
+      for (const Listening& one : port.listeners) {
+        const bool meant = one.gateway == gateway && (parent.port == 0 || parent.port == number) &&
+                           (parent.section.empty() || parent.section == one.listener->name);
+        if (meant && is_allowed(route, *gateway, *one.listener))
+          any = add_route(route, *one.listener, port) || any;
+      }
+    }
+    if (!any)
+      warn_about(
+          route.meta, kNotAttached, parent.line, parent.field,
+          str_cat("no listener of Gateway ", parent.ns, "/", parent.name,
+                  " takes this route: its protocol, host names, port, section or allowedRoutes do not fit"),
+          "compare the route with the listeners", findings_);
+  }
+
+  bool is_allowed(const GatewayRoute& route, const Gateway& gateway,
+                  const Gateway::Listener& listener) const {
+    if (!listener.kinds.empty() &&
+        std::find(listener.kinds.begin(), listener.kinds.end(), route.meta.kind) == listener.kinds.end())
+      return false;
+    if (listener.from == Gateway::Listener::From::kAll) return true;
+    if (listener.from == Gateway::Listener::From::kSame) return route.meta.ns == gateway.meta.ns;
+    const auto ns = objects_.find(ObjectKey{"Namespace", "", route.meta.ns});
+    return ns != objects_.end() && selects(listener.selector, meta_of(*ns->second).labels);
+  }
+
+  // False: nothing of it fits the listener.
+  bool add_route(const GatewayRoute& route, const Gateway::Listener& listener, Port& port) {
+    const bool http = route.kind == Kind::kHttp || route.kind == Kind::kGrpc;
+    const ListenerKind wanted = http                       ? ListenerKind::kHttp
+                                : route.kind == Kind::kTls ? ListenerKind::kTlsPassthrough
+                                                           : ListenerKind::kTcp;
+    if (port.kind != wanted) return false;
+    const ResolvedRoute resolved{&route, rules_of(route)};
+    if (route.kind == Kind::kTcp) {
+      port.tcp_routes.push_back(resolved);
+      return true;
+    }
+    std::set<std::string> hosts;
+    const std::vector<std::string> any = {"*"};
+    for (const std::string& host : route.hostnames.empty() ? any : route.hostnames) {
+      if (const auto common = common_host(listener.hosts.front().name, host)) hosts.insert(*common);
+    }
+    if (route.kind == Kind::kTls && !hosts.empty())
+      port.tls_routes.push_back({resolved, {hosts.begin(), hosts.end()}});
+    auto& by_host = route.kind == Kind::kGrpc ? port.grpc_routes : port.http_routes;
+    for (const std::string& host : hosts) {
+      if (!http) continue;
+      auto& routes = by_host[host];
+      const auto same = [&](const ResolvedRoute& other) { return other.route == &route; };
+      if (std::none_of(routes.begin(), routes.end(), same)) routes.push_back(resolved);
+    }
+    return !hosts.empty();
+  }
+
+  void compile(uint16_t number, Port& port, NamedRouteSets& out) {
+    if (port.kind != ListenerKind::kHttp) {
+      RouteSet set = begin(number, port);
+      fill_layer4(port, &set);
+      out.emplace_back(str_cat("gateway/", number), std::move(set));
+      return;
+    }
+    std::set<std::string> hosts = port.redirected;
+    for (const auto& [host, routes] : port.http) hosts.insert(host);
+    for (const auto& [host, routes] : port.http_routes) hosts.insert(host);
+    for (const auto& [host, routes] : port.grpc_routes) hosts.insert(host);
+    // What no other host has is answered too, with 404.
+    hosts.insert("*");
+    for (const std::string& host : hosts) {
+      RouteSet set = begin(number, port);
+      set.mutable_gateway()->set_any_host(host == "*");
+      if (host != "*") set.add_hosts(host);
+      fill_http(host, port, &set);
+      out.emplace_back(str_cat("gateway/", number, "/", host), std::move(set));
+    }
+  }
+
+  static RouteSet begin(uint16_t number, const Port& port) {
+    RouteSet out;
+    out.set_name(str_cat(port.first->meta.name, ":", number));
+    out.set_namespace_(port.first->meta.ns);
+    out.mutable_gateway()->set_port(number);
+    out.mutable_gateway()->set_kind(port.kind == ListenerKind::kHttp ? mesh::v1::GatewayBinding::HTTP
+                                    : port.kind == ListenerKind::kTcp
+                                        ? mesh::v1::GatewayBinding::TCP
+                                        : mesh::v1::GatewayBinding::TLS_PASSTHROUGH);
+    *out.mutable_origin() = origin_of(port.first->meta);
+    return out;
+  }
+
+  static void fill_http(const std::string& host, Port& port, RouteSet* set) {
+    const bool redirected =
+        std::any_of(port.redirected.begin(), port.redirected.end(), [&](const std::string& pattern) {
+          return pattern == "*" || pattern == host || host_covers(pattern, host);
+        });
+    if (redirected) {
+      HttpRoute& route = *set->add_http();
+      route.set_name("https-redirect");
+      route.mutable_redirect()->set_scheme("https");
+      route.mutable_redirect()->set_code(301);
+      route.mutable_redirect()->set_port(443);
+      *route.mutable_origin() = set->origin();
+      return;
+    }
+    // gRPC's are more specific by their kind; VirtualServices follow in their own order, what takes
+    // everything last.
+    for (HttpRoute& route : in_precedence(port.grpc_routes[host])) *set->add_http() = std::move(route);
+    for (HttpRoute& route : in_precedence(port.http_routes[host])) *set->add_http() = std::move(route);
+    for (const bool catch_all : {false, true}) {
+      for (const HttpRoute& route : port.http[host]) {
+        if (is_catch_all(route) == catch_all) *set->add_http() = route;
+      }
+    }
+  }
+
+  static void fill_layer4(const Port& port, RouteSet* set) {
+    for (auto& route : tls_in_precedence(port.tls_routes)) *set->add_tls() = std::move(route);
+    for (const auto& route : port.tls) *set->add_tls() = route;
+    for (auto& route : tcp_in_precedence(port.tcp_routes)) *set->add_tcp() = std::move(route);
+    for (const auto& route : port.tcp) *set->add_tcp() = route;
+  }
+
+  const std::vector<HttpRoute>* rules_of(const GatewayRoute& route) {
+    const auto [row, inserted] = rules_.try_emplace(&route);
+    if (!inserted) return &row->second;
+    // Parents that are Services have reported the same references.
+    const bool reported = std::any_of(route.parents.begin(), route.parents.end(),
+                                      [](const GatewayRoute::Parent& parent) { return parent.service; });
+    std::vector<Finding> dropped;
+    row->second = resolve_rules(route, objects_, reported ? &dropped : findings_);
+    return &row->second;
+  }
+
+  const Objects& objects_;
+  std::vector<Finding>* findings_;
+  std::map<uint16_t, Port> ports_;
+  std::map<const GatewayRoute*, std::vector<HttpRoute>> rules_;
+};
+
+template <typename List>
+void keep_routes(const std::string& place, const std::vector<std::string>& gateways, List* routes) {
+  for (int i = routes->size() - 1; i >= 0; --i) {
+    if (!keep_matches(place, gateways, routes->Mutable(i))) routes->DeleteSubrange(i, 1);
+  }
+}
+
+}  // namespace
+
+RouteSet routes_at(const VirtualService& service, const RouteSet& routes, const std::string& place) {
+  RouteSet out = routes;
+  keep_routes(place, service.gateways, out.mutable_http());
+  keep_routes(place, service.gateways, out.mutable_tls());
+  keep_routes(place, service.gateways, out.mutable_tcp());
+  return out;
+}
+
+NamedRouteSets gateway_routes(const Objects& objects, std::vector<Finding>* findings) {
+  return Gateways(objects, findings).run();
+}
+
+}  // namespace weft::control_plane

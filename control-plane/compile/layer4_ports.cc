@@ -1,0 +1,51 @@
+// See layer4_ports.h.
+#include "control-plane/compile/layer4_ports.h"
+
+#include "control-plane/compile/gateways.h"
+#include "control-plane/resource/host_name.h"
+
+namespace weft::control_plane {
+namespace {
+
+bool names_port(const google::protobuf::RepeatedPtrField<mesh::v1::L4Route>& routes, uint32_t port) {
+  for (const mesh::v1::L4Route& route : routes) {
+    if (route.matches().empty()) return true;
+    for (const mesh::v1::L4Match& match : route.matches()) {
+      if (match.port() == 0 || match.port() == port) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Layer4Ports layer4_ports(const Objects& objects, const NamedRouteSets& gateway_api) {
+  Layer4Ports out;
+  // Whoever attaches a route says what the port speaks.
+  for (const auto& [name, set] : gateway_api) {
+    if (set.tls().empty() && set.tcp().empty()) continue;
+    const mesh::v1::Protocol protocol =
+        set.consumer() ? mesh::v1::PROTOCOL_UNSPECIFIED
+                       : (set.tls().empty() ? mesh::v1::PROTOCOL_TCP : mesh::v1::PROTOCOL_TLS);
+    mesh::v1::Protocol& port = out[{set.hosts(0), set.port()}];
+    if (protocol != mesh::v1::PROTOCOL_UNSPECIFIED) port = protocol;
+  }
+  for_each<VirtualService>(objects, [&](const VirtualService& service_routes) {
+    if (service_routes.hidden) return;
+    const mesh::v1::RouteSet routes = routes_at(service_routes, service_routes.routes, "mesh");
+    if (routes.tls().empty() && routes.tcp().empty()) return;
+    for_each<Service>(objects, [&](const Service& service) {
+      const std::string host = service_host(service.meta.name, service.meta.ns);
+      bool named = false;
+      for (const std::string& pattern : routes.hosts()) named = named || host_covers(pattern, host);
+      if (!named) return;
+      for (const Service::Port& port : service.ports) {
+        if (names_port(routes.tls(), port.number) || names_port(routes.tcp(), port.number))
+          out.try_emplace({host, port.number}, mesh::v1::PROTOCOL_UNSPECIFIED);
+      }
+    });
+  });
+  return out;
+}
+
+}  // namespace weft::control_plane

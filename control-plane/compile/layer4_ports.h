@@ -1,0 +1,18 @@
+// Ports of services whose connections the proxy routes although they speak no HTTP. The kernel leaves only
+// those alone that nobody asks anything of. Pure; the compiler calls it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "control-plane/compile/compiler.h"
+#include "control-plane/compile/gateway_routes.h"
+
+namespace weft::control_plane {
+
+// {host, port} to what the routes make of the port: unspecified when its own declaration stands.
+using Layer4Ports = std::map<std::pair<std::string, uint32_t>, mesh::v1::Protocol>;
+Layer4Ports layer4_ports(const Objects& objects, const NamedRouteSets& gateway_api);
+
+}  // namespace weft::control_plane

@@ -1,0 +1,137 @@
+// Connections that are not HTTP and have routes: by server name, split by weight, refused; through a real
+// worker.
+#include <gtest/gtest.h>
+
+#include "base/strings.h"
+#include "tests/unit/proxy-engine/client_hello.h"
+#include "tests/unit/proxy-engine/rig.h"
+
+namespace weft::proxy {
+namespace {
+
+// Says who it is, then repeats what it gets.
+TestServer::Handler named(const std::string& name) {
+  return [name](TestConnection& c) {
+    const std::string all = c.read_until("end");
+    c.send(str_cat(name, ":", all));
+  };
+}
+
+WeightedCluster cluster(uint32_t index, uint32_t weight = 1) {
+  return WeightedCluster{.cluster = index, .weight = weight, .label = ""};
+}
+
+L4Route route(std::vector<std::string> names, std::vector<WeightedCluster> clusters) {
+  L4Route out{.name = "r", .matches = {}, .clusters = std::move(clusters)};
+  if (!names.empty()) out.matches.emplace_back().sni_hosts = std::move(names);
+  for (const WeightedCluster& c : out.clusters) out.total_weight += c.weight;
+  return out;
+}
+
+// Two servers behind one port of which `host` has the routes.
+class Layer4Rig {
+ public:
+  Layer4Rig(Protocol protocol, const L4Host& host)
+      : one_(named("one")),
+        two_(named("two")),
+        rig_({.protocol = protocol, .clusters = clusters(), .options = {}}) {
+    use(host, 2);
+  }
+
+  void use(const L4Host& host, uint64_t generation) {
+    auto snapshot = std::make_shared<Snapshot>(*rig_.make_snapshot(clusters(), generation));
+    snapshot->l4_hosts.push_back(host);
+    snapshot->l4_host_by_address[Snapshot::AddressKey{.ns = "default", .address = rig_.address()}] = 0;
+    rig_.use(std::move(snapshot));
+  }
+  // What a client that says this gets back; empty: a reset.
+  std::string say(const std::string& text) {
+    TestConnection client = rig_.connect();
+    client.send(text);
+    return client.read_until("end");
+  }
+  SeenRecord last() { return rig_.sink().wait(++seen_).back(); }
+  Rig& rig() { return rig_; }
+
+ private:
+  std::vector<TestCluster> clusters() {
+    return {TestCluster{.name = "one", .endpoints = {one_.address()}},
+            TestCluster{.name = "two", .endpoints = {two_.address()}}};
+  }
+
+  TestServer one_, two_;
+  Rig rig_;
+  size_t seen_ = 0;
+};
+
+TEST(Layer4RoutesTest, TheServerNameDecides) {
+  Layer4Rig rig(Protocol::kTls,
+                {.name = "h",
+                 .tls = {route({"one.example"}, {cluster(0)}), route({".example"}, {cluster(1)})},
+                 .tcp = {}});
+  const std::string one = client_hello("one.example") + "end", two = client_hello("x.example") + "end";
+  EXPECT_EQ(rig.say(one), "one:" + one);
+  EXPECT_EQ(rig.last().outcome, Outcome::kOk);
+  EXPECT_EQ(rig.say(two), "two:" + two);
+  EXPECT_EQ(rig.say(client_hello("example.org") + "end"), "");
+  rig.rig().sink().wait(3);
+  const std::vector<SeenRecord> records = rig.rig().sink().wait(3);
+  EXPECT_EQ(records.at(2).outcome, Outcome::kNoRoute);
+}
+
+TEST(Layer4RoutesTest, AHelloInPiecesIsOneHello) {
+  Layer4Rig rig(Protocol::kTls, {.name = "h", .tls = {route({"two.example"}, {cluster(1)})}, .tcp = {}});
+  const std::string hello = client_hello("two.example") + "end";
+  TestConnection client = rig.rig().connect();
+  for (const char c : hello) client.send(std::string(1, c));
+  EXPECT_EQ(client.read_until("end"), "two:" + hello);
+}
+
+TEST(Layer4RoutesTest, WhatIsNoTlsGoesToTheTcpRoutes) {
+  Layer4Rig rig(
+      Protocol::kTls,
+      {.name = "h", .tls = {route({"one.example"}, {cluster(0)})}, .tcp = {route({}, {cluster(1)})}});
+  EXPECT_EQ(rig.say("plain end"), "two:plain end");
+  const std::string other = client_hello("other.example") + "end";
+  EXPECT_EQ(rig.say(other), "two:" + other);
+}
+
+TEST(Layer4RoutesTest, AnUndeclaredPortTellsTlsFromOthers) {
+  Layer4Rig rig(Protocol::kSniff, {.name = "h", .tls = {route({"two.example"}, {cluster(1)})}, .tcp = {}});
+  const std::string hello = client_hello("two.example") + "end";
+  EXPECT_EQ(rig.say(hello), "two:" + hello);
+  EXPECT_EQ(rig.say("\x01 binary end"), "one:\x01 binary end")
+      << "nothing is said about it: the service has it";
+  EXPECT_EQ(rig.say(client_hello("one.example") + "end"), "");
+}
+
+TEST(Layer4RoutesTest, HalfAHelloIsNoWayAroundTheRoutes) {
+  Layer4Rig rig(Protocol::kSniff, {.name = "h", .tls = {route({"two.example"}, {cluster(1)})}, .tcp = {}});
+  TestConnection client = rig.rig().connect();
+  client.send(client_hello("one.example").substr(0, 40));
+  client.finish_sending();
+  EXPECT_EQ(client.read_to_end(), "");
+  EXPECT_EQ(rig.last().outcome, Outcome::kNoRoute);
+}
+
+TEST(Layer4RoutesTest, ConnectionsAreSplitByWeight) {
+  Layer4Rig rig(Protocol::kTcp, {.name = "h", .tls = {}, .tcp = {route({}, {cluster(0, 1), cluster(1, 3)})}});
+  int two = 0;
+  constexpr int kConnections = 400;
+  for (int i = 0; i < kConnections; ++i) two += rig.say("x end").starts_with("two") ? 1 : 0;
+  EXPECT_NEAR(two, kConnections * 3 / 4, 45);
+}
+
+TEST(Layer4RoutesTest, InvalidAndUnknownBackendsRefuseTheirShare) {
+  WeightedCluster invalid = cluster(kNone);
+  invalid.invalid = true;
+  Layer4Rig rig(Protocol::kTcp, {.name = "h", .tls = {}, .tcp = {route({}, {invalid})}});
+  EXPECT_EQ(rig.say("x end"), "");
+  EXPECT_EQ(rig.last().outcome, Outcome::kInvalidBackend);
+  rig.use({.name = "h", .tls = {}, .tcp = {route({}, {cluster(kNone)})}}, 3);
+  EXPECT_EQ(rig.say("x end"), "");
+  EXPECT_EQ(rig.last().outcome, Outcome::kNoCluster);
+}
+
+}  // namespace
+}  // namespace weft::proxy

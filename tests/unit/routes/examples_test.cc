@@ -1,0 +1,114 @@
+// The examples of this folder's subjects, as they stand: compiled without any finding, and asked what their
+// READMEs say. Real traffic through some of them is in tests/integration/traffic_test.cc.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "tests/unit/routes/route_world.h"
+
+namespace weft::proxy {
+namespace {
+
+std::string file(const std::string& path) {
+  std::ifstream in(str_cat("examples/", path));
+  EXPECT_TRUE(in.is_open()) << "run from the root of the repository: " << path;
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+// With the workloads of the canary, and clients of two namespaces.
+RouteWorld example(const std::string& name) {
+  RouteWorld world(str_cat(file("canary/workloads.yaml"), "\n---\n", file(name + "/routing.yaml")));
+  for (const control_plane::Finding& finding : world.findings()) {
+    // The services that every world of these tests has select nothing.
+    if (finding.code == "WF0011" || finding.file.empty()) continue;
+    ADD_FAILURE() << control_plane::to_string(finding);
+  }
+  return world;
+}
+
+std::string first_endpoint(const RouteWorld& world, uint32_t cluster) {
+  return cluster == kNone ? "none" : world.snapshot().clusters[cluster].endpoints.front().workload;
+}
+
+std::string connection(const RouteWorld& world, const std::string& ns, std::string_view name,
+                       const std::string& dialled) {
+  const SocketAddress address = *SocketAddress::parse(dialled);
+  const uint32_t source = world.source(ns);
+  const L4Host* host = world.snapshot().find_l4_host(source, address);
+  if (host == nullptr) return "service";
+  const L4Route* route =
+      match_l4_route(*host, !name.empty(), name, address, source_view(world.snapshot(), source));
+  return route == nullptr ? "refused" : first_endpoint(world, route->clusters.front().cluster);
+}
+
+constexpr char kAddress[] = "10.96.0.10:80";
+constexpr char kHost[] = " HTTP/1.1\r\nHost: product-service";
+
+TEST(ExampleTest, HttpRoute) {
+  const RouteWorld world = example("http-route");
+  EXPECT_EQ(world.ask(str_cat("GET /old/item", kHost), kAddress, "default"),
+            "301 http://product-service/new/item");
+  EXPECT_EQ(world.ask(str_cat("GET /", kHost, "\r\nx-user: tester"), kAddress, "default"),
+            "product-v2 <x-old=1 <x-keep=1 <x-route=testers");
+  EXPECT_EQ(world.ask(str_cat("GET /", kHost), kAddress, "default"),
+            "product-v1 90/100, product-v2 10/100 timeout 10000");
+}
+
+TEST(ExampleTest, GrpcRoute) {
+  const RouteWorld world = example("grpc-route");
+  EXPECT_EQ(world.ask(str_cat("POST /shop.Products/Search", kHost), kAddress, "default"), "product-v2");
+  EXPECT_EQ(world.ask(str_cat("POST /shop.Products/Get", kHost), kAddress, "default"), "product-v1");
+  EXPECT_EQ(world.ask(str_cat("POST /shop.Cart/Get", kHost), kAddress, "default"), "404");
+}
+
+TEST(ExampleTest, ConsumerRoute) {
+  const RouteWorld world = example("consumer-route");
+  EXPECT_EQ(world.ask(str_cat("GET /", kHost), kAddress, "shop"), "product-v2");
+  EXPECT_EQ(world.ask(str_cat("GET /", kHost), kAddress, "default"), "product-service");
+}
+
+TEST(ExampleTest, Gateway) {
+  const RouteWorld world = example("gateway");
+  EXPECT_EQ(world.ask_gateway("/products", "shop.example.com", 8080), "product-service");
+  EXPECT_EQ(world.ask_gateway("/", "shop.example.com", 8080), "404");
+  EXPECT_EQ(world.ask_gateway("/a", "old.example.com", 8080), "301 https://old.example.com/a");
+}
+
+TEST(ExampleTest, GatewayApi) {
+  const RouteWorld world = example("gateway-api");
+  EXPECT_EQ(world.ask_gateway("/products/1", "shop.example.com", 8080), "product-service");
+  EXPECT_EQ(world.ask_gateway("/products", "www.example.com", 8080), "404");
+}
+
+TEST(ExampleTest, TcpRoute) {
+  const RouteWorld world = example("tcp-route");
+  EXPECT_EQ(connection(world, "default", "", "10.96.0.40:9000"), "product-v2");
+}
+
+TEST(ExampleTest, VirtualServiceTcp) {
+  const RouteWorld world = example("virtual-service-tcp");
+  EXPECT_EQ(connection(world, "default", "", "10.96.0.40:9000"), "product-v2");
+  EXPECT_EQ(connection(world, "nobody", "", "10.96.0.40:9000"), "product-v1");
+}
+
+TEST(ExampleTest, TlsRoute) {
+  const RouteWorld world(str_cat(file("canary/workloads.yaml"), "\n---\n", file("tls-route/routing.yaml")));
+  const auto named = [&](std::string_view name) {
+    const SocketAddress address = *SocketAddress::parse("10.96.0.50:443");
+    const L4Host* host = world.snapshot().find_l4_host(kNone, address);
+    const L4Route* route =
+        host == nullptr ? nullptr
+                        : match_l4_route(*host, true, name, address, source_view(world.snapshot(), kNone));
+    return route == nullptr ? std::string("refused")
+                            : world.snapshot().clusters[route->clusters.front().cluster].service;
+  };
+  EXPECT_EQ(named("new.vault.example"), "vault-v2");
+  EXPECT_EQ(named("old.vault.example"), "vault");
+  EXPECT_EQ(named("vault.example"), "refused");
+}
+
+}  // namespace
+}  // namespace weft::proxy
