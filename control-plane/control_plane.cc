@@ -1,5 +1,6 @@
 // ControlPlane over a folder, and analyze(): source → parse → store → compile → difference → subscriber.
-// Everything after the source happens on the source's thread.
+// Everything after the source happens on the source's thread, or on the resolver's when names have other
+// addresses.
 #include "control-plane/control_plane.h"
 
 #include <sys/stat.h>
@@ -7,12 +8,15 @@
 #include <algorithm>
 #include <tuple>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "control-plane/compile/compiler.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/store.h"
 #include "control-plane/source/directory_source.h"
+#include "control-plane/source/dns_resolver.h"
 
 namespace weft::control_plane {
 namespace {
@@ -47,11 +51,21 @@ class FolderControlPlane final : public ControlPlane {
       : options_(std::move(options)), subscriber_(std::move(subscriber)) {}
 
   absl::Status run() {
+    resolver_ = DnsResolver::start(DnsResolver::Options(), [this] {
+      const absl::MutexLock lock(&mutex_);
+      recompile();
+    });
     auto source = DirectorySource::start(options_.config_dir, options_.debounce,
                                          [this](FolderChange change) { on_change(std::move(change)); });
     if (!source.ok()) return annotate("configuration folder", source.status());
     source_ = *std::move(source);
     return absl::OkStatus();
+  }
+
+  ~FolderControlPlane() override {
+    // Both threads end while all that they use is there; the source's uses the resolver.
+    source_.reset();
+    resolver_.reset();
   }
 
  private:
@@ -61,8 +75,15 @@ class FolderControlPlane final : public ControlPlane {
     for (auto& [path, content] : folder) {
       changes.emplace(path, content ? std::optional(parse_content(path, *content)) : std::nullopt);
     }
+    const absl::MutexLock lock(&mutex_);
     store_.update(std::move(changes));
-    Compiled next = compile(store_.objects(), options_.node_name);
+    resolver_->want(hosts_to_resolve(store_.objects()));
+    recompile();
+  }
+
+  // Source or resolver thread.
+  void recompile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Compiled next = compile(store_.objects(), options_.node_name, resolver_->addresses());
     Change change{.local_pods = next.local_pods, .findings = all_findings(store_, next)};
     diff(compiled_, next, change);
     const bool nothing_new = generation_ > 0 && change.upserted.empty() && change.removed.empty() &&
@@ -75,7 +96,7 @@ class FolderControlPlane final : public ControlPlane {
     subscriber_(change);
   }
 
-  void log_new(const std::vector<Finding>& findings) const {
+  void log_new(const std::vector<Finding>& findings) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     for (const Finding& finding : findings) {
       const bool known = std::any_of(findings_.begin(), findings_.end(),
                                      [&](const Finding& old) { return sort_key(old) == sort_key(finding); });
@@ -87,11 +108,13 @@ class FolderControlPlane final : public ControlPlane {
 
   const Options options_;
   const Subscriber subscriber_;
-  Store store_;
-  Compiled compiled_;
-  std::vector<Finding> findings_;
-  uint64_t generation_ = 0;
-  // Last: its thread uses everything above and ends first.
+  // One change at a time, whoever brings it.
+  absl::Mutex mutex_;
+  Store store_ ABSL_GUARDED_BY(mutex_);
+  Compiled compiled_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Finding> findings_ ABSL_GUARDED_BY(mutex_);
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<DnsResolver> resolver_;
   std::unique_ptr<DirectorySource> source_;
 };
 

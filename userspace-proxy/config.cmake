@@ -14,6 +14,7 @@ weft_library(weft_proxy_config
     config/snapshot_builder.cc
     config/validate_action.cc
     config/validate_address.cc
+    config/validate_policy.cc
     config/validate_route.cc
     handover/handover_client.cc
     handover/heartbeat.cc

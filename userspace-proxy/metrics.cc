@@ -86,6 +86,12 @@ void sum_gauges(const std::vector<Worker*>& workers, v1::Metrics* out) {
   gauges["weft_proxy_snapshot_generation"] = lowest_generation(workers);
 }
 
+void add_ejections(const SharedClusters::Sums& sums, v1::Metrics* out) {
+  (*out->mutable_gauges())["weft_proxy_ejected_endpoints"] = sums.ejected;
+  (*out->mutable_counters())["weft_proxy_ejections_total"] = sums.ejections;
+  (*out->mutable_counters())["weft_proxy_ejections_withheld_total"] = sums.withheld_ejections;
+}
+
 void sum_pods(const std::vector<Worker*>& workers, v1::Metrics* out) {
   std::map<uint64_t, v1::PodUse*> by_netns;
   for (const Worker* worker : workers) {

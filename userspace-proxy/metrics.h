@@ -12,6 +12,7 @@ namespace weft::proxy {
 
 void sum_telemetry(const std::vector<WorkerTelemetry*>& telemetry, weft::proxy::v1::Metrics* out);
 void sum_pods(const std::vector<Worker*>& workers, weft::proxy::v1::Metrics* out);
+void add_ejections(const SharedClusters::Sums& sums, weft::proxy::v1::Metrics* out);
 void sum_gauges(const std::vector<Worker*>& workers, weft::proxy::v1::Metrics* out);
 
 // Of all workers; 0 while one has no snapshot.

@@ -82,6 +82,7 @@ absl::Status Proxy::start_workers() {
     worker_options.pod_max_exchanges = options_.pod_max_exchanges;
     worker_options.pod_max_buffered_bytes = options_.pod_max_buffered_bytes;
     worker_options.pod_max_waiting = options_.pod_max_waiting;
+    worker_options.clusters = clusters_;
     worker_options.sink = telemetry_.back().get();
     auto worker = Worker::start(worker_options);
     if (!worker.ok()) return annotate(str_cat("start worker ", i), worker.status());
@@ -121,6 +122,7 @@ absl::Status Proxy::start_clients() {
   sources.observed = &observed_;
   sources.rejected = [this] { return config_->rejected(); };
   sources.access_log_dropped = [this] { return access_log_ == nullptr ? 0 : access_log_->dropped(); };
+  sources.clusters = [this] { return clusters_->sums(); };
   sources.draining = [this] { return draining_.load(); };
   sources.drain = [this] { raise_event(drain_requested_); };
   reporter_ = Reporter::start(report, std::move(sources));

@@ -69,6 +69,7 @@ class Proxy {
   // Destroyed bottom up: first the clients, then workers, then what workers write to.
   std::unique_ptr<AccessLog> access_log_;
   std::vector<std::unique_ptr<WorkerTelemetry>> telemetry_;
+  const std::shared_ptr<SharedClusters> clusters_ = std::make_shared<SharedClusters>();
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<ConfigClient> config_;
   std::unique_ptr<Heartbeat> heartbeat_;

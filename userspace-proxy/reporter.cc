@@ -189,6 +189,7 @@ class StreamingReporter final : public Reporter {
     sum_telemetry(sources_.telemetry, &metrics);
     sum_gauges(sources_.workers, &metrics);
     sum_pods(sources_.workers, &metrics);
+    if (sources_.clusters) add_ejections(sources_.clusters(), &metrics);
     (*metrics.mutable_gauges())["weft_proxy_io_uring"] = options_.io == name_of(IoKind::kUring) ? 1 : 0;
     (*metrics.mutable_counters())["weft_proxy_access_log_dropped_total"] = sources_.access_log_dropped();
     for (const auto& [name, reason] : sources_.rejected()) (*metrics.mutable_rejected())[name] = reason;

@@ -33,6 +33,7 @@ class Reporter {
     Wakeup* observed = nullptr;  // the one the WorkerTelemetry objects notify
     std::function<std::map<std::string, std::string>()> rejected;
     std::function<uint64_t()> access_log_dropped;
+    std::function<SharedClusters::Sums()> clusters;
     std::function<bool()> draining;
     std::function<void()> drain;  // the agent asks for a graceful drain
   };

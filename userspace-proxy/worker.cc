@@ -173,7 +173,8 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
     reserve_.refill();
     pool_ = std::make_unique<UpstreamPool>(*loop_, loop_->buffers(), *home_,
                                            upstream_limits_of(options_, admission_limits_), upstream_faults_);
-    balancer_ = std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56));
+    balancer_ =
+        std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56), options_.clusters);
     context_.reset(new ProxyContext{.loop = *loop_,
                                     .buffers = loop_->buffers(),
                                     .pool = *pool_,

@@ -17,6 +17,7 @@
 #include "userspace-proxy/net/io_kind.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 #include "userspace-proxy/telemetry/pod_use.h"
+#include "userspace-proxy/upstream/shared_clusters.h"
 
 namespace weft::proxy {
 
@@ -59,6 +60,8 @@ class Worker {
     uint32_t count = 1;
     // Per-worker sink, used on the worker's thread; outlives the worker.
     ExchangeSink* sink = nullptr;
+    // What the workers of the process know together of clusters; null: this one alone.
+    std::shared_ptr<SharedClusters> clusters;
     IoKind io = IoKind::kEpoll;
     std::chrono::milliseconds sniff_timeout{50};
     std::chrono::milliseconds head_timeout{60'000};

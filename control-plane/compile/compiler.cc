@@ -129,6 +129,13 @@ pb::Address to_address(const Service& service, const Objects& objects, const Lay
   return address;
 }
 
+pb::Address to_address(const ServiceEntry& entry, const std::string& host) {
+  pb::Address address;
+  *address.mutable_service() = to_service(entry, host);
+  extend(*address.mutable_service()->mutable_extensions(), "weft.mesh.v1.ServicePorts", ports_of(entry));
+  return address;
+}
+
 void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
   const std::string body = serialize(message);
   Resource resource(type, name, hash_of(body), body);
@@ -137,9 +144,10 @@ void add(Compiled& out, const char* type, std::string name, const google::protob
 
 }  // namespace
 
-Compiled compile(const Objects& objects, const std::string& node_name) {
+Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved) {
   Compiled out;
   Workloads workloads = compile_workloads(objects);
+  add_service_entries(objects, resolved, workloads);
   attach_policies(objects, workloads);
   for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload));
   std::vector<Finding> of_routes;
@@ -148,6 +156,11 @@ Compiled compile(const Objects& objects, const std::string& node_name) {
   for_each<Service>(objects, [&](const Service& service) {
     if (!service.external_name)
       add(out, kAddressType, service_key(service.meta), to_address(service, objects, layer4));
+  });
+  for_each<ServiceEntry>(objects, [&](const ServiceEntry& entry) {
+    for (const std::string& host : entry.hosts) {
+      if (!entry.hidden) add(out, kAddressType, service_key(entry, host), to_address(entry, host));
+    }
   });
   for (const auto& [name, set] : gateway_api) add(out, kRouteSetType, name, set);
   for (const auto& [name, set] : gateway_routes(objects, &of_routes)) add(out, kRouteSetType, name, set);

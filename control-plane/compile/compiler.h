@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "control-plane/compile/service_entries.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
 
@@ -19,7 +20,8 @@ struct Compiled {
   std::vector<Finding> findings;
 };
 
-Compiled compile(const Objects& objects, const std::string& node_name);
+// `resolved`: addresses of the names that hosts_to_resolve() names, as far as they are known.
+Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved = {});
 
 // What turns `before` into `after`.
 void diff(const Compiled& before, const Compiled& after, Change& out);

@@ -1,5 +1,6 @@
 // What is suspicious only when several objects are seen together; see compiler.h. Nothing here refuses
 // anything: the parts of one change often arrive one after the other.
+#include <algorithm>
 #include <set>
 
 #include "base/strings.h"
@@ -19,6 +20,9 @@ class Checks {
   std::vector<Finding> run() {
     for_each<Service>(
         objects_, [this](const Service& s) { services_.emplace(service_host(s.meta.name, s.meta.ns), &s); });
+    for_each<ServiceEntry>(objects_, [this](const ServiceEntry& e) {
+      if (!e.hidden) entry_hosts_.insert(e.hosts.begin(), e.hosts.end());
+    });
     for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { rules_.push_back(&d); });
     for_each<Service>(objects_, [this](const Service& s) { check_service(s); });
     for_each<EndpointSlice>(objects_, [this](const EndpointSlice& s) { check_slice(s); });
@@ -66,9 +70,15 @@ class Checks {
          "no pod has the selector's labels", "compare the selector with the pods' labels");
   }
 
+  bool is_entry(const std::string& host) const {
+    return std::any_of(entry_hosts_.begin(), entry_hosts_.end(),
+                       [&host](const std::string& known) { return host_covers(known, host); });
+  }
+
   // False when it was reported. A wildcard needs no service.
   bool check_host(const ObjectMeta& meta, const HostReference& reference) {
-    if (reference.host.starts_with("*") || services_.contains(reference.host)) return true;
+    if (reference.host.starts_with("*") || services_.contains(reference.host) || is_entry(reference.host))
+      return true;
     std::vector<std::string_view> known;
     for (const auto& [host, service] : services_) known.push_back(host);
     const auto guess = nearest(reference.host, known);
@@ -177,6 +187,7 @@ class Checks {
   const Objects& objects_;
   const Workloads& workloads_;
   std::map<std::string, const Service*> services_;
+  std::set<std::string> entry_hosts_;
   std::vector<const DestinationRule*> rules_;
   std::vector<Finding> findings_;
 };

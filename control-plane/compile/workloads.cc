@@ -37,6 +37,30 @@ void set_owner(const Pod& pod, pb::Workload& out) {
   out.set_workload_name(pod.owner_name.substr(0, pod.owner_name.size() - suffix.size()));
 }
 
+// The pod's own label (dots instead of slashes, which labels cannot have), else topology labels of the pod or
+// of its node.
+void set_locality(const Pod& pod, const Node* node, pb::Workload& out) {
+  pb::Locality place;
+  if (const auto own = pod.meta.labels.find("istio-locality"); own != pod.meta.labels.end()) {
+    std::string_view rest = own->second;
+    for (std::string* part : {place.mutable_region(), place.mutable_zone(), place.mutable_subzone()}) {
+      const size_t dot = std::min(rest.find_first_of("./"), rest.size());
+      *part = rest.substr(0, dot);
+      rest.remove_prefix(std::min(dot + 1, rest.size()));
+    }
+  } else {
+    const auto label = [&](const char* name) {
+      return first_label(pod.meta.labels, {name},
+                         node == nullptr ? "" : first_label(node->meta.labels, {name}, ""));
+    };
+    place.set_region(label("topology.kubernetes.io/region"));
+    place.set_zone(label("topology.kubernetes.io/zone"));
+    place.set_subzone(label("topology.istio.io/subzone"));
+  }
+  if (!place.region().empty() || !place.zone().empty() || !place.subzone().empty())
+    *out.mutable_locality() = std::move(place);
+}
+
 CompiledWorkload from_pod(const Pod& pod) {
   CompiledWorkload out{.labels = pod.meta.labels};
   pb::Workload& w = out.workload;
@@ -92,6 +116,8 @@ class WorkloadCompiler {
   void add_pod(const Pod& pod) {
     if (is_terminal(pod)) return;
     CompiledWorkload workload = from_pod(pod);
+    const auto node = objects_.find(ObjectKey{"Node", "", pod.node});
+    set_locality(pod, node == objects_.end() ? nullptr : std::get_if<Node>(node->second), workload.workload);
     // Host-network pods share the node's address, so an address does not name them.
     if (!pod.host_network) {
       for (const std::string& ip : pod.ips) uid_by_ip_.emplace(ip, workload.workload.uid());

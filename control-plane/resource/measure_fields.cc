@@ -36,6 +36,26 @@ std::optional<uint32_t> gateway_duration_ms(const FieldReader& parent, std::stri
   return duration_ms(parent, name, 0);
 }
 
+std::optional<double> number(const FieldReader& parent, std::string_view name, double low, double high) {
+  const auto field = parent.child(name);
+  if (!field) return std::nullopt;
+  const YamlNode& node = field->node();
+  double value = 0;
+  const bool is_number =
+      node.kind == YamlNode::Kind::kScalar && node.plain && absl::SimpleAtod(to_absl(node.scalar), &value);
+  if (!is_number) {
+    field->error(kWrongType, "expected a number", "write digits without quotes, for example 12.5");
+    return std::nullopt;
+  }
+  // Also refuses what is no number at all ("nan").
+  if (!(value >= low && value <= high)) {
+    field->error(kValueRejected, str_cat("\"", node.scalar.substr(0, 32), "\" is out of range"),
+                 str_cat("use a number from ", low, " to ", high));
+    return std::nullopt;
+  }
+  return value;
+}
+
 std::optional<uint32_t> share_ppm(const FieldReader& parent, std::string_view name) {
   static constexpr std::array<std::string_view, 1> kRead = {"value"};
   const auto share = parent.child(name);
@@ -43,21 +63,8 @@ std::optional<uint32_t> share_ppm(const FieldReader& parent, std::string_view na
   const auto value = share->child("value");
   // As protobuf has it: a percentage without a value is 0.
   if (!value) return 0;
-  const YamlNode& node = value->node();
-  double percent = 0;
-  const bool number =
-      node.kind == YamlNode::Kind::kScalar && node.plain && absl::SimpleAtod(to_absl(node.scalar), &percent);
-  if (!number) {
-    value->error(kWrongType, "expected a number", "write digits without quotes, for example 12.5");
-    return std::nullopt;
-  }
-  // Also refuses what is no number at all ("nan").
-  if (!(percent >= 0 && percent <= 100)) {
-    value->error(kValueRejected, str_cat("\"", node.scalar.substr(0, 32), "\" is out of range"),
-                 "use a number from 0 to 100");
-    return std::nullopt;
-  }
-  return static_cast<uint32_t>(std::lround(percent * 10'000));
+  const auto percent = number(*share, "value", 0, 100);
+  return percent ? std::optional(static_cast<uint32_t>(std::lround(*percent * 10'000))) : std::nullopt;
 }
 
 }  // namespace weft::control_plane

@@ -22,6 +22,9 @@ std::optional<uint32_t> duration_ms(const FieldReader& parent, std::string_view 
 // "500ms".
 std::optional<uint32_t> gateway_duration_ms(const FieldReader& parent, std::string_view name);
 
+// A number with or without a fraction, from `low` to `high`.
+std::optional<double> number(const FieldReader& parent, std::string_view name, double low, double high);
+
 // Parts per million of the percentage {value: NUMBER} in field `name`; Istio's resolution is one of them.
 std::optional<uint32_t> share_ppm(const FieldReader& parent, std::string_view name);
 

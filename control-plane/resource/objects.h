@@ -145,6 +145,42 @@ struct DestinationRule {
   bool hidden = false;
 };
 
+// A service that is no Service: outside the mesh, or made of addresses.
+struct ServiceEntry {
+  enum class Resolution : uint8_t { kNone, kStatic, kDns, kDnsRoundRobin };
+  struct Port {
+    std::string name;
+    uint16_t number = 0;
+    uint16_t target = 0;  // 0: number
+    std::string protocol;
+  };
+  struct Endpoint {
+    std::string address;                    // an IP, or a host name that is resolved
+    std::map<std::string, uint16_t> ports;  // by port name
+    std::map<std::string, std::string> labels;
+    std::string locality;  // "region/zone/subzone"
+    uint32_t weight = 1;
+    std::string service_account;
+  };
+  ObjectMeta meta;
+  std::vector<std::string> hosts;      // lower case; "*."-wildcards too
+  std::vector<std::string> addresses;  // IPs, or ranges for NONE and STATIC
+  std::vector<Port> ports;
+  Resolution resolution = Resolution::kNone;
+  bool external = true;
+  std::vector<Endpoint> endpoints;
+  std::map<std::string, std::string> selector;  // of pods
+  std::vector<std::string> export_to;           // empty: all
+  bool hidden = false;
+
+  bool resolves() const { return resolution == Resolution::kDns || resolution == Resolution::kDnsRoundRobin; }
+};
+
+// A node of the cluster: its labels say where its pods are.
+struct Node {
+  ObjectMeta meta;
+};
+
 struct AuthorizationPolicy {
   ObjectMeta meta;
   istio::security::Authorization policy;
@@ -229,7 +265,7 @@ struct Gateway {
 };
 
 using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
-                            AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway>;
+                            AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectKey key_of(const Object& object);

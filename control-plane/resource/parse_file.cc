@@ -45,7 +45,7 @@ struct KindRow {
   }
 };
 
-const std::array<KindRow, 14> kKinds = {{
+const std::array<KindRow, 16> kKinds = {{
     {"Namespace", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
     {"Pod", kCoreVersions,
@@ -58,6 +58,9 @@ const std::array<KindRow, 14> kKinds = {{
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_virtual_service(r, std::move(m)); }},
     {"DestinationRule", kIstioVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_destination_rule(r, std::move(m)); }},
+    {"ServiceEntry", kIstioVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_service_entry(r, std::move(m)); }},
+    {"Node", kCoreVersions, [](const FieldReader&, ObjectMeta m) -> Object { return Node{std::move(m)}; }},
     {"AuthorizationPolicy", kSecurityVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object {
        return parse_authorization_policy(r, std::move(m));
@@ -78,6 +81,8 @@ const std::array<KindRow, 14> kKinds = {{
     {"ReferenceGrant", kGatewayVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_reference_grant(r, std::move(m)); }},
 }};
+
+bool is_cluster_scoped(std::string_view kind) { return kind == "Namespace" || kind == "Node"; }
 
 void check_weft_keys(const FieldReader& meta, std::string_view map) {
   const auto keys = meta.child(map);
@@ -106,7 +111,7 @@ ObjectMeta read_meta(const FieldReader& root, std::string_view kind, const std::
   const auto meta = root.child("metadata");
   if (!meta || !meta->expect_map({.read = kMetaRead, .known = kMetaKnown, .strict = false})) return out;
   out.name = meta->required_text("name", "the object's name");
-  if (kind != "Namespace") {
+  if (!is_cluster_scoped(kind)) {
     out.ns = meta->text("namespace").value_or("");
     if (out.ns.empty()) out.ns = "default";
     if (!is_dns_label(out.ns)) {
@@ -229,7 +234,7 @@ class FileParser {
     const YamlNode* name = meta != nullptr ? meta->find("name") : nullptr;
     const YamlNode* ns = meta != nullptr ? meta->find("namespace") : nullptr;
     const std::string prefix =
-        kind == "Namespace" ? "" : str_cat(ns != nullptr ? ns->scalar : "default", "/");
+        is_cluster_scoped(kind) ? "" : str_cat(ns != nullptr ? ns->scalar : "default", "/");
     diagnostics.set_object(str_cat(kind, " ", prefix, name != nullptr ? name->scalar : "?"));
   }
 

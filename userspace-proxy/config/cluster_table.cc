@@ -30,14 +30,73 @@ const IpAddress* address_of(const WorkloadSpec& workload, bool prefer_v6) {
 
 void merge(const std::vector<const PolicySpec*>& policies, EffectivePolicy* out) {
   for (const PolicySpec* policy : policies) {
-    if (!out->load_balancer) out->load_balancer = policy->load_balancer;
-    if (out->connect_timeout_ms == 0) out->connect_timeout_ms = policy->connect_timeout_ms;
-    if (out->protocol == ClusterProtocol::kAsClient) out->protocol = policy->protocol;
+    if (out->traffic == nullptr && policy->traffic) out->traffic = &*policy->traffic;
     for (const PolicySpec::Subset& subset : policy->subsets) {
       const auto same = [&](const PolicySpec::Subset* s) { return s->name == subset.name; };
       if (std::none_of(out->subsets.begin(), out->subsets.end(), same)) out->subsets.push_back(&subset);
     }
   }
+}
+
+// A port's blocks take the place of all, absent ones too.
+const PolicyBlocks* blocks_of_port(const TrafficPolicySpec& policy, uint16_t port) {
+  for (const auto& [number, blocks] : policy.ports) {
+    if (number == port) return &blocks;
+  }
+  return nullptr;
+}
+
+// Subset and port, before subset, before port, before the rule.
+PolicyBlocks blocks_for(const TrafficPolicySpec* rule, const TrafficPolicySpec* subset, uint16_t port) {
+  PolicyBlocks out;
+  if (rule != nullptr) {
+    const PolicyBlocks* of_port = blocks_of_port(*rule, port);
+    out = of_port != nullptr ? *of_port : rule->blocks;
+  }
+  if (subset == nullptr) return out;
+  if (const PolicyBlocks* of_port = blocks_of_port(*subset, port)) return *of_port;
+  if (subset->blocks.balancing) out.balancing = subset->blocks.balancing;
+  if (subset->blocks.connections) out.connections = subset->blocks.connections;
+  if (subset->blocks.outlier) out.outlier = subset->blocks.outlier;
+  return out;
+}
+
+// Null when nothing differs from the defaults but what the cluster says itself.
+std::shared_ptr<const ClusterPolicy> cluster_policy(const PolicyBlocks& blocks, const TrafficPolicySpec* rule,
+                                                    const TrafficPolicySpec* subset) {
+  auto out = std::make_shared<ClusterPolicy>();
+  if (blocks.balancing) out->balancing = *blocks.balancing;
+  if (blocks.connections && *blocks.connections != ConnectionSettings())
+    out->connections = std::make_shared<const ConnectionSettings>(*blocks.connections);
+  out->outlier = blocks.outlier;
+  for (const TrafficPolicySpec* policy : {rule, subset}) {
+    if (policy == nullptr || !policy->retries) continue;
+    out->retries = *policy->retries;
+    out->own_retries = true;
+  }
+  if (!out->own_retries && out->connections != nullptr && out->connections->max_retries > 0) {
+    out->retries.max_retries = out->connections->max_retries;
+    out->own_retries = true;
+  }
+  const bool plain =
+      out->connections == nullptr && !out->outlier && !out->own_retries &&
+      (!blocks.balancing || *blocks.balancing == LoadBalancing{.algorithm = out->balancing.algorithm});
+  return plain ? nullptr : out;
+}
+
+std::string_view label_of(const WorkloadSpec& workload, std::string_view key) {
+  for (const auto& [name, value] : workload.labels) {
+    if (name == key) return value;
+  }
+  return place_label(key, workload.locality, workload.node);
+}
+
+std::vector<std::string> priority_values(const WorkloadSpec& workload, const ClusterPolicy* policy) {
+  std::vector<std::string> out;
+  if (policy == nullptr) return out;
+  for (const std::string& label : policy->balancing.locality.priority_labels)
+    out.emplace_back(label_of(workload, std::string_view(label).substr(0, label.find('='))));
+  return out;
 }
 
 }  // namespace
@@ -75,16 +134,14 @@ EffectivePolicy ClusterTable::policy_for(std::string_view client_ns, const Servi
   // cluster.
   if (client_ns != service.ns) {
     const EffectivePolicy own_view = policy_for(service.ns, service);
-    const bool same = own_view.subsets == out.subsets && own_view.load_balancer == out.load_balancer &&
-                      own_view.connect_timeout_ms == out.connect_timeout_ms &&
-                      own_view.protocol == out.protocol;
+    const bool same = own_view.subsets == out.subsets && own_view.traffic == out.traffic;
     if (!same) out.view = root.empty() ? "*" : std::string(kRootNamespace);
   }
   return out;
 }
 
 std::vector<Endpoint> ClusterTable::endpoints(const ServiceSpec& service, const ServiceSpec::Port& port,
-                                              const PolicySpec::Subset* subset) const {
+                                              const PolicySpec::Subset* subset, const ClusterPolicy* policy) {
   std::vector<Endpoint> out;
   const auto workloads = workloads_by_service_.find(service.key);
   if (workloads == workloads_by_service_.end()) return out;
@@ -93,9 +150,17 @@ std::vector<Endpoint> ClusterTable::endpoints(const ServiceSpec& service, const 
     const IpAddress* ip = address_of(*workload, service.prefer_v6);
     if (target == 0 || ip == nullptr) continue;
     if (subset != nullptr && !has_labels(*workload, subset->labels)) continue;
-    out.push_back(Endpoint{SocketAddress{*ip, target}, workload->weight, workload->name, workload->ns});
+    out.push_back(Endpoint{SocketAddress{*ip, target}, workload->weight, workload->name, workload->ns,
+                           locality(workload->locality), priority_values(*workload, policy)});
   }
   return out;
+}
+
+uint32_t ClusterTable::locality(const Locality& place) {
+  if (place.empty()) return kNone;
+  const auto [row, inserted] = localities_.try_emplace(place, snapshot_.localities.size());
+  if (inserted) snapshot_.localities.push_back(place);
+  return row->second;
 }
 
 uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const std::string& subset,
@@ -119,15 +184,18 @@ uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const s
   cluster.service = service.name;
   cluster.ns = service.ns;
   cluster.subset = subset;
-  const auto balancer =
-      chosen != nullptr && chosen->load_balancer ? chosen->load_balancer : policy.load_balancer;
-  if (balancer) cluster.load_balancer = *balancer;
-  if (policy.connect_timeout_ms != 0) cluster.connect_timeout_ms = policy.connect_timeout_ms;
+  const TrafficPolicySpec* of_subset = chosen != nullptr ? &chosen->traffic : nullptr;
+  const PolicyBlocks blocks = blocks_for(policy.traffic, of_subset, port);
+  cluster.policy = cluster_policy(blocks, policy.traffic, of_subset);
+  if (blocks.balancing) cluster.load_balancer = blocks.balancing->algorithm;
+  if (service.passthrough) cluster.load_balancer = LoadBalancer::kPassthrough;
+  const ConnectionSettings connections = blocks.connections.value_or(ConnectionSettings());
+  if (connections.connect_timeout_ms != 0) cluster.connect_timeout_ms = connections.connect_timeout_ms;
   // What the service declares about its servers is known; the policy is for those that say nothing.
-  cluster.protocol = found->protocol == Protocol::kHttp2 ? ClusterProtocol::kHttp2 : policy.protocol;
-  if (cluster.protocol == ClusterProtocol::kAsClient && found->protocol == Protocol::kHttp)
-    cluster.protocol = ClusterProtocol::kHttp1OrGrpc;
-  cluster.endpoints = endpoints(service, *found, chosen);
+  cluster.protocol = found->protocol == Protocol::kHttp2 ? ClusterProtocol::kHttp2 : connections.protocol;
+  const bool silent = cluster.protocol == ClusterProtocol::kAsClient && !connections.use_client_protocol;
+  if (silent && found->protocol == Protocol::kHttp) cluster.protocol = ClusterProtocol::kHttp1OrGrpc;
+  cluster.endpoints = endpoints(service, *found, chosen, cluster.policy.get());
   snapshot_.clusters.push_back(std::move(cluster));
   return row->second;
 }

@@ -3,6 +3,7 @@
 // only.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,12 +16,11 @@ namespace weft::proxy {
 // Policies of the mesh's root namespace apply where neither client nor service namespace has one.
 inline constexpr std::string_view kRootNamespace = "istio-system";
 
-// What applies to one service for one client namespace: same-host rules of one namespace merged, first wins.
+// What applies to one service for one client namespace. Of several rules for one host in one namespace the
+// oldest with a traffic policy decides it; subsets of all of them count, the oldest of a name first.
 struct EffectivePolicy {
   std::vector<const PolicySpec::Subset*> subsets;
-  std::optional<LoadBalancer> load_balancer;
-  uint32_t connect_timeout_ms = 0;
-  ClusterProtocol protocol = ClusterProtocol::kAsClient;
+  const TrafficPolicySpec* traffic = nullptr;
   // Part of the cluster name, so that two views of one service stay apart; empty for the service's own view.
   std::string view;
 };
@@ -32,13 +32,18 @@ class ClusterTable {
   // kNone when the policy has no such subset.
   uint32_t intern(const ServiceSpec& service, uint16_t port, const std::string& subset,
                   const EffectivePolicy& policy);
+  const Cluster& cluster(uint32_t index) const { return snapshot_.clusters[index]; }
+  // Clients too have a place.
+  uint32_t locality_of(const WorkloadSpec& workload) { return locality(workload.locality); }
   EffectivePolicy policy_for(std::string_view client_ns, const ServiceSpec& service) const;
 
  private:
   std::vector<Endpoint> endpoints(const ServiceSpec& service, const ServiceSpec::Port& port,
-                                  const PolicySpec::Subset* subset) const;
+                                  const PolicySpec::Subset* subset, const ClusterPolicy* policy);
+  uint32_t locality(const Locality& place);
 
   Snapshot& snapshot_;
+  std::map<Locality, uint32_t> localities_;
   HostIndex<PolicySpec> policies_;
   absl::flat_hash_map<std::string, std::vector<const WorkloadSpec*>> workloads_by_service_;
 };

@@ -31,7 +31,10 @@ struct ServiceSpec {
   std::string host;  // lower case
   std::vector<IpAddress> addresses;
   std::vector<Port> ports;
-  bool prefer_v6 = false;  // of endpoints that have both families
+  bool prefer_v6 = false;              // of endpoints that have both families
+  bool passthrough = false;            // no endpoints: traffic goes to where it was dialled
+  bool by_endpoint = false;            // it has no address: clients dial its endpoints
+  std::vector<std::string> export_to;  // client namespaces; empty: all
 };
 
 struct WorkloadSpec {
@@ -44,6 +47,8 @@ struct WorkloadSpec {
   bool healthy = true;
   uint32_t weight = 1;
   Labels labels;
+  Locality locality;
+  std::string node;
   std::map<std::string, Ports> services;  // by ServiceSpec::key
 };
 
@@ -100,17 +105,14 @@ struct PolicySpec {
   struct Subset {
     std::string name;
     Labels labels;
-    std::optional<LoadBalancer> load_balancer;
+    TrafficPolicySpec traffic;
   };
   std::string name;
   std::string ns;
   std::string host;  // lower case; a wildcard as ".suffix"
   std::vector<std::string> export_to;
   std::vector<Subset> subsets;
-  std::optional<LoadBalancer> load_balancer;
-  uint32_t connect_timeout_ms = 0;  // 0: default
-  // kAsClient: nothing said.
-  ClusterProtocol protocol = ClusterProtocol::kAsClient;
+  std::optional<TrafficPolicySpec> traffic;
   int64_t created = 0;
 };
 

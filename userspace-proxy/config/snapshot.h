@@ -14,6 +14,7 @@
 #include "absl/hash/hash.h"
 #include "base/address.h"
 #include "base/strings.h"
+#include "userspace-proxy/config/cluster_policy.h"
 #include "userspace-proxy/http/message.h"
 #include "userspace-proxy/http/path.h"
 #include "userspace-proxy/route/action.h"
@@ -28,18 +29,14 @@ inline constexpr uint32_t kNone = 0xffffffff;
 // kTls: the client speaks first; what it says is passed on as it is.
 enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2, kTls };
 
-// What the proxy speaks to the endpoints of a cluster. kAsClient: the version that the client spoke first, so
-// that servers see what they would see without a mesh: an upgrade to HTTP/2 is between the client and the
-// proxy. kHttp1OrGrpc: servers that are declared "http" may know nothing newer, but those of gRPC must.
-enum class ClusterProtocol : uint8_t { kAsClient, kHttp1, kHttp2, kHttp1OrGrpc };
-
-enum class LoadBalancer : uint8_t { kRoundRobin, kRandom, kLeastRequest };
-
 struct Endpoint {
   SocketAddress address;
   uint32_t weight = 1;
   std::string workload;  // "product-v1"
   std::string ns;
+  uint32_t locality = kNone;  // index into Snapshot::localities
+  // Its values of the policy's priority_labels; empty without such.
+  std::vector<std::string> priority_values;
 };
 
 // The endpoints of one (service, port, subset) as one client namespace sees them.
@@ -54,6 +51,7 @@ struct Cluster {
   uint32_t connect_timeout_ms = 10'000;
   ClusterProtocol protocol = ClusterProtocol::kAsClient;
   std::vector<Endpoint> endpoints;
+  std::shared_ptr<const ClusterPolicy> policy;  // null: defaults
 };
 
 struct WeightedCluster {
@@ -130,6 +128,8 @@ struct Source {
   std::string name;
   std::string ns;
   std::vector<std::pair<std::string, std::string>> labels;
+  uint32_t locality = kNone;  // index into Snapshot::localities
+  std::string node;
 };
 
 class Snapshot {
@@ -142,6 +142,7 @@ class Snapshot {
   std::vector<L4Host> l4_hosts;
   std::vector<ServicePort> service_ports;
   std::vector<Source> sources;
+  std::vector<Locality> localities;
 
   // The service port behind a dialled address; nullptr: not a mesh service, pass through.
   const ServicePort* find_service_port(const SocketAddress& dialled) const;

@@ -59,11 +59,12 @@ World make_world(const Resources& resources) {
   return world;
 }
 
-void add_sources(const World& world, Snapshot* out) {
+void add_sources(const World& world, ClusterTable& clusters, Snapshot* out) {
   for (const auto& [name, workload] : world.resources.workloads) {
     const uint32_t index = static_cast<uint32_t>(out->sources.size());
     if (!out->source_by_uid.try_emplace(workload->uid, index).second) continue;
-    out->sources.push_back(Source{workload->uid, workload->name, workload->ns, workload->labels});
+    out->sources.push_back(Source{workload->uid, workload->name, workload->ns, workload->labels,
+                                  clusters.locality_of(*workload), workload->node});
   }
 }
 
@@ -148,6 +149,7 @@ class NamespaceView {
     const auto found = world_.service_by_host.find(destination.host);
     if (found == world_.service_by_host.end()) return out;
     const ServiceSpec& service = *found->second;
+    if (!visible_in(service, ns_)) return out;
     uint16_t port = destination.port;
     if (port == 0) port = service.ports.size() == 1 ? service.ports.front().number : dialled_port;
     out.cluster = clusters_.intern(service, port, destination.subset, policy(service));
@@ -251,6 +253,7 @@ class NamespaceView {
   }
 
   void add_service(const ServiceSpec& service) {
+    if (!visible_in(service, ns_)) return;
     const RouteSetSpec* set = route_set(service.host);
     const std::vector<std::string> spellings = short_names(service, ns_);
     for (const ServiceSpec::Port& port : service.ports) {
@@ -316,6 +319,9 @@ void add_service_ports(const World& world, ClusterTable& clusters, Snapshot* out
       for (const IpAddress& ip : service->addresses) {
         out->service_port_by_address.try_emplace(SocketAddress{ip, port.number}, index);
       }
+      if (!service->by_endpoint || cluster == kNone) continue;
+      for (const Endpoint& endpoint : clusters.cluster(cluster).endpoints)
+        out->service_port_by_address.try_emplace(endpoint.address, index);
     }
   }
 }
@@ -328,7 +334,7 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   out->path_normalisation = resources.path_normalisation;
   const World world = make_world(resources);
   ClusterTable clusters(resources, out.get());
-  add_sources(world, out.get());
+  add_sources(world, clusters, out.get());
   add_service_ports(world, clusters, out.get());
   for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, *out).build();
   for (const auto& [name, set] : resources.route_sets) {

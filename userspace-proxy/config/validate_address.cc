@@ -61,9 +61,8 @@ Protocol protocol_of(istio::workload::AppProtocol declared) {
   }
 }
 
-absl::StatusOr<std::vector<ServiceSpec::Port>> validate_ports(const istio::workload::Service& service) {
-  ASSIGN_OR_RETURN(const auto declared,
-                   extension<weft::mesh::v1::ServicePorts>(service.extensions(), kServicePorts));
+absl::StatusOr<std::vector<ServiceSpec::Port>> validate_ports(const istio::workload::Service& service,
+                                                              const weft::mesh::v1::ServicePorts& declared) {
   std::vector<ServiceSpec::Port> out;
   for (const istio::workload::Port& port : service.ports()) {
     if (port.service_port() == 0 || port.service_port() > kMaxPort || port.target_port() > kMaxPort) {
@@ -103,7 +102,7 @@ absl::StatusOr<std::string> service_key(std::string_view text) {
   if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size()) {
     return invalid("services: \"", text, "\" is not <namespace>/<hostname>");
   }
-  ASSIGN_OR_RETURN(const std::string host, normalise_host(text.substr(slash + 1), false));
+  ASSIGN_OR_RETURN(const std::string host, normalise_host(text.substr(slash + 1), true));
   return str_cat(text.substr(0, slash), "/", host);
 }
 
@@ -114,7 +113,7 @@ absl::StatusOr<ServiceSpec> validate(const istio::workload::Service& service) {
   out.name = service.name();
   out.ns = service.namespace_();
   if (out.ns.empty()) return invalid("namespace: empty");
-  ASSIGN_OR_RETURN(out.host, normalise_host(service.hostname(), false));
+  ASSIGN_OR_RETURN(out.host, normalise_host(service.hostname(), true));
   out.key = str_cat(out.ns, "/", out.host);
   if (out.name.empty()) out.name = out.host;
   for (const istio::workload::NetworkAddress& address : service.addresses()) {
@@ -123,7 +122,13 @@ absl::StatusOr<ServiceSpec> validate(const istio::workload::Service& service) {
     // A service entry for a whole range has no single address to dial.
     if (!address.has_length() || address.length() == (ip->is_v4() ? 32u : 128u)) out.addresses.push_back(*ip);
   }
-  ASSIGN_OR_RETURN(out.ports, validate_ports(service));
+  ASSIGN_OR_RETURN(const auto declared,
+                   extension<weft::mesh::v1::ServicePorts>(service.extensions(), kServicePorts));
+  ASSIGN_OR_RETURN(out.ports, validate_ports(service, declared));
+  out.passthrough = declared.passthrough();
+  // Headless Services are not: their pods are dialled past all rules.
+  out.by_endpoint = service.addresses().empty() && !service.canonical();
+  out.export_to.assign(declared.export_to().begin(), declared.export_to().end());
   switch (service.ip_families()) {
     case istio::workload::IPV4_ONLY:
       break;
@@ -155,6 +160,9 @@ absl::StatusOr<WorkloadSpec> validate(const istio::workload::Workload& workload)
                    extension<weft::mesh::v1::WorkloadLabels>(workload.extensions(), kWorkloadLabels));
   out.labels.assign(labels.labels().begin(), labels.labels().end());
   std::sort(out.labels.begin(), out.labels.end());
+  out.locality =
+      Locality{workload.locality().region(), workload.locality().zone(), workload.locality().subzone()};
+  out.node = workload.node();
   for (const auto& [service, list] : workload.services()) {
     ASSIGN_OR_RETURN(const std::string key, service_key(service));
     ASSIGN_OR_RETURN(out.services[key], validate_targets(service, list));

@@ -1,5 +1,5 @@
-// Checks and compiles RouteSets and DestinationPolicies (weft.mesh.v1). Called through validate.h; whether a
-// host or subset exists is not its question: that may change without the resource changing.
+// Checks and compiles RouteSets (weft.mesh.v1). Called through validate.h; whether a host or subset exists is
+// not its question: that may change without the resource changing.
 #include <algorithm>
 #include <limits>
 
@@ -15,7 +15,6 @@ namespace mesh = weft::mesh::v1;
 
 constexpr uint32_t kMaxPort = 65535;
 constexpr size_t kMaxHostBytes = 253;
-constexpr uint32_t kMaxConnectTimeoutMs = 3'600'000;
 
 template <typename... T>
 absl::Status invalid(const T&... parts) {
@@ -164,19 +163,6 @@ absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh:
   }
 }
 
-std::optional<LoadBalancer> load_balancer(mesh::DestinationPolicy::LoadBalancer declared) {
-  switch (declared) {
-    case mesh::DestinationPolicy::ROUND_ROBIN:
-      return LoadBalancer::kRoundRobin;
-    case mesh::DestinationPolicy::RANDOM:
-      return LoadBalancer::kRandom;
-    case mesh::DestinationPolicy::LEAST_REQUEST:
-      return LoadBalancer::kLeastRequest;
-    default:
-      return std::nullopt;
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<StringMatcher> compile_string(const mesh::StringMatch& match, StringMatcher::Kind unset,
@@ -289,36 +275,6 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set) {
     }
     out.routes.push_back(*std::move(route));
   }
-  return out;
-}
-
-absl::StatusOr<PolicySpec> validate(const mesh::DestinationPolicy& policy) {
-  PolicySpec out;
-  out.name = policy.name();
-  out.ns = policy.namespace_();
-  out.created = policy.created_unix();
-  if (out.name.empty() || out.ns.empty()) return invalid("name and namespace must not be empty");
-  ASSIGN_OR_RETURN(out.host, normalise_host(policy.host(), true));
-  out.export_to.assign(policy.export_to().begin(), policy.export_to().end());
-  for (const mesh::DestinationPolicy::Subset& s : policy.subsets()) {
-    if (s.name().empty()) return invalid("subsets: a name is empty");
-    const auto same = [&](const PolicySpec::Subset& other) { return other.name == s.name(); };
-    if (std::any_of(out.subsets.begin(), out.subsets.end(), same)) {
-      return invalid("subsets: \"", s.name(), "\" is there twice");
-    }
-    PolicySpec::Subset subset{
-        s.name(), {s.labels().begin(), s.labels().end()}, load_balancer(s.load_balancer())};
-    std::sort(subset.labels.begin(), subset.labels.end());
-    out.subsets.push_back(std::move(subset));
-  }
-  out.load_balancer = load_balancer(policy.load_balancer());
-  if (policy.connect_timeout_ms() > kMaxConnectTimeoutMs) {
-    return invalid("connect_timeout_ms: ", policy.connect_timeout_ms(), ", at most ", kMaxConnectTimeoutMs);
-  }
-  out.connect_timeout_ms = policy.connect_timeout_ms();
-  if (policy.http2_upgrade() == mesh::DestinationPolicy::UPGRADE) out.protocol = ClusterProtocol::kHttp2;
-  if (policy.http2_upgrade() == mesh::DestinationPolicy::DO_NOT_UPGRADE)
-    out.protocol = ClusterProtocol::kHttp1;
   return out;
 }
 

@@ -27,6 +27,7 @@ void ActionState::end() {
   try_time_.cancel();
   retries_.end();
   mirrors_.clear();
+  cookie_.clear();
   action_ = nullptr;
   owner_ = nullptr;
 }
@@ -140,9 +141,10 @@ void ActionState::edit(const HeaderEdits* first, const HeaderEdits* second, cons
 const ResponseHead& ActionState::incoming(const ResponseHead& received, const EditFacts& facts) {
   const HeaderEdits* later = destination_ != nullptr ? &destination_->response_headers : nullptr;
   const bool edits = !action_->response_headers.empty() || (later != nullptr && !later->empty());
-  if (!edits && !cors_) return received;
+  if (!edits && !cors_ && cookie_.empty()) return received;
   response_ = received;
   if (edits) edit(&action_->response_headers, later, facts, &response_.headers);
+  if (!cookie_.empty()) response_.headers.push_back(Header{"set-cookie", cookie_});
   if (cors_) add_cors_fields(*action_->cors, *facts.request.find("origin"), false, &response_.headers);
   return response_;
 }
@@ -153,9 +155,9 @@ void ActionState::draw_mirrors(const std::vector<RouteMirror>& mirrors, Random& 
   }
 }
 
-void ActionState::forward(RetryBudget& budget, const RequestHead& request) {
+void ActionState::forward(RetryBudget& budget, const RetryLimits& limits, const RequestHead& request) {
   start_clock();
-  if (action_->retries) retries_.begin(*action_->retries, budget, request.method);
+  if (action_->retries) retries_.begin(*action_->retries, budget, limits, request.method);
 }
 
 void ActionState::try_begins() {

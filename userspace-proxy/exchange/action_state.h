@@ -54,7 +54,9 @@ class ActionState {
   // The timeout runs from here, if there is one.
   void start_clock();
   // It goes to a cluster, whose budget this is.
-  void forward(RetryBudget& budget, const RequestHead& request);
+  void forward(RetryBudget& budget, const RetryLimits& limits, const RequestHead& request);
+  // The response tells the client to keep this cookie.
+  void give_cookie(std::string cookie) { cookie_ = std::move(cookie); }
   RetryState& retries() { return retries_; }
   BodySource& request_body(BodySource& from) {
     return retries_.active() || !mirrors_.empty() ? retries_.body(from) : from;
@@ -109,6 +111,7 @@ class ActionState {
   RequestHead request_;
   ResponseHead response_;
   std::string target_, text_;
+  std::string cookie_;  // a Set-Cookie field; empty: none
   std::vector<uint32_t> mirrors_;
   OwnResponse answer_;
   RetryState retries_;

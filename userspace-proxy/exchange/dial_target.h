@@ -1,9 +1,11 @@
 // The part of an exchange that HTTP and TCP share: an endpoint of a cluster, tried and counted, at most three
-// of them. Holds the endpoint's active count while it is chosen. Pure bookkeeping, no I/O.
+// of them. Holds the endpoint's active count while it is chosen, and the source's place among the requests
+// that the cluster's policy allows. Pure bookkeeping, no I/O.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "userspace-proxy/telemetry/outcome.h"
@@ -15,23 +17,45 @@ namespace weft::proxy {
 class DialTarget {
  public:
   explicit DialTarget(Balancer& balancer) : balancer_(balancer) {}
-  ~DialTarget() { release(); }
+  ~DialTarget() { end(); }
   DialTarget(const DialTarget&) = delete;
   DialTarget& operator=(const DialTarget&) = delete;
 
-  void aim(const GenerationRef& generation, uint32_t cluster) {
+  // Whose request it is.
+  struct Client {
+    SocketAddress dialled;
+    uint64_t netns_cookie = 0;
+    uint32_t source = kNone;
+    bool is_request = true;  // of HTTP: maxRequests counts it
+    std::optional<uint64_t> hash;
+  };
+  void aim(const GenerationRef& generation, uint32_t cluster, const Client& client) {
     generation_ = generation;
     cluster_ = cluster;
+    client_ = client;
+    terms_ = balancer_.terms(*generation_, cluster_, client_.netns_cookie);
   }
-  // Picks an endpoint that did not fail before; false when none is left.
-  bool pick() {
+  // Picks an endpoint that did not fail before: kOk, kNoEndpoint when none is left, kCircuitOpen when the
+  // source has as many requests there as it may.
+  Outcome pick(MonotonicNs now) {
     release();
+    if (!enter()) return Outcome::kCircuitOpen;
+    if (passes_through()) return failed_count_ == 0 ? Outcome::kOk : Outcome::kNoEndpoint;
     const std::span<const uint32_t> avoid(failed_.data(), failed_count_);
-    endpoint_ = balancer_.pick_endpoint(*generation_, cluster_, avoid);
-    if (endpoint_ == kNone) return false;
+    const PickFor who{.hash = client_.hash, .source = client_.source, .now = now};
+    endpoint_ = balancer_.pick_endpoint(*generation_, cluster_, avoid, who);
+    if (endpoint_ == kNone) return Outcome::kNoEndpoint;
     state_ = &balancer_.state(*generation_, cluster_, endpoint_);
     ++state_->active;
-    return true;
+    return Outcome::kOk;
+  }
+  // Failures of its endpoints count.
+  bool watched() const {
+    return cluster_ != kNone && cluster().policy != nullptr && cluster().policy->outlier;
+  }
+  // What the chosen endpoint did, for those that rest when they fail.
+  void report(TryResult result, MonotonicNs now) {
+    if (watched()) balancer_.report(*generation_, cluster_, endpoint_, result, now);
   }
   // The chosen endpoint did not take the connection. True when another may be tried.
   bool fail() {
@@ -46,19 +70,40 @@ class DialTarget {
     if (failed_count_ < kMaxFailures) failed_[failed_count_++] = endpoint_;
     if (failed_count_ == kMaxFailures || failed_count_ >= usable_endpoints()) failed_count_ = 0;
   }
-  void release() {
-    if (state_ != nullptr) --state_->active;
-    state_ = nullptr;
+  // It is over.
+  void end() {
+    release();
+    if (entered_) terms_->counts->requests.give();
+    entered_ = false;
   }
 
   const Cluster& cluster() const { return generation_->snapshot().clusters[cluster_]; }
-  const Endpoint& endpoint() const { return cluster().endpoints[endpoint_]; }
+  const SocketAddress& address() const {
+    return passes_through() ? client_.dialled : cluster().endpoints[endpoint_].address;
+  }
+  const ConnectionTermsPtr& terms() const { return terms_; }
   uint32_t cluster_index() const { return cluster_; }
+  // kNone: the dialled address.
   uint32_t endpoint_index() const { return endpoint_; }
+  RetryBudget& budget() { return balancer_.budget(*generation_, cluster_, terms_.get()); }
+  const RetryLimits& retry_limits() const {
+    static const RetryLimits kDefault;
+    return cluster().policy != nullptr ? cluster().policy->retries : kDefault;
+  }
 
  private:
   static constexpr size_t kMaxFailures = 3;
 
+  bool passes_through() const { return cluster().load_balancer == LoadBalancer::kPassthrough; }
+  bool enter() {
+    if (terms_ == nullptr || entered_ || !client_.is_request) return true;
+    entered_ = terms_->counts->requests.take(terms_->settings->max_requests);
+    return entered_;
+  }
+  void release() {
+    if (state_ != nullptr) --state_->active;
+    state_ = nullptr;
+  }
   // Weight 0: drained, never picked.
   size_t usable_endpoints() const {
     size_t count = 0;
@@ -70,6 +115,9 @@ class DialTarget {
   GenerationRef generation_;
   uint32_t cluster_ = kNone;
   uint32_t endpoint_ = kNone;
+  Client client_;
+  ConnectionTermsPtr terms_;  // null: nothing is limited
+  bool entered_ = false;
   EndpointState* state_ = nullptr;
   std::array<uint32_t, kMaxFailures> failed_{};
   size_t failed_count_ = 0;
@@ -77,7 +125,22 @@ class DialTarget {
 
 // False: it is not the endpoint that fails.
 inline bool may_try_another(ConnectStatus status) {
-  return status != ConnectStatus::kNoCapacity && status != ConnectStatus::kNoDescriptor;
+  return status != ConnectStatus::kNoCapacity && status != ConnectStatus::kNoDescriptor &&
+         status != ConnectStatus::kCircuitOpen;
+}
+
+// What a connect says of the endpoint; nullopt: nothing.
+inline std::optional<TryResult> result_of(ConnectStatus status) {
+  switch (status) {
+    case ConnectStatus::kConnected:
+      return TryResult{.kind = TryResult::Kind::kConnected};
+    case ConnectStatus::kRefused:
+    case ConnectStatus::kFailed:
+    case ConnectStatus::kTimeout:
+      return TryResult{.kind = TryResult::Kind::kConnectFailed};
+    default:
+      return std::nullopt;
+  }
 }
 
 inline Outcome outcome_of(ConnectStatus status) {
@@ -88,6 +151,8 @@ inline Outcome outcome_of(ConnectStatus status) {
       return Outcome::kConnectRefused;
     case ConnectStatus::kTimeout:
       return Outcome::kConnectTimeout;
+    case ConnectStatus::kCircuitOpen:
+      return Outcome::kCircuitOpen;
     case ConnectStatus::kNoCapacity:
     case ConnectStatus::kNoDescriptor:
       return Outcome::kOverload;

@@ -3,6 +3,7 @@
 #include "userspace-proxy/exchange/exchange.h"
 
 #include "userspace-proxy/config/match_route.h"
+#include "userspace-proxy/exchange/affinity.h"
 #include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
@@ -158,8 +159,26 @@ Outcome Exchange::choose_route() {
   if (answers) return Outcome::kOk;
   if (chosen != nullptr && chosen->invalid) return Outcome::kInvalidBackend;
   if (chosen == nullptr || chosen->cluster == kNone) return Outcome::kNoCluster;
-  target_.aim(generation_, chosen->cluster);
+  aim(chosen->cluster);
   return Outcome::kOk;
+}
+
+// A client that is to stay on its endpoint, and has no cookie for it, gets one.
+void Exchange::aim(uint32_t index) {
+  const Cluster& cluster = generation_->snapshot().clusters[index];
+  DialTarget::Client client{client_.dialled, client_.origin.netns_cookie(), source_, true, std::nullopt};
+  if (hashes(cluster)) {
+    const HashKey& key = cluster.policy->balancing.hash;
+    client.hash = affinity_of(key, request(), client_.client);
+    if (!client.hash && key.generates) {
+      if (action_ == nullptr) {
+        action_ = context_.actions.take(context_.loop);
+        action_->begin(nullptr, nullptr, nullptr, *this);
+      }
+      action_->give_cookie(new_cookie(key, context_.balancer.random(), &client.hash.emplace()));
+    }
+  }
+  target_.aim(generation_, index, client);
 }
 
 UpstreamProtocol Exchange::protocol_to(const Cluster& cluster) const {
@@ -172,12 +191,18 @@ UpstreamProtocol Exchange::protocol_to(const Cluster& cluster) const {
 
 // An endpoint, and the begin of the wait for a stream to it.
 Outcome Exchange::prepare_upstream() {
-  if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
+  if (!only_fresh_) {
+    const Outcome picked = target_.pick(context_.loop.now());
+    if (picked == Outcome::kCircuitOpen) client_.origin.use->refuse(Refusal::kCircuitOpen);
+    if (picked != Outcome::kOk) return picked;
+  }
   if (action_ != nullptr) action_->try_begins();
-  upstream_address_ = target_.endpoint().address;
-  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie(), protocol_to(target_.cluster())};
+  upstream_address_ = target_.address();
+  const ConnectionTermsPtr& terms = target_.terms();
+  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie(), protocol_to(target_.cluster()),
+                        terms != nullptr ? terms->id : 0};
   const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
-                            client_.origin.use.get()};
+                            client_.origin.use.get(), terms};
   const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
   step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
   return Outcome::kOk;
@@ -190,6 +215,8 @@ Outcome Exchange::upstream_ready() {
     return stopped_;
   }
   const ConnectStatus status = stream_request_.status();
+  if (const auto result = result_of(status)) target_.report(*result, context_.loop.now());
+  if (status == ConnectStatus::kCircuitOpen) client_.origin.use->refuse(Refusal::kCircuitOpen);
   if (status == ConnectStatus::kConnected) {
     upstream_ = stream_request_.take();
     return Outcome::kOk;
@@ -258,6 +285,12 @@ bool Exchange::retry() {
 }
 
 Outcome Exchange::response_read() {
+  const Outcome outcome = response_outcome();
+  observe(outcome);
+  return outcome;
+}
+
+Outcome Exchange::response_outcome() {
   if (step_.aborted()) return stopped_;
   if (action_ != nullptr) action_->try_over();
   if (interim_count_ > 0 && !interim_sent())
@@ -295,7 +328,8 @@ void Exchange::open_tunnel() {
   request_pump_.start(downstream_.request_body(), upstream_->request(), Pump::Lead::kPayload);
 }
 
-Outcome Exchange::response_end(PumpEnd end) const {
+Outcome Exchange::response_end(PumpEnd end) {
+  if (end == PumpEnd::kSourceReset) observe(Outcome::kUpstreamReset);
   switch (end) {
     case PumpEnd::kDone:
       return Outcome::kOk;
@@ -340,7 +374,7 @@ void Exchange::finish(Outcome outcome) {
   request_pump_.cancel();
   response_pump_.cancel();
   upstream_reset_.cancel();
-  target_.release();
+  target_.end();
   downstream_.end(outcome);
   // The server learns as fast that its client is gone as it would without us.
   const bool reset =

@@ -42,6 +42,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   // In the order in which run() calls them.
   Outcome request_read();
   Outcome choose_route();
+  void aim(uint32_t cluster);
   void begin_action();
   Outcome act();
   Outcome prepare_upstream();
@@ -59,10 +60,12 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   void start_mirrors();
   Outcome back_off_over() const { return step_.aborted() ? stopped_ : Outcome::kOk; }
   Outcome response_read();
+  Outcome response_outcome();
+  void observe(Outcome outcome);
   const ResponseHead& response_head();
   void send_response();
   void open_tunnel();
-  Outcome response_end(PumpEnd end) const;
+  Outcome response_end(PumpEnd end);
   Outcome tunnel_end(PumpEnd end) const;
   bool can_reply(Outcome outcome) const;
   void send_local_reply(Outcome outcome);

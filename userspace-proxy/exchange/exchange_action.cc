@@ -1,8 +1,19 @@
 // What an exchange does for a route that does more than forward, in the order in which run() in exchange.cc
 // comes to it. Nothing here runs for other routes but the look whether there is an action.
+#include "base/strings.h"
 #include "userspace-proxy/exchange/exchange.h"
 
 namespace weft::proxy {
+namespace {
+
+// A gRPC server that answers with trailers alone says there how it went.
+uint16_t status_with_grpc(const ResponseHead& response) {
+  const auto text = response.find("grpc-status");
+  const auto code = text ? parse_integer<uint8_t>(*text) : std::nullopt;
+  return code && *code != 0 ? http_of_grpc(*code) : response.status;
+}
+
+}  // namespace
 
 void Exchange::begin_action() { step_.begin(action_->delay(context_.balancer.random(), step_.operation())); }
 
@@ -11,7 +22,7 @@ Outcome Exchange::act() {
   if (step_.aborted()) return stopped_;
   const Outcome outcome = action_->decide(context_.balancer.random(), facts());
   if (outcome != Outcome::kOk) return outcome;
-  action_->forward(context_.balancer.budget(*generation_, target_.cluster_index()), request());
+  action_->forward(target_.budget(), target_.retry_limits(), request());
   if (!tunnel_asked_) action_->draw_mirrors(route_->mirrors, context_.balancer.random());
   if (request().body == BodyKind::kNone) start_mirrors();
   return Outcome::kOk;
@@ -71,6 +82,26 @@ std::optional<TryFailure> Exchange::failure_of(Outcome outcome) const {
   }
 }
 
+// What the try says of its endpoint, for those that rest when they fail.
+void Exchange::observe(Outcome outcome) {
+  if (!target_.watched()) return;
+  const MonotonicNs now = context_.loop.now();
+  switch (outcome) {
+    case Outcome::kOk:
+      return target_.report(TryResult{.status = status_with_grpc(upstream_->response())}, now);
+    case Outcome::kUpstreamReset:
+    case Outcome::kUpstreamProtocol:
+      return target_.report(TryResult{.kind = TryResult::Kind::kReset}, now);
+    case Outcome::kTimeout:
+    case Outcome::kTryTimeout:
+    case Outcome::kIdleTimeout:
+    case Outcome::kDeadlineExceeded:
+      return target_.report(TryResult{.kind = TryResult::Kind::kTimeout}, now);
+    default:
+      return;
+  }
+}
+
 void Exchange::back_off() { step_.begin(action_->back_off(context_.balancer.random(), step_.operation())); }
 
 void Exchange::send_answer() {
@@ -86,7 +117,7 @@ void Exchange::start_mirrors() {
   const bool body = request().body != BodyKind::kNone;
   for (const uint32_t cluster : action_->mirrors()) {
     if (body && !action_->retries().sent().can_rewind()) break;
-    const MirrorTarget target{generation_, cluster, protocol_to(snapshot.clusters[cluster])};
+    const MirrorTarget target{generation_, cluster, protocol_to(snapshot.clusters[cluster]), client_.dialled};
     context_.mirrors.start(context_, client_.origin.shared_from_this(), target, outgoing(),
                            body ? action_->retries().sent().kept() : std::string_view(),
                            action_->time_limit(context_.limits.exchange_idle_ms));

@@ -48,7 +48,9 @@ Mirror::Mirror(ProxyContext& context, std::shared_ptr<CaptureOrigin> origin, con
       stream_request_(context.pool),
       request_pump_(context.loop, *this, context.share, origin_->share),
       response_pump_(context.loop, *this, context.share, origin_->share) {
-  target_.aim(target.generation, target.cluster);
+  const DialTarget::Client client{target.dialled, origin_->netns_cookie(), origin_->source, true,
+                                  std::nullopt};
+  target_.aim(target.generation, target.cluster, client);
   copy(head, body);
   ++context_.mirrors.running_;
 }
@@ -69,9 +71,12 @@ void Mirror::start() {
 }
 
 bool Mirror::begin() {
-  if (!target_.pick()) return false;
-  const UpstreamKey key{target_.endpoint().address, origin_->netns_cookie(), protocol_};
-  const DialParameters dial{origin_->netns.get(), target_.cluster().connect_timeout_ms, origin_->use.get()};
+  if (target_.pick(context_.loop.now()) != Outcome::kOk) return false;
+  const ConnectionTermsPtr& terms = target_.terms();
+  const UpstreamKey key{target_.address(), origin_->netns_cookie(), protocol_,
+                        terms != nullptr ? terms->id : 0};
+  const DialParameters dial{origin_->netns.get(), target_.cluster().connect_timeout_ms, origin_->use.get(),
+                            terms};
   step_.begin(stream_request_.start(step_.operation(), key, dial, StreamRequest::Wants{}));
   return true;
 }

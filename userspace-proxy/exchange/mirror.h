@@ -24,6 +24,7 @@ struct MirrorTarget {
   GenerationRef generation;
   uint32_t cluster = kNone;
   UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
+  SocketAddress dialled;  // by the client
 };
 
 // "cart-shadow:80" of "cart:80": servers know by it that nobody waits for the answer.

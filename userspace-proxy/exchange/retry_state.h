@@ -13,10 +13,12 @@ namespace weft::proxy {
 
 class RetryState {
  public:
-  // Both outlive the use of this, which ends with end().
-  void begin(const RetryPolicy& policy, RetryBudget& budget, std::string_view method) {
+  // All outlive the use of this, which ends with end().
+  void begin(const RetryPolicy& policy, RetryBudget& budget, const RetryLimits& limits,
+             std::string_view method) {
     policy_ = &policy;
     budget_ = &budget;
+    limits_ = &limits;
     idempotent_ = is_idempotent(method);
     tries_ = 0;
     budget_->request_began();
@@ -58,13 +60,14 @@ class RetryState {
   bool again() {
     if (tries_ >= policy_->attempts || (sending_ && !body_.can_rewind())) return false;
     // A request has one place in the budget, however often it is tried.
-    if (tries_ == 0 && !budget_->retry_begins()) return false;
+    if (tries_ == 0 && !budget_->retry_begins(*limits_)) return false;
     ++tries_;
     return true;
   }
 
   const RetryPolicy* policy_ = nullptr;
   RetryBudget* budget_ = nullptr;
+  const RetryLimits* limits_ = nullptr;
   bool idempotent_ = false;
   bool sending_ = false;
   uint32_t tries_ = 0;

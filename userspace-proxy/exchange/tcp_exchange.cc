@@ -1,6 +1,8 @@
 // The way of one TCP connection: admission, endpoint, connect, both directions, outcome. run() is the story.
 #include "userspace-proxy/exchange/tcp_exchange.h"
 
+#include "userspace-proxy/exchange/affinity.h"
+
 namespace weft::proxy {
 namespace {
 
@@ -11,13 +13,11 @@ constexpr uint64_t kPassthroughConnectMs = 30'000;
 }  // namespace
 
 Task TcpExchange::run() {
-  Outcome outcome = context_.admission.admit(*client_.origin.use) ? aim_.refused : Outcome::kOverload;
+  Outcome outcome = admit();
   bool connected = false;
   while (outcome == Outcome::kOk && !connected) {
-    if (!dial()) {
-      outcome = Outcome::kNoEndpoint;
-      break;
-    }
+    outcome = dial();
+    if (outcome != Outcome::kOk) break;
     co_await step_;
     const ConnectStatus status = connector_.status();
     connected = status == ConnectStatus::kConnected;
@@ -51,7 +51,7 @@ TcpExchange::TcpExchange(ProxyContext& context, const ClientSide& client, Socket
       upstream_sink_(upstream_),
       to_upstream_(context.loop, *this, context.share, client.origin.share),
       to_client_(context.loop, *this, context.share, client.origin.share) {
-  if (balanced_) target_.aim(generation_, aim.cluster);
+  if (balanced_) take_aim();
   ++context_.active_exchanges;
   client_.origin.use->exchanges.add(1);
 }
@@ -75,17 +75,47 @@ void TcpExchange::abandon(Outcome outcome) {
   finish(outcome);
 }
 
-bool TcpExchange::dial() {
-  if (balanced_ && !target_.pick()) return false;
-  upstream_address_ = balanced_ ? target_.endpoint().address : client_.dialled;
+void TcpExchange::take_aim() {
+  const uint32_t index = aim_.cluster;
+  const Cluster& cluster = generation_->snapshot().clusters[index];
+  DialTarget::Client client{client_.dialled, client_.origin.netns_cookie(),
+                            source_of(client_.origin, generation_->snapshot()), false, std::nullopt};
+  if (hashes(cluster)) client.hash = affinity_of(cluster.policy->balancing.hash, client_.client);
+  target_.aim(generation_, index, client);
+}
+
+// A connection more than the destination's policy allows is closed: there is nothing that could wait.
+Outcome TcpExchange::admit() {
+  if (!context_.admission.admit(*client_.origin.use)) return Outcome::kOverload;
+  if (aim_.refused != Outcome::kOk) return aim_.refused;
+  const ConnectionTerms* terms = target_.terms().get();
+  if (terms == nullptr) return Outcome::kOk;
+  counted_ = terms->counts->connections.take(terms->settings->max_connections);
+  if (counted_) return Outcome::kOk;
+  client_.origin.use->refuse(Refusal::kCircuitOpen);
+  return Outcome::kCircuitOpen;
+}
+
+uint64_t TcpExchange::idle_ms() const {
+  const uint64_t own = context_.limits.downstream_idle_ms;
+  return target_.terms() == nullptr ? own : idle_of(target_.terms()->settings->tcp_idle_ms, own);
+}
+
+Outcome TcpExchange::dial() {
+  if (balanced_) {
+    const Outcome picked = target_.pick(context_.loop.now());
+    if (picked != Outcome::kOk) return picked;
+  }
+  upstream_address_ = balanced_ ? target_.address() : client_.dialled;
   const DialParameters dial{client_.origin.netns.get(),
                             balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs,
-                            client_.origin.use.get()};
+                            client_.origin.use.get(), target_.terms()};
   step_.begin(connector_.start(step_.operation(), upstream_, upstream_address_, dial));
-  return true;
+  return Outcome::kOk;
 }
 
 Outcome TcpExchange::dial_end(ConnectStatus status) {
+  if (const auto result = result_of(status)) target_.report(*result, context_.loop.now());
   if (status == ConnectStatus::kConnected) return Outcome::kOk;
   upstream_.close();
   if (status == ConnectStatus::kNoDescriptor) {
@@ -97,7 +127,9 @@ Outcome TcpExchange::dial_end(ConnectStatus status) {
 
 void TcpExchange::start_pumps() {
   upstream_.watch_reset(upstream_reset_);
-  context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
+  context_.loop.arm(idle_, idle_ms());
+  const uint64_t most = target_.terms() == nullptr ? 0 : target_.terms()->settings->max_duration_ms;
+  if (most > 0) context_.loop.arm(lifetime_, most);
   for (SocketSource* source : {&from_client_, &from_upstream_}) source->start(BodyKind::kUntilClose, 0);
   for (SocketSink* sink : {&client_sink_, &upstream_sink_}) sink->start({}, SocketSink::Framing::kByteStream);
   to_client_.start(from_upstream_, client_sink_, Pump::Lead::kPayload);
@@ -116,10 +148,13 @@ Outcome TcpExchange::pumps_end() const {
 void TcpExchange::finish(Outcome outcome) {
   ended_well_ = outcome == Outcome::kOk;
   idle_.cancel();
+  lifetime_.cancel();
   to_client_.cancel();
   to_upstream_.cancel();
   upstream_reset_.cancel();
-  target_.release();
+  if (counted_) target_.terms()->counts->connections.give();
+  counted_ = false;
+  target_.end();
   from_client_.stop();
   if (!ended_well_) upstream_.reset();
   upstream_.close();
@@ -150,7 +185,7 @@ void TcpExchange::on_idle() {
   const uint64_t bytes = to_client_.bytes() + to_upstream_.bytes();
   if (bytes == bytes_at_last_look_) return stop(Outcome::kIdleTimeout);
   bytes_at_last_look_ = bytes;
-  context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
+  context_.loop.arm(idle_, idle_ms());
 }
 
 void TcpExchange::record(Outcome outcome) {

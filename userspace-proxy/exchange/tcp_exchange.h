@@ -39,7 +39,10 @@ class TcpExchange final : private Pump::Observer {
 
  private:
   Task run();
-  bool dial();
+  void take_aim();
+  Outcome admit();
+  Outcome dial();
+  uint64_t idle_ms() const;
   Outcome dial_end(ConnectStatus status);
   void start_pumps();
   Outcome pumps_end() const;
@@ -49,6 +52,7 @@ class TcpExchange final : private Pump::Observer {
   void on_upstream_reset(int);
   void stop(Outcome outcome);
   void on_idle();
+  void on_lifetime() { stop(Outcome::kMaxDuration); }
   void record(Outcome outcome);
 
   ProxyContext& context_;
@@ -57,6 +61,7 @@ class TcpExchange final : private Pump::Observer {
   DialTarget target_;
   TcpAim aim_;
   bool balanced_;
+  bool counted_ = false;  // among the source's connections to the cluster
   bool recorded_ = false;
   bool ended_well_ = false;
   Outcome stopped_ = Outcome::kOk;
@@ -73,6 +78,7 @@ class TcpExchange final : private Pump::Observer {
   Step step_;
   Operation upstream_reset_{this, method<&TcpExchange::on_upstream_reset>};
   Timer idle_{this, method<&TcpExchange::on_idle>};
+  Timer lifetime_{this, method<&TcpExchange::on_lifetime>};
   Task task_;  // last: cancelled first
 };
 

@@ -27,6 +27,10 @@ namespace weft::proxy {
   X(kConnectRefused, "connect_refused", 503, "The endpoint refused the connection.")                         \
   X(kConnectTimeout, "connect_timeout", 503, "The endpoint did not answer the connection in time.")          \
   X(kConnectFailed, "connect_failed", 503, "The endpoint could not be reached.")                             \
+  X(kCircuitOpen, "circuit_open", 503,                                                                       \
+    "The source has as much under way to the destination as the DestinationRule's connectionPool allows.")   \
+  X(kMaxDuration, "max_duration", 0,                                                                         \
+    "The TCP connection was as old as the DestinationRule's maxConnectionDuration allows.")                  \
   X(kUpstreamReset, "upstream_reset", 503,                                                                   \
     "The endpoint closed the connection before its response was complete.")                                  \
   X(kUpstreamProtocol, "upstream_protocol", 502, "The endpoint sent something that is not HTTP.")            \

@@ -23,6 +23,8 @@ namespace weft::proxy {
   X(kEndpointWaiting, "endpoint_waiting", "requests: as many waited for connections to the endpoint as may") \
   X(kWaitTimeout, "wait_timeout", "requests: no connection to the endpoint became free in time")             \
   X(kOverload, "overload", "requests and TCP connections: the proxy was near a limit of its own")            \
+  X(kCircuitOpen, "circuit_open",                                                                            \
+    "requests and TCP connections: a DestinationRule's connectionPool allows no more")                       \
   X(kDescriptors, "descriptors", "requests and TCP connections: no descriptor for their endpoint was left")
 
 enum class Refusal : uint8_t {

@@ -1,7 +1,10 @@
-// Balancer: weighted random over clusters; round robin, random and two-choices least request over endpoints.
+// Balancer: weighted random over clusters; round robin, random, two-choices least request and consistent
+// hashing over endpoints.
 #include "userspace-proxy/upstream/balancer.h"
 
 #include <algorithm>
+
+#include "base/log.h"
 
 namespace weft::proxy {
 
@@ -24,13 +27,16 @@ ClusterView& Balancer::resolve(Generation& generation, uint32_t index) {
   std::shared_ptr<ClusterState>& state = clusters_[cluster.name];
   if (state == nullptr) state = std::make_shared<ClusterState>();
   view.state = state;
-  uint64_t sum = 0;
+  const bool counts =
+      cluster.policy != nullptr && (cluster.policy->outlier || cluster.policy->counts_sources());
+  if (counts && state->shared == nullptr) state->shared = shared_->find(cluster.name);
   for (const Endpoint& endpoint : cluster.endpoints) {
     std::shared_ptr<EndpointState>& entry = state->endpoints[endpoint.address];
     if (entry == nullptr) entry = std::make_shared<EndpointState>();
+    const bool rests = cluster.policy != nullptr && cluster.policy->outlier;
+    if (!rests) entry->health = nullptr;
+    if (rests && entry->health == nullptr) entry->health = state->shared->detector().health(endpoint.address);
     view.endpoints.push_back(entry);
-    view.weight_sums.push_back(sum += endpoint.weight);
-    view.equal_weights = view.equal_weights && endpoint.weight == cluster.endpoints.front().weight;
   }
   return view;
 }
@@ -39,72 +45,175 @@ EndpointState& Balancer::state(Generation& generation, uint32_t cluster, uint32_
   return *resolve(generation, cluster).endpoints[endpoint];
 }
 
-uint32_t Balancer::pick_random(const ClusterView& view) {
-  const auto count = static_cast<uint32_t>(view.weight_sums.size());
-  if (view.equal_weights) return random_.below(count);
-  const uint64_t point = random_.next() % view.weight_sums.back();
-  const auto found = std::upper_bound(view.weight_sums.begin(), view.weight_sums.end(), point);
-  return static_cast<uint32_t>(found - view.weight_sums.begin());
+EndpointSet& Balancer::set_for(Generation& generation, uint32_t index, ClusterView& view,
+                               const PickFor& who) {
+  const Snapshot& snapshot = generation.snapshot();
+  const Cluster& cluster = snapshot.clusters[index];
+  const uint32_t place = place_of(cluster, snapshot, who.source);
+  auto set = std::find_if(view.sets.begin(), view.sets.end(),
+                          [place](const EndpointSet& known) { return known.place == place; });
+  const bool rests = cluster.policy != nullptr && cluster.policy->outlier;
+  const uint64_t version = rests ? view.state->shared->detector().version(who.now) : 0;
+  if (set == view.sets.end()) {
+    set = view.sets.insert(view.sets.end(), EndpointSet{.place = place});
+  } else if (set->version == version && (set->stale_at == 0 || who.now < set->stale_at)) {
+    return *set;
+  }
+  set->version = version;
+  fill(*set, snapshot, cluster, who.source, view.endpoints, who.now, view.state->tables);
+  if (view.state->cursors.size() < set->groups.size()) view.state->cursors.resize(set->groups.size());
+  // Tables of sets that are no more.
+  std::erase_if(view.state->tables, [](const auto& table) { return table.use_count() == 1; });
+  return *set;
+}
+
+uint32_t Balancer::pick_random(const EndpointGroup& group) {
+  const auto count = static_cast<uint32_t>(group.members.size());
+  if (group.equal_weights) return random_.below(count);
+  const uint64_t point = random_.next() % group.weight_sums.back();
+  const auto found = std::upper_bound(group.weight_sums.begin(), group.weight_sums.end(), point);
+  return static_cast<uint32_t>(found - group.weight_sums.begin());
 }
 
 // With unequal weights the smooth scheme: everyone earns its weight each round, the richest is picked and
 // pays the total, so picks of a heavy endpoint are spread and not in a row.
-uint32_t Balancer::pick_round_robin(const Cluster& cluster, ClusterView& view) {
-  if (view.equal_weights) return static_cast<uint32_t>(view.state->cursor++ % cluster.endpoints.size());
-  uint32_t best = kNone;
-  for (uint32_t i = 0; i < cluster.endpoints.size(); ++i) {
-    if (cluster.endpoints[i].weight == 0) continue;
-    view.endpoints[i]->smooth_weight += cluster.endpoints[i].weight;
-    if (best == kNone || view.endpoints[i]->smooth_weight > view.endpoints[best]->smooth_weight) best = i;
+uint32_t Balancer::pick_round_robin(const EndpointGroup& group, size_t index, ClusterView& view) {
+  if (group.equal_weights) return static_cast<uint32_t>(view.state->cursors[index]++ % group.members.size());
+  uint32_t best = 0;
+  for (uint32_t i = 0; i < group.members.size(); ++i) {
+    int64_t& wealth = view.endpoints[group.members[i]]->smooth_weight;
+    wealth += group.weights[i];
+    if (wealth > view.endpoints[group.members[best]]->smooth_weight) best = i;
   }
-  view.endpoints[best]->smooth_weight -= static_cast<int64_t>(view.weight_sums.back());
+  view.endpoints[group.members[best]]->smooth_weight -= static_cast<int64_t>(group.weight_sums.back());
   return best;
 }
 
-uint32_t Balancer::pick_least_request(const Cluster& cluster, const ClusterView& view) {
-  const uint32_t first = pick_random(view);
-  if (cluster.endpoints.size() < 2) return first;
-  uint32_t second = pick_random(view);
-  if (second == first) second = (first + 1) % static_cast<uint32_t>(cluster.endpoints.size());
-  if (cluster.endpoints[second].weight == 0) return first;
+uint32_t Balancer::pick_least_request(const EndpointGroup& group, const ClusterView& view) {
+  const uint32_t first = pick_random(group);
+  const auto count = static_cast<uint32_t>(group.members.size());
+  if (count < 2) return first;
+  uint32_t second = pick_random(group);
+  if (second == first) second = (first + 1) % count;
   // Load per weight, compared without division; the smaller load wins, a tie stays with the weighted draw.
-  const uint64_t load_first = uint64_t{view.endpoints[first]->active} * cluster.endpoints[second].weight;
-  const uint64_t load_second = uint64_t{view.endpoints[second]->active} * cluster.endpoints[first].weight;
+  const uint64_t load_first = uint64_t{view.endpoints[group.members[first]]->active} * group.weights[second];
+  const uint64_t load_second = uint64_t{view.endpoints[group.members[second]]->active} * group.weights[first];
   return load_second < load_first ? second : first;
 }
 
-uint32_t Balancer::pick_endpoint(Generation& generation, uint32_t index, std::span<const uint32_t> avoid) {
+uint32_t Balancer::pick_in(const Cluster& cluster, ClusterView& view, const EndpointSet& set, size_t index,
+                           std::span<const uint32_t> avoid, const PickFor& who) {
+  const EndpointGroup& group = set.groups[index];
+  const auto usable = [&](uint32_t member) {
+    return std::find(avoid.begin(), avoid.end(), group.members[member]) == avoid.end();
+  };
+  uint32_t picked = 0;
+  switch (cluster.load_balancer) {
+    case LoadBalancer::kRoundRobin:
+      picked = pick_round_robin(group, index, view);
+      break;
+    case LoadBalancer::kRingHash:
+    case LoadBalancer::kMaglev:
+      if (who.hash) {
+        const uint32_t found = group.table->find(*who.hash, [&](uint32_t member) {
+          const uint32_t endpoint = group.table_members[member];
+          return std::binary_search(group.members.begin(), group.members.end(), endpoint) &&
+                 std::find(avoid.begin(), avoid.end(), endpoint) == avoid.end();
+        });
+        return found == HashTable::kNobody ? kNone : group.table_members[found];
+      }
+      [[fallthrough]];
+    case LoadBalancer::kPassthrough:
+    case LoadBalancer::kRandom:
+      picked = pick_random(group);
+      break;
+    case LoadBalancer::kLeastRequest:
+      picked = pick_least_request(group, view);
+      break;
+  }
+  const auto count = static_cast<uint32_t>(group.members.size());
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t candidate = (picked + i) % count;
+    if (usable(candidate)) return group.members[candidate];
+  }
+  return kNone;
+}
+
+// A request that is kept on its endpoint is kept in its group too.
+size_t Balancer::pick_group(const EndpointSet& set, const PickFor& who) {
+  if (set.groups.size() == 1) return 0;
+  uint32_t point =
+      who.hash ? static_cast<uint32_t>((*who.hash >> 32) % set.shares) : random_.below(set.shares);
+  size_t index = 0;
+  for (; index + 1 < set.groups.size() && point >= set.groups[index].share; ++index)
+    point -= set.groups[index].share;
+  return index;
+}
+
+uint32_t Balancer::pick_endpoint(Generation& generation, uint32_t index, std::span<const uint32_t> avoid,
+                                 const PickFor& who) {
   const Cluster& cluster = generation.snapshot().clusters[index];
   if (cluster.endpoints.empty()) return kNone;
   ClusterView& view = resolve(generation, index);
-  if (view.weight_sums.back() == 0) return kNone;
-  uint32_t picked = kNone;
-  switch (cluster.load_balancer) {
-    case LoadBalancer::kRoundRobin:
-      picked = pick_round_robin(cluster, view);
-      break;
-    case LoadBalancer::kRandom:
-      picked = pick_random(view);
-      break;
-    case LoadBalancer::kLeastRequest:
-      picked = pick_least_request(cluster, view);
-      break;
-  }
-  const auto count = static_cast<uint32_t>(cluster.endpoints.size());
-  for (uint32_t i = 0; i < count; ++i) {
-    const uint32_t candidate = (picked + i) % count;
-    if (cluster.endpoints[candidate].weight == 0) continue;
-    if (std::find(avoid.begin(), avoid.end(), candidate) == avoid.end()) return candidate;
+  const EndpointSet& set = set_for(generation, index, view, who);
+  if (set.groups.empty()) return kNone;
+  const size_t first = pick_group(set, who);
+  for (size_t i = 0; i < set.groups.size(); ++i) {
+    const uint32_t picked = pick_in(cluster, view, set, (first + i) % set.groups.size(), avoid, who);
+    if (picked != kNone) return picked;
   }
   return kNone;
+}
+
+void Balancer::report(Generation& generation, uint32_t index, uint32_t endpoint, TryResult result,
+                      MonotonicNs now) {
+  const Cluster& cluster = generation.snapshot().clusters[index];
+  if (cluster.policy == nullptr || !cluster.policy->outlier || endpoint == kNone) return;
+  ClusterView& view = resolve(generation, index);
+  // A newer snapshot may count no failures any more.
+  if (view.endpoints[endpoint]->health == nullptr) return;
+  EndpointHealth& health = *view.endpoints[endpoint]->health;
+  const auto hosts = static_cast<uint32_t>(cluster.endpoints.size());
+  OutlierDetector& detector = view.state->shared->detector();
+  const uint64_t rest_ms = detector.report(health, *cluster.policy->outlier, result, hosts, now);
+  if (rest_ms == 0) return;
+  log::warn("endpoint_ejected", {{"cluster", cluster.name},
+                                 {"endpoint", cluster.endpoints[endpoint].address.to_string()},
+                                 {"for_ms", rest_ms},
+                                 {"ejected", detector.ejected()},
+                                 {"next", "see why it fails; outlierDetection says when it rests"}});
+}
+
+ConnectionTermsPtr Balancer::terms(Generation& generation, uint32_t index, uint64_t netns_cookie) {
+  const Cluster& cluster = generation.snapshot().clusters[index];
+  if (cluster.policy == nullptr || !cluster.policy->counts_sources()) return nullptr;
+  ClusterState& state = *resolve(generation, index).state;
+  ConnectionTermsPtr& known = state.terms[netns_cookie];
+  static const auto kUnlimited = std::make_shared<const ConnectionSettings>();
+  const auto& settings = cluster.policy->connections != nullptr ? cluster.policy->connections : kUnlimited;
+  if (known != nullptr && (known->settings == settings || *known->settings == *settings)) return known;
+  auto fresh = std::make_shared<ConnectionTerms>();
+  fresh->id = ++last_terms_;
+  fresh->settings = settings;
+  fresh->counts = known != nullptr ? known->counts : state.shared->counts(netns_cookie);
+  known = std::move(fresh);
+  return known;
+}
+
+RetryBudget& Balancer::budget(Generation& generation, uint32_t index, const ConnectionTerms* terms) {
+  const Cluster& cluster = generation.snapshot().clusters[index];
+  if (terms != nullptr && cluster.policy->own_retries) return terms->counts->budget;
+  return resolve(generation, index).state->budget;
 }
 
 void Balancer::prune() {
   absl::erase_if(clusters_, [](auto& named) {
     if (named.second.use_count() == 1) return true;
     absl::erase_if(named.second->endpoints, [](const auto& entry) { return entry.second.use_count() == 1; });
+    absl::erase_if(named.second->terms, [](const auto& entry) { return entry.second.use_count() == 1; });
     return false;
   });
+  shared_->prune();
 }
 
 }  // namespace weft::proxy

@@ -1,6 +1,8 @@
 // Connector of connector.h.
 #include "userspace-proxy/upstream/connector.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -12,6 +14,16 @@ ConnectStatus status_of_result(int result) {
   if (result == 0) return ConnectStatus::kConnected;
   if (result == -ECONNREFUSED) return ConnectStatus::kRefused;
   return result == -ETIMEDOUT ? ConnectStatus::kTimeout : ConnectStatus::kFailed;
+}
+
+// What is 0 stays as set_tcp_options() has it.
+void set_keepalive(int fd, const ConnectionSettings& settings) {
+  const auto set = [fd](int option, int value) {
+    if (value > 0) setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value));
+  };
+  set(TCP_KEEPIDLE, settings.keepalive_seconds);
+  set(TCP_KEEPINTVL, settings.keepalive_interval_seconds);
+  set(TCP_KEEPCNT, settings.keepalive_probes);
 }
 
 }  // namespace
@@ -26,6 +38,7 @@ bool Connector::start(Operation& operation, Socket& socket, const SocketAddress&
     return true;
   }
   if (fd.valid()) set_tcp_options(fd.get());
+  if (fd.valid() && dial.terms != nullptr) set_keepalive(fd.get(), *dial.terms->settings);
   if (!fd.valid() || !socket.open(std::move(fd), false)) {
     status_ = ConnectStatus::kFailed;
     return true;

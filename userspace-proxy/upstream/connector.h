@@ -8,6 +8,7 @@
 #include "userspace-proxy/net/socket.h"
 #include "userspace-proxy/net/wait_slot.h"
 #include "userspace-proxy/telemetry/pod_use.h"
+#include "userspace-proxy/upstream/connection_terms.h"
 
 namespace weft::proxy {
 
@@ -19,6 +20,7 @@ enum class ConnectStatus : uint8_t {
   kFailed,
   kNoDescriptor,  // the process or the system has none left
   kNoCapacity,    // of the pool: no connection became free in time, or too many exchanges wait
+  kCircuitOpen,   // the destination's policy allows no more
 };
 
 struct DialParameters {
@@ -26,6 +28,7 @@ struct DialParameters {
   uint64_t timeout_ms = 0;
   // Of the pod that dials; outlives the connection.
   PodUse* use = nullptr;
+  ConnectionTermsPtr terms;  // null: none
 };
 
 class Connector {

@@ -8,27 +8,26 @@
 #include <vector>
 
 #include "userspace-proxy/config/snapshot.h"
-#include "userspace-proxy/upstream/retry_budget.h"
+#include "userspace-proxy/upstream/connection_terms.h"
+#include "userspace-proxy/upstream/endpoint_set.h"
 
 namespace weft::proxy {
 
-struct EndpointState {
-  uint32_t active = 0;        // exchanges and connections using it now
-  int64_t smooth_weight = 0;  // weighted round robin
-};
-
 // What outlives a snapshot: found again by cluster name and endpoint address.
 struct ClusterState {
-  uint64_t cursor = 0;
+  std::vector<uint64_t> cursors;  // of round robin, by group
   RetryBudget budget;
   absl::flat_hash_map<SocketAddress, std::shared_ptr<EndpointState>> endpoints;
+  std::shared_ptr<SharedCluster> shared;  // null until its policy counts something
+  // By source; those of settings that are no more end with their last user.
+  absl::flat_hash_map<uint64_t, ConnectionTermsPtr> terms;
+  std::vector<std::shared_ptr<const HashTable>> tables;
 };
 
 struct ClusterView {
   std::shared_ptr<ClusterState> state;  // null until the cluster is used
   std::vector<std::shared_ptr<EndpointState>> endpoints;
-  std::vector<uint64_t> weight_sums;  // inclusive prefix sums
-  bool equal_weights = true;
+  std::vector<EndpointSet> sets;  // by place, as clients come
 };
 
 class Generation {

@@ -1,6 +1,8 @@
 // Http1Upstream of http1_upstream.h.
 #include "userspace-proxy/upstream/http1_upstream.h"
 
+#include <algorithm>
+
 #include "userspace-proxy/http/http1_writer.h"
 #include "userspace-proxy/upstream/pool.h"
 
@@ -14,21 +16,25 @@ Http1Upstream::Http1Upstream(EventLoop& loop, BufferPool& buffers, UpstreamPool&
       input_(buffers, &entry.use->buffered_bytes),
       reader_(loop, socket_, input_),
       source_(socket_, input_),
-      sink_(socket_) {
+      sink_(socket_),
+      born_(loop.now()) {
   ++pool_.open_;
   ++entry_.open;
+  if (entry_.terms != nullptr) entry_.terms->counts->connections.take(0);
 }
 
 Http1Upstream::~Http1Upstream() {
   if (text_ != nullptr) pool_.texts_.give(std::move(text_));
   --pool_.open_;
   --entry_.open;
+  if (entry_.terms != nullptr) entry_.terms->counts->connections.give();
 }
 
 void Http1Upstream::write_request(const RequestHead& head, const RequestForm& form) {
   if (text_ == nullptr) text_ = pool_.texts_.take();
   head_request_ = head.method == "HEAD";
   answered_ = tunnel_ = false;
+  ++requests_;
   connect_ = head.method == "CONNECT";
   upgrade_ = form.upgrade && !connect_;
   text_->out.clear();
@@ -91,9 +97,25 @@ void Http1Upstream::start_tunnel() {
 
 bool Http1Upstream::reusable() const {
   if (status_ != HeadStatus::kComplete || tunnel_ || !sink_.whole() || !source_.consumed()) return false;
+  if (entry_.terms != nullptr) {
+    const uint32_t most = entry_.terms->settings->max_requests_per_connection;
+    if ((most > 0 && requests_ >= most) || is_over_age()) return false;
+  }
   const ResponseHead& response = text_->head;
   return response.status >= 200 && response.keep_alive && response.body != BodyKind::kUntilClose &&
          input_.empty();
+}
+
+bool Http1Upstream::is_over_age() const {
+  const uint64_t most = entry_.terms == nullptr ? 0 : entry_.terms->settings->max_duration_ms;
+  return most > 0 && pool_.loop_.now() - born_ >= most * kNsPerMs;
+}
+
+uint64_t Http1Upstream::idle_ms() const {
+  const uint64_t idle = pool_.idle_ms(entry_.terms.get());
+  const uint64_t most = entry_.terms == nullptr ? 0 : entry_.terms->settings->max_duration_ms;
+  const uint64_t age = (pool_.loop_.now() - born_) / kNsPerMs;
+  return most == 0 ? idle : std::min(idle, most - std::min(most, age));
 }
 
 void Http1Upstream::release(bool reset) {

@@ -40,6 +40,10 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   void on_head(int);
   void parse_head();
   bool reusable() const;
+  // Its terms allow it no further request.
+  bool is_over_age() const;
+  // How long it may wait for a request.
+  uint64_t idle_ms() const;
   void on_idle_timer();
   void on_readable(int);
 
@@ -53,6 +57,8 @@ class Http1Upstream final : public UpstreamStream, public ListNode<> {
   SocketSink sink_;
   HeadStatus status_ = HeadStatus::kAborted;
   bool head_request_ = false;
+  MonotonicNs born_;
+  uint32_t requests_ = 0;  // that were sent on it
   bool served_ = false;    // a request before this one
   bool answered_ = false;  // a head came for this one
   bool upgrade_ = false;   // asked for

@@ -1,36 +1,48 @@
 // Http2Upstream of http2_upstream.h.
 #include "userspace-proxy/upstream/http2_upstream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "userspace-proxy/http/http2_head.h"
 #include "userspace-proxy/upstream/pool.h"
 
 namespace weft::proxy {
-namespace {
-
-// A connection with streams on which nothing came for so long is asked whether it lives, and has as long as
-// the second to answer (RFC 9113 §6.7).
-constexpr uint64_t kQuietMs = 30'000;
-constexpr uint64_t kPingMs = 10'000;
-
-}  // namespace
-
 Http2Upstream::Http2Upstream(UpstreamPool& pool, UpstreamPoolEntry& entry)
     : pool_(pool),
       entry_(&entry),
       use_(entry.use),
+      terms_(entry.terms),
+      born_(pool.loop().now()),
       socket_(pool.loop()),
       input_(pool.buffers(), &use_->buffered_bytes),
       connector_(pool.loop(), pool.home()),
       transport_(pool.loop(), socket_, input_, Http2Session::Role::kClient, pool.http2_limits(), *this) {
   pool_.http2_opened();
   ++entry.open;
+  if (terms_ != nullptr) terms_->counts->connections.take(0);
 }
 
 Http2Upstream::~Http2Upstream() {
   if (state_ != State::kEnded) pool_.http2_closed();
   if (entry_ != nullptr) --entry_->open;
+  if (terms_ != nullptr) terms_->counts->connections.give();
+}
+
+bool Http2Upstream::is_spent() const {
+  if (terms_ == nullptr) return false;
+  const ConnectionSettings& settings = *terms_->settings;
+  const bool old =
+      settings.max_duration_ms > 0 && pool_.loop().now() - born_ >= settings.max_duration_ms * kNsPerMs;
+  return old || (settings.max_requests_per_connection > 0 && opened_ >= settings.max_requests_per_connection);
+}
+
+// How long it is kept without streams.
+uint64_t Http2Upstream::idle_ms() const {
+  const uint64_t idle = pool_.idle_ms(terms_.get());
+  if (terms_ == nullptr || terms_->settings->max_duration_ms == 0) return idle;
+  const uint64_t age = (pool_.loop().now() - born_) / kNsPerMs;
+  return std::min(idle, terms_->settings->max_duration_ms - std::min(age, terms_->settings->max_duration_ms));
 }
 
 void Http2Upstream::dial(const DialParameters& dial) {
@@ -47,7 +59,7 @@ void Http2Upstream::on_connected(int) {
   tell_waiters();
   if (!good) end();
   pool_.serve_http2(entry);
-  if (state_ == State::kReady && streams_ == 0) pool_.loop().arm(timer_, pool_.limits().idle_ms);
+  if (state_ == State::kReady && streams_ == 0) pool_.loop().arm(timer_, idle_ms());
 }
 
 void Http2Upstream::tell_waiters() {
@@ -85,14 +97,21 @@ bool Http2Upstream::has_room() {
   // Streams that were given out and have sent nothing yet, and those that are promised, are ours alone to
   // count.
   const uint32_t taken = streams_ + joined();
-  if (taken >= pool_.limits().max_streams) return false;
+  if (taken >= pool_.limits().max_streams || is_spent()) return false;
+  if (terms_ != nullptr) {
+    const ConnectionSettings& settings = *terms_->settings;
+    if (settings.max_streams > 0 && taken >= settings.max_streams) return false;
+    const uint32_t most = settings.max_requests_per_connection;
+    if (most > 0 && opened_ + joined() >= most) return false;
+  }
   if (state_ != State::kReady) return state_ == State::kConnecting;
   const Http2Session& session = transport_.session();
   return taken < session.peer_max_streams() && session.can_open_stream();
 }
 
 UpstreamStreamPtr Http2Upstream::open() {
-  if (streams_++ == 0) pool_.loop().arm(timer_, kQuietMs);
+  if (streams_++ == 0) pool_.loop().arm(timer_, quiet_ms());
+  ++opened_;
   return UpstreamStreamPtr(new Http2UpstreamStream(*this, transport_));
 }
 
@@ -106,7 +125,8 @@ void Http2Upstream::stream_released() {
   } else if (state_ == State::kDraining) {
     end();
   } else {
-    pool_.loop().arm(timer_, pool_.limits().idle_ms);
+    // What is spent ends as soon as its last stream is out of hand.
+    pool_.loop().arm(timer_, is_spent() ? 0 : idle_ms());
   }
 }
 
@@ -144,7 +164,12 @@ void Http2Upstream::leave_entry() {
 }
 
 void Http2Upstream::on_timer() {
-  if (streams_ == 0) return end();
+  if (streams_ == 0) {
+    UpstreamPoolEntry* entry = entry_;
+    end();
+    if (entry != nullptr) pool_.serve_http2(*entry);
+    return;
+  }
   if (heard_) {
     heard_ = ping_pending_ = false;
   } else if (ping_pending_) {
@@ -154,7 +179,7 @@ void Http2Upstream::on_timer() {
     transport_.session().send_ping();
     transport_.output_due();
   }
-  pool_.loop().arm(timer_, ping_pending_ ? kPingMs : kQuietMs);
+  pool_.loop().arm(timer_, ping_pending_ ? ping_ms() : quiet_ms());
 }
 
 void Http2Upstream::transport_ended() {

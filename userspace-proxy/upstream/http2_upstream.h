@@ -115,10 +115,24 @@ class Http2Upstream final : public ListNode<>, public Retirable, private Http2Tr
   uint32_t joined();
   void leave_entry();
   void end();
+  // Its terms allow it no further stream.
+  bool is_spent() const;
+  uint64_t idle_ms() const;
+  // A connection with streams on which nothing came for so long is asked whether it lives, and has as long as
+  // the second to answer (RFC 9113 §6.7).
+  uint64_t quiet_ms() const { return ping_of(&ConnectionSettings::ping_interval_ms, 30'000); }
+  uint64_t ping_ms() const { return ping_of(&ConnectionSettings::ping_timeout_ms, 10'000); }
+  uint64_t ping_of(uint32_t ConnectionSettings::* setting, uint64_t otherwise) const {
+    const uint32_t own = terms_ == nullptr ? 0 : (*terms_->settings).*setting;
+    return own > 0 ? own : otherwise;
+  }
 
   UpstreamPool& pool_;
   UpstreamPoolEntry* entry_;           // null when it takes no more streams
   const std::shared_ptr<PodUse> use_;  // of the source
+  const ConnectionTermsPtr terms_;     // null: none
+  const MonotonicNs born_;
+  uint32_t opened_ = 0;  // streams
   State state_ = State::kConnecting;
   uint32_t streams_ = 0;
   bool settled_ = false;

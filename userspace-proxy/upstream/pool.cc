@@ -12,9 +12,10 @@ UpstreamPool::~UpstreamPool() {
   }
 }
 
-UpstreamPoolEntry& UpstreamPool::entry(const UpstreamKey& key, PodUse& use) {
+UpstreamPoolEntry& UpstreamPool::entry(const UpstreamKey& key, const DialParameters& dial) {
   std::unique_ptr<UpstreamPoolEntry>& found = entries_[key];
-  if (found == nullptr) found = std::make_unique<UpstreamPoolEntry>(key, use.shared_from_this());
+  if (found == nullptr)
+    found = std::make_unique<UpstreamPoolEntry>(key, dial.use->shared_from_this(), dial.terms);
   return *found;
 }
 
@@ -28,7 +29,7 @@ std::unique_ptr<Http1Upstream> UpstreamPool::take(UpstreamPoolEntry& entry) {
     --entry.idle_count;
     std::unique_ptr<Http1Upstream> owned(connection);
     // The end may already be known, only not told yet.
-    if (!owned->watch_.pending() || owned->watch_.linked()) continue;
+    if (!owned->watch_.pending() || owned->watch_.linked() || owned->is_over_age()) continue;
     owned->watch_.cancel();
     return owned;
   }
@@ -62,8 +63,9 @@ void UpstreamPool::give(Http1Upstream* connection) {
   if (StreamRequest* waiter = entry.waiting.front()) return waiter->serve(connection);
   if (entry.idle_count >= limits_.max_idle) return discard(connection);
   if (connection->socket_.recv(connection->watch_, connection->input_)) return discard(connection);
-  connection->idle_until_ = loop_.now() + limits_.idle_ms * kNsPerMs;
-  if (!connection->idle_.linked()) loop_.arm(connection->idle_, limits_.idle_ms);
+  const uint64_t idle_ms = connection->idle_ms();
+  connection->idle_until_ = loop_.now() + idle_ms * kNsPerMs;
+  if (!connection->idle_.linked()) loop_.arm(connection->idle_, idle_ms);
   entry.idle.push_front(*connection);
   ++entry.idle_count;
   ++idle_;

@@ -32,9 +32,11 @@ class StreamRequest;
 
 // What a worker has to one key.
 struct UpstreamPoolEntry {
-  UpstreamPoolEntry(const UpstreamKey& k, std::shared_ptr<PodUse> u) : key(k), use(std::move(u)) {}
+  UpstreamPoolEntry(const UpstreamKey& k, std::shared_ptr<PodUse> u, ConnectionTermsPtr t)
+      : key(k), use(std::move(u)), terms(std::move(t)) {}
   const UpstreamKey key;
   const std::shared_ptr<PodUse> use;     // of the source
+  const ConnectionTermsPtr terms;        // null: none
   IntrusiveList<Http1Upstream> idle;     // owned; the newest first
   IntrusiveList<Http2Upstream> http2;    // owned; those that take streams, or will; the newest first
   IntrusiveList<StreamRequest> waiting;  // the oldest first
@@ -69,6 +71,10 @@ class UpstreamPool {
   EventLoop& loop() { return loop_; }
   BufferPool& buffers() { return buffers_; }
   const UpstreamLimits& limits() const { return limits_; }
+  // How long a connection of the entry is kept without use.
+  uint64_t idle_ms(const ConnectionTerms* terms) const {
+    return terms == nullptr ? limits_.idle_ms : idle_of(terms->settings->http_idle_ms, limits_.idle_ms);
+  }
   Http1TextPool<ResponseHead>& texts() { return texts_; }
   const Http2Limits& http2_limits() const { return http2_limits_; }
   // An HTTP/2 connection came to be, or is gone.
@@ -101,12 +107,16 @@ class UpstreamPool {
   static Http2Upstream* find_http2(UpstreamPoolEntry& entry, bool dialling);
   // A new one, dialled: connecting, connected, or ended when that failed at once.
   Http2Upstream& dial_http2(UpstreamPoolEntry& entry, const DialParameters& dial);
-  UpstreamPoolEntry& entry(const UpstreamKey& key, PodUse& use);
+  UpstreamPoolEntry& entry(const UpstreamKey& key, const DialParameters& dial);
   // An idle connection, or null.
   std::unique_ptr<Http1Upstream> take(UpstreamPoolEntry& entry);
   std::unique_ptr<Http1Upstream> make(UpstreamPoolEntry& entry);
   bool full(const UpstreamPoolEntry& entry) const {
-    return limits_.max_connections > 0 && entry.open >= limits_.max_connections;
+    if (limits_.max_connections > 0 && entry.open >= limits_.max_connections) return true;
+    // Over all endpoints of the cluster; each may have one, or those that wait for it would wait for ever.
+    if (entry.terms == nullptr || entry.open == 0) return false;
+    const uint32_t most = entry.terms->settings->max_connections;
+    return most > 0 && entry.terms->counts->connections.get() >= most;
   }
   // To the exchange that waits longest, else to the idle ones. Only a connection whose last response was
   // complete and which said nothing more.

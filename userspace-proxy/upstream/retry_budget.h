@@ -1,40 +1,40 @@
 // How many tries beyond the first a cluster gets at once: a share of the requests that are under way to it,
-// so that retries cannot multiply the load on a cluster that fails. Part of a cluster's state on one worker;
-// counts only requests whose route retries. Worker thread only.
+// so that retries cannot multiply the load on a cluster that fails. By default part of a cluster's state on
+// one worker; where a rule says how many, of one source on all workers. Counts only requests whose route
+// retries. Thread-safe.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+
+#include "userspace-proxy/config/cluster_policy.h"
 
 namespace weft::proxy {
 
 class RetryBudget {
  public:
-  // Of the requests under way.
-  static constexpr uint32_t kPercent = 20;
-  // So many at once whatever the share is.
-  static constexpr uint32_t kMinConcurrency = 3;
-
-  void request_began() { ++requests_; }
-  void request_ended() { --requests_; }
+  void request_began() { requests_.fetch_add(1, std::memory_order_relaxed); }
+  void request_ended() { requests_.fetch_sub(1, std::memory_order_relaxed); }
   // False: the budget is used up, and the request is not tried again.
-  bool retry_begins() {
-    if (retries_ >= std::max(kMinConcurrency, requests_ * kPercent / 100)) {
-      ++refused_;
-      return false;
-    }
-    ++retries_;
-    return true;
+  bool retry_begins(const RetryLimits& limits) {
+    const uint64_t requests = requests_.load(std::memory_order_relaxed);
+    const uint64_t by_share = std::max<uint64_t>(limits.min_concurrency, requests * limits.share / 10'000);
+    const uint64_t most = limits.max_retries > 0 ? limits.max_retries : by_share;
+    if (retries_.fetch_add(1, std::memory_order_relaxed) < most) return true;
+    retries_.fetch_sub(1, std::memory_order_relaxed);
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    return false;
   }
-  void retry_ended() { --retries_; }
+  void retry_ended() { retries_.fetch_sub(1, std::memory_order_relaxed); }
 
-  uint32_t retries() const { return retries_; }
-  uint64_t refused() const { return refused_; }
+  uint32_t retries() const { return retries_.load(std::memory_order_relaxed); }
+  uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
  private:
-  uint32_t requests_ = 0;
-  uint32_t retries_ = 0;
-  uint64_t refused_ = 0;
+  std::atomic<uint32_t> requests_{0};
+  std::atomic<uint32_t> retries_{0};
+  std::atomic<uint64_t> refused_{0};
 };
 
 }  // namespace weft::proxy

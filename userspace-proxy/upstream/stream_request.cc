@@ -8,25 +8,28 @@ namespace weft::proxy {
 bool StreamRequest::start(Operation& operation, const UpstreamKey& key, const DialParameters& dial_parameters,
                           Wants wants) {
   cancel();
-  entry_ = &pool_.entry(key, *dial_parameters.use);
+  entry_ = &pool_.entry(key, dial_parameters);
   dial_ = dial_parameters;
   wants_ = wants;
-  if (key.protocol == UpstreamProtocol::kHttp2) {
-    if (start_http2()) return true;
+  if (!(key.protocol == UpstreamProtocol::kHttp2 ? start_http2() : start_http1())) {
     waiting_.park(operation);
     return false;
   }
+  stop_pending();
+  return true;
+}
+
+bool StreamRequest::start_http1() {
   // Nobody overtakes those that wait already.
-  if (!wants.fresh && entry_->waiting.empty()) connection_ = pool_.take(*entry_);
+  if (!wants_.fresh && entry_->waiting.empty()) connection_ = pool_.take(*entry_);
   if (connection_ != nullptr) {
     status_ = ConnectStatus::kConnected;
     return true;
   }
+  if (!begin_pending()) return true;
   // A new connection takes the place of an idle one.
-  if (wants.fresh && pool_.full(*entry_)) pool_.take(*entry_);
-  if (pool_.full(*entry_) ? enqueue() : dial()) return true;
-  waiting_.park(operation);
-  return false;
+  if (wants_.fresh && pool_.full(*entry_)) pool_.take(*entry_);
+  return pool_.full(*entry_) ? enqueue() : dial();
 }
 
 // A request that was refused goes to a connection that is dialled now or from now on, where there may be one;
@@ -34,6 +37,8 @@ bool StreamRequest::start(Operation& operation, const UpstreamKey& key, const Di
 bool StreamRequest::start_http2() {
   Http2Upstream* connection =
       entry_->waiting.empty() ? UpstreamPool::find_http2(*entry_, wants_.fresh) : nullptr;
+  const bool at_once = connection != nullptr && !connection->connecting();
+  if (!at_once && !begin_pending()) return true;
   if (connection == nullptr && pool_.full(*entry_)) {
     if (wants_.fresh && entry_->waiting.empty()) connection = UpstreamPool::find_http2(*entry_, false);
     if (connection == nullptr) return enqueue();
@@ -66,7 +71,7 @@ void StreamRequest::http2_connected(Http2Upstream* connection, ConnectStatus sta
   stop_waiting();
   status_ = status;
   if (connection != nullptr) stream_ = connection->open();
-  waiting_.run();
+  over();
 }
 
 UpstreamStreamPtr StreamRequest::take() {
@@ -78,6 +83,7 @@ void StreamRequest::cancel() {
   Http2Waiter::unlink();
   stream_.reset();
   stop_waiting();
+  stop_pending();
   leave_queue();
   connector_.cancel();
   connected_.cancel();
@@ -98,6 +104,21 @@ bool StreamRequest::begin_waiting() {
 void StreamRequest::stop_waiting() {
   if (counted_) dial_.use->waiting.subtract(1);
   counted_ = false;
+}
+
+bool StreamRequest::begin_pending() {
+  if (entry_->terms == nullptr || pending_) return true;
+  if (!entry_->terms->counts->pending.take(entry_->terms->settings->max_pending)) {
+    status_ = ConnectStatus::kCircuitOpen;
+    return false;
+  }
+  pending_ = true;
+  return true;
+}
+
+void StreamRequest::stop_pending() {
+  if (pending_) dial_.terms->counts->pending.give();
+  pending_ = false;
 }
 
 // True: there are too many.
@@ -163,13 +184,13 @@ void StreamRequest::on_wait_over() {
   leave_queue();
   dial_.use->refuse(Refusal::kWaitTimeout);
   status_ = ConnectStatus::kNoCapacity;
-  waiting_.run();
+  over();
 }
 
 void StreamRequest::on_connected(int) {
   status_ = connector_.status();
   if (status_ != ConnectStatus::kConnected) drop_connection();
-  waiting_.run();
+  over();
 }
 
 }  // namespace weft::proxy

@@ -43,13 +43,22 @@ class StreamRequest final : public ListNode<>, private Http2Waiter {
   bool dial();
   void drop_connection();
   void no_descriptor();
+  // Each: true when it is over at once.
+  bool start_http1();
   bool start_http2();
   // False: its dial is under way and this waits for it.
   bool take_http2(Http2Upstream& connection);
   void http2_connected(Http2Upstream* connection, ConnectStatus status) override;
   bool wants_settings() const override { return wants_.settings; }
   void on_connected(int);
-  void on_served(int) { waiting_.run(); }
+  void on_served(int) { over(); }
+  // False: as many wait for connections as the terms allow. Else counted until stop_pending().
+  bool begin_pending();
+  void stop_pending();
+  void over() {
+    stop_pending();
+    waiting_.run();
+  }
   void on_wait_over();
 
   UpstreamPool& pool_;
@@ -57,6 +66,7 @@ class StreamRequest final : public ListNode<>, private Http2Waiter {
   DialParameters dial_;
   Wants wants_;
   bool counted_ = false;  // among the source's waiting
+  bool pending_ = false;  // among those of the terms
   ConnectStatus status_ = ConnectStatus::kFailed;
   std::unique_ptr<Http1Upstream> connection_;
   UpstreamStreamPtr stream_;  // of HTTP/2, open already: nobody takes the room for it

@@ -15,10 +15,12 @@ struct UpstreamKey {
   SocketAddress address;
   uint64_t netns_cookie = 0;
   UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
+  // ConnectionTerms::id; 0: connections without terms of their own.
+  uint64_t terms = 0;
   bool operator==(const UpstreamKey&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const UpstreamKey& k) {
-    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol);
+    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol, k.terms);
   }
 };
 

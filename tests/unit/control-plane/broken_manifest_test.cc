@@ -93,7 +93,7 @@ constexpr Row kRows[] = {
     {"number_label.yaml", "WF0027", 11, "spec.subsets[0].labels.version", "\"1\""},
     {"duplicate_subset.yaml", "WF0002", 11, "spec.subsets[1].name", "own name"},
     {"bad_balancer.yaml", "WF0002", 10, "spec.trafficPolicy.loadBalancer.simple", "ROUND_ROBIN"},
-    {"unsupported_outlier.yaml", "WF0025", 9, "spec.trafficPolicy.outlierDetection", "remove"},
+    {"unsupported_tunnel.yaml", "WF0025", 9, "spec.trafficPolicy.tunnel", "remove"},
     {"bad_duration.yaml", "WF0027", 11, "spec.trafficPolicy.connectionPool.tcp.connectTimeout", "quote"},
     {"missing_host.yaml", "WF0026", 6, "spec.host", "name the service"},
     {"misspelt_service.yaml", "WF0024", 6, "spec.selectr", "\"selector\""},

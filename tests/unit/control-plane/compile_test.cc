@@ -197,11 +197,13 @@ spec: {host: cart, trafficPolicy: {connectionPool: {http: {)",
 }
 
 TEST(UpgradePolicyTest, IsReadFromTheDestinationRule) {
-  using mesh::v1::DestinationPolicy;
-  EXPECT_EQ(policy_with("h2UpgradePolicy: UPGRADE").http2_upgrade(), DestinationPolicy::UPGRADE);
-  EXPECT_EQ(policy_with("h2UpgradePolicy: DO_NOT_UPGRADE").http2_upgrade(),
-            DestinationPolicy::DO_NOT_UPGRADE);
-  EXPECT_EQ(policy_with("h2UpgradePolicy: DEFAULT").http2_upgrade(), policy_with("").http2_upgrade());
+  using mesh::v1::ConnectionPool;
+  const auto upgrade = [](std::string_view text) {
+    return policy_with(text).traffic_policy().connection_pool().http2_upgrade();
+  };
+  EXPECT_EQ(upgrade("h2UpgradePolicy: UPGRADE"), ConnectionPool::UPGRADE);
+  EXPECT_EQ(upgrade("h2UpgradePolicy: DO_NOT_UPGRADE"), ConnectionPool::DO_NOT_UPGRADE);
+  EXPECT_EQ(upgrade("h2UpgradePolicy: DEFAULT"), upgrade(""));
 }
 
 TEST(UpgradePolicyTest, AWordThatIsNoneIsRefusedByNameAndPlace) {

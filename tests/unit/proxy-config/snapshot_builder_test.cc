@@ -141,9 +141,11 @@ TEST(SnapshotBuilderTest, TheUpgradePolicyDecidesTheVersionTowardsEndpoints) {
   };
   using enum ClusterProtocol;
   EXPECT_EQ(protocols(""), (std::vector{kHttp1OrGrpc, kHttp2}));
-  EXPECT_EQ(protocols("http2_upgrade: UPGRADE"), (std::vector{kHttp2, kHttp2}));
+  EXPECT_EQ(protocols("traffic_policy{connection_pool{http2_upgrade: UPGRADE}}"),
+            (std::vector{kHttp2, kHttp2}));
   // What is declared HTTP/2 speaks nothing else.
-  EXPECT_EQ(protocols("http2_upgrade: DO_NOT_UPGRADE"), (std::vector{kHttp1, kHttp2}));
+  EXPECT_EQ(protocols("traffic_policy{connection_pool{http2_upgrade: DO_NOT_UPGRADE}}"),
+            (std::vector{kHttp1, kHttp2}));
 }
 
 TEST(SnapshotBuilderTest, EveryPortHasATcpCluster) {

@@ -130,8 +130,9 @@ TEST(SnapshotPolicyTest, ClientNamespacePolicyComesFirst) {
   World world = shop();
   world.policy(subsets("shop"));
   world.policy(
-      "name:'mine' namespace:'other' host:'cart.shop.svc.cluster.local' load_balancer:RANDOM "
-      "connect_timeout_ms:50 "
+      "name:'mine' namespace:'other' host:'cart.shop.svc.cluster.local' "
+      "traffic_policy{load_balancing{algorithm:RANDOM} "
+      "connection_pool{connect_timeout_ms:50}} "
       "subsets{name:'v1' labels{key:'version' value:'v2'}}");
   world.routes(route_to("cart", "v1"));
   const auto snapshot = world.build();
@@ -146,16 +147,18 @@ TEST(SnapshotPolicyTest, ClientNamespacePolicyComesFirst) {
 
 TEST(SnapshotPolicyTest, ServiceNamespacePolicyHidesTheRootOne) {
   World world = shop();
-  world.policy(subsets("istio-system", "load_balancer:ROUND_ROBIN"));
+  world.policy(subsets("istio-system", "traffic_policy{load_balancing{algorithm:ROUND_ROBIN}}"));
   world.routes(route_to("cart", "v1"));
   EXPECT_EQ(cart(*world.build()).clusters(), "cart.shop.svc.cluster.local|80|v1");
-  world.policy("name:'own' namespace:'shop' host:'cart.shop.svc.cluster.local' load_balancer:RANDOM");
+  world.policy(
+      "name:'own' namespace:'shop' host:'cart.shop.svc.cluster.local' "
+      "traffic_policy{load_balancing{algorithm:RANDOM}}");
   EXPECT_EQ(cart(*world.build()).clusters(), "-");
 }
 
 TEST(SnapshotPolicyTest, PolicyThatIsNotExportedDoesNotReachOthers) {
   World world = shop();
-  world.policy(subsets("shop", "export_to:'shop' load_balancer:RANDOM"));
+  world.policy(subsets("shop", "export_to:'shop' traffic_policy{load_balancing{algorithm:RANDOM}}"));
   const auto snapshot = world.build();
   const auto balancer = [&](const std::string& ns) {
     return snapshot->clusters[cart(*snapshot, ns).route->clusters[0].cluster].load_balancer;
@@ -167,11 +170,13 @@ TEST(SnapshotPolicyTest, PolicyThatIsNotExportedDoesNotReachOthers) {
 TEST(SnapshotPolicyTest, RulesOfOneNamespaceAreMerged) {
   World world = shop();
   world.policy(
-      "name:'b' namespace:'shop' host:'cart.shop.svc.cluster.local' created_unix:2 load_balancer:RANDOM "
+      "name:'b' namespace:'shop' host:'cart.shop.svc.cluster.local' created_unix:2 "
+      "traffic_policy{load_balancing{algorithm:RANDOM}} "
       "subsets{name:'v1' labels{key:'version' value:'v2'}} subsets{name:'v2' labels{key:'version' "
       "value:'v2'}}");
   world.policy(
-      "name:'a' namespace:'shop' host:'cart.shop.svc.cluster.local' created_unix:1 load_balancer:ROUND_ROBIN "
+      "name:'a' namespace:'shop' host:'cart.shop.svc.cluster.local' created_unix:1 "
+      "traffic_policy{load_balancing{algorithm:ROUND_ROBIN}} "
       "subsets{name:'v1' labels{key:'version' value:'v1'}}");
   world.routes(
       "name:'cart' namespace:'shop' hosts:'cart.shop.svc.cluster.local' http{"
@@ -188,8 +193,10 @@ TEST(SnapshotPolicyTest, RulesOfOneNamespaceAreMerged) {
 TEST(SnapshotPolicyTest, SubsetsBalancerOverridesThePolicys) {
   World world = shop();
   world.policy(
-      "name:'cart' namespace:'shop' host:'cart.shop.svc.cluster.local' load_balancer:RANDOM "
-      "subsets{name:'v1' load_balancer:ROUND_ROBIN labels{key:'version' value:'v1'}}");
+      "name:'cart' namespace:'shop' host:'cart.shop.svc.cluster.local' "
+      "traffic_policy{load_balancing{algorithm:RANDOM}} "
+      "subsets{name:'v1' traffic_policy{load_balancing{algorithm:ROUND_ROBIN}} labels{key:'version' "
+      "value:'v1'}}");
   world.routes(route_to("cart", "v1"));
   const auto snapshot = world.build();
   EXPECT_EQ(snapshot->clusters[cart(*snapshot).route->clusters[0].cluster].load_balancer,

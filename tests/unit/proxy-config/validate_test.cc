@@ -51,7 +51,8 @@ TEST(ValidateTest, RefusedPoliciesNameTheField) {
   EXPECT_THAT(policy_error("host:'h' subsets{}"), HasSubstr("subsets: a name is empty"));
   EXPECT_THAT(policy_error("host:'h' subsets{name:'v1'} subsets{name:'v1'}"),
               HasSubstr("\"v1\" is there twice"));
-  EXPECT_THAT(policy_error("host:'h' connect_timeout_ms:4000000000"), HasSubstr("connect_timeout_ms"));
+  EXPECT_THAT(policy_error("host:'h' traffic_policy{connection_pool{connect_timeout_ms:4000000000}}"),
+              HasSubstr("connect_timeout_ms"));
 }
 
 TEST(ValidateTest, RefusedAddressesNameTheField) {

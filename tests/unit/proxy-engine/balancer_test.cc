@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <vector>
 
 namespace weft::proxy {
 namespace {
@@ -25,16 +26,31 @@ std::vector<int> picks(Balancer& balancer, const GenerationRef& g, int count) {
   return seen;
 }
 
-TEST(BalancerTest, SharesClustersByWeight) {
+// So many of 100,000 requests for each of the weights, in hundredths of a per cent.
+std::vector<int> shares_of(const std::vector<uint32_t>& weights) {
   Balancer balancer(1);
   Route route;
-  route.clusters = {WeightedCluster{.cluster = 0, .weight = 95}, WeightedCluster{.cluster = 1, .weight = 5},
-                    WeightedCluster{.cluster = 2, .weight = 0}};
-  route.total_weight = 100;
-  std::array<int, 3> seen{};
+  for (const uint32_t weight : weights) {
+    route.clusters.push_back(
+        WeightedCluster{.cluster = static_cast<uint32_t>(route.clusters.size()), .weight = weight});
+    route.total_weight += weight;
+  }
+  std::vector<int> seen(weights.size());
   for (int i = 0; i < 100'000; ++i) ++seen[balancer.pick_cluster(route)->cluster];
-  EXPECT_NEAR(seen[1], 5000, 300);
-  EXPECT_EQ(seen[2], 0);
+  for (int& count : seen) count /= 10;
+  return seen;
+}
+
+TEST(BalancerTest, SharesClustersByWeightWithinHalfAPoint) {
+  constexpr int kHalfAPoint = 50;
+  EXPECT_NEAR(shares_of({1, 99})[0], 100, kHalfAPoint);
+  EXPECT_NEAR(shares_of({50, 50})[0], 5000, kHalfAPoint);
+  const std::vector<int> three = shares_of({20, 30, 50});
+  EXPECT_NEAR(three[0], 2000, kHalfAPoint);
+  EXPECT_NEAR(three[1], 3000, kHalfAPoint);
+  const std::vector<int> with_zero = shares_of({95, 5, 0});
+  EXPECT_NEAR(with_zero[1], 500, kHalfAPoint);
+  EXPECT_EQ(with_zero[2], 0);
 }
 
 TEST(BalancerTest, GoesRoundAndHonoursWeights) {
@@ -78,6 +94,48 @@ TEST(BalancerTest, KeepsActiveCountsAcrossSnapshotsAndForgetsWhatIsGone) {
   first = second = GenerationRef();
   balancer.prune();
   EXPECT_EQ(balancer.remembered_clusters(), 0u);
+}
+
+TEST(BalancerTest, AHashStaysOnItsEndpointOnEveryWorkerAndOneWithoutGoesAnywhere) {
+  for (const LoadBalancer kind : {LoadBalancer::kRingHash, LoadBalancer::kMaglev}) {
+    auto snapshot = std::make_shared<Snapshot>(generation(kind, {1, 1, 1, 1})->snapshot());
+    auto policy = std::make_shared<ClusterPolicy>();
+    policy->balancing.table_size = 1021;
+    snapshot->clusters[0].policy = policy;
+    const GenerationRef g(std::make_unique<Generation>(snapshot)), h(std::make_unique<Generation>(snapshot));
+    Balancer one(1), other(2);
+    std::array<int, 4> seen{};
+    for (uint64_t key = 0; key < 1000; ++key) {
+      const PickFor who{.hash = key * 0x9e3779b97f4a7c15};
+      const uint32_t picked = one.pick_endpoint(*g, 0, {}, who);
+      EXPECT_EQ(picked, other.pick_endpoint(*h, 0, {}, who));
+      ++seen[picked];
+      const std::array<uint32_t, 1> failed{picked};
+      EXPECT_NE(one.pick_endpoint(*g, 0, failed, who), picked);
+    }
+    for (const int count : seen) EXPECT_GT(count, 100);
+    EXPECT_NEAR(picks(one, g, 4000)[0], 1000, 150);
+  }
+}
+
+TEST(BalancerTest, TermsAreOfOneSourceAndChangeWithTheSettings) {
+  const auto with = [](uint32_t connections) {
+    auto snapshot = std::make_shared<Snapshot>(generation(LoadBalancer::kRandom, {1})->snapshot());
+    auto policy = std::make_shared<ClusterPolicy>();
+    policy->connections =
+        std::make_shared<const ConnectionSettings>(ConnectionSettings{.max_connections = connections});
+    snapshot->clusters[0].policy = policy;
+    return GenerationRef(std::make_unique<Generation>(snapshot));
+  };
+  Balancer balancer(1);
+  const GenerationRef a = with(1), same = with(1), other = with(2);
+  const ConnectionTermsPtr first = balancer.terms(*a, 0, 7);
+  EXPECT_EQ(balancer.terms(*same, 0, 7), first);
+  EXPECT_NE(balancer.terms(*a, 0, 8)->counts, first->counts);
+  const ConnectionTermsPtr changed = balancer.terms(*other, 0, 7);
+  EXPECT_NE(changed->id, first->id);
+  EXPECT_EQ(changed->counts, first->counts);
+  EXPECT_EQ(balancer.terms(*generation(LoadBalancer::kRandom, {1}), 0, 7), nullptr);
 }
 
 }  // namespace

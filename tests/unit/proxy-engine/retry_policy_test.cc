@@ -98,14 +98,14 @@ TEST(RetryPolicyTest, BackOffDoublesUpToTenTimesTheInterval) {
 TEST(RetryBudgetTest, IsAFifthOfWhatIsUnderWayButThreeAtLeast) {
   RetryBudget budget;
   for (int i = 0; i < 10; ++i) budget.request_began();
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(budget.retry_begins());
-  EXPECT_FALSE(budget.retry_begins());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(budget.retry_begins(RetryLimits()));
+  EXPECT_FALSE(budget.retry_begins(RetryLimits()));
   EXPECT_EQ(budget.refused(), 1u);
   for (int i = 0; i < 90; ++i) budget.request_began();
-  for (int i = 3; i < 20; ++i) EXPECT_TRUE(budget.retry_begins());
-  EXPECT_FALSE(budget.retry_begins());
+  for (int i = 3; i < 20; ++i) EXPECT_TRUE(budget.retry_begins(RetryLimits()));
+  EXPECT_FALSE(budget.retry_begins(RetryLimits()));
   budget.retry_ended();
-  EXPECT_TRUE(budget.retry_begins());
+  EXPECT_TRUE(budget.retry_begins(RetryLimits()));
 }
 
 // What a pump would move from the source; accepts each piece when `accept`.

@@ -247,6 +247,7 @@ std::shared_ptr<Snapshot> service_snapshot(const SocketAddress& dialled, Protoco
                     .load_balancer = test.load_balancer,
                     .connect_timeout_ms = 1000,
                     .protocol = test.protocol};
+    cluster.policy = test.policy;
     for (const SocketAddress& address : test.endpoints)
       cluster.endpoints.push_back(Endpoint{.address = address});
     snapshot->clusters.push_back(std::move(cluster));

@@ -113,6 +113,7 @@ struct TestCluster {
   uint32_t weight = 1;
   LoadBalancer load_balancer = LoadBalancer::kRoundRobin;
   ClusterProtocol protocol = ClusterProtocol::kAsClient;
+  std::shared_ptr<const ClusterPolicy> policy;
 };
 
 // What is dialled at `dialled` is one service of these clusters, routed by weight.

@@ -1,0 +1,174 @@
+// See service_entries.h.
+#include "control-plane/compile/service_entries.h"
+
+#include "base/address.h"
+#include "base/strings.h"
+#include "control-plane/compile/protocol.h"
+
+namespace weft::control_plane {
+namespace {
+
+namespace pb = istio::workload;
+using Resolution = ServiceEntry::Resolution;
+
+mesh::v1::Protocol declared_protocol(const ServiceEntry::Port& port) {
+  return protocol_of(port.protocol, port.name, port.number);
+}
+
+pb::PortList ports_for(const ServiceEntry& entry, const std::map<std::string, uint16_t>& own) {
+  pb::PortList out;
+  for (const ServiceEntry::Port& port : entry.ports) {
+    const auto target = own.find(port.name);
+    pb::Port& to = *out.add_ports();
+    to.set_service_port(port.number);
+    to.set_target_port(target != own.end() ? target->second : port.target != 0 ? port.target : port.number);
+    to.set_app_protocol(to_istio(declared_protocol(port)));
+  }
+  return out;
+}
+
+// "region/zone/subzone".
+void set_locality(std::string_view text, pb::Workload& out) {
+  const auto next = [&text] {
+    const size_t slash = std::min(text.find('/'), text.size());
+    const std::string part(text.substr(0, slash));
+    text.remove_prefix(std::min(slash + 1, text.size()));
+    return part;
+  };
+  if (text.empty()) return;
+  out.mutable_locality()->set_region(next());
+  out.mutable_locality()->set_zone(next());
+  out.mutable_locality()->set_subzone(next());
+}
+
+class EntryCompiler {
+ public:
+  EntryCompiler(const ResolvedHosts& resolved, Workloads& workloads)
+      : resolved_(resolved), workloads_(workloads) {
+    for (const auto& [uid, workload] : workloads_) {
+      if (workload.workload.network_mode() == pb::HOST_NETWORK) continue;
+      for (const std::string& address : workload.workload.addresses()) uid_by_address_.emplace(address, uid);
+    }
+  }
+
+  void add(const ServiceEntry& entry) {
+    if (entry.hidden) return;
+    for (const std::string& host : entry.hosts) {
+      const std::string key = service_key(entry, host);
+      if (!entry.selector.empty()) {
+        select(entry, key);
+      } else if (entry.endpoints.empty() && entry.resolves()) {
+        add_name(entry, key, ServiceEntry::Endpoint{.address = host});
+      } else {
+        for (const ServiceEntry::Endpoint& endpoint : entry.endpoints) add_name(entry, key, endpoint);
+      }
+    }
+  }
+
+ private:
+  void select(const ServiceEntry& entry, const std::string& key) {
+    for (auto& [uid, workload] : workloads_) {
+      if (workload.workload.namespace_() != entry.meta.ns || !selects(entry.selector, workload.labels))
+        continue;
+      (*workload.workload.mutable_services())[key] = ports_for(entry, {});
+    }
+  }
+
+  void add_name(const ServiceEntry& entry, const std::string& key, const ServiceEntry::Endpoint& endpoint) {
+    if (IpAddress::parse(endpoint.address)) return add_address(entry, key, endpoint, endpoint.address);
+    const auto found = resolved_.find(endpoint.address);
+    if (found == resolved_.end()) return;
+    for (const std::string& address : found->second) {
+      add_address(entry, key, endpoint, address);
+      if (entry.resolution == Resolution::kDnsRoundRobin) return;
+    }
+  }
+
+  void add_address(const ServiceEntry& entry, const std::string& key, const ServiceEntry::Endpoint& endpoint,
+                   const std::string& address) {
+    const std::string packed = IpAddress::parse(address)->packed();
+    const auto [known, fresh] = uid_by_address_.try_emplace(
+        packed, str_cat("Kubernetes//ServiceEntry/", entry.meta.ns, "/", address));
+    CompiledWorkload& workload = workloads_[known->second];
+    if (fresh) {
+      pb::Workload& w = workload.workload;
+      w.set_uid(known->second);
+      w.set_name(address);
+      w.set_namespace_(entry.meta.ns);
+      w.add_addresses(packed);
+      w.set_service_account(endpoint.service_account);
+      w.set_workload_type(pb::POD);
+      w.set_workload_name(entry.meta.name);
+      w.set_canonical_name(entry.meta.name);
+      w.set_canonical_revision("latest");
+      if (endpoint.weight != 1) w.mutable_capacity()->set_value(endpoint.weight);
+      set_locality(endpoint.locality, w);
+      workload.labels = endpoint.labels;
+    }
+    (*workload.workload.mutable_services())[key] = ports_for(entry, endpoint.ports);
+  }
+
+  const ResolvedHosts& resolved_;
+  Workloads& workloads_;
+  std::map<std::string, std::string> uid_by_address_;
+};
+
+}  // namespace
+
+std::string service_key(const ServiceEntry& entry, const std::string& host) {
+  return str_cat(entry.meta.ns, "/", host);
+}
+
+std::set<std::string> hosts_to_resolve(const Objects& objects) {
+  std::set<std::string> out;
+  for_each<ServiceEntry>(objects, [&out](const ServiceEntry& entry) {
+    if (!entry.resolves() || entry.hidden || !entry.selector.empty()) return;
+    if (entry.endpoints.empty()) out.insert(entry.hosts.begin(), entry.hosts.end());
+    for (const ServiceEntry::Endpoint& endpoint : entry.endpoints) {
+      if (!IpAddress::parse(endpoint.address)) out.insert(endpoint.address);
+    }
+  });
+  return out;
+}
+
+void add_service_entries(const Objects& objects, const ResolvedHosts& resolved, Workloads& workloads) {
+  EntryCompiler compiler(resolved, workloads);
+  for_each<ServiceEntry>(objects, [&compiler](const ServiceEntry& entry) { compiler.add(entry); });
+}
+
+pb::Service to_service(const ServiceEntry& entry, const std::string& host) {
+  pb::Service out;
+  out.set_name(entry.meta.name);
+  out.set_namespace_(entry.meta.ns);
+  out.set_hostname(host);
+  for (const std::string& text : entry.addresses) {
+    const size_t slash = text.find('/');
+    pb::NetworkAddress& address = *out.add_addresses();
+    address.set_address(IpAddress::parse(text.substr(0, slash))->packed());
+    if (slash != std::string::npos)
+      address.set_length(*parse_integer<uint32_t>(std::string_view(text).substr(slash + 1)));
+  }
+  for (const ServiceEntry::Port& port : entry.ports) {
+    pb::Port& to = *out.add_ports();
+    to.set_service_port(port.number);
+    to.set_target_port(port.target != 0 ? port.target : port.number);
+    // There is nothing to balance in the kernel: the proxy sends it to where it was dialled.
+    if (entry.resolution != Resolution::kNone) to.set_app_protocol(to_istio(declared_protocol(port)));
+  }
+  return out;
+}
+
+mesh::v1::ServicePorts ports_of(const ServiceEntry& entry) {
+  mesh::v1::ServicePorts out;
+  for (const ServiceEntry::Port& port : entry.ports) {
+    mesh::v1::ServicePorts::Port& to = *out.add_ports();
+    to.set_number(port.number);
+    to.set_name(port.name);
+    to.set_protocol(declared_protocol(port));
+  }
+  out.set_passthrough(entry.resolution == Resolution::kNone);
+  for (const std::string& ns : entry.export_to) out.add_export_to(ns);
+  return out;
+}
+
+}  // namespace weft::control_plane

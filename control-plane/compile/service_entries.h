@@ -1,0 +1,29 @@
+// ServiceEntries to services and the workloads behind them. Pure; called by the compiler, with the addresses
+// that names were resolved to.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control-plane/compile/workloads.h"
+
+namespace weft::control_plane {
+
+// Addresses by host name, sorted.
+using ResolvedHosts = std::map<std::string, std::vector<std::string>>;
+
+// Names whose addresses the entries need.
+std::set<std::string> hosts_to_resolve(const Objects& objects);
+
+// Adds what the entries have as endpoints, and pods that they select.
+void add_service_entries(const Objects& objects, const ResolvedHosts& resolved, Workloads& workloads);
+
+// One of the entry's hosts.
+istio::workload::Service to_service(const ServiceEntry& entry, const std::string& host);
+mesh::v1::ServicePorts ports_of(const ServiceEntry& entry);
+// "<ns>/<host>".
+std::string service_key(const ServiceEntry& entry, const std::string& host);
+
+}  // namespace weft::control_plane

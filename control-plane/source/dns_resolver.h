@@ -1,0 +1,37 @@
+// DnsResolver: the addresses of host names, looked up with getaddrinfo() on a thread of its own and again
+// every so often, because it tells no time to live. What a failed look-up said before stays. Thread-safe.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace weft::control_plane {
+
+class DnsResolver {
+ public:
+  // Sorted; nullopt when the look-up failed.
+  using LookUp = std::function<std::optional<std::vector<std::string>>(const std::string& host)>;
+  using Addresses = std::map<std::string, std::vector<std::string>>;
+  struct Options {
+    std::chrono::milliseconds refresh{60'000};
+    // After a failure.
+    std::chrono::milliseconds retry{5'000};
+    LookUp look_up;  // empty: getaddrinfo()
+  };
+
+  // `changed` runs on the resolver's thread, whenever addresses did.
+  static std::unique_ptr<DnsResolver> start(Options options, std::function<void()> changed);
+  virtual ~DnsResolver() = default;
+
+  // Names that are wanted from now on; new ones are looked up at once, others are forgotten.
+  virtual void want(const std::set<std::string>& hosts) = 0;
+  virtual Addresses addresses() const = 0;
+};
+
+}  // namespace weft::control_plane

@@ -1,0 +1,181 @@
+// ServiceEntries and the places of pods, as resources, and what of them is refused.
+#include <gmock/gmock.h>
+
+#include "base/address.h"
+#include "base/strings.h"
+#include "tests/unit/control-plane/compile_fixture.h"
+
+namespace weft::control_plane {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::UnorderedElementsAre;
+
+std::string entry(std::string_view spec) {
+  return str_cat(
+      "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: api, namespace: shop}\n"
+      "spec: {",
+      spec, "}\n---\n");
+}
+
+constexpr char kPorts[] =
+    "ports: [{number: 80, name: http, protocol: HTTP}, {number: 5432, name: db, protocol: TCP, targetPort: "
+    "15432}]";
+
+Compiled compile_entry(std::string_view spec, const ResolvedHosts& resolved = {}) {
+  Store store;
+  Store::Changes changes;
+  changes.emplace("f.yaml", parse_file("f.yaml", entry(str_cat(spec, ", ", kPorts))));
+  store.update(std::move(changes));
+  for (const Finding& finding : store.findings()) ADD_FAILURE() << to_string(finding);
+  return compile(store.objects(), "node1", resolved);
+}
+
+// Addresses of all workloads, as text.
+std::vector<std::string> endpoints(const Compiled& compiled) {
+  std::vector<std::string> out;
+  for (const auto& [key, value] : compiled.resources) {
+    istio::workload::Address address;
+    if (key.first != kAddressType || !value.decode(&address) || !address.has_workload()) continue;
+    out.push_back(IpAddress::from_packed(address.workload().addresses(0))->to_string());
+  }
+  return out;
+}
+
+mesh::v1::ServicePorts extension_of(const istio::workload::Service& service) {
+  mesh::v1::ServicePorts out;
+  EXPECT_TRUE(service.extensions(0).config().UnpackTo(&out));
+  return out;
+}
+
+std::string refusal(std::string_view spec) {
+  const ParsedFile parsed = parse_file("f", entry(str_cat(spec, spec.empty() ? "" : ", ", kPorts)));
+  return parsed.findings.empty() ? "" : str_cat(parsed.findings[0].code, " ", parsed.findings[0].field);
+}
+
+TEST(ServiceEntryTest, StaticEndpointsHavePortsLabelsPlaceAndWeight) {
+  const Compiled compiled = compile_entry(
+      "hosts: [api.example.com], addresses: [240.0.0.1], resolution: STATIC, endpoints: [{address: "
+      "192.0.2.1, "
+      "ports: {http: 8080}, labels: {version: v1}, locality: r1/z1/s1, weight: 3, serviceAccount: api}, "
+      "{address: 192.0.2.2}]");
+  EXPECT_THAT(endpoints(compiled), UnorderedElementsAre("192.0.2.1", "192.0.2.2"));
+  const auto first = workload(compiled, "Kubernetes//ServiceEntry/shop/192.0.2.1");
+  const auto& ports = first.services().at("shop/api.example.com");
+  EXPECT_EQ(ports.ports(0).target_port(), 8080u);
+  EXPECT_EQ(ports.ports(1).target_port(), 15432u);
+  EXPECT_EQ(first.locality().region(), "r1");
+  EXPECT_EQ(first.locality().subzone(), "s1");
+  EXPECT_EQ(first.capacity().value(), 3u);
+  EXPECT_EQ(first.service_account(), "api");
+  const auto made = service(compiled, "shop/api.example.com");
+  EXPECT_EQ(made.hostname(), "api.example.com");
+  EXPECT_EQ(made.ports(0).app_protocol(), istio::workload::HTTP11);
+  EXPECT_EQ(made.ports(1).app_protocol(), istio::workload::TCP);
+  EXPECT_FALSE(made.canonical());
+}
+
+TEST(ServiceEntryTest, ResolutionNoneGoesWhereItWasDialledAndNotByTheKernel) {
+  const Compiled compiled =
+      compile_entry("hosts: ['*.example.com'], addresses: [192.0.2.9, 198.51.100.0/24]");
+  EXPECT_THAT(endpoints(compiled), ElementsAre());
+  const auto made = service(compiled, "shop/*.example.com");
+  EXPECT_TRUE(extension_of(made).passthrough());
+  EXPECT_EQ(made.ports(1).app_protocol(), istio::workload::UNKNOWN);
+  EXPECT_EQ(extension_of(made).ports(1).protocol(), mesh::v1::PROTOCOL_TCP);
+  EXPECT_EQ(made.addresses(1).length(), 24u);
+}
+
+TEST(ServiceEntryTest, NamesAreResolvedByWhoKnowsThem) {
+  const ResolvedHosts resolved = {{"api.example.com", {"192.0.2.1", "2001:db8::1"}},
+                                  {"other.example.com", {"192.0.2.7"}}};
+  EXPECT_THAT(endpoints(compile_entry("hosts: [api.example.com], resolution: DNS", resolved)),
+              UnorderedElementsAre("192.0.2.1", "2001:db8::1"));
+  EXPECT_THAT(endpoints(compile_entry("hosts: [api.example.com], resolution: DNS_ROUND_ROBIN", resolved)),
+              ElementsAre("192.0.2.1"));
+  EXPECT_THAT(endpoints(compile_entry("hosts: [api.example.com], resolution: DNS, endpoints: [{address: "
+                                      "other.example.com}]",
+                                      resolved)),
+              ElementsAre("192.0.2.7"));
+  EXPECT_THAT(endpoints(compile_entry("hosts: [unknown.example.com], resolution: DNS", resolved)),
+              ElementsAre());
+}
+
+TEST(ServiceEntryTest, OnlyNamesThatNeedItAreLookedUp) {
+  Store store;
+  Store::Changes changes;
+  changes.emplace("f.yaml",
+                  parse_file("f.yaml", entry(str_cat("hosts: [api.example.com], resolution: DNS, endpoints: "
+                                                     "[{address: 192.0.2.1}, {address: a.example.com}], ",
+                                                     kPorts))));
+  store.update(std::move(changes));
+  EXPECT_THAT(hosts_to_resolve(store.objects()), ElementsAre("a.example.com"));
+}
+
+TEST(ServiceEntryTest, ASelectorTakesPodsOfItsNamespace) {
+  const Compiled compiled = compile_text(str_cat(
+      entry(str_cat("hosts: [api.example.com], resolution: STATIC, workloadSelector: {labels: {app: api}}, ",
+                    kPorts)),
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: one, namespace: shop, labels: {app: api}}\n"
+      "status: {podIP: 10.1.0.1}\n---\n"
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: two, namespace: other, labels: {app: api}}\n"
+      "status: {podIP: 10.1.0.2}\n"));
+  EXPECT_TRUE(workload(compiled, "Kubernetes//Pod/shop/one").services().contains("shop/api.example.com"));
+  EXPECT_FALSE(workload(compiled, "Kubernetes//Pod/other/two").services().contains("shop/api.example.com"));
+}
+
+TEST(ServiceEntryTest, ExportToIsSentAndAHiddenOneIsNot) {
+  const Compiled shown = compile_entry("hosts: [api.example.com], exportTo: ['.', other]");
+  EXPECT_THAT(extension_of(service(shown, "shop/api.example.com")).export_to(), ElementsAre("shop", "other"));
+  EXPECT_TRUE(compile_entry("hosts: [api.example.com], exportTo: ['~']").resources.empty());
+}
+
+TEST(ServiceEntryTest, RoutesToItsHostsNameSomethingThatIsThere) {
+  const Compiled compiled = compile_text(str_cat(
+      entry(str_cat("hosts: [api.example.com], ", kPorts)),
+      "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: api, namespace: shop}\n"
+      "spec: {host: api.example.com}\n"));
+  EXPECT_TRUE(compiled.findings.empty());
+}
+
+TEST(ServiceEntryTest, WhatContradictsItselfIsRefused) {
+  EXPECT_EQ(refusal("hosts: ['*']"), "WF0002 spec.hosts[0]");
+  EXPECT_EQ(refusal(""), "WF0026 spec.hosts");
+  EXPECT_EQ(refusal("hosts: [a.b], resolution: DYNAMIC_DNS"), "WF0025 spec.resolution");
+  EXPECT_EQ(refusal("hosts: [a.b], resolution: LATER"), "WF0002 spec.resolution");
+  EXPECT_EQ(refusal("hosts: ['*.b'], resolution: DNS"), "WF0002 spec.hosts[0]");
+  EXPECT_EQ(refusal("hosts: [a.b], resolution: STATIC"), "WF0026 spec.endpoints");
+  EXPECT_EQ(refusal("hosts: [a.b], endpoints: [{address: 192.0.2.1}]"), "WF0002 spec.endpoints");
+  EXPECT_EQ(refusal("hosts: [a.b], resolution: STATIC, endpoints: [{address: c.d}]"),
+            "WF0002 spec.endpoints[0].address");
+  EXPECT_EQ(refusal("hosts: [a.b], resolution: STATIC, endpoints: [{address: 192.0.2.1, ports: {x: 1}}]"),
+            "WF0002 spec.endpoints[0].ports.x");
+  EXPECT_EQ(refusal("hosts: [a.b], addresses: [192.0.2.0/24], resolution: DNS"), "WF0002 spec.addresses[0]");
+  EXPECT_EQ(refusal("hosts: [a.b], addresses: [300.0.0.1]"), "WF0002 spec.addresses[0]");
+  EXPECT_EQ(refusal("hosts: [a.b], location: MOON"), "WF0002 spec.location");
+  EXPECT_EQ(refusal("hosts: [a.b], subjectAltNames: [x]"), "WF0053 spec");
+}
+
+TEST(LocalityTest, ComesFromThePodsLabelsOrItsNodes) {
+  const Compiled compiled = compile_text(
+      "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {topology.kubernetes.io/region: r1, "
+      "topology.kubernetes.io/zone: z1, topology.istio.io/subzone: s1}}\n---\n"
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {nodeName: n1}\nstatus: {podIP: 10.1.0.1}\n---\n"
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: b, labels: {topology.kubernetes.io/zone: z2}}\nspec: "
+      "{nodeName: "
+      "n1}\nstatus: {podIP: 10.1.0.2}\n---\n"
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: c, labels: {istio-locality: r9.z9.s9}}\nspec: {nodeName: "
+      "n1}\nstatus: {podIP: 10.1.0.3}\n---\n"
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: d}\nstatus: {podIP: 10.1.0.4}\n");
+  const auto place = [&](const char* pod) {
+    const auto w = workload(compiled, str_cat("Kubernetes//Pod/default/", pod));
+    return str_cat(w.locality().region(), "/", w.locality().zone(), "/", w.locality().subzone());
+  };
+  EXPECT_EQ(place("a"), "r1/z1/s1");
+  EXPECT_EQ(place("b"), "r1/z2/s1");
+  EXPECT_EQ(place("c"), "r9/z9/s9");
+  EXPECT_FALSE(workload(compiled, "Kubernetes//Pod/default/d").has_locality());
+}
+
+}  // namespace
+}  // namespace weft::control_plane
