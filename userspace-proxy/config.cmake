@@ -1,13 +1,13 @@
-# The proxy's facts and voices: snapshot and how it is built and fetched, routes, handover of listeners, telemetry.
-weft_library(weft_proxy_config
+# What decides where a request goes, without sockets and threads: the agent explains routes with it.
+weft_library(weft_proxy_routing
   SOURCES
     http/message.cc
+    http/path.cc
     route/l4_matcher.cc
     route/matcher.cc
     route/path_index.cc
-    config/agent_channel.cc
+    route/rewrite_path.cc
     config/cluster_table.cc
-    config/config_client.cc
     config/match_route.cc
     config/resource_store.cc
     config/snapshot.cc
@@ -16,6 +16,15 @@ weft_library(weft_proxy_config
     config/validate_address.cc
     config/validate_policy.cc
     config/validate_route.cc
+  DEPS weft_base weft_istio_proto weft_mesh_proto weft_xds_proto PkgConfig::RE2 absl::flat_hash_map absl::hash
+       absl::status absl::statusor)
+weft_library(weft_route_explain SOURCES config/explain.cc config/explain_text.cc DEPS weft_proxy_routing)
+
+# The proxy's facts and voices: how the snapshot is fetched, handover of listeners, telemetry.
+weft_library(weft_proxy_config
+  SOURCES
+    config/agent_channel.cc
+    config/config_client.cc
     handover/handover_client.cc
     handover/heartbeat.cc
     handover/served_namespaces.cc
@@ -26,5 +35,4 @@ weft_library(weft_proxy_config
     telemetry/request_series.cc
     telemetry/worker_telemetry.cc
     privileges.cc
-  DEPS weft_base weft_istio_proto weft_mesh_proto weft_xds_proto weft_handover_proto weft_proxy_proto
-       PkgConfig::RE2 absl::flat_hash_map absl::hash absl::status absl::statusor Threads::Threads)
+  DEPS weft_proxy_routing weft_handover_proto weft_proxy_proto Threads::Threads)

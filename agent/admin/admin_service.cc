@@ -165,7 +165,8 @@ grpc::Status AdminService::ListWorkloads(grpc::ServerContext*, const admin::v1::
 
 grpc::Status AdminService::ListRoutes(grpc::ServerContext*, const admin::v1::ListRequest* request,
                                       admin::v1::RouteList* reply) {
-  return list(*request, reply, list_routes);
+  const grpc::Status status = list(*request, reply, list_routes);
+  return status.ok() && request->explain() ? explain_routes(reply) : status;
 }
 
 grpc::Status AdminService::Observe(grpc::ServerContext* context, const admin::v1::ObserveRequest* request,

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -37,8 +39,12 @@ class AdminService final : public admin::v1::Admin::Service {
   };
   explicit AdminService(Parts parts);
 
-  // Ends running Observe calls; later ones are refused.
-  void shutdown() { stopping_ = true; }
+  // Ends running Observe and WatchRequests calls; later ones are refused.
+  void shutdown() {
+    const std::lock_guard lock(stop_mutex_);
+    stopping_ = true;
+    stopped_.notify_all();
+  }
 
   grpc::Status GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*,
                          admin::v1::NodeStatus* reply) override;
@@ -66,15 +72,22 @@ class AdminService final : public admin::v1::Admin::Service {
                        admin::v1::MapDump* reply) override;
   grpc::Status Diff(grpc::ServerContext* context, const admin::v1::DiffRequest* request,
                     admin::v1::DiffReport* reply) override;
+  grpc::Status Trace(grpc::ServerContext* context, const admin::v1::TraceRequest* request,
+                     admin::v1::TraceReport* reply) override;
+  grpc::Status WatchRequests(grpc::ServerContext* context, const admin::v1::WatchRequestsRequest* request,
+                             grpc::ServerWriter<admin::v1::RequestCounts>* writer) override;
 
  private:
   bool gather(NodeFacts* facts, admin::v1::NodeStatus* status);
+  grpc::Status explain_routes(admin::v1::RouteList* list);
   template <typename List, typename F>
   grpc::Status list(const admin::v1::ListRequest& request, List* reply, F rows);
 
   Parts parts_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::atomic<bool> stopping_{false};
+  std::mutex stop_mutex_;
+  std::condition_variable stopped_;
 };
 
 }  // namespace weft::agent

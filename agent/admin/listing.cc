@@ -192,6 +192,12 @@ void describe_capture(const Pod* pod, admin::v1::WorkloadRow* row) {
 
 }  // namespace
 
+std::string match_text(const mesh::v1::HttpRoute& route) {
+  std::string out;
+  for (const auto& match : route.matches()) str_append(&out, out.empty() ? "" : " or ", match_text(match));
+  return out.empty() ? "any" : out;
+}
+
 admin::v1::ServiceList list_services(const Reconciler::View& view, const admin::v1::ListRequest& request) {
   const Filter filter(request);
   admin::v1::ServiceList out;

@@ -12,4 +12,7 @@ admin::v1::EndpointList list_endpoints(const Reconciler::View& view, const admin
 admin::v1::WorkloadList list_workloads(const Reconciler::View& view, const admin::v1::ListRequest& request);
 admin::v1::RouteList list_routes(const Reconciler::View& view, const admin::v1::ListRequest& request);
 
+// "prefix /api, header x-user=jason or path /"; "any".
+std::string match_text(const mesh::v1::HttpRoute& route);
+
 }  // namespace weft::agent

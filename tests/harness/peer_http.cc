@@ -3,7 +3,10 @@
 // with its size. One connection per call, keep-alive, blocking.
 #include "tests/harness/peer_http.h"
 
+#include <poll.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <optional>
 #include <string>
@@ -16,6 +19,7 @@ namespace weft::harness {
 namespace {
 
 struct Head {
+  std::string method;
   std::string path;
   std::string text;  // as it came, lines ended by "\n"
   uint64_t length = 0;
@@ -35,6 +39,7 @@ std::optional<Head> read_head(Stream& stream) {
                    [](unsigned char c) { return std::tolower(c); });
     if (first) {
       const size_t from = line->find(' ') + 1;
+      head.method = line->substr(0, from - 1);
       head.path = line->substr(from, line->find(' ', from) - from);
     } else if (lower.rfind("content-length: ", 0) == 0) {
       head.length = parse_integer<uint64_t>(lower.substr(16)).value_or(0);
@@ -100,18 +105,47 @@ bool answer(Stream& stream, const Head& head, uint64_t received) {
   return stream.write(str_cat("HTTP/1.1 200 OK\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
 }
 
+// The body's size; nullopt when it did not come to its end.
+std::optional<uint64_t> read_body(Stream& stream, const Head& head) {
+  if (head.expects_continue && !stream.write("HTTP/1.1 100 Continue\r\n\r\n")) return std::nullopt;
+  if (head.chunked) return read_chunked(stream);
+  if (!stream.skip(head.length)) return std::nullopt;
+  return head.length;
+}
+
+std::atomic<uint64_t> gets{0}, posts{0}, shadows{0};
+
+bool send_text(Stream& stream, std::string_view status, const std::string& body) {
+  return stream.write(str_cat("HTTP/1.1 ", status, "\r\nx-version: counting\r\nContent-Length: ", body.size(),
+                              "\r\n\r\n", body));
+}
+
+bool answer_counted(Stream& stream, const Head& head) {
+  if (head.path == "/count")
+    return send_text(
+        stream, "200 OK",
+        str_cat("GET ", gets.load(), "\nPOST ", posts.load(), "\nshadow ", shadows.load(), "\n"));
+  ++(head.method == "POST" ? posts : gets);
+  if (head.text.find("-shadow") != std::string::npos) ++shadows;
+  if (head.path.starts_with("/drop")) return false;
+  if (!head.path.starts_with("/503")) return send_text(stream, "200 OK", "counted\n");
+  // The work of a server that fails in the end, so that tries overlap.
+  ::poll(nullptr, 0, 5);
+  return send_text(stream, "503 Service Unavailable", "failed\n");
+}
+
 }  // namespace
 
 void serve_http(Stream& stream) {
   while (const auto head = read_head(stream)) {
-    if (head->expects_continue && !stream.write("HTTP/1.1 100 Continue\r\n\r\n")) return;
-    std::optional<uint64_t> received = head->length;
-    if (head->chunked) {
-      received = read_chunked(stream);
-    } else if (!stream.skip(head->length)) {
-      return;
-    }
+    const std::optional<uint64_t> received = read_body(stream, *head);
     if (!received || !answer(stream, *head, *received)) return;
+  }
+}
+
+void serve_counting(Stream& stream) {
+  while (const auto head = read_head(stream)) {
+    if (!read_body(stream, *head) || !answer_counted(stream, *head)) return;
   }
 }
 

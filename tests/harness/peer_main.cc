@@ -169,6 +169,7 @@ int main_of(int argc, char** argv) {
   if (mode == "greeter") return listen_and_serve(*port, serve_greeter);
   if (mode == "whoami") return listen_and_serve(*port, serve_whoami);
   if (mode == "http") return listen_and_serve(*port, serve_http);
+  if (mode == "counting") return listen_and_serve(*port, serve_counting);
   if (mode == "ends") return listen_and_serve(*port, serve_ends);
   return usage();
 }

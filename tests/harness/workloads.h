@@ -23,7 +23,7 @@ Spawn in_pod(const Pod& pod, std::vector<std::string> argv);
 absl::StatusOr<std::unique_ptr<Process>> start_nginx(const Sandbox& sandbox, const Pod& pod, uint16_t port,
                                                      const std::string& version, uint64_t file_bytes = 0);
 absl::StatusOr<std::unique_ptr<Process>> start_redis(const Pod& pod, uint16_t port);
-// mode: echo, greeter, whoami, http, ends.
+// mode: echo, greeter, whoami, http, counting, ends.
 absl::StatusOr<std::unique_ptr<Process>> start_peer(const Pod& pod, const std::string& mode, uint16_t port);
 
 CommandResult curl(const Pod& pod, std::vector<std::string> arguments);

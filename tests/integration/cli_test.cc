@@ -59,6 +59,53 @@ TEST_F(CliTest, GetListsServicesEndpointsWorkloadsAndRoutes) {
   EXPECT_THAT(mesh_->cli({"get", "routes"}).output, AllOf(HasSubstr("95%"), HasSubstr("5%")));
 }
 
+TEST_F(CliTest, TraceNamesTheRuleItsLineAndTheEndpoints) {
+  const CommandResult table = mesh_->cli({"trace", "default/client", "product-service", "--http", "GET /x"});
+  EXPECT_EQ(table.exit_code, 0) << table.output << table.errors;
+  EXPECT_THAT(table.output, AllOf(HasSubstr("VirtualService default/product-service http[0]"),
+                                  HasSubstr("canary.yaml:9"), HasSubstr("matched"), HasSubstr("95%"),
+                                  HasSubstr(v1_.v4(8080).to_string()), HasSubstr(v2_.v4(8080).to_string())));
+  const CommandResult json =
+      mesh_->cli({"-o", "json", "trace", "default/client", "product-service", "--http", "/x"});
+  const auto report = nlohmann::json::parse(json.output, nullptr, false);
+  ASSERT_FALSE(report.is_discarded()) << json.output;
+  EXPECT_TRUE(report["arrives"].get<bool>()) << json.output;
+  EXPECT_EQ(report["targets"][1]["subset"], "v2");
+  EXPECT_EQ(report["configGeneration"], report["proxyGeneration"]);
+  EXPECT_THAT(mesh_->cli({"get", "routes", "--explain"}).output,
+              AllOf(HasSubstr("canary.yaml:9"), HasSubstr("v2 5% (1 endpoint)")));
+  EXPECT_THAT(mesh_->cli({"trace", "default/client", "nobody", "--http", "GET /"}).errors,
+              HasSubstr("weft get services -A"));
+}
+
+TEST_F(CliTest, TraceSaysWhatTheProxyDoes) {
+  mesh_->manifests().write(
+      "canary.yaml",
+      "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: product-service}\nspec:\n"
+      "  hosts: [product-service]\n  http:\n  - name: posts\n    match: [{method: {exact: POST}}]\n"
+      "    directResponse: {status: 418}\n  - name: users\n    match: [{headers: {x-user: {prefix: a}}}]\n"
+      "    directResponse: {status: 202}\n");
+  ASSERT_TRUE(cli_shows({"get", "routes"}, "product-service/users"));
+  ASSERT_TRUE(cli_shows({"status"}, "current"));
+  const struct {
+    const char* user;
+    const char* status;
+    const char* said;
+    int exit_code;
+  } cases[] = {{"anna", "202", "answers 202 by itself", 0}, {"ben", "404", "no_route", 79}};
+  for (const auto& one : cases) {
+    const std::string header = str_cat("x-user: ", one.user);
+    EXPECT_EQ(curl(client_, {"-o", "/dev/null", "-w", "%{http_code}", "-H", header,
+                             str_cat("http://", kProductV4, "/")})
+                  .output,
+              one.status);
+    const CommandResult trace =
+        mesh_->cli({"trace", "default/client", "product-service", "--http", "GET /", "--header", header});
+    EXPECT_EQ(trace.exit_code, one.exit_code) << trace.output << trace.errors;
+    EXPECT_THAT(trace.output, AllOf(HasSubstr(one.said), HasSubstr("method is \"GET\", not \"POST\"")));
+  }
+}
+
 TEST_F(CliTest, ObserveFollowsExchangesAsTheyEnd) {
   Spawn spawn;
   spawn.argv = {binary("weft"), "--run-dir", mesh_->run_dir(), "observe", "-f"};

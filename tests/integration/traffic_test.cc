@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -33,6 +34,19 @@ class TrafficTest : public MeshTest {
     mesh_->manifests().write("canary.yaml", text.str());
     ASSERT_TRUE(cli_shows({"get", "routes"}, row)) << mesh_->log();
     ASSERT_TRUE(cli_shows({"status"}, "current")) << mesh_->log();
+  }
+  // The pod's server becomes one that counts (see tests/harness/peer_http.h).
+  void count_on(const Pod& pod) {
+    servers_[&pod == &v1_ ? 0 : 1].reset();
+    auto server = start_peer(pod, "counting", 8080);
+    ASSERT_TRUE(server.ok()) << server.status();
+    servers_[&pod == &v1_ ? 0 : 1] = std::move(*server);
+  }
+  // Asked past the proxy: the pod asks itself.
+  uint64_t counted(const Pod& pod, const std::string& what) {
+    const std::string text = curl(pod, {"http://" + pod.v4(8080).to_string() + "/count"}).output;
+    const size_t at = text.find(what + " ");
+    return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + what.size(), nullptr, 10);
   }
   // The answer's head and body.
   std::string get(const std::string& path, std::vector<std::string> options = {}) {
@@ -98,10 +112,51 @@ TEST_F(TrafficTest, PreflightsAreAnsweredByTheProxy) {
 }
 
 TEST_F(TrafficTest, AMirrorGetsCopiesAndTheClientOnlyTheAnswer) {
+  ASSERT_NO_FATAL_FAILURE(count_on(v2_));
   ASSERT_NO_FATAL_FAILURE(apply("mirror", "v1-with-a-copy-to-v2"));
   const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "2000", "-c", "8"});
   EXPECT_EQ(result.failed, 0u) << result.text;
   EXPECT_EQ(result.share("v1"), 1.0) << "answers of the mirror reach nobody: " << result.text;
+  // A tenth of 2000, five standard deviations on either side; nobody waits for the last of them.
+  EXPECT_TRUE(wait_until(milliseconds(10'000), [&] { return counted(v2_, "GET") >= 133; }));
+  EXPECT_LE(counted(v2_, "GET"), 267u);
+  EXPECT_EQ(counted(v2_, "shadow"), counted(v2_, "GET")) << "the mirror's log: each is marked in its Host";
+}
+
+TEST_F(TrafficTest, AMirrorThatFailsIsNoFailureOfTheClient) {
+  ASSERT_NO_FATAL_FAILURE(count_on(v2_));
+  ASSERT_NO_FATAL_FAILURE(apply("mirror", "v1-with-a-copy-to-v2"));
+  const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "1000", "-c", "8", "--path", "/drop"});
+  EXPECT_EQ(result.failed, 0u) << result.text;
+  EXPECT_TRUE(wait_until(milliseconds(10'000), [&] { return counted(v2_, "GET") > 0; }));
+}
+
+TEST_F(TrafficTest, RetriesStayWithinTheBudgetWhenEveryServerFails) {
+  ASSERT_NO_FATAL_FAILURE(count_on(v1_));
+  ASSERT_NO_FATAL_FAILURE(count_on(v2_));
+  ASSERT_NO_FATAL_FAILURE(apply("retries", "tried-again"));
+  const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "6000", "-c", "64", "--path", "/503"});
+  EXPECT_EQ(result.failed, 6000u) << result.text;
+  const uint64_t tries = counted(v1_, "GET") + counted(v2_, "GET");
+  EXPECT_GT(tries, 6000u) << "none was tried again";
+  // Of what is under way to the servers a fifth may be further tries; without a budget they were 18,000.
+  EXPECT_LE(tries - 6000, tries / 5) << tries << " tries";
+}
+
+TEST_F(TrafficTest, APostThatWasSentIsNeverSentTwice) {
+  ASSERT_NO_FATAL_FAILURE(count_on(v1_));
+  ASSERT_NO_FATAL_FAILURE(count_on(v2_));
+  ASSERT_NO_FATAL_FAILURE(apply("retries", "tried-again"));
+  for (const char* path : {"/503", "/drop"}) {
+    const uint64_t before = counted(v1_, "POST") + counted(v2_, "POST");
+    const LoadResult result = load(client_, {"10.96.0.10:80", "-n", "500", "-c", "8", "--path", path,
+                                             "--method", "POST", "--body-bytes", "100"});
+    EXPECT_EQ(result.failed, 500u) << result.text;
+    EXPECT_EQ(counted(v1_, "POST") + counted(v2_, "POST") - before, 500u) << path;
+  }
+  // A GET may be, and is.
+  load(client_, {"10.96.0.10:80", "-n", "100", "-c", "1", "--path", "/drop"});
+  EXPECT_GT(counted(v1_, "GET") + counted(v2_, "GET"), 100u);
 }
 
 TEST_F(TrafficTest, ARouteWithRetriesServesAsAnyOther) {

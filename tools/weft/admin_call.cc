@@ -31,6 +31,24 @@ absl::Status to_status(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 
+admin::v1::ListRequest list_request(const Flags& flags) {
+  admin::v1::ListRequest request;
+  request.set_name(flags.name);
+  if (flags.all_namespaces) return request;
+  // A name that carries its namespace needs none.
+  if (!flags.ns.empty() || flags.name.find('/') == std::string::npos)
+    request.set_namespace_(flags.ns.empty() ? "default" : flags.ns);
+  return request;
+}
+
+void note_empty(bool empty, const char* what, const Flags& flags, Environment& env) {
+  if (!empty || flags.output != "table") return;
+  env.err << "no " << what << " in "
+          << (flags.all_namespaces ? "any namespace"
+                                   : str_cat("namespace ", flags.ns.empty() ? "default" : flags.ns))
+          << (flags.all_namespaces ? "; next: weft status\n" : "; next: the same with -A\n");
+}
+
 void print(const Json& value, const std::string& text, const Flags& flags, Environment& env) {
   if (flags.output == "json")
     env.out << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/strings.h"
 #include "proto/weft/admin/v1/admin.grpc.pb.h"
 #include "tools/weft/cli.h"
 #include "tools/weft/commands.h"
@@ -34,6 +35,26 @@ absl::StatusOr<Reply> call(const Flags& flags,
   if (!status.ok()) return to_status(status);
   return reply;
 }
+
+// "a,b"; "-" for none.
+template <typename Strings>
+std::string join(const Strings& parts, const char* separator = ",") {
+  std::string out;
+  for (const auto& part : parts) str_append(&out, out.empty() ? "" : separator, part);
+  return out.empty() ? "-" : out;
+}
+
+template <typename Strings>
+Json strings(const Strings& parts) {
+  Json out = Json::array();
+  for (const auto& part : parts) out.push_back(part);
+  return out;
+}
+
+// What `weft get` asks for: a name that carries its namespace needs no other.
+admin::v1::ListRequest list_request(const Flags& flags);
+// An empty list says what was looked at.
+void note_empty(bool empty, const char* what, const Flags& flags, Environment& env);
 
 // `text` as table, `value` as JSON or YAML.
 void print(const Json& value, const std::string& text, const Flags& flags, Environment& env);

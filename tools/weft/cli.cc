@@ -30,6 +30,8 @@ struct Tree {
   }
   void add_get();
   void add_conns();
+  void add_trace();
+  void add_canary();
   void add_enrollment();
   void add_kernel();
 };
@@ -67,6 +69,8 @@ Tree::Tree() {
   observe_command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
   observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
   add_conns();
+  add_trace();
+  add_canary();
   add_enrollment();
   add_kernel();
   CLI::App* analyze_command = leaf(&app, "analyze", "Check manifests without applying them.", analyze);
@@ -99,6 +103,9 @@ void Tree::add_get() {
     CLI::App* sub = leaf(get, name, help, command);
     sub->add_option("NAME", flags.name, "only this one: NAME or NAMESPACE/NAME");
     sub->add_flag("-A,--all-namespaces", flags.all_namespaces, "all namespaces");
+    if (command != get_routes) continue;
+    sub->add_flag("--explain", flags.explain,
+                  "also the line that each comes from, and the endpoints that it leads to");
   }
 }
 
@@ -117,6 +124,57 @@ void Tree::add_conns() {
   command->add_option("--limit", flags.limit, "rows at the most")
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
+}
+
+void Tree::add_trace() {
+  CLI::App* command = leaf(&app, "trace",
+                           "Which way a request, or a TCP connection, would go now: the rules in the order "
+                           "in which the proxy asks them, why each does not match, and the endpoints of the "
+                           "one that does. Sends nothing; exit code 79 when it would not arrive.",
+                           trace);
+  command->add_option("FROM", flags.from, "the client: NAME or NAMESPACE/NAME of a workload")->required();
+  command->add_option("TO", flags.to, "what it dials: a service as it would write it, or an address; :PORT")
+      ->required();
+  command->add_option("--http", flags.http, "an HTTP request, 'GET /path?query'; default: a TCP connection");
+  command->add_option("--header", flags.headers, "a header of the request, NAME:VALUE; may be repeated")
+      ->take_all();
+}
+
+void Tree::add_canary() {
+  CLI::App* canary = app.add_subcommand(
+      "canary",
+      "Shift the weights of a VirtualService's route to a new version, and back when it does badly.");
+  canary->require_subcommand(1);
+  canary->fallthrough();
+  CanaryFlags& f = flags.canary;
+  CLI::App* run =
+      leaf(canary, "run",
+           "Step by step: write the weights into the manifest, wait until the proxy routes by them, "
+           "watch the new version's requests, and give it nothing when a bound is broken. Changes "
+           "the weights' digits only; exit code 1 when it was rolled back.",
+           canary_run);
+  CLI::App* status =
+      leaf(canary, "status", "What the manifest says, what is in force, and how each version does.",
+           canary_status);
+  CLI::App* rollback = leaf(canary, "rollback", "Give the new version weight 0; the others share everything.",
+                            canary_rollback);
+  for (CLI::App* command : {run, status, rollback}) {
+    command->add_option("--file", f.file, "the manifest, in the folder that the agent reads")->required();
+    command->add_option("--route", f.route, "name of the route in spec.http, where several would do");
+    command->add_option("--host", f.host, "one of the VirtualService's hosts, where several would do");
+    command->add_option("--to", f.to, "the new version: subset, or host, of a destination")->required();
+  }
+  run->add_option("--steps", f.steps, "its share in percent, step by step")->default_str("5,25,50,75,100");
+  run->add_option("--interval", f.interval, "how long each step is watched, at least")->default_str("60s");
+  run->add_option("--max-error-rate", f.max_error_rate, "of its requests that may end in 5xx or no answer")
+      ->default_str("1%");
+  run->add_option("--max-p99", f.max_p99, "its 99th percentile may take, such as 250ms; default: any time");
+  run->add_option("--min-requests", f.min_requests, "a step passes, and p99 counts, from so many requests on")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}))
+      ->default_str("100");
+  run->add_option("--patience", f.patience,
+                  "a step without those by then is rolled back; default: 10 intervals");
+  run->add_flag("--dry-run", flags.dry_run, "only say what would be written, where");
 }
 
 void Tree::add_enrollment() {

@@ -13,39 +13,6 @@ namespace {
 
 using admin::v1::Admin;
 
-template <typename Strings>
-std::string join(const Strings& parts, const char* separator = ",") {
-  std::string out;
-  for (const auto& part : parts) str_append(&out, out.empty() ? "" : separator, part);
-  return out.empty() ? "-" : out;
-}
-
-template <typename Strings>
-Json strings(const Strings& parts) {
-  Json out = Json::array();
-  for (const auto& part : parts) out.push_back(part);
-  return out;
-}
-
-admin::v1::ListRequest list_request(const Flags& flags) {
-  admin::v1::ListRequest request;
-  request.set_name(flags.name);
-  if (flags.all_namespaces) return request;
-  // A name that carries its namespace needs none.
-  if (!flags.ns.empty() || flags.name.find('/') == std::string::npos)
-    request.set_namespace_(flags.ns.empty() ? "default" : flags.ns);
-  return request;
-}
-
-// An empty list says what was looked at.
-void note_empty(bool empty, const char* what, const Flags& flags, Environment& env) {
-  if (!empty || flags.output != "table") return;
-  env.err << "no " << what << " in "
-          << (flags.all_namespaces ? "any namespace"
-                                   : str_cat("namespace ", flags.ns.empty() ? "default" : flags.ns))
-          << (flags.all_namespaces ? "; next: weft status\n" : "; next: the same with -A\n");
-}
-
 std::string percent(uint64_t part, uint64_t whole) {
   char text[32];
   if (whole == 0) return "-";
@@ -354,27 +321,6 @@ int get_workloads(const Flags& flags, Environment& env) {
   }
   print(Json{{"schema", "weft.workloads.v1"}, {"workloads", rows}}, render_table(table), flags, env);
   note_empty(rows.empty(), "workloads", flags, env);
-  return kOk;
-}
-
-int get_routes(const Flags& flags, Environment& env) {
-  const auto reply = call(flags, &Admin::Stub::ListRoutes, list_request(flags));
-  if (!reply.ok()) return report(reply.status(), "weft status", env);
-  Table table{{"NAMESPACE", "NAME", "HOSTS", "MATCH", "DESTINATIONS"}, {}};
-  Json rows = Json::array();
-  for (const auto& r : reply->routes()) {
-    table.rows.push_back({r.namespace_(), r.name(), join(r.hosts()), r.match(), r.destinations()});
-    rows.push_back(
-        {{"namespace", r.namespace_()},
-         {"name", r.name()},
-         {"hosts", strings(r.hosts())},
-         {"match", r.match()},
-         {"destinations", r.destinations()},
-         {"origin",
-          {{"kind", r.origin().kind()}, {"file", r.origin().file()}, {"line", r.origin().line()}}}});
-  }
-  print(Json{{"schema", "weft.routes.v1"}, {"routes", rows}}, render_table(table), flags, env);
-  note_empty(rows.empty(), "routes", flags, env);
   return kOk;
 }
 

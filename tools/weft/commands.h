@@ -12,6 +12,16 @@
 
 namespace weft::cli {
 
+struct CanaryFlags {
+  std::string file, route, host, to;
+  std::string steps = "5,25,50,75,100";
+  std::string interval = "60s";
+  std::string max_error_rate = "1%";
+  std::string max_p99;
+  uint64_t min_requests = 100;
+  std::string patience;
+};
+
 struct Flags {
   std::string run_dir = "/run/weft";
   std::string ns;
@@ -30,6 +40,10 @@ struct Flags {
   std::vector<std::string> paths;
   std::string fail_on = "error";
   std::string shell;
+  bool explain = false;
+  std::string http;
+  std::vector<std::string> headers;
+  CanaryFlags canary;
 };
 
 // Prints "error: ..." and "next: ..." to err; the status's own "; next: ..." wins over `next`. Returns the
@@ -42,6 +56,12 @@ int get_services(const Flags& flags, Environment& env);
 int get_endpoints(const Flags& flags, Environment& env);
 int get_workloads(const Flags& flags, Environment& env);
 int get_routes(const Flags& flags, Environment& env);
+// kFindings when the request or connection would not arrive.
+int trace(const Flags& flags, Environment& env);
+// kRuntimeError when it was rolled back, or interrupted.
+int canary_run(const Flags& flags, Environment& env);
+int canary_status(const Flags& flags, Environment& env);
+int canary_rollback(const Flags& flags, Environment& env);
 int observe(const Flags& flags, Environment& env);
 int conns(const Flags& flags, Environment& env);
 int enroll(const Flags& flags, Environment& env);

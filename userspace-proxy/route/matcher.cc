@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "userspace-proxy/route/mismatch.h"
+
 namespace weft::proxy {
 namespace {
 
@@ -38,15 +40,22 @@ bool query_matches(std::string_view query, const NamedMatcher& matcher) {
   return false;
 }
 
+Mismatch source_mismatch(const SourceMatcher& matcher, const SourceView& source) {
+  if (!matcher.source_ns.empty() && matcher.source_ns != source.ns)
+    return {.part = Mismatch::Part::kSourceNamespace};
+  for (uint32_t i = 0; i < matcher.source_labels.size(); ++i) {
+    const Mismatch mismatch{.part = Mismatch::Part::kSourceLabel, .index = i};
+    if (source.labels == nullptr) return mismatch;
+    const auto found = std::find(source.labels->begin(), source.labels->end(), matcher.source_labels[i]);
+    if (found == source.labels->end()) return mismatch;
+  }
+  return {};
+}
+
 }  // namespace
 
 bool SourceMatcher::matches(const SourceView& source) const {
-  if (!source_ns.empty() && source_ns != source.ns) return false;
-  for (const auto& wanted : source_labels) {
-    if (source.labels == nullptr) return false;
-    if (std::find(source.labels->begin(), source.labels->end(), wanted) == source.labels->end()) return false;
-  }
-  return true;
+  return source_mismatch(*this, source).part == Mismatch::Part::kNone;
 }
 
 bool StringMatcher::matches(std::string_view value) const {
@@ -68,22 +77,30 @@ bool StringMatcher::matches(std::string_view value) const {
   return false;
 }
 
+Mismatch mismatch_of(const HttpMatcher& matcher, const RequestHead& head, const SourceView& source,
+                     uint16_t dialled_port) {
+  using Part = Mismatch::Part;
+  if (matcher.port != 0 && matcher.port != dialled_port) return {.part = Part::kPort};
+  if (const Mismatch mismatch = source_mismatch(matcher, source); mismatch.part != Part::kNone)
+    return mismatch;
+  if (!matcher.method.matches(head.method)) return {.part = Part::kMethod};
+  if (!matcher.uri.matches(head.path)) return {.part = Part::kUri};
+  if (!matcher.authority.matches(head.authority)) return {.part = Part::kAuthority};
+  if (!matcher.scheme.matches(head.scheme)) return {.part = Part::kScheme};
+  for (uint32_t i = 0; i < matcher.headers.size(); ++i) {
+    if (!any_header_matches(head, matcher.headers[i])) return {.part = Part::kHeader, .index = i};
+  }
+  for (uint32_t i = 0; i < matcher.without_headers.size(); ++i) {
+    if (excluded_by(head, matcher.without_headers[i])) return {.part = Part::kWithoutHeader, .index = i};
+  }
+  for (uint32_t i = 0; i < matcher.query_params.size(); ++i) {
+    if (!query_matches(head.query, matcher.query_params[i])) return {.part = Part::kQueryParam, .index = i};
+  }
+  return {};
+}
+
 bool HttpMatcher::matches(const RequestHead& head, const SourceView& source, uint16_t dialled_port) const {
-  if (port != 0 && port != dialled_port) return false;
-  if (!SourceMatcher::matches(source)) return false;
-  if (!method.matches(head.method) || !uri.matches(head.path) || !authority.matches(head.authority) ||
-      !scheme.matches(head.scheme))
-    return false;
-  for (const NamedMatcher& header : headers) {
-    if (!any_header_matches(head, header)) return false;
-  }
-  for (const NamedMatcher& header : without_headers) {
-    if (excluded_by(head, header)) return false;
-  }
-  for (const NamedMatcher& param : query_params) {
-    if (!query_matches(head.query, param)) return false;
-  }
-  return true;
+  return mismatch_of(*this, head, source, dialled_port).part == Mismatch::Part::kNone;
 }
 
 }  // namespace weft::proxy

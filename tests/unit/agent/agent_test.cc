@@ -188,6 +188,119 @@ TEST_F(AgentTest, PodThatLeftTheManifestWhileNoAgentRanIsReleased) {
   EXPECT_THAT(journal_.all(), Contains("unenroll /ns/web"));
 }
 
+// shop/cart on 10.0.0.1:80 with one pod at 10.1.0.1:8080, its client shop/web, a route, and a policy that
+// lets others only in.
+control_plane::Change small_mesh() {
+  istio::workload::Address service, server, client;
+  service.mutable_service()->set_name("cart");
+  service.mutable_service()->set_namespace_("shop");
+  service.mutable_service()->set_hostname("cart.shop.svc.cluster.local");
+  service.mutable_service()->add_addresses()->set_address(IpAddress::parse("10.0.0.1")->packed());
+  auto* port = service.mutable_service()->add_ports();
+  port->set_service_port(80);
+  port->set_target_port(8080);
+  port->set_app_protocol(istio::workload::HTTP11);
+  server.mutable_workload()->set_uid("server");
+  server.mutable_workload()->set_name("cart-1");
+  server.mutable_workload()->set_namespace_("shop");
+  server.mutable_workload()->add_addresses(IpAddress::parse("10.1.0.1")->packed());
+  (*server.mutable_workload()->mutable_services())["shop/cart.shop.svc.cluster.local"];
+  client.mutable_workload()->set_uid("client");
+  client.mutable_workload()->set_name("web");
+  client.mutable_workload()->set_namespace_("shop");
+  client.mutable_workload()->add_addresses(IpAddress::parse("10.1.0.9")->packed());
+  mesh::v1::RouteSet set;
+  set.set_name("cart");
+  set.set_namespace_("shop");
+  set.add_hosts("cart.shop.svc.cluster.local");
+  auto* api = set.add_http();
+  api->add_matches()->mutable_uri()->set_prefix("/api");
+  api->add_destinations()->set_host("cart.shop.svc.cluster.local");
+  api->mutable_destinations(0)->set_weight(1);
+  api->mutable_origin()->set_kind("VirtualService");
+  api->mutable_origin()->set_file("cart.yaml");
+  api->mutable_origin()->set_line(7);
+  istio::security::Authorization policy;
+  policy.set_name("readers");
+  policy.set_namespace_("shop");
+  policy.set_scope(istio::security::NAMESPACE);
+  policy.set_action(istio::security::ALLOW);
+  policy.add_rules()->add_clauses()->add_matches()->add_namespaces()->set_exact("other");
+  control_plane::Change out;
+  out.generation = 2;
+  out.upserted = {
+      {control_plane::kAddressType, "shop/cart.shop.svc.cluster.local", "1", service.SerializeAsString()},
+      {control_plane::kAddressType, "server", "1", server.SerializeAsString()},
+      {control_plane::kAddressType, "client", "1", client.SerializeAsString()},
+      {control_plane::kRouteSetType, "shop/cart", "1", set.SerializeAsString()},
+      {control_plane::kAuthorizationType, "shop/readers", "1", policy.SerializeAsString()}};
+  return out;
+}
+
+TEST_F(AgentTest, ATraceNamesRuleLineEndpointAndVerdict) {
+  subscriber_(small_mesh());
+  grpc::ClientContext context;
+  admin::v1::TraceRequest request;
+  request.set_from("shop/web");
+  request.set_to("cart");
+  request.set_method("GET");
+  request.set_target("/api/x");
+  admin::v1::TraceReport report;
+  const grpc::Status status = stub_->Trace(&context, request, &report);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(report.rules_size(), 1);
+  EXPECT_EQ(report.rules(0).rule(), "VirtualService shop/cart http[0]");
+  EXPECT_EQ(report.rules(0).match(), "prefix /api");
+  EXPECT_EQ(report.rules(0).origin().line(), 7u);
+  ASSERT_EQ(report.targets_size(), 1);
+  ASSERT_EQ(report.targets(0).endpoints_size(), 1);
+  EXPECT_EQ(report.targets(0).endpoints(0).address(), "10.1.0.1:8080");
+  EXPECT_EQ(report.targets(0).endpoints(0).policy(), "denied: shop/readers allows others only");
+  EXPECT_EQ(report.config_generation(), 2u);
+  EXPECT_THAT(report.notes(), Contains(HasSubstr("no proxy is connected")));
+}
+
+TEST_F(AgentTest, ATraceOfNobodyKnownSaysSo) {
+  subscriber_(small_mesh());
+  grpc::ClientContext context, second;
+  admin::v1::TraceRequest request;
+  request.set_from("shop/stranger");
+  request.set_to("cart.shop");
+  admin::v1::TraceReport report;
+  ASSERT_TRUE(stub_->Trace(&context, request, &report).ok());
+  EXPECT_THAT(report.notes(), Contains(HasSubstr("knows no workload shop/stranger")));
+  request.set_to("basket");
+  EXPECT_EQ(stub_->Trace(&second, request, &report).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(AgentTest, RoutesAreExplainedWithTheirEndpoints) {
+  subscriber_(small_mesh());
+  grpc::ClientContext context;
+  admin::v1::ListRequest request;
+  request.set_explain(true);
+  admin::v1::RouteList list;
+  ASSERT_TRUE(stub_->ListRoutes(&context, request, &list).ok());
+  ASSERT_EQ(list.routes_size(), 1);
+  ASSERT_EQ(list.routes(0).targets_size(), 1);
+  EXPECT_EQ(list.routes(0).targets(0).endpoints(0).workload(), "shop/cart-1");
+}
+
+TEST_F(AgentTest, WhoWatchesRequestsHearsThatNoProxyCounts) {
+  grpc::ClientContext context;
+  admin::v1::WatchRequestsRequest request;
+  request.set_service("shop/cart");
+  request.set_interval_ms(50);
+  const auto reader = stub_->WatchRequests(&context, request);
+  admin::v1::RequestCounts counts;
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(reader->Read(&counts));
+    EXPECT_FALSE(counts.proxy_answers());
+    EXPECT_EQ(counts.config_generation(), 1u);
+  }
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
 TEST_F(AgentTest, ChecksNameWhatIsMissingWithoutAProxy) {
   grpc::ClientContext context;
   admin::v1::CheckReport report;

@@ -1,0 +1,207 @@
+// What `weft canary` does to a manifest and makes of counts: digits at their places, files of others left
+// alone, bounds that decide.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/strings.h"
+#include "tools/weft/canary_judge.h"
+#include "tools/weft/canary_run.h"
+#include "tools/weft/manifest_file.h"
+#include "tools/weft/weight_edit.h"
+
+namespace weft::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr char kManifest[] = R"(# ümlaut before everything
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart, "cart.example.com"]
+  http:
+  - name: admin
+    route: [{destination: {host: cart, subset: v1}}]
+  - name: primary   # the one
+    route:
+    - destination: {host: cart, subset: v1}
+      weight: 95  # known
+    - {weight: 5, destination: {host: cart, subset: v2}}
+---
+kind: VirtualService
+metadata: {name: other}
+spec:
+  hosts: [other]
+  http:
+  - route:
+    - {destination: {host: other-a.shop.svc.cluster.local}, weight: 1}
+    - {destination: {host: other-b}, weight: 1}
+    - {destination: {host: other-c}, weight: 0}
+)";
+
+TEST(WeightEditTest, OnlyTheDigitsChange) {
+  const auto place = find_route(kManifest, {.route = "", .host = "", .to = "v2"});
+  ASSERT_TRUE(place.ok()) << place.status();
+  EXPECT_EQ(place->ns, "shop");
+  EXPECT_EQ(place->route, "primary");
+  EXPECT_EQ(place->line, 10u);
+  EXPECT_EQ(place->canary, 1u);
+  std::string expected = kManifest;
+  expected.replace(expected.find("weight: 95"), 10, "weight: 0");
+  expected.replace(expected.find("weight: 5,"), 10, "weight: 100,");
+  EXPECT_EQ(with_weights(kManifest, *place, shifted_weights(*place, 100)), expected);
+}
+
+TEST(WeightEditTest, EditsFollowOneAnother) {
+  std::string text = kManifest;
+  for (const uint32_t percent : {5, 25, 100, 0, 7}) {
+    const auto place = find_route(text, {.route = "", .host = "", .to = "v2"});
+    ASSERT_TRUE(place.ok()) << place.status();
+    text = with_weights(text, *place, shifted_weights(*place, percent));
+    EXPECT_EQ(find_route(text, {.route = "", .host = "", .to = "v2"})->destinations[1].weight, percent);
+  }
+}
+
+TEST(WeightEditTest, OthersShareTheRestAsBefore) {
+  auto place = find_route(kManifest, {.route = "", .host = "other", .to = "other-c"});
+  ASSERT_TRUE(place.ok()) << place.status();
+  EXPECT_THAT(shifted_weights(*place, 25), ElementsAre(37, 38, 25));
+  EXPECT_THAT(shifted_weights(*place, 0), ElementsAre(50, 50, 0));
+  place->destinations[0].weight = 3;
+  EXPECT_THAT(shifted_weights(*place, 20), ElementsAre(60, 20, 20));
+  for (WeightPlace& destination : place->destinations) destination.weight = 0;
+  EXPECT_THAT(shifted_weights(*place, 0), ElementsAre(50, 50, 0)) << "when nothing says how they shared";
+}
+
+TEST(WeightEditTest, WhatCannotBeEditedSaysWhy) {
+  const auto problem = [](const std::string& text, const RouteQuery& query) {
+    return std::string(find_route(text, query).status().message());
+  };
+  EXPECT_THAT(problem(kManifest, {.route = "", .host = "", .to = "v3"}),
+              HasSubstr("there are: admin, primary, http[0]"));
+  EXPECT_THAT(problem(kManifest, {.route = "admin", .host = "", .to = "v1"}), HasSubstr("no route admin"));
+  EXPECT_THAT(problem("a: [", {.route = "", .host = "", .to = "v1"}), HasSubstr("no YAML"));
+  std::string without = kManifest;
+  without.replace(without.find("weight: 5, "), 11, "");
+  EXPECT_THAT(problem(without, {.route = "", .host = "", .to = "v2"}), HasSubstr("has no weight"));
+  std::string twice = kManifest;
+  twice +=
+      "  - name: again\n    route:\n    - {destination: {host: cart, subset: v2}, weight: 1}\n"
+      "    - {destination: {host: cart, subset: v1}, weight: 1}\n";
+  EXPECT_THAT(problem(twice, {.route = "", .host = "", .to = "v2"}), HasSubstr("name one with --route"));
+  EXPECT_TRUE(find_route(twice, {.route = "again", .host = "", .to = "v2"}).ok());
+  std::string alias = kManifest;
+  alias.replace(alias.find("weight: 95"), 10, "weight: &w 95");
+  alias.replace(alias.find("weight: 5,"), 10, "weight: *w,");
+  EXPECT_FALSE(find_route(alias, {.route = "", .host = "", .to = "v2"}).ok());
+}
+
+TEST(WeightEditTest, AServiceIsFoundByItsHost) {
+  EXPECT_EQ(service_of("cart", "shop"), "shop/cart");
+  EXPECT_EQ(service_of("cart.store.svc.cluster.local", "shop"), "store/cart");
+}
+
+class ManifestFileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string dir = ::testing::TempDir() + "weft-canary-XXXXXX";
+    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+    dir_ = dir;
+    path_ = dir_ + "/m.yaml";
+    put("one\n");
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+  void put(const std::string& text) { std::ofstream(path_) << text; }
+  std::string get() {
+    std::stringstream text;
+    text << std::ifstream(path_).rdbuf();
+    return text.str();
+  }
+  std::string dir_, path_;
+};
+
+TEST_F(ManifestFileTest, IsReplacedWholeWithItsMode) {
+  ASSERT_EQ(::chmod(path_.c_str(), 0640), 0);
+  auto file = ManifestFile::open(path_);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->replace("two\n"), absl::OkStatus());
+  EXPECT_EQ(get(), "two\n");
+  EXPECT_EQ(file->replace("three\n"), absl::OkStatus());
+  struct stat status{};
+  ASSERT_EQ(::stat(path_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777u, 0640u);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_), {}), 1) << "no draft is left";
+}
+
+TEST_F(ManifestFileTest, WhatSomebodyElseWroteStays) {
+  auto file = ManifestFile::open(path_);
+  put("theirs\n");
+  EXPECT_EQ(file->replace("two\n").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(get(), "theirs\n");
+}
+
+TEST_F(ManifestFileTest, ALinkStaysALink) {
+  const std::string link = dir_ + "/link.yaml";
+  ASSERT_EQ(::symlink(path_.c_str(), link.c_str()), 0);
+  auto file = ManifestFile::open(link);
+  EXPECT_EQ(file->replace("two\n"), absl::OkStatus());
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_EQ(get(), "two\n");
+}
+
+TEST_F(ManifestFileTest, AMissingFileNamesItself) {
+  EXPECT_THAT(std::string(ManifestFile::open(dir_ + "/no.yaml").status().message()), HasSubstr("no.yaml"));
+}
+
+Tally tally(uint64_t requests, uint64_t errors, uint64_t fast, uint64_t slow) {
+  Tally out{.requests = requests, .errors = errors};
+  out.buckets[4] = fast;   // to 1 ms
+  out.buckets[11] = slow;  // 100 to 250 ms
+  return out;
+}
+
+TEST(CanaryJudgeTest, ErrorsAboveTheRateBreakIt) {
+  const Bounds bounds{.max_error_rate = 0.01, .max_p99_us = 0, .min_requests = 100};
+  EXPECT_EQ(broken_bound(tally(1000, 10, 1000, 0), bounds), "");
+  EXPECT_THAT(broken_bound(tally(1000, 11, 1000, 0), bounds), HasSubstr("11 of 1000 requests failed (1.1%)"));
+  EXPECT_EQ(broken_bound(tally(2, 1, 2, 0), bounds), "") << "one of a hundred may";
+  EXPECT_NE(broken_bound(tally(2, 2, 2, 0), bounds), "") << "the other 98 cannot make up for two";
+  EXPECT_NE(broken_bound(tally(1, 1, 1, 0), {.max_error_rate = 0, .max_p99_us = 0, .min_requests = 100}), "");
+}
+
+TEST(CanaryJudgeTest, TheNinetyNinthPercentileBreaksItFromTheLeastNumberOn) {
+  const Bounds bounds{.max_error_rate = 0.01, .max_p99_us = 50'000, .min_requests = 100};
+  EXPECT_EQ(broken_bound(tally(1000, 0, 990, 10), bounds), "");
+  EXPECT_THAT(broken_bound(tally(1000, 0, 970, 30), bounds), HasSubstr("p99 is 200 ms, at most 50 ms"));
+  EXPECT_EQ(broken_bound(tally(99, 0, 90, 9), bounds), "");
+}
+
+TEST(CanaryJudgeTest, OnlyTheWorkloadsOfTheVersionCountSinceTheStepBegan) {
+  admin::v1::RequestCounts counts;
+  for (const char* name : {"shop/cart-v1", "shop/cart-v2", "shop/cart-v2b"}) {
+    auto* row = counts.add_rows();
+    row->set_workload(name);
+    row->set_requests(10);
+    row->set_errors(1);
+    for (int i = 0; i < WEFT_HISTOGRAM_BUCKETS; ++i) row->add_duration_buckets(i == 4 ? 10 : 0);
+  }
+  const Tally first = tally_of(counts, {"shop/cart-v2", "shop/cart-v2b"});
+  EXPECT_EQ(first.requests, 20u);
+  EXPECT_EQ(first.buckets[4], 20u);
+  counts.mutable_rows(1)->set_requests(15);
+  const Tally now = since(tally_of(counts, {"shop/cart-v2", "shop/cart-v2b"}), first);
+  EXPECT_EQ(now.requests, 5u);
+  EXPECT_EQ(now.errors, 0u);
+}
+
+}  // namespace
+}  // namespace weft::cli
