@@ -6,6 +6,7 @@ weft_library(weft_proxy_config
     route/matcher.cc
     route/path_index.cc
     config/agent_channel.cc
+    policy/authorize.cc
     config/cluster_table.cc
     config/config_client.cc
     config/match_route.cc
@@ -25,5 +26,5 @@ weft_library(weft_proxy_config
     telemetry/request_series.cc
     telemetry/worker_telemetry.cc
     privileges.cc
-  DEPS weft_base weft_istio_proto weft_mesh_proto weft_xds_proto weft_handover_proto weft_proxy_proto
+  DEPS weft_base weft_l4_policy weft_istio_proto weft_mesh_proto weft_xds_proto weft_handover_proto weft_proxy_proto
        PkgConfig::RE2 absl::flat_hash_map absl::hash absl::status absl::statusor Threads::Threads)

@@ -12,12 +12,14 @@
 #include "absl/status/statusor.h"
 #include "base/fd.h"
 #include "userspace-proxy/config/config_client.h"
+#include "userspace-proxy/config/identity_client.h"
 #include "userspace-proxy/handover/handover_client.h"
 #include "userspace-proxy/handover/heartbeat.h"
 #include "userspace-proxy/net/io_choice.h"
 #include "userspace-proxy/reporter.h"
 #include "userspace-proxy/telemetry/access_log.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
+#include "userspace-proxy/wanted_identities.h"
 #include "userspace-proxy/worker.h"
 
 namespace weft::proxy {
@@ -70,6 +72,8 @@ class Proxy {
   std::unique_ptr<AccessLog> access_log_;
   std::vector<std::unique_ptr<WorkerTelemetry>> telemetry_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<IdentityClient> identity_;
+  std::unique_ptr<WantedIdentities> wanted_identities_;
   std::unique_ptr<ConfigClient> config_;
   std::unique_ptr<Heartbeat> heartbeat_;
   std::unique_ptr<HandoverClient> handover_;

@@ -45,7 +45,7 @@ struct KindRow {
   }
 };
 
-const std::array<KindRow, 14> kKinds = {{
+const std::array<KindRow, 15> kKinds = {{
     {"Namespace", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
     {"Pod", kCoreVersions,
@@ -77,6 +77,8 @@ const std::array<KindRow, 14> kKinds = {{
      "IstioGateway"},
     {"ReferenceGrant", kGatewayVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_reference_grant(r, std::move(m)); }},
+    {"PeerAuthentication", kSecurityVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_peer_authentication(r, std::move(m)); }},
 }};
 
 void check_weft_keys(const FieldReader& meta, std::string_view map) {

@@ -93,7 +93,8 @@ std::vector<Endpoint> ClusterTable::endpoints(const ServiceSpec& service, const 
     const IpAddress* ip = address_of(*workload, service.prefer_v6);
     if (target == 0 || ip == nullptr) continue;
     if (subset != nullptr && !has_labels(*workload, subset->labels)) continue;
-    out.push_back(Endpoint{SocketAddress{*ip, target}, workload->weight, workload->name, workload->ns});
+    out.push_back(Endpoint{SocketAddress{*ip, target}, workload->weight, workload->name, workload->ns,
+                           workload->hbone ? workload->shared_from_this() : nullptr});
   }
   return out;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/address.h"
+#include "base/spiffe_id.h"
 #include "userspace-proxy/config/snapshot.h"
 
 namespace weft::proxy {
@@ -34,7 +35,7 @@ struct ServiceSpec {
   bool prefer_v6 = false;  // of endpoints that have both families
 };
 
-struct WorkloadSpec {
+struct WorkloadSpec : std::enable_shared_from_this<WorkloadSpec> {
   // {service port, target port}
   using Ports = std::vector<std::pair<uint16_t, uint16_t>>;
   std::string uid;
@@ -45,6 +46,10 @@ struct WorkloadSpec {
   uint32_t weight = 1;
   Labels labels;
   std::map<std::string, Ports> services;  // by ServiceSpec::key
+  SpiffeId identity;
+  std::string node;
+  bool hbone = false;                 // takes tunnels on port 15008
+  std::vector<std::string> policies;  // "<namespace>/<name>" of those that select it
 };
 
 struct DestinationSpec {
@@ -122,6 +127,7 @@ struct Resources {
   Table<WorkloadSpec> workloads;
   Table<RouteSetSpec> route_sets;
   Table<PolicySpec> policies;
+  Table<istio::security::Authorization> authorizations;
   // Mesh-wide; of the proxy's own options, not a resource.
   PathNormalisation path_normalisation = PathNormalisation::kBase;
 };

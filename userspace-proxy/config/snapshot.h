@@ -21,6 +21,10 @@
 #include "userspace-proxy/route/matcher.h"
 #include "userspace-proxy/route/path_index.h"
 
+namespace istio::security {
+class Authorization;
+}
+
 namespace weft::proxy {
 
 inline constexpr uint32_t kNone = 0xffffffff;
@@ -35,11 +39,15 @@ enum class ClusterProtocol : uint8_t { kAsClient, kHttp1, kHttp2, kHttp1OrGrpc }
 
 enum class LoadBalancer : uint8_t { kRoundRobin, kRandom, kLeastRequest };
 
+struct WorkloadSpec;
+
 struct Endpoint {
   SocketAddress address;
   uint32_t weight = 1;
   std::string workload;  // "product-v1"
   std::string ns;
+  // Its workload when that takes HBONE tunnels; else null.
+  std::shared_ptr<const WorkloadSpec> tunnel;
 };
 
 // The endpoints of one (service, port, subset) as one client namespace sees them.
@@ -130,6 +138,7 @@ struct Source {
   std::string name;
   std::string ns;
   std::vector<std::pair<std::string, std::string>> labels;
+  std::shared_ptr<const WorkloadSpec> spec;
 };
 
 class Snapshot {
@@ -142,6 +151,10 @@ class Snapshot {
   std::vector<L4Host> l4_hosts;
   std::vector<ServicePort> service_ports;
   std::vector<Source> sources;
+  // Workloads that take tunnels, by their addresses (port 0).
+  absl::flat_hash_map<SocketAddress, std::shared_ptr<const WorkloadSpec>> tunnels;
+  // Of the whole mesh; which of them apply is each workload's question.
+  std::vector<std::shared_ptr<const istio::security::Authorization>> authorizations;
 
   // The service port behind a dialled address; nullptr: not a mesh service, pass through.
   const ServicePort* find_service_port(const SocketAddress& dialled) const;

@@ -51,6 +51,7 @@ class DialTarget {
     state_ = nullptr;
   }
 
+  const Snapshot& snapshot() const { return generation_->snapshot(); }
   const Cluster& cluster() const { return generation_->snapshot().clusters[cluster_]; }
   const Endpoint& endpoint() const { return cluster().endpoints[endpoint_]; }
   uint32_t cluster_index() const { return cluster_; }

@@ -175,9 +175,11 @@ Outcome Exchange::prepare_upstream() {
   if (!only_fresh_ && !target_.pick()) return Outcome::kNoEndpoint;
   if (action_ != nullptr) action_->try_begins();
   upstream_address_ = target_.endpoint().address;
-  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie(), protocol_to(target_.cluster())};
-  const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
-                            client_.origin.use.get()};
+  UpstreamKey key{upstream_address_, client_.origin.netns_cookie(), protocol_to(target_.cluster())};
+  DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
+                      client_.origin.use.get()};
+  key.tunnelled =
+      choose_tunnel(context_, client_.origin, generation_->snapshot(), target_.endpoint().tunnel.get(), dial);
   const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
   step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
   return Outcome::kOk;

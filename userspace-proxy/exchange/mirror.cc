@@ -70,8 +70,10 @@ void Mirror::start() {
 
 bool Mirror::begin() {
   if (!target_.pick()) return false;
-  const UpstreamKey key{target_.endpoint().address, origin_->netns_cookie(), protocol_};
-  const DialParameters dial{origin_->netns.get(), target_.cluster().connect_timeout_ms, origin_->use.get()};
+  UpstreamKey key{target_.endpoint().address, origin_->netns_cookie(), protocol_};
+  DialParameters dial{origin_->netns.get(), target_.cluster().connect_timeout_ms, origin_->use.get()};
+  key.tunnelled =
+      choose_tunnel(context_, *origin_, target_.snapshot(), target_.endpoint().tunnel.get(), dial);
   step_.begin(stream_request_.start(step_.operation(), key, dial, StreamRequest::Wants{}));
   return true;
 }

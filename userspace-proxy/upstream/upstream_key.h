@@ -15,10 +15,11 @@ struct UpstreamKey {
   SocketAddress address;
   uint64_t netns_cookie = 0;
   UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
+  bool tunnelled = false;
   bool operator==(const UpstreamKey&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const UpstreamKey& k) {
-    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol);
+    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol, k.tunnelled);
   }
 };
 
