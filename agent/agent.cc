@@ -68,6 +68,14 @@ std::vector<grpc::Service*> Agent::proxy_services() {
   return out;
 }
 
+std::vector<grpc::Service*> Agent::admin_services() {
+  std::vector<grpc::Service*> out{admin_.get()};
+  if (certificates_ == nullptr) return out;
+  certificate_list_ = std::make_unique<CertificateList>(*parts_.authority, *certificates_);
+  out.push_back(certificate_list_.get());
+  return out;
+}
+
 absl::Status Agent::start_all() {
   // Does nothing before the first change, but answers the servers below.
   RETURN_IF_ERROR(annotate("read enrolments", reconciler_.start()));
@@ -109,7 +117,7 @@ absl::Status Agent::start_all() {
                                                               .acked = [this] { return acked(); },
                                                               .rejected = [this] { return rejected(); }});
   ASSIGN_OR_RETURN(admin_server_,
-                   GrpcUnixServer::start(run_path("agent.sock"), SocketAccess{}, {admin_.get()}));
+                   GrpcUnixServer::start(run_path("agent.sock"), SocketAccess{}, admin_services()));
   log::info("agent_started", {{"node", options_.node_name},
                               {"run_dir", options_.run_dir},
                               {"metrics", metrics_->address().to_string()},

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/admin/admin_service.h"
+#include "agent/admin/certificate_list.h"
 #include "agent/feed/grpc_unix_server.h"
 #include "agent/feed/handover_server.h"
 #include "agent/feed/observe_hub.h"
@@ -64,6 +65,7 @@ class Agent {
   MetricsInput gather_metrics();
   std::string run_path(std::string_view name) const;
   std::vector<grpc::Service*> proxy_services();
+  std::vector<grpc::Service*> admin_services();
   std::vector<std::string> rejected() const;
   uint64_t acked() const;
 
@@ -76,6 +78,7 @@ class Agent {
   TelemetryService telemetry_;
   std::unique_ptr<control_plane::CertificateService> certificates_;
   std::unique_ptr<RevocationService> revocations_;
+  std::unique_ptr<CertificateList> certificate_list_;
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<control_plane::ControlPlane> control_plane_;
   std::unique_ptr<GrpcUnixServer> proxy_server_;

@@ -6,6 +6,7 @@ weft_library(weft_proxy_routing
     route/l4_matcher.cc
     route/matcher.cc
     route/path_index.cc
+    policy/authorize.cc
     route/rewrite_path.cc
     config/cluster_table.cc
     config/match_route.cc
@@ -16,7 +17,7 @@ weft_library(weft_proxy_routing
     config/validate_address.cc
     config/validate_policy.cc
     config/validate_route.cc
-  DEPS weft_base weft_istio_proto weft_mesh_proto weft_xds_proto PkgConfig::RE2 absl::flat_hash_map absl::hash
+  DEPS weft_base weft_l4_policy weft_istio_proto weft_mesh_proto weft_xds_proto PkgConfig::RE2 absl::flat_hash_map absl::hash
        absl::status absl::statusor)
 weft_library(weft_route_explain SOURCES config/explain.cc config/explain_text.cc DEPS weft_proxy_routing)
 

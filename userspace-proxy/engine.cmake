@@ -11,14 +11,15 @@ weft_library(weft_proxy_http
     http/head_reader.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc http/http2_callbacks.cc
     http/http2_fields.cc http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc
     http/http2_output.cc http/http2_session.cc http/http2_transport.cc http/payload_queue.cc
-    http/client_hello.cc http/protocol_detect.cc http/reason_phrase.cc http/socket_stream.cc http/websocket_key.cc
+    http/client_hello.cc http/protocol_detect.cc http/reason_phrase.cc http/socket_stream.cc http/tunnel_socket.cc http/websocket_key.cc
   DEPS weft_base weft_proxy_config weft_proxy_net PkgConfig::NGHTTP2 OpenSSL::Crypto absl::strings)
 
 weft_library(weft_proxy_engine
-  SOURCES admission_limits.cc worker.cc upstream/balancer.cc upstream/connector.cc upstream/http1_upstream.cc
+  SOURCES admission_limits.cc worker.cc upstream/balancer.cc upstream/connector.cc upstream/hbone_pool.cc upstream/http1_upstream.cc
     upstream/http2_upstream.cc upstream/pool.cc upstream/stream_request.cc upstream/hash_table.cc upstream/outlier_detector.cc
     upstream/shared_clusters.cc upstream/endpoint_set.cc exchange/affinity.cc exchange/action_state.cc exchange/admission.cc exchange/exchange.cc exchange/exchange_action.cc
     exchange/fair_share.cc exchange/own_response.cc exchange/pump.cc exchange/tcp_exchange.cc session/downstream_connection.cc
     exchange/mirror.cc exchange/replay_source.cc route/cors.cc route/retry_policy.cc route/edit_headers.cc
     session/http1_downstream_stream.cc session/http2_connection.cc session/http2_downstream_stream.cc
-  DEPS weft_proxy_net weft_proxy_http absl::flat_hash_map)
+    session/hbone_server.cc session/hbone_servers.cc session/inbound_tunnel.cc
+  DEPS weft_proxy_net weft_proxy_http weft_proxy_tls absl::flat_hash_map)

@@ -93,12 +93,17 @@ absl::Status Proxy::start_workers() {
 
 absl::Status Proxy::start_clients() {
   const std::string xds = str_cat("unix:", options_.run_dir, "/xds.sock");
+  identity_ = IdentityClient::start({.target = xds}, [this](const CredentialSetPtr& credentials) {
+    for (const auto& worker : workers_) worker->set_credentials(credentials);
+  });
+  wanted_identities_ = std::make_unique<WantedIdentities>(*identity_);
   ConfigClient::Options config;
   config.target = xds;
   config.node_id = node_id();
   config.path_normalisation = options_.path_normalisation;
   config_ = ConfigClient::start(config, [this](SnapshotPtr snapshot) {
     for (const auto& worker : workers_) worker->set_snapshot(snapshot);
+    wanted_identities_->configured(snapshot);
     log::info("config_published", {{"generation", snapshot->generation},
                                    {"clusters", snapshot->clusters.size()},
                                    {"virtual_hosts", snapshot->virtual_hosts.size()}});
@@ -111,6 +116,7 @@ absl::Status Proxy::start_clients() {
   handover.heartbeat = [this](const UniqueFd& map) { return heartbeat_->beat_into(map); };
   handover.socket_path = str_cat(options_.run_dir, "/handover.sock");
   handover.version = kVersion;
+  handover.served = [this](std::set<std::string> uids) { wanted_identities_->served(std::move(uids)); };
   ASSIGN_OR_RETURN(handover_, HandoverClient::start(handover, borrow(workers_)));
   Reporter::Options report;
   report.target = xds;
@@ -176,6 +182,7 @@ absl::Status Proxy::drain() {
   }
   reporter_.reset();
   config_.reset();
+  identity_.reset();
   workers_.clear();
   // Last: writes what the workers have left in the rings.
   telemetry_.clear();

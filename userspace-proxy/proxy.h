@@ -12,12 +12,14 @@
 #include "absl/status/statusor.h"
 #include "base/fd.h"
 #include "userspace-proxy/config/config_client.h"
+#include "userspace-proxy/config/identity_client.h"
 #include "userspace-proxy/handover/handover_client.h"
 #include "userspace-proxy/handover/heartbeat.h"
 #include "userspace-proxy/net/io_choice.h"
 #include "userspace-proxy/reporter.h"
 #include "userspace-proxy/telemetry/access_log.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
+#include "userspace-proxy/wanted_identities.h"
 #include "userspace-proxy/worker.h"
 
 namespace weft::proxy {
@@ -71,6 +73,8 @@ class Proxy {
   std::vector<std::unique_ptr<WorkerTelemetry>> telemetry_;
   const std::shared_ptr<SharedClusters> clusters_ = std::make_shared<SharedClusters>();
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<IdentityClient> identity_;
+  std::unique_ptr<WantedIdentities> wanted_identities_;
   std::unique_ptr<ConfigClient> config_;
   std::unique_ptr<Heartbeat> heartbeat_;
   std::unique_ptr<HandoverClient> handover_;

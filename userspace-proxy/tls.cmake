@@ -2,3 +2,7 @@
 weft_library(weft_proxy_tls
   SOURCES tls/credentials.cc tls/signing_request.cc tls/tls_context.cc tls/tls_contexts.cc tls/tls_socket.cc
   DEPS weft_base weft_x509 weft_proxy_net OpenSSL::SSL absl::flat_hash_map absl::statusor absl::time)
+
+weft_library(weft_proxy_identity
+  SOURCES config/identity_client.cc
+  DEPS weft_proxy_tls weft_ca_proto weft_proxy_proto)

@@ -15,6 +15,7 @@
 #include "userspace-proxy/net/acceptor.h"
 #include "userspace-proxy/net/descriptor_reserve.h"
 #include "userspace-proxy/pod_registry.h"
+#include "userspace-proxy/session/hbone_servers.h"
 #include "userspace-proxy/session/quiet.h"
 
 namespace weft::proxy {
@@ -64,16 +65,21 @@ class Listener final : public Acceptor::Receiver {
   Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener, std::shared_ptr<CaptureOrigin> origin);
   void accepted(UniqueFd fd, const SocketAddress& peer) override;
   bool accept_failed(int error) override;
+  bool takes_tunnels() const { return takes_tunnels_; }
   Acceptor& acceptor() { return acceptor_; }
   const CaptureOrigin& origin() const { return *origin_; }
 
  private:
   WorkerThread& worker_;
   std::shared_ptr<CaptureOrigin> origin_;
+  const bool takes_tunnels_;
   Acceptor acceptor_;
 };
 
-class WorkerThread final : public Worker, public DownstreamConnection::Owner, public EventLoop::TurnObserver {
+class WorkerThread final : public Worker,
+                           public DownstreamConnection::Owner,
+                           public HboneServers::Owner,
+                           public EventLoop::TurnObserver {
  public:
   explicit WorkerThread(Options options) : options_(options) {}
   ~WorkerThread() override {
@@ -84,6 +90,9 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   absl::Status launch();
   void set_snapshot(SnapshotPtr snapshot) override {
     loop_->post([this, s = std::move(snapshot)]() mutable { swap_snapshot(std::move(s)); });
+  }
+  void set_credentials(CredentialSetPtr credentials) override {
+    loop_->post([this, c = std::move(credentials)]() mutable { tls_.replace(std::move(c)); });
   }
   void add_listener(CaptureListener listener) override {
     auto shared = std::make_shared<CaptureListener>(std::move(listener));
@@ -101,6 +110,8 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
 
   // From the listeners, connections and loop.
   void serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
+  void serve_tunnels(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
+  void hbone_ended() override;
   bool accept_failed(int error);
   void ended(DownstreamConnection& connection) override;
   void turn_ended() override;
@@ -112,6 +123,7 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   void open_listener(CaptureListener listener);
   void close_listener(uint64_t netns_cookie);
   void begin_drain(std::chrono::milliseconds deadline, std::function<void()> done);
+  bool drained() const { return drained_ && connections_.empty() && hbone_servers_->empty(); }
   void end_drain();
   void on_deadline();
   void cut_all(Outcome outcome);
@@ -131,7 +143,10 @@ class WorkerThread final : public Worker, public DownstreamConnection::Owner, pu
   std::unique_ptr<UpstreamPool> pool_;
   std::unique_ptr<Balancer> balancer_;
   std::unique_ptr<HomeNetns> home_;
+  TlsContexts tls_;
+  std::unique_ptr<HbonePool> hbone_pool_;
   std::unique_ptr<ProxyContext> context_;
+  std::unique_ptr<HboneServers> hbone_servers_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   // One for each pod, also of connections whose listener is gone.
   absl::flat_hash_map<uint64_t, std::weak_ptr<CaptureOrigin>> origins_;
@@ -173,11 +188,14 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
     reserve_.refill();
     pool_ = std::make_unique<UpstreamPool>(*loop_, loop_->buffers(), *home_,
                                            upstream_limits_of(options_, admission_limits_), upstream_faults_);
+    hbone_pool_ = std::make_unique<HbonePool>(*loop_, *home_, tls_);
     balancer_ =
         std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56), options_.clusters);
     context_.reset(new ProxyContext{.loop = *loop_,
                                     .buffers = loop_->buffers(),
                                     .pool = *pool_,
+                                    .hbone = *hbone_pool_,
+                                    .tls = tls_,
                                     .balancer = *balancer_,
                                     .home = *home_,
                                     .sink = *options_.sink,
@@ -189,6 +207,7 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
                                     .share = FairShare(*loop_),
                                     .admission = Admission(admission_limits_),
                                     .current = {}});
+    hbone_servers_ = std::make_unique<HboneServers>(*context_, *this);
   }
   ready->store(true);
   ready->notify_one();
@@ -198,11 +217,13 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
   listeners_.clear();
   drained_ = nullptr;
   cut_all(Outcome::kDrained);
+  hbone_pool_->clear();
   // The retired connections still refer to the context and the pools.
   loop_->turn(0);
   pool_->clear();
   // And what they held must reach the kernel from this thread.
   loop_->turn(0);
+  hbone_servers_.reset();
   context_.reset();
   trim_frames();
 }
@@ -213,6 +234,7 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
   context_->current = GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
   balancer_->prune();
   pool_->prune();
+  hbone_servers_->recheck();
   if (!first || context_->draining) return;
   for (const auto& listener : listeners_) listener->acceptor().resume();
 }
@@ -253,6 +275,7 @@ void WorkerThread::close_listener(uint64_t netns_cookie) {
   std::erase_if(listeners_, [&](const auto& l) { return l->origin().netns_cookie() == netns_cookie; });
   pods_.remove(netns_cookie);
   pool_->forget(netns_cookie);
+  hbone_pool_->forget(netns_cookie);
 }
 
 void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
@@ -271,6 +294,17 @@ void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd 
   log::warn("connection_limit",
             {{"connections", connection_count_}, {"next", "raise the open file limit (ulimit -n)"}});
   for (const auto& listener : listeners_) listener->acceptor().pause();
+}
+
+void WorkerThread::serve_tunnels(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
+                                 const SocketAddress& peer) {
+  if (!context_->admission.has_room(*origin->use)) {
+    origin->use->refuse(Refusal::kPodConnections);
+    ++refused_;
+    return;
+  }
+  ++connection_count_;
+  hbone_servers_->serve(origin, std::move(fd), peer);
 }
 
 // True: there is room for a few, who are then told that it is too much.
@@ -294,7 +328,12 @@ void WorkerThread::ended(DownstreamConnection& connection) {
     full_ = false;
     for (const auto& listener : listeners_) listener->acceptor().resume();
   }
-  if (drained_ && connections_.empty()) end_drain();
+  if (drained()) end_drain();
+}
+
+void WorkerThread::hbone_ended() {
+  --connection_count_;
+  if (drained()) end_drain();
 }
 
 void WorkerThread::begin_drain(std::chrono::milliseconds deadline, std::function<void()> done) {
@@ -309,7 +348,9 @@ void WorkerThread::begin_drain(std::chrono::milliseconds deadline, std::function
     c->drain();
     c = next;
   }
-  if (drained_ && connections_.empty()) end_drain();
+  hbone_servers_->drain();
+  hbone_pool_->clear();
+  if (drained()) end_drain();
 }
 
 void WorkerThread::end_drain() {
@@ -323,6 +364,7 @@ void WorkerThread::on_deadline() { cut_all(Outcome::kDrained); }
 
 void WorkerThread::cut_all(Outcome outcome) {
   while (DownstreamConnection* connection = connections_.front()) connection->cut(outcome);
+  hbone_servers_->cut_all();
   context_->mirrors.cancel_all();
 }
 
@@ -409,10 +451,14 @@ void WorkerThread::turn_ended() {
 
 Listener::Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener,
                    std::shared_ptr<CaptureOrigin> origin)
-    : worker_(worker), origin_(std::move(origin)), acceptor_(loop, std::move(listener), *this) {}
+    : worker_(worker),
+      origin_(std::move(origin)),
+      takes_tunnels_(local_address(listener.get()).port == kHbonePort),
+      acceptor_(loop, std::move(listener), *this) {}
 
 void Listener::accepted(UniqueFd fd, const SocketAddress& peer) {
-  worker_.serve(origin_, std::move(fd), peer);
+  takes_tunnels_ ? worker_.serve_tunnels(origin_, std::move(fd), peer)
+                 : worker_.serve(origin_, std::move(fd), peer);
 }
 
 bool Listener::accept_failed(int error) { return worker_.accept_failed(error); }

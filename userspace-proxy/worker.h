@@ -17,6 +17,7 @@
 #include "userspace-proxy/net/io_kind.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 #include "userspace-proxy/telemetry/pod_use.h"
+#include "userspace-proxy/tls/credentials.h"
 #include "userspace-proxy/upstream/shared_clusters.h"
 
 namespace weft::proxy {
@@ -26,7 +27,7 @@ struct CaptureListener {
   uint64_t netns_cookie = 0;
   std::string workload_uid;
   UniqueFd netns;     // for dialling from inside the pod's namespace (setns)
-  UniqueFd listener;  // non-blocking, listening
+  UniqueFd listener;  // non-blocking, listening; bound to the port of HBONE, it takes tunnels
 };
 
 // Relaxed counters, single writer (the worker), any reader.
@@ -101,6 +102,8 @@ class Worker {
   virtual ~Worker() = default;
 
   virtual void set_snapshot(SnapshotPtr snapshot) = 0;
+  // What the pods prove themselves with from now on; connections that are open keep what they began with.
+  virtual void set_credentials(CredentialSetPtr credentials) = 0;
   // A namespace may have several listeners here: there can be more listeners than workers.
   virtual void add_listener(CaptureListener listener) = 0;
   // Stops accepting there, and forgets what the pod was refused; connections of the namespace go on until

@@ -37,6 +37,8 @@ struct NamespacePlan {
   uint32_t workload_id = 0;
   // When the proxy does not answer: true refuses connections that need it, false lets them pass and counts.
   bool fail_closed = false;
+  // Other nodes open HBONE tunnels to it: it gets listeners for them besides, at the end of the list.
+  bool tunnels = false;
   std::vector<uint16_t> exclude_ports;
   std::vector<CidrExclusion> exclude_cidrs;
 };

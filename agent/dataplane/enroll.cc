@@ -2,6 +2,7 @@
 // before the row of m_netns starts the capture, and that row is the first thing to go.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "agent/dataplane/addresses.h"
@@ -73,6 +74,29 @@ absl::Status KernelDataplane::open_listeners(uint64_t cookie, uint32_t slot, int
   return absl::OkStatus();
 }
 
+// Behind the capture listeners, of which the first is in the slot.
+absl::Status KernelDataplane::open_tunnels(uint64_t cookie, uint32_t slot, int netns_fd,
+                                           std::vector<std::string>& steps) {
+  std::vector<UniqueFd>& held = listeners_[cookie];
+  // Those that only a running proxy holds come back with it.
+  if (held.empty() || std::any_of(held.begin(), held.end(), takes_tunnels)) return absl::OkStatus();
+  RETURN_IF_ERROR(run_in_netns(netns_fd, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(std::vector<UniqueFd> opened, open_tunnel_listeners(options_.listeners_per_namespace));
+    for (UniqueFd& one : opened) held.push_back(std::move(one));
+    return absl::OkStatus();
+  }));
+  steps.push_back(str_cat("opened tunnel listener(s) on port ", WEFT_PORT_HBONE));
+  return put_tunnel_listener(slot, held);
+}
+
+// Without one nobody can open a tunnel.
+absl::Status KernelDataplane::put_tunnel_listener(uint32_t slot, const std::vector<UniqueFd>& listeners) {
+  const auto found = std::find_if(listeners.begin(), listeners.end(), takes_tunnels);
+  if (found == listeners.end()) return absl::OkStatus();
+  return inbound_slots_.put(slot * WEFT_INBOUND_LISTENERS + WEFT_INBOUND_HBONE,
+                            static_cast<uint64_t>(found->get()));
+}
+
 absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot,
                                          const std::optional<weft_netns>& before, Undo& undo) {
   if (!before) undo.push([this, id = plan.workload_id] { exclusions_.prune(id, NamespacePlan()); });
@@ -83,7 +107,7 @@ absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t coo
       .flags = WEFT_NETNS_CAPTURE | exclusion_flags | (plan.fail_closed ? WEFT_NETNS_FAIL_CLOSED : 0),
       .reserved = 0};
   if (!before) undo.push([this, slot] { inbound_.unenroll(slot); });
-  RETURN_IF_ERROR(inbound_.enroll(slot, plan.workload_id, plan.fail_closed));
+  RETURN_IF_ERROR(inbound_.enroll(slot, plan.workload_id, plan.fail_closed, plan.tunnels));
   measurements_.remember({plan.workload_id});
   RETURN_IF_ERROR(netns_.put(cookie, row));
   exclusions_.prune(plan.workload_id, plan);
@@ -135,6 +159,7 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
     listeners_.erase(cookie);
     RETURN_IF_ERROR(open_listeners(cookie, *slot, netns_fd, undo, result.steps));
   }
+  if (plan.tunnels) RETURN_IF_ERROR(open_tunnels(cookie, *slot, netns_fd, result.steps));
   {
     const std::lock_guard lock(programs_mutex_);
     if (fresh) undo.push([this, cookie] { programs_->detach_lookup(cookie); });
@@ -266,6 +291,7 @@ absl::Status KernelDataplane::adopt_listeners(uint64_t cookie, std::vector<Uniqu
   // Also in the place of a listener that is there: whoever holds that one may close it, and then the slot
   // would be empty. These are ours from now on.
   RETURN_IF_ERROR(slots_.put(row->slot, static_cast<uint64_t>(listeners[0].get())));
+  RETURN_IF_ERROR(put_tunnel_listener(row->slot, listeners));
   listeners_[cookie] = std::move(listeners);
   return absl::OkStatus();
 }
@@ -275,7 +301,8 @@ absl::Status KernelDataplane::adopt_listeners(uint64_t cookie, std::vector<Uniqu
 bool KernelDataplane::refill_slot(uint64_t cookie, uint32_t slot) {
   const auto held = listeners_.find(cookie);
   if (slot_is_live(slot) || held == listeners_.end() || held->second.empty()) return false;
-  return slots_.put(slot, static_cast<uint64_t>(held->second[0].get())).ok();
+  return slots_.put(slot, static_cast<uint64_t>(held->second[0].get())).ok() &&
+         put_tunnel_listener(slot, held->second).ok();
 }
 
 bool KernelDataplane::has_listener(uint64_t cookie) const {

@@ -65,13 +65,14 @@ void Inbound::adopt() {
   count_ = rows_.size();
 }
 
-absl::Status Inbound::enroll(uint32_t slot, uint32_t workload_id, bool fail_closed) {
+absl::Status Inbound::enroll(uint32_t slot, uint32_t workload_id, bool fail_closed, bool tunnels) {
   weft_inbound row = slots_.find(slot).value_or(weft_inbound{});
   // A slot of somebody else's leaves nothing behind, but an agent that comes back finds its policy in force.
   if (row.workload_id != workload_id) row = {};
   row.workload_id = workload_id;
   row.flags |= WEFT_INBOUND_ON;
-  row.flags &= ~WEFT_INBOUND_FAIL_CLOSED;
+  row.flags &= ~(WEFT_INBOUND_FAIL_CLOSED | WEFT_INBOUND_HBONE_ON);
+  if (tunnels) row.flags |= WEFT_INBOUND_HBONE_ON;
   if (fail_closed) row.flags |= WEFT_INBOUND_FAIL_CLOSED;
   return slots_.put(slot, row);
 }

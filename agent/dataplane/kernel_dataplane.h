@@ -90,6 +90,8 @@ class KernelDataplane final : public Dataplane {
   bool refill_slot(uint64_t cookie, uint32_t slot);
   absl::Status open_listeners(uint64_t cookie, uint32_t slot, int netns_fd, Undo& undo,
                               std::vector<std::string>& steps);
+  absl::Status open_tunnels(uint64_t cookie, uint32_t slot, int netns_fd, std::vector<std::string>& steps);
+  absl::Status put_tunnel_listener(uint32_t slot, const std::vector<UniqueFd>& listeners);
   absl::Status write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot,
                           const std::optional<weft_netns>& before, Undo& undo);
   absl::StatusOr<std::vector<UniqueFd>> share_listeners(uint64_t cookie) const;
@@ -111,6 +113,7 @@ class KernelDataplane final : public Dataplane {
   std::unique_ptr<bpf::Programs> programs_;
   bpf::Map<uint64_t, weft_netns> netns_;
   bpf::Map<uint32_t, uint64_t> slots_;
+  bpf::Map<uint32_t, uint64_t> inbound_slots_;
   bpf::Map<uint32_t, weft_proxy> proxy_;
   uint32_t newest_proxy_ = 0;
   Exclusions exclusions_;

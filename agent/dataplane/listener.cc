@@ -55,26 +55,26 @@ absl::Status set_options(int socket, int family) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<UniqueFd> open_listener(int family) {
+absl::StatusOr<UniqueFd> open_listener(int family, uint16_t port) {
   UniqueFd socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!socket.valid()) return errno_status("make the capture listener", errno);
   RETURN_IF_ERROR(set_options(socket.get(), family));
   sockaddr_in6 v6{};
   v6.sin6_family = AF_INET6;
-  v6.sin6_port = htons(WEFT_PORT_OUTBOUND);
+  v6.sin6_port = htons(port);
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
-  v4.sin_port = htons(WEFT_PORT_OUTBOUND);
+  v4.sin_port = htons(port);
   const auto* address =
       family == AF_INET6 ? reinterpret_cast<const sockaddr*>(&v6) : reinterpret_cast<const sockaddr*>(&v4);
   const socklen_t length = family == AF_INET6 ? sizeof(v6) : sizeof(v4);
   if (bind(socket.get(), address, length) != 0) {
     if (errno == EADDRINUSE) {
       return absl::FailedPreconditionError(
-          str_cat("port ", WEFT_PORT_OUTBOUND,
+          str_cat("port ", port,
                   " is taken in the namespace: find who has it with `ss -ltnp`, stop it, enroll again"));
     }
-    return errno_status(str_cat("bind port ", WEFT_PORT_OUTBOUND), errno);
+    return errno_status(str_cat("bind port ", port), errno);
   }
   if (listen(socket.get(), kBacklog) != 0) return errno_status("listen", errno);
   return socket;
@@ -86,23 +86,40 @@ void warn_short_backlog() {
   if (limit < kBacklog) log::warn("short_accept_queue", {{"somaxconn", limit}, {"wanted", kBacklog}});
 }
 
-}  // namespace
-
-absl::StatusOr<std::vector<UniqueFd>> open_capture_listeners(uint32_t count) {
+absl::StatusOr<std::vector<UniqueFd>> open_group(uint32_t count, uint16_t port) {
   std::vector<UniqueFd> listeners;
   int family = AF_INET6;
   for (uint32_t i = 0; i < count; ++i) {
-    absl::StatusOr<UniqueFd> listener = open_listener(family);
+    absl::StatusOr<UniqueFd> listener = open_listener(family, port);
     // A kernel or namespace without IPv6: only the first may decide, a group has one family.
     if (!listener.ok() && i == 0 && !absl::IsFailedPrecondition(listener.status())) {
       family = AF_INET;
-      listener = open_listener(family);
+      listener = open_listener(family, port);
     }
     if (!listener.ok()) return listener.status();
     listeners.push_back(*std::move(listener));
   }
-  warn_short_backlog();
   return listeners;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<UniqueFd>> open_capture_listeners(uint32_t count) {
+  auto listeners = open_group(count, WEFT_PORT_OUTBOUND);
+  if (listeners.ok()) warn_short_backlog();
+  return listeners;
+}
+
+absl::StatusOr<std::vector<UniqueFd>> open_tunnel_listeners(uint32_t count) {
+  return open_group(count, WEFT_PORT_HBONE);
+}
+
+bool takes_tunnels(const UniqueFd& listener) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  if (getsockname(listener.get(), reinterpret_cast<sockaddr*>(&storage), &length) != 0) return false;
+  const auto address = SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
+  return address && address->port == WEFT_PORT_HBONE;
 }
 
 }  // namespace weft::agent

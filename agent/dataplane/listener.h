@@ -12,5 +12,9 @@
 namespace weft::agent {
 
 absl::StatusOr<std::vector<UniqueFd>> open_capture_listeners(uint32_t count);
+// The same for tunnels of other nodes, on WEFT_PORT_HBONE.
+absl::StatusOr<std::vector<UniqueFd>> open_tunnel_listeners(uint32_t count);
+// Whether it is one of the latter.
+bool takes_tunnels(const UniqueFd& listener);
 
 }  // namespace weft::agent

@@ -78,8 +78,9 @@ void KernelPlanner::claim_service(const MeshService* service, uint32_t id, Desti
       }
     }
     for (const MeshService::Port& port : service->ports) {
-      const uint8_t rank = is_direct(port.protocol) ? kPlainEndpoint : kProxiedEndpoint;
       for (const MeshWorkload* member : service->members) {
+        const bool plain = is_direct(port.protocol) && !needs_tunnel(*member);
+        const uint8_t rank = plain ? kPlainEndpoint : kProxiedEndpoint;
         const WorkloadPorts& ports = *member->ports_of(service);
         if (!serves(ports, port)) continue;
         for (const IpAddress& address : member->addresses) {
@@ -114,6 +115,11 @@ void KernelPlanner::claim_workload(const MeshWorkload& workload, uint32_t id, De
     }
   }
   destinations_.set(id, listens, dests);
+}
+
+// Only the proxy can speak to it in a way that nobody between the nodes can read.
+bool KernelPlanner::needs_tunnel(const MeshWorkload& workload) const {
+  return workload.tunnels && workload.place->node != node_name_;
 }
 
 // The node is where its pods are.
@@ -197,7 +203,10 @@ std::optional<ServiceEntry> KernelPlanner::entry(const MeshModel& model, const I
   }
   for (const MeshService::Port& port : service->ports) {
     if (port.service_port != key.address.port) continue;
-    plan(port, is_direct(port.protocol) ? ServiceEntry::Path::kDirect : ServiceEntry::Path::kProxy);
+    const bool tunnelled = std::any_of(service->members.begin(), service->members.end(),
+                                       [this](const MeshWorkload* member) { return needs_tunnel(*member); });
+    const bool direct = is_direct(port.protocol) && !tunnelled;
+    plan(port, direct ? ServiceEntry::Path::kDirect : ServiceEntry::Path::kProxy);
     break;
   }
   return out;

@@ -41,6 +41,7 @@ class KernelPlanner {
   // nullptr: the service is gone.
   void claim_service(const MeshService* service, uint32_t id, DestinationSet* dests, ServiceSet* svcs);
   void claim_workload(const MeshWorkload& workload, uint32_t id, DestinationSet* dests);
+  bool needs_tunnel(const MeshWorkload& workload) const;
   void learn_locality(const MeshModel& model, const Touched& touched);
   KernelChange collect(const MeshModel& model, const IdRegistry& ids, const DestinationSet& dests,
                        const ServiceSet& svcs);

@@ -75,6 +75,8 @@ struct MeshWorkload {
   bool healthy = true;
   // Its addresses are the node's and name nobody.
   bool host_network = false;
+  // Other nodes reach it by HBONE tunnels.
+  bool tunnels = false;
 };
 
 struct MeshService {

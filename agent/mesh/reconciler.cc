@@ -288,6 +288,10 @@ void Reconciler::reconcile_pods() {
     log::info("backend_share", {{"backend", share.backend.to_string()}, {"percent", share.percent}});
   }
   forget_dead_proxies();
+  for (const auto& [key, pod] : pods_.pods()) {
+    const MeshWorkload* workload = model_.workload(pod.uid);
+    pods_.set_tunnels(pod.uid, workload != nullptr && workload->tunnels);
+  }
   pods_.reconcile(clock_.now());
   enforce_policies();
   if (!leftovers_.empty()) pods_.release_leftovers(std::exchange(leftovers_, {}), clock_.now());

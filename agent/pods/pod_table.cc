@@ -129,6 +129,15 @@ void PodTable::set_has_policy(const std::string& uid, bool has_policy) {
   }
 }
 
+void PodTable::set_tunnels(const std::string& uid, bool tunnels) {
+  for (auto& [key, pod] : pods_) {
+    if (pod.uid != uid || pod.tunnels == tunnels) continue;
+    pod.tunnels = tunnels;
+    pod.changed = pod.state == Pod::State::kCaptured;
+    pod.next_try = 0;
+  }
+}
+
 void PodTable::reconcile(MonotonicNs now) {
   for (size_t i = 0; i < leaving_.size();) {
     if (leaving_[i].next_look <= now && finish_leaving(leaving_[i].captured)) {
@@ -207,6 +216,7 @@ NamespacePlan PodTable::plan_of(const Pod& pod) const {
   return NamespacePlan{.netns_path = pod.netns_path,
                        .workload_id = callbacks_.id_of(pod.uid),
                        .fail_closed = pod.fails_closed(),
+                       .tunnels = pod.tunnels,
                        .exclude_ports = pod.exclude_ports,
                        .exclude_cidrs = pod.exclude_cidrs};
 }
@@ -245,6 +255,13 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
   if (pod.fds == nullptr || pod.netns_cookie != enrolled.netns_cookie)
     pod.fds = std::make_shared<NamespaceFds>();
   if (enrolled.netns.valid()) pod.fds->netns = std::move(enrolled.netns);
+  // The proxy takes the whole list anew when there are more, which are those for tunnels.
+  const bool more = !pod.fds->listeners.empty() && enrolled.listeners.size() > pod.fds->listeners.size();
+  if (more) {
+    auto fds = std::make_shared<NamespaceFds>();
+    fds->netns = std::move(pod.fds->netns);
+    pod.fds = std::move(fds);
+  }
   if (!enrolled.listeners.empty() && pod.fds->listeners.empty())
     pod.fds->listeners = std::move(enrolled.listeners);
   pod.state = Pod::State::kCaptured;
@@ -258,7 +275,7 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
   pod.backoff = 0;
   pod.captured_uid = pod.uid;
   log::info("pod_captured", {{"pod", pod.key()}, {"netns", pod.netns_path}, {"cookie", pod.netns_cookie}});
-  if (known || pod.fds->listeners.empty()) return;  // a running proxy holds them and will say so
+  if ((known && !more) || pod.fds->listeners.empty()) return;  // a running proxy holds them and will say so
   announce(pod);
 }
 

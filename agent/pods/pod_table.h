@@ -33,6 +33,8 @@ struct Pod {
   control_plane::LocalPod::FailMode fail_mode = control_plane::LocalPod::FailMode::kDefault;
   // Some policy applies to it; the reconciler says so.
   bool has_policy = false;
+  // Other nodes open tunnels to it; the reconciler says so.
+  bool tunnels = false;
 
   State state = State::kPending;
   std::string reason;   // while pending
@@ -73,6 +75,8 @@ class PodTable {
 
   // Whether some policy applies to the workload of this uid; changes how it fails.
   void set_has_policy(const std::string& uid, bool has_policy);
+  // Whether other nodes open tunnels to it.
+  void set_tunnels(const std::string& uid, bool tunnels);
 
   // Brings every pod whose time has come closer to what is wanted.
   void reconcile(MonotonicNs now);

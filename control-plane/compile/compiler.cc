@@ -12,6 +12,7 @@
 #include "control-plane/compile/gateway_routes.h"
 #include "control-plane/compile/gateways.h"
 #include "control-plane/compile/layer4_ports.h"
+#include "control-plane/compile/peer_authentication.h"
 #include "control-plane/compile/protocol.h"
 #include "control-plane/resource/host_name.h"
 
@@ -148,6 +149,7 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   Compiled out;
   Workloads workloads = compile_workloads(objects);
   add_service_entries(objects, resolved, workloads);
+  const auto plaintext_denials = attach_peer_authentication(objects, workloads);
   attach_policies(objects, workloads);
   for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload));
   std::vector<Finding> of_routes;
@@ -178,6 +180,7 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   for_each<AuthorizationPolicy>(objects, [&out](const AuthorizationPolicy& a) {
     add(out, kAuthorizationType, str_cat(a.meta.ns, "/", a.meta.name), a.policy);
   });
+  for (const auto& [name, policy] : plaintext_denials) add(out, kAuthorizationType, name, policy);
   out.local_pods = local_pods(objects, node_name);
   out.findings = cross_check(objects, workloads);
   out.findings.insert(out.findings.end(), of_routes.begin(), of_routes.end());

@@ -29,6 +29,7 @@ class Checks {
     for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { check_rule(d); });
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { check_routes(v); });
     for_each<AuthorizationPolicy>(objects_, [this](const AuthorizationPolicy& a) { check_policy(a); });
+    for_each<PeerAuthentication>(objects_, [this](const PeerAuthentication& p) { check_peers(p); });
     return std::move(findings_);
   }
 
@@ -59,6 +60,16 @@ class Checks {
     warn(kReferenceMissing, slice.meta, slice.meta.line, "metadata.labels[kubernetes.io/service-name]",
          str_cat("Service ", slice.meta.ns, "/", slice.service, " is unknown"),
          "add the Service, or correct the label");
+  }
+
+  void check_peers(const PeerAuthentication& object) {
+    if (object.selector.empty() || object.meta.ns == kRootNamespace) return;
+    for (const auto& [uid, workload] : workloads_) {
+      if (workload.workload.namespace_() == object.meta.ns && selects(object.selector, workload.labels))
+        return;
+    }
+    warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.selector",
+         "no pod has the selector's labels", "compare the selector with the pods' labels");
   }
 
   void check_policy(const AuthorizationPolicy& policy) {

@@ -80,6 +80,16 @@ CompiledWorkload from_pod(const Pod& pod) {
   const bool healthy = pod.ready.value_or(true) && !pod.deleting;
   w.set_status(healthy ? pb::HEALTHY : pb::UNHEALTHY);
   if (pod.host_network) w.set_network_mode(pb::HOST_NETWORK);
+  // Both as Istio reads them: whoever captures the pod says so, or the pod speaks HBONE itself.
+  const auto says = [](const std::map<std::string, std::string>& map, const char* key,
+                       std::string_view value) {
+    const auto found = map.find(key);
+    return found != map.end() && found->second == value;
+  };
+  const bool native = says(pod.meta.labels, "networking.istio.io/tunnel", "http");
+  if (native || says(pod.meta.annotations, "ambient.istio.io/redirection", "enabled"))
+    w.set_tunnel_protocol(pb::HBONE);
+  w.set_native_tunnel(native);
   return out;
 }
 

@@ -264,8 +264,18 @@ struct Gateway {
   std::vector<Listener> listeners;
 };
 
+struct PeerAuthentication {
+  // DISABLE is PERMISSIVE here: a caller with a certificate is never refused.
+  enum class Mode : uint8_t { kUnset, kPermissive, kStrict };
+  ObjectMeta meta;
+  std::map<std::string, std::string> selector;
+  Mode mode = Mode::kUnset;
+  std::map<uint16_t, Mode> ports;  // of the pod
+};
+
 using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
-                            AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node>;
+                            AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node,
+                            PeerAuthentication>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectKey key_of(const Object& object);

@@ -45,7 +45,7 @@ struct KindRow {
   }
 };
 
-const std::array<KindRow, 16> kKinds = {{
+const std::array<KindRow, 17> kKinds = {{
     {"Namespace", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
     {"Pod", kCoreVersions,
@@ -80,6 +80,8 @@ const std::array<KindRow, 16> kKinds = {{
      "IstioGateway"},
     {"ReferenceGrant", kGatewayVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_reference_grant(r, std::move(m)); }},
+    {"PeerAuthentication", kSecurityVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_peer_authentication(r, std::move(m)); }},
 }};
 
 bool is_cluster_scoped(std::string_view kind) { return kind == "Namespace" || kind == "Node"; }

@@ -25,8 +25,11 @@ const std::vector<std::string> kSanitizerEnvironment = {
 
 }  // namespace
 
-Mesh::Mesh(const Sandbox& sandbox)
+Mesh::Mesh(const Sandbox& sandbox, uint32_t node, std::string cgroup)
     : sandbox_(sandbox),
+      node_(node),
+      suffix_(node == 1 ? "" : str_cat(node)),
+      cgroup_(cgroup.empty() ? "" : "/" + cgroup),
       manifests_(sandbox.directory() + "/config"),
       metrics_port_(free_port()),
       health_port_(free_port()) {
@@ -41,7 +44,8 @@ Mesh::~Mesh() {
 
 absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup,
                                                      std::vector<std::string> argv) const {
-  ASSIGN_OR_RETURN(const std::string path, sandbox_.sub_cgroup(cgroup));
+  ASSIGN_OR_RETURN(const std::string path,
+                   sandbox_.sub_cgroup(cgroup_.empty() ? cgroup : str_cat(cgroup_.substr(1), "/", cgroup)));
   Spawn spawn;
   spawn.argv = std::move(argv);
   spawn.cgroup = path;
@@ -52,11 +56,12 @@ absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup,
 absl::Status Mesh::start_agent(const std::string& program) {
   remember(agent_);
   ASSIGN_OR_RETURN(
-      agent_, start("agent", {binary(program), "--config-dir", manifests_.path(), "--run-dir", run_dir(),
-                              "--pin-root", sandbox_.pin_root(), "--cgroup", sandbox_.cgroup(), "--node-name",
-                              "node1", "--proxy-user", "nobody", "--metrics-address",
-                              str_cat("127.0.0.1:", metrics_port_), "--health-address",
-                              str_cat("127.0.0.1:", health_port_), "--gateway-address", "127.0.0.1"}));
+      agent_,
+      start("agent", {binary(program), "--config-dir", manifests_.path(), "--run-dir", run_dir(),
+                      "--pin-root", sandbox_.pin_root() + suffix_, "--cgroup", sandbox_.cgroup() + cgroup_,
+                      "--node-name", str_cat("node", node_), "--proxy-user", "nobody", "--metrics-address",
+                      str_cat("127.0.0.1:", metrics_port_), "--health-address",
+                      str_cat("127.0.0.1:", health_port_), "--gateway-address", "127.0.0.1"}));
   const bool up =
       wait_until(kStartDeadline, [this] { return cli({"status"}).exit_code == 0 || !agent_->running(); });
   if (up && agent_->running()) return absl::OkStatus();
@@ -105,7 +110,8 @@ void Mesh::kill_proxy() {
 
 CommandResult Mesh::cleanup() const {
   Spawn spawn;
-  spawn.argv = {binary("weft-agent"), "cleanup", "--run-dir", run_dir(), "--pin-root", sandbox_.pin_root()};
+  spawn.argv = {binary("weft-agent"),         "cleanup", "--run-dir", run_dir(), "--pin-root",
+                sandbox_.pin_root() + suffix_};
   return run(spawn);
 }
 

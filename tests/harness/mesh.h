@@ -17,7 +17,10 @@ namespace weft::harness {
 
 class Mesh {
  public:
-  explicit Mesh(const Sandbox& sandbox);
+  // `node` beyond 1: another node beside that one, with sockets, pins and cgroup of its own; both read one
+  // folder of manifests. `cgroup`, below the sandbox's, is whose processes are captured; empty: the
+  // sandbox's.
+  explicit Mesh(const Sandbox& sandbox, uint32_t node = 1, std::string cgroup = {});
   // Stops both and runs `weft-agent cleanup`.
   ~Mesh();
 
@@ -41,7 +44,7 @@ class Mesh {
   ManifestFolder& manifests() { return manifests_; }
   Process& agent() { return *agent_; }
   Process& proxy() { return *proxy_; }
-  std::string run_dir() const { return sandbox_.directory() + "/run"; }
+  std::string run_dir() const { return sandbox_.directory() + "/run" + suffix_; }
   // What agents and proxies wrote, ended ones included.
   std::string log() const;
   // Reports of sanitizers found in it; empty: none.
@@ -53,6 +56,9 @@ class Mesh {
   void remember(std::unique_ptr<Process>& process);
 
   const Sandbox& sandbox_;
+  const uint32_t node_;
+  const std::string suffix_;  // of paths: empty for node 1
+  const std::string cgroup_;  // below the sandbox's, with a slash before it; or empty
   ManifestFolder manifests_;
   uint16_t metrics_port_;
   uint16_t health_port_;

@@ -11,7 +11,7 @@ namespace weft::cli {
 
 using admin::v1::Admin;
 
-absl::StatusOr<std::unique_ptr<Admin::Stub>> connect(const Flags& flags) {
+absl::StatusOr<std::shared_ptr<grpc::Channel>> open_channel(const Flags& flags) {
   const std::string path = str_cat(flags.run_dir, "/agent.sock");
   if (::access(path.c_str(), R_OK | W_OK) != 0) {
     if (errno == EACCES)
@@ -19,7 +19,13 @@ absl::StatusOr<std::unique_ptr<Admin::Stub>> connect(const Flags& flags) {
     return absl::UnavailableError(
         str_cat("no agent listens on ", path, "; next: systemctl start weft-agent, or weft-agent --help"));
   }
-  return Admin::NewStub(grpc::CreateChannel(str_cat("unix:", path), grpc::InsecureChannelCredentials()));
+  return grpc::CreateChannel(str_cat("unix:", path), grpc::InsecureChannelCredentials());
+}
+
+absl::StatusOr<std::unique_ptr<Admin::Stub>> connect(const Flags& flags) {
+  const auto channel = open_channel(flags);
+  if (!channel.ok()) return channel.status();
+  return Admin::NewStub(*channel);
 }
 
 absl::Status to_status(const grpc::Status& status) {

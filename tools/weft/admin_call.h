@@ -17,6 +17,7 @@ namespace weft::cli {
 inline constexpr std::chrono::seconds kCallDeadline{10};
 
 // Errors name the socket and the next command.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> open_channel(const Flags& flags);
 absl::StatusOr<std::unique_ptr<admin::v1::Admin::Stub>> connect(const Flags& flags);
 absl::Status to_status(const grpc::Status& status);
 

@@ -30,6 +30,7 @@ struct Tree {
   }
   void add_get();
   void add_conns();
+  void add_certificates();
   void add_trace();
   void add_canary();
   void add_enrollment();
@@ -69,6 +70,7 @@ Tree::Tree() {
   observe_command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
   observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
   add_conns();
+  add_certificates();
   add_trace();
   add_canary();
   add_enrollment();
@@ -124,6 +126,18 @@ void Tree::add_conns() {
   command->add_option("--limit", flags.limit, "rows at the most")
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
+}
+
+void Tree::add_certificates() {
+  CLI::App* cert = app.add_subcommand("cert", "Certificates of workload identities.");
+  cert->require_subcommand(1);
+  cert->fallthrough();
+  leaf(cert, "list", "The roots of this node's authority, and the newest certificate of each identity.",
+       cert_list);
+  CLI::App* show = leaf(cert, "show", "One certificate.", cert_show);
+  show->add_option("IDENTITY", flags.name,
+                   "spiffe://… as weft cert list prints it, or NAMESPACE/sa/SERVICE-ACCOUNT")
+      ->required();
 }
 
 void Tree::add_trace() {

@@ -63,6 +63,9 @@ int canary_run(const Flags& flags, Environment& env);
 int canary_status(const Flags& flags, Environment& env);
 int canary_rollback(const Flags& flags, Environment& env);
 int observe(const Flags& flags, Environment& env);
+int cert_list(const Flags& flags, Environment& env);
+// Of the identity in flags.name: the whole of it, or NAMESPACE/sa/SERVICE-ACCOUNT.
+int cert_show(const Flags& flags, Environment& env);
 int conns(const Flags& flags, Environment& env);
 int enroll(const Flags& flags, Environment& env);
 int unenroll(const Flags& flags, Environment& env);

@@ -151,7 +151,8 @@ std::vector<Endpoint> ClusterTable::endpoints(const ServiceSpec& service, const 
     if (target == 0 || ip == nullptr) continue;
     if (subset != nullptr && !has_labels(*workload, subset->labels)) continue;
     out.push_back(Endpoint{SocketAddress{*ip, target}, workload->weight, workload->name, workload->ns,
-                           locality(workload->locality), priority_values(*workload, policy)});
+                           locality(workload->locality), priority_values(*workload, policy),
+                           workload->hbone ? workload->shared_from_this() : nullptr});
   }
   return out;
 }

@@ -1,4 +1,4 @@
-// Delta ADS client (xDS protocol, "Incremental"): asks the agent for everything of three types, folds each
+// Delta ADS client (xDS protocol, "Incremental"): asks the agent for everything of four types, folds each
 // burst of responses into one snapshot, publishes it, then acknowledges. Owned by Proxy; has its own threads.
 // While the agent is away the last snapshot serves on, and the next stream asks only for what has changed.
 #pragma once

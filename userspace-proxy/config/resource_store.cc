@@ -2,6 +2,7 @@
 // drops a good version because a newer one is bad.
 #include "userspace-proxy/config/resource_store.h"
 
+#include "agent/policy/l4_policy.h"
 #include "base/status_macros.h"
 #include "userspace-proxy/config/validate.h"
 
@@ -40,6 +41,13 @@ absl::Status ResourceStore::insert(std::string_view type,
     ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::DestinationPolicy>(resource.resource()));
     return put(message, name, &resources_.policies);
   }
+  if (type == kAuthorizationType) {
+    ASSIGN_OR_RETURN(auto message, unpack<istio::security::Authorization>(resource.resource()));
+    RETURN_IF_ERROR(agent::validate_policy(message));
+    resources_.authorizations[name] =
+        std::make_shared<const istio::security::Authorization>(std::move(message));
+    return absl::OkStatus();
+  }
   if (type != kAddressType) return absl::InvalidArgumentError(str_cat("type ", type, " was not asked for"));
   ASSIGN_OR_RETURN(const auto address, unpack<istio::workload::Address>(resource.resource()));
   // A name stays a service or a workload; should it ever change, the other row must go.
@@ -73,6 +81,7 @@ void ResourceStore::remove(std::string_view type, const std::string& name) {
     resources_.services.erase(name);
     resources_.workloads.erase(name);
   }
+  if (type == kAuthorizationType) resources_.authorizations.erase(name);
   if (type == kRouteSetType) resources_.route_sets.erase(name);
   if (type == kDestinationPolicyType) resources_.policies.erase(name);
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/address.h"
+#include "base/spiffe_id.h"
 #include "userspace-proxy/config/snapshot.h"
 
 namespace weft::proxy {
@@ -37,7 +38,7 @@ struct ServiceSpec {
   std::vector<std::string> export_to;  // client namespaces; empty: all
 };
 
-struct WorkloadSpec {
+struct WorkloadSpec : std::enable_shared_from_this<WorkloadSpec> {
   // {service port, target port}
   using Ports = std::vector<std::pair<uint16_t, uint16_t>>;
   std::string uid;
@@ -50,6 +51,10 @@ struct WorkloadSpec {
   Locality locality;
   std::string node;
   std::map<std::string, Ports> services;  // by ServiceSpec::key
+  SpiffeId identity;
+  std::string node;
+  bool hbone = false;                 // takes tunnels on port 15008
+  std::vector<std::string> policies;  // "<namespace>/<name>" of those that select it
 };
 
 struct DestinationSpec {
@@ -124,6 +129,7 @@ struct Resources {
   Table<WorkloadSpec> workloads;
   Table<RouteSetSpec> route_sets;
   Table<PolicySpec> policies;
+  Table<istio::security::Authorization> authorizations;
   // Mesh-wide; of the proxy's own options, not a resource.
   PathNormalisation path_normalisation = PathNormalisation::kBase;
 };

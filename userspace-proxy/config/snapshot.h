@@ -22,12 +22,18 @@
 #include "userspace-proxy/route/matcher.h"
 #include "userspace-proxy/route/path_index.h"
 
+namespace istio::security {
+class Authorization;
+}
+
 namespace weft::proxy {
 
 inline constexpr uint32_t kNone = 0xffffffff;
 
 // kTls: the client speaks first; what it says is passed on as it is.
 enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2, kTls };
+
+struct WorkloadSpec;
 
 struct Endpoint {
   SocketAddress address;
@@ -37,6 +43,8 @@ struct Endpoint {
   uint32_t locality = kNone;  // index into Snapshot::localities
   // Its values of the policy's priority_labels; empty without such.
   std::vector<std::string> priority_values;
+  // Its workload when that takes HBONE tunnels; else null.
+  std::shared_ptr<const WorkloadSpec> tunnel;
 };
 
 // The endpoints of one (service, port, subset) as one client namespace sees them.
@@ -128,6 +136,7 @@ struct Source {
   std::string name;
   std::string ns;
   std::vector<std::pair<std::string, std::string>> labels;
+  std::shared_ptr<const WorkloadSpec> spec;
   uint32_t locality = kNone;  // index into Snapshot::localities
   std::string node;
 };
@@ -142,6 +151,10 @@ class Snapshot {
   std::vector<L4Host> l4_hosts;
   std::vector<ServicePort> service_ports;
   std::vector<Source> sources;
+  // Workloads that take tunnels, by their addresses (port 0).
+  absl::flat_hash_map<SocketAddress, std::shared_ptr<const WorkloadSpec>> tunnels;
+  // Of the whole mesh; which of them apply is each workload's question.
+  std::vector<std::shared_ptr<const istio::security::Authorization>> authorizations;
   std::vector<Locality> localities;
 
   // The service port behind a dialled address; nullptr: not a mesh service, pass through.

@@ -61,9 +61,12 @@ World make_world(const Resources& resources) {
 
 void add_sources(const World& world, ClusterTable& clusters, Snapshot* out) {
   for (const auto& [name, workload] : world.resources.workloads) {
+    for (const std::optional<IpAddress>& ip : {workload->v4, workload->v6}) {
+      if (workload->hbone && ip) out->tunnels.emplace(SocketAddress{*ip, 0}, workload);
+    }
     const uint32_t index = static_cast<uint32_t>(out->sources.size());
     if (!out->source_by_uid.try_emplace(workload->uid, index).second) continue;
-    out->sources.push_back(Source{workload->uid, workload->name, workload->ns, workload->labels,
+    out->sources.push_back(Source{workload->uid, workload->name, workload->ns, workload->labels, workload,
                                   clusters.locality_of(*workload), workload->node});
   }
 }
@@ -335,6 +338,7 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   const World world = make_world(resources);
   ClusterTable clusters(resources, out.get());
   add_sources(world, clusters, out.get());
+  for (const auto& [name, policy] : resources.authorizations) out->authorizations.push_back(policy);
   add_service_ports(world, clusters, out.get());
   for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, *out).build();
   for (const auto& [name, set] : resources.route_sets) {

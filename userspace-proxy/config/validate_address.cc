@@ -160,9 +160,18 @@ absl::StatusOr<WorkloadSpec> validate(const istio::workload::Workload& workload)
                    extension<weft::mesh::v1::WorkloadLabels>(workload.extensions(), kWorkloadLabels));
   out.labels.assign(labels.labels().begin(), labels.labels().end());
   std::sort(out.labels.begin(), out.labels.end());
+  const auto or_default = [](const std::string& text, const char* otherwise) {
+    return text.empty() ? std::string(otherwise) : text;
+  };
+  out.identity = {or_default(workload.trust_domain(), kDefaultTrustDomain), out.ns,
+                  or_default(workload.service_account(), "default")};
+  out.node = workload.node();
+  out.hbone = workload.tunnel_protocol() == istio::workload::HBONE;
+  if (workload.tunnel_protocol() == istio::workload::LEGACY_ISTIO_MTLS)
+    return invalid("tunnel_protocol: LEGACY_ISTIO_MTLS is not spoken here, expected NONE or HBONE");
+  out.policies.assign(workload.authorization_policies().begin(), workload.authorization_policies().end());
   out.locality =
       Locality{workload.locality().region(), workload.locality().zone(), workload.locality().subzone()};
-  out.node = workload.node();
   for (const auto& [service, list] : workload.services()) {
     ASSIGN_OR_RETURN(const std::string key, service_key(service));
     ASSIGN_OR_RETURN(out.services[key], validate_targets(service, list));

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "userspace-proxy/config/resources.h"
 #include "userspace-proxy/exchange/action_state.h"
 #include "userspace-proxy/exchange/admission.h"
 #include "userspace-proxy/exchange/fair_share.h"
@@ -18,6 +19,7 @@
 #include "userspace-proxy/net/socket.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 #include "userspace-proxy/upstream/balancer.h"
+#include "userspace-proxy/upstream/hbone_pool.h"
 #include "userspace-proxy/upstream/pool.h"
 
 namespace weft::proxy {
@@ -73,6 +75,8 @@ struct ProxyContext {
   EventLoop& loop;
   BufferPool& buffers;
   UpstreamPool& pool;
+  HbonePool& hbone;
+  TlsContexts& tls;
   Balancer& balancer;
   const HomeNetns& home;
   ExchangeSink& sink;
@@ -96,6 +100,19 @@ inline uint32_t source_of(CaptureOrigin& origin, const Snapshot& snapshot) {
     origin.source_generation = snapshot.generation;
   }
   return origin.source;
+}
+
+// Makes the dial one by a tunnel when the workload (null: unknown) takes those and is on another node. The
+// snapshot outlives the dial.
+inline bool choose_tunnel(ProxyContext& context, CaptureOrigin& origin, const Snapshot& snapshot,
+                          const WorkloadSpec* workload, DialParameters& dial) {
+  if (workload == nullptr) return false;
+  const uint32_t source = source_of(origin, snapshot);
+  const WorkloadSpec* own = source == kNone ? nullptr : snapshot.sources[source].spec.get();
+  if (own != nullptr && !workload->node.empty() && own->node == workload->node) return false;
+  dial.hbone = &context.hbone;
+  dial.tunnel_to = &workload->identity;
+  return true;
 }
 
 }  // namespace weft::proxy

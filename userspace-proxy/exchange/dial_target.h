@@ -77,9 +77,16 @@ class DialTarget {
     entered_ = false;
   }
 
+  const Snapshot& snapshot() const { return generation_->snapshot(); }
   const Cluster& cluster() const { return generation_->snapshot().clusters[cluster_]; }
   const SocketAddress& address() const {
     return passes_through() ? client_.dialled : cluster().endpoints[endpoint_].address;
+  }
+  // The workload behind address() when that takes tunnels; else null.
+  const WorkloadSpec* tunnel() const {
+    if (!passes_through()) return cluster().endpoints[endpoint_].tunnel.get();
+    const auto known = snapshot().tunnels.find(SocketAddress{client_.dialled.ip, 0});
+    return known == snapshot().tunnels.end() ? nullptr : known->second.get();
   }
   const ConnectionTermsPtr& terms() const { return terms_; }
   uint32_t cluster_index() const { return cluster_; }

@@ -199,10 +199,12 @@ Outcome Exchange::prepare_upstream() {
   if (action_ != nullptr) action_->try_begins();
   upstream_address_ = target_.address();
   const ConnectionTermsPtr& terms = target_.terms();
-  const UpstreamKey key{upstream_address_, client_.origin.netns_cookie(), protocol_to(target_.cluster()),
-                        terms != nullptr ? terms->id : 0};
-  const DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
-                            client_.origin.use.get(), terms};
+  UpstreamKey key{upstream_address_, client_.origin.netns_cookie(), protocol_to(target_.cluster()),
+                  terms != nullptr ? terms->id : 0};
+  DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
+                      client_.origin.use.get(), terms};
+  key.tunnelled =
+      choose_tunnel(context_, client_.origin, generation_->snapshot(), target_.tunnel(), dial);
   const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
   step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
   return Outcome::kOk;

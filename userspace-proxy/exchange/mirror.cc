@@ -73,10 +73,9 @@ void Mirror::start() {
 bool Mirror::begin() {
   if (target_.pick(context_.loop.now()) != Outcome::kOk) return false;
   const ConnectionTermsPtr& terms = target_.terms();
-  const UpstreamKey key{target_.address(), origin_->netns_cookie(), protocol_,
-                        terms != nullptr ? terms->id : 0};
-  const DialParameters dial{origin_->netns.get(), target_.cluster().connect_timeout_ms, origin_->use.get(),
-                            terms};
+  UpstreamKey key{target_.address(), origin_->netns_cookie(), protocol_, terms != nullptr ? terms->id : 0};
+  DialParameters dial{origin_->netns.get(), target_.cluster().connect_timeout_ms, origin_->use.get(), terms};
+  key.tunnelled = choose_tunnel(context_, *origin_, target_.snapshot(), target_.tunnel(), dial);
   step_.begin(stream_request_.start(step_.operation(), key, dial, StreamRequest::Wants{}));
   return true;
 }

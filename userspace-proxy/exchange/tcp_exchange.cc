@@ -107,9 +107,16 @@ Outcome TcpExchange::dial() {
     if (picked != Outcome::kOk) return picked;
   }
   upstream_address_ = balanced_ ? target_.address() : client_.dialled;
-  const DialParameters dial{client_.origin.netns.get(),
-                            balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs,
-                            client_.origin.use.get(), target_.terms()};
+  DialParameters dial{client_.origin.netns.get(),
+                      balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs,
+                      client_.origin.use.get(), target_.terms()};
+  const Snapshot& snapshot = generation_->snapshot();
+  const WorkloadSpec* workload = balanced_ ? target_.tunnel() : nullptr;
+  if (!balanced_) {
+    const auto known = snapshot.tunnels.find(SocketAddress{upstream_address_.ip, 0});
+    if (known != snapshot.tunnels.end()) workload = known->second.get();
+  }
+  choose_tunnel(context_, client_.origin, snapshot, workload, dial);
   step_.begin(connector_.start(step_.operation(), upstream_, upstream_address_, dial));
   return Outcome::kOk;
 }

@@ -139,6 +139,7 @@ class SocketHandoverClient final : public HandoverClient {
         return acknowledge(socket, message.keep().netns_cookie(), keep(message.keep().netns_cookie()));
       case handover::ToProxy::kRemove:
         served_.remove(message.remove().netns_cookie());
+        tell_served();
         log::info("namespace_removed", {{"netns_cookie", message.remove().netns_cookie()}});
         return acknowledge(socket, message.remove().netns_cookie(), absl::OkStatus());
       case handover::ToProxy::kSnapshotEnd:
@@ -169,9 +170,17 @@ class SocketHandoverClient final : public HandoverClient {
     if (!fds.empty()) served.netns = std::move(fds.front());
     for (size_t i = 1; i < fds.size(); ++i) served.listeners.push_back(std::move(fds[i]));
     RETURN_IF_ERROR(served_.add(ns.netns_cookie(), std::move(served)));
+    tell_served();
     confirmed_.insert(ns.netns_cookie());
     log::info("namespace_added", {{"netns_cookie", ns.netns_cookie()}, {"workload", ns.workload_uid()}});
     return absl::OkStatus();
+  }
+
+  void tell_served() {
+    if (!options_.served) return;
+    std::set<std::string> uids;
+    for (const auto& [cookie, served] : served_.all()) uids.insert(served.workload_uid);
+    options_.served(std::move(uids));
   }
 
   absl::Status keep(uint64_t cookie) {
@@ -196,6 +205,7 @@ class SocketHandoverClient final : public HandoverClient {
       if (!confirmed_.contains(cookie)) gone.push_back(cookie);
     }
     for (const uint64_t cookie : gone) served_.remove(cookie);
+    tell_served();
   }
 
   const Options options_;

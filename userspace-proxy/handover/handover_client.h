@@ -6,6 +6,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ class HandoverClient {
     std::chrono::milliseconds backoff_max{200};
     // The map to beat into, each time an agent sends one; on the client's thread.
     std::function<absl::Status(UniqueFd)> heartbeat;
+    // The workloads that are served, whenever there are others; on the client's thread.
+    std::function<void(std::set<std::string>)> served;
   };
 
   // The workers are borrowed and outlive the client.

@@ -3,8 +3,11 @@
 #include "userspace-proxy/handover/served_namespaces.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
+#include "base/address.h"
 #include "base/status_macros.h"
+#include "bpf/abi/constants.h"
 
 namespace weft::proxy {
 namespace {
@@ -13,6 +16,14 @@ absl::StatusOr<UniqueFd> duplicate(const UniqueFd& fd) {
   const int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);
   if (copy < 0) return errno_status("duplicate descriptor (raise the limit of open files)", errno);
   return UniqueFd(copy);
+}
+
+uint16_t listening_port(int listener) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  if (::getsockname(listener, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return 0;
+  const auto address = SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
+  return address ? address->port : 0;
 }
 
 }  // namespace
@@ -32,8 +43,12 @@ absl::Status ServedNamespaces::add(uint64_t netns_cookie, ServedNamespace served
     shares.push_back(std::move(share));
   }
   remove(netns_cookie);
-  for (size_t i = 0; i < shares.size(); ++i)
-    workers_[i % workers_.size()]->add_listener(std::move(shares[i]));
+  // Each kind is dealt anew: every worker takes tunnels when there are enough listeners of them.
+  size_t next[2] = {0, 0};
+  for (CaptureListener& share : shares) {
+    const bool tunnels = listening_port(share.listener.get()) == WEFT_PORT_HBONE;
+    workers_[next[tunnels ? 1 : 0]++ % workers_.size()]->add_listener(std::move(share));
+  }
   served_[netns_cookie] = std::move(served);
   return absl::OkStatus();
 }

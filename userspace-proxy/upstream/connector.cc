@@ -7,6 +7,8 @@
 
 #include <cerrno>
 
+#include "userspace-proxy/upstream/hbone_pool.h"
+
 namespace weft::proxy {
 namespace {
 
@@ -28,10 +30,15 @@ void set_keepalive(int fd, const ConnectionSettings& settings) {
 
 }  // namespace
 
+Connector::Connector(EventLoop& loop, const HomeNetns& home) : loop_(loop), home_(home) {}
+
+Connector::~Connector() = default;
+
 bool Connector::start(Operation& operation, Socket& socket, const SocketAddress& address,
                       const DialParameters& dial) {
   cancel();
   socket_ = &socket;
+  if (dial.hbone != nullptr) return start_tunnel(operation, address, dial);
   UniqueFd fd = home_.tcp_socket(dial.netns, address.ip.is_v4() ? AF_INET : AF_INET6);
   if (!fd.valid() && (errno == EMFILE || errno == ENFILE)) {
     status_ = ConnectStatus::kNoDescriptor;
@@ -54,8 +61,25 @@ bool Connector::start(Operation& operation, Socket& socket, const SocketAddress&
   return false;
 }
 
+bool Connector::start_tunnel(Operation& operation, const SocketAddress& address, const DialParameters& dial) {
+  tunnel_ = std::make_unique<HboneDial>(*dial.hbone);
+  if (tunnel_->start(tunnelled_, *socket_, address, dial)) {
+    status_ = tunnel_->status();
+    return true;
+  }
+  status_ = ConnectStatus::kWaiting;
+  loop_.arm(timeout_, dial.timeout_ms);
+  waiting_.park(operation);
+  return false;
+}
+
+void Connector::on_tunnelled(int) { finish(tunnel_->status()); }
+
 void Connector::cancel() {
   connect_.cancel();
+  tunnelled_.cancel();
+  // It may be at work; it is freed with the next dial or with this.
+  if (tunnel_ != nullptr) tunnel_->cancel();
   timeout_.cancel();
 }
 

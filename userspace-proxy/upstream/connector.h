@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
+#include "base/spiffe_id.h"
 #include "userspace-proxy/net/netns.h"
 #include "userspace-proxy/net/socket.h"
 #include "userspace-proxy/net/wait_slot.h"
@@ -23,17 +25,24 @@ enum class ConnectStatus : uint8_t {
   kCircuitOpen,   // the destination's policy allows no more
 };
 
+class HboneDial;
+class HbonePool;
+
 struct DialParameters {
   int netns = -1;  // negative: from here
   uint64_t timeout_ms = 0;
   // Of the pod that dials; outlives the connection.
   PodUse* use = nullptr;
   ConnectionTermsPtr terms;  // null: none
+  // Not null: by a tunnel to the workload that has this identity.
+  HbonePool* hbone = nullptr;
+  const SpiffeId* tunnel_to = nullptr;
 };
 
 class Connector {
  public:
-  Connector(EventLoop& loop, const HomeNetns& home) : loop_(loop), home_(home) {}
+  Connector(EventLoop& loop, const HomeNetns& home);
+  ~Connector();
 
   // `socket` stays until it is over or cancelled. True when it is over at once, else the operation runs.
   bool start(Operation& operation, Socket& socket, const SocketAddress& address, const DialParameters& dial);
@@ -43,6 +52,8 @@ class Connector {
  private:
   void on_connected(int result);
   void on_timeout();
+  void on_tunnelled(int);
+  bool start_tunnel(Operation& operation, const SocketAddress& address, const DialParameters& dial);
   void finish(ConnectStatus status);
 
   EventLoop& loop_;
@@ -50,7 +61,9 @@ class Connector {
   Socket* socket_ = nullptr;
   ConnectStatus status_ = ConnectStatus::kFailed;
   WaitSlot waiting_;
+  std::unique_ptr<HboneDial> tunnel_;  // while and after dialling by one
   Operation connect_{this, method<&Connector::on_connected>};
+  Operation tunnelled_{this, method<&Connector::on_tunnelled>};
   Timer timeout_{this, method<&Connector::on_timeout>};
 };
 

@@ -17,10 +17,11 @@ struct UpstreamKey {
   UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
   // ConnectionTerms::id; 0: connections without terms of their own.
   uint64_t terms = 0;
+  bool tunnelled = false;
   bool operator==(const UpstreamKey&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const UpstreamKey& k) {
-    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol, k.terms);
+    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol, k.terms, k.tunnelled);
   }
 };
 

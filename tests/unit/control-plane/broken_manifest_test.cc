@@ -23,6 +23,11 @@ struct Row {
 };
 
 constexpr Row kRows[] = {
+    {"peer_mode.yaml", "WF0002", 7, "spec.mtls.mode", "STRICT, PERMISSIVE"},
+    {"peer_ports_alone.yaml", "WF0026", 8, "spec.portLevelMtls", "matchLabels"},
+    {"peer_bad_port.yaml", "WF0002", 10, "spec.portLevelMtls.http", "number of a port"},
+    {"peer_misspelt.yaml", "WF0024", 6, "spec.mtl", "\"mtls\""},
+    {"peer_empty_selector.yaml", "WF0026", 6, "spec.selector", "matchLabels"},
     {"weights_zero.yaml", "WF0008", 9, "spec.http[0].route", "weight above 0"},
     {"weight_negative.yaml", "WF0002", 11, "spec.http[0].route[0].weight", "from 0"},
     {"weight_text.yaml", "WF0027", 11, "spec.http[0].route[0].weight", "without quotes"},

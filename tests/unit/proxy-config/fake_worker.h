@@ -18,6 +18,7 @@ class FakeWorker final : public Worker {
   void set_snapshot(SnapshotPtr snapshot) override {
     note([&] { generation_ = snapshot->generation; });
   }
+  void set_credentials(CredentialSetPtr) override {}
   void add_listener(CaptureListener listener) override {
     note([&] { listeners_.push_back(std::move(listener)); });
   }

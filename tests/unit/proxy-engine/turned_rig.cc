@@ -71,6 +71,8 @@ TurnedRig::TurnedRig(const Setup& setup)
       context_(new ProxyContext{.loop = *loop_,
                                 .buffers = loop_->buffers(),
                                 .pool = *pool_,
+                                .hbone = hbone_,
+                                .tls = tls_,
                                 .balancer = balancer_,
                                 .home = home_,
                                 .sink = sink_,

@@ -82,6 +82,8 @@ class TurnedRig final : private DownstreamConnection::Owner {
   RecordingSink sink_;
   Http2FaultCounts http2_faults_;
   std::unique_ptr<UpstreamPool> pool_;
+  TlsContexts tls_;
+  HbonePool hbone_{*loop_, home_, tls_};
   Balancer balancer_{1};
   std::unique_ptr<ProxyContext> context_;
   std::shared_ptr<CaptureOrigin> pod_;

@@ -1,0 +1,145 @@
+// IdentityClient against the real certificate service on a Unix socket: certificates come, go and are
+// renewed, and a revocation list reaches them. And when they are asked for again.
+#include "userspace-proxy/config/identity_client.h"
+
+#include <grpcpp/server_builder.h>
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+
+#include "control-plane/identity/certificate_service.h"
+#include "control-plane/identity/key_file.h"
+#include "proto/weft/proxy/v1/identity.grpc.pb.h"
+#include "tests/unit/identity/pki.h"
+#include "userspace-proxy/tls/renewal.h"
+
+namespace weft::proxy {
+namespace {
+
+constexpr char kWeb[] = "spiffe://cluster.local/ns/shop/sa/web";
+constexpr char kDatabase[] = "spiffe://cluster.local/ns/shop/sa/database";
+
+class Revocations final : public v1::Revocations::Service {
+ public:
+  explicit Revocations(control_plane::CertificateAuthority& authority) : authority_(authority) {}
+  grpc::Status Get(grpc::ServerContext*, const v1::RevocationsRequest*,
+                   v1::RevocationsResponse* reply) override {
+    reply->set_lists(*authority_.revocations());
+    return grpc::Status::OK;
+  }
+
+ private:
+  control_plane::CertificateAuthority& authority_;
+};
+
+class IdentityClientTest : public testing::Test {
+ protected:
+  IdentityClientTest() {
+    std::string pattern = testing::TempDir() + "identity-XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+    authority_ = *control_plane::CertificateAuthority::open(
+        {.folder = folder_ + "/ca", .leaf_lifetime = lifetime_}, absl::Now());
+    service_ = std::make_unique<control_plane::CertificateService>(control_plane::CertificateService::Parts{
+        .authority = *authority_,
+        .runs_on = [](const std::string&, const SpiffeId& id) { return id.to_string() == kWeb; },
+        .local_node = "node1"});
+    revocations_ = std::make_unique<Revocations>(*authority_);
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(target(), grpc::InsecureServerCredentials());
+    builder.RegisterService(service_.get());
+    builder.RegisterService(revocations_.get());
+    server_ = builder.BuildAndStart();
+    client_ = IdentityClient::start({.target = target(), .revocation_period = std::chrono::milliseconds(50)},
+                                    [this](CredentialSetPtr set) {
+                                      const std::lock_guard lock(mutex_);
+                                      newest_ = std::move(set);
+                                      changed_.notify_all();
+                                    });
+  }
+  ~IdentityClientTest() override {
+    client_.reset();
+    server_->Shutdown(std::chrono::system_clock::now());
+    std::filesystem::remove_all(folder_);
+  }
+
+  std::string target() const { return "unix:" + folder_ + "/xds.sock"; }
+  // The newest set, once it is so.
+  template <typename F>
+  CredentialSetPtr wait(F good) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::seconds(20), [&] { return newest_ != nullptr && good(*newest_); });
+    return newest_;
+  }
+
+  const absl::Duration lifetime_ = absl::Seconds(3);
+  std::string folder_;
+  std::unique_ptr<control_plane::CertificateAuthority> authority_;
+  std::unique_ptr<control_plane::CertificateService> service_;
+  std::unique_ptr<Revocations> revocations_;
+  std::unique_ptr<grpc::Server> server_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  CredentialSetPtr newest_;
+  std::unique_ptr<IdentityClient> client_;
+};
+
+TEST_F(IdentityClientTest, WorkloadsOfOneIdentityShareItsCertificateAndOthersGetNone) {
+  client_->want(
+      {{"a", *SpiffeId::parse(kWeb)}, {"b", *SpiffeId::parse(kWeb)}, {"c", *SpiffeId::parse(kDatabase)}});
+  const CredentialSetPtr set = wait([](const CredentialSet& s) { return s.by_workload.size() == 2; });
+  ASSERT_EQ(set->by_workload.size(), 2u);
+  EXPECT_EQ(set->by_workload.at("a"), set->by_workload.at("b"));
+  EXPECT_EQ(set->by_workload.at("a")->id.to_string(), kWeb);
+  EXPECT_FALSE(set->by_id.contains(*SpiffeId::parse(kDatabase))) << "no workload of this node";
+  client_->want({});
+  EXPECT_TRUE(wait([](const CredentialSet& s) { return s.by_id.empty(); })->by_id.empty());
+}
+
+TEST_F(IdentityClientTest, ACertificateIsRenewedWithANewKeyBeforeItEnds) {
+  client_->want({{"a", *SpiffeId::parse(kWeb)}});
+  const CredentialSetPtr first = wait([](const CredentialSet& s) { return s.by_workload.contains("a"); });
+  ASSERT_TRUE(first->by_workload.contains("a"));
+  const CredentialsPtr before = first->by_workload.at("a");
+  const CredentialSetPtr second = wait([&](const CredentialSet& s) {
+    const auto now = s.by_workload.find("a");
+    return now != s.by_workload.end() && now->second != before;
+  });
+  const CredentialsPtr after = second->by_workload.at("a");
+  ASSERT_NE(after, before);
+  EXPECT_NE(EVP_PKEY_eq(after->key.get(), before->key.get()), 1);
+  EXPECT_NE(serial_number(after->chain[0].get()), serial_number(before->chain[0].get()));
+}
+
+TEST_F(IdentityClientTest, ARevocationListReachesTheCredentials) {
+  client_->want({{"a", *SpiffeId::parse(kWeb)}});
+  ASSERT_TRUE(
+      wait([](const CredentialSet& s) { return s.by_workload.contains("a"); })->by_workload.contains("a"));
+  const std::string lists = test::crl_pem(test::make_authority("root"), {});
+  ASSERT_TRUE(control_plane::write_text_file(folder_ + "/ca/crl.pem", lists).ok());
+  const CredentialSetPtr set = wait([](const CredentialSet& s) {
+    return s.by_workload.contains("a") && !s.by_workload.at("a")->crls.empty();
+  });
+  EXPECT_EQ(set->by_workload.at("a")->crls.size(), 1u);
+}
+
+TEST(RenewalTest, ItIsAskedForAtAboutHalfOfItsLife) {
+  const absl::Time from = absl::FromUnixSeconds(1'000'000);
+  const absl::Time to = from + absl::Hours(24);
+  EXPECT_EQ(renewal_time(from, to, 0), from + absl::Minutes(648));
+  EXPECT_EQ(renewal_time(from, to, 0.5), from + absl::Hours(12));
+  EXPECT_LT(renewal_time(from, to, 0.999), from + absl::Minutes(793));
+}
+
+TEST(RenewalTest, FailuresWaitLongerEachTimeButNeverPastTheEnd) {
+  const absl::Time now = absl::FromUnixSeconds(1'000'000);
+  EXPECT_EQ(retry_time(now, 1, absl::InfinitePast(), 0.5), now + absl::Seconds(1));
+  EXPECT_EQ(retry_time(now, 4, absl::InfinitePast(), 0.5), now + absl::Seconds(8));
+  EXPECT_EQ(retry_time(now, 100, absl::InfinitePast(), 0.5), now + absl::Seconds(150));
+  EXPECT_EQ(retry_time(now, 100, now + absl::Seconds(20), 0.5), now + absl::Seconds(20));
+  EXPECT_EQ(retry_time(now, 1, absl::InfinitePast(), 0), now + absl::Milliseconds(800));
+}
+
+}  // namespace
+}  // namespace weft::proxy

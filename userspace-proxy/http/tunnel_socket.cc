@@ -1,0 +1,137 @@
+// TunnelSocket of tunnel_socket.h.
+#include "userspace-proxy/http/tunnel_socket.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace weft::proxy {
+
+TunnelSocket::~TunnelSocket() {
+  for (Operation* each : {recv_operation_, send_operation_, reset_operation_}) {
+    if (each != nullptr) each->cancel();
+  }
+}
+
+bool TunnelSocket::connect(Operation& operation, const SocketAddress&) {
+  operation.result = -EISCONN;
+  return true;
+}
+
+bool TunnelSocket::recv(Operation& operation, InputBuffer& into) {
+  if (try_recv(operation, into)) return true;
+  recv_into_ = &into;
+  operation.park(&recv_operation_);
+  return false;
+}
+
+bool TunnelSocket::try_recv(Operation& operation, InputBuffer& into) {
+  if (queue_.bytes() > 0) {
+    Pieces pieces;
+    pieces.clear();
+    queue_.gather(pieces);
+    size_t taken = 0;
+    for (const iovec& piece : pieces.all()) {
+      const std::span<char> space = into.space();
+      const size_t count = std::min(space.size(), piece.iov_len);
+      std::memcpy(space.data(), piece.iov_base, count);
+      into.commit(count);
+      taken += count;
+      if (count < piece.iov_len) break;
+    }
+    queue_.drop(taken);
+    if (attached()) {
+      session()->accepted(*this, static_cast<uint32_t>(taken));
+      if (session()->wants_output()) transport_.output_due();
+    }
+    operation.result = static_cast<int>(taken);
+    return true;
+  }
+  operation.result = 0;
+  if (received_end_) return true;
+  if (!closed_) return false;
+  // A peer that needs nothing more says NO_ERROR or CANCEL: an end, as FIN is.
+  const bool ended = *closed_ == Http2StreamEnd::kComplete || *closed_ == Http2StreamEnd::kCancelled;
+  operation.result = ended ? 0 : -ECONNRESET;
+  return true;
+}
+
+bool TunnelSocket::send(Operation& operation, std::span<const iovec> pieces) {
+  if (!attached() || sent_end_) {
+    operation.result = -EPIPE;
+    return true;
+  }
+  pieces_.assign(pieces.begin(), pieces.end());
+  std::erase_if(pieces_, [](const iovec& piece) { return piece.iov_len == 0; });
+  operation.result = 0;
+  if (pieces_.empty()) return true;
+  session()->offer(*this, pieces_, false, {});
+  operation.park(&send_operation_);
+  transport_.output_due();
+  return false;
+}
+
+void TunnelSocket::shutdown_write() {
+  if (!attached() || sent_end_) return;
+  sent_end_ = true;
+  session()->offer(*this, {}, true, {});
+  transport_.output_due();
+}
+
+void TunnelSocket::close() {
+  for (Operation* each : {recv_operation_, send_operation_, reset_operation_}) {
+    if (each != nullptr) each->cancel();
+  }
+  if (sent_end_ && received_end_ && queue_.bytes() == 0 && attached()) {
+    closing_ = true;
+    return;
+  }
+  Http2Transport& transport = transport_;
+  const bool was_attached = attached();
+  if (was_attached) session()->detach(*this);
+  host_.tunnel_freed(*this);
+  if (was_attached) transport.output_due();
+  delete this;
+}
+
+void TunnelSocket::head_received(FieldBlock& block, bool last) {
+  received_end_ = last;
+  if (head_told_) return;
+  head_told_ = true;
+  host_.tunnel_head(*this, block, last);
+}
+
+void TunnelSocket::data_received(std::string_view bytes) {
+  queue_.append(bytes);
+  if (recv_operation_ != nullptr && try_recv(*recv_operation_, *recv_into_))
+    finish(&recv_operation_, recv_operation_->result);
+}
+
+void TunnelSocket::end_received() {
+  received_end_ = true;
+  if (queue_.bytes() == 0) finish(&recv_operation_, 0);
+}
+
+void TunnelSocket::payload_taken() { finish(&send_operation_, 0); }
+
+void TunnelSocket::stream_closed(Http2StreamEnd end) {
+  closed_ = end;
+  if (closing_) return close();
+  if (!open_) return host_.tunnel_lost(*this, end);
+  finish(&send_operation_, -EPIPE);
+  if (end == Http2StreamEnd::kReset || end == Http2StreamEnd::kConnectionLost ||
+      end == Http2StreamEnd::kProtocol)
+    finish(&reset_operation_, -ECONNRESET);
+  if (recv_operation_ != nullptr && try_recv(*recv_operation_, *recv_into_))
+    finish(&recv_operation_, recv_operation_->result);
+}
+
+void TunnelSocket::finish(Operation** slot, int result) {
+  Operation* operation = *slot;
+  if (operation == nullptr) return;
+  operation->unpark();
+  operation->result = result;
+  transport_.loop().soon(*operation);
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,80 @@
+// A stream of an HTTP/2 connection that CONNECT opened, as a socket: what its owner sends and receives are
+// DATA frames, a FIN is END_STREAM, and the other way round (RFC 9113 §8.5). Of either side; who made it
+// handles the heads and then gives it to a Socket, which frees it by closing. Worker thread only.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "userspace-proxy/http/http2_transport.h"
+#include "userspace-proxy/http/payload_queue.h"
+#include "userspace-proxy/net/io_backend.h"
+
+namespace weft::proxy {
+
+class TunnelSocket final : public SocketIo, public Http2Stream {
+ public:
+  // The connection that the stream is of.
+  class Host {
+   public:
+    virtual ~Host() = default;
+    // The request (of a server) or a response; later heads of the same stream are not told.
+    virtual void tunnel_head(TunnelSocket& tunnel, FieldBlock& block, bool last) = 0;
+    // The stream ended while nobody's Socket had it yet.
+    virtual void tunnel_lost(TunnelSocket& tunnel, Http2StreamEnd end) = 0;
+    // About to be freed.
+    virtual void tunnel_freed(TunnelSocket& tunnel) = 0;
+  };
+
+  // Both outlive it.
+  TunnelSocket(Http2Transport& transport, Host& host)
+      : SocketIo(UniqueFd()), transport_(transport), host_(host) {}
+
+  // From here on a Socket owns it.
+  SocketIo* open() {
+    open_ = true;
+    return this;
+  }
+  // For who made it and gave it to no Socket.
+  void abandon() { close(); }
+
+  bool connect(Operation& operation, const SocketAddress& address) override;
+  bool recv(Operation& operation, InputBuffer& into) override;
+  bool send(Operation& operation, std::span<const iovec> pieces) override;
+  bool post(std::span<const iovec>) override { return false; }
+  bool unsent() const override { return false; }
+  void watch_reset(Operation& operation) override { operation.park(&reset_operation_); }
+  void shutdown_write() override;
+  // Cancels what is left of the stream; when both directions have ended it goes once that is sent.
+  void close() override;
+
+ private:
+  ~TunnelSocket() override;
+
+  void head_received(FieldBlock& block, bool last) override;
+  void trailers_received(FieldBlock&) override { end_received(); }
+  void data_received(std::string_view bytes) override;
+  void end_received() override;
+  void payload_taken() override;
+  void stream_closed(Http2StreamEnd end) override;
+
+  bool try_recv(Operation& operation, InputBuffer& into);
+  void finish(Operation** slot, int result);
+
+  Http2Transport& transport_;
+  Host& host_;
+  PayloadQueue queue_;
+  bool open_ = false;
+  bool head_told_ = false;
+  bool received_end_ = false;
+  bool sent_end_ = false;
+  bool closing_ = false;  // nobody's any more; both directions have ended, ours is still to be sent
+  std::optional<Http2StreamEnd> closed_;
+  std::vector<iovec> pieces_;  // offered to the session
+  Operation* recv_operation_ = nullptr;
+  Operation* send_operation_ = nullptr;
+  Operation* reset_operation_ = nullptr;
+  InputBuffer* recv_into_ = nullptr;
+};
+
+}  // namespace weft::proxy

@@ -1,0 +1,185 @@
+// InboundTunnel of inbound_tunnel.h; what each status says is HBONE's: 400 no such target, 401 policy, 503
+// the application does not answer.
+#include "userspace-proxy/session/inbound_tunnel.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/log.h"
+#include "bpf/abi/constants.h"
+#include "userspace-proxy/config/resources.h"
+#include "userspace-proxy/http/http2_fields.h"
+
+namespace weft::proxy {
+namespace {
+
+constexpr uint64_t kConnectMs = 10'000;
+
+// Ports of the mesh itself: nobody reaches them by a tunnel.
+constexpr std::array<uint16_t, 3> kOwnPorts = {WEFT_PORT_OUTBOUND, WEFT_PORT_INBOUND, WEFT_PORT_HBONE};
+
+// "10.0.0.1:80", "[fd00::1]:80"; the port alone counts, 0 for what is neither.
+uint16_t port_of(std::string_view authority) {
+  const auto address = SocketAddress::parse(std::string(authority));
+  return address ? address->port : 0;
+}
+
+}  // namespace
+
+InboundTunnel::InboundTunnel(ProxyContext& context, Owner& owner, std::shared_ptr<CaptureOrigin> origin,
+                             const InboundPeer& peer, const SocketAddress& local, TunnelSocket& tunnel)
+    : context_(context),
+      owner_(owner),
+      origin_(std::move(origin)),
+      peer_(peer),
+      local_(local),
+      tunnel_(&tunnel),
+      downstream_(context.loop),
+      application_(context.loop),
+      from_peer_(context.buffers, &origin_->use->buffered_bytes),
+      from_application_(context.buffers, &origin_->use->buffered_bytes),
+      connector_(context.loop, context.home),
+      peer_source_(downstream_, from_peer_),
+      application_source_(application_, from_application_),
+      peer_sink_(downstream_),
+      application_sink_(application_),
+      to_application_(context.loop, *this, context.share, origin_->share),
+      to_peer_(context.loop, *this, context.share, origin_->share) {
+  ++context_.active_exchanges;
+  origin_->use->exchanges.add(1);
+}
+
+InboundTunnel::~InboundTunnel() {
+  cut();
+  --context_.active_exchanges;
+  origin_->use->exchanges.subtract(1);
+}
+
+void InboundTunnel::asked(std::string_view method, std::string_view authority) {
+  port_ = port_of(authority);
+  if (method != "CONNECT" || port_ == 0) asked_status_ = 400;
+  context_.loop.soon(begin_);
+}
+
+// Who is asked is always the pod whose listener took the connection, whatever address the authority names.
+std::string InboundTunnel::forbidden_by() const {
+  const Snapshot& snapshot = context_.current->snapshot();
+  const uint32_t source = source_of(*origin_, snapshot);
+  // What is not known here cannot be allowed.
+  if (source == kNone || snapshot.sources[source].spec == nullptr) return "unknown workload";
+  const WorkloadSpec& workload = *snapshot.sources[source].spec;
+  return denied_by(snapshot.authorizations, workload.ns, workload.policies, peer_,
+                   SocketAddress{local_.ip, port_});
+}
+
+uint16_t InboundTunnel::refusal() {
+  if (asked_status_ != 0) return asked_status_;
+  if (std::find(kOwnPorts.begin(), kOwnPorts.end(), port_) != kOwnPorts.end()) return 503;
+  if (const std::string policy = forbidden_by(); !policy.empty()) {
+    log::info("tunnel_denied", {{"workload", origin_->workload_uid()},
+                                {"peer", peer_.id.to_string()},
+                                {"address", peer_.address.to_string()},
+                                {"port", port_},
+                                {"policy", policy}});
+    return 401;
+  }
+  return context_.admission.admit(*origin_->use) ? 0 : 503;
+}
+
+void InboundTunnel::on_begin(int) {
+  if (const uint16_t status = refusal(); status != 0) return refuse(status);
+  state_ = State::kDialling;
+  const DialParameters dial{
+      .netns = origin_->netns.get(), .timeout_ms = kConnectMs, .use = origin_->use.get()};
+  if (connector_.start(connected_, application_, SocketAddress{local_.ip, port_}, dial)) on_connected(0);
+}
+
+void InboundTunnel::on_connected(int) {
+  if (connector_.status() != ConnectStatus::kConnected) return refuse(503);
+  open();
+}
+
+void InboundTunnel::open() {
+  Http2Fields fields;
+  fields.add_status(200);
+  if (!tunnel_->attached() || !tunnel_->session()->send_response(*tunnel_, fields, false)) return end();
+  owner_.output_due();
+  state_ = State::kOpen;
+  downstream_.replace_io(std::exchange(tunnel_, nullptr)->open());
+  application_.watch_reset(reset_);
+  context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
+  for (SocketSource* source : {&peer_source_, &application_source_}) source->start(BodyKind::kUntilClose, 0);
+  for (SocketSink* sink : {&peer_sink_, &application_sink_})
+    sink->start({}, SocketSink::Framing::kByteStream);
+  to_application_.start(peer_source_, application_sink_, Pump::Lead::kPayload);
+  to_peer_.start(application_source_, peer_sink_, Pump::Lead::kPayload);
+}
+
+void InboundTunnel::refuse(uint16_t status) {
+  Http2Fields fields;
+  fields.add_status(status);
+  if (tunnel_ != nullptr && tunnel_->attached()) tunnel_->session()->send_response(*tunnel_, fields, true);
+  end();
+}
+
+void InboundTunnel::lost() { context_.loop.soon(ended_); }
+
+void InboundTunnel::on_ended(int) { end(); }
+
+void InboundTunnel::on_reset(int) {
+  // What came before the reset is passed on first.
+  if (!to_peer_.reading()) end();
+}
+
+void InboundTunnel::pump_ended(Pump& pump) {
+  Pump& other = &pump == &to_peer_ ? to_application_ : to_peer_;
+  const bool failed = pump.end() != PumpEnd::kDone && !(pump.end() == PumpEnd::kSinkReset && other.reading());
+  // Not now: a pump is at work.
+  if (failed || other.end() != PumpEnd::kRunning) context_.loop.soon(ended_);
+}
+
+void InboundTunnel::on_idle() {
+  const uint64_t bytes = to_peer_.bytes() + to_application_.bytes();
+  if (bytes == bytes_at_last_look_) return end();
+  bytes_at_last_look_ = bytes;
+  context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
+}
+
+void InboundTunnel::recheck() {
+  if (state_ != State::kOpen && state_ != State::kDialling) return;
+  const std::string policy = forbidden_by();
+  if (policy.empty()) return;
+  log::info("tunnel_closed", {{"workload", origin_->workload_uid()},
+                              {"peer", peer_.id.to_string()},
+                              {"port", port_},
+                              {"policy", policy}});
+  end();
+}
+
+void InboundTunnel::end() {
+  if (state_ == State::kEnded) return;
+  cut();
+  owner_.tunnel_ended(*this);
+}
+
+void InboundTunnel::cut() {
+  if (state_ == State::kEnded) return;
+  const bool well = to_peer_.end() == PumpEnd::kDone && to_application_.end() == PumpEnd::kDone;
+  state_ = State::kEnded;
+  idle_.cancel();
+  begin_.cancel();
+  connected_.cancel();
+  ended_.cancel();
+  reset_.cancel();
+  connector_.cancel();
+  to_application_.cancel();
+  to_peer_.cancel();
+  peer_source_.stop();
+  application_source_.stop();
+  if (!well) application_.reset();
+  application_.close();
+  downstream_.close();
+  if (tunnel_ != nullptr) std::exchange(tunnel_, nullptr)->abandon();
+}
+
+}  // namespace weft::proxy

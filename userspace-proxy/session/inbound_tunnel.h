@@ -1,0 +1,85 @@
+// One tunnel that a peer opened to a workload of this node: asked whether it may, then dialled to the
+// application from inside the pod's namespace, then bytes both ways. Owned by HboneServer. Worker thread
+// only.
+//
+//   kAsked -> kDialling -> kOpen -> kEnded
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "userspace-proxy/exchange/context.h"
+#include "userspace-proxy/exchange/pump.h"
+#include "userspace-proxy/http/socket_stream.h"
+#include "userspace-proxy/http/tunnel_socket.h"
+#include "userspace-proxy/policy/authorize.h"
+#include "userspace-proxy/upstream/connector.h"
+
+namespace weft::proxy {
+
+class InboundTunnel final : public ListNode<>, public Retirable, private Pump::Observer {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // It does nothing any more, and is to be retired.
+    virtual void tunnel_ended(InboundTunnel& tunnel) = 0;
+    // A stream has something to say.
+    virtual void output_due() = 0;
+  };
+
+  // `peer` and `local`, the pod's end of the connection, outlive it.
+  InboundTunnel(ProxyContext& context, Owner& owner, std::shared_ptr<CaptureOrigin> origin,
+                const InboundPeer& peer, const SocketAddress& local, TunnelSocket& tunnel);
+  ~InboundTunnel() override;
+
+  const TunnelSocket* stream() const { return tunnel_; }
+  // Of CONNECT, at most once. Views end with the call.
+  void asked(std::string_view method, std::string_view authority);
+  // The stream ended before it was opened.
+  void lost();
+  // A policy changed: ends when it is forbidden now.
+  void recheck();
+  // Ends now.
+  void cut();
+
+ private:
+  enum class State : uint8_t { kAsked, kDialling, kOpen, kEnded };
+
+  // The status that refuses; 0: none.
+  uint16_t refusal();
+  std::string forbidden_by() const;
+  void on_begin(int);
+  void on_connected(int);
+  void open();
+  void refuse(uint16_t status);
+  void pump_ended(Pump& pump) override;
+  void on_ended(int);
+  void on_reset(int);
+  void on_idle();
+  void end();
+
+  ProxyContext& context_;
+  Owner& owner_;
+  const std::shared_ptr<CaptureOrigin> origin_;
+  const InboundPeer& peer_;
+  const SocketAddress& local_;
+  State state_ = State::kAsked;
+  uint16_t asked_status_ = 0;
+  uint16_t port_ = 0;
+  TunnelSocket* tunnel_;  // null once it is the socket's
+  uint64_t bytes_at_last_look_ = 0;
+  Socket downstream_, application_;
+  InputBuffer from_peer_, from_application_;
+  Connector connector_;
+  SocketSource peer_source_, application_source_;
+  SocketSink peer_sink_, application_sink_;
+  Pump to_application_, to_peer_;
+  Operation begin_{this, method<&InboundTunnel::on_begin>};
+  Operation connected_{this, method<&InboundTunnel::on_connected>};
+  Operation ended_{this, method<&InboundTunnel::on_ended>};
+  Operation reset_{this, method<&InboundTunnel::on_reset>};
+  Timer idle_{this, method<&InboundTunnel::on_idle>};
+};
+
+}  // namespace weft::proxy

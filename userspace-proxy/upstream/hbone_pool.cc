@@ -1,0 +1,285 @@
+// The client side of HBONE; see hbone_pool.h.
+#include "userspace-proxy/upstream/hbone_pool.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace weft::proxy {
+namespace {
+
+constexpr uint64_t kHandshakeMs = 10'000;
+// A connection with tunnels on which nothing came for so long is asked whether it lives, and has as long as
+// the second to answer; one without tunnels is kept for the third.
+constexpr uint64_t kQuietMs = 10'000;
+constexpr uint64_t kPingMs = 20'000;
+constexpr uint64_t kUnusedMs = 300'000;
+constexpr uint32_t kMaxTunnels = 100;
+
+}  // namespace
+
+bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress& address,
+                      const DialParameters& dial) {
+  cancel();
+  socket_ = &socket;
+  authority_ = address.to_string();
+  status_ = ConnectStatus::kFailed;
+  std::shared_ptr<TlsContext> context = pool_.contexts_.find(dial.use->workload_uid);
+  if (context == nullptr) {
+    if (pool_.loop_.now() >= pool_.next_log_line_) {
+      pool_.next_log_line_ = pool_.loop_.now() + kNsPerSecond;
+      log::warn("identity_missing", {{"workload", dial.use->workload_uid},
+                                     {"to", authority_},
+                                     {"next", "the peer wants mutual TLS; see `weft cert list`"}});
+    }
+    return true;
+  }
+  const HboneKey key{address.ip, dial.use->netns_cookie, *dial.tunnel_to};
+  std::vector<HboneConnection*>& known = pool_.connections_[key];
+  const auto found = std::find_if(known.begin(), known.end(),
+                                  [&](HboneConnection* each) { return each->has_room(context.get()); });
+  status_ = ConnectStatus::kWaiting;
+  waiting_.park(operation);
+  if (found != known.end()) {
+    (*found)->join(*this);
+    return false;
+  }
+  auto* connection = new HboneConnection(pool_, key, std::move(context), dial.use->shared_from_this());
+  known.push_back(connection);
+  connection->join(*this);
+  connection->dial(dial);
+  return false;
+}
+
+void HboneDial::cancel() {
+  settled_.cancel();
+  unlink();
+  if (tunnel_ != nullptr) std::exchange(tunnel_, nullptr)->abandon();
+}
+
+// From here on nobody's list; told from the loop, because a session may be at work.
+void HboneDial::settle(ConnectStatus status) {
+  unlink();
+  status_ = status;
+  pool_.loop_.soon(settled_);
+}
+
+void HboneDial::on_settled(int) {
+  TunnelSocket* tunnel = std::exchange(tunnel_, nullptr);
+  if (tunnel != nullptr && status_ == ConnectStatus::kConnected) {
+    socket_->close();
+    socket_->replace_io(tunnel->open());
+  } else if (tunnel != nullptr) {
+    tunnel->abandon();
+  }
+  waiting_.run();
+}
+
+HboneConnection::HboneConnection(HbonePool& pool, HboneKey key, std::shared_ptr<TlsContext> context,
+                                 std::shared_ptr<PodUse> use)
+    : pool_(pool),
+      key_(std::move(key)),
+      context_(std::move(context)),
+      use_(std::move(use)),
+      socket_(pool.loop_),
+      input_(pool.loop_.buffers(), &use_->buffered_bytes),
+      connector_(pool.loop_, pool.home_) {
+  ++pool_.count_;
+}
+
+HboneConnection::~HboneConnection() {
+  ++tunnels_;  // and nobody retires it from in here
+  state_ = State::kEnded;
+  if (transport_ != nullptr) transport_->close();
+  socket_.close();
+  --pool_.count_;
+}
+
+void HboneConnection::dial(const DialParameters& dial) {
+  DialParameters plain = dial;
+  plain.hbone = nullptr;
+  if (!connector_.start(connected_, socket_, SocketAddress{key_.address, kHbonePort}, plain)) return;
+  pool_.loop_.soon(connected_);
+}
+
+void HboneConnection::on_connected(int) {
+  if (connector_.status() != ConnectStatus::kConnected) return end(connector_.status());
+  begin_tls();
+}
+
+void HboneConnection::begin_tls() {
+  state_ = State::kHandshake;
+  pool_.loop_.arm(timer_, kHandshakeMs);
+  TlsPeer peer;
+  peer.expected = {key_.target};
+  peer.session_name = str_cat(key_.address.to_string(), " ", key_.target.to_string());
+  tls_ = start_tls(pool_.loop_, socket_, context_, TlsRole::kClient, std::move(peer));
+  if (tls_ == nullptr) return end(ConnectStatus::kFailed);
+  if (tls_->handshake(handshake_)) on_handshake(handshake_.result);
+}
+
+// One line a second says enough of a peer that is dialled again and again.
+void HboneConnection::log_refusal(TlsFault fault) const {
+  if (pool_.loop_.now() < pool_.next_log_line_) return;
+  pool_.next_log_line_ = pool_.loop_.now() + kNsPerSecond;
+  log::warn("peer_refused", {{"workload", use_->workload_uid},
+                             {"peer", SocketAddress{key_.address, kHbonePort}.to_string()},
+                             {"wanted", key_.target.to_string()},
+                             {"fault", label(fault)},
+                             {"next", "see docs/identity.md"}});
+}
+
+void HboneConnection::on_handshake(int result) {
+  if (result == 0) return ready();
+  log_refusal(tls_->fault());
+  end(ConnectStatus::kFailed);
+}
+
+void HboneConnection::ready() {
+  state_ = State::kReady;
+  transport_.reset(
+      new Http2Transport(pool_.loop_, socket_, input_, Http2Session::Role::kClient, pool_.limits_, *this));
+  pool_.loop_.arm(timer_, kQuietMs);
+  open_waiting();
+  transport_->start();
+}
+
+bool HboneConnection::has_room(const TlsContext* context) {
+  if (context != context_.get() || tunnels_ >= kMaxTunnels) return false;
+  if (state_ == State::kDialling || state_ == State::kHandshake) return true;
+  return state_ == State::kReady && transport_->session().can_open_stream();
+}
+
+void HboneConnection::join(HboneDial& dial) {
+  if (state_ == State::kReady) return open(dial);
+  waiting_.push_back(dial);
+}
+
+void HboneConnection::open_waiting() {
+  while (state_ == State::kReady && !waiting_.empty() && tunnels_ < kMaxTunnels &&
+         transport_->session().can_open_stream())
+    open(*waiting_.pop_front());
+}
+
+void HboneConnection::open(HboneDial& dial) {
+  ++tunnels_;
+  auto* tunnel = new TunnelSocket(*transport_, *this);
+  dial.tunnel_ = tunnel;
+  opening_.push_back(dial);
+  Http2Fields fields;
+  fields.add(":method", "CONNECT");
+  fields.add(":authority", dial.authority_);
+  if (!transport_->session().send_request(*tunnel, fields, false)) dial.settle(ConnectStatus::kFailed);
+  transport_->output_due();
+}
+
+HboneDial* HboneConnection::opening(const TunnelSocket& tunnel) {
+  for (HboneDial* each = opening_.front(); each != nullptr; each = opening_.after(*each)) {
+    if (each->tunnel_ == &tunnel) return each;
+  }
+  return nullptr;
+}
+
+void HboneConnection::tunnel_head(TunnelSocket& tunnel, FieldBlock& block, bool) {
+  HboneDial* dial = opening(tunnel);
+  if (dial == nullptr) return;
+  // 401: policy; 503: the application does not answer; all of them are a no to this connection.
+  dial->settle(block.find(":status") == "200" ? ConnectStatus::kConnected : ConnectStatus::kRefused);
+}
+
+void HboneConnection::tunnel_lost(TunnelSocket& tunnel, Http2StreamEnd) {
+  if (HboneDial* dial = opening(tunnel)) dial->settle(ConnectStatus::kFailed);
+}
+
+void HboneConnection::tunnel_freed(TunnelSocket&) {
+  --tunnels_;
+  if (state_ == State::kEnded) {
+    if (tunnels_ == 0) pool_.loop_.retire(std::unique_ptr<Retirable>(this));
+    return;
+  }
+  open_waiting();
+  if (tunnels_ > 0) return;
+  // Later: the session may be at work.
+  pool_.loop_.arm(timer_, state_ == State::kDraining ? 0 : kUnusedMs);
+}
+
+void HboneConnection::goaway_received() { drain(); }
+
+void HboneConnection::drain() {
+  if (state_ == State::kDraining || state_ == State::kEnded) return;
+  if (state_ != State::kReady) return end(ConnectStatus::kFailed);
+  state_ = State::kDraining;
+  auto& known = pool_.connections_[key_];
+  std::erase(known, this);
+  if (known.empty()) pool_.connections_.erase(key_);
+  pool_.draining_.push_back(this);
+  // They find, or dial, another one when they are tried again.
+  while (HboneDial* dial = waiting_.front()) dial->settle(ConnectStatus::kFailed);
+  if (tunnels_ == 0) pool_.loop_.arm(timer_, 0);
+}
+
+void HboneConnection::on_timer() {
+  if (state_ == State::kHandshake) {
+    log_refusal(TlsFault::kTimeout);
+    return end(ConnectStatus::kTimeout);
+  }
+  if (tunnels_ == 0) return end(ConnectStatus::kFailed);
+  if (heard_) {
+    heard_ = ping_pending_ = false;
+  } else if (ping_pending_) {
+    return end(ConnectStatus::kFailed);
+  } else {
+    ping_pending_ = true;
+    transport_->session().send_ping();
+    transport_->output_due();
+  }
+  pool_.loop_.arm(timer_, ping_pending_ ? kPingMs : kQuietMs);
+}
+
+// The tunnels learn it by their streams; the object stays until the last of them is freed.
+void HboneConnection::end(ConnectStatus status) {
+  if (state_ == State::kEnded) return;
+  state_ = State::kEnded;
+  const auto known = pool_.connections_.find(key_);
+  if (known != pool_.connections_.end()) {
+    std::erase(known->second, this);
+    if (known->second.empty()) pool_.connections_.erase(known);
+  }
+  std::erase(pool_.draining_, this);
+  timer_.cancel();
+  connector_.cancel();
+  connected_.cancel();
+  handshake_.cancel();
+  while (HboneDial* dial = waiting_.front()) dial->settle(status);
+  ++tunnels_;  // nobody retires this from in here
+  if (transport_ != nullptr) transport_->close();
+  --tunnels_;
+  socket_.close();
+  input_.clear();
+  tls_ = nullptr;
+  if (tunnels_ == 0) pool_.loop_.retire(std::unique_ptr<Retirable>(this));
+}
+
+// The loop turns no more: what is left is idle, or waits for its end.
+HbonePool::~HbonePool() {
+  for (const auto& [key, known] : connections_) {
+    for (HboneConnection* each : known) delete each;
+  }
+  for (HboneConnection* each : draining_) delete each;
+}
+
+void HbonePool::forget(uint64_t netns_cookie) {
+  std::vector<HboneConnection*> gone;
+  for (const auto& [key, known] : connections_) {
+    if (key.netns_cookie == netns_cookie) gone.insert(gone.end(), known.begin(), known.end());
+  }
+  for (HboneConnection* each : gone) each->drain();
+}
+
+void HbonePool::clear() {
+  std::vector<HboneConnection*> all;
+  for (const auto& [key, known] : connections_) all.insert(all.end(), known.begin(), known.end());
+  for (HboneConnection* each : all) each->drain();
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,159 @@
+// Tunnels to workloads of other nodes: HTTP/2 CONNECT over mutual TLS to port 15008 (HBONE), one connection
+// shared by the tunnels of one source pod to one workload. A tunnel is a Socket that others use as if it were
+// dialled plainly. Worker thread only.
+//
+//   HboneConnection: kDialling -> kHandshake -> kReady -> kDraining -> kEnded
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/spiffe_id.h"
+#include "userspace-proxy/http/tunnel_socket.h"
+#include "userspace-proxy/tls/tls_contexts.h"
+#include "userspace-proxy/tls/tls_socket.h"
+#include "userspace-proxy/upstream/connector.h"
+
+namespace weft::proxy {
+
+class HboneConnection;
+class HbonePool;
+
+inline constexpr uint16_t kHbonePort = 15008;
+
+// What connections may be shared by. Pods never share: the certificate is the source's.
+struct HboneKey {
+  IpAddress address;
+  uint64_t netns_cookie = 0;
+  SpiffeId target;
+  bool operator==(const HboneKey&) const = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const HboneKey& key) {
+    return H::combine(std::move(h), SocketAddress{key.address, 0}, key.netns_cookie, key.target);
+  }
+};
+
+// One tunnel on its way to a Socket. Used by Connector.
+class HboneDial final : public ListNode<> {
+ public:
+  explicit HboneDial(HbonePool& pool) : pool_(pool) {}
+  ~HboneDial() { cancel(); }
+  HboneDial(const HboneDial&) = delete;
+  HboneDial& operator=(const HboneDial&) = delete;
+
+  // As Connector::start(), without a deadline of its own: `operation` runs when status() is known. Never over
+  // at once unless it failed.
+  bool start(Operation& operation, Socket& socket, const SocketAddress& address, const DialParameters& dial);
+  void cancel();
+  ConnectStatus status() const { return status_; }
+
+ private:
+  friend class HboneConnection;
+  void settle(ConnectStatus status);
+  void on_settled(int);
+
+  HbonePool& pool_;
+  Socket* socket_ = nullptr;
+  std::string authority_;
+  ConnectStatus status_ = ConnectStatus::kFailed;
+  TunnelSocket* tunnel_ = nullptr;  // ours until it is the socket's
+  WaitSlot waiting_;
+  Operation settled_{this, method<&HboneDial::on_settled>};
+};
+
+class HboneConnection final : public Retirable, private Http2Transport::Owner, private TunnelSocket::Host {
+ public:
+  HboneConnection(HbonePool& pool, HboneKey key, std::shared_ptr<TlsContext> context,
+                  std::shared_ptr<PodUse> use);
+  ~HboneConnection() override;
+
+  void dial(const DialParameters& dial);
+  const HboneKey& key() const { return key_; }
+  // Takes one more tunnel, now or once it is ready, for a source with this context.
+  bool has_room(const TlsContext* context);
+  void join(HboneDial& dial);
+  // No new tunnels; ends when the last is gone.
+  void drain();
+
+ private:
+  enum class State : uint8_t { kDialling, kHandshake, kReady, kDraining, kEnded };
+
+  Http2Stream* new_stream(size_t) override { return nullptr; }
+  void settings_received() override { open_waiting(); }
+  void goaway_received() override;
+  void ping_acknowledged() override { ping_pending_ = false; }
+  void received(size_t) override { heard_ = true; }
+  void transport_ended() override { end(ConnectStatus::kFailed); }
+  void tunnel_head(TunnelSocket& tunnel, FieldBlock& block, bool last) override;
+  void tunnel_lost(TunnelSocket& tunnel, Http2StreamEnd end) override;
+  void tunnel_freed(TunnelSocket& tunnel) override;
+  void on_connected(int);
+  void on_handshake(int result);
+  void begin_tls();
+  void log_refusal(TlsFault fault) const;
+  void ready();
+  void open_waiting();
+  void open(HboneDial& dial);
+  HboneDial* opening(const TunnelSocket& tunnel);
+  void on_timer();
+  void end(ConnectStatus status);
+
+  HbonePool& pool_;
+  const HboneKey key_;
+  const std::shared_ptr<TlsContext> context_;
+  const std::shared_ptr<PodUse> use_;
+  State state_ = State::kDialling;
+  uint32_t tunnels_ = 0;
+  bool heard_ = false;  // since the last look
+  bool ping_pending_ = false;
+  Socket socket_;
+  InputBuffer input_;
+  Connector connector_;
+  TlsSocket* tls_ = nullptr;
+  std::unique_ptr<Http2Transport> transport_;
+  IntrusiveList<HboneDial> waiting_;  // for the connection, or for a stream on it
+  IntrusiveList<HboneDial> opening_;  // for the answer to their CONNECT
+  Operation connected_{this, method<&HboneConnection::on_connected>};
+  Operation handshake_{this, method<&HboneConnection::on_handshake>};
+  Timer timer_{this, method<&HboneConnection::on_timer>};
+};
+
+class HbonePool {
+ public:
+  HbonePool(EventLoop& loop, const HomeNetns& home, const TlsContexts& contexts)
+      : loop_(loop), home_(home), contexts_(contexts) {}
+  ~HbonePool();
+
+  // For a source that is gone: its idle connections would keep its namespace.
+  void forget(uint64_t netns_cookie);
+  // Idle connections end, the others after their tunnels.
+  void clear();
+  size_t connections() const { return count_; }
+
+ private:
+  friend class HboneConnection;
+  friend class HboneDial;
+
+  EventLoop& loop_;
+  const HomeNetns& home_;
+  const TlsContexts& contexts_;
+  const Http2Limits limits_ = hbone_limits();
+  size_t count_ = 0;
+  absl::flat_hash_map<HboneKey, std::vector<HboneConnection*>>
+      connections_;                         // owned; those that take tunnels
+  std::vector<HboneConnection*> draining_;  // owned
+  MonotonicNs next_log_line_ = 0;
+
+ public:
+  // The field's windows: bulk over one stream must not wait for credit.
+  static constexpr Http2Limits hbone_limits() {
+    Http2Limits limits = upstream_http2_limits();
+    limits.max_concurrent_streams = 200;
+    limits.stream_window_bytes = 4 * 1024 * 1024;
+    limits.connection_window_bytes = 16 * 1024 * 1024;
+    return limits;
+  }
+};
+
+}  // namespace weft::proxy
