@@ -273,9 +273,9 @@ struct PeerAuthentication {
   std::map<uint16_t, Mode> ports;  // of the pod
 };
 
-using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
-                            AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node,
-                            PeerAuthentication>;
+using Object =
+    std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule, AuthorizationPolicy,
+                 GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node, PeerAuthentication>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectKey key_of(const Object& object);

@@ -203,8 +203,7 @@ Outcome Exchange::prepare_upstream() {
                   terms != nullptr ? terms->id : 0};
   DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
                       client_.origin.use.get(), terms};
-  key.tunnelled =
-      choose_tunnel(context_, client_.origin, generation_->snapshot(), target_.tunnel(), dial);
+  key.tunnelled = choose_tunnel(context_, client_.origin, generation_->snapshot(), target_.tunnel(), dial);
   const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
   step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
   return Outcome::kOk;
