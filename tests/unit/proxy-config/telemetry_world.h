@@ -9,12 +9,13 @@ namespace weft::proxy {
 inline Snapshot telemetry_snapshot(uint64_t generation = 1) {
   Snapshot s;
   s.generation = generation;
-  s.sources.push_back(Source{"uid", "web", "shop", {}});
+  s.sources.push_back(Source{.uid = "uid", .name = "web", .ns = "shop"});
   Cluster cluster;
   cluster.name = "cart.shop.svc.cluster.local|80|";
   cluster.service = "cart";
   cluster.ns = "shop";
-  cluster.endpoints.push_back(Endpoint{*SocketAddress::parse("10.1.0.3:8080"), 1, "cart-v1", "shop"});
+  cluster.endpoints.push_back(
+      Endpoint{.address = *SocketAddress::parse("10.1.0.3:8080"), .workload = "cart-v1", .ns = "shop"});
   s.clusters.push_back(cluster);
   return s;
 }
