@@ -52,7 +52,6 @@ struct WorkloadSpec : std::enable_shared_from_this<WorkloadSpec> {
   std::string node;
   std::map<std::string, Ports> services;  // by ServiceSpec::key
   SpiffeId identity;
-  std::string node;
   bool hbone = false;                 // takes tunnels on port 15008
   std::vector<std::string> policies;  // "<namespace>/<name>" of those that select it
 };
