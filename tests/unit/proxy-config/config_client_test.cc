@@ -94,6 +94,9 @@ class AdsServer final : public xds::AggregatedDiscoveryService::Service {
   std::unique_ptr<grpc::Server> server_;
 };
 
+// Addresses, routes, destination policies, authorizations.
+constexpr size_t kTypes = 4;
+
 class ConfigClientTest : public testing::Test {
  protected:
   ConfigClientTest() : target_(str_cat("unix:", testing::TempDir(), "weft-ads-", ::getpid(), ".sock")) {
@@ -112,21 +115,22 @@ class ConfigClientTest : public testing::Test {
   }
   std::map<std::string, xds::DeltaDiscoveryRequest> take_subscription() {
     std::map<std::string, xds::DeltaDiscoveryRequest> out;
-    for (int i = 0; i < 3; ++i) {
+    for (size_t i = 0; i < kTypes; ++i) {
       const auto request = server_->requests.take();
       if (request) out[request->type_url()] = *request;
     }
     return out;
   }
-  // Three types answered, snapshot and acknowledgements taken.
+  // Every type answered, snapshot and acknowledgements taken.
   SnapshotPtr bring_up() {
     start();
     take_subscription();
     server_->send(kAddressType, "a1", {make_resource("s", cart()), make_resource("w", pod())});
     server_->send(kRouteSetType, "r1", {make_resource("shop/cart", routes(), "7")});
     server_->send(kDestinationPolicyType, "p1", {});
+    server_->send(kAuthorizationType, "z1", {});
     const auto snapshot = snapshots_.take();
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(server_->requests.take().has_value());
+    for (size_t i = 0; i < kTypes; ++i) EXPECT_TRUE(server_->requests.take().has_value());
     return snapshot.value_or(nullptr);
   }
 
@@ -148,10 +152,10 @@ class ConfigClientTest : public testing::Test {
   std::unique_ptr<ConfigClient> client_;
 };
 
-TEST_F(ConfigClientTest, SubscribesToEverythingOfThreeTypes) {
+TEST_F(ConfigClientTest, SubscribesToEverythingOfEachType) {
   start();
   const auto requests = take_subscription();
-  ASSERT_EQ(requests.size(), 3u);
+  ASSERT_EQ(requests.size(), kTypes);
   for (const auto& [type, request] : requests) {
     EXPECT_EQ(request.resource_names_subscribe_size(), 0) << type;
     EXPECT_EQ(request.initial_resource_versions_size(), 0) << type;
@@ -215,7 +219,7 @@ TEST_F(ConfigClientTest, ReconnectsAndSaysWhatItHolds) {
   bring_up();
   server_->break_stream();
   const auto requests = take_subscription();
-  ASSERT_EQ(requests.size(), 3u);
+  ASSERT_EQ(requests.size(), kTypes);
   const auto& held = requests.at(std::string(kRouteSetType)).initial_resource_versions();
   ASSERT_EQ(held.size(), 1u);
   EXPECT_EQ(held.at("shop/cart"), "7");
@@ -233,10 +237,10 @@ TEST_F(ConfigClientTest, ServerMayComeLaterAndComeBack) {
   server_.reset();
   start();
   server_ = std::make_unique<AdsServer>(target_);
-  EXPECT_EQ(take_subscription().size(), 3u);
+  EXPECT_EQ(take_subscription().size(), kTypes);
   server_.reset();
   server_ = std::make_unique<AdsServer>(target_);
-  EXPECT_EQ(take_subscription().size(), 3u);
+  EXPECT_EQ(take_subscription().size(), kTypes);
 }
 
 TEST_F(ConfigClientTest, EndsWhileConnectedAndWhileNobodyIsThere) {

@@ -2,6 +2,8 @@
 // worker.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "tests/unit/proxy-engine/client_hello.h"
 #include "tests/unit/proxy-engine/rig.h"
@@ -74,9 +76,11 @@ TEST(Layer4RoutesTest, TheServerNameDecides) {
   EXPECT_EQ(rig.last().outcome, Outcome::kOk);
   EXPECT_EQ(rig.say(two), "two:" + two);
   EXPECT_EQ(rig.say(client_hello("example.org") + "end"), "");
-  rig.rig().sink().wait(3);
+  // A connection that went on is recorded when both ends have closed it, perhaps after the one that was
+  // refused.
   const std::vector<SeenRecord> records = rig.rig().sink().wait(3);
-  EXPECT_EQ(records.at(2).outcome, Outcome::kNoRoute);
+  const auto refused = [](const SeenRecord& record) { return record.outcome == Outcome::kNoRoute; };
+  EXPECT_EQ(std::count_if(records.begin(), records.end(), refused), 1);
 }
 
 TEST(Layer4RoutesTest, AHelloInPiecesIsOneHello) {
