@@ -116,7 +116,7 @@ class UpgradeTest : public MeshTest {
       std::printf("%s: %u rounds in %.0f s, %lu requests, %lu failed, %lu retries\n", generator.name.c_str(),
                   rounds(), seconds, static_cast<unsigned long>(result.requests),
                   static_cast<unsigned long>(result.failed), static_cast<unsigned long>(result.retries));
-      EXPECT_EQ(result.failed, 0u) << generator.name << ": " << result.text;
+      EXPECT_EQ(result.failed, 0u) << generator.name << ": " << result.text << mesh_->log();
       EXPECT_EQ(result.retries, 0u) << generator.name << ": " << result.text;
       const double least = generator.paced ? 0.8 * kNewConnectionsPerSecond * seconds : 1000;
       EXPECT_GE(static_cast<double>(result.requests), least) << generator.name;
