@@ -24,10 +24,11 @@ def routing(version):
                       "    route:\n    - destination:\n        host: web\n" for i in range(version % 5))
     return (f"---\napiVersion: networking.istio.io/v1beta1\nkind: VirtualService\nmetadata:\n  name: web\nspec:\n  hosts:\n  - web\n"
             f"  http:\n{matches}  - name: default-{version % 3}\n    route:\n    - destination:\n        host: web\n"
-            # An upstream that closes its listener resets what it had not accepted yet.
+            # An upstream that closes its listener resets what it had not accepted yet, for all clients at once.
             "    retries:\n      attempts: 2\n      retryOn: reset,connect-failure\n"
             "---\napiVersion: networking.istio.io/v1beta1\nkind: DestinationRule\nmetadata:\n  name: web\nspec:\n  host: web\n"
-            f"  trafficPolicy:\n    loadBalancer:\n      simple: {BALANCERS[version % len(BALANCERS)]}\n")
+            "  trafficPolicy:\n    retryBudget:\n      percent: 100\n      minRetryConcurrency: 100\n"
+            f"    loadBalancer:\n      simple: {BALANCERS[version % len(BALANCERS)]}\n")
 
 
 class Node(arms.Weft):
