@@ -51,7 +51,7 @@ privileged_ctest() {
   run_ctest "$@"
 }
 
-# gcc reads every file and says what it thinks of it; the objects would be thrown away.
+# gcc reads every file but the tests and says what it thinks of it; the objects would be thrown away.
 read_with_gcc() {
   configure gcc -DWEFT_PRECOMPILE=OFF
   cmake --build build/gcc --target weft_generated
@@ -97,7 +97,7 @@ verb_test() {
   step "unit tests, sanitized" run_ctest asan '^unit$'
   step "kernel program tests, sanitized" privileged_ctest asan '^bpf$'
   step "integration tests, sanitized" privileged_ctest asan '^integration$'
-  step "every source through gcc" read_with_gcc
+  step "every program through gcc" read_with_gcc
   step "fuzz smoke" fuzz_smoke
   summary
 }
