@@ -1,6 +1,7 @@
 // `weft cert list` and `weft cert show`: the roots of this node's authority and the certificates it issued.
 // Called by cli.cc. Never asks for a key.
 #include <absl/time/time.h>
+#include <grpcpp/grpcpp.h>
 
 #include "base/strings.h"
 #include "proto/weft/admin/v1/certificates.grpc.pb.h"

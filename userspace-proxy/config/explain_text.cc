@@ -53,7 +53,7 @@ std::string mismatch_text(const HttpMatcher& matcher, const RequestHead& head, c
   using Part = Mismatch::Part;
   const Mismatch mismatch = mismatch_of(matcher, head, source, dialled_port);
   switch (mismatch.part) {
-    case Part::kNone:
+    case Part::kNothing:
       return "it holds";
     case Part::kPort:
       return str_cat("port is ", dialled_port, ", not ", matcher.port);

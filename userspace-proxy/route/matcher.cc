@@ -55,7 +55,7 @@ Mismatch source_mismatch(const SourceMatcher& matcher, const SourceView& source)
 }  // namespace
 
 bool SourceMatcher::matches(const SourceView& source) const {
-  return source_mismatch(*this, source).part == Mismatch::Part::kNone;
+  return source_mismatch(*this, source).part == Mismatch::Part::kNothing;
 }
 
 bool StringMatcher::matches(std::string_view value) const {
@@ -81,7 +81,7 @@ Mismatch mismatch_of(const HttpMatcher& matcher, const RequestHead& head, const 
                      uint16_t dialled_port) {
   using Part = Mismatch::Part;
   if (matcher.port != 0 && matcher.port != dialled_port) return {.part = Part::kPort};
-  if (const Mismatch mismatch = source_mismatch(matcher, source); mismatch.part != Part::kNone)
+  if (const Mismatch mismatch = source_mismatch(matcher, source); mismatch.part != Part::kNothing)
     return mismatch;
   if (!matcher.method.matches(head.method)) return {.part = Part::kMethod};
   if (!matcher.uri.matches(head.path)) return {.part = Part::kUri};
@@ -100,7 +100,7 @@ Mismatch mismatch_of(const HttpMatcher& matcher, const RequestHead& head, const 
 }
 
 bool HttpMatcher::matches(const RequestHead& head, const SourceView& source, uint16_t dialled_port) const {
-  return mismatch_of(*this, head, source, dialled_port).part == Mismatch::Part::kNone;
+  return mismatch_of(*this, head, source, dialled_port).part == Mismatch::Part::kNothing;
 }
 
 }  // namespace weft::proxy

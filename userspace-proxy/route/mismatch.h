@@ -11,7 +11,7 @@ namespace weft::proxy {
 // The first part that does not hold, in the order in which they are asked.
 struct Mismatch {
   enum class Part : uint8_t {
-    kNone,  // all hold
+    kNothing,  // all hold
     kPort,
     kSourceNamespace,
     kSourceLabel,
@@ -23,7 +23,7 @@ struct Mismatch {
     kWithoutHeader,
     kQueryParam,
   };
-  Part part = Part::kNone;
+  Part part = Part::kNothing;
   uint32_t index = 0;  // of what there are several of
 };
 

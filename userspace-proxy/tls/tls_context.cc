@@ -59,10 +59,10 @@ TlsFault check_identity(X509* certificate, TlsPeer& peer) {
   if (reading != SanReading::kOk) return TlsFault::kBadName;
   if (peer.expected.empty()) {
     const bool ours = peer.id.trust_domain == peer.context->credentials().id.trust_domain;
-    return ours ? TlsFault::kNone : TlsFault::kWrongTrustDomain;
+    return ours ? TlsFault::kNoFault : TlsFault::kWrongTrustDomain;
   }
   if (std::find(peer.expected.begin(), peer.expected.end(), peer.id) != peer.expected.end())
-    return TlsFault::kNone;
+    return TlsFault::kNoFault;
   const auto same_domain = [&peer](const SpiffeId& id) { return id.trust_domain == peer.id.trust_domain; };
   return std::any_of(peer.expected.begin(), peer.expected.end(), same_domain) ? TlsFault::kWrongIdentity
                                                                               : TlsFault::kWrongTrustDomain;
@@ -159,7 +159,7 @@ int TlsContext::verify(X509_STORE_CTX* store, void*) {
     return 0;
   }
   peer.fault = check_identity(X509_STORE_CTX_get0_cert(store), peer);
-  if (peer.fault == TlsFault::kNone) return 1;
+  if (peer.fault == TlsFault::kNoFault) return 1;
   X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
   return 0;
 }
@@ -173,7 +173,7 @@ TlsFault TlsContext::recheck(X509* certificate, const Credentials& trust) {
     X509_REVOKED* entry = nullptr;
     if (X509_CRL_get0_by_cert(crl.get(), &entry, certificate) == 1) return TlsFault::kRevoked;
   }
-  return TlsFault::kNone;
+  return TlsFault::kNoFault;
 }
 
 size_t TlsContext::cut_revoked(const Credentials& trust) {

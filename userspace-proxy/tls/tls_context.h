@@ -35,7 +35,7 @@ struct TlsPeer {
   std::string session_name;
 
   TlsContext* context = nullptr;
-  TlsFault fault = TlsFault::kNone;
+  TlsFault fault = TlsFault::kNoFault;
   SpiffeId id;  // once the handshake is done
 };
 

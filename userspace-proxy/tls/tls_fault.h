@@ -8,7 +8,7 @@ namespace weft::proxy {
 
 // X(kName, "label", "what the peer did or had")
 #define WEFT_TLS_FAULTS(X)                                                                               \
-  X(kNone, "none", "Nothing.")                                                                           \
+  X(kNoFault, "none", "Nothing.")                                                                        \
   X(kTimeout, "timeout", "It did not finish the handshake in time.")                                     \
   X(kProtocol, "protocol", "It broke the rules of TLS 1.3, or does not speak it.")                       \
   X(kTruncated, "truncated", "It ended the connection without saying so inside of TLS.")                 \

@@ -128,7 +128,7 @@ TlsSocket::Progress TlsSocket::advance_handshake() {
   }
   const unsigned long error = ERR_peek_error();
   TlsFault fault = peer_.fault;
-  if (fault == TlsFault::kNone) {
+  if (fault == TlsFault::kNoFault) {
     const int reason = ERR_GET_REASON(error);
     const bool alert = reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256;
     fault = alert ? TlsFault::kRefusedByPeer : TlsFault::kProtocol;
@@ -159,8 +159,8 @@ void TlsSocket::check_resumed() {
       peer_.expected.empty()
           ? peer_.id.trust_domain == context_->credentials().id.trust_domain
           : std::find(peer_.expected.begin(), peer_.expected.end(), peer_.id) != peer_.expected.end();
-  if (fault == TlsFault::kNone && !expected) fault = TlsFault::kWrongIdentity;
-  if (fault != TlsFault::kNone) fail(fault, -EPROTO);
+  if (fault == TlsFault::kNoFault && !expected) fault = TlsFault::kWrongIdentity;
+  if (fault != TlsFault::kNoFault) fail(fault, -EPROTO);
 }
 
 void TlsSocket::fail(TlsFault fault, int result) {

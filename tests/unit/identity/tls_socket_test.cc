@@ -214,14 +214,14 @@ TEST_P(TlsTest, ARevokedCertificateIsRefusedAndOthersAreNot) {
   const std::string lists = test::crl_pem(authority_, {revoked.certificate.get()});
   EXPECT_EQ(verdict(TlsRole::kClient, &revoked, lists), TlsFault::kRevoked);
   EXPECT_EQ(verdict(TlsRole::kServer, &revoked, lists), TlsFault::kRevoked);
-  EXPECT_EQ(verdict(TlsRole::kClient, &good, lists), TlsFault::kNone);
-  EXPECT_EQ(verdict(TlsRole::kServer, &good, lists), TlsFault::kNone);
+  EXPECT_EQ(verdict(TlsRole::kClient, &good, lists), TlsFault::kNoFault);
+  EXPECT_EQ(verdict(TlsRole::kServer, &good, lists), TlsFault::kNoFault);
 }
 
 TEST_P(TlsTest, AListOfAnotherAuthorityRefusesNobody) {
   const test::Leaf leaf = test::make_leaf(authority_, {.names = only(kDatabase)});
   const test::Authority other = test::make_authority("other");
-  EXPECT_EQ(verdict(TlsRole::kClient, &leaf, test::crl_pem(other, {})), TlsFault::kNone);
+  EXPECT_EQ(verdict(TlsRole::kClient, &leaf, test::crl_pem(other, {})), TlsFault::kNoFault);
 }
 
 TEST_P(TlsTest, APeerThatSpeaksNoTls13OrNoHttp2IsRefused) {
@@ -293,7 +293,7 @@ class TlsResumptionTest : public TlsTest {
  protected:
   struct Ends {
     bool resumed = false;
-    TlsFault client = TlsFault::kNone, server = TlsFault::kNone;
+    TlsFault client = TlsFault::kNoFault, server = TlsFault::kNoFault;
   };
   Ends talk(const std::shared_ptr<TlsContext>& client, const std::shared_ptr<TlsContext>& server,
             const std::string& name = "database") {
@@ -329,8 +329,8 @@ TEST_P(TlsResumptionTest, ASecondConnectionResumesAndStillKnowsItsPeers) {
   for (int i = 0; i < 3; ++i) {
     const Ends ends = talk(client, server);
     EXPECT_TRUE(ends.resumed);
-    EXPECT_EQ(ends.client, TlsFault::kNone);
-    EXPECT_EQ(ends.server, TlsFault::kNone);
+    EXPECT_EQ(ends.client, TlsFault::kNoFault);
+    EXPECT_EQ(ends.server, TlsFault::kNoFault);
   }
 }
 
@@ -344,7 +344,7 @@ TEST_P(TlsResumptionTest, NoTicketServesAnotherIdentity) {
   EXPECT_FALSE(talk(client, server, "another endpoint").resumed);
   const Ends stolen = talk(client, other_server);
   EXPECT_FALSE(stolen.resumed) << "a ticket of one server identity means nothing to another";
-  EXPECT_EQ(stolen.server, TlsFault::kNone) << "a full handshake takes its place";
+  EXPECT_EQ(stolen.server, TlsFault::kNoFault) << "a full handshake takes its place";
   EXPECT_FALSE(talk(context(kWeb), server).resumed) << "renewed credentials begin anew";
 }
 
