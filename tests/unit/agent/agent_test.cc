@@ -5,13 +5,11 @@
 #include <gmock/gmock.h>
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <filesystem>
 
 #include "bpf/abi/constants.h"
 #include "proto/weft/admin/v1/admin.grpc.pb.h"
 #include "tests/unit/agent/fake_dataplane.h"
+#include "tests/unit/base/scratch_folder.h"
 
 namespace weft::agent {
 namespace {
@@ -74,18 +72,12 @@ class NoControlPlane final : public control_plane::ControlPlane {};
 class AgentTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string dir = ::testing::TempDir() + "weft-agent-XXXXXX";
-    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
-    dir_ = dir;
     first_.generation = 1;
     start();
   }
-  void TearDown() override {
-    agent_.reset();
-    std::filesystem::remove_all(dir_);
-  }
+  void TearDown() override { agent_.reset(); }
   void start() {
-    Agent::Options options{.node_name = "n1", .config_source = "memory", .run_dir = dir_};
+    Agent::Options options{.node_name = "n1", .config_source = "memory", .run_dir = folder_.path()};
     options.metrics_address = *SocketAddress::parse("127.0.0.1:0");
     options.health_address = options.metrics_address;
     Agent::Parts parts;
@@ -107,7 +99,7 @@ class AgentTest : public ::testing::Test {
     ASSERT_TRUE(agent.ok()) << agent.status();
     agent_ = std::move(*agent);
     stub_ = admin::v1::Admin::NewStub(
-        grpc::CreateChannel("unix:" + dir_ + "/agent.sock", grpc::InsecureChannelCredentials()));
+        grpc::CreateChannel("unix:" + folder_.file("agent.sock"), grpc::InsecureChannelCredentials()));
   }
   grpc::Status enroll(const std::string& workload, const std::string& path) {
     grpc::ClientContext context;
@@ -132,7 +124,7 @@ class AgentTest : public ::testing::Test {
   }
 
   Journal journal_;
-  std::string dir_;
+  const test::ScratchFolder folder_;
   control_plane::Change first_;
   control_plane::ControlPlane::Subscriber subscriber_;
   std::unique_ptr<Agent> agent_;
@@ -459,7 +451,7 @@ TEST_F(AgentTest, MapDumpNamesWhoAnIdIs) {
 }
 
 TEST_F(AgentTest, SecondAgentOnTheSamePortFailsAndTheFirstGoesOn) {
-  Agent::Options options{.node_name = "n2", .run_dir = dir_ + "/other"};
+  Agent::Options options{.node_name = "n2", .run_dir = folder_.file("other")};
   options.metrics_address = agent_->metrics_address();
   options.health_address = *SocketAddress::parse("127.0.0.1:0");
   Agent::Parts parts;

@@ -2,12 +2,10 @@
 // reconciler with a dataplane that only remembers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <filesystem>
 
 #include "agent/mesh/reconciler.h"
 #include "tests/unit/agent/fake_dataplane.h"
+#include "tests/unit/base/scratch_folder.h"
 
 namespace weft::agent {
 namespace {
@@ -56,11 +54,8 @@ control_plane::Resource pod(const char* uid, const char* ip) {
 class EjectedBackendTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string dir = ::testing::TempDir() + "weft-ejected-XXXXXX";
-    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
-    dir_ = dir;
     reconciler_ = std::make_unique<Reconciler>(
-        Reconciler::Options{.store_path = dir_ + "/enrollments.json", .node_name = "n1"},
+        Reconciler::Options{.store_path = folder_.file("enrollments.json"), .node_name = "n1"},
         Reconciler::Parts{.dataplane = dataplane_,
                           .feed = feed_,
                           .publish = [](const control_plane::Change&) {},
@@ -76,10 +71,7 @@ class EjectedBackendTest : public ::testing::Test {
         [](const Reconciler::View& view) { return view.ids.find(Subject::Kind::kService, kDb); });
     ASSERT_NE(service_, 0u);
   }
-  void TearDown() override {
-    reconciler_->stop();
-    std::filesystem::remove_all(dir_);
-  }
+  void TearDown() override { reconciler_->stop(); }
   // Hands the report over and waits until it was dealt with: the watcher takes it, then posts it.
   void report(const FailingBackend& failing) {
     {
@@ -107,7 +99,7 @@ class EjectedBackendTest : public ::testing::Test {
     return dataplane_.kernel_changes.size();
   }
 
-  std::string dir_;
+  const test::ScratchFolder folder_;
   FakeDataplane dataplane_;
   FakeFeed feed_;
   std::unique_ptr<Reconciler> reconciler_;

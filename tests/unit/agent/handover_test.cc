@@ -1,19 +1,18 @@
 // The handover server against a scripted proxy over a real socket with real descriptors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cstring>
-#include <filesystem>
 #include <future>
 
 #include "agent/feed/handover_server.h"
 #include "base/fd_passing.h"
 #include "proto/weft/handover/v1/handover.pb.h"
+#include "tests/unit/base/scratch_folder.h"
 
 namespace weft::agent {
 namespace {
@@ -92,10 +91,7 @@ class ScriptedProxy {
 class HandoverTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string dir = ::testing::TempDir() + "weft-handover-XXXXXX";
-    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
-    dir_ = dir;
-    path_ = dir_ + "/handover.sock";
+    path_ = folder_.file("handover.sock");
     server_ =
         std::make_unique<HandoverServer>(HandoverServer::Options{path_, SocketAccess{}, milliseconds(300)});
     HandoverServer::Events events;
@@ -109,10 +105,7 @@ class HandoverTest : public ::testing::Test {
     };
     ASSERT_TRUE(server_->start(std::move(events)).ok());
   }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(dir_);
-  }
+  void TearDown() override { server_.reset(); }
   static Announcement announcement(uint64_t cookie) {
     auto fds = std::make_shared<NamespaceFds>();
     fds->netns.reset(::eventfd(0, EFD_CLOEXEC));
@@ -130,7 +123,8 @@ class HandoverTest : public ::testing::Test {
     return promise.get_future().get();
   }
 
-  std::string dir_, path_;
+  const test::ScratchFolder folder_;
+  std::string path_;
   std::unique_ptr<HandoverServer> server_;
   Peer peer_;
   std::vector<HeldNamespace> held_;

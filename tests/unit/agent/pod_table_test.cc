@@ -3,12 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "tests/unit/agent/fake_dataplane.h"
+#include "tests/unit/base/scratch_folder.h"
 
 namespace weft::agent {
 namespace {
@@ -283,17 +283,15 @@ TEST_F(PodTableTest, LeftoversOfAnEarlierAgentAreReleasedUnlessWanted) {
 }
 
 TEST(EnrollmentStoreTest, WhatWasSavedIsLoadedAndRubbishIsRefusedWithTheNextStep) {
-  std::string dir = ::testing::TempDir() + "weft-store-XXXXXX";
-  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
-  const EnrollmentStore store(dir + "/enrollments.json");
+  const test::ScratchFolder folder;
+  const EnrollmentStore store(folder.file("enrollments.json"));
   EXPECT_EQ(*store.load(), StoredPods{});
   const StoredPods pods{{{"shop", "web", "/run/netns/web"}}, {{11, "/run/netns/web"}}};
   ASSERT_TRUE(store.save(pods).ok());
   EXPECT_EQ(*store.load(), pods);
-  EXPECT_FALSE(std::filesystem::exists(dir + "/enrollments.json.new"));
-  std::ofstream(dir + "/enrollments.json") << "{ broken";
+  EXPECT_FALSE(std::filesystem::exists(folder.file("enrollments.json.new")));
+  std::ofstream(folder.file("enrollments.json")) << "{ broken";
   EXPECT_THAT(std::string(store.load().status().message()), HasSubstr("next: "));
-  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "control-plane/identity/key_file.h"
+#include "tests/unit/base/scratch_folder.h"
 #include "tests/unit/identity/pki.h"
 
 namespace weft::control_plane {
@@ -22,15 +23,9 @@ constexpr char kWeb[] = "spiffe://cluster.local/ns/shop/sa/web";
 
 class CertificateAuthorityTest : public testing::Test {
  protected:
-  CertificateAuthorityTest() {
-    std::string pattern = testing::TempDir() + "authority-XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~CertificateAuthorityTest() override { std::filesystem::remove_all(folder_); }
-
-  std::string file(const char* name) const { return folder_ + "/" + name; }
+  std::string file(const char* name) const { return folder_.file(name); }
   absl::StatusOr<std::unique_ptr<CertificateAuthority>> open(absl::Time now = absl::Now()) const {
-    return CertificateAuthority::open({.folder = folder_}, now);
+    return CertificateAuthority::open({.folder = folder_.path()}, now);
   }
   static CertificateRequest request(const std::string& id = kWeb) {
     const KeyPtr key = test::p256_key();
@@ -39,7 +34,7 @@ class CertificateAuthorityTest : public testing::Test {
   }
   static X509Ptr first(const std::string& pem) { return std::move((*read_certificates(pem))[0]); }
 
-  std::string folder_;
+  const test::ScratchFolder folder_;
 };
 
 // Whether OpenSSL, asked as any peer would, accepts the first certificate.

@@ -7,8 +7,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include <filesystem>
-
+#include "tests/unit/base/scratch_folder.h"
 #include "tests/unit/identity/pki.h"
 
 namespace weft::control_plane {
@@ -19,15 +18,10 @@ constexpr char kDatabase[] = "spiffe://cluster.local/ns/shop/sa/database";
 
 class CertificateServiceTest : public testing::Test {
  protected:
-  CertificateServiceTest() {
-    std::string pattern = testing::TempDir() + "service-XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-    authority_ = *CertificateAuthority::open({.folder = folder_}, now_);
-  }
+  CertificateServiceTest() { authority_ = *CertificateAuthority::open({.folder = folder_.path()}, now_); }
   ~CertificateServiceTest() override {
     stub_.reset();
     if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
-    std::filesystem::remove_all(folder_);
   }
 
   // On node-a there is the workload web, on node-b the workload database.
@@ -64,7 +58,7 @@ class CertificateServiceTest : public testing::Test {
     return stub_->CreateCertificate(&context, request, &response_);
   }
 
-  std::string folder_;
+  const test::ScratchFolder folder_;
   absl::Time now_ = absl::Now();
   const KeyPtr key_ = test::p256_key();
   std::unique_ptr<CertificateAuthority> authority_;

@@ -6,12 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
-#include <filesystem>
 #include <mutex>
 
 #include "control-plane/identity/certificate_service.h"
 #include "control-plane/identity/key_file.h"
 #include "proto/weft/proxy/v1/identity.grpc.pb.h"
+#include "tests/unit/base/scratch_folder.h"
 #include "tests/unit/identity/pki.h"
 #include "userspace-proxy/tls/renewal.h"
 
@@ -37,10 +37,8 @@ class Revocations final : public v1::Revocations::Service {
 class IdentityClientTest : public testing::Test {
  protected:
   IdentityClientTest() {
-    std::string pattern = testing::TempDir() + "identity-XXXXXX";
-    folder_ = mkdtemp(pattern.data());
     authority_ = *control_plane::CertificateAuthority::open(
-        {.folder = folder_ + "/ca", .leaf_lifetime = lifetime_}, absl::Now());
+        {.folder = folder_.file("ca"), .leaf_lifetime = lifetime_}, absl::Now());
     service_ = std::make_unique<control_plane::CertificateService>(control_plane::CertificateService::Parts{
         .authority = *authority_,
         .runs_on = [](const std::string&, const SpiffeId& id) { return id.to_string() == kWeb; },
@@ -61,10 +59,9 @@ class IdentityClientTest : public testing::Test {
   ~IdentityClientTest() override {
     client_.reset();
     server_->Shutdown(std::chrono::system_clock::now());
-    std::filesystem::remove_all(folder_);
   }
 
-  std::string target() const { return "unix:" + folder_ + "/xds.sock"; }
+  std::string target() const { return "unix:" + folder_.file("xds.sock"); }
   // The newest set, once it is so.
   template <typename F>
   CredentialSetPtr wait(F good) {
@@ -74,7 +71,7 @@ class IdentityClientTest : public testing::Test {
   }
 
   const absl::Duration lifetime_ = absl::Seconds(3);
-  std::string folder_;
+  const test::ScratchFolder folder_;
   std::unique_ptr<control_plane::CertificateAuthority> authority_;
   std::unique_ptr<control_plane::CertificateService> service_;
   std::unique_ptr<Revocations> revocations_;
@@ -117,7 +114,7 @@ TEST_F(IdentityClientTest, ARevocationListReachesTheCredentials) {
   ASSERT_TRUE(
       wait([](const CredentialSet& s) { return s.by_workload.contains("a"); })->by_workload.contains("a"));
   const std::string lists = test::crl_pem(test::make_authority("root"), {});
-  ASSERT_TRUE(control_plane::write_text_file(folder_ + "/ca/crl.pem", lists).ok());
+  ASSERT_TRUE(control_plane::write_text_file(folder_.file("ca/crl.pem"), lists).ok());
   const CredentialSetPtr set = wait([](const CredentialSet& s) {
     return s.by_workload.contains("a") && !s.by_workload.at("a")->crls.empty();
   });

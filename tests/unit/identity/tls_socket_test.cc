@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include "tests/unit/identity/loop_world.h"
 #include "tests/unit/identity/openssl_peer.h"
+#include "tests/unit/proxy-engine/loop_world.h"
 
 namespace weft::proxy {
 namespace {
@@ -39,7 +39,7 @@ class TlsTest : public LoopTest {
     return UniqueFd(ends[1]);
   }
   int handshake(TlsSocket& tls) {
-    LoopStep step;
+    TestStep step;
     step.began(tls.handshake(step.operation));
     EXPECT_TRUE(turn_until([&] { return step.done; }));
     return step.result;
@@ -130,7 +130,7 @@ TEST_P(TlsTest, ManySmallPiecesArriveInOrder) {
   const std::string all = numbered(40 * 777);
   std::vector<iovec> pieces;
   for (size_t i = 0; i < 40; ++i) pieces.push_back({const_cast<char*>(all.data()) + i * 777, 777});
-  LoopStep step;
+  TestStep step;
   step.began(socket.send(step.operation, pieces));
   ASSERT_TRUE(turn_until([&] { return step.done; }));
   EXPECT_EQ(step.result, 0);
@@ -275,7 +275,7 @@ TEST_P(TlsTest, ALiveConnectionIsCutWhenItsPeerIsRevoked) {
   TlsSocket* tls = start_tls(*loop_, socket, ours, TlsRole::kClient, {});
   ASSERT_EQ(handshake(*tls), 0);
   InputBuffer input(loop_->buffers());
-  LoopStep reading;
+  TestStep reading;
   reading.began(socket.recv(reading.operation, input));
   const auto nothing = with_crls(ours->credentials(), test::crl_pem(authority_, {}));
   EXPECT_EQ(ours->cut_revoked(**nothing), 0u);
@@ -304,7 +304,7 @@ class TlsResumptionTest : public TlsTest {
     TlsSocket* a =
         start_tls(*loop_, ours, client, TlsRole::kClient, TlsPeer{.expected = {}, .session_name = name});
     TlsSocket* b = start_tls(*loop_, theirs, server, TlsRole::kServer, {});
-    LoopStep first, second;
+    TestStep first, second;
     first.began(a->handshake(first.operation));
     second.began(b->handshake(second.operation));
     EXPECT_TRUE(turn_until([&] { return first.done && second.done; }));

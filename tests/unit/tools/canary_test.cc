@@ -2,7 +2,6 @@
 // alone, bounds that decide.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <sstream>
 
 #include "base/strings.h"
+#include "tests/unit/base/scratch_folder.h"
 #include "tools/weft/canary_judge.h"
 #include "tools/weft/canary_run.h"
 #include "tools/weft/manifest_file.h"
@@ -112,21 +112,15 @@ TEST(WeightEditTest, AServiceIsFoundByItsHost) {
 
 class ManifestFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string dir = ::testing::TempDir() + "weft-canary-XXXXXX";
-    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
-    dir_ = dir;
-    path_ = dir_ + "/m.yaml";
-    put("one\n");
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
+  void SetUp() override { put("one\n"); }
   void put(const std::string& text) { std::ofstream(path_) << text; }
   std::string get() {
     std::stringstream text;
     text << std::ifstream(path_).rdbuf();
     return text.str();
   }
-  std::string dir_, path_;
+  const test::ScratchFolder folder_;
+  const std::string path_ = folder_.file("m.yaml");
 };
 
 TEST_F(ManifestFileTest, IsReplacedWholeWithItsMode) {
@@ -139,7 +133,7 @@ TEST_F(ManifestFileTest, IsReplacedWholeWithItsMode) {
   struct stat status{};
   ASSERT_EQ(::stat(path_.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777u, 0640u);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_), {}), 1) << "no draft is left";
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1) << "no draft is left";
 }
 
 TEST_F(ManifestFileTest, WhatSomebodyElseWroteStays) {
@@ -150,7 +144,7 @@ TEST_F(ManifestFileTest, WhatSomebodyElseWroteStays) {
 }
 
 TEST_F(ManifestFileTest, ALinkStaysALink) {
-  const std::string link = dir_ + "/link.yaml";
+  const std::string link = folder_.file("link.yaml");
   ASSERT_EQ(::symlink(path_.c_str(), link.c_str()), 0);
   auto file = ManifestFile::open(link);
   EXPECT_EQ(file->replace("two\n"), absl::OkStatus());
@@ -159,7 +153,8 @@ TEST_F(ManifestFileTest, ALinkStaysALink) {
 }
 
 TEST_F(ManifestFileTest, AMissingFileNamesItself) {
-  EXPECT_THAT(std::string(ManifestFile::open(dir_ + "/no.yaml").status().message()), HasSubstr("no.yaml"));
+  EXPECT_THAT(std::string(ManifestFile::open(folder_.file("no.yaml")).status().message()),
+              HasSubstr("no.yaml"));
 }
 
 Tally tally(uint64_t requests, uint64_t errors, uint64_t fast, uint64_t slow) {

@@ -6,12 +6,11 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
-#include "agent/feed/grpc_unix_server.h"
 #include "proto/weft/admin/v1/admin.grpc.pb.h"
+#include "tests/unit/tools/cli_world.h"
 #include "tools/weft/output.h"
 
 namespace weft::cli {
@@ -156,41 +155,9 @@ class FakeAdmin final : public admin::v1::Admin::Service {
   admin::v1::ConnectionsRequest last_connections;
 };
 
-class CliTest : public ::testing::Test {
+class CliTest : public CliWorld<FakeAdmin> {
  protected:
-  void SetUp() override {
-    std::string dir = ::testing::TempDir() + "weft-cli-XXXXXX";
-    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
-    dir_ = dir;
-    auto server = agent::GrpcUnixServer::start(dir_ + "/agent.sock", agent::SocketAccess{}, {&admin_});
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = std::move(*server);
-  }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(dir_);
-  }
-  int run(std::vector<std::string> args) {
-    std::ostringstream out, err;
-    Environment env{out, err, false,
-                    [this](const KernelQuestion& asked) {
-                      asked_ = asked;
-                      return kernel_;
-                    },
-                    [this](const std::vector<std::string>&) { return findings_; }};
-    args.insert(args.begin(), {"--run-dir", dir_});
-    const int code = cli::run(args, env);
-    out_ = out.str();
-    err_ = err.str();
-    return code;
-  }
-
-  FakeAdmin admin_;
-  std::string dir_, out_, err_;
-  std::unique_ptr<agent::GrpcUnixServer> server_;
-  KernelQuestion asked_;
-  std::vector<KernelResult> kernel_{{"K-01", "BTF is there", "success", "", ""}};
-  std::vector<AnalysisFinding> findings_;
+  CliTest() { kernel_ = {{"K-01", "BTF is there", "success", "", ""}}; }
 };
 
 TEST_F(CliTest, StatusIsOneRowAndNamesEachProblemWithTheNextStep) {
@@ -363,7 +330,7 @@ TEST_F(CliTest, VersionIsACommandAndAFlag) {
 }
 
 TEST_F(CliTest, AnalyzeListsFileAndLineAndFailsAtTheChosenLevel) {
-  const std::string file = dir_ + "/a.yaml";
+  const std::string file = folder_.file("a.yaml");
   std::ofstream(file) << "x";
   EXPECT_EQ(run({"analyze", file}), kOk);
   findings_ = {
@@ -373,7 +340,7 @@ TEST_F(CliTest, AnalyzeListsFileAndLineAndFailsAtTheChosenLevel) {
   EXPECT_EQ(run({"analyze", file, "--fail-on", "warn"}), kFindings);
   findings_[0].level = "error";
   EXPECT_EQ(run({"analyze", file}), kFindings);
-  EXPECT_EQ(run({"analyze", dir_ + "/missing.yaml"}), kBadInput);
+  EXPECT_EQ(run({"analyze", folder_.file("missing.yaml")}), kBadInput);
 }
 
 TEST_F(CliTest, CompletionKnowsEveryCommandAndHidesTheInternalOne) {

@@ -1,14 +1,11 @@
 // `weft trace`, `weft get routes` and the flags of `weft canary`, against an Admin server in this process.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <fstream>
-#include <sstream>
 
-#include "agent/feed/grpc_unix_server.h"
 #include "proto/weft/admin/v1/admin.grpc.pb.h"
+#include "tests/unit/tools/cli_world.h"
 #include "tools/weft/cli.h"
 #include "tools/weft/output.h"
 
@@ -71,36 +68,7 @@ class RouteAdmin final : public admin::v1::Admin::Service {
   admin::v1::ListRequest last_list;
 };
 
-class RouteCliTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string dir = ::testing::TempDir() + "weft-route-cli-XXXXXX";
-    ASSERT_NE(::mkdtemp(dir.data()), nullptr);
-    dir_ = dir;
-    auto server = agent::GrpcUnixServer::start(dir_ + "/agent.sock", agent::SocketAccess{}, {&admin_});
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = std::move(*server);
-  }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(dir_);
-  }
-  int run(std::vector<std::string> args) {
-    std::ostringstream out, err;
-    Environment env{out, err, false, [](const KernelQuestion&) { return std::vector<KernelResult>(); },
-                    [this](const std::vector<std::string>&) { return findings_; }};
-    args.insert(args.begin(), {"--run-dir", dir_});
-    const int code = cli::run(args, env);
-    out_ = out.str();
-    err_ = err.str();
-    return code;
-  }
-
-  RouteAdmin admin_;
-  std::string dir_, out_, err_;
-  std::unique_ptr<agent::GrpcUnixServer> server_;
-  std::vector<AnalysisFinding> findings_;
-};
+using RouteCliTest = CliWorld<RouteAdmin>;
 
 TEST_F(RouteCliTest, TraceShowsTheRulesInOrderAndTheEndpoints) {
   EXPECT_EQ(run({"trace", "web", "cart", "-n", "shop", "--http", "POST /x?y=1", "--header", "X-User: anna"}),
@@ -141,7 +109,7 @@ TEST_F(RouteCliTest, ExplainedRoutesNameTheirLineAndEndpoints) {
 }
 
 TEST_F(RouteCliTest, CanaryRefusesFlagsThatMeanNothing) {
-  const std::string file = dir_ + "/m.yaml";
+  const std::string file = folder_.file("m.yaml");
   std::ofstream(file)
       << "kind: VirtualService\nmetadata: {name: cart}\nspec:\n  hosts: [cart]\n  http:\n  - route:\n"
          "    - {destination: {host: cart, subset: v1}, weight: 100}\n"

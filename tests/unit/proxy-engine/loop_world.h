@@ -1,5 +1,5 @@
-// One loop on either backend, turned by the test, for what stands on sockets alone. Everything on one thread;
-// a wait is bounded by a deadline.
+// One loop on either backend, turned by the test, for what stands on sockets alone: TLS, and what both
+// backends promise. Everything on one thread; a wait is bounded by a deadline.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@
 namespace weft::proxy {
 
 // An operation that remembers that it ran.
-struct LoopStep {
+struct TestStep {
   bool done = false;
   int result = 0;
   void run(int r) {
@@ -27,7 +27,7 @@ struct LoopStep {
   void began(bool finished) {
     if (finished) run(operation.result);
   }
-  Operation operation{this, method<&LoopStep::run>};
+  Operation operation{this, method<&TestStep::run>};
 };
 
 class LoopTest : public ::testing::TestWithParam<IoKind> {
@@ -51,25 +51,27 @@ class LoopTest : public ::testing::TestWithParam<IoKind> {
     return true;
   }
   int receive(Socket& socket, InputBuffer& input) {
-    LoopStep step;
+    TestStep step;
     step.began(socket.recv(step.operation, input));
     EXPECT_TRUE(turn_until([&] { return step.done; }));
     return step.result;
   }
   int send(Socket& socket, std::string_view bytes) {
-    LoopStep step;
+    TestStep step;
     const iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
     step.began(socket.send(step.operation, std::span(&piece, 1)));
     EXPECT_TRUE(turn_until([&] { return step.done; }));
     return step.result;
   }
-  static std::string numbered(size_t bytes) {
-    std::string out(bytes, '\0');
-    for (size_t i = 0; i < bytes; ++i) out[i] = static_cast<char>(i * 2654435761u >> 11);
-    return out;
-  }
 
   std::unique_ptr<EventLoop> loop_;
 };
+
+// Bytes of which none can be taken for its neighbour's.
+inline std::string numbered(size_t bytes) {
+  std::string out(bytes, '\0');
+  for (size_t i = 0; i < bytes; ++i) out[i] = static_cast<char>(i * 2654435761u >> 11);
+  return out;
+}
 
 }  // namespace weft::proxy
