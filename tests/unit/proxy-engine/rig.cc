@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -114,8 +115,9 @@ std::string TestConnection::read_to_end() {
 }
 
 int TestConnection::read_end() {
-  char byte = 0;
-  const ssize_t count = recv_uninterrupted(fd_.get(), &byte, 1);
+  // Megabytes may come before the end: a read for each byte would take as long as what is judged.
+  std::array<char, 65536> bytes;
+  const ssize_t count = recv_uninterrupted(fd_.get(), bytes.data(), bytes.size());
   return count < 0 ? errno : count == 0 ? 0 : -1;
 }
 
