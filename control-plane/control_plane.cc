@@ -63,9 +63,9 @@ class FolderControlPlane final : public ControlPlane {
   }
 
   ~FolderControlPlane() override {
-    // Both threads end while all that they use is there; the source's uses the resolver.
+    // Both threads end while all that they use is there; both use the resolver.
     source_.reset();
-    resolver_.reset();
+    resolver_->stop();
   }
 
  private:

@@ -4,8 +4,8 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -22,6 +22,8 @@ using Clock = std::chrono::steady_clock;
 std::optional<std::vector<std::string>> look_up_by_system(const std::string& host) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
+  // No address of a family that this node does not speak: connections there would only fail.
+  hints.ai_flags = AI_ADDRCONFIG;
   addrinfo* list = nullptr;
   if (getaddrinfo(host.c_str(), nullptr, &hints, &list) != 0) return std::nullopt;
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owned(list, &freeaddrinfo);
@@ -33,84 +35,125 @@ std::optional<std::vector<std::string>> look_up_by_system(const std::string& hos
   return std::vector<std::string>(seen.begin(), seen.end());
 }
 
-class ThreadedResolver final : public DnsResolver {
+// So many names are looked up at once: one whose server is silent holds up nobody else.
+constexpr int kMaxLookUps = 16;
+
+struct Name {
+  std::vector<std::string> addresses;
+  Clock::time_point due;  // at the beginning of time: at once
+  bool under_way = false;
+  bool failing = false;
+};
+
+// What the resolver and its look-ups know together. A look-up that hangs outlives the resolver, and finds
+// this instead.
+class Names {
  public:
-  ThreadedResolver(Options options, std::function<void()> changed)
-      : options_(std::move(options)), changed_(std::move(changed)) {
+  explicit Names(DnsResolver::Options options) : options_(std::move(options)) {
     if (!options_.look_up) options_.look_up = look_up_by_system;
-    thread_ = std::thread([this] { run(); });
-  }
-  ~ThreadedResolver() override {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    thread_.join();
   }
 
-  void want(const std::set<std::string>& hosts) override {
+  void want(const std::set<std::string>& hosts) {
     const std::lock_guard<std::mutex> lock(mutex_);
     std::erase_if(names_, [&hosts](const auto& name) { return !hosts.contains(name.first); });
     for (const std::string& host : hosts) names_.try_emplace(host);
     wake_.notify_all();
   }
 
-  Addresses addresses() const override {
+  DnsResolver::Addresses addresses() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    Addresses out;
+    DnsResolver::Addresses out;
     for (const auto& [host, name] : names_) {
       if (!name.addresses.empty()) out.emplace(host, name.addresses);
     }
     return out;
   }
 
- private:
-  struct Name {
-    std::vector<std::string> addresses;
-    Clock::time_point due;  // at the beginning of time: at once
-    bool failing = false;
-  };
-
-  void run() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    while (!stopping_) {
-      const auto next = std::min_element(names_.begin(), names_.end(), [](const auto& a, const auto& b) {
-        return a.second.due < b.second.due;
-      });
-      if (next == names_.end()) {
-        wake_.wait(lock);
-      } else if (next->second.due > Clock::now()) {
-        wake_.wait_until(lock, next->second.due);
-      } else {
-        look_up(next->first, lock);
-      }
-    }
+  void stop() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+    wake_.notify_all();
   }
 
-  void look_up(std::string host, std::unique_lock<std::mutex>& lock) {
-    lock.unlock();
+  // Begins look-ups when they are due, until addresses changed (true) or the resolver stops (false).
+  static bool wait_for_change(const std::shared_ptr<Names>& names) {
+    std::unique_lock<std::mutex> lock(names->mutex_);
+    while (!names->stopping_ && !names->changed_) {
+      const auto next = names->next_due();
+      if (next == names->names_.end()) {
+        names->wake_.wait(lock);
+      } else if (next->second.due > Clock::now()) {
+        names->wake_.wait_until(lock, next->second.due);
+      } else {
+        next->second.under_way = true;
+        ++names->look_ups_;
+        std::thread([names, host = next->first] { names->look_up(host); }).detach();
+      }
+    }
+    names->changed_ = false;
+    return !names->stopping_;
+  }
+
+ private:
+  using Map = std::map<std::string, Name>;
+
+  // The end when none may begin before another has ended.
+  Map::iterator next_due() {
+    auto found = names_.end();
+    if (look_ups_ >= kMaxLookUps) return found;
+    for (auto each = names_.begin(); each != names_.end(); ++each) {
+      if (each->second.under_way) continue;
+      if (found == names_.end() || each->second.due < found->second.due) found = each;
+    }
+    return found;
+  }
+
+  void look_up(const std::string& host) {
     const auto found = options_.look_up(host);
-    lock.lock();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    --look_ups_;
+    wake_.notify_all();
     const auto name = names_.find(host);
-    if (name == names_.end()) return;
+    if (name == names_.end() || stopping_) return;
+    name->second.under_way = false;
     name->second.due = Clock::now() + (found ? options_.refresh : options_.retry);
     if (!found && !name->second.failing)
       log::warn("name_not_resolved", {{"host", host}, {"next", "check the name and the node's resolver"}});
     name->second.failing = !found;
     if (!found || name->second.addresses == *found) return;
     name->second.addresses = *found;
-    lock.unlock();
-    changed_();
-    lock.lock();
+    changed_ = true;
   }
 
-  Options options_;
-  const std::function<void()> changed_;
+  DnsResolver::Options options_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  std::map<std::string, Name> names_;
+  Map names_;
+  int look_ups_ = 0;
+  bool changed_ = false;
   bool stopping_ = false;
+};
+
+class ThreadedResolver final : public DnsResolver {
+ public:
+  ThreadedResolver(Options options, std::function<void()> changed)
+      : names_(std::make_shared<Names>(std::move(options))), changed_(std::move(changed)) {
+    thread_ = std::thread([this] {
+      while (Names::wait_for_change(names_)) changed_();
+    });
+  }
+  ~ThreadedResolver() override { ThreadedResolver::stop(); }
+
+  void want(const std::set<std::string>& hosts) override { names_->want(hosts); }
+  Addresses addresses() const override { return names_->addresses(); }
+  void stop() override {
+    names_->stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  const std::shared_ptr<Names> names_;
+  const std::function<void()> changed_;
   std::thread thread_;
 };
 

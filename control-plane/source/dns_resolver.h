@@ -1,5 +1,6 @@
-// DnsResolver: the addresses of host names, looked up with getaddrinfo() on a thread of its own and again
-// every so often, because it tells no time to live. What a failed look-up said before stays. Thread-safe.
+// DnsResolver: the addresses of host names, looked up with getaddrinfo(), each on a thread of its own, and
+// again every so often, because it tells no time to live. What a failed look-up said before stays. A look-up
+// that hangs holds up neither other names nor the end. Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -16,6 +17,7 @@ namespace weft::control_plane {
 class DnsResolver {
  public:
   // Sorted; nullopt when the look-up failed.
+  // Runs on several threads at once, and may outlive the resolver.
   using LookUp = std::function<std::optional<std::vector<std::string>>(const std::string& host)>;
   using Addresses = std::map<std::string, std::vector<std::string>>;
   struct Options {
@@ -25,13 +27,15 @@ class DnsResolver {
     LookUp look_up;  // empty: getaddrinfo()
   };
 
-  // `changed` runs on the resolver's thread, whenever addresses did.
+  // `changed` runs on the resolver's thread, whenever addresses did; several changes may be told at once.
   static std::unique_ptr<DnsResolver> start(Options options, std::function<void()> changed);
   virtual ~DnsResolver() = default;
 
   // Names that are wanted from now on; new ones are looked up at once, others are forgotten.
   virtual void want(const std::set<std::string>& hosts) = 0;
   virtual Addresses addresses() const = 0;
+  // Nothing is looked up any more. Waits for `changed` when it runs, which may still use the resolver.
+  virtual void stop() = 0;
 };
 
 }  // namespace weft::control_plane

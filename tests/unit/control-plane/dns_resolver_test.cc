@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
 
@@ -16,43 +18,65 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
-// A name server whose answers the test gives, and a count of them that can be waited for.
+// A name server whose answers the test gives, and a count of them that can be waited for. A look-up may
+// outlive the resolver and the test, not what is shared.
 class Names {
  public:
+  ~Names() { release(); }
+
   DnsResolver::LookUp look_up() {
-    return [this](const std::string& host) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      ++asked_;
-      changed_.notify_all();
-      const auto found = answers_.find(host);
-      return found == answers_.end() ? std::nullopt : std::optional(found->second);
+    return [state = state_](const std::string& host) -> std::optional<std::vector<std::string>> {
+      std::unique_lock<std::mutex> lock(state->mutex);
+      ++state->asked;
+      state->changed.notify_all();
+      if (host.starts_with("silent")) state->changed.wait(lock, [&] { return state->released; });
+      const auto found = state->answers.find(host);
+      return found == state->answers.end() ? std::nullopt : std::optional(found->second);
     };
   }
   void answer(const std::string& host, std::optional<std::vector<std::string>> addresses) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    answers_.erase(host);
-    if (addresses) answers_[host] = *addresses;
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    state_->answers.erase(host);
+    if (addresses) state_->answers[host] = *addresses;
+  }
+  // Names that begin with "silent" get no answer before.
+  void release() {
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    state_->released = true;
+    state_->changed.notify_all();
   }
   void told() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ++told_;
-    changed_.notify_all();
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    ++state_->told;
+    state_->changed.notify_all();
   }
   bool wait_told(int count) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(5), [&] { return told_ >= count; });
+    return wait_until([=](const State& state) { return state.told >= count; });
   }
-  bool wait_asked_again(int times) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    const int from = asked_;
-    return changed_.wait_for(lock, std::chrono::seconds(5), [&] { return asked_ >= from + times; });
+  bool wait_asked(int count) {
+    return wait_until([=](const State& state) { return state.asked >= count; });
   }
+  bool wait_asked_again(int times) { return wait_asked(asked() + times); }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::map<std::string, std::vector<std::string>> answers_;
-  int asked_ = 0, told_ = 0;
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::map<std::string, std::vector<std::string>> answers;
+    int asked = 0, told = 0;
+    bool released = false;
+  };
+  int asked() {
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    return state_->asked;
+  }
+  template <typename Condition>
+  bool wait_until(Condition condition) {
+    std::unique_lock<std::mutex> lock(state_->mutex);
+    return state_->changed.wait_for(lock, std::chrono::seconds(5), [&] { return condition(*state_); });
+  }
+
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 TEST(DnsResolverTest, LooksUpWhatIsWantedAndTellsWhenItChanges) {
@@ -93,6 +117,37 @@ TEST(DnsResolverTest, ForgetsWhatIsWantedNoMore) {
   ASSERT_TRUE(names.wait_told(1));
   resolver->want({});
   EXPECT_THAT(resolver->addresses(), IsEmpty());
+}
+
+TEST(DnsResolverTest, NamesWhoseServersAreSilentHoldUpNeitherOthersNorTheEnd) {
+  Names names;
+  names.answer("a", {{"192.0.2.1"}});
+  auto resolver = DnsResolver::start({.look_up = names.look_up()}, [&] { names.told(); });
+  resolver->want({"silent-1", "silent-2", "silent-3"});
+  ASSERT_TRUE(names.wait_asked(3));
+  resolver->want({"a", "silent-1", "silent-2", "silent-3"});
+  ASSERT_TRUE(names.wait_told(1));
+  EXPECT_THAT(resolver->addresses(), ElementsAre(Pair("a", ElementsAre("192.0.2.1"))));
+  resolver.reset();
+  names.release();
+}
+
+TEST(DnsResolverTest, WhoIsToldOfAChangeMayAskWhileItIsStopped) {
+  Names names;
+  names.answer("a", {{"192.0.2.1"}});
+  std::promise<void> stopping;
+  DnsResolver::Addresses seen;
+  std::unique_ptr<DnsResolver> resolver;
+  resolver = DnsResolver::start({.look_up = names.look_up()}, [&] {
+    names.told();
+    stopping.get_future().wait();
+    seen = resolver->addresses();
+  });
+  resolver->want({"a"});
+  ASSERT_TRUE(names.wait_told(1));
+  stopping.set_value();
+  resolver->stop();
+  EXPECT_THAT(seen, ElementsAre(Pair("a", ElementsAre("192.0.2.1"))));
 }
 
 TEST(DnsResolverTest, TheSystemKnowsItself) {
