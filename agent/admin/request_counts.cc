@@ -15,6 +15,8 @@ constexpr uint32_t kMaxIntervalMs = 60'000;
 constexpr std::chrono::milliseconds kMetricsDeadline{1000};
 // How fast a cancelled call is noticed.
 constexpr std::chrono::milliseconds kLook{50};
+// What the proxy calls a workload that it did not come to.
+constexpr char kUnknown[] = "unknown";
 
 bool is_error(const proxy::v1::RequestSeries& series) {
   return series.code_class() == "5xx" || series.code_class() == "0";
@@ -26,7 +28,7 @@ void count(const proxy::v1::Metrics& metrics, const std::string& ns, const std::
   for (const proxy::v1::RequestSeries& series : metrics.requests()) {
     if (series.destination_service() != name || series.destination_namespace() != ns) continue;
     const std::string& workload = series.destination_workload();
-    admin::v1::RequestCounts::Row& row = rows[workload.empty() ? "" : str_cat(ns, "/", workload)];
+    admin::v1::RequestCounts::Row& row = rows[workload == kUnknown ? "" : str_cat(ns, "/", workload)];
     row.set_requests(row.requests() + series.requests());
     if (is_error(series)) row.set_errors(row.errors() + series.requests());
     while (row.duration_buckets_size() < series.duration_buckets_size()) row.add_duration_buckets(0);
@@ -51,18 +53,20 @@ grpc::Status AdminService::WatchRequests(grpc::ServerContext* context,
   auto next = std::chrono::steady_clock::now();
   while (!context->IsCancelled() && !stopping_) {
     admin::v1::RequestCounts counts;
+    const uint32_t pid = parts_.proxy.state().pid;
     const auto metrics = parts_.proxy.metrics(kMetricsDeadline);
-    counts.set_proxy_answers(metrics.has_value());
-    if (metrics) count(*metrics, service->first, service->second, &counts);
-    const ProxyState proxy = parts_.proxy.state();
-    counts.set_proxy_pid(proxy.pid);
+    // Counts of one process never go under the name of the next.
+    counts.set_proxy_answers(metrics.has_value() && parts_.proxy.state().pid == pid);
+    if (counts.proxy_answers()) count(*metrics, service->first, service->second, &counts);
+    counts.set_proxy_pid(pid);
     counts.set_proxy_generation(parts_.acked());
     const auto generation =
         parts_.reconciler.read([](const Reconciler::View& view) { return view.generation; });
     if (!generation) break;
     counts.set_config_generation(*generation);
     if (!writer->Write(counts)) break;
-    next += interval;
+    // Late is late: what was missed is not sent in a row afterwards, when it says nothing new.
+    next = std::max(next + interval, std::chrono::steady_clock::now());
     std::unique_lock lock(stop_mutex_);
     while (!stopping_ && !context->IsCancelled() && std::chrono::steady_clock::now() < next)
       stopped_.wait_for(lock, kLook);

@@ -1,0 +1,229 @@
+// What the agent says of routes and of the proxy's counts: `weft trace`, `weft get routes --explain`, and
+// what `weft canary` watches.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <thread>
+
+#include "proto/weft/proxy/v1/telemetry.grpc.pb.h"
+#include "tests/unit/agent/agent_world.h"
+
+namespace weft::agent {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+using TraceTest = AgentWorld;
+
+// shop/cart on 10.0.0.1:80 with one pod at 10.1.0.1:8080, its client shop/web, a route, and a policy that
+// lets others only in.
+control_plane::Change small_mesh() {
+  istio::workload::Address service, server, client;
+  service.mutable_service()->set_name("cart");
+  service.mutable_service()->set_namespace_("shop");
+  service.mutable_service()->set_hostname("cart.shop.svc.cluster.local");
+  service.mutable_service()->add_addresses()->set_address(IpAddress::parse("10.0.0.1")->packed());
+  auto* port = service.mutable_service()->add_ports();
+  port->set_service_port(80);
+  port->set_target_port(8080);
+  port->set_app_protocol(istio::workload::HTTP11);
+  server.mutable_workload()->set_uid("server");
+  server.mutable_workload()->set_name("cart-1");
+  server.mutable_workload()->set_namespace_("shop");
+  server.mutable_workload()->add_addresses(IpAddress::parse("10.1.0.1")->packed());
+  (*server.mutable_workload()->mutable_services())["shop/cart.shop.svc.cluster.local"];
+  client.mutable_workload()->set_uid("client");
+  client.mutable_workload()->set_name("web");
+  client.mutable_workload()->set_namespace_("shop");
+  client.mutable_workload()->add_addresses(IpAddress::parse("10.1.0.9")->packed());
+  mesh::v1::RouteSet set;
+  set.set_name("cart");
+  set.set_namespace_("shop");
+  set.add_hosts("cart.shop.svc.cluster.local");
+  auto* api = set.add_http();
+  api->add_matches()->mutable_uri()->set_prefix("/api");
+  api->add_destinations()->set_host("cart.shop.svc.cluster.local");
+  api->mutable_destinations(0)->set_weight(1);
+  api->mutable_origin()->set_kind("VirtualService");
+  api->mutable_origin()->set_file("cart.yaml");
+  api->mutable_origin()->set_line(7);
+  istio::security::Authorization policy;
+  policy.set_name("readers");
+  policy.set_namespace_("shop");
+  policy.set_scope(istio::security::NAMESPACE);
+  policy.set_action(istio::security::ALLOW);
+  policy.add_rules()->add_clauses()->add_matches()->add_namespaces()->set_exact("other");
+  control_plane::Change out;
+  out.generation = 2;
+  out.upserted = {
+      {control_plane::kAddressType, "shop/cart.shop.svc.cluster.local", "1", service.SerializeAsString()},
+      {control_plane::kAddressType, "server", "1", server.SerializeAsString()},
+      {control_plane::kAddressType, "client", "1", client.SerializeAsString()},
+      {control_plane::kRouteSetType, "shop/cart", "1", set.SerializeAsString()},
+      {control_plane::kAuthorizationType, "shop/readers", "1", policy.SerializeAsString()}};
+  return out;
+}
+
+TEST_F(TraceTest, ATraceNamesRuleLineEndpointAndVerdict) {
+  subscriber_(small_mesh());
+  grpc::ClientContext context;
+  admin::v1::TraceRequest request;
+  request.set_from("shop/web");
+  request.set_to("cart");
+  request.set_method("GET");
+  request.set_target("/api/x");
+  admin::v1::TraceReport report;
+  const grpc::Status status = stub_->Trace(&context, request, &report);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(report.rules_size(), 1);
+  EXPECT_EQ(report.rules(0).rule(), "VirtualService shop/cart http[0]");
+  EXPECT_EQ(report.rules(0).match(), "prefix /api");
+  EXPECT_EQ(report.rules(0).origin().line(), 7u);
+  ASSERT_EQ(report.targets_size(), 1);
+  ASSERT_EQ(report.targets(0).endpoints_size(), 1);
+  EXPECT_EQ(report.targets(0).endpoints(0).address(), "10.1.0.1:8080");
+  EXPECT_EQ(report.targets(0).endpoints(0).policy(), "denied: shop/readers allows others only");
+  EXPECT_EQ(report.config_generation(), 2u);
+  EXPECT_THAT(report.notes(), Contains(HasSubstr("no proxy is connected")));
+}
+
+TEST_F(TraceTest, ATraceOfNobodyKnownSaysSo) {
+  subscriber_(small_mesh());
+  grpc::ClientContext context, second;
+  admin::v1::TraceRequest request;
+  request.set_from("shop/stranger");
+  request.set_to("cart.shop");
+  admin::v1::TraceReport report;
+  ASSERT_TRUE(stub_->Trace(&context, request, &report).ok());
+  EXPECT_THAT(report.notes(), Contains(HasSubstr("knows no workload shop/stranger")));
+  request.set_to("basket");
+  EXPECT_EQ(stub_->Trace(&second, request, &report).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(TraceTest, RoutesAreExplainedWithTheirEndpoints) {
+  subscriber_(small_mesh());
+  grpc::ClientContext context;
+  admin::v1::ListRequest request;
+  request.set_explain(true);
+  admin::v1::RouteList list;
+  ASSERT_TRUE(stub_->ListRoutes(&context, request, &list).ok());
+  ASSERT_EQ(list.routes_size(), 1);
+  ASSERT_EQ(list.routes(0).targets_size(), 1);
+  EXPECT_EQ(list.routes(0).targets(0).endpoints(0).workload(), "shop/cart-1");
+}
+
+TEST_F(TraceTest, WhoWatchesRequestsHearsThatNoProxyCounts) {
+  grpc::ClientContext context;
+  admin::v1::WatchRequestsRequest request;
+  request.set_service("shop/cart");
+  request.set_interval_ms(50);
+  const auto reader = stub_->WatchRequests(&context, request);
+  admin::v1::RequestCounts counts;
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(reader->Read(&counts));
+    EXPECT_FALSE(counts.proxy_answers());
+    EXPECT_EQ(counts.config_generation(), 1u);
+  }
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+// A proxy that has introduced itself; answers each question for its counts with what is in `requests`.
+class CountingProxy {
+ public:
+  CountingProxy(const std::string& socket, uint32_t pid)
+      : stub_(proxy::v1::ProxyTelemetry::NewStub(
+            grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials()))),
+        stream_(stub_->Report(&context_)) {
+    proxy::v1::ProxyReport report;
+    report.mutable_hello()->set_pid(pid);
+    stream_->Write(report);
+  }
+  ~CountingProxy() {
+    context_.TryCancel();
+    if (thread_.joinable()) thread_.join();
+    stream_->Finish();
+  }
+  void add(const std::string& workload, const std::string& code, uint64_t requests) {
+    proxy::v1::RequestSeries* row = requests_.add_requests();
+    row->set_destination_service("cart");
+    row->set_destination_namespace("shop");
+    row->set_destination_workload(workload);
+    row->set_code_class(code);
+    row->set_requests(requests);
+  }
+  void answer(std::function<void()> before = [] {}) {
+    thread_ = std::thread([this, before] {
+      proxy::v1::ReportRequest asked;
+      while (stream_->Read(&asked)) {
+        if (asked.metrics_id() == 0) continue;
+        before();
+        proxy::v1::ProxyReport report;
+        *report.mutable_metrics() = requests_;
+        report.mutable_metrics()->set_id(asked.metrics_id());
+        stream_->Write(report);
+      }
+    });
+  }
+
+ private:
+  grpc::ClientContext context_;
+  proxy::v1::Metrics requests_;
+  std::unique_ptr<proxy::v1::ProxyTelemetry::Stub> stub_;
+  std::unique_ptr<grpc::ClientReaderWriter<proxy::v1::ProxyReport, proxy::v1::ReportRequest>> stream_;
+  std::thread thread_;
+};
+
+TEST_F(TraceTest, RequestsThatReachedNoEndpointAreNobodys) {
+  CountingProxy proxy(folder_.file("xds.sock"), 7);
+  proxy.add("cart-1", "2xx", 5);
+  proxy.add("unknown", "5xx", 3);
+  proxy.answer();
+  grpc::ClientContext context;
+  admin::v1::WatchRequestsRequest request;
+  request.set_service("shop/cart");
+  request.set_interval_ms(50);
+  const auto reader = stub_->WatchRequests(&context, request);
+  admin::v1::RequestCounts counts;
+  do {
+    ASSERT_TRUE(reader->Read(&counts));
+  } while (!counts.proxy_answers());
+  EXPECT_EQ(counts.proxy_pid(), 7u);
+  ASSERT_EQ(counts.rows_size(), 2);
+  EXPECT_EQ(counts.rows(0).workload(), "");
+  EXPECT_EQ(counts.rows(0).errors(), 3u);
+  EXPECT_EQ(counts.rows(1).workload(), "shop/cart-1");
+  context.TryCancel();
+  reader->Finish();
+}
+
+// One that takes over while the first is asked: its pid never goes with the counts of the first.
+TEST_F(TraceTest, CountsOfOneProxyNeverGoUnderTheNameOfTheNext) {
+  CountingProxy first(folder_.file("xds.sock"), 7);
+  first.add("cart-1", "2xx", 5);
+  std::unique_ptr<CountingProxy> second;
+  first.answer([&] {
+    if (second != nullptr) return;
+    second = std::make_unique<CountingProxy>(folder_.file("xds.sock"), 8);
+    second->add("cart-1", "2xx", 1);
+    second->answer();
+    while (status().proxy_pid() != 8) std::this_thread::yield();
+  });
+  grpc::ClientContext context;
+  admin::v1::WatchRequestsRequest request;
+  request.set_service("shop/cart");
+  request.set_interval_ms(50);
+  const auto reader = stub_->WatchRequests(&context, request);
+  admin::v1::RequestCounts counts;
+  do {
+    ASSERT_TRUE(reader->Read(&counts));
+    if (counts.proxy_answers()) EXPECT_EQ(counts.rows(0).requests(), counts.proxy_pid() == 7 ? 5u : 1u);
+  } while (!counts.proxy_answers() || counts.proxy_pid() != 8);
+  context.TryCancel();
+  reader->Finish();
+}
+
+}  // namespace
+}  // namespace weft::agent
