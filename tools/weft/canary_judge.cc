@@ -54,12 +54,17 @@ Tally since(const Tally& now, const Tally& before) {
   return out;
 }
 
-std::string broken_bound(const Tally& tally, const Bounds& bounds) {
-  const double allowed =
-      bounds.max_error_rate * static_cast<double>(std::max(tally.requests, bounds.min_requests));
-  if (tally.errors > 0 && static_cast<double>(tally.errors) > allowed)
+uint64_t longest_us() { return kBounds.back(); }
+
+std::string broken_bound(const Tally& tally, const Tally& lost, const Bounds& bounds) {
+  const auto allowed = [&](uint64_t requests) {
+    return bounds.max_error_rate * static_cast<double>(std::max(requests, bounds.min_requests));
+  };
+  if (tally.errors > 0 && static_cast<double>(tally.errors) > allowed(tally.requests))
     return str_cat(tally.errors, " of ", tally.requests, " requests failed (", rate_text(tally.error_rate()),
                    "), at most ", rate_text(bounds.max_error_rate), " may");
+  if (lost.errors > 0 && static_cast<double>(lost.errors) > allowed(tally.requests + lost.requests))
+    return str_cat(lost.errors, lost.errors == 1 ? " request" : " requests", " reached no endpoint");
   if (bounds.max_p99_us > 0 && tally.requests >= bounds.min_requests && tally.p99_us() > bounds.max_p99_us)
     return str_cat("p99 is ", duration_text(tally.p99_us()), ", at most ", duration_text(bounds.max_p99_us));
   return "";

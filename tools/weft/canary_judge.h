@@ -35,9 +35,13 @@ struct Bounds {
   uint64_t min_requests = 100;
 };
 
+// What is longer is not told apart.
+uint64_t longest_us();
+
 // Why the version is to be rolled back; empty: it is not, so far. Errors count before min_requests came when
-// the rest could not make up for them.
-std::string broken_bound(const Tally& tally, const Bounds& bounds);
+// the rest could not make up for them. `lost`: of the service's requests those that reached no endpoint, so
+// that nobody knows whose they would have been.
+std::string broken_bound(const Tally& tally, const Tally& lost, const Bounds& bounds);
 
 // "4.1 ms".
 std::string duration_text(uint64_t us);

@@ -16,8 +16,6 @@ namespace {
 using admin::v1::Admin;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kEffectiveDeadline{30'000};
-constexpr milliseconds kAgentAway{30'000};
 constexpr milliseconds kFastLook{100};
 constexpr milliseconds kSlowLook{1'000};
 
@@ -33,6 +31,20 @@ std::string clock_text() {
 std::string tally_text(const Tally& tally) {
   return str_cat(tally.requests, tally.requests == 1 ? " request, " : " requests, ", tally.errors,
                  " failed (", rate_text(tally.error_rate()), "), p99 ", duration_text(tally.p99_us()));
+}
+
+std::string seconds_text(milliseconds time) {
+  return duration_text(static_cast<uint64_t>(time.count()) * 1000);
+}
+
+// It may start again, which a step outlasts.
+bool is_away(const absl::Status& agent) {
+  return absl::IsUnavailable(agent) || absl::IsDeadlineExceeded(agent);
+}
+
+// Without the next command.
+std::string reason_of(const absl::Status& status) {
+  return std::string(status.message().substr(0, status.message().find("; next: ")));
 }
 
 }  // namespace
@@ -55,8 +67,12 @@ absl::StatusOr<std::optional<LiveTarget>> live_target(Admin::Stub& stub, const R
   admin::v1::RouteList list;
   const grpc::Status status = stub.ListRoutes(&context, request, &list);
   if (!status.ok()) return to_status(status);
+  // A VirtualService of several places has a row for each; where nobody gets to it, it has no targets.
+  std::optional<LiveTarget> listed;
   for (const auto& row : list.routes()) {
     if (row.origin().line() != place.line || row.origin().name() != place.name) continue;
+    // Weights of 0 are gone; the route itself is there.
+    listed.emplace();
     for (const auto& target : row.targets()) {
       const bool same_host = service_of(target.host(), place.ns) == service_of(destination.host, place.ns);
       if (!same_host || target.subset() != destination.subset) continue;
@@ -64,10 +80,8 @@ absl::StatusOr<std::optional<LiveTarget>> live_target(Admin::Stub& stub, const R
       for (const auto& endpoint : target.endpoints()) out.workloads.insert(endpoint.workload());
       return std::optional<LiveTarget>(std::move(out));
     }
-    // Weights of 0 are gone; the route itself is there.
-    return std::optional<LiveTarget>(LiveTarget());
   }
-  return std::optional<LiveTarget>();
+  return listed;
 }
 
 CanaryRun::CanaryRun(Options options, ManifestFile file, RoutePlace place, Admin::Stub& stub,
@@ -87,6 +101,8 @@ void CanaryRun::open(milliseconds interval) {
   close();
   stream_interval_ = interval;
   context_ = std::make_unique<grpc::ClientContext>();
+  // An agent that hangs ends the stream too; next() opens another one.
+  context_->set_deadline(std::chrono::system_clock::now() + options_.silence);
   interrupt_.watch(context_.get());
   admin::v1::WatchRequestsRequest request;
   request.set_service(service_of(place_.destinations[place_.canary].host, place_.ns));
@@ -103,7 +119,7 @@ void CanaryRun::close() {
 }
 
 absl::Status CanaryRun::next(admin::v1::RequestCounts* counts) {
-  const auto give_up = Clock::now() + kAgentAway;
+  const auto give_up = Clock::now() + options_.silence;
   for (;;) {
     if (interrupt_.asked()) return absl::CancelledError("interrupted");
     if (reader_ != nullptr && reader_->Read(counts)) {
@@ -113,7 +129,8 @@ absl::Status CanaryRun::next(admin::v1::RequestCounts* counts) {
       if (!interrupt_.asked()) open(stream_interval_);
     }
     if (Clock::now() > give_up)
-      return absl::UnavailableError("agent or proxy have not answered for 30 seconds; next: weft status");
+      return absl::UnavailableError(str_cat("agent or proxy have not answered for ",
+                                            seconds_text(options_.silence), "; next: weft status"));
   }
 }
 
@@ -132,15 +149,27 @@ absl::Status CanaryRun::write(uint32_t percent) {
   return absl::OkStatus();
 }
 
-// The agent refuses what we wrote, or what stands beside it in the file.
+absl::Status CanaryRun::look_again() {
+  current_.clear();
+  ASSIGN_OR_RETURN(file_, ManifestFile::open(file_.path()));
+  ASSIGN_OR_RETURN(RoutePlace found, find_route(file_.text(), options_.query));
+  for (const WeightPlace& destination : found.destinations) current_.push_back(destination.weight);
+  place_ = std::move(found);
+  return absl::OkStatus();
+}
+
+// The agent refuses what we wrote, or the file that it stands in.
 absl::Status CanaryRun::refused_manifest() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
   admin::v1::NodeStatus status;
   if (!stub_.GetStatus(&context, {}, &status).ok()) return absl::OkStatus();
   const std::string base = file_.path().substr(file_.path().rfind('/') + 1);
+  const std::string object = str_cat("VirtualService ", place_.ns, "/", place_.name);
   for (const auto& finding : status.findings()) {
-    if (finding.level() != "error" || finding.file().substr(finding.file().rfind('/') + 1) != base) continue;
+    const bool whole_file =
+        finding.object().empty() && finding.file().substr(finding.file().rfind('/') + 1) == base;
+    if (finding.level() != "error" || (finding.object() != object && !whole_file)) continue;
     return absl::FailedPreconditionError(str_cat("the agent refuses ", finding.file(), ":", finding.line(),
                                                  ": ", finding.message(), "; next: weft analyze ",
                                                  file_.path()));
@@ -149,33 +178,54 @@ absl::Status CanaryRun::refused_manifest() {
 }
 
 absl::Status CanaryRun::await_effective(uint32_t percent) {
-  open(kFastLook);
-  const auto give_up = Clock::now() + kEffectiveDeadline;
+  const auto give_up = Clock::now() + options_.effective;
   for (;;) {
-    RETURN_IF_ERROR(next(&counts_));
-    ASSIGN_OR_RETURN(const auto target, live_target(stub_, place_, place_.destinations[place_.canary]));
+    if (interrupt_.asked()) return absl::CancelledError("interrupted");
+    const auto answer = live_target(stub_, place_, place_.destinations[place_.canary]);
+    if (!answer.ok() && !is_away(answer.status())) return answer.status();
+    const std::optional<LiveTarget> target = answer.ok() ? *answer : std::nullopt;
     const bool listed = target.has_value() && std::abs(target->share - percent) < 0.01;
     if (listed && percent > 0 && !target->problem.empty())
       return absl::FailedPreconditionError(str_cat(place_.destinations[place_.canary].label(), ": ",
                                                    target->problem, "; next: weft get endpoints"));
-    if (listed && counts_.proxy_generation() >= counts_.config_generation()) {
-      workloads_ = target->workloads;
-      // Of counts from before, some may still belong to the last step; none of this one is left out.
-      return next(&counts_);
+    if (listed) {
+      // Asked for after the agent listed it: what it says of generations is no older.
+      open(kFastLook);
+      RETURN_IF_ERROR(next(&counts_));
+      if (counts_.proxy_generation() >= counts_.config_generation()) {
+        workloads_ = target->workloads;
+        // Of counts from before, some may still belong to the last step; none of this one is left out.
+        return next(&counts_);
+      }
     }
     RETURN_IF_ERROR(refused_manifest());
     if (Clock::now() > give_up)
-      return absl::DeadlineExceededError(str_cat("the mesh does not route by ", file_.path(),
-                                                 " after 30 seconds; next: weft status, weft get routes ",
-                                                 place_.ns, "/", place_.name, " --explain"));
+      return absl::DeadlineExceededError(
+          str_cat("the mesh does not route by ", file_.path(), " after ", seconds_text(options_.effective),
+                  "; next: weft status, weft get routes ", place_.ns, "/", place_.name, " --explain"));
+    interrupt_.wait(kFastLook);
   }
 }
 
+// Whatever somebody else made of the file meanwhile: the bad version's share goes.
+absl::Status CanaryRun::write_rollback() {
+  const absl::Status status = write(0);
+  if (!absl::IsFailedPrecondition(status)) return status;
+  RETURN_IF_ERROR(look_again());
+  return write(0);
+}
+
 CanaryRun::End CanaryRun::roll_back(const std::string& why, Step* step) {
-  if (step != nullptr) step->verdict = str_cat("rolled back: ", why);
+  step->verdict = str_cat("rolled back: ", why);
   problem_ = absl::AbortedError(why);
-  if (const absl::Status written = write(0); !written.ok()) {
-    problem_ = written;
+  const std::string label = place_.destinations[place_.canary].label();
+  if (const absl::Status status = write_rollback(); !status.ok()) {
+    (void)look_again();
+    const std::string share = current_.empty() ? "its share" : str_cat(percent(), " %");
+    step->verdict = str_cat("to be rolled back: ", why);
+    // The next command is the caller's: to roll back by hand.
+    problem_ = absl::Status(status.code(),
+                            str_cat(label, " still has ", share, " (", why, "): ", reason_of(status)));
     return End::kFailed;
   }
   say(str_cat("rolled back: ", weights(), " (", why, ")"));
@@ -186,35 +236,56 @@ CanaryRun::End CanaryRun::roll_back(const std::string& why, Step* step) {
   return End::kRolledBack;
 }
 
+// Pods come and go while a step lasts. Asks when the configuration is another one than `generation`; of an
+// agent that is away for a moment again with the next counts.
+absl::Status CanaryRun::follow_target(uint64_t* generation) {
+  if (counts_.config_generation() == *generation) return absl::OkStatus();
+  const WeightPlace& destination = place_.destinations[place_.canary];
+  const auto answer = live_target(stub_, place_, destination);
+  if (is_away(answer.status())) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<LiveTarget> target, answer);
+  *generation = counts_.config_generation();
+  if (!target.has_value()) return absl::OkStatus();
+  workloads_.insert(target->workloads.begin(), target->workloads.end());
+  if (target->problem.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(str_cat(destination.label(), ": ", target->problem));
+}
+
 // Until the step has passed; kPromoted says so.
 CanaryRun::End CanaryRun::watch_step(Step* step) {
   const auto begin = Clock::now();
-  uint32_t pid = counts_.proxy_pid();
-  Tally first = tally_of(counts_, workloads_);
+  admin::v1::RequestCounts first = counts_;
+  uint64_t generation = counts_.config_generation();
   open(std::clamp(options_.interval / 20, milliseconds(50), kSlowLook));
   for (;;) {
-    if (const absl::Status status = next(&counts_); !status.ok()) {
+    absl::Status status = next(&counts_);
+    if (status.ok()) status = follow_target(&generation);
+    if (!status.ok()) {
       step->verdict = "interrupted";
       if (absl::IsCancelled(status)) return End::kInterrupted;
-      return roll_back(std::string(status.message().substr(0, status.message().find(';'))), step);
+      return roll_back(reason_of(status), step);
     }
     // A new proxy counts from nothing.
-    if (counts_.proxy_pid() != pid) first = Tally();
-    pid = counts_.proxy_pid();
-    step->tally = since(tally_of(counts_, workloads_), first);
+    if (counts_.proxy_pid() != first.proxy_pid()) {
+      first.Clear();
+      first.set_proxy_pid(counts_.proxy_pid());
+    }
+    step->tally = since(tally_of(counts_, workloads_), tally_of(first, workloads_));
+    const Tally lost = since(tally_of(counts_, {""}), tally_of(first, {""}));
     const auto elapsed = Clock::now() - begin;
     step->seconds = std::chrono::duration<double>(elapsed).count();
-    if (const std::string why = broken_bound(step->tally, options_.bounds); !why.empty())
+    if (const std::string why = broken_bound(step->tally, lost, options_.bounds); !why.empty())
       return roll_back(why, step);
     if (elapsed < options_.interval) continue;
-    if (step->tally.requests >= options_.bounds.min_requests) {
+    const bool enough = step->tally.requests >= options_.bounds.min_requests;
+    if (enough && generation == counts_.config_generation()) {
       step->verdict = "passed";
       return End::kPromoted;
     }
-    if (elapsed > options_.patience)
-      return roll_back(
-          str_cat("only ", step->tally.requests, " of ", options_.bounds.min_requests, " requests came"),
-          step);
+    if (elapsed <= options_.patience) continue;
+    if (enough) return roll_back("the agent does not say which pods are its own", step);
+    return roll_back(
+        str_cat("only ", step->tally.requests, " of ", options_.bounds.min_requests, " requests came"), step);
   }
 }
 
@@ -228,7 +299,7 @@ CanaryRun::End CanaryRun::run() {
     if (!status.ok()) {
       problem_ = status;
       step.verdict = "not begun";
-      close();
+      (void)look_again();
       return End::kFailed;
     }
     status = await_effective(percent);
@@ -237,18 +308,14 @@ CanaryRun::End CanaryRun::run() {
       step.verdict = "interrupted";
       return End::kInterrupted;
     }
-    if (!status.ok()) return roll_back(std::string(status.message()), &step);
+    if (!status.ok()) return roll_back(reason_of(status), &step);
     say(str_cat("step ", i + 1, "/", options_.steps.size(), ": ", label, " takes ", percent,
                 " %, in force after ", took, " ms"));
     const End end = watch_step(&step);
     say(str_cat("step ", i + 1, "/", options_.steps.size(), ": ", tally_text(step.tally), ": ",
                 step.verdict));
-    if (end != End::kPromoted) {
-      close();
-      return end;
-    }
+    if (end != End::kPromoted) return end;
   }
-  close();
   return End::kPromoted;
 }
 

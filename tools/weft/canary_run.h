@@ -41,6 +41,9 @@ class CanaryRun {
     // A step that has too few requests by then is rolled back.
     std::chrono::milliseconds patience{600'000};
     Bounds bounds;
+    // How long a change may take to be in force, and agent and proxy may be silent.
+    std::chrono::milliseconds effective{30'000};
+    std::chrono::milliseconds silence{30'000};
   };
   struct Step {
     uint32_t percent = 0;
@@ -53,24 +56,30 @@ class CanaryRun {
   // `place` is in the file's text.
   CanaryRun(Options options, ManifestFile file, RoutePlace place, admin::v1::Admin::Stub& stub,
             Interrupt& interrupt, Environment& env);
+  ~CanaryRun() { close(); }
+  CanaryRun(const CanaryRun&) = delete;
+  CanaryRun& operator=(const CanaryRun&) = delete;
 
   End run();
   const std::vector<Step>& steps() const { return steps_; }
   // Why it did not end well.
   const absl::Status& problem() const { return problem_; }
-  // What the file says now.
-  std::string weights() const { return weights_text(place_, current_); }
-  uint32_t percent() const { return current_[place_.canary]; }
+  // What the file says, as far as it could be read.
+  std::string weights() const { return current_.empty() ? "unknown" : weights_text(place_, current_); }
+  uint32_t percent() const { return current_.empty() ? 0 : current_[place_.canary]; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  absl::Status begin();
   absl::Status write(uint32_t percent);
+  // Takes what somebody else made of the file for what is to be edited next.
+  absl::Status look_again();
   absl::Status await_effective(uint32_t percent);
   absl::Status refused_manifest();
   End watch_step(Step* step);
+  absl::Status follow_target(uint64_t* generation);
   End roll_back(const std::string& why, Step* step);
+  absl::Status write_rollback();
   // The next counts of the proxy; opens the stream again when the agent was away for a moment.
   absl::Status next(admin::v1::RequestCounts* counts);
   void open(std::chrono::milliseconds interval);
@@ -87,6 +96,7 @@ class CanaryRun {
   std::unique_ptr<grpc::ClientContext> context_;
   std::unique_ptr<grpc::ClientReader<admin::v1::RequestCounts>> reader_;
   std::chrono::milliseconds stream_interval_{0};
+  // Of the version, as long as the step lasts: also those that are gone.
   std::set<std::string> workloads_;
   admin::v1::RequestCounts counts_;
   std::vector<Step> steps_;

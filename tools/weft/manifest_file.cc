@@ -69,17 +69,18 @@ absl::Status ManifestFile::replace(const std::string& text) {
                 path_));
   struct stat before{};
   if (::stat(path_.c_str(), &before) != 0) return failed("look at", path_);
-  // Not a name that the agent would read.
+  // Not a name that the agent would read, nor one that anybody could have put a link at.
   const size_t slash = path_.rfind('/');
-  const std::string draft = str_cat(path_.substr(0, slash + 1), ".", path_.substr(slash + 1), ".weft-canary");
-  const UniqueFd file(::open(draft.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600));
+  std::string draft = str_cat(path_.substr(0, slash + 1), ".", path_.substr(slash + 1), ".XXXXXX");
+  const UniqueFd file(::mkostemp(draft.data(), O_CLOEXEC));
   if (!file.valid()) return failed("create", draft);
   absl::Status status = write_all(file.get(), text, draft);
-  if (status.ok() && ::fchmod(file.get(), before.st_mode & 07777) != 0)
-    status = failed("set the mode of", draft);
+  // The mode last: a new owner takes the set-id bits away.
   const bool owned = before.st_uid == ::geteuid() && before.st_gid == ::getegid();
   if (status.ok() && !owned && ::fchown(file.get(), before.st_uid, before.st_gid) != 0)
     status = failed("set the owner of", draft);
+  if (status.ok() && ::fchmod(file.get(), before.st_mode & 07777) != 0)
+    status = failed("set the mode of", draft);
   if (status.ok() && ::rename(draft.c_str(), path_.c_str()) != 0) status = failed("replace", path_);
   if (!status.ok()) {
     ::unlink(draft.c_str());

@@ -10,7 +10,8 @@ namespace weft::cli {
 
 class ManifestFile {
  public:
-  // A symbolic link is followed: what it points to is replaced, not the link.
+  // A symbolic link is followed: what it points to is replaced, not the link. (The agent watches its own
+  // folder: it reads a target elsewhere again when something changes there.)
   static absl::StatusOr<ManifestFile> open(const std::string& path);
 
   const std::string& path() const { return path_; }

@@ -152,6 +152,19 @@ TEST_F(ManifestFileTest, ALinkStaysALink) {
   EXPECT_EQ(get(), "two\n");
 }
 
+TEST_F(ManifestFileTest, ALinkAtTheNameOfADraftLeadsNowhere) {
+  const std::string victim = folder_.file("victim");
+  std::ofstream(victim) << "theirs\n";
+  ASSERT_EQ(::symlink(victim.c_str(), folder_.file(".m.yaml.weft-canary").c_str()), 0);
+  auto file = ManifestFile::open(path_);
+  EXPECT_EQ(file->replace("two\n"), absl::OkStatus());
+  EXPECT_EQ(get(), "two\n");
+  EXPECT_FALSE(std::filesystem::is_symlink(path_));
+  std::stringstream text;
+  text << std::ifstream(victim).rdbuf();
+  EXPECT_EQ(text.str(), "theirs\n");
+}
+
 TEST_F(ManifestFileTest, AMissingFileNamesItself) {
   EXPECT_THAT(std::string(ManifestFile::open(folder_.file("no.yaml")).status().message()),
               HasSubstr("no.yaml"));
@@ -166,18 +179,29 @@ Tally tally(uint64_t requests, uint64_t errors, uint64_t fast, uint64_t slow) {
 
 TEST(CanaryJudgeTest, ErrorsAboveTheRateBreakIt) {
   const Bounds bounds{.max_error_rate = 0.01, .max_p99_us = 0, .min_requests = 100};
-  EXPECT_EQ(broken_bound(tally(1000, 10, 1000, 0), bounds), "");
-  EXPECT_THAT(broken_bound(tally(1000, 11, 1000, 0), bounds), HasSubstr("11 of 1000 requests failed (1.1%)"));
-  EXPECT_EQ(broken_bound(tally(2, 1, 2, 0), bounds), "") << "one of a hundred may";
-  EXPECT_NE(broken_bound(tally(2, 2, 2, 0), bounds), "") << "the other 98 cannot make up for two";
-  EXPECT_NE(broken_bound(tally(1, 1, 1, 0), {.max_error_rate = 0, .max_p99_us = 0, .min_requests = 100}), "");
+  EXPECT_EQ(broken_bound(tally(1000, 10, 1000, 0), {}, bounds), "");
+  EXPECT_THAT(broken_bound(tally(1000, 11, 1000, 0), {}, bounds),
+              HasSubstr("11 of 1000 requests failed (1.1%)"));
+  EXPECT_EQ(broken_bound(tally(2, 1, 2, 0), {}, bounds), "") << "one of a hundred may";
+  EXPECT_NE(broken_bound(tally(2, 2, 2, 0), {}, bounds), "") << "the other 98 cannot make up for two";
+  EXPECT_NE(broken_bound(tally(1, 1, 1, 0), {}, {.max_error_rate = 0, .max_p99_us = 0, .min_requests = 100}),
+            "");
+}
+
+TEST(CanaryJudgeTest, RequestsThatReachNobodyBreakItToo) {
+  const Bounds bounds{.max_error_rate = 0.01, .max_p99_us = 0, .min_requests = 100};
+  EXPECT_EQ(broken_bound(tally(1000, 0, 1000, 0), tally(10, 10, 0, 0), bounds), "");
+  EXPECT_EQ(broken_bound(tally(1000, 0, 1000, 0), tally(11, 11, 0, 0), bounds),
+            "11 requests reached no endpoint");
+  EXPECT_EQ(broken_bound({}, tally(2, 2, 0, 0), bounds), "2 requests reached no endpoint");
+  EXPECT_EQ(broken_bound({}, tally(2, 0, 0, 0), bounds), "") << "answered by a route itself";
 }
 
 TEST(CanaryJudgeTest, TheNinetyNinthPercentileBreaksItFromTheLeastNumberOn) {
   const Bounds bounds{.max_error_rate = 0.01, .max_p99_us = 50'000, .min_requests = 100};
-  EXPECT_EQ(broken_bound(tally(1000, 0, 990, 10), bounds), "");
-  EXPECT_THAT(broken_bound(tally(1000, 0, 970, 30), bounds), HasSubstr("p99 is 200 ms, at most 50 ms"));
-  EXPECT_EQ(broken_bound(tally(99, 0, 90, 9), bounds), "");
+  EXPECT_EQ(broken_bound(tally(1000, 0, 990, 10), {}, bounds), "");
+  EXPECT_THAT(broken_bound(tally(1000, 0, 970, 30), {}, bounds), HasSubstr("p99 is 200 ms, at most 50 ms"));
+  EXPECT_EQ(broken_bound(tally(99, 0, 90, 9), {}, bounds), "");
 }
 
 TEST(CanaryJudgeTest, OnlyTheWorkloadsOfTheVersionCountSinceTheStepBegan) {

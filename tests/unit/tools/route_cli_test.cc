@@ -126,12 +126,27 @@ TEST_F(RouteCliTest, CanaryRefusesFlagsThatMeanNothing) {
   EXPECT_EQ(canary({"--interval", "60"}), kBadInput);
   EXPECT_EQ(canary({"--max-error-rate", "120%"}), kBadInput);
   EXPECT_EQ(canary({"--max-p99", "fast"}), kBadInput);
+  EXPECT_EQ(canary({"--max-p99", "9s"}), kOk);
+  EXPECT_EQ(canary({"--max-p99", "10s"}), kBadInput);
+  EXPECT_THAT(err_, HasSubstr("from 10 s on times are not told apart"));
   EXPECT_EQ(canary({"--to", "v3"}), kUsage) << "given twice";
   EXPECT_EQ(run({"canary", "run", "--file", file, "--to", "v3"}), kBadInput);
   EXPECT_THAT(err_, HasSubstr("next: correct --to"));
   findings_ = {{"WF0024", "error", file, 3, "VirtualService default/cart", "spec", "is wrong", "mend it"}};
   EXPECT_EQ(canary({}), kBadInput);
   EXPECT_THAT(err_, HasSubstr("next: weft analyze"));
+}
+
+TEST_F(RouteCliTest, ACanaryIsRolledBackInAFileWithAnError) {
+  const std::string file = folder_.file("m.yaml");
+  std::ofstream(file)
+      << "kind: VirtualService\nmetadata: {name: cart}\nspec:\n  hosts: [cart]\n  http:\n  - route:\n"
+         "    - {destination: {host: cart, subset: v1}, weight: 50}\n"
+         "    - {destination: {host: cart, subset: v2}, weight: 50}\n";
+  findings_ = {{"WF0024", "error", file, 9, "VirtualService default/other", "spec", "is wrong", "mend it"}};
+  EXPECT_EQ(run({"canary", "rollback", "--file", file, "--to", "v2"}), kOk) << err_;
+  EXPECT_THAT(out_, HasSubstr("v1 100, v2 0"));
+  EXPECT_THAT(err_, HasSubstr("m.yaml:9: is wrong"));
 }
 
 }  // namespace
