@@ -2,6 +2,7 @@
 #include "control-plane/compile/layer4_ports.h"
 
 #include "control-plane/compile/gateways.h"
+#include "control-plane/compile/protocol.h"
 #include "control-plane/resource/host_name.h"
 
 namespace weft::control_plane {
@@ -17,10 +18,48 @@ bool names_port(const google::protobuf::RepeatedPtrField<mesh::v1::L4Route>& rou
   return false;
 }
 
+// What it says about connections is more than the kernel's balancing knows.
+bool needs_proxy(const mesh::v1::TrafficPolicy& policy) {
+  using mesh::v1::LoadBalancing;
+  const mesh::v1::ConnectionPool& pool = policy.connection_pool();
+  const LoadBalancing& balancing = policy.load_balancing();
+  const auto& near = balancing.locality();
+  return policy.has_outlier_detection() || balancing.has_hash() || balancing.has_warmup() ||
+         balancing.algorithm() == LoadBalancing::PASSTHROUGH || !near.distribute().empty() ||
+         !near.failover().empty() || !near.failover_priority().empty() || pool.max_connections() > 0 ||
+         pool.connect_timeout_ms() > 0 || pool.max_connection_duration_ms() > 0 || pool.has_tcp_idle_ms() ||
+         pool.has_keepalive();
+}
+
+// A port's blocks take the place of the rule's.
+bool needs_proxy(const mesh::v1::TrafficPolicy& policy, uint32_t port) {
+  for (const mesh::v1::TrafficPolicy::Port& own : policy.ports()) {
+    if (own.port() == port) return needs_proxy(own.policy());
+  }
+  return needs_proxy(policy);
+}
+
+void add_ruled_ports(const Objects& objects, Layer4Ports& out) {
+  for_each<DestinationRule>(objects, [&](const DestinationRule& rule) {
+    if (rule.hidden) return;
+    for_each<Service>(objects, [&](const Service& service) {
+      const std::string host = service_host(service.meta.name, service.meta.ns);
+      if (!host_covers(rule.host.host, host)) return;
+      for (const Service::Port& port : service.ports) {
+        const mesh::v1::Protocol protocol = protocol_of(port.app_protocol, port.name, port.number);
+        const bool opaque = protocol == mesh::v1::PROTOCOL_TCP || protocol == mesh::v1::PROTOCOL_TLS;
+        if (opaque && needs_proxy(rule.policy.traffic_policy(), port.number))
+          out.try_emplace({host, port.number}, mesh::v1::PROTOCOL_UNSPECIFIED);
+      }
+    });
+  });
+}
+
 }  // namespace
 
 Layer4Ports layer4_ports(const Objects& objects, const NamedRouteSets& gateway_api) {
   Layer4Ports out;
+  add_ruled_ports(objects, out);
   // Whoever attaches a route says what the port speaks.
   for (const auto& [name, set] : gateway_api) {
     if (set.tls().empty() && set.tcp().empty()) continue;

@@ -1,5 +1,6 @@
-// Ports of services whose connections the proxy routes although they speak no HTTP. The kernel leaves only
-// those alone that nobody asks anything of. Pure; the compiler calls it.
+// Ports of services whose connections the proxy carries although they speak no HTTP: there are routes for
+// them, or DestinationRules that ask more than the kernel's balancing does. The kernel leaves only those
+// alone that nobody asks anything of. Pure; the compiler calls it.
 #pragma once
 
 #include <map>
@@ -11,7 +12,7 @@
 
 namespace weft::control_plane {
 
-// {host, port} to what the routes make of the port: unspecified when its own declaration stands.
+// {host, port} to what the routes, if any, make of the port: unspecified when its own declaration stands.
 using Layer4Ports = std::map<std::pair<std::string, uint32_t>, mesh::v1::Protocol>;
 Layer4Ports layer4_ports(const Objects& objects, const NamedRouteSets& gateway_api);
 

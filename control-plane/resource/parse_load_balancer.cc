@@ -30,8 +30,9 @@ constexpr std::array<Names, 4> kLocalityRead = {"enabled", "distribute", "failov
 constexpr std::array<Names, 2> kFromTo = {"from", "to"};
 
 constexpr int64_t kRingSize = 1024, kMaglevSize = 65'537;
-// Of both tables, in memory of each worker.
-constexpr int64_t kMaxTableSize = 5'000'011;
+// What Istio takes, and what a table has at most here: a worker builds it between two requests. The last is
+// the largest prime below.
+constexpr int64_t kMaxTableSize = 8'388'608, kMaxPoints = 131'072, kMaxPrime = 131'071;
 
 LoadBalancing::Algorithm algorithm_of(const FieldReader& balancer) {
   const std::string simple = balancer.text("simple").value_or("UNSPECIFIED");
@@ -83,19 +84,29 @@ bool is_prime(int64_t number) {
   return number > 1;
 }
 
+// Points of a table; more than it can have are said and not made.
+int64_t points_of(const FieldReader& table, Names name, int64_t low, int64_t otherwise, int64_t most) {
+  const int64_t size = table.integer(name, low, kMaxTableSize).value_or(otherwise);
+  if (size <= most) return size;
+  table.warning(kWithoutEffect, str_cat(name, " ", size, " is more than a table has here: it gets ", most),
+                str_cat("use at most ", most));
+  return most;
+}
+
 void parse_table(const FieldReader& hash, LoadBalancing& out) {
   out.set_algorithm(LoadBalancing::RING_HASH);
-  int64_t size = hash.integer("minimumRingSize", 1, kMaxTableSize).value_or(kRingSize);
+  int64_t size = points_of(hash, "minimumRingSize", 1, kRingSize, kMaxPoints);
   const auto ring = hash.child("ringHash");
   if (ring && ring->expect_map({.read = kRingRead, .known = {}}))
-    size = ring->integer("minimumRingSize", 1, kMaxTableSize).value_or(kRingSize);
+    size = points_of(*ring, "minimumRingSize", 1, kRingSize, kMaxPoints);
   const auto maglev = hash.child("maglev");
   if (maglev && maglev->expect_map({.read = kMaglevRead, .known = {}})) {
     out.set_algorithm(LoadBalancing::MAGLEV);
-    size = maglev->integer("tableSize", 2, kMaxTableSize).value_or(kMaglevSize);
-    if (!is_prime(size))
-      maglev->error_at("tableSize", kValueRejected, str_cat(size, " is no prime"),
+    const int64_t wanted = maglev->integer("tableSize", 2, kMaxTableSize).value_or(kMaglevSize);
+    if (!is_prime(wanted))
+      maglev->error_at("tableSize", kValueRejected, str_cat(wanted, " is no prime"),
                        "use a prime such as 65537");
+    size = points_of(*maglev, "tableSize", 2, kMaglevSize, kMaxPrime);
   }
   if (ring && maglev)
     hash.error_at("maglev", kValueRejected, "ringHash and maglev exclude one another", "keep one of the two");
@@ -155,6 +166,27 @@ void parse_warmup(const FieldReader& balancer, LoadBalancing& out) {
                      "use one of the two, or remove the warm-up");
 }
 
+// Whether a place may be covered by both, "region/zone/subzone", its first parts, or "*" at their end.
+bool overlap(std::string_view a, std::string_view b) {
+  const auto prefix = [](std::string_view pattern) {
+    if (pattern.ends_with('*')) pattern.remove_suffix(1);
+    return pattern.empty() || pattern.ends_with('/') ? std::string(pattern) : str_cat(pattern, "/");
+  };
+  const std::string one = prefix(a), other = prefix(b);
+  return one.starts_with(other) || other.starts_with(one);
+}
+
+void check_overlaps(const FieldReader& item, const LocalityBalancing::Distribute& row) {
+  for (const auto& [place, share] : row.to()) {
+    for (const auto& [other, other_share] : row.to()) {
+      if (place < other && overlap(place, other))
+        item.error_at("to", kValueRejected,
+                      str_cat("\"", place, "\" and \"", other, "\" overlap: whose share is it?"),
+                      "name places of which none is in another");
+    }
+  }
+}
+
 void parse_distribute(const FieldReader& locality, LocalityBalancing& out) {
   std::set<std::string> seen;
   for (const FieldReader& item : locality.items("distribute")) {
@@ -175,6 +207,7 @@ void parse_distribute(const FieldReader& locality, LocalityBalancing& out) {
     }
     if (sum != 100)
       item.error_at("to", kValueRejected, str_cat("the shares add up to ", sum), "let them add up to 100");
+    check_overlaps(item, to);
   }
 }
 

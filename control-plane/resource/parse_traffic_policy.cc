@@ -72,7 +72,8 @@ ClientTls::Mode mode_of(const FieldReader& tls) {
   return ClientTls::DISABLE;
 }
 
-// Kept in the resource; who dials does not use it yet, and that is said.
+// What the operator takes for encrypted is not sent in the clear: SIMPLE and MUTUAL are refused until the
+// proxy begins TLS. ISTIO_MUTUAL is what the mesh does where it can anyway.
 void parse_tls(const FieldReader& policy, TrafficPolicy& out) {
   const auto tls = policy.child("tls");
   if (!tls || !tls->expect_map({.read = kTlsRead, .known = {}})) return;
@@ -93,11 +94,16 @@ void parse_tls(const FieldReader& policy, TrafficPolicy& out) {
   if (to.mode() == ClientTls::ISTIO_MUTUAL && (!to.client_certificate().empty() || !to.private_key().empty()))
     tls->error_at("mode", kValueRejected, "ISTIO_MUTUAL uses the mesh's own certificates",
                   "remove clientCertificate and privateKey, or use MUTUAL");
-  if (to.mode() != ClientTls::DISABLE)
+  if (to.mode() == ClientTls::SIMPLE || to.mode() == ClientTls::MUTUAL)
+    tls->error_at(
+        "mode", kNotSupportedYet,
+        str_cat("TLS mode ", ClientTls::Mode_Name(to.mode()),
+                " is not supported yet: the proxy would send what it gets from the client, in the clear"),
+        "have the application speak TLS itself, or use DISABLE");
+  if (to.mode() == ClientTls::ISTIO_MUTUAL)
     tls->warning(kTlsNotOriginated,
-                 str_cat("TLS mode ", ClientTls::Mode_Name(to.mode()),
-                         " is not in force yet: the proxy sends what it gets from the client"),
-                 "have the application speak TLS itself, or use DISABLE");
+                 "TLS mode ISTIO_MUTUAL is not in force: tunnels between nodes are what the mesh encrypts",
+                 "remove it, or use DISABLE");
 }
 
 void parse_budget(const FieldReader& policy, TrafficPolicy& out) {

@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "control-plane/resource/parse_file.h"
+#include "tests/unit/control-plane/compile_fixture.h"
 
 namespace weft::control_plane {
 namespace {
@@ -70,6 +71,18 @@ TEST(TrafficPolicyTest, ConsistentHashingHasOneKeyAndOneTable) {
             "WF0002 loadBalancer.consistentHash");
 }
 
+TEST(TrafficPolicyTest, ATableThatIsTooLargeIsMadeSmallerAndSaid) {
+  const auto size = [](std::string_view table) {
+    return policy_of(str_cat("loadBalancer: {consistentHash: {useSourceIp: true, ", table, "}}"), "WF0036")
+        .load_balancing()
+        .table_size();
+  };
+  EXPECT_EQ(size("ringHash: {minimumRingSize: 5000000}"), 131'072u);
+  EXPECT_EQ(size("minimumRingSize: 131073"), 131'072u);
+  EXPECT_EQ(size("maglev: {tableSize: 5000011}"), 131'071u);
+  EXPECT_EQ(refusal("loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 131071}}}"), "");
+}
+
 TEST(TrafficPolicyTest, CookiesHaveAPathAnAgeAndAttributes) {
   const auto cookie = policy_of(
                           "loadBalancer: {consistentHash: {httpCookie: {name: user, path: /shop, ttl: 60s, "
@@ -114,6 +127,9 @@ TEST(TrafficPolicyTest, LocalityRulesExcludeOneAnother) {
   constexpr std::string_view kAt = "loadBalancer.localityLbSetting";
   EXPECT_EQ(refusal("loadBalancer: {localityLbSetting: {distribute: [{from: a, to: {b: 90}}]}}"),
             str_cat("WF0002 ", kAt, ".distribute[0].to"));
+  for (const char* to : {"{a/*: 50, a/1/*: 50}", "{'*': 50, a: 50}", "{a/1: 50, a/1/x: 50}"})
+    EXPECT_EQ(refusal(str_cat("loadBalancer: {localityLbSetting: {distribute: [{from: a, to: ", to, "}]}}")),
+              str_cat("WF0002 ", kAt, ".distribute[0].to"));
   EXPECT_EQ(
       refusal("loadBalancer: {localityLbSetting: {failover: [{from: a, to: b}], failoverPriority: [c]}}"),
       str_cat("WF0002 ", kAt, ".failover"));
@@ -185,18 +201,10 @@ TEST(TrafficPolicyTest, OutlierDetectionCarriesItsDefaults) {
   EXPECT_EQ(refusal("outlierDetection: {consecutiveLocalOriginFailures: 5}"), "WF0036 outlierDetection");
 }
 
-TEST(TrafficPolicyTest, TlsIsKeptAndSaidNotToBeInForce) {
-  const auto tls =
-      policy_of(
-          "tls: {mode: MUTUAL, clientCertificate: /c, privateKey: /k, caCertificates: /a, sni: s, "
-          "subjectAltNames: [x]}",
-          "WF0053")
-          .tls();
-  EXPECT_EQ(tls.mode(), ClientTls::MUTUAL);
-  EXPECT_EQ(tls.client_certificate(), "/c");
-  EXPECT_EQ(tls.subject_alt_names(0), "x");
-  for (const char* mode : {"SIMPLE", "ISTIO_MUTUAL"})
-    EXPECT_EQ(refusal(str_cat("tls: {mode: ", mode, "}")), "WF0053 tls");
+TEST(TrafficPolicyTest, TlsThatWouldNotBeInForceIsRefusedAndNotSilentlyPlain) {
+  EXPECT_EQ(refusal("tls: {mode: SIMPLE}"), "WF0025 tls.mode");
+  EXPECT_EQ(refusal("tls: {mode: MUTUAL, clientCertificate: /c, privateKey: /k, sni: s}"), "WF0025 tls.mode");
+  EXPECT_EQ(policy_of("tls: {mode: ISTIO_MUTUAL}", "WF0053").tls().mode(), ClientTls::ISTIO_MUTUAL);
   EXPECT_EQ(refusal("tls: {mode: DISABLE}"), "");
   EXPECT_EQ(refusal("tls: {mode: MUTUAL}"), "WF0026 tls.mode");
   EXPECT_EQ(refusal("tls: {mode: STRICT}"), "WF0002 tls.mode");
@@ -209,6 +217,35 @@ TEST(TrafficPolicyTest, RetryBudgetsAreOfWhatIsUnderWay) {
   EXPECT_EQ(policy_of("retryBudget: {}").retry_budget().percent(), 20);
   EXPECT_EQ(policy_of("retryBudget: {}").retry_budget().min_concurrency(), 3u);
   EXPECT_EQ(refusal("retryBudget: {budgetInterval: 10s}"), "WF0025 retryBudget.budgetInterval");
+}
+
+// What the kernel is told that a port declared TCP speaks: UNKNOWN leaves it to the proxy.
+istio::workload::AppProtocol told_to_the_kernel(std::string_view policy, std::string_view port = "tcp") {
+  const Compiled compiled = compile_text(str_cat(
+      "apiVersion: v1\nkind: Service\nmetadata: {name: db, namespace: shop}\nspec: {clusterIP: 10.0.0.1, "
+      "ports: "
+      "[{port: 5432, name: ",
+      port,
+      "}]}\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: db, namespace: "
+      "other}\nspec: {host: db.shop.svc.cluster.local, trafficPolicy: {",
+      policy, "}}\n"));
+  return service(compiled, "shop/db.shop.svc.cluster.local").ports(0).app_protocol();
+}
+
+TEST(TrafficPolicyTest, APortOfConnectionsGoesThroughTheProxyWhereARuleAsksMoreThanTheKernelDoes) {
+  for (const char* policy :
+       {"connectionPool: {tcp: {maxConnections: 1}}", "connectionPool: {tcp: {idleTimeout: 1s}}",
+        "outlierDetection: {}", "loadBalancer: {consistentHash: {useSourceIp: true}}",
+        "loadBalancer: {localityLbSetting: {failoverPriority: [rack]}}",
+        "loadBalancer: {simple: PASSTHROUGH}",
+        "portLevelSettings: [{port: {number: 5432}, outlierDetection: {}}]"})
+    EXPECT_EQ(told_to_the_kernel(policy), istio::workload::UNKNOWN) << policy;
+  for (const char* policy :
+       {"", "loadBalancer: {simple: ROUND_ROBIN}", "connectionPool: {http: {maxRetries: 1}}",
+        "outlierDetection: {}, portLevelSettings: [{port: {number: 5432}}]",
+        "portLevelSettings: [{port: {number: 1}, outlierDetection: {}}]"})
+    EXPECT_EQ(told_to_the_kernel(policy), istio::workload::TCP) << policy;
+  EXPECT_EQ(told_to_the_kernel("outlierDetection: {}", "http"), istio::workload::HTTP11);
 }
 
 TEST(TrafficPolicyTest, PortsHaveBlocksOfTheirOwn) {
