@@ -30,6 +30,7 @@ class Checks {
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { check_routes(v); });
     for_each<AuthorizationPolicy>(objects_, [this](const AuthorizationPolicy& a) { check_policy(a); });
     for_each<PeerAuthentication>(objects_, [this](const PeerAuthentication& p) { check_peers(p); });
+    for_each<ServiceEntry>(objects_, [this](const ServiceEntry& e) { check_entry(e); });
     return std::move(findings_);
   }
 
@@ -60,6 +61,34 @@ class Checks {
     warn(kReferenceMissing, slice.meta, slice.meta.line, "metadata.labels[kubernetes.io/service-name]",
          str_cat("Service ", slice.meta.ns, "/", slice.service, " is unknown"),
          "add the Service, or correct the label");
+  }
+
+  void check_entry(const ServiceEntry& entry) {
+    if (entry.hidden) return;
+    for (const std::string& host : entry.hosts) {
+      const auto [first, fresh] = entries_.try_emplace({entry.meta.ns, host}, &entry);
+      if (fresh) continue;
+      warn(kHostTaken, entry.meta, entry.meta.line, "spec.hosts",
+           str_cat("host ", host, " is in ServiceEntry ", first->second->meta.name,
+                   " already, whose ports and addresses stand"),
+           "merge the two, or use another host");
+    }
+    for (const ServiceEntry::Endpoint& endpoint : entry.endpoints) check_endpoint(entry, endpoint);
+  }
+
+  // A machine is one workload, whoever names it.
+  void check_endpoint(const ServiceEntry& entry, const ServiceEntry::Endpoint& endpoint) {
+    const auto [first, fresh] = endpoints_.try_emplace(endpoint.address, &entry, &endpoint);
+    const auto& [other, known] = first->second;
+    if (fresh || other == &entry) return;
+    const auto traits = [](const ServiceEntry::Endpoint& e) {
+      return std::tie(e.labels, e.weight, e.locality, e.service_account);
+    };
+    if (traits(*known) == traits(endpoint)) return;
+    warn(kWithoutEffect, entry.meta, entry.meta.line, "spec.endpoints",
+         str_cat(endpoint.address, " has labels, weight, locality and serviceAccount of ServiceEntry ",
+                 other->meta.ns, "/", other->meta.name),
+         "give it the same in both");
   }
 
   void check_peers(const PeerAuthentication& object) {
@@ -199,6 +228,8 @@ class Checks {
   const Workloads& workloads_;
   std::map<std::string, const Service*> services_;
   std::set<std::string> entry_hosts_;
+  std::map<std::pair<std::string, std::string>, const ServiceEntry*> entries_;  // by namespace and host
+  std::map<std::string, std::pair<const ServiceEntry*, const ServiceEntry::Endpoint*>> endpoints_;
   std::vector<const DestinationRule*> rules_;
   std::vector<Finding> findings_;
 };

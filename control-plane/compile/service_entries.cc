@@ -4,6 +4,7 @@
 #include "base/address.h"
 #include "base/strings.h"
 #include "control-plane/compile/protocol.h"
+#include "control-plane/resource/endpoint_address.h"
 
 namespace weft::control_plane {
 namespace {
@@ -86,7 +87,9 @@ class EntryCompiler {
 
   void add_address(const ServiceEntry& entry, const std::string& key, const ServiceEntry::Endpoint& endpoint,
                    const std::string& address) {
-    const std::string packed = IpAddress::parse(address)->packed();
+    const IpAddress ip = *IpAddress::parse(address);
+    if (!is_endpoint_address(ip)) return;
+    const std::string packed = ip.packed();
     const auto [known, fresh] = uid_by_address_.try_emplace(
         packed, str_cat("Kubernetes//ServiceEntry/", entry.meta.ns, "/", address));
     CompiledWorkload& workload = workloads_[known->second];
@@ -105,7 +108,7 @@ class EntryCompiler {
       set_locality(endpoint.locality, w);
       workload.labels = endpoint.labels;
     }
-    (*workload.workload.mutable_services())[key] = ports_for(entry, endpoint.ports);
+    workload.workload.mutable_services()->insert({key, ports_for(entry, endpoint.ports)});
   }
 
   const ResolvedHosts& resolved_;

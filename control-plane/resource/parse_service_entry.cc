@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "base/address.h"
 #include "base/strings.h"
+#include "control-plane/resource/endpoint_address.h"
 #include "control-plane/resource/host_name.h"
 #include "control-plane/resource/parse_object.h"
 
@@ -116,12 +117,20 @@ void parse_endpoint_ports(const FieldReader& item, const ServiceEntry& entry, Se
 }
 
 void parse_endpoints(const FieldReader& spec, ServiceEntry& out) {
+  std::set<std::string> addresses;
   for (const FieldReader& item : spec.items("endpoints")) {
     if (!item.expect_map({.read = kEndpointRead, .known = {}})) continue;
     ServiceEntry::Endpoint endpoint;
     endpoint.address = item.required_text("address", "an address, or a name that is resolved");
-    const bool is_ip = IpAddress::parse(endpoint.address).has_value();
-    if (!endpoint.address.empty() && !is_ip && !(out.resolves() && is_host_name(endpoint.address)))
+    const auto ip = IpAddress::parse(endpoint.address);
+    if (ip && !is_endpoint_address(*ip))
+      item.warning(kWithoutEffect,
+                   str_cat(endpoint.address, " is another machine for every client: it is left out"),
+                   "give an address that means the same everywhere");
+    if (!addresses.insert(endpoint.address).second)
+      item.warning(kWithoutEffect, str_cat(endpoint.address, " is given twice: the first stands"),
+                   "keep one of them, or make the second an entry with a host of its own");
+    if (!endpoint.address.empty() && !ip && !(out.resolves() && is_host_name(endpoint.address)))
       item.error_at("address", kValueRejected, "not an address",
                     out.resolves() ? "use an address or a host name" : "use an address, or resolution DNS");
     parse_endpoint_ports(item, out, endpoint);

@@ -138,6 +138,45 @@ TEST(ServiceEntryTest, RoutesToItsHostsNameSomethingThatIsThere) {
   EXPECT_TRUE(compiled.findings.empty());
 }
 
+TEST(ServiceEntryTest, AddressesThatMeanAnotherMachineEverywhereAreNoEndpoints) {
+  const ResolvedHosts resolved = {{"api.example.com", {"127.0.0.1", "192.0.2.1", "::", "fe80::1"}}};
+  EXPECT_THAT(endpoints(compile_entry("hosts: [api.example.com], resolution: DNS", resolved)),
+              ElementsAre("192.0.2.1"));
+  for (const char* address : {"127.0.0.9", "'::1'", "0.0.0.0", "169.254.1.1", "'fe80::1'"})
+    EXPECT_EQ(refusal(str_cat("hosts: [a.b], resolution: STATIC, endpoints: [{address: ", address, "}]")),
+              "WF0036 spec.endpoints[0]");
+}
+
+TEST(ServiceEntryTest, AnAddressThatIsGivenTwiceIsSaid) {
+  const std::string twice =
+      "hosts: [a.b], resolution: STATIC, endpoints: [{address: 192.0.2.1, ports: {http: 81}}, {address: "
+      "192.0.2.1, ports: {http: 82}}]";
+  EXPECT_EQ(refusal(twice), "WF0036 spec.endpoints[1]");
+  const Compiled compiled = compile_text(entry(str_cat(twice, ", ", kPorts)));
+  const auto made = workload(compiled, "Kubernetes//ServiceEntry/shop/192.0.2.1");
+  EXPECT_EQ(made.services().at("shop/a.b").ports(0).target_port(), 81u);
+}
+
+TEST(ServiceEntryTest, TwoEntriesOfOneHostOrOneMachineAreSaid) {
+  const auto named = [](std::string_view name, std::string_view spec) {
+    return str_cat("apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: ", name,
+                   ", namespace: shop}\nspec: {resolution: STATIC, ports: [{number: 80, name: http}], ", spec,
+                   "}\n---\n");
+  };
+  const Compiled one_host =
+      compile_text(str_cat(named("one", "hosts: [a.b], endpoints: [{address: 192.0.2.1}]"),
+                           named("two", "hosts: [a.b], endpoints: [{address: 192.0.2.2}]")));
+  ASSERT_EQ(one_host.findings.size(), 1u);
+  EXPECT_EQ(one_host.findings[0].code, "WF0032");
+  EXPECT_EQ(one_host.findings[0].object, "ServiceEntry shop/two");
+  const Compiled one_machine = compile_text(
+      str_cat(named("one", "hosts: [a.b], endpoints: [{address: 192.0.2.1, labels: {v: one}}]"),
+              named("two", "hosts: [c.d], endpoints: [{address: 192.0.2.1, labels: {v: two}}]")));
+  ASSERT_EQ(one_machine.findings.size(), 1u);
+  EXPECT_EQ(one_machine.findings[0].code, "WF0036");
+  EXPECT_EQ(one_machine.findings[0].field, "spec.endpoints");
+}
+
 TEST(ServiceEntryTest, WhatContradictsItselfIsRefused) {
   EXPECT_EQ(refusal("hosts: ['*']"), "WF0002 spec.hosts[0]");
   EXPECT_EQ(refusal(""), "WF0026 spec.hosts");
