@@ -14,6 +14,7 @@
 #include "control-plane/compile/layer4_ports.h"
 #include "control-plane/compile/peer_authentication.h"
 #include "control-plane/compile/protocol.h"
+#include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/host_name.h"
 
 namespace weft::control_plane {

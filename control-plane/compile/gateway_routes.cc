@@ -164,7 +164,7 @@ class MeshRoutes {
 
   const std::vector<HttpRoute>* rules_of(const GatewayRoute& route) {
     const auto [row, inserted] = rules_.try_emplace(&route);
-    if (inserted) row->second = resolve_rules(route, objects_, findings_);
+    if (inserted) row->second = resolve_rules(route, objects_, Grants::kNotNeeded, findings_);
     return &row->second;
   }
 

@@ -6,11 +6,13 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "base/strings.h"
 #include "control-plane/compile/delegates.h"
 #include "control-plane/compile/route_backends.h"
 #include "control-plane/compile/route_precedence.h"
+#include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
 #include "control-plane/resource/parse_http_match.h"
@@ -29,35 +31,17 @@ struct Listening {
   const Gateway::Listener* listener = nullptr;
 };
 
-// The more specific of two names when one covers the other; "*" covers all.
-std::optional<std::string> common_host(const std::string& a, const std::string& b) {
-  if (a == "*" || (b != "*" && host_covers(a, b))) return b;
-  if (b == "*" || host_covers(b, a)) return a;
-  return std::nullopt;
+// Name then namespace among those of one age, as on the mesh.
+bool is_before(const VirtualService* a, const VirtualService* b) {
+  return std::tie(a->meta.created_unix, a->meta.name, a->meta.ns) <
+         std::tie(b->meta.created_unix, b->meta.name, b->meta.ns);
 }
 
-bool is_place(const google::protobuf::RepeatedPtrField<std::string>& places, const std::string& place,
-              const std::vector<std::string>& otherwise) {
-  if (places.empty()) return std::find(otherwise.begin(), otherwise.end(), place) != otherwise.end();
-  return std::find(places.begin(), places.end(), place) != places.end();
-}
-
-// False: none of its matches holds there.
-template <typename Route>
-bool keep_matches(const std::string& place, const std::vector<std::string>& otherwise, Route* route) {
-  if (route->matches().empty())
-    return std::find(otherwise.begin(), otherwise.end(), place) != otherwise.end();
-  auto& matches = *route->mutable_matches();
-  for (int i = matches.size() - 1; i >= 0; --i) {
-    if (!is_place(matches[i].gateways(), place, otherwise)) matches.DeleteSubrange(i, 1);
-  }
-  for (auto& match : matches) {
-    match.clear_gateways();
-    if (place == "mesh") continue;
-    match.clear_source_labels();
-    match.clear_source_namespace();
-  }
-  return !matches.empty();
+bool is_exported_to(const VirtualService& service, const std::string& ns) {
+  const auto& places = service.routes.export_to();
+  return places.empty() || std::any_of(places.begin(), places.end(), [&ns](const std::string& place) {
+           return place == ns || place == "*";
+         });
 }
 
 bool is_catch_all(const HttpRoute& route) {
@@ -82,8 +66,15 @@ struct Port {
   std::map<std::string, std::vector<ResolvedRoute>> http_routes, grpc_routes;
   std::set<std::string> redirected;
   std::vector<mesh::v1::L4Route> tls, tcp;
+  const VirtualService* tcp_owner = nullptr;
   std::vector<NamedRoute> tls_routes;
   std::vector<ResolvedRoute> tcp_routes;
+};
+
+// Host names of a listener that a route has.
+struct Taken {
+  const GatewayRoute* route = nullptr;
+  std::set<std::string> hosts;
 };
 
 class Gateways {
@@ -93,11 +84,7 @@ class Gateways {
   NamedRouteSets run() {
     add_listeners();
     bind_virtual_services();
-    for_each<GatewayRoute>(objects_, [this](const GatewayRoute& route) {
-      for (const GatewayRoute::Parent& parent : route.parents) {
-        if (!parent.service) attach(route, parent);
-      }
-    });
+    attach_routes();
     NamedRouteSets out;
     for (auto& [number, port] : ports_) compile(number, port, out);
     return out;
@@ -137,8 +124,7 @@ class Gateways {
     for_each<VirtualService>(objects_, [&](const VirtualService& service) {
       if (!service.hidden && !service.is_delegate()) services.push_back(&service);
     });
-    std::sort(services.begin(), services.end(),
-              [](const VirtualService* a, const VirtualService* b) { return is_older(a->meta, b->meta); });
+    std::sort(services.begin(), services.end(), is_before);
     for (const VirtualService* service : services) {
       for (const std::string& place : places_of(*service)) bind(*service, place);
     }
@@ -167,18 +153,66 @@ class Gateways {
     if (gateway == nullptr)
       return warn_about(service.meta, kReferenceMissing, service.meta.line, "spec.gateways",
                         str_cat("Gateway ", place, " is unknown"), "add it, or correct the name", findings_);
+    if (!is_exported_to(service, gateway->meta.ns))
+      return warn_about(service.meta, kNotAttached, service.meta.line, "spec.exportTo",
+                        str_cat("Gateway ", place, " is in a namespace that this is not exported to"),
+                        str_cat("add ", gateway->meta.ns, " to exportTo"), findings_);
+    // Why nothing of it is served was reported.
+    if (gateway->listeners.empty()) return;
     std::vector<Finding> already_reported;
     const RouteSet all =
         service.has_delegates ? with_delegates(service, objects_, &already_reported) : service.routes;
     const RouteSet routes = routes_at(service, all, place);
+    bool any = false;
     for (auto& [number, port] : ports_) {
-      for (const Listening& one : port.listeners) {
-        if (one.gateway == gateway) bind_listener(service, routes, *one.listener, port);
-      }
+      for (const Listening& one : port.listeners)
+        any = (one.gateway == gateway && bind_listener(service, routes, *one.listener, port)) || any;
+    }
+    if (any) return warn_of_passthrough(service, routes);
+    warn_about(service.meta, kNotAttached, service.meta.line, "spec.gateways",
+               str_cat("no server of Gateway ", place,
+                       " takes anything of this: their hosts, protocols and ports do not fit, or an older "
+                       "VirtualService has the TCP port"),
+               "compare hosts and routes with the servers", findings_);
+  }
+
+  // A gateway's client dialled the gateway: what is sent on to where it was dialled would come back.
+  void warn_of_passthrough(const VirtualService& service, const RouteSet& routes) {
+    std::set<std::string> hosts;
+    for (const auto& route : routes.http()) add_hosts(route, &hosts);
+    for (const auto& route : routes.tls()) add_hosts(route, &hosts);
+    for (const auto& route : routes.tcp()) add_hosts(route, &hosts);
+    for (const std::string& host : hosts) {
+      if (passes_through(host))
+        warn_about(service.meta, kWithoutEffect, service.meta.line, "spec",
+                   str_cat("host ", host,
+                           " is reached at the address that was dialled, which is the gateway's own: it "
+                           "answers 503 there"),
+                   "give the host endpoints, or another balancing", findings_);
     }
   }
 
-  void bind_listener(const VirtualService& service, const RouteSet& routes, const Gateway::Listener& listener,
+  template <typename Route>
+  static void add_hosts(const Route& route, std::set<std::string>* hosts) {
+    for (const auto& destination : route.destinations()) hosts->insert(destination.host());
+  }
+
+  bool passes_through(const std::string& host) const {
+    bool out = false;
+    for_each<ServiceEntry>(objects_, [&](const ServiceEntry& entry) {
+      out = out || (!entry.hidden && entry.resolution == ServiceEntry::Resolution::kNone &&
+                    std::find(entry.hosts.begin(), entry.hosts.end(), host) != entry.hosts.end());
+    });
+    for_each<DestinationRule>(objects_, [&](const DestinationRule& rule) {
+      out = out || (!rule.hidden && host_covers(rule.host.host, host) &&
+                    rule.policy.traffic_policy().load_balancing().algorithm() ==
+                        mesh::v1::LoadBalancing::PASSTHROUGH);
+    });
+    return out;
+  }
+
+  // True: something of it is served there.
+  bool bind_listener(const VirtualService& service, const RouteSet& routes, const Gateway::Listener& listener,
                      Port& port) {
     std::set<std::string> hosts;
     for (const auto& server : listener.hosts) {
@@ -187,29 +221,51 @@ class Gateways {
         if (const auto common = common_host(server.name, host)) hosts.insert(*common);
       }
     }
-    if (hosts.empty()) return;
+    if (hosts.empty()) return false;
+    bool any = false;
     switch (port.kind) {
       case ListenerKind::kHttp:
-        for (const std::string& host : hosts) {
-          for (const HttpRoute& route : routes.http()) {
-            if (reaches_port(route, listener.port)) port.http[host].push_back(route);
-          }
+        for (const HttpRoute& route : routes.http()) {
+          if (!reaches_port(route, listener.port)) continue;
+          any = true;
+          for (const std::string& host : hosts) port.http[host].push_back(route);
         }
-        return;
+        return any;
       case ListenerKind::kTlsPassthrough:
-        port.tls.insert(port.tls.end(), routes.tls().begin(), routes.tls().end());
-        return;
+        for (mesh::v1::L4Route route : routes.tls()) {
+          if (!keep_names(service.meta.ns, listener, &route)) continue;
+          any = true;
+          port.tls.push_back(std::move(route));
+        }
+        return any;
       case ListenerKind::kTcp:
-        // The first VirtualService has the port alone.
-        if (port.tcp.empty()) port.tcp.assign(routes.tcp().begin(), routes.tcp().end());
-        return;
+        return take_tcp(service, routes, listener, port);
     }
+    return any;
   }
 
-  static bool reaches_port(const HttpRoute& route, uint32_t port) {
-    return route.matches().empty() ||
-           std::any_of(route.matches().begin(), route.matches().end(),
-                       [&](const mesh::v1::HttpMatch& m) { return m.port() == 0 || m.port() == port; });
+  // The first VirtualService that has routes for the port has it alone.
+  static bool take_tcp(const VirtualService& service, const RouteSet& routes,
+                       const Gateway::Listener& listener, Port& port) {
+    if (port.tcp_owner != nullptr) return port.tcp_owner == &service;
+    for (const auto& route : routes.tcp()) {
+      if (reaches_port(route, listener.port)) port.tcp.push_back(route);
+    }
+    if (!port.tcp.empty()) port.tcp_owner = &service;
+    return !port.tcp.empty();
+  }
+
+  // Oldest first: of two kinds that want one host of a listener the older has it.
+  void attach_routes() {
+    std::vector<const GatewayRoute*> routes;
+    for_each<GatewayRoute>(objects_, [&](const GatewayRoute& route) { routes.push_back(&route); });
+    std::sort(routes.begin(), routes.end(),
+              [](const GatewayRoute* a, const GatewayRoute* b) { return is_older(a->meta, b->meta); });
+    for (const GatewayRoute* route : routes) {
+      for (const GatewayRoute::Parent& parent : route->parents) {
+        if (!parent.service) attach(*route, parent);
+      }
+    }
   }
 
   void attach(const GatewayRoute& route, const GatewayRoute::Parent& parent) {
@@ -226,7 +282,7 @@ class Gateways {
         const bool meant = one.gateway == gateway && (parent.port == 0 || parent.port == number) &&
                            (parent.section.empty() || parent.section == one.listener->name);
         if (meant && is_allowed(route, *gateway, *one.listener))
-          any = add_route(route, *one.listener, port) || any;
+          any = add_route(route, parent, *one.listener, port) || any;
       }
     }
     if (!any)
@@ -249,7 +305,8 @@ class Gateways {
   }
 
   // False: nothing of it fits the listener.
-  bool add_route(const GatewayRoute& route, const Gateway::Listener& listener, Port& port) {
+  bool add_route(const GatewayRoute& route, const GatewayRoute::Parent& parent,
+                 const Gateway::Listener& listener, Port& port) {
     const bool http = route.kind == Kind::kHttp || route.kind == Kind::kGrpc;
     const ListenerKind wanted = http                       ? ListenerKind::kHttp
                                 : route.kind == Kind::kTls ? ListenerKind::kTlsPassthrough
@@ -267,21 +324,47 @@ class Gateways {
     }
     if (route.kind == Kind::kTls && !hosts.empty())
       port.tls_routes.push_back({resolved, {hosts.begin(), hosts.end()}});
+    if (!http || hosts.empty()) return !hosts.empty();
+    if (const GatewayRoute* other = of_other_kind(route, listener, hosts)) {
+      warn_about(
+          route.meta, kRouteConflict, parent.line, parent.field,
+          str_cat("the older ", other->meta.kind, " ", other->meta.ns, "/", other->meta.name,
+                  " has host names of this on one listener: this ", route.meta.kind, " takes nothing there"),
+          "use different host names, or one kind", findings_);
+      return true;
+    }
+    taken_[&listener].push_back({&route, hosts});
     auto& by_host = route.kind == Kind::kGrpc ? port.grpc_routes : port.http_routes;
     for (const std::string& host : hosts) {
-      if (!http) continue;
       auto& routes = by_host[host];
       const auto same = [&](const ResolvedRoute& other) { return other.route == &route; };
       if (std::none_of(routes.begin(), routes.end(), same)) routes.push_back(resolved);
     }
-    return !hosts.empty();
+    return true;
+  }
+
+  // An HTTPRoute beside a GRPCRoute, or the other way round, with a name in common; null: none.
+  const GatewayRoute* of_other_kind(const GatewayRoute& route, const Gateway::Listener& listener,
+                                    const std::set<std::string>& hosts) const {
+    const auto taken = taken_.find(&listener);
+    if (taken == taken_.end()) return nullptr;
+    for (const Taken& other : taken->second) {
+      if (other.route->kind == route.kind) continue;
+      for (const std::string& host : hosts) {
+        for (const std::string& theirs : other.hosts) {
+          if (common_host(host, theirs)) return other.route;
+        }
+      }
+    }
+    return nullptr;
   }
 
   void compile(uint16_t number, Port& port, NamedRouteSets& out) {
     if (port.kind != ListenerKind::kHttp) {
       RouteSet set = begin(number, port);
       fill_layer4(port, &set);
-      out.emplace_back(str_cat("gateway/", number), std::move(set));
+      // Never "<namespace>/<name>", which VirtualServices have.
+      out.emplace_back(str_cat("gateway/", number, "/*"), std::move(set));
       return;
     }
     std::set<std::string> hosts = port.redirected;
@@ -347,36 +430,27 @@ class Gateways {
   const std::vector<HttpRoute>* rules_of(const GatewayRoute& route) {
     const auto [row, inserted] = rules_.try_emplace(&route);
     if (!inserted) return &row->second;
-    // Parents that are Services have reported the same references.
-    const bool reported = std::any_of(route.parents.begin(), route.parents.end(),
-                                      [](const GatewayRoute::Parent& parent) { return parent.service; });
-    std::vector<Finding> dropped;
-    row->second = resolve_rules(route, objects_, reported ? &dropped : findings_);
+    // Parents that are Services have reported the same references, but for grants.
+    const bool of_mesh = std::any_of(route.parents.begin(), route.parents.end(),
+                                     [](const GatewayRoute::Parent& parent) { return parent.service; });
+    std::vector<Finding> reported, all;
+    if (of_mesh) resolve_rules(route, objects_, Grants::kNotNeeded, &reported);
+    row->second = resolve_rules(route, objects_, Grants::kNeeded, &all);
+    for (Finding& finding : all) {
+      const auto same = [&](const Finding& f) { return f.code == finding.code && f.field == finding.field; };
+      if (std::none_of(reported.begin(), reported.end(), same)) findings_->push_back(std::move(finding));
+    }
     return &row->second;
   }
 
   const Objects& objects_;
   std::vector<Finding>* findings_;
   std::map<uint16_t, Port> ports_;
+  std::map<const Gateway::Listener*, std::vector<Taken>> taken_;
   std::map<const GatewayRoute*, std::vector<HttpRoute>> rules_;
 };
 
-template <typename List>
-void keep_routes(const std::string& place, const std::vector<std::string>& gateways, List* routes) {
-  for (int i = routes->size() - 1; i >= 0; --i) {
-    if (!keep_matches(place, gateways, routes->Mutable(i))) routes->DeleteSubrange(i, 1);
-  }
-}
-
 }  // namespace
-
-RouteSet routes_at(const VirtualService& service, const RouteSet& routes, const std::string& place) {
-  RouteSet out = routes;
-  keep_routes(place, service.gateways, out.mutable_http());
-  keep_routes(place, service.gateways, out.mutable_tls());
-  keep_routes(place, service.gateways, out.mutable_tcp());
-  return out;
-}
 
 NamedRouteSets gateway_routes(const Objects& objects, std::vector<Finding>* findings) {
   return Gateways(objects, findings).run();

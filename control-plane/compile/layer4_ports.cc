@@ -1,8 +1,8 @@
 // See layer4_ports.h.
 #include "control-plane/compile/layer4_ports.h"
 
-#include "control-plane/compile/gateways.h"
 #include "control-plane/compile/protocol.h"
+#include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/host_name.h"
 
 namespace weft::control_plane {

@@ -22,8 +22,8 @@ struct Problem {
 
 class Resolver {
  public:
-  Resolver(const GatewayRoute& route, const Objects& objects, std::vector<Finding>* findings)
-      : route_(route), objects_(objects), findings_(findings) {}
+  Resolver(const GatewayRoute& route, const Objects& objects, Grants grants, std::vector<Finding>* findings)
+      : route_(route), objects_(objects), grants_(grants), findings_(findings) {}
 
   HttpRoute rule(const GatewayRoute::Rule& rule) {
     HttpRoute out = rule.http;
@@ -70,7 +70,7 @@ class Resolver {
     if (!backend.unusable.empty())
       return {kBackendRefused, str_cat(backend.unusable, " is no backend: its share is answered with 500"),
               "refer to a Service"};
-    if (backend.ns != route_.meta.ns &&
+    if (grants_ == Grants::kNeeded && backend.ns != route_.meta.ns &&
         !is_granted({route_.meta.kind, route_.meta.ns, "", "Service", backend.ns, backend.name}, objects_))
       return {kBackendRefused,
               str_cat("no ReferenceGrant of namespace ", backend.ns, " lets ", route_.meta.kind, "s of ",
@@ -99,6 +99,7 @@ class Resolver {
 
   const GatewayRoute& route_;
   const Objects& objects_;
+  const Grants grants_;
   std::vector<Finding>* findings_;
 };
 
@@ -110,9 +111,9 @@ bool names(const ReferenceGrant::To& to, const Reference& reference) {
 
 }  // namespace
 
-std::vector<HttpRoute> resolve_rules(const GatewayRoute& route, const Objects& objects,
+std::vector<HttpRoute> resolve_rules(const GatewayRoute& route, const Objects& objects, Grants grants,
                                      std::vector<Finding>* findings) {
-  Resolver resolver(route, objects, findings);
+  Resolver resolver(route, objects, grants, findings);
   std::vector<HttpRoute> out;
   for (const GatewayRoute::Rule& rule : route.rules) out.push_back(resolver.rule(rule));
   return out;

@@ -2,6 +2,7 @@
 // (ReferenceGrant). Pure; each route is resolved once, so that its findings come once.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "control-plane/compile/workloads.h"
@@ -10,9 +11,11 @@
 namespace weft::control_plane {
 
 // What the rules of a route do, in their order: complete HttpRoutes, of TLSRoute and TCPRoute with
-// destinations only. A share that may go nowhere has an invalid destination.
+// destinations only. A share that may go nowhere has an invalid destination. Only what is attached to a
+// Gateway needs grants for other namespaces: whoever is in the mesh reaches its Services anyway.
+enum class Grants : uint8_t { kNeeded, kNotNeeded };
 std::vector<mesh::v1::HttpRoute> resolve_rules(const GatewayRoute& route, const Objects& objects,
-                                               std::vector<Finding>* findings);
+                                               Grants grants, std::vector<Finding>* findings);
 
 // True when a ReferenceGrant of `to_ns` lets `from_kind` of the Gateway API in `from_ns` refer to this
 // object.

@@ -191,5 +191,138 @@ TEST(GatewayTest, GatewaysOfOthersAreLeftAlone) {
   EXPECT_EQ(world.ask_gateway("/", "a.example", 8080), "no port");
 }
 
+// A VirtualService of namespace shop, with whatever stands in its spec.
+std::string service(std::string_view name, std::string_view spec) {
+  return str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ", name,
+                 ", namespace: shop}\nspec: {gateways: [edge], ", spec, "}\n---\n");
+}
+std::string grpc(std::string_view name, std::string_view hostnames) {
+  return str_cat("apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: ", name,
+                 ", namespace: shop, creationTimestamp: '2020-01-01T00:00:00Z'}\nspec: {hostnames: [",
+                 hostnames, "], parentRefs: [{name: edge}], rules: [" B("v2") "]}\n---\n");
+}
+constexpr char kTls[] =
+    "hosts: ['*.example'], tls: [{match: [{sniHosts: ['*.example']}], route: "
+    "[{destination: {host: v1}}]}]";
+
+TEST(GatewayTest, ServerNamesAreThoseOfTheServersThatTheNamespaceHas) {
+  const RouteWorld world(
+      str_cat(istio("  - {port: {number: 8443, name: tls, protocol: TLS}, hosts: ['shop/*.shop.example', "
+                    "'*/a.example', 'other/b.example'], tls: {mode: PASSTHROUGH}}\n"),
+              service("t", kTls)));
+  EXPECT_EQ(pass(world, "x.shop.example", 8443), "v1");
+  EXPECT_EQ(pass(world, "a.example", 8443), "v1");
+  EXPECT_EQ(pass(world, "b.example", 8443), "refused") << "for routes of another namespace";
+  EXPECT_EQ(pass(world, "c.example", 8443), "refused") << "of no server";
+}
+
+TEST(GatewayTest, AGatewayHasNothingThatItsNamespaceDoesNotSee) {
+  const std::string seen = "hosts: [a.example], http: [" V("v1") "], exportTo: [";
+  const RouteWorld world(str_cat(istio(kHttp), service("a", str_cat(seen, "other]"))));
+  EXPECT_EQ(world.ask_gateway("/", "a.example", 8080), "404");
+  EXPECT_TRUE(found(world, "WF0052", "Gateway shop/edge is in a namespace that this is not exported to"));
+  const RouteWorld own(str_cat(istio(kHttp), service("a", str_cat(seen, "other, '.']"))));
+  EXPECT_EQ(own.ask_gateway("/", "a.example", 8080), "v1");
+  EXPECT_FALSE(found(own, "WF0052", ""));
+}
+
+TEST(GatewayTest, TheFirstVirtualServiceWithRoutesForATcpPortHasIt) {
+  const auto tcp = [](const char* port, const char* to) {
+    return str_cat("hosts: ['*'], tcp: [{match: [{port: ", port, "}], route: [{destination: {host: ", to,
+                   "}}]}]");
+  };
+  const RouteWorld world(str_cat(istio("  - {port: {number: 9000, name: a, protocol: TCP}, hosts: ['*']}\n"
+                                       "  - {port: {number: 9001, name: b, protocol: TCP}, hosts: ['*']}\n"),
+                                 service("a", tcp("9001", "v1")), service("b", tcp("9000", "v2")),
+                                 service("c", tcp("9000", "v3"))));
+  EXPECT_EQ(pass(world, "", 9000), "v2");
+  EXPECT_EQ(pass(world, "", 9001), "v1");
+  const auto late =
+      std::count_if(world.findings().begin(), world.findings().end(), [](const control_plane::Finding& f) {
+        return f.code == "WF0052" && f.object == "VirtualService shop/c" &&
+               f.message.find("an older VirtualService has the TCP port") != std::string::npos;
+      });
+  EXPECT_EQ(late, 1);
+}
+
+TEST(GatewayTest, AVirtualServiceThatNoServerTakesIsAFinding) {
+  const std::string servers =
+      "  - {port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*.example']}\n";
+  for (const std::string& spec :
+       {std::string("hosts: [a.example.org], http: [" V("v1") "]"), std::string(kTls),
+        std::string("hosts: [a.example], http: [{match: [{port: 81}], route: [{destination: {host: v1}}]}]")})
+    EXPECT_TRUE(found(RouteWorld(str_cat(istio(servers), service("a", spec))), "WF0052",
+                      "no server of Gateway shop/edge takes anything of this"))
+        << spec;
+  EXPECT_FALSE(found(RouteWorld(str_cat(istio(servers), bound("a", "a.example", V("v1")))), "WF0052", ""));
+}
+
+TEST(GatewayTest, OfTwoKindsTheOlderHasTheHost) {
+  const RouteWorld world(str_cat(
+      api(kListener), attached("young, creationTimestamp: '2021-01-01T00:00:00Z'", "'*.example'", B("v1")),
+      attached("else", "a.example.org", B("v3")), grpc("old", "a.example")));
+  EXPECT_EQ(world.ask_gateway("/", "a.example", 8080), "v2");
+  EXPECT_EQ(world.ask_gateway("/", "b.example", 8080), "404");
+  EXPECT_EQ(world.ask_gateway("/", "a.example.org", 8080), "v3");
+  EXPECT_TRUE(found(world, "WF0050", "the older GRPCRoute shop/old has host names of this"));
+}
+
+TEST(GatewayTest, AmongVirtualServicesOfOneAgeTheNameDecides) {
+  const auto in = [](const char* ns, const char* name, const char* to) {
+    return str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ", name,
+                   ", namespace: ", ns,
+                   "}\nspec: {gateways: [shop/edge], hosts: [a.example], http: [{match: "
+                   "[{uri: {prefix: /}}], route: [{destination: {host: ",
+                   to,
+                   ".shop.svc.cluster.local}}]}]}\n"
+                   "---\n");
+  };
+  const RouteWorld world(str_cat(istio(kHttp), in("aaa", "z", "v1"), in("zzz", "a", "v2")));
+  EXPECT_EQ(world.ask_gateway("/", "a.example", 8080), "v2");
+}
+
+TEST(GatewayTest, AReferenceToAnotherNamespaceNeedsAGrant) {
+  const std::string route = str_cat(
+      api("  - {name: http, port: 8080, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}\n"),
+      attached("a", "", "{backendRefs: [{name: v1, namespace: shop, port: 80, weight: 3}]}", "other"));
+  const RouteWorld refused(route);
+  EXPECT_EQ(refused.ask_gateway("/", "a.example", 8080), "500");
+  EXPECT_TRUE(found(refused, "WF0051", "no ReferenceGrant of namespace shop"));
+  const auto with = [&](std::string_view kind, std::string_view name) {
+    const RouteWorld world(str_cat(
+        route, "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\n",
+        "metadata: {name: g, namespace: shop}\nspec:\n  from: [{group: gateway.networking.k8s.io, kind: ",
+        kind, ", namespace: other}]\n  to: [{group: '', kind: Service, name: ", name, "}]\n"));
+    return world.ask_gateway("/", "a.example", 8080);
+  };
+  EXPECT_EQ(with("HTTPRoute", "v1"), "v1");
+  EXPECT_EQ(with("GRPCRoute", "v1"), "500");
+  EXPECT_EQ(with("HTTPRoute", "v2"), "500");
+}
+
+// A parent that is a Service needs no grant, one that is a Gateway does, and says so.
+TEST(GatewayTest, AMissingGrantIsReportedBesideAServiceToo) {
+  const RouteWorld world(
+      str_cat(api("  - {name: http, port: 8080, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}\n"),
+              attached("a", "", "{backendRefs: [{name: v1, namespace: shop, port: 80}]}", "other",
+                       "name: edge, namespace: shop}, {group: '', kind: Service, name: cart, namespace: "
+                       "shop")));
+  EXPECT_EQ(world.ask_gateway("/", "a.example", 8080), "500");
+  EXPECT_EQ(world.ask("GET / HTTP/1.1\r\nHost: cart", "10.96.0.1:80", "other"), "v1");
+  EXPECT_TRUE(found(world, "WF0051", "no ReferenceGrant of namespace shop"));
+}
+
+TEST(GatewayTest, WhatIsReachedWhereItWasDialledIsAFinding) {
+  const std::string to = "hosts: [a.example], http: [{route: [{destination: {host: api.example.com}}]}]";
+  const std::string entry =
+      "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: api, namespace: shop}\n"
+      "spec: {hosts: [api.example.com], ports: [{number: 80, name: http, protocol: HTTP}]";
+  EXPECT_TRUE(found(RouteWorld(str_cat(istio(kHttp), service("a", to), entry, "}\n")), "WF0036",
+                    "host api.example.com is reached at the address that was dialled"));
+  EXPECT_FALSE(found(RouteWorld(str_cat(istio(kHttp), service("a", to), entry,
+                                        ", resolution: STATIC, endpoints: [{address: 192.0.2.1}]}\n")),
+                     "WF0036", ""));
+}
+
 }  // namespace
 }  // namespace weft::proxy

@@ -32,11 +32,7 @@ TEST(MeshFeatureTest, MeshConsumerRoute) {
   const RouteWorld world(
       str_cat(http_route("{" MARK("producer") ", " TO("v1") "}"), "---\n",
               http_route("{" MARK("consumer") ", backendRefs: [{name: v1, namespace: shop, port: 80}]}",
-                         "name: cart, namespace: other"),
-              "---\napiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\n"
-              "metadata: {name: g, namespace: shop}\nspec:\n"
-              "  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: other}]\n"
-              "  to: [{group: '', kind: Service}]\n"));
+                         "name: cart, namespace: other")));
   EXPECT_EQ(world.ask(kGet, "10.96.0.1:80", "shop"), "v1 <x-old=1 <x-keep=1 <x-mark=producer");
   EXPECT_EQ(world.ask(kGet, "10.96.0.1:80", "other"), "v1 <x-old=1 <x-keep=1 <x-mark=consumer");
 }
@@ -145,21 +141,12 @@ TEST(MeshRouteTest, LongListsKeepTheMeaningOfSegments) {
   EXPECT_EQ(ask("/"), "404");
 }
 
-TEST(MeshRouteTest, AReferenceToAnotherNamespaceNeedsAGrant) {
-  const std::string route = http_route("{backendRefs: [{name: v1, namespace: shop, port: 80, weight: 3}]}",
-                                       "name: cart, namespace: other");
-  const RouteWorld refused(route);
-  EXPECT_EQ(refused.ask(kGet, "10.96.0.1:80", "other"), "500");
-  EXPECT_TRUE(found(refused, "WF0051", "no ReferenceGrant of namespace shop"));
-  const auto grant = [](std::string_view kind, std::string_view name) {
-    return str_cat(
-        "---\napiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\n",
-        "metadata: {name: g, namespace: shop}\nspec:\n  from: [{group: gateway.networking.k8s.io, kind: ",
-        kind, ", namespace: other}]\n  to: [{group: '', kind: Service, name: ", name, "}]\n");
-  };
-  EXPECT_EQ(RouteWorld(str_cat(route, grant("HTTPRoute", "v1"))).ask(kGet, "10.96.0.1:80", "other"), "v1");
-  EXPECT_EQ(RouteWorld(str_cat(route, grant("GRPCRoute", "v1"))).ask(kGet, "10.96.0.1:80", "other"), "500");
-  EXPECT_EQ(RouteWorld(str_cat(route, grant("HTTPRoute", "v2"))).ask(kGet, "10.96.0.1:80", "other"), "500");
+// Whoever is in the mesh may call the Service anyway.
+TEST(MeshRouteTest, AReferenceToAnotherNamespaceNeedsNoGrant) {
+  const RouteWorld world(http_route("{backendRefs: [{name: v1, namespace: shop, port: 80, weight: 3}]}",
+                                    "name: cart, namespace: other"));
+  EXPECT_EQ(world.ask(kGet, "10.96.0.1:80", "other"), "v1");
+  EXPECT_FALSE(found(world, "WF0051", "ReferenceGrant"));
 }
 
 TEST(MeshRouteTest, InvalidBackendsTakeTheirShare) {
