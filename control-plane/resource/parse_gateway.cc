@@ -1,6 +1,7 @@
 // Gateway of Istio's networking API and of the Gateway API: ports of the node with the hosts that are served
 // there. What the proxy cannot serve yet (anything that it would have to decrypt) is a finding, and the other
 // listeners of the object stand.
+#include <algorithm>
 #include <array>
 
 #include "absl/strings/ascii.h"
@@ -39,6 +40,15 @@ constexpr std::array<Names, 2> kNamespacesRead = {"from", "selector"};
 constexpr std::array<Names, 2> kSelectorRead = {"matchLabels", "matchExpressions"};
 constexpr std::array<Names, 2> kKindRead = {"group", "kind"};
 constexpr char kClass[] = "weft";
+// Capture, tunnels, metrics and health of Weft itself.
+constexpr std::array<uint16_t, 4> kOwnPorts = {15001, 15008, 15020, 15021};
+
+// False: reported.
+bool check_port(const FieldReader& reader, Names field, uint16_t port) {
+  if (std::find(kOwnPorts.begin(), kOwnPorts.end(), port) == kOwnPorts.end()) return true;
+  reader.error_at(field, kValueRejected, str_cat("port ", port, " is one of Weft's own"), "use another port");
+  return false;
+}
 
 // False: a listener that is not served, which was reported.
 bool terminates(const FieldReader& listener, Names what) {
@@ -67,6 +77,30 @@ void parse_server_host(const FieldReader& item, const std::string& ns, Listener&
   out.hosts.push_back(std::move(host));
 }
 
+bool is_one_of(const auto& names, Names name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Nobody is to believe that a plain port is protected.
+void refuse_tls_of_plain(const FieldReader& tls, const std::string& protocol) {
+  for (const YamlField& field : tls.node().fields) {
+    const bool redirects = field.name == "httpsRedirect" && protocol != "TCP";
+    if (redirects || (!is_one_of(kTlsRead, field.name) && !is_one_of(kTlsKnown, field.name))) continue;
+    tls.error_at(field.name, kValueRejected, str_cat("a server of protocol ", protocol, " speaks no TLS"),
+                 "remove it, or use the protocol HTTPS or TLS");
+  }
+}
+
+// Who passes TLS through has no certificates.
+void warn_of_idle_settings(const FieldReader& tls) {
+  for (const YamlField& field : tls.node().fields) {
+    const auto setting = is_one_of(kTlsKnown, field.name) ? tls.child(field.name) : std::nullopt;
+    if (setting)
+      setting->warning(kWithoutEffect, "TLS is passed through: the servers behind it decide",
+                       "remove it, or know it");
+  }
+}
+
 // False: not served.
 bool parse_server_tls(const FieldReader& server, const std::string& protocol, Listener& out) {
   const auto tls = server.child("tls");
@@ -77,19 +111,23 @@ bool parse_server_tls(const FieldReader& server, const std::string& protocol, Li
   }
   const bool known = tls->expect_map({.read = kTlsRead, .known = {}, .strict = false});
   for (const YamlField& field : tls->node().fields) {
-    bool there = false;
-    for (const Names name : kTlsRead) there = there || name == field.name;
-    for (const Names name : kTlsKnown) there = there || name == field.name;
-    if (!there) tls->error_at(field.name, kUnknownField, "unknown field", "correct or remove it");
+    if (!is_one_of(kTlsRead, field.name) && !is_one_of(kTlsKnown, field.name))
+      tls->error_at(field.name, kUnknownField, "unknown field", "correct or remove it");
   }
   if (!known) return false;
   out.https_redirect = tls->boolean("httpsRedirect").value_or(false);
   if (out.https_redirect && https)
     tls->error_at("httpsRedirect", kValueRejected, "it redirects plain HTTP",
                   "move it to the server of protocol HTTP");
-  if (!https) return true;
+  if (!https) {
+    refuse_tls_of_plain(*tls, protocol);
+    return true;
+  }
   const std::string mode = tls->text("mode").value_or("PASSTHROUGH");
-  if (mode == "PASSTHROUGH") return true;
+  if (mode == "PASSTHROUGH") {
+    warn_of_idle_settings(*tls);
+    return true;
+  }
   for (const Names other : {"SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"}) {
     if (mode == other) return terminates(server, str_cat("tls.mode ", mode));
   }
@@ -110,6 +148,7 @@ bool parse_server(const FieldReader& server, const std::string& ns, Listener& ou
   if (!port->has("number"))
     port->error_at("number", kFieldMissing, "the field is required", "give the port's number");
   out.port = static_cast<uint16_t>(port->integer("number", 1, 65535).value_or(0));
+  if (!check_port(*port, "number", out.port)) return false;
   out.name = port->required_text("name", "a name of the port");
   const std::string protocol = port->required_text("protocol", "HTTP, HTTP2, GRPC, HTTPS, TLS or TCP");
   for (const FieldReader& item : server.items("hosts")) parse_server_host(item, ns, out);
@@ -153,6 +192,7 @@ bool parse_listener(const FieldReader& item, Listener& out) {
   if (!item.expect_map({.read = kListenerRead, .known = {}})) return false;
   out.name = item.required_text("name", "the listener's name");
   out.port = static_cast<uint16_t>(item.integer("port", 1, 65535).value_or(0));
+  if (!check_port(item, "port", out.port)) return false;
   if (!item.has("port"))
     item.error_at("port", kFieldMissing, "the field is required", "give the port's number");
   const std::string hostname = item.text("hostname").value_or("");
@@ -172,13 +212,24 @@ bool parse_listener(const FieldReader& item, Listener& out) {
   const auto tls = item.child("tls");
   const bool known = !tls || tls->expect_map({.read = kListenerTlsRead, .known = {}});
   const std::string mode = tls && known ? tls->text("mode").value_or("Terminate") : "Terminate";
+  if (tls && (protocol == "HTTP" || protocol == "TCP"))
+    item.error_at("tls", kValueRejected, str_cat("a listener of protocol ", protocol, " speaks no TLS"),
+                  "remove it, or use the protocol TLS");
   if (protocol == "HTTP") return true;
   if (protocol == "TCP") {
     out.kind = Listener::Kind::kTcp;
     return true;
   }
   out.kind = Listener::Kind::kTlsPassthrough;
-  if (protocol == "TLS" && mode == "Passthrough") return true;
+  if (protocol == "TLS" && mode == "Passthrough") {
+    for (const Names idle : {"certificateRefs", "options", "frontendValidation"}) {
+      const auto setting = known ? tls->child(idle) : std::nullopt;
+      if (setting)
+        setting->warning(kWithoutEffect, "TLS is passed through: the servers behind it decide",
+                         "remove it, or know it");
+    }
+    return true;
+  }
   if (protocol == "HTTPS" || (protocol == "TLS" && mode == "Terminate"))
     return terminates(item, str_cat("protocol ", protocol));
   item.error_at("protocol", kValueRejected, str_cat("\"", protocol.substr(0, 32), "\" is not served"),

@@ -28,6 +28,15 @@ void expect_refused(const Refused& row, const std::string& text) {
   EXPECT_TRUE(found) << text << all;
 }
 
+// A redirect is not TLS of the server's own.
+TEST(GatewayServerTest, ARedirectOfAPlainServerIsNot) {
+  const ParsedFile parsed = parse_file(
+      "f",
+      "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {servers: [{port: "
+      "{number: 8080, name: p, protocol: HTTP}, hosts: ['*'], tls: {httpsRedirect: true}}]}\n");
+  EXPECT_TRUE(parsed.findings.empty());
+}
+
 class RefusedRuleTest : public testing::TestWithParam<Refused> {};
 
 TEST_P(RefusedRuleTest, IsAFindingAtItsPlace) {
@@ -114,6 +123,14 @@ TEST_P(RefusedSpecTest, IsAFindingAtItsPlace) { expect_refused(GetParam(), GetPa
 #define GATEWAY_API(kind) "apiVersion: gateway.networking.k8s.io/v1\nkind: " kind "\nmetadata: {name: r}\n"
 #define ISTIO "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: r}\n"
 
+#define SERVER(protocol, port, tls)                                                                  \
+  "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {servers: [{port: " \
+  "{number: " port ", name: p, protocol: " protocol "}, hosts: ['*'], tls: " tls "}]}\n"
+#define LISTENER(protocol, port, tls)                                                                      \
+  GATEWAY_API("Gateway")                                                                                   \
+  "spec: {gatewayClassName: weft, listeners: [{name: l, port: " port ", protocol: " protocol ", tls: " tls \
+  "}]}\n"
+
 const Refused kSpecs[] = {
     {"NoSpec", GATEWAY_API("HTTPRoute"), "WF0026", "spec"},
     {"NoParents", GATEWAY_API("HTTPRoute") "spec: {rules: []}\n", "WF0036", "spec"},
@@ -193,6 +210,21 @@ const Refused kSpecs[] = {
      ISTIO "spec: {hosts: [a], http: [{retries: {attempts: 1, retryRemoteLocalities: true}, route: "
            "[{destination: {host: a}}]}]}\n",
      "WF0025", "spec.http[0].retries.retryRemoteLocalities"},
+    {"TlsOfATcpServer", SERVER("TCP", "9000", "{mode: MUTUAL, credentialName: c}"), "WF0002",
+     "spec.servers[0].tls.mode"},
+    {"CertificatesOfAPlainServer", SERVER("HTTP", "8080", "{credentialName: c}"), "WF0002",
+     "spec.servers[0].tls.credentialName"},
+    {"RedirectOfATcpServer", SERVER("TCP", "9000", "{httpsRedirect: true}"), "WF0002",
+     "spec.servers[0].tls.httpsRedirect"},
+    {"CertificatesOfWhatIsPassedThrough", SERVER("TLS", "8443", "{mode: PASSTHROUGH, credentialName: c}"),
+     "WF0036", "spec.servers[0].tls.credentialName"},
+    {"AServerAtThePortOfCapture", SERVER("HTTP", "15001", "{}"), "WF0002", "spec.servers[0].port.number"},
+    {"TlsOfAnHttpListener", LISTENER("HTTP", "8080", "{mode: Terminate}"), "WF0002", "spec.listeners[0].tls"},
+    {"TlsOfATcpListener", LISTENER("TCP", "9000", "{mode: Passthrough}"), "WF0002", "spec.listeners[0].tls"},
+    {"CertificatesOfAListenerThatPassesThrough",
+     LISTENER("TLS", "8443", "{mode: Passthrough, certificateRefs: [{name: c}]}"), "WF0036",
+     "spec.listeners[0].tls.certificateRefs"},
+    {"AListenerAtThePortOfMetrics", LISTENER("TCP", "15020", "null"), "WF0002", "spec.listeners[0].port"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Specs, RefusedSpecTest, testing::ValuesIn(kSpecs),
