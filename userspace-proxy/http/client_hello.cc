@@ -52,7 +52,8 @@ class Reader {
 // Names are in lower case here, as everywhere. False: no host name.
 bool take_name(std::string_view name, std::string* out) {
   if (name.ends_with('.')) name.remove_suffix(1);
-  if (name.empty() || name.size() > kMaxNameBytes || name.front() == '.') return false;
+  if (name.empty() || name.size() > kMaxNameBytes || name.front() == '.' || name.ends_with('.')) return false;
+  if (name.find("..") != std::string_view::npos) return false;
   out->assign(name);
   for (char& c : *out) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));

@@ -61,7 +61,7 @@ TEST(ClientHelloTest, RefusesWhatIsNone) {
 }
 
 TEST(ClientHelloTest, RefusesNamesThatAreNone) {
-  for (const char* name : {"a b", "a/b", "*.example", "a:443", ".example", "."})
+  for (const char* name : {"a b", "a/b", "*.example", "a:443", ".example", ".", "a..", "a..b"})
     EXPECT_EQ(name_of(client_hello(name)), "not tls") << name;
   EXPECT_EQ(name_of(client_hello(std::string(256, 'a'))), "not tls");
 }
