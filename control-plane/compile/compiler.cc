@@ -131,9 +131,12 @@ pb::Address to_address(const Service& service, const Objects& objects, const Lay
   return address;
 }
 
-pb::Address to_address(const ServiceEntry& entry, const std::string& host) {
+pb::Address to_address(const ServiceEntry& entry, const std::string& host, const Layer4Ports& layer4) {
   pb::Address address;
   *address.mutable_service() = to_service(entry, host);
+  for (pb::Port& port : *address.mutable_service()->mutable_ports()) {
+    if (layer4.contains({host, port.service_port()})) port.set_app_protocol(pb::UNKNOWN);
+  }
   extend(*address.mutable_service()->mutable_extensions(), "weft.mesh.v1.ServicePorts", ports_of(entry));
   return address;
 }
@@ -161,9 +164,9 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
       add(out, kAddressType, service_key(service.meta), to_address(service, objects, layer4));
   });
   for_each<ServiceEntry>(objects, [&](const ServiceEntry& entry) {
-    for (const std::string& host : entry.hosts) {
-      if (!entry.hidden) add(out, kAddressType, service_key(entry, host), to_address(entry, host));
-    }
+    if (entry.hidden) return;
+    for (const std::string& host : hosts_of(entry, objects))
+      add(out, kAddressType, service_key(entry, host), to_address(entry, host, layer4));
   });
   for (const auto& [name, set] : gateway_api) add(out, kRouteSetType, name, set);
   for (const auto& [name, set] : gateway_routes(objects, &of_routes)) add(out, kRouteSetType, name, set);

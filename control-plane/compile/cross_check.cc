@@ -56,24 +56,32 @@ class Checks {
          "compare the selector with the pods' labels and port names");
   }
 
+  // Nobody takes over what another has.
+  void check_entry(const ServiceEntry& entry) {
+    if (entry.hidden) return;
+    for (const std::string& host : entry.hosts) {
+      if (const Service* service = find_service(objects_, host)) {
+        warn(kHostTaken, entry.meta, entry.meta.line, "spec.hosts",
+             str_cat("host ", host, " is Service ", service->meta.ns, "/", service->meta.name,
+                     ": the entry adds nothing to it"),
+             "use a host that is no Service's");
+        continue;
+      }
+      const auto [row, first] = entry_of_.try_emplace({entry.meta.ns, host}, &entry);
+      if (first) continue;
+      warn(kHostTaken, entry.meta, entry.meta.line, "spec.hosts",
+           str_cat("host ", host, " has the ports and addresses of ServiceEntry ", row->second->meta.ns, "/",
+                   row->second->meta.name, ": this one adds its endpoints only"),
+           "merge the two, or use another host");
+    }
+    for (const ServiceEntry::Endpoint& endpoint : entry.endpoints) check_endpoint(entry, endpoint);
+  }
+
   void check_slice(const EndpointSlice& slice) {
     if (services_.contains(service_host(slice.service, slice.meta.ns))) return;
     warn(kReferenceMissing, slice.meta, slice.meta.line, "metadata.labels[kubernetes.io/service-name]",
          str_cat("Service ", slice.meta.ns, "/", slice.service, " is unknown"),
          "add the Service, or correct the label");
-  }
-
-  void check_entry(const ServiceEntry& entry) {
-    if (entry.hidden) return;
-    for (const std::string& host : entry.hosts) {
-      const auto [first, fresh] = entries_.try_emplace({entry.meta.ns, host}, &entry);
-      if (fresh) continue;
-      warn(kHostTaken, entry.meta, entry.meta.line, "spec.hosts",
-           str_cat("host ", host, " is in ServiceEntry ", first->second->meta.name,
-                   " already, whose ports and addresses stand"),
-           "merge the two, or use another host");
-    }
-    for (const ServiceEntry::Endpoint& endpoint : entry.endpoints) check_endpoint(entry, endpoint);
   }
 
   // A machine is one workload, whoever names it.
@@ -228,8 +236,9 @@ class Checks {
   const Workloads& workloads_;
   std::map<std::string, const Service*> services_;
   std::set<std::string> entry_hosts_;
-  std::map<std::pair<std::string, std::string>, const ServiceEntry*> entries_;  // by namespace and host
   std::map<std::string, std::pair<const ServiceEntry*, const ServiceEntry::Endpoint*>> endpoints_;
+  // By namespace and host.
+  std::map<std::pair<std::string, std::string>, const ServiceEntry*> entry_of_;
   std::vector<const DestinationRule*> rules_;
   std::vector<Finding> findings_;
 };

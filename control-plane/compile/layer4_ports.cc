@@ -1,6 +1,8 @@
 // See layer4_ports.h.
 #include "control-plane/compile/layer4_ports.h"
 
+#include <algorithm>
+
 #include "control-plane/compile/protocol.h"
 #include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/host_name.h"
@@ -55,6 +57,26 @@ void add_ruled_ports(const Objects& objects, Layer4Ports& out) {
   });
 }
 
+class PortsOfRoutes {
+ public:
+  PortsOfRoutes(const mesh::v1::RouteSet& routes, Layer4Ports& out) : routes_(routes), out_(out) {}
+
+  // Ports of a Service or a ServiceEntry.
+  template <typename Ports>
+  void add(const std::string& host, const Ports& ports) {
+    const auto covers = [&host](const std::string& pattern) { return host_covers(pattern, host); };
+    if (std::none_of(routes_.hosts().begin(), routes_.hosts().end(), covers)) return;
+    for (const auto& port : ports) {
+      if (names_port(routes_.tls(), port.number) || names_port(routes_.tcp(), port.number))
+        out_.try_emplace({host, port.number}, mesh::v1::PROTOCOL_UNSPECIFIED);
+    }
+  }
+
+ private:
+  const mesh::v1::RouteSet& routes_;
+  Layer4Ports& out_;
+};
+
 }  // namespace
 
 Layer4Ports layer4_ports(const Objects& objects, const NamedRouteSets& gateway_api) {
@@ -73,15 +95,12 @@ Layer4Ports layer4_ports(const Objects& objects, const NamedRouteSets& gateway_a
     if (service_routes.hidden) return;
     const mesh::v1::RouteSet routes = routes_at(service_routes, service_routes.routes, "mesh");
     if (routes.tls().empty() && routes.tcp().empty()) return;
-    for_each<Service>(objects, [&](const Service& service) {
-      const std::string host = service_host(service.meta.name, service.meta.ns);
-      bool named = false;
-      for (const std::string& pattern : routes.hosts()) named = named || host_covers(pattern, host);
-      if (!named) return;
-      for (const Service::Port& port : service.ports) {
-        if (names_port(routes.tls(), port.number) || names_port(routes.tcp(), port.number))
-          out.try_emplace({host, port.number}, mesh::v1::PROTOCOL_UNSPECIFIED);
-      }
+    PortsOfRoutes ports(routes, out);
+    for_each<Service>(objects, [&ports](const Service& service) {
+      ports.add(service_host(service.meta.name, service.meta.ns), service.ports);
+    });
+    for_each<ServiceEntry>(objects, [&ports](const ServiceEntry& entry) {
+      for (const std::string& host : entry.hosts) ports.add(host, entry.ports);
     });
   });
   return out;

@@ -44,8 +44,8 @@ void set_locality(std::string_view text, pb::Workload& out) {
 
 class EntryCompiler {
  public:
-  EntryCompiler(const ResolvedHosts& resolved, Workloads& workloads)
-      : resolved_(resolved), workloads_(workloads) {
+  EntryCompiler(const Objects& objects, const ResolvedHosts& resolved, Workloads& workloads)
+      : objects_(objects), resolved_(resolved), workloads_(workloads) {
     for (const auto& [uid, workload] : workloads_) {
       if (workload.workload.network_mode() == pb::HOST_NETWORK) continue;
       for (const std::string& address : workload.workload.addresses()) uid_by_address_.emplace(address, uid);
@@ -54,7 +54,7 @@ class EntryCompiler {
 
   void add(const ServiceEntry& entry) {
     if (entry.hidden) return;
-    for (const std::string& host : entry.hosts) {
+    for (const std::string& host : hosts_of(entry, objects_)) {
       const std::string key = service_key(entry, host);
       if (!entry.selector.empty()) {
         select(entry, key);
@@ -111,6 +111,7 @@ class EntryCompiler {
     workload.workload.mutable_services()->insert({key, ports_for(entry, endpoint.ports)});
   }
 
+  const Objects& objects_;
   const ResolvedHosts& resolved_;
   Workloads& workloads_;
   std::map<std::string, std::string> uid_by_address_;
@@ -122,11 +123,21 @@ std::string service_key(const ServiceEntry& entry, const std::string& host) {
   return str_cat(entry.meta.ns, "/", host);
 }
 
+std::vector<std::string> hosts_of(const ServiceEntry& entry, const Objects& objects) {
+  std::vector<std::string> out;
+  for (const std::string& host : entry.hosts) {
+    if (find_service(objects, host) == nullptr) out.push_back(host);
+  }
+  return out;
+}
+
 std::set<std::string> hosts_to_resolve(const Objects& objects) {
   std::set<std::string> out;
-  for_each<ServiceEntry>(objects, [&out](const ServiceEntry& entry) {
+  for_each<ServiceEntry>(objects, [&](const ServiceEntry& entry) {
     if (!entry.resolves() || entry.hidden || !entry.selector.empty()) return;
-    if (entry.endpoints.empty()) out.insert(entry.hosts.begin(), entry.hosts.end());
+    if (entry.endpoints.empty()) {
+      for (std::string& host : hosts_of(entry, objects)) out.insert(std::move(host));
+    }
     for (const ServiceEntry::Endpoint& endpoint : entry.endpoints) {
       if (!IpAddress::parse(endpoint.address)) out.insert(endpoint.address);
     }
@@ -135,7 +146,7 @@ std::set<std::string> hosts_to_resolve(const Objects& objects) {
 }
 
 void add_service_entries(const Objects& objects, const ResolvedHosts& resolved, Workloads& workloads) {
-  EntryCompiler compiler(resolved, workloads);
+  EntryCompiler compiler(objects, resolved, workloads);
   for_each<ServiceEntry>(objects, [&compiler](const ServiceEntry& entry) { compiler.add(entry); });
 }
 

@@ -14,6 +14,9 @@ namespace weft::control_plane {
 // Addresses by host name, sorted.
 using ResolvedHosts = std::map<std::string, std::vector<std::string>>;
 
+// Those of the entry's hosts that are its own: what is called as a Service is remains the Service's.
+std::vector<std::string> hosts_of(const ServiceEntry& entry, const Objects& objects);
+
 // Names whose addresses the entries need.
 std::set<std::string> hosts_to_resolve(const Objects& objects);
 

@@ -25,6 +25,8 @@ Workloads compile_workloads(const Objects& objects);
 std::string pod_uid(const ObjectMeta& meta);
 // "<ns>/<hostname>".
 std::string service_key(const ObjectMeta& meta);
+// The Service that is called `host`; null: none is, or it is a name for something outside.
+const Service* find_service(const Objects& objects, const std::string& host);
 // Succeeded or Failed: it will never serve or call again.
 bool is_terminal(const Pod& pod);
 // Every pair of `selector` is in `labels`; an empty selector selects nothing.

@@ -100,7 +100,7 @@ void Tree::add_get() {
        "Workloads and whether they are captured; of captured ones, what they use of the proxy and what it "
        "refused them (docs/limits.md).",
        get_workloads},
-      {"routes", "HTTP routes in the order in which they are tried.", get_routes}};
+      {"routes", "Routes in the order in which they are tried.", get_routes}};
   for (const auto& [name, help, command] : kinds) {
     CLI::App* sub = leaf(get, name, help, command);
     sub->add_option("NAME", flags.name, "only this one: NAME or NAMESPACE/NAME");

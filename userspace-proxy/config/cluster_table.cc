@@ -101,6 +101,15 @@ std::vector<std::string> priority_values(const WorkloadSpec& workload, const Clu
 
 }  // namespace
 
+std::string cluster_name(const ServiceSpec& service, uint16_t port, std::string_view subset,
+                         std::string_view view) {
+  std::string out = str_cat(service.host, "|", port, "|", subset);
+  if (!view.empty() || service.entry) str_append(&out, "|", view);
+  // Any namespace may add a host that another has too; the number of bars tells them from views.
+  if (service.entry) str_append(&out, "|", service.ns);
+  return out;
+}
+
 ClusterTable::ClusterTable(const Resources& resources, Snapshot* snapshot) : snapshot_(*snapshot) {
   for (const auto& [name, policy] : resources.policies) policies_.add(policy->host, *policy);
   policies_.sort();
@@ -157,6 +166,15 @@ std::vector<Endpoint> ClusterTable::endpoints(const ServiceSpec& service, const 
   return out;
 }
 
+std::vector<SocketAddress> ClusterTable::dialled_at(const ServiceSpec& service, uint16_t port,
+                                                    uint32_t cluster) const {
+  std::vector<SocketAddress> out;
+  for (const IpAddress& ip : service.addresses) out.push_back(SocketAddress{ip, port});
+  if (!service.by_endpoint || cluster == kNone) return out;
+  for (const Endpoint& endpoint : snapshot_.clusters[cluster].endpoints) out.push_back(endpoint.address);
+  return out;
+}
+
 uint32_t ClusterTable::locality(const Locality& place) {
   if (place.empty()) return kNone;
   const auto [row, inserted] = localities_.try_emplace(place, snapshot_.localities.size());
@@ -176,8 +194,7 @@ uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const s
     if (at == policy.subsets.end()) return kNone;
     chosen = *at;
   }
-  std::string name = str_cat(service.host, "|", port, "|", subset);
-  if (!policy.view.empty()) str_append(&name, "|", policy.view);
+  std::string name = cluster_name(service, port, subset, policy.view);
   const auto [row, inserted] = snapshot_.cluster_by_name.try_emplace(name, snapshot_.clusters.size());
   if (!inserted) return row->second;
   Cluster cluster;

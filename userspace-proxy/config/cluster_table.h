@@ -25,6 +25,11 @@ struct EffectivePolicy {
   std::string view;
 };
 
+// "product-service.default.svc.cluster.local|80|v1", with "|<view>" where that is not empty; of an entry
+// "api.example.com|80|v1|<view>|<namespace>".
+std::string cluster_name(const ServiceSpec& service, uint16_t port, std::string_view subset,
+                         std::string_view view);
+
 class ClusterTable {
  public:
   ClusterTable(const Resources& resources, Snapshot* snapshot);
@@ -32,7 +37,8 @@ class ClusterTable {
   // kNone when the policy has no such subset.
   uint32_t intern(const ServiceSpec& service, uint16_t port, const std::string& subset,
                   const EffectivePolicy& policy);
-  const Cluster& cluster(uint32_t index) const { return snapshot_.clusters[index]; }
+  // Where clients dial this port: the service's addresses, or the endpoints of its cluster when it has none.
+  std::vector<SocketAddress> dialled_at(const ServiceSpec& service, uint16_t port, uint32_t cluster) const;
   // Clients too have a place.
   uint32_t locality_of(const WorkloadSpec& workload) { return locality(workload.locality); }
   EffectivePolicy policy_for(std::string_view client_ns, const ServiceSpec& service) const;

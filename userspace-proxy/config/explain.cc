@@ -8,6 +8,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "userspace-proxy/config/cluster_table.h"
 #include "userspace-proxy/config/explain_text.h"
 #include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/config/resource_store.h"
@@ -267,7 +268,7 @@ absl::StatusOr<Explanation> Explainer::explain(const Question& question) const {
   }
   out.direct = !http;
   WeightedCluster all;
-  all.cluster = snapshot_->find_cluster(str_cat(service.host, "|", port->number, "|"));
+  all.cluster = snapshot_->find_cluster(cluster_name(service, port->number, "", ""));
   all.label = service.host;
   out.targets.push_back(target_of(all, 1));
   return out;

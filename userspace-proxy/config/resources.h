@@ -34,6 +34,7 @@ struct ServiceSpec {
   std::vector<Port> ports;
   bool prefer_v6 = false;              // of endpoints that have both families
   bool passthrough = false;            // no endpoints: traffic goes to where it was dialled
+  bool entry = false;                  // no Service: what a namespace has added to the mesh
   bool by_endpoint = false;            // it has no address: clients dial its endpoints
   std::vector<std::string> export_to;  // client namespaces; empty: all
 };

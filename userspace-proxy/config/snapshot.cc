@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "userspace-proxy/config/host_index.h"
+
 namespace weft::proxy {
 namespace {
 
@@ -37,9 +39,18 @@ std::string_view normalised_host(std::string_view authority, HostBuffer* buffer)
 
 }  // namespace
 
-const ServicePort* Snapshot::find_service_port(const SocketAddress& dialled) const {
+const ServicePort* Snapshot::find_service_port(uint32_t source, const SocketAddress& dialled) const {
   const auto found = service_port_by_address.find(dialled);
-  return found == service_port_by_address.end() ? nullptr : &service_ports[found->second];
+  if (found == service_port_by_address.end()) return nullptr;
+  const std::string_view ns = namespace_of(source);
+  const ServicePort* of_others = nullptr;
+  for (uint32_t i = found->second; i != kNone; i = service_ports[i].next) {
+    const ServicePort& port = service_ports[i];
+    if (!visible_in(port, ns)) continue;
+    if (!port.entry || port.ns == ns) return &port;
+    if (of_others == nullptr) of_others = &port;
+  }
+  return of_others;
 }
 
 uint32_t Snapshot::find_source(std::string_view workload_uid) const {

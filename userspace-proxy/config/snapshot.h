@@ -122,12 +122,15 @@ struct GatewayPort {
   uint32_t l4_host = kNone;  // of kTls and kTcp
 };
 
-// One service port, found by the address the client dialled.
+// One service port at one of its addresses, found by the address the client dialled.
 struct ServicePort {
   std::string service;
   std::string ns;
   Protocol protocol = Protocol::kSniff;
   uint32_t tcp_cluster = kNone;
+  bool entry = false;                  // of a service that is no Service
+  std::vector<std::string> export_to;  // client namespaces; empty: all
+  uint32_t next = kNone;               // that has the same address
 };
 
 // A pod of this node: where captured connections come from.
@@ -157,8 +160,9 @@ class Snapshot {
   std::vector<std::shared_ptr<const istio::security::Authorization>> authorizations;
   std::vector<Locality> localities;
 
-  // The service port behind a dialled address; nullptr: not a mesh service, pass through.
-  const ServicePort* find_service_port(const SocketAddress& dialled) const;
+  // The service port behind a dialled address, of those that the source's namespace sees: a Service's before
+  // what that namespace has added itself, and that before others'; nullptr: not a mesh service, pass through.
+  const ServicePort* find_service_port(uint32_t source, const SocketAddress& dialled) const;
   // kNone when the workload is unknown here; routing then uses namespace "default".
   uint32_t find_source(std::string_view workload_uid) const;
   // The routes for a request: by the dialled address where it is routed (Gateway API), else by Host (short
@@ -210,6 +214,7 @@ class Snapshot {
     bool operator()(const HostRef& a, const HostRef& b) const { return a == b; }
     bool operator()(const AddressRef& a, const AddressRef& b) const { return a == b; }
   };
+  // The first of those that have the address, Services' first.
   absl::flat_hash_map<SocketAddress, uint32_t> service_port_by_address;
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> virtual_host_by_host;
   absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> virtual_host_by_address;

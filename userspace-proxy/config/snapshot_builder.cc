@@ -3,6 +3,7 @@
 // look-up). Never fails, never waits.
 #include "userspace-proxy/config/snapshot_builder.h"
 
+#include <algorithm>
 #include <set>
 
 #include "userspace-proxy/config/cluster_table.h"
@@ -17,7 +18,10 @@ constexpr char kDefaultRoute[] = "default";
 // What is looked up while building; borrowed from the resources.
 struct World {
   const Resources& resources;
-  absl::flat_hash_map<std::string, const ServiceSpec*> service_by_host;
+  // Services, then entries: what any namespace may add never comes before what the cluster has.
+  std::vector<const ServiceSpec*> services;
+  // In that order.
+  absl::flat_hash_map<std::string, std::vector<const ServiceSpec*>> services_by_host;
   HostIndex<RouteSetSpec> route_sets;
   // Those with routes for what is no HTTP.
   HostIndex<RouteSetSpec> l4_sets;
@@ -45,9 +49,14 @@ void add_set(const RouteSetSpec& set, World* world) {
 }
 
 World make_world(const Resources& resources) {
-  World world{resources, {}, {}, {}, {}, {kDefaultNamespace}, {}};
-  for (const auto& [name, service] : resources.services) {
-    world.service_by_host.try_emplace(service->host, service.get());
+  World world{resources, {}, {}, {}, {}, {}, {kDefaultNamespace}, {}};
+  for (const bool entry : {false, true}) {
+    for (const auto& [name, service] : resources.services) {
+      if (service->entry == entry) world.services.push_back(service.get());
+    }
+  }
+  for (const ServiceSpec* service : world.services) {
+    world.services_by_host[service->host].push_back(service);
     for (const ServiceSpec::Port& port : service->ports) {
       if (!is_opaque(port.protocol)) world.http_ports.insert(port.number);
     }
@@ -90,11 +99,18 @@ class NamespaceView {
   NamespaceView(const World& world, const std::string& ns, ClusterTable& clusters, Snapshot& out)
       : world_(world), ns_(ns), clusters_(clusters), out_(out) {}
 
+  // The first of a spelling has it. A full name beats somebody's short form, but not when it is one that
+  // another namespace has added.
   void build() {
-    for (const auto& [name, service] : world_.resources.services) add_service(*service);
+    for (const ServiceSpec* service : world_.services) {
+      if (!is_foreign(*service)) add_service(*service);
+    }
     for (const auto& [name, set] : world_.resources.route_sets) add_free_hosts(*set);
-    // Last, so that a full name always beats somebody's short form of the same spelling.
-    for (auto& [key, host] : short_hosts_) out_.virtual_host_by_host.try_emplace(std::move(key), host);
+    add_short_hosts();
+    for (const ServiceSpec* service : world_.services) {
+      if (is_foreign(*service)) add_service(*service);
+    }
+    add_short_hosts();
   }
 
   // A set of a gateway, as the gateway's own namespace sees the mesh.
@@ -139,6 +155,30 @@ class NamespaceView {
     return best;
   }
 
+  bool is_foreign(const ServiceSpec& service) const { return service.entry && service.ns != ns_; }
+
+  void add_short_hosts() {
+    for (auto& [key, host] : short_hosts_) out_.virtual_host_by_host.try_emplace(std::move(key), host);
+    short_hosts_.clear();
+  }
+
+  // What this namespace knows by the name, a Service before its own entry, and that before another's; of
+  // several the first that has the port (0: any).
+  const ServiceSpec* service_of(std::string_view host, uint16_t port) const {
+    const auto found = world_.services_by_host.find(to_absl(host));
+    if (found == world_.services_by_host.end()) return nullptr;
+    const auto rank = [&](const ServiceSpec& service) {
+      const auto is_port = [port](const ServiceSpec::Port& p) { return port == 0 || p.number == port; };
+      const bool has_port = std::any_of(service.ports.begin(), service.ports.end(), is_port);
+      return (service.entry ? (service.ns == ns_ ? 2 : 4) : 0) + (has_port ? 0 : 1);
+    };
+    const ServiceSpec* best = nullptr;
+    for (const ServiceSpec* service : found->second) {
+      if (visible_in(*service, ns_) && (best == nullptr || rank(*service) < rank(*best))) best = service;
+    }
+    return best;
+  }
+
   WeightedCluster resolve(const DestinationSpec& destination, uint16_t dialled_port) {
     WeightedCluster out;
     out.weight = destination.weight;
@@ -149,10 +189,9 @@ class NamespaceView {
     }
     out.action = destination.action;
     out.label = destination.subset.empty() ? destination.host : destination.subset;
-    const auto found = world_.service_by_host.find(destination.host);
-    if (found == world_.service_by_host.end()) return out;
-    const ServiceSpec& service = *found->second;
-    if (!visible_in(service, ns_)) return out;
+    const ServiceSpec* const found = service_of(destination.host, destination.port);
+    if (found == nullptr) return out;
+    const ServiceSpec& service = *found;
     uint16_t port = destination.port;
     if (port == 0) port = service.ports.size() == 1 ? service.ports.front().number : dialled_port;
     out.cluster = clusters_.intern(service, port, destination.subset, policy(service));
@@ -223,8 +262,8 @@ class NamespaceView {
     const uint32_t host =
         add_l4_host(*set, tls ? set->tls : std::vector<L4RouteSpec>(), set->tcp, port.number);
     if (host == kNone) return;
-    for (const IpAddress& ip : service.addresses)
-      out_.l4_host_by_address.try_emplace(Snapshot::AddressKey{ns_, SocketAddress{ip, port.number}}, host);
+    for (const SocketAddress& address : dialled_at(service, port.number))
+      out_.l4_host_by_address.try_emplace(Snapshot::AddressKey{ns_, address}, host);
   }
 
   // True: the address decides, and Host finds this port of the service nowhere else.
@@ -269,19 +308,30 @@ class NamespaceView {
       for (const std::string& name : spellings) {
         short_hosts_.emplace_back(Snapshot::HostKey{ns_, port.number, name}, host);
       }
-      for (const IpAddress& ip : service.addresses) {
-        const SocketAddress address{ip, port.number};
-        out_.virtual_host_by_address.try_emplace(Snapshot::AddressKey{ns_, address}, host);
-      }
+      add_by_address(service, port.number, host);
     }
+  }
+
+  // For a Host that is nobody's. Who dials an endpoint may mean another of its names, for which the routes
+  // are not.
+  void add_by_address(const ServiceSpec& service, uint16_t port, uint32_t host) {
+    const std::vector<SocketAddress> addresses = dialled_at(service, port);
+    if (service.by_endpoint && !addresses.empty()) host = add_default(service, port);
+    for (const SocketAddress& address : addresses)
+      out_.virtual_host_by_address.try_emplace(Snapshot::AddressKey{ns_, address}, host);
+  }
+
+  std::vector<SocketAddress> dialled_at(const ServiceSpec& service, uint16_t port) {
+    const uint32_t cluster =
+        service.by_endpoint ? clusters_.intern(service, port, "", policy(service)) : kNone;
+    return clusters_.dialled_at(service, port, cluster);
   }
 
   bool depends_on_port(const RouteSetSpec& set) const {
     for (const RouteSpec& route : set.routes) {
       for (const DestinationSpec& d : route.destinations) {
-        const auto found = world_.service_by_host.find(d.host);
-        if (d.port == 0 && found != world_.service_by_host.end() && found->second->ports.size() > 1)
-          return true;
+        const ServiceSpec* const service = service_of(d.host, 0);
+        if (d.port == 0 && service != nullptr && service->ports.size() > 1) return true;
       }
     }
     return false;
@@ -290,7 +340,7 @@ class NamespaceView {
   // Hosts that are no service: reachable by name on any port of the mesh's HTTP services.
   void add_free_hosts(const RouteSetSpec& set) {
     for (const std::string& host : set.hosts) {
-      if (set.routes.empty() || set.by_address || set.gateway || world_.service_by_host.contains(host) ||
+      if (set.routes.empty() || set.by_address || set.gateway || service_of(host, 0) != nullptr ||
           route_set(host) != &set)
         continue;
       if (!depends_on_port(set)) {
@@ -311,23 +361,44 @@ class NamespaceView {
   std::vector<std::pair<Snapshot::HostKey, uint32_t>> short_hosts_;
 };
 
-// Plain TCP knows no client namespace yet: the service's own view decides.
-void add_service_ports(const World& world, ClusterTable& clusters, Snapshot* out) {
-  for (const auto& [name, service] : world.resources.services) {
-    const EffectivePolicy policy = clusters.policy_for(service->ns, *service);
-    for (const ServiceSpec::Port& port : service->ports) {
-      const uint32_t index = static_cast<uint32_t>(out->service_ports.size());
-      const uint32_t cluster = clusters.intern(*service, port.number, "", policy);
-      out->service_ports.push_back(ServicePort{service->name, service->ns, port.protocol, cluster});
-      for (const IpAddress& ip : service->addresses) {
-        out->service_port_by_address.try_emplace(SocketAddress{ip, port.number}, index);
+// Plain TCP goes by the service's own view, whoever the client is; which services a client sees is asked when
+// it dials.
+class ServicePorts {
+ public:
+  ServicePorts(const World& world, ClusterTable& clusters, Snapshot& out)
+      : world_(world), clusters_(clusters), out_(out) {}
+
+  void build() {
+    for (const ServiceSpec* service : world_.services) {
+      const EffectivePolicy policy = clusters_.policy_for(service->ns, *service);
+      for (const ServiceSpec::Port& port : service->ports) {
+        const uint32_t cluster = clusters_.intern(*service, port.number, "", policy);
+        for (const SocketAddress& address : clusters_.dialled_at(*service, port.number, cluster))
+          add(address, {.service = service->name,
+                        .ns = service->ns,
+                        .protocol = port.protocol,
+                        .tcp_cluster = cluster,
+                        .entry = service->entry,
+                        .export_to = service->export_to});
       }
-      if (!service->by_endpoint || cluster == kNone) continue;
-      for (const Endpoint& endpoint : clusters.cluster(cluster).endpoints)
-        out->service_port_by_address.try_emplace(endpoint.address, index);
     }
   }
-}
+
+ private:
+  void add(const SocketAddress& address, ServicePort port) {
+    const auto index = static_cast<uint32_t>(out_.service_ports.size());
+    out_.service_ports.push_back(std::move(port));
+    const auto [row, inserted] = out_.service_port_by_address.try_emplace(address, index);
+    if (inserted) return;
+    uint32_t last = row->second;
+    while (out_.service_ports[last].next != kNone) last = out_.service_ports[last].next;
+    out_.service_ports[last].next = index;
+  }
+
+  const World& world_;
+  ClusterTable& clusters_;
+  Snapshot& out_;
+};
 
 }  // namespace
 
@@ -339,7 +410,7 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   ClusterTable clusters(resources, out.get());
   add_sources(world, clusters, out.get());
   for (const auto& [name, policy] : resources.authorizations) out->authorizations.push_back(policy);
-  add_service_ports(world, clusters, out.get());
+  ServicePorts(world, clusters, *out).build();
   for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, *out).build();
   for (const auto& [name, set] : resources.route_sets) {
     if (set->gateway) NamespaceView(world, set->ns, clusters, *out).add_gateway(*set);

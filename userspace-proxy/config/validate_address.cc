@@ -126,8 +126,9 @@ absl::StatusOr<ServiceSpec> validate(const istio::workload::Service& service) {
                    extension<weft::mesh::v1::ServicePorts>(service.extensions(), kServicePorts));
   ASSIGN_OR_RETURN(out.ports, validate_ports(service, declared));
   out.passthrough = declared.passthrough();
+  out.entry = !service.canonical();
   // Headless Services are not: their pods are dialled past all rules.
-  out.by_endpoint = service.addresses().empty() && !service.canonical();
+  out.by_endpoint = service.addresses().empty() && out.entry;
   out.export_to.assign(declared.export_to().begin(), declared.export_to().end());
   switch (service.ip_families()) {
     case istio::workload::IPV4_ONLY:

@@ -4,6 +4,7 @@
 
 #include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/exchange/affinity.h"
+#include "userspace-proxy/exchange/leads_back.h"
 #include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
@@ -159,6 +160,7 @@ Outcome Exchange::choose_route() {
   if (answers) return Outcome::kOk;
   if (chosen != nullptr && chosen->invalid) return Outcome::kInvalidBackend;
   if (chosen == nullptr || chosen->cluster == kNone) return Outcome::kNoCluster;
+  if (leads_back(snapshot, client_.origin, chosen->cluster)) return Outcome::kNoEndpoint;
   aim(chosen->cluster);
   return Outcome::kOk;
 }

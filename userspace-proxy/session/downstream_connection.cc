@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "userspace-proxy/config/match_route.h"
+#include "userspace-proxy/exchange/leads_back.h"
 #include "userspace-proxy/http/client_hello.h"
 #include "userspace-proxy/http/protocol_detect.h"
 
@@ -49,9 +50,9 @@ void DownstreamConnection::start(UniqueFd fd) {
 
 void DownstreamConnection::choose_protocol() {
   if (origin_->is_gateway()) return choose_gateway_protocol();
-  const ServicePort* port = context_.current->snapshot().find_service_port(dialled_);
+  const Snapshot& snapshot = context_.current->snapshot();
+  const ServicePort* port = snapshot.find_service_port(source_of(*origin_, snapshot), dialled_);
   if (port == nullptr) return start_tcp();
-  tcp_cluster_ = port->tcp_cluster;
   switch (port->protocol) {
     case Protocol::kTcp:
     case Protocol::kTls:
@@ -95,6 +96,11 @@ bool DownstreamConnection::hello_wanted() const {
   return host != nullptr && !host->tls.empty();
 }
 
+// Its client speaks first, and TLS.
+bool DownstreamConnection::awaits_hello() const {
+  return state_ == State::kDetecting && opaque_ && (speaks_tls_ || origin_->is_gateway());
+}
+
 // What is no HTTP may be TLS, which is routed by the server name that it asks for. A hello that has begun has
 // time, and one that never ends names no server.
 void DownstreamConnection::read_hello() {
@@ -107,28 +113,37 @@ void DownstreamConnection::read_hello() {
       tls_ = false;
       return start_tcp();
     case HelloStatus::kNeedMore:
-      if (!std::exchange(tls_, true)) context_.loop.arm(timer_, context_.limits.head_timeout_ms);
-      return input_.unread().size() > kMaxHelloBytes ? start_tcp() : receive();
+      // Where nothing but a hello is waited for, its time runs already.
+      if (!std::exchange(tls_, true) && !awaits_hello())
+        context_.loop.arm(timer_, context_.limits.head_timeout_ms);
+      return input_.unread().size() >= kMaxHelloBytes ? start_tcp() : receive();
   }
 }
 
+// All of it in the snapshot of now, which the exchange is made in: the one that the connection was accepted
+// in may be gone, and its indices mean something else.
 TcpAim DownstreamConnection::aim_tcp() {
+  const Snapshot& snapshot = context_.current->snapshot();
+  const uint32_t index = source_of(*origin_, snapshot);
+  const ServicePort* port = origin_->is_gateway() ? nullptr : snapshot.find_service_port(index, dialled_);
+  const TcpAim service{.cluster = port == nullptr ? kNone : port->tcp_cluster};
   const L4Host* host = l4_host();
-  if (host == nullptr && !origin_->is_gateway()) return TcpAim{.cluster = tcp_cluster_};
-  const SourceView source =
-      source_view(context_.current->snapshot(), source_of(*origin_, context_.current->snapshot()));
+  if (host == nullptr && !origin_->is_gateway()) return service;
+  const SourceView source = source_view(snapshot, index);
   const L4Route* route =
       host == nullptr ? nullptr : match_l4_route(*host, tls_, server_name_, dialled_, source);
   // Nothing is said about what is no TLS: it goes to the service.
   if (route == nullptr && host != nullptr && host->tcp.empty() && !tls_ && !origin_->is_gateway() &&
       !speaks_tls_)
-    return TcpAim{.cluster = tcp_cluster_};
+    return service;
   if (route == nullptr) return TcpAim{.refused = Outcome::kNoRoute};
   const WeightedCluster* chosen = context_.balancer.pick_cluster(route->clusters, route->total_weight);
   if (chosen != nullptr && chosen->invalid)
     return TcpAim{.refused = Outcome::kInvalidBackend, .route = route->name};
   if (chosen == nullptr || chosen->cluster == kNone)
     return TcpAim{.refused = Outcome::kNoCluster, .route = route->name};
+  if (leads_back(snapshot, *origin_, chosen->cluster))
+    return TcpAim{.refused = Outcome::kNoEndpoint, .route = route->name};
   return TcpAim{.cluster = chosen->cluster, .route = route->name};
 }
 
@@ -188,6 +203,8 @@ void DownstreamConnection::read_first_request() {
 }
 
 void DownstreamConnection::on_timer() {
+  // A drain does not wait for a client that has said nothing yet.
+  if (context_.draining && awaits_hello() && input_.empty()) return linger();
   // Nothing came that looks like HTTP: a protocol in which the server speaks first, or one we do not know.
   if (state_ == State::kDetecting) return start_tcp();
   // Left over from the time before the request; armed again when that is answered.
@@ -290,6 +307,7 @@ void DownstreamConnection::linger() {
 
 void DownstreamConnection::drain() {
   if (state_ == State::kIdle && input_.empty()) arm_idle(kDrainGraceMs);
+  if (awaits_hello() && input_.empty()) context_.loop.arm(timer_, kDrainGraceMs);
   if (http2_ != nullptr) http2_->drain();
 }
 

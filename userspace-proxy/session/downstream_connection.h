@@ -66,6 +66,7 @@ class DownstreamConnection final : public ListNode<>,
   void choose_gateway_protocol();
   const L4Host* l4_host() const;
   bool hello_wanted() const;
+  bool awaits_hello() const;
   void read_hello();
   TcpAim aim_tcp();
   void read_first_request();
@@ -95,7 +96,6 @@ class DownstreamConnection final : public ListNode<>,
   bool speaks_tls_ = false;  // declared so
   bool tls_ = false;         // the client said a ClientHello, which asked for
   std::string server_name_;
-  uint32_t tcp_cluster_ = kNone;
   SocketAddress client_, dialled_;
   MonotonicNs accepted_;
   Socket socket_;

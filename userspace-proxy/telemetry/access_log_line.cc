@@ -67,7 +67,7 @@ void append_logged(std::string_view text, std::string* out) {
 
 std::string_view service_of(const ExchangeRecord& record, const Snapshot& snapshot) {
   if (record.cluster < snapshot.clusters.size()) return snapshot.clusters[record.cluster].service;
-  const ServicePort* dialled = snapshot.find_service_port(record.dialled);
+  const ServicePort* dialled = snapshot.find_service_port(record.source, record.dialled);
   return dialled == nullptr ? std::string_view() : std::string_view(dialled->service);
 }
 

@@ -22,7 +22,7 @@ SeriesLabels labels_of(const ExchangeRecord& record, const Snapshot& snapshot) {
     out.ns = cluster.ns;
     if (record.endpoint < cluster.endpoints.size())
       out.workload = cluster.endpoints[record.endpoint].workload;
-  } else if (const ServicePort* dialled = snapshot.find_service_port(record.dialled)) {
+  } else if (const ServicePort* dialled = snapshot.find_service_port(record.source, record.dialled)) {
     out.service = dialled->service;
     out.ns = dialled->ns;
   }

@@ -66,7 +66,7 @@ void WorkerTelemetry::observe_one(const ExchangeRecord& record, const Snapshot& 
       event_.set_destination_workload(str_cat(endpoint.ns, "/", endpoint.workload));
     }
     event_.set_destination_service(str_cat(cluster.ns, "/", cluster.service));
-  } else if (const ServicePort* dialled = snapshot.find_service_port(record.dialled)) {
+  } else if (const ServicePort* dialled = snapshot.find_service_port(record.source, record.dialled)) {
     event_.set_destination_service(str_cat(dialled->ns, "/", dialled->service));
   }
   event_.set_protocol(std::string(label(record.protocol)));

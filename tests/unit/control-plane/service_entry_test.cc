@@ -1,6 +1,8 @@
 // ServiceEntries and the places of pods, as resources, and what of them is refused.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "base/address.h"
 #include "base/strings.h"
 #include "tests/unit/control-plane/compile_fixture.h"
@@ -51,6 +53,12 @@ mesh::v1::ServicePorts extension_of(const istio::workload::Service& service) {
 std::string refusal(std::string_view spec) {
   const ParsedFile parsed = parse_file("f", entry(str_cat(spec, spec.empty() ? "" : ", ", kPorts)));
   return parsed.findings.empty() ? "" : str_cat(parsed.findings[0].code, " ", parsed.findings[0].field);
+}
+
+// How often somebody was told that another has the host.
+int64_t taken(const Compiled& compiled) {
+  return std::count_if(compiled.findings.begin(), compiled.findings.end(),
+                       [](const Finding& finding) { return finding.code == "WF0032"; });
 }
 
 TEST(ServiceEntryTest, StaticEndpointsHavePortsLabelsPlaceAndWeight) {
@@ -175,6 +183,50 @@ TEST(ServiceEntryTest, TwoEntriesOfOneHostOrOneMachineAreSaid) {
   ASSERT_EQ(one_machine.findings.size(), 1u);
   EXPECT_EQ(one_machine.findings[0].code, "WF0036");
   EXPECT_EQ(one_machine.findings[0].field, "spec.endpoints");
+}
+
+// Else any namespace could take over what another has.
+TEST(ServiceEntryTest, AServiceKeepsItsHost) {
+  const std::string payments =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: payments, namespace: prod}\n"
+      "spec: {clusterIP: 10.96.0.5, ports: [{name: http, port: 80}]}\n---\n";
+  const Compiled compiled = compile_text(
+      str_cat(payments,
+              entry(str_cat("hosts: [payments.prod.svc.cluster.local, api.example.com], resolution: STATIC, "
+                            "endpoints: [{address: 192.0.2.6}], ",
+                            kPorts))));
+  EXPECT_FALSE(compiled.resources.contains({kAddressType, "shop/payments.prod.svc.cluster.local"}));
+  const auto endpoint = workload(compiled, "Kubernetes//ServiceEntry/shop/192.0.2.6");
+  EXPECT_EQ(endpoint.services_size(), 1);
+  EXPECT_TRUE(endpoint.services().contains("shop/api.example.com"));
+  ASSERT_EQ(taken(compiled), 1) << "and somebody hears of it";
+  const std::string own = str_cat(
+      "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: p, namespace: prod}\n"
+      "spec: {hosts: [payments.prod.svc.cluster.local], resolution: STATIC, endpoints: [{address: "
+      "192.0.2.6}], ",
+      kPorts, "}\n");
+  const Compiled same = compile_text(str_cat(payments, own));
+  EXPECT_TRUE(service(same, "prod/payments.prod.svc.cluster.local").canonical());
+  EXPECT_FALSE(same.resources.contains({kAddressType, "Kubernetes//ServiceEntry/prod/192.0.2.6"}))
+      << "nor does it get the entry's endpoints";
+  EXPECT_EQ(taken(same), 1);
+}
+
+// The kernel would send connections past the routes.
+TEST(ServiceEntryTest, APortWithRoutesIsLeftToTheProxy) {
+  const std::string db = entry(
+      str_cat("hosts: [api.example.com], addresses: [240.0.0.1], resolution: STATIC, endpoints: [{address: "
+              "192.0.2.1}], ",
+              kPorts));
+  const std::string routes =
+      "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: r, namespace: shop}\n"
+      "spec: {hosts: [api.example.com], tcp: [{match: [{port: 5432}], route: [{destination: {host: "
+      "api.example.com, port: {number: 5432}}}]}]}\n";
+  EXPECT_EQ(service(compile_text(db), "shop/api.example.com").ports(1).app_protocol(), istio::workload::TCP);
+  const auto routed = service(compile_text(str_cat(db, routes)), "shop/api.example.com");
+  EXPECT_EQ(routed.ports(1).app_protocol(), istio::workload::UNKNOWN);
+  EXPECT_EQ(routed.ports(0).app_protocol(), istio::workload::HTTP11) << "another port";
+  EXPECT_EQ(extension_of(routed).ports(1).protocol(), mesh::v1::PROTOCOL_TCP);
 }
 
 TEST(ServiceEntryTest, WhatContradictsItselfIsRefused) {

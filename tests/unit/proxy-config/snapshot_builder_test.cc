@@ -74,7 +74,7 @@ TEST(SnapshotBuilderTest, UnknownHostFallsBackToTheDialledAddress) {
 TEST(SnapshotBuilderTest, NeitherHostNorAddressKnownIsNull) {
   const auto snapshot = shop().build();
   EXPECT_EQ(ask(*snapshot, "shop", "elsewhere", "10.9.9.9:80").clusters(), "no host");
-  EXPECT_EQ(snapshot->find_service_port(*SocketAddress::parse("10.9.9.9:80")), nullptr);
+  EXPECT_EQ(snapshot->find_service_port(kNone, *SocketAddress::parse("10.9.9.9:80")), nullptr);
 }
 
 TEST(SnapshotBuilderTest, OverlongAndOddAuthoritiesAreNoHost) {
@@ -108,7 +108,7 @@ TEST(SnapshotBuilderTest, ProtocolComesFromTheDeclaration) {
                  {85, 85, mesh::PROTOCOL_UNSPECIFIED}});
   const auto snapshot = world.build();
   const auto protocol = [&](uint16_t port) {
-    return snapshot->find_service_port(SocketAddress{*IpAddress::parse("10.96.0.7"), port})->protocol;
+    return snapshot->find_service_port(kNone, SocketAddress{*IpAddress::parse("10.96.0.7"), port})->protocol;
   };
   EXPECT_EQ(protocol(80), Protocol::kHttp);
   EXPECT_EQ(protocol(85), Protocol::kSniff);
@@ -150,7 +150,7 @@ TEST(SnapshotBuilderTest, TheUpgradePolicyDecidesTheVersionTowardsEndpoints) {
 
 TEST(SnapshotBuilderTest, EveryPortHasATcpCluster) {
   const auto snapshot = shop().build();
-  const ServicePort* port = snapshot->find_service_port(*SocketAddress::parse("10.96.0.1:80"));
+  const ServicePort* port = snapshot->find_service_port(kNone, *SocketAddress::parse("10.96.0.1:80"));
   ASSERT_NE(port, nullptr);
   EXPECT_EQ(snapshot->clusters[port->tcp_cluster].name, "cart.shop.svc.cluster.local|80|");
   EXPECT_EQ(snapshot->find_cluster("cart.shop.svc.cluster.local|80|"), port->tcp_cluster);
@@ -159,7 +159,7 @@ TEST(SnapshotBuilderTest, EveryPortHasATcpCluster) {
 
 TEST(SnapshotBuilderTest, MappedAddressFindsTheService) {
   const auto snapshot = shop().build();
-  EXPECT_NE(snapshot->find_service_port(*SocketAddress::parse("[::ffff:10.96.0.1]:80")), nullptr);
+  EXPECT_NE(snapshot->find_service_port(kNone, *SocketAddress::parse("[::ffff:10.96.0.1]:80")), nullptr);
 }
 
 TEST(SnapshotBuilderTest, UnhealthyAndWeightlessWorkloadsAreNoEndpoints) {

@@ -47,6 +47,7 @@ inline istio::workload::Address service_address(const std::string& ns, const std
   istio::workload::Service& service = *address.mutable_service();
   service.set_name(name);
   service.set_namespace_(ns);
+  service.set_canonical(host.empty());
   service.set_hostname(host.empty() ? name + "." + ns + ".svc.cluster.local" : host);
   for (const std::string& ip : ips) service.add_addresses()->set_address(IpAddress::parse(ip)->packed());
   weft::mesh::v1::ServicePorts extension;

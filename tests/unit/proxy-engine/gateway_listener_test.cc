@@ -19,7 +19,7 @@ class GatewayListenerTest : public testing::Test {
 
   // `port` and its hosts become what the gateway has.
   void serve(const GatewayPort& port, const std::string& host, L4Host l4 = {}) {
-    auto snapshot = std::make_shared<Snapshot>(*rig_.make_snapshot(one_endpoint(server_.address()), 2));
+    auto snapshot = std::make_shared<Snapshot>(*rig_.make_snapshot(clusters_, 2));
     snapshot->gateway_ports[address_.port] = port;
     if (!host.empty()) snapshot->gateway_host_by_host[Snapshot::HostKey{"", address_.port, host}] = 0;
     snapshot->l4_hosts.push_back(std::move(l4));
@@ -37,6 +37,7 @@ class GatewayListenerTest : public testing::Test {
   static constexpr std::string_view kGatewayUid = "weft.dev/gateway";
 
   TestServer server_;
+  std::vector<TestCluster> clusters_ = one_endpoint(server_.address());
   Rig rig_;
   SocketAddress address_;
   UniqueFd listener_;
@@ -58,6 +59,27 @@ TEST_F(GatewayListenerTest, APortThatNoSnapshotKnowsIsRefused) {
   TestConnection client = TestConnection::to(address_);
   client.send(kGetRoot);
   EXPECT_EQ(client.read_to_end(), "");
+}
+
+// It would come back to the gateway until nothing is left to dial with.
+TEST_F(GatewayListenerTest, NothingIsSentToWhereItWasDialled) {
+  clusters_[0].load_balancer = LoadBalancer::kPassthrough;
+  serve({.kind = GatewayPort::Kind::kHttp}, "shop.example");
+  EXPECT_TRUE(get("shop.example").starts_with("HTTP/1.1 503"));
+  const std::vector<SeenRecord> records = rig_.sink().wait(1);
+  EXPECT_EQ(records.at(0).outcome, Outcome::kNoEndpoint);
+  EXPECT_EQ(rig_.sink().count(), 1u);
+}
+
+TEST_F(GatewayListenerTest, NorIsAConnection) {
+  clusters_[0].load_balancer = LoadBalancer::kPassthrough;
+  L4Route route{.name = "r", .matches = {}, .clusters = {WeightedCluster{.cluster = 0, .label = ""}}};
+  route.total_weight = 1;
+  serve({.kind = GatewayPort::Kind::kTcp, .l4_host = 0}, "", {.name = "edge", .tls = {}, .tcp = {route}});
+  TestConnection client = TestConnection::to(address_);
+  client.send("hello");
+  EXPECT_EQ(client.read_to_end(), "");
+  EXPECT_EQ(rig_.sink().wait(1).at(0).outcome, Outcome::kNoEndpoint);
 }
 
 TEST_F(GatewayListenerTest, TlsIsPassedThroughByName) {

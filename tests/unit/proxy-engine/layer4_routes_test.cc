@@ -83,6 +83,25 @@ TEST(Layer4RoutesTest, TheServerNameDecides) {
   EXPECT_EQ(std::count_if(records.begin(), records.end(), refused), 1);
 }
 
+// Between a connection and its first bytes the mesh may become a smaller one.
+TEST(Layer4RoutesTest, WhatWaitsIsAimedInTheSnapshotThatIsThen) {
+  TestServer one(named("one")), two(named("two"));
+  const std::vector<TestCluster> both = {{.name = "one", .endpoints = {one.address()}},
+                                         {.name = "two", .endpoints = {two.address()}}};
+  Rig rig({.protocol = Protocol::kTls, .clusters = both, .options = {}});
+  auto before = std::make_shared<Snapshot>(*rig.make_snapshot(both, 2));
+  before->service_ports[0].tcp_cluster = 1;
+  before->l4_hosts.push_back({.name = "h", .tls = {route({"x.example"}, {cluster(1)})}, .tcp = {}});
+  before->l4_host_by_address[Snapshot::AddressKey{.ns = "default", .address = rig.address()}] = 0;
+  rig.use(std::move(before));
+  TestConnection client = rig.connect();
+  ASSERT_TRUE(rig.wait_for([&] { return rig.pod() != nullptr && rig.pod()->connections.get() == 1; }));
+  rig.use(rig.make_snapshot({both[0]}, 3));
+  const std::string hello = client_hello("x.example") + "end";
+  client.send(hello);
+  EXPECT_EQ(client.read_until("end"), "one:" + hello);
+}
+
 TEST(Layer4RoutesTest, AHelloInPiecesIsOneHello) {
   Layer4Rig rig(Protocol::kTls, {.name = "h", .tls = {route({"two.example"}, {cluster(1)})}, .tcp = {}});
   const std::string hello = client_hello("two.example") + "end";
