@@ -180,7 +180,8 @@ int main_with(int argc, char** argv) {
   app.add_option("--cgroup", flags.cgroup, "cgroup whose processes are captured (default: the cgroup2 root)");
   app.add_option("--node-name", flags.node_name, "name of this node")->capture_default_str();
   app.add_option("--listeners", flags.listeners, "capture listeners per pod, at least the proxy's workers")
-      ->check(CLI::Range(1, 63))
+      // With as many for tunnels and the namespace they are one message's descriptors.
+      ->check(CLI::Range(1, 31))
       ->capture_default_str();
   app.add_option("--metrics-address", flags.metrics_address, "IP:PORT of /metrics")->capture_default_str();
   app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")

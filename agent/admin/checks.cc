@@ -73,6 +73,8 @@ void add_pod_facts(const Reconciler::View& view, const std::set<uint64_t>& serve
   facts->generation = view.generation;
   facts->applied = view.applied_at.has_value();
   facts->kernel_problem = view.kernel_problem;
+  for (const auto& [port, reason] : view.closed_ports)
+    facts->closed_ports.push_back(str_cat(port, ": ", reason));
   for (const control_plane::Finding& finding : view.findings) {
     if (finding.level != control_plane::Finding::Level::kError) continue;
     if (facts->findings_error++ == 0)
@@ -110,6 +112,7 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
     str_append(&refused, refused.empty() ? "" : "; ", "by the proxy: ", join(facts.proxy_rejected));
   report.row("A-04", "agent", "no manifest is refused", refused,
              "weft status, then weft analyze on the folder it names", "warning");
+  report.row("A-05", "agent", "every port of a gateway is open", join(facts.closed_ports), "ss -ltnp");
 
   std::vector<std::string> detached;
   for (const ProgramStatus& program : facts.programs) {

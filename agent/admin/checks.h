@@ -28,6 +28,8 @@ struct NodeFacts {
   std::vector<MapStatus> maps;
   std::vector<uint64_t> stats;
   std::string kernel_problem;
+  // "8080: reason", ports of gateways that are not open.
+  std::vector<std::string> closed_ports;
   // "shop/web: reason", pods that ask for capture and are not captured.
   std::vector<std::string> not_captured;
   uint32_t eligible = 0;

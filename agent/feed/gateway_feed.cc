@@ -18,40 +18,37 @@ constexpr int kBacklog = 4096;
 
 UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
 
-// Listening at the address, non-blocking, one of a group; invalid with errno.
-UniqueFd open_listener(const IpAddress& address, uint16_t port) {
-  const int family = address.is_v4() ? AF_INET : AF_INET6;
-  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+bool set_option(const UniqueFd& fd, int level, int option, int value) {
+  return ::setsockopt(fd.get(), level, option, &value, sizeof(value)) == 0;
+}
+
+// A bound socket, non-blocking; invalid with errno. `shared`: one of a group that has the port together.
+UniqueFd bind_socket(const SocketAddress& address, bool shared) {
+  sockaddr_storage to{};
+  const socklen_t length = address.to_sockaddr(&to);
+  UniqueFd fd(::socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!fd.valid()) return fd;
-  const int on = 1, off = 0;
-  bool good = ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-              ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0;
+  bool good = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (shared) good = good && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   // "::" is every address of both families.
-  if (family == AF_INET6)
-    good = good && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == 0;
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(port);
-  std::memcpy(&v4.sin_addr, address.bytes.data() + 12, 4);
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = htons(port);
-  std::memcpy(&v6.sin6_addr, address.bytes.data(), 16);
-  const auto* to =
-      family == AF_INET ? reinterpret_cast<const sockaddr*>(&v4) : reinterpret_cast<const sockaddr*>(&v6);
-  const socklen_t length = family == AF_INET ? sizeof(v4) : sizeof(v6);
-  good = good && ::bind(fd.get(), to, length) == 0 && ::listen(fd.get(), kBacklog) == 0;
+  if (to.ss_family == AF_INET6) good = good && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+  good = good && ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&to), length) == 0;
   if (!good) fd.reset();
   return fd;
 }
 
-// The port that the socket listens at; 0: it is no such socket.
-uint16_t port_of(const UniqueFd& fd) {
-  sockaddr_storage address{};
-  socklen_t length = sizeof(address);
-  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) return 0;
-  if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<sockaddr_in*>(&address)->sin_port);
-  return address.ss_family == AF_INET6 ? ntohs(reinterpret_cast<sockaddr_in6*>(&address)->sin6_port) : 0;
+// Listening at the address, one of a group; invalid with errno.
+UniqueFd open_listener(const SocketAddress& address) {
+  UniqueFd fd = bind_socket(address, true);
+  if (fd.valid() && ::listen(fd.get(), kBacklog) != 0) fd.reset();
+  return fd;
+}
+
+bool is_at(const UniqueFd& fd, const SocketAddress& address) {
+  sockaddr_storage bound{};
+  socklen_t length = sizeof(bound);
+  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length) != 0) return false;
+  return SocketAddress::from_sockaddr(reinterpret_cast<const sockaddr*>(&bound)) == address;
 }
 
 void report(const absl::Status& status) {
@@ -62,20 +59,38 @@ void report(const absl::Status& status) {
 }  // namespace
 
 bool GatewayFeed::open_port(uint16_t port) {
+  const SocketAddress address{*options_.address, port};
+  // A group lets anybody of the same user in, without a word: first it is seen whether the port is free.
+  UniqueFd alone = bind_socket(address, false);
+  bool good = alone.valid();
+  int error = errno;
+  alone.reset();
   std::vector<UniqueFd> sockets;
-  for (uint32_t i = 0; i < options_.listeners; ++i) {
-    UniqueFd fd = open_listener(*options_.address, port);
-    if (!fd.valid()) {
-      log::error("gateway_port_not_open", {{"port", port},
-                                           {"error", std::strerror(errno)},
-                                           {"next", "find who has it with `ss -ltnp`, or use another port"}});
-      return false;
-    }
-    sockets.push_back(std::move(fd));
+  for (uint32_t i = 0; good && i < options_.listeners; ++i) {
+    sockets.push_back(open_listener(address));
+    good = sockets.back().valid();
+    error = errno;
   }
+  if (!good) {
+    const auto [row, first] = failed_.insert_or_assign(port, std::strerror(error));
+    if (first)
+      log::error("gateway_port_not_open", {{"port", port},
+                                           {"error", row->second},
+                                           {"next", "find who has it with `ss -ltnp`, or use another port"}});
+    return false;
+  }
+  failed_.erase(port);
   ports_[port] = std::move(sockets);
   log::info("gateway_port_open", {{"port", port}});
   return true;
+}
+
+std::vector<uint16_t> GatewayFeed::open_missing() {
+  std::vector<uint16_t> out;
+  for (const uint16_t port : wanted_) {
+    if (!ports_.contains(port) && open_port(port)) out.push_back(port);
+  }
+  return out;
 }
 
 void GatewayFeed::want(const std::set<uint16_t>& ports) {
@@ -85,34 +100,45 @@ void GatewayFeed::want(const std::set<uint16_t>& ports) {
                 {{"ports", ports.size()}, {"next", "start weft-agent with --gateway-address"}});
     return;
   }
-  bool changed = false;
+  wanted_ = ports;
+  std::erase_if(failed_, [&ports](const auto& failed) { return !ports.contains(failed.first); });
   for (auto it = ports_.begin(); it != ports_.end();) {
-    const bool gone = !ports.contains(it->first);
-    if (gone) log::info("gateway_port_closed", {{"port", it->first}});
-    it = gone ? ports_.erase(it) : std::next(it);
-    changed = changed || gone;
+    const uint16_t port = it->first;
+    if (ports.contains(port)) {
+      ++it;
+      continue;
+    }
+    it = ports_.erase(it);
+    log::info("gateway_port_closed", {{"port", port}});
+    feed_.remove(gateway_cookie(port), report);
   }
-  for (const uint16_t port : ports) {
-    if (!ports_.contains(port)) changed = open_port(port) || changed;
-  }
-  if (!changed) return;
-  if (std::optional<Announcement> now = announcement())
-    feed_.add(*std::move(now), report);
-  else
-    feed_.remove(kGatewayCookie, report);
+  if (!proxy_came_) return;
+  for (const uint16_t port : open_missing()) feed_.add(announcement(port), report);
+}
+
+void GatewayFeed::retry(MonotonicNs now) {
+  if (now < next_retry()) return;
+  retry_at_ = now + static_cast<uint64_t>(std::chrono::nanoseconds(options_.retry_after).count());
+  for (const uint16_t port : open_missing()) feed_.add(announcement(port), report);
 }
 
 void GatewayFeed::take_held(std::vector<HeldNamespace>* held) {
-  std::erase_if(*held, [this](HeldNamespace& ns) {
+  proxy_came_ = true;
+  std::map<uint16_t, std::vector<UniqueFd>> adopted;
+  std::erase_if(*held, [&](HeldNamespace& ns) {
     if (ns.workload_uid != kGatewayUid) return false;
-    std::map<uint16_t, std::vector<UniqueFd>> adopted;
     for (UniqueFd& fd : ns.fds->listeners) {
-      const uint16_t port = port_of(fd);
-      if (port != 0 && options_.address && !ports_.contains(port)) adopted[port].push_back(std::move(fd));
+      for (const uint16_t port : wanted_) {
+        if (!fd.valid() || ports_.contains(port) || !is_at(fd, {*options_.address, port})) continue;
+        adopted[port].push_back(std::move(fd));
+        failed_.erase(port);
+      }
     }
-    ports_.merge(adopted);
     return true;
   });
+  ports_.merge(adopted);
+  // The snapshot that follows names them.
+  open_missing();
 }
 
 std::set<uint16_t> GatewayFeed::open() const {
@@ -121,18 +147,15 @@ std::set<uint16_t> GatewayFeed::open() const {
   return out;
 }
 
-std::optional<Announcement> GatewayFeed::announcement() const {
-  if (ports_.empty()) return std::nullopt;
+Announcement GatewayFeed::announcement(uint16_t port) const {
   auto fds = std::make_shared<NamespaceFds>();
   fds->netns.reset(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-  for (const auto& [port, sockets] : ports_) {
-    for (const UniqueFd& socket : sockets) fds->listeners.push_back(duplicate(socket));
-  }
-  return Announcement{kGatewayCookie, kGatewayUid, std::move(fds)};
+  for (const UniqueFd& socket : ports_.at(port)) fds->listeners.push_back(duplicate(socket));
+  return Announcement{gateway_cookie(port), kGatewayUid, std::move(fds)};
 }
 
 void GatewayFeed::snapshot(uint64_t connection, std::vector<Announcement> add, std::vector<uint64_t> keep) {
-  if (std::optional<Announcement> now = announcement()) add.push_back(*std::move(now));
+  for (const auto& [port, sockets] : ports_) add.push_back(announcement(port));
   feed_.snapshot(connection, std::move(add), std::move(keep));
 }
 

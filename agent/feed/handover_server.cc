@@ -22,8 +22,8 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr uint32_t kProtocol = 1;
 constexpr size_t kMaxConnections = 8;
-// As many namespaces as the kernel maps have room for (WEFT_MAX_NAMESPACES).
-constexpr size_t kMaxHeld = 1024;
+// As many namespaces as the kernel maps have room for (WEFT_MAX_NAMESPACES), and as many ports of gateways.
+constexpr size_t kMaxHeld = 2048;
 
 }  // namespace
 

@@ -101,11 +101,10 @@ void Reconciler::run() {
       // Before the first change nobody knows which pods are wanted: no timer yet.
       if (applied_at_.has_value()) {
         const MonotonicNs now = clock_.now();
-        wake_.wait_for(
-            lock,
-            std::chrono::nanoseconds(
-                std::min(pods_.next_deadline(now), std::max(ejection_.next(UINT64_MAX), now)) - now),
-            has_news);
+        const MonotonicNs next =
+            std::min({pods_.next_deadline(now), std::max(ejection_.next(UINT64_MAX), now),
+                      std::max(gateways_.next_retry(), now)});
+        wake_.wait_for(lock, std::chrono::nanoseconds(next - now), has_news);
       } else {
         wake_.wait(lock, has_news);
       }
@@ -119,13 +118,14 @@ void Reconciler::run() {
       task();
     else
       reconcile_pods();
+    gateways_.retry(clock_.now());
   }
 }
 
 Reconciler::View Reconciler::view() const {
-  return View{
-      model_,    pods_,       ids_,        planner_,
-      findings_, generation_, applied_at_, kernel_problem_.empty() ? policy_problem_ : kernel_problem_};
+  return View{model_,      pods_,       ids_,
+              planner_,    findings_,   gateways_.failed(),
+              generation_, applied_at_, kernel_problem_.empty() ? policy_problem_ : kernel_problem_};
 }
 
 void Reconciler::apply(control_plane::Change change) {

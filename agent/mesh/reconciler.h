@@ -54,6 +54,8 @@ class Reconciler {
     const IdRegistry& ids;
     const KernelPlanner& planner;
     const std::vector<control_plane::Finding>& findings;
+    // Ports of gateways that could not be opened, and why.
+    const std::map<uint16_t, std::string>& closed_ports;
     uint64_t generation = 0;
     // When the last change was applied; nullopt before the first.
     std::optional<std::chrono::steady_clock::time_point> applied_at;
