@@ -78,6 +78,20 @@ int select_http2(SSL*, const unsigned char** out, unsigned char* length, const u
   return SSL_TLSEXT_ERR_OK;
 }
 
+bool revoked(X509* certificate, const Credentials& trust) {
+  return std::any_of(trust.crls.begin(), trust.crls.end(), [certificate](const X509CrlPtr& crl) {
+    X509_REVOKED* entry = nullptr;
+    return X509_NAME_cmp(X509_CRL_get_issuer(crl.get()), X509_get_issuer_name(certificate)) == 0 &&
+           X509_CRL_get0_by_cert(crl.get(), &entry, certificate) == 1;
+  });
+}
+
+std::vector<X509Ptr> share_all(const std::vector<X509Ptr>& certificates) {
+  std::vector<X509Ptr> out;
+  for (const X509Ptr& each : certificates) out.push_back(share(each.get()));
+  return out;
+}
+
 }  // namespace
 
 TlsContext::~TlsContext() = default;
@@ -104,6 +118,7 @@ absl::Status TlsContext::open() {
   unsigned char name[32];
   const std::string id = credentials_->id.to_string();
   EVP_Digest(id.data(), id.size(), name, nullptr, EVP_sha256(), nullptr);
+  SSL_CTX_set_session_ticket_cb(server_.get(), &TlsContext::write_ticket, &TlsContext::read_ticket, nullptr);
   auto secret = credentials_->ticket_secret;
   if (SSL_CTX_set_session_id_context(server_.get(), name, sizeof(name)) != 1 ||
       SSL_CTX_set_tlsext_ticket_keys(server_.get(), secret.data(), secret.size()) != 1)
@@ -144,8 +159,9 @@ SslPtr TlsContext::new_connection(TlsRole role, TlsPeer& peer) {
     return ssl;
   }
   SSL_set_connect_state(ssl.get());
-  if (const SslSessionPtr session = take_session(peer.session_name))
-    SSL_set_session(ssl.get(), session.get());
+  Kept kept = take_session(peer.session_name);
+  if (kept.session != nullptr) SSL_set_session(ssl.get(), kept.session.get());
+  peer.chain = std::move(kept.chain);
   return ssl;
 }
 
@@ -158,22 +174,24 @@ int TlsContext::verify(X509_STORE_CTX* store, void*) {
     peer.fault = fault_of(X509_STORE_CTX_get_error(store));
     return 0;
   }
+  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(store);
+  peer.chain.clear();
+  for (int i = 0; i < sk_X509_num(chain); ++i) peer.chain.push_back(share(sk_X509_value(chain, i)));
   peer.fault = check_identity(X509_STORE_CTX_get0_cert(store), peer);
   if (peer.fault == TlsFault::kNoFault) return 1;
   X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
   return 0;
 }
 
-TlsFault TlsContext::recheck(X509* certificate, const Credentials& trust) {
+TlsFault TlsContext::recheck(std::span<const X509Ptr> chain, const Credentials& trust) {
   const absl::Time now = absl::Now();
-  if (not_after(certificate) <= now) return TlsFault::kExpired;
-  if (not_before(certificate) > now) return TlsFault::kNotYetValid;
-  for (const X509CrlPtr& crl : trust.crls) {
-    if (X509_NAME_cmp(X509_CRL_get_issuer(crl.get()), X509_get_issuer_name(certificate)) != 0) continue;
-    X509_REVOKED* entry = nullptr;
-    if (X509_CRL_get0_by_cert(crl.get(), &entry, certificate) == 1) return TlsFault::kRevoked;
+  TlsFault fault = TlsFault::kNoFault;
+  for (const X509Ptr& each : chain) {
+    if (revoked(each.get(), trust)) return TlsFault::kRevoked;
+    if (not_before(each.get()) > now) fault = TlsFault::kNotYetValid;
+    if (not_after(each.get()) <= now) fault = TlsFault::kExpired;
   }
-  return TlsFault::kNoFault;
+  return fault;
 }
 
 size_t TlsContext::cut_revoked(const Credentials& trust) {
@@ -183,30 +201,65 @@ size_t TlsContext::cut_revoked(const Credentials& trust) {
   return cut;
 }
 
-SslSessionPtr TlsContext::take_session(const std::string& name) {
+TlsContext::Kept TlsContext::take_session(const std::string& name) {
   const auto found = newest_.find(name);
-  if (found == newest_.end()) return nullptr;
-  SslSessionPtr session = std::move(found->second->session);
+  if (found == newest_.end()) return {};
+  Kept kept = std::move(*found->second);
   order_.erase(found->second);
   newest_.erase(found);
-  return session;
+  return kept;
 }
 
-void TlsContext::keep_session(const std::string& name, SSL_SESSION* session) {
-  take_session(name);
+void TlsContext::keep_session(const TlsPeer& peer, SSL_SESSION* session) {
+  take_session(peer.session_name);
   if (order_.size() >= kMaxSessions) {
     newest_.erase(order_.front().name);
     order_.pop_front();
   }
-  order_.push_back(Kept{name, SslSessionPtr(session)});
-  newest_[name] = std::prev(order_.end());
+  order_.push_back(Kept{peer.session_name, SslSessionPtr(session), share_all(peer.chain)});
+  newest_[peer.session_name] = std::prev(order_.end());
+}
+
+// A ticket holds the peer's leaf only: what vouched for it goes with it, so that it can be revoked later too.
+int TlsContext::write_ticket(SSL* ssl, void*) {
+  const std::vector<X509Ptr>& chain = peer_of(ssl).chain;
+  std::vector<unsigned char> bytes;
+  for (size_t i = 1; i < chain.size(); ++i) {
+    const int length = i2d_X509(chain[i].get(), nullptr);
+    if (length <= 0) return 0;
+    bytes.resize(bytes.size() + static_cast<size_t>(length));
+    unsigned char* at = bytes.data() + bytes.size() - length;
+    i2d_X509(chain[i].get(), &at);
+  }
+  return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), bytes.data(), bytes.size());
+}
+
+SSL_TICKET_RETURN TlsContext::read_ticket(SSL* ssl, SSL_SESSION* session, const unsigned char*, size_t,
+                                          SSL_TICKET_STATUS status, void*) {
+  if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+    return SSL_TICKET_RETURN_IGNORE_RENEW;
+  X509* const leaf = SSL_SESSION_get0_peer(session);
+  void* bytes = nullptr;
+  size_t length = 0;
+  if (leaf == nullptr || SSL_SESSION_get0_ticket_appdata(session, &bytes, &length) != 1)
+    return SSL_TICKET_RETURN_IGNORE_RENEW;
+  std::vector<X509Ptr> chain;
+  chain.push_back(share(leaf));
+  const auto* at = static_cast<const unsigned char*>(bytes);
+  const unsigned char* const end = at + length;
+  while (at < end) {
+    chain.emplace_back(d2i_X509(nullptr, &at, static_cast<long>(end - at)));
+    if (chain.back() == nullptr) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  }
+  peer_of(ssl).chain = std::move(chain);
+  return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
 // 1: the session is ours.
 int TlsContext::on_new_session(SSL* ssl, SSL_SESSION* session) {
   const TlsPeer& peer = peer_of(ssl);
   if (peer.session_name.empty() || SSL_SESSION_is_resumable(session) != 1) return 0;
-  peer.context->keep_session(peer.session_name, session);
+  peer.context->keep_session(peer, session);
   return 1;
 }
 

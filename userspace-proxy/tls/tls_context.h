@@ -7,7 +7,9 @@
 
 #include <list>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
@@ -37,6 +39,8 @@ struct TlsPeer {
   TlsContext* context = nullptr;
   TlsFault fault = TlsFault::kNoFault;
   SpiffeId id;  // once the handshake is done
+  // As verified, the leaf first; of a resumed session, what was verified when it began.
+  std::vector<X509Ptr> chain;
 };
 
 class TlsContext {
@@ -51,9 +55,9 @@ class TlsContext {
   // one.
   SslPtr new_connection(TlsRole role, TlsPeer& peer);
 
-  // Of a peer whose chain was verified before: still valid now and on none of these lists? What a resumed
-  // session must pass, and a live connection when there is a new list.
-  static TlsFault recheck(X509* certificate, const Credentials& trust);
+  // Of a peer's chain that was verified before: all still valid now and on none of these lists? What a
+  // resumed session must pass, and a live connection when there is a new list.
+  static TlsFault recheck(std::span<const X509Ptr> chain, const Credentials& trust);
 
   // Ends the connections whose peers the lists of `trust` revoke. Returns how many.
   size_t cut_revoked(const Credentials& trust);
@@ -66,17 +70,22 @@ class TlsContext {
 
   absl::Status open();
   absl::Status configure(SSL_CTX* context);
-  SslSessionPtr take_session(const std::string& name);
-  void keep_session(const std::string& name, SSL_SESSION* session);
+  struct Kept {
+    std::string name;
+    SslSessionPtr session;
+    std::vector<X509Ptr> chain;  // of the peer
+  };
+
+  Kept take_session(const std::string& name);
+  void keep_session(const TlsPeer& peer, SSL_SESSION* session);
+  static int write_ticket(SSL* ssl, void*);
+  static SSL_TICKET_RETURN read_ticket(SSL* ssl, SSL_SESSION* session, const unsigned char* name,
+                                       size_t name_length, SSL_TICKET_STATUS status, void*);
   static int verify(X509_STORE_CTX* store, void*);
   static int on_new_session(SSL* ssl, SSL_SESSION* session);
 
   // Sessions of one context; RFC 8446 §C.4: each is used once.
   static constexpr size_t kMaxSessions = 1024;
-  struct Kept {
-    std::string name;
-    SslSessionPtr session;
-  };
 
   const CredentialsPtr credentials_;
   SslContextPtr client_, server_;

@@ -151,9 +151,9 @@ void TlsSocket::handshake_done() {
 // The library verifies nothing when it resumes: the certificate is the one of the first handshake.
 void TlsSocket::check_resumed() {
   X509* certificate = SSL_get0_peer_certificate(ssl_.get());
-  if (certificate == nullptr) return fail(TlsFault::kNoCertificate, -EPROTO);
+  if (certificate == nullptr || peer_.chain.empty()) return fail(TlsFault::kNoCertificate, -EPROTO);
   const SanReading reading = read_san(certificate, &peer_.id);
-  TlsFault fault = reading == SanReading::kOk ? TlsContext::recheck(certificate, context_->credentials())
+  TlsFault fault = reading == SanReading::kOk ? TlsContext::recheck(peer_.chain, context_->credentials())
                                               : TlsFault::kNoIdentity;
   const bool expected =
       peer_.expected.empty()
@@ -349,8 +349,7 @@ void TlsSocket::shutdown_write() {
 }
 
 bool TlsSocket::cut_if_revoked(const Credentials& trust) {
-  X509* certificate = state_ == State::kOpen ? SSL_get0_peer_certificate(ssl_.get()) : nullptr;
-  if (certificate == nullptr || TlsContext::recheck(certificate, trust) != TlsFault::kRevoked) return false;
+  if (state_ != State::kOpen || TlsContext::recheck(peer_.chain, trust) != TlsFault::kRevoked) return false;
   fail(TlsFault::kRevoked, -ECONNRESET);
   finish(&recv_operation_, failure_);
   finish(&send_operation_, failure_);

@@ -20,6 +20,7 @@ class OpensslPeer {
   struct Setup {
     bool server = false;
     const Leaf* leaf = nullptr;   // null: no certificate
+    X509* between = nullptr;      // who issued the leaf, when that is no root
     std::vector<X509*> trusts;    // empty: everybody
     const char* alpn = "\x02h2";  // empty: none
     int max_version = TLS1_3_VERSION;
@@ -65,6 +66,7 @@ class OpensslPeer {
     if (setup_.leaf != nullptr) {
       SSL_CTX_use_certificate(context, setup_.leaf->certificate.get());
       SSL_CTX_use_PrivateKey(context, setup_.leaf->key.get());
+      if (setup_.between != nullptr) SSL_CTX_add1_chain_cert(context, setup_.between);
     }
     const std::string alpn = setup_.alpn;
     if (!alpn.empty() && !setup_.server)

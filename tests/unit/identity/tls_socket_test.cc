@@ -23,9 +23,13 @@ test::Names only(const std::string& uri) { return {{GEN_URI, uri}}; }
 
 class TlsTest : public LoopTest {
  protected:
-  std::shared_ptr<TlsContext> context(const std::string& id, std::string_view crls = {}) {
-    const test::Leaf leaf = test::make_leaf(authority_, {.names = only(id)});
-    const std::string chain[] = {to_pem(leaf.certificate.get()), to_pem(authority_.certificate.get())};
+  // Issued by `between`, or by the root.
+  std::shared_ptr<TlsContext> context(const std::string& id, std::string_view crls = {},
+                                      const test::Authority* between = nullptr) {
+    const test::Leaf leaf = test::make_leaf(between == nullptr ? authority_ : *between, {.names = only(id)});
+    std::vector<std::string> chain{to_pem(leaf.certificate.get())};
+    if (between != nullptr) chain.push_back(to_pem(between->certificate.get()));
+    chain.push_back(to_pem(authority_.certificate.get()));
     auto credentials = make_credentials(*SpiffeId::parse(id), share(leaf.key.get()), chain, crls);
     EXPECT_TRUE(credentials.ok()) << credentials.status();
     return *TlsContext::make(*credentials);
@@ -288,6 +292,25 @@ TEST_P(TlsTest, ALiveConnectionIsCutWhenItsPeerIsRevoked) {
   loop_->turn(0);
 }
 
+TEST_P(TlsTest, ALiveConnectionIsCutWhenWhatVouchedForItsPeerIsRevoked) {
+  const test::Authority middle = test::make_authority("middle", &authority_);
+  const test::Leaf leaf = test::make_leaf(middle, {.names = only(kDatabase)});
+  Socket socket(*loop_);
+  UniqueFd fd = pair(socket);
+  OpensslPeer peer(std::move(fd), {.server = true, .leaf = &leaf, .between = middle.certificate.get()},
+                   [](SSL* ssl) { OpensslPeer::read(ssl, 1); });
+  const std::shared_ptr<TlsContext> ours = context(kWeb);
+  TlsSocket* tls = start_tls(*loop_, socket, ours, TlsRole::kClient, {});
+  ASSERT_EQ(handshake(*tls), 0) << label(tls->fault());
+  const auto other = with_crls(ours->credentials(), test::crl_pem(middle, {}));
+  EXPECT_EQ(ours->cut_revoked(**other), 0u);
+  const auto revoking = with_crls(ours->credentials(), test::crl_pem(authority_, {middle.certificate.get()}));
+  EXPECT_EQ(ours->cut_revoked(**revoking), 1u);
+  EXPECT_EQ(tls->fault(), TlsFault::kRevoked);
+  socket.close();
+  loop_->turn(0);
+}
+
 // Two of ours talk: so that sessions go the way they do between nodes.
 class TlsResumptionTest : public TlsTest {
  protected:
@@ -295,6 +318,22 @@ class TlsResumptionTest : public TlsTest {
     bool resumed = false;
     TlsFault client = TlsFault::kNoFault, server = TlsFault::kNoFault;
   };
+  // Those of `server`, whose tickets they know, with other lists.
+  static std::shared_ptr<Credentials> with_tickets(const std::shared_ptr<TlsContext>& server,
+                                                   std::string_view crls) {
+    auto out = std::make_shared<Credentials>();
+    const auto with = with_crls(server->credentials(), crls);
+    out->id = (*with)->id;
+    out->key = share((*with)->key.get());
+    for (const X509Ptr& each : (*with)->chain) out->chain.push_back(share(each.get()));
+    for (const X509Ptr& each : (*with)->roots) out->roots.push_back(share(each.get()));
+    for (const X509CrlPtr& each : (*with)->crls) {
+      X509_CRL_up_ref(each.get());
+      out->crls.emplace_back(each.get());
+    }
+    out->ticket_secret = server->credentials().ticket_secret;
+    return out;
+  }
   Ends talk(const std::shared_ptr<TlsContext>& client, const std::shared_ptr<TlsContext>& server,
             const std::string& name = "database") {
     Socket ours(*loop_), theirs(*loop_);
@@ -320,6 +359,21 @@ class TlsResumptionTest : public TlsTest {
     return out;
   }
 };
+
+TEST_P(TlsResumptionTest, WhatVouchedForAPeerIsLookedAtAlsoWhenItResumes) {
+  const test::Authority middle = test::make_authority("middle", &authority_);
+  const auto server = context(kDatabase);
+  const auto client = context(kWeb, {}, &middle);
+  EXPECT_FALSE(talk(client, server).resumed);
+  EXPECT_TRUE(talk(client, server).resumed);
+  const auto revoking = with_tickets(server, test::crl_pem(authority_, {middle.certificate.get()}));
+  EXPECT_EQ(talk(client, *TlsContext::make(revoking)).server, TlsFault::kRevoked);
+  // And the other way round: a client keeps what vouched for the server.
+  const auto again = context(kWeb);
+  const auto between = context(kDatabase, {}, &middle);
+  EXPECT_FALSE(talk(again, between).resumed);
+  EXPECT_TRUE(talk(again, between).resumed);
+}
 
 TEST_P(TlsResumptionTest, ASecondConnectionResumesAndStillKnowsItsPeers) {
   const auto client = context(kWeb);
@@ -353,18 +407,8 @@ TEST_P(TlsResumptionTest, ARevokedPeerDoesNotComeBackByItsTicket) {
   const auto client = context(kWeb);
   EXPECT_FALSE(talk(client, server).resumed);
   // The same tickets, but the caller is on the list now.
-  auto revoking = std::make_shared<Credentials>();
-  const auto with =
-      with_crls(server->credentials(), test::crl_pem(authority_, {client->credentials().chain[0].get()}));
-  revoking->id = (*with)->id;
-  revoking->key = share((*with)->key.get());
-  for (const X509Ptr& each : (*with)->chain) revoking->chain.push_back(share(each.get()));
-  for (const X509Ptr& each : (*with)->roots) revoking->roots.push_back(share(each.get()));
-  for (const X509CrlPtr& each : (*with)->crls) {
-    X509_CRL_up_ref(each.get());
-    revoking->crls.emplace_back(each.get());
-  }
-  revoking->ticket_secret = server->credentials().ticket_secret;
+  const auto revoking =
+      with_tickets(server, test::crl_pem(authority_, {client->credentials().chain[0].get()}));
   const Ends ends = talk(client, *TlsContext::make(revoking));
   EXPECT_EQ(ends.server, TlsFault::kRevoked);
 }
