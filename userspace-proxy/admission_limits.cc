@@ -49,4 +49,28 @@ AdmissionLimits admission_limits(const Worker::Options& options) {
   return limits;
 }
 
+ExchangeLimits exchange_limits(const Worker::Options& options) {
+  ExchangeLimits limits;
+  limits.head_timeout_ms = static_cast<uint64_t>(options.head_timeout.count());
+  limits.sniff_timeout_ms = static_cast<uint64_t>(options.sniff_timeout.count());
+  limits.downstream_idle_ms = static_cast<uint64_t>(options.downstream_idle.count());
+  limits.exchange_idle_ms = static_cast<uint64_t>(options.exchange_idle.count());
+  limits.max_head_bytes = options.max_head_bytes;
+  limits.min_progress_bytes = options.min_progress_bytes;
+  return limits;
+}
+
+UpstreamLimits upstream_limits(const Worker::Options& options, const AdmissionLimits& admission) {
+  UpstreamLimits limits;
+  limits.idle_ms = static_cast<uint64_t>(options.upstream_idle.count());
+  limits.max_idle = options.max_idle_upstream;
+  limits.max_connections = options.max_upstream_connections;
+  limits.max_streams = options.max_upstream_streams;
+  limits.max_waiting = options.max_waiting;
+  limits.max_wait_ms = static_cast<uint64_t>(options.max_wait.count());
+  limits.max_head_bytes = options.max_head_bytes;
+  limits.max_pod_waiting = admission.pod_waiting;
+  return limits;
+}
+
 }  // namespace weft::proxy

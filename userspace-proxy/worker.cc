@@ -21,30 +21,6 @@
 namespace weft::proxy {
 namespace {
 
-ExchangeLimits limits_of(const Worker::Options& options) {
-  ExchangeLimits limits;
-  limits.head_timeout_ms = static_cast<uint64_t>(options.head_timeout.count());
-  limits.sniff_timeout_ms = static_cast<uint64_t>(options.sniff_timeout.count());
-  limits.downstream_idle_ms = static_cast<uint64_t>(options.downstream_idle.count());
-  limits.exchange_idle_ms = static_cast<uint64_t>(options.exchange_idle.count());
-  limits.max_head_bytes = options.max_head_bytes;
-  limits.min_progress_bytes = options.min_progress_bytes;
-  return limits;
-}
-
-UpstreamLimits upstream_limits_of(const Worker::Options& options, const AdmissionLimits& admission) {
-  UpstreamLimits limits;
-  limits.idle_ms = static_cast<uint64_t>(options.upstream_idle.count());
-  limits.max_idle = options.max_idle_upstream;
-  limits.max_connections = options.max_upstream_connections;
-  limits.max_streams = options.max_upstream_streams;
-  limits.max_waiting = options.max_waiting;
-  limits.max_wait_ms = static_cast<uint64_t>(options.max_wait.count());
-  limits.max_head_bytes = options.max_head_bytes;
-  limits.max_pod_waiting = admission.pod_waiting;
-  return limits;
-}
-
 // How often a worker without descriptors looks whether there are some again.
 constexpr MonotonicNs kRefillNs = 10 * kNsPerMs;
 
@@ -111,7 +87,8 @@ class WorkerThread final : public Worker,
   // From the listeners, connections and loop.
   void serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
   void serve_tunnels(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
-  void hbone_ended() override;
+  bool has_room(CaptureOrigin& pod) override;
+  void hbone_ended() override { connection_gone(); }
   bool accept_failed(int error);
   void ended(DownstreamConnection& connection) override;
   void turn_ended() override;
@@ -129,6 +106,8 @@ class WorkerThread final : public Worker,
   void cut_all(Outcome outcome);
   std::shared_ptr<CaptureOrigin> origin_of(CaptureListener& listener);
   bool make_room(CaptureOrigin& origin);
+  void connection_added();
+  void connection_gone();
   void relieve();
   void look_for_descriptors();
   void give_up_quiet(uint64_t count);
@@ -140,11 +119,11 @@ class WorkerThread final : public Worker,
   Http2FaultCounts downstream_faults_, upstream_faults_;
   const AdmissionLimits admission_limits_ = admission_limits(options_);
   const uint64_t max_connections_ = admission_limits_.connections;
-  std::unique_ptr<UpstreamPool> pool_;
-  std::unique_ptr<Balancer> balancer_;
   std::unique_ptr<HomeNetns> home_;
   TlsContexts tls_;
   std::unique_ptr<HbonePool> hbone_pool_;
+  std::unique_ptr<UpstreamPool> pool_;  // after it: it has sockets that are tunnels
+  std::unique_ptr<Balancer> balancer_;
   std::unique_ptr<ProxyContext> context_;
   std::unique_ptr<HboneServers> hbone_servers_;
   std::vector<std::unique_ptr<Listener>> listeners_;
@@ -187,7 +166,7 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
   if (usable) {
     reserve_.refill();
     pool_ = std::make_unique<UpstreamPool>(*loop_, loop_->buffers(), *home_,
-                                           upstream_limits_of(options_, admission_limits_), upstream_faults_);
+                                           upstream_limits(options_, admission_limits_), upstream_faults_);
     hbone_pool_ = std::make_unique<HbonePool>(*loop_, *home_, tls_);
     balancer_ =
         std::make_unique<Balancer>(loop_->now() ^ (uint64_t{options_.index} << 56), options_.clusters);
@@ -200,7 +179,7 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
                                     .home = *home_,
                                     .sink = *options_.sink,
                                     .http2_faults = downstream_faults_,
-                                    .limits = limits_of(options_),
+                                    .limits = exchange_limits(options_),
                                     .texts = {},
                                     .actions = {},
                                     .mirrors = {},
@@ -287,8 +266,12 @@ void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd 
   }
   auto* connection = new DownstreamConnection(*context_, *this, origin, peer);
   connections_.push_back(*connection);
-  ++connection_count_;
+  connection_added();
   connection->start(std::move(fd));
+}
+
+void WorkerThread::connection_added() {
+  ++connection_count_;
   if (connection_count_ < max_connections_ || full_) return;
   full_ = true;
   log::warn("connection_limit",
@@ -298,13 +281,15 @@ void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd 
 
 void WorkerThread::serve_tunnels(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
                                  const SocketAddress& peer) {
-  if (!context_->admission.has_room(*origin->use)) {
-    origin->use->refuse(Refusal::kPodConnections);
-    ++refused_;
-    return;
-  }
-  ++connection_count_;
+  connection_added();
   hbone_servers_->serve(origin, std::move(fd), peer);
+}
+
+bool WorkerThread::has_room(CaptureOrigin& pod) {
+  if (context_->admission.has_room(*pod.use) || HboneServers::give_up_idle(pod)) return true;
+  ++refused_;
+  pod.use->refuse(Refusal::kPodConnections);
+  return false;
 }
 
 // True: there is room for a few, who are then told that it is too much.
@@ -322,17 +307,17 @@ bool WorkerThread::accept_failed(int error) {
 
 void WorkerThread::ended(DownstreamConnection& connection) {
   static_cast<ListNode<>&>(connection).unlink();
-  --connection_count_;
   loop_->retire(std::unique_ptr<Retirable>(&connection));
+  connection_gone();
+}
+
+// Of either kind.
+void WorkerThread::connection_gone() {
+  --connection_count_;
   if (full_ && connection_count_ < max_connections_ * 9 / 10) {
     full_ = false;
     for (const auto& listener : listeners_) listener->acceptor().resume();
   }
-  if (drained()) end_drain();
-}
-
-void WorkerThread::hbone_ended() {
-  --connection_count_;
   if (drained()) end_drain();
 }
 
@@ -374,7 +359,7 @@ bool WorkerThread::make_room(CaptureOrigin& origin) {
   if (context_->admission.has_room(*origin.use)) [[likely]]
     return true;
   DownstreamConnection* quiet = oldest_quiet(origin.connections, loop_->now());
-  if (quiet == nullptr) return false;
+  if (quiet == nullptr) return HboneServers::give_up_idle(origin);
   evict(*quiet);
   return true;
 }
@@ -391,7 +376,7 @@ void WorkerThread::give_up_quiet(uint64_t count) {
   constexpr uint64_t kPerTurn = 256;
   for (uint64_t n = std::min(count, kPerTurn); n > 0; --n) {
     DownstreamConnection* quiet = oldest_quiet(connections_, before);
-    if (quiet == nullptr) return;
+    if (quiet == nullptr) return hbone_servers_->give_up_idle(n);
     evict(*quiet);
   }
 }
@@ -412,10 +397,14 @@ void WorkerThread::relieve() {
   Admission& admission = context_->admission;
   Admission::Use use{.connections = connection_count_,
                      .buffered_bytes = loop_->buffers().bytes(),
-                     .descriptors = connection_count_ + pool_->open(),
+                     .descriptors = connection_count_ + pool_->open() + hbone_pool_->connections(),
                      .starved = !reserve_.whole()};
   const uint64_t idle = use.starved ? DescriptorReserve::kCount : admission.idle_surplus(use.descriptors);
-  if (idle > 0) use.descriptors -= pool_->trim(idle);
+  if (idle > 0) {
+    const uint64_t closed = pool_->trim(idle);
+    use.descriptors -= closed;
+    if (closed < idle) hbone_pool_->trim(idle - closed);
+  }
   if (admission.observe(use)) {
     log::warn(admission.overloaded() ? "overload" : "overload_over",
               {{"connections", use.connections},

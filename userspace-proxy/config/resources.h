@@ -53,7 +53,8 @@ struct WorkloadSpec : std::enable_shared_from_this<WorkloadSpec> {
   std::string node;
   std::map<std::string, Ports> services;  // by ServiceSpec::key
   SpiffeId identity;
-  bool hbone = false;                 // takes tunnels on port 15008
+  bool hbone = false;  // takes tunnels on port 15008
+  bool host_network = false;
   std::vector<std::string> policies;  // "<namespace>/<name>" of those that select it
 };
 

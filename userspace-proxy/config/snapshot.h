@@ -35,6 +35,10 @@ enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2, kTls };
 
 struct WorkloadSpec;
 
+// The policies that connections to one workload must satisfy: of the mesh, of its namespace, and those that
+// it names, in order of their names. Null: one that it names and nobody knows.
+using AuthorizationList = std::vector<std::shared_ptr<const istio::security::Authorization>>;
+
 struct Endpoint {
   SocketAddress address;
   uint32_t weight = 1;
@@ -142,6 +146,7 @@ struct Source {
   std::shared_ptr<const WorkloadSpec> spec;
   uint32_t locality = kNone;  // index into Snapshot::localities
   std::string node;
+  std::shared_ptr<const AuthorizationList> authorizations;  // shared by those that have the same
 };
 
 class Snapshot {
@@ -156,8 +161,6 @@ class Snapshot {
   std::vector<Source> sources;
   // Workloads that take tunnels, by their addresses (port 0).
   absl::flat_hash_map<SocketAddress, std::shared_ptr<const WorkloadSpec>> tunnels;
-  // Of the whole mesh; which of them apply is each workload's question.
-  std::vector<std::shared_ptr<const istio::security::Authorization>> authorizations;
   std::vector<Locality> localities;
 
   // The service port behind a dialled address, of those that the source's namespace sees: a Service's before

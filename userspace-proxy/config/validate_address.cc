@@ -168,6 +168,7 @@ absl::StatusOr<WorkloadSpec> validate(const istio::workload::Workload& workload)
                   or_default(workload.service_account(), "default")};
   out.node = workload.node();
   out.hbone = workload.tunnel_protocol() == istio::workload::HBONE;
+  out.host_network = workload.network_mode() == istio::workload::HOST_NETWORK;
   if (workload.tunnel_protocol() == istio::workload::LEGACY_ISTIO_MTLS)
     return invalid("tunnel_protocol: LEGACY_ISTIO_MTLS is not spoken here, expected NONE or HBONE");
   out.policies.assign(workload.authorization_policies().begin(), workload.authorization_policies().end());

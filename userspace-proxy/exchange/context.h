@@ -25,6 +25,7 @@
 namespace weft::proxy {
 
 class DownstreamConnection;
+class HboneServer;
 struct PodTag;
 
 // In place of a pod's, in the handover protocol: the listeners are those of gateways.
@@ -35,6 +36,7 @@ inline constexpr std::string_view kGatewayUid = "weft.dev/gateway";
 struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
   CaptureOrigin(uint64_t cookie, const std::string& uid)
       : use(std::make_shared<PodUse>(cookie, uid)), gateway_(uid == kGatewayUid) {}
+  ~CaptureOrigin() { use->gone = true; }
 
   uint64_t netns_cookie() const { return use->netns_cookie; }
   // Clients outside the mesh, at a port of the node.
@@ -49,6 +51,10 @@ struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
   uint32_t source = kNone;
   ShareAccount share;
   IntrusiveList<DownstreamConnection, PodTag> connections;  // the oldest first, see session/quiet.h
+  // Connections for tunnels to the pod: those whose peers have not proved themselves yet, and the others. The
+  // oldest first.
+  IntrusiveList<HboneServer, PodTag> handshakes, tunnel_servers;
+  uint32_t handshake_count = 0;
 
  private:
   const bool gateway_;
@@ -90,6 +96,7 @@ struct ProxyContext {
   GenerationRef current;
   bool draining = false;
   MonotonicNs next_http2_fault_line = 0;
+  MonotonicNs next_tunnel_line = 0;
   uint64_t active_exchanges = 0;
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
 };

@@ -269,7 +269,7 @@ void Http2Session::detach(Http2Stream& stream) {
   nghttp2_session_set_stream_user_data(session_, id, nullptr);
   const bool said_all = stream.sending_ == Http2Stream::Sending::kEnded;
   // It closes by itself once what is queued is sent.
-  if (said_all && stream.heard_all_) return;
+  if (said_all && stream.heard_all_ && !reset) return;
   // A whole response may come before the whole request (RFC 9113 §8.1).
   if (said_all && !reset && role_ == Role::kServer) return answered_.push_back(id);
   ++orphan_resets_;

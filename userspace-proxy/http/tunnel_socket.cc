@@ -1,6 +1,8 @@
 // TunnelSocket of tunnel_socket.h.
 #include "userspace-proxy/http/tunnel_socket.h"
 
+#include <nghttp2/nghttp2.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -8,6 +10,11 @@
 namespace weft::proxy {
 
 TunnelSocket::~TunnelSocket() {
+  cancel_operations();
+  account_.subtract(queue_.bytes());
+}
+
+void TunnelSocket::cancel_operations() {
   for (Operation* each : {recv_operation_, send_operation_, reset_operation_}) {
     if (each != nullptr) each->cancel();
   }
@@ -40,6 +47,7 @@ bool TunnelSocket::try_recv(Operation& operation, InputBuffer& into) {
       if (count < piece.iov_len) break;
     }
     queue_.drop(taken);
+    account_.subtract(taken);
     if (attached()) {
       session()->accepted(*this, static_cast<uint32_t>(taken));
       if (session()->wants_output()) transport_.output_due();
@@ -79,13 +87,21 @@ void TunnelSocket::shutdown_write() {
 }
 
 void TunnelSocket::close() {
-  for (Operation* each : {recv_operation_, send_operation_, reset_operation_}) {
-    if (each != nullptr) each->cancel();
-  }
+  cancel_operations();
   if (sent_end_ && received_end_ && queue_.bytes() == 0 && attached()) {
     closing_ = true;
     return;
   }
+  leave();
+}
+
+void TunnelSocket::reset() {
+  cancel_operations();
+  if (attached()) session()->reset(*this, NGHTTP2_CONNECT_ERROR);
+  leave();
+}
+
+void TunnelSocket::leave() {
   Http2Transport& transport = transport_;
   const bool was_attached = attached();
   if (was_attached) session()->detach(*this);
@@ -103,6 +119,7 @@ void TunnelSocket::head_received(FieldBlock& block, bool last) {
 
 void TunnelSocket::data_received(std::string_view bytes) {
   queue_.append(bytes);
+  account_.add(bytes.size());
   if (recv_operation_ != nullptr && try_recv(*recv_operation_, *recv_into_))
     finish(&recv_operation_, recv_operation_->result);
 }

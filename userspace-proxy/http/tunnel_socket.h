@@ -26,9 +26,9 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
     virtual void tunnel_freed(TunnelSocket& tunnel) = 0;
   };
 
-  // Both outlive it.
-  TunnelSocket(Http2Transport& transport, Host& host)
-      : SocketIo(UniqueFd()), transport_(transport), host_(host) {}
+  // All outlive it. What it holds for a slow reader is charged to `account`.
+  TunnelSocket(Http2Transport& transport, Host& host, Gauge& account)
+      : SocketIo(UniqueFd()), transport_(transport), host_(host), account_(account) {}
 
   // From here on a Socket owns it.
   SocketIo* open() {
@@ -47,6 +47,8 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   void shutdown_write() override;
   // Cancels what is left of the stream; when both directions have ended it goes once that is sent.
   void close() override;
+  // RST_STREAM with CONNECT_ERROR: an application's connection that broke (RFC 9113 §8.5).
+  void reset() override;
 
  private:
   ~TunnelSocket() override;
@@ -60,9 +62,12 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
 
   bool try_recv(Operation& operation, InputBuffer& into);
   void finish(Operation** slot, int result);
+  void cancel_operations();
+  void leave();
 
   Http2Transport& transport_;
   Host& host_;
+  Gauge& account_;
   PayloadQueue queue_;
   bool open_ = false;
   bool head_told_ = false;

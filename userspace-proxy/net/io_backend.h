@@ -33,6 +33,8 @@ class SocketIo {
   virtual void charge_to(Gauge&) {}
   // Cancels what is pending and closes; the object frees itself when the kernel is done with it.
   virtual void close() = 0;
+  // The same, but the peer learns that this is no end: what it was told before may be a part only.
+  virtual void reset();
 
  protected:
   explicit SocketIo(UniqueFd fd) : fd_(std::move(fd)) {}

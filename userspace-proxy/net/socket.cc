@@ -1,4 +1,4 @@
-// Socket of socket.h: what needs no backend.
+// Socket of socket.h, and of SocketIo what needs no backend.
 #include "userspace-proxy/net/socket.h"
 
 #include <netinet/tcp.h>
@@ -46,11 +46,17 @@ void Socket::close() {
   io_ = nullptr;
 }
 
+// socket(7), SO_LINGER of 0.
+void SocketIo::reset() {
+  const linger option{.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd(), SOL_SOCKET, SO_LINGER, &option, sizeof(option));
+  close();
+}
+
 void Socket::reset() {
   if (io_ == nullptr) return;
-  const linger option{.l_onoff = 1, .l_linger = 0};
-  setsockopt(io_->fd(), SOL_SOCKET, SO_LINGER, &option, sizeof(option));
-  close();
+  io_->reset();
+  io_ = nullptr;
 }
 
 SocketAddress local_address(int fd) {

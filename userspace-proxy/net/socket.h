@@ -58,7 +58,7 @@ class Socket final {
     if (io_ != nullptr) io_->charge_to(account);
   }
   void close();
-  // Closes with RST instead of FIN (SO_LINGER 0, socket(7)).
+  // Closes so that the peer cannot take it for an end: with RST instead of FIN.
   void reset();
 
  private:

@@ -6,7 +6,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "base/address.h"
 #include "base/spiffe_id.h"
@@ -24,10 +23,12 @@ struct InboundPeer {
   SpiffeId id;
 };
 
-// The verdict of all policies that apply to a workload of this namespace which names `selected` ("ns/name").
-// Empty: allowed; else the policy that denies.
-std::string denied_by(std::span<const AuthorizationPtr> all, const std::string& ns,
-                      std::span<const std::string> selected, const InboundPeer& peer,
+// In place of the name of a policy that the workload names and that is not known.
+inline constexpr char kUnknownPolicy[] = "unknown policy";
+
+// The verdict of the policies that apply to a workload; one that is null denies. Empty: allowed; else the
+// policy that denies.
+std::string denied_by(std::span<const AuthorizationPtr> policies, const InboundPeer& peer,
                       const SocketAddress& destination);
 
 }  // namespace weft::proxy

@@ -8,6 +8,8 @@ namespace weft::proxy {
 namespace {
 
 constexpr uint64_t kHandshakeMs = 10'000;
+// What the peer sent before it heard that this ends.
+constexpr uint64_t kGraceMs = 1'000;
 constexpr uint64_t kQuietMs = 10'000;
 constexpr uint64_t kPingMs = 20'000;
 constexpr Http2Limits kLimits = HbonePool::hbone_limits();
@@ -22,13 +24,11 @@ HboneServer::HboneServer(ProxyContext& context, Owner& owner, std::shared_ptr<Ca
       peer_{client, {}},
       socket_(context.loop),
       input_(context.buffers, &origin_->use->buffered_bytes) {
-  origin_->use->connections.add(1);
+  origin_->handshakes.push_back(*this);
+  ++origin_->handshake_count;
 }
 
-HboneServer::~HboneServer() {
-  stop();
-  origin_->use->connections.subtract(1);
-}
+HboneServer::~HboneServer() { stop(); }
 
 void HboneServer::start(UniqueFd fd) {
   set_tcp_options(fd.get());
@@ -55,7 +55,11 @@ void HboneServer::on_handshake(int result) {
 }
 
 void HboneServer::serve() {
+  if (!owner_.proved(*this)) return end();
   state_ = State::kServing;
+  --origin_->handshake_count;
+  origin_->tunnel_servers.push_back(*this);
+  origin_->use->connections.add(1);
   peer_.id = tls_->peer();
   transport_.reset(
       new Http2Transport(context_.loop, socket_, input_, Http2Session::Role::kServer, kLimits, *this));
@@ -65,8 +69,8 @@ void HboneServer::serve() {
 }
 
 Http2Stream* HboneServer::new_stream(size_t) {
-  if (state_ != State::kServing) return nullptr;
-  auto* stream = new TunnelSocket(*transport_, *this);
+  if (state_ != State::kServing && state_ != State::kClosing) return nullptr;
+  auto* stream = new TunnelSocket(*transport_, *this, origin_->use->buffered_bytes);
   ++streams_;
   tunnels_.push_back(*new InboundTunnel(context_, *this, origin_, peer_, local_, *stream));
   return stream;
@@ -94,10 +98,16 @@ void HboneServer::tunnel_freed(TunnelSocket&) {
 void HboneServer::tunnel_ended(InboundTunnel& tunnel) {
   tunnel.unlink();
   context_.loop.retire(std::unique_ptr<Retirable>(&tunnel));
-  if (state_ == State::kClosing && tunnels_.empty()) context_.loop.arm(timer_, 0);
+  if (state_ == State::kClosing && tunnels_.empty()) context_.loop.arm(timer_, kGraceMs);
 }
 
+// Most snapshots change no policy.
 void HboneServer::recheck() {
+  const Snapshot& snapshot = context_.current->snapshot();
+  const uint32_t source = source_of(*origin_, snapshot);
+  const bool known = source != kNone && snapshot.sources[source].authorizations != nullptr;
+  if (known && *snapshot.sources[source].authorizations == judged_by_) return;
+  if (known) judged_by_ = *snapshot.sources[source].authorizations;
   for (InboundTunnel* each = tunnels_.front(); each != nullptr;) {
     InboundTunnel* next = tunnels_.after(*each);
     each->recheck();
@@ -106,12 +116,12 @@ void HboneServer::recheck() {
 }
 
 void HboneServer::drain() {
-  if (state_ == State::kHandshake) return end();
+  // In the handshake: serve() does it.
   if (state_ != State::kServing) return;
   state_ = State::kClosing;
   transport_->session().begin_shutdown();
   transport_->output_due();
-  if (tunnels_.empty()) context_.loop.arm(timer_, 0);
+  if (tunnels_.empty()) context_.loop.arm(timer_, kGraceMs);
 }
 
 void HboneServer::on_timer() {
@@ -138,6 +148,12 @@ void HboneServer::end() {
 // Sockets go before the session that they are streams of.
 void HboneServer::stop() {
   if (state_ == State::kEnded) return;
+  if (state_ == State::kHandshake) {
+    --origin_->handshake_count;
+  } else {
+    origin_->use->connections.subtract(1);
+  }
+  ListNode<PodTag>::unlink();
   state_ = State::kEnded;
   timer_.cancel();
   handshake_.cancel();

@@ -12,6 +12,7 @@
 namespace weft::proxy {
 
 class HboneServer final : public ListNode<>,
+                          public ListNode<PodTag>,
                           public Retirable,
                           private Http2Transport::Owner,
                           private TunnelSocket::Host,
@@ -20,6 +21,8 @@ class HboneServer final : public ListNode<>,
   class Owner {
    public:
     virtual ~Owner() = default;
+    // Its peer has proved itself: may the pod have one more connection? If not it ends.
+    virtual bool proved(HboneServer& connection) = 0;
     // It has closed its socket and does nothing any more.
     virtual void ended(HboneServer& connection) = 0;
   };
@@ -29,10 +32,15 @@ class HboneServer final : public ListNode<>,
   ~HboneServer() override;
 
   void start(UniqueFd fd);
-  // Policies changed: tunnels that are forbidden now end.
+  // There is another snapshot: tunnels that its policies forbid end.
   void recheck();
-  // No new tunnels; ends when the last has.
+  // Asks the peer for no new tunnels; ends a moment after the last has.
   void drain();
+  CaptureOrigin& pod() { return *origin_; }
+  // Nothing would be lost with it.
+  bool idle() const { return state_ == State::kServing && tunnels_.empty(); }
+  // It was, and ends now.
+  bool leaving() const { return state_ == State::kClosing && tunnels_.empty(); }
   // Ends now.
   void cut() { end(); }
 
@@ -64,6 +72,7 @@ class HboneServer final : public ListNode<>,
   State state_ = State::kHandshake;
   InboundPeer peer_;
   SocketAddress local_;
+  AuthorizationList judged_by_;  // what its tunnels were checked against last
   bool heard_ = false;
   bool ping_pending_ = false;
   uint32_t streams_ = 0;  // objects that refer to this

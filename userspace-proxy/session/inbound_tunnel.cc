@@ -39,6 +39,7 @@ InboundTunnel::InboundTunnel(ProxyContext& context, Owner& owner, std::shared_pt
       from_peer_(context.buffers, &origin_->use->buffered_bytes),
       from_application_(context.buffers, &origin_->use->buffered_bytes),
       connector_(context.loop, context.home),
+      open_(context.pool),
       peer_source_(downstream_, from_peer_),
       application_source_(application_, from_application_),
       peer_sink_(downstream_),
@@ -66,21 +67,26 @@ std::string InboundTunnel::forbidden_by() const {
   const Snapshot& snapshot = context_.current->snapshot();
   const uint32_t source = source_of(*origin_, snapshot);
   // What is not known here cannot be allowed.
-  if (source == kNone || snapshot.sources[source].spec == nullptr) return "unknown workload";
-  const WorkloadSpec& workload = *snapshot.sources[source].spec;
-  return denied_by(snapshot.authorizations, workload.ns, workload.policies, peer_,
-                   SocketAddress{local_.ip, port_});
+  if (source == kNone || snapshot.sources[source].authorizations == nullptr) return "unknown workload";
+  return denied_by(*snapshot.sources[source].authorizations, peer_, SocketAddress{local_.ip, port_});
+}
+
+// A line a second is enough to find out which.
+void InboundTunnel::log_forbidden(std::string_view event, const std::string& policy) const {
+  if (context_.loop.now() < context_.next_tunnel_line) return;
+  context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
+  log::info(event, {{"workload", origin_->workload_uid()},
+                    {"peer", peer_.id.to_string()},
+                    {"address", peer_.address.to_string()},
+                    {"port", port_},
+                    {"policy", policy}});
 }
 
 uint16_t InboundTunnel::refusal() {
   if (asked_status_ != 0) return asked_status_;
   if (std::find(kOwnPorts.begin(), kOwnPorts.end(), port_) != kOwnPorts.end()) return 503;
   if (const std::string policy = forbidden_by(); !policy.empty()) {
-    log::info("tunnel_denied", {{"workload", origin_->workload_uid()},
-                                {"peer", peer_.id.to_string()},
-                                {"address", peer_.address.to_string()},
-                                {"port", port_},
-                                {"policy", policy}});
+    log_forbidden("tunnel_denied", policy);
     return 401;
   }
   return context_.admission.admit(*origin_->use) ? 0 : 503;
@@ -95,8 +101,13 @@ void InboundTunnel::on_begin(int) {
 }
 
 void InboundTunnel::on_connected(int) {
-  if (connector_.status() != ConnectStatus::kConnected) return refuse(503);
-  open();
+  const ConnectStatus status = connector_.status();
+  if (status == ConnectStatus::kConnected) return open();
+  if (status == ConnectStatus::kNoDescriptor) {
+    context_.pool.starve();
+    origin_->use->refuse(Refusal::kDescriptors);
+  }
+  refuse(503);
 }
 
 void InboundTunnel::open() {
@@ -149,10 +160,7 @@ void InboundTunnel::recheck() {
   if (state_ != State::kOpen && state_ != State::kDialling) return;
   const std::string policy = forbidden_by();
   if (policy.empty()) return;
-  log::info("tunnel_closed", {{"workload", origin_->workload_uid()},
-                              {"peer", peer_.id.to_string()},
-                              {"port", port_},
-                              {"policy", policy}});
+  log_forbidden("tunnel_closed", policy);
   end();
 }
 
@@ -176,9 +184,7 @@ void InboundTunnel::cut() {
   to_peer_.cancel();
   peer_source_.stop();
   application_source_.stop();
-  if (!well) application_.reset();
-  application_.close();
-  downstream_.close();
+  for (Socket* side : {&application_, &downstream_}) well ? side->close() : side->reset();
   if (tunnel_ != nullptr) std::exchange(tunnel_, nullptr)->abandon();
 }
 

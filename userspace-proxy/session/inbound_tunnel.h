@@ -49,6 +49,7 @@ class InboundTunnel final : public ListNode<>, public Retirable, private Pump::O
   // The status that refuses; 0: none.
   uint16_t refusal();
   std::string forbidden_by() const;
+  void log_forbidden(std::string_view event, const std::string& policy) const;
   void on_begin(int);
   void on_connected(int);
   void open();
@@ -72,6 +73,7 @@ class InboundTunnel final : public ListNode<>, public Retirable, private Pump::O
   Socket downstream_, application_;
   InputBuffer from_peer_, from_application_;
   Connector connector_;
+  UpstreamPool::OpenCount open_;
   SocketSource peer_source_, application_source_;
   SocketSink peer_sink_, application_sink_;
   Pump to_application_, to_peer_;

@@ -34,6 +34,11 @@ class TlsSocket final : public SocketIo, public ListNode<TlsContextTag> {
   void shutdown_write() override;
   void charge_to(Gauge& account) override { inner_.charge_to(account); }
   void close() override;
+  // Without the alert that would say that all was said.
+  void reset() override {
+    shut_down_ = true;
+    SocketIo::reset();
+  }
   int fd() const override { return inner_.fd(); }
 
  private:

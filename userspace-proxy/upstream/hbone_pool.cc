@@ -23,32 +23,42 @@ bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress&
   cancel();
   socket_ = &socket;
   authority_ = address.to_string();
+  use_ = dial.use->shared_from_this();
+  key_ = HboneKey{address.ip, dial.use->netns_cookie, *dial.tunnel_to};
+  dial_ = dial;
+  dial_.hbone = nullptr;
+  dial_.tunnel_to = nullptr;
+  tries_ = 0;
   status_ = ConnectStatus::kFailed;
-  std::shared_ptr<TlsContext> context = pool_.contexts_.find(dial.use->workload_uid);
-  if (context == nullptr) {
-    if (pool_.loop_.now() >= pool_.next_log_line_) {
-      pool_.next_log_line_ = pool_.loop_.now() + kNsPerSecond;
-      log::warn("identity_missing", {{"workload", dial.use->workload_uid},
-                                     {"to", authority_},
-                                     {"next", "the peer wants mutual TLS; see `weft cert list`"}});
-    }
-    return true;
-  }
-  const HboneKey key{address.ip, dial.use->netns_cookie, *dial.tunnel_to};
-  std::vector<HboneConnection*>& known = pool_.connections_[key];
-  const auto found = std::find_if(known.begin(), known.end(),
-                                  [&](HboneConnection* each) { return each->has_room(context.get()); });
+  if (!pool_.place(*this)) return true;
   status_ = ConnectStatus::kWaiting;
   waiting_.park(operation);
-  if (found != known.end()) {
-    (*found)->join(*this);
+  return false;
+}
+
+bool HbonePool::place(HboneDial& dial) {
+  std::shared_ptr<TlsContext> context = contexts_.find(dial.use_->workload_uid);
+  if (context == nullptr) {
+    if (loop_.now() >= next_log_line_) {
+      next_log_line_ = loop_.now() + kNsPerSecond;
+      log::warn("identity_missing", {{"workload", dial.use_->workload_uid},
+                                     {"to", dial.authority_},
+                                     {"next", "the peer wants mutual TLS; see `weft cert list`"}});
+    }
     return false;
   }
-  auto* connection = new HboneConnection(pool_, key, std::move(context), dial.use->shared_from_this());
+  std::vector<HboneConnection*>& known = connections_[dial.key_];
+  const auto found = std::find_if(known.begin(), known.end(),
+                                  [&](HboneConnection* each) { return each->has_room(context.get()); });
+  if (found != known.end()) {
+    (*found)->join(dial);
+    return true;
+  }
+  auto* connection = new HboneConnection(*this, dial.key_, std::move(context), dial.use_);
   known.push_back(connection);
-  connection->join(*this);
-  connection->dial(dial);
-  return false;
+  connection->join(dial);
+  connection->dial(dial.dial_);
+  return true;
 }
 
 void HboneDial::cancel() {
@@ -64,6 +74,11 @@ void HboneDial::settle(ConnectStatus status) {
   pool_.loop_.soon(settled_);
 }
 
+void HboneDial::try_again() {
+  // A namespace that is gone may be another one by now, by its descriptor.
+  settle(tries_ < kMaxTries && !use_->gone ? ConnectStatus::kWaiting : ConnectStatus::kFailed);
+}
+
 void HboneDial::on_settled(int) {
   TunnelSocket* tunnel = std::exchange(tunnel_, nullptr);
   if (tunnel != nullptr && status_ == ConnectStatus::kConnected) {
@@ -71,6 +86,10 @@ void HboneDial::on_settled(int) {
     socket_->replace_io(tunnel->open());
   } else if (tunnel != nullptr) {
     tunnel->abandon();
+  }
+  if (status_ == ConnectStatus::kWaiting) {
+    if (pool_.place(*this)) return;
+    status_ = ConnectStatus::kFailed;
   }
   waiting_.run();
 }
@@ -96,9 +115,7 @@ HboneConnection::~HboneConnection() {
 }
 
 void HboneConnection::dial(const DialParameters& dial) {
-  DialParameters plain = dial;
-  plain.hbone = nullptr;
-  if (!connector_.start(connected_, socket_, SocketAddress{key_.address, kHbonePort}, plain)) return;
+  if (!connector_.start(connected_, socket_, SocketAddress{key_.address, kHbonePort}, dial)) return;
   pool_.loop_.soon(connected_);
 }
 
@@ -139,31 +156,54 @@ void HboneConnection::ready() {
   state_ = State::kReady;
   transport_.reset(
       new Http2Transport(pool_.loop_, socket_, input_, Http2Session::Role::kClient, pool_.limits_, *this));
-  pool_.loop_.arm(timer_, kQuietMs);
-  open_waiting();
+  pool_.loop_.arm(timer_, kUnusedMs);
+  // A peer is taken to allow what has_room() let wait until it says otherwise; one that refused some has done
+  // so.
+  IntrusiveList<HboneDial> later;
+  while (HboneDial* dial = waiting_.pop_front()) may_open(*dial) ? open(*dial) : later.push_back(*dial);
+  while (HboneDial* dial = later.pop_front()) waiting_.push_back(*dial);
+  const auto& draining = pool_.draining_;
+  if (std::find(draining.begin(), draining.end(), this) != draining.end()) state_ = State::kDraining;
+  if (state_ == State::kDraining && tunnels_ == 0 && waiting_.empty()) pool_.loop_.arm(timer_, 0);
   transport_->start();
 }
 
+bool HboneConnection::may_open(const HboneDial& dial) { return settings_known_ || dial.tries_ == 0; }
+
+void HboneConnection::settings_received() {
+  settings_known_ = true;
+  const bool takes_some = transport_->session().peer_max_streams() > 0;
+  while (HboneDial* dial = waiting_.pop_front())
+    transport_->session().can_open_stream() ? open(*dial)
+    : takes_some                            ? dial->try_again()
+                                            : dial->settle(ConnectStatus::kFailed);
+}
+
+// has_room() holds the list short: at most kMaxTunnels.
+uint32_t HboneConnection::waiting_count() {
+  uint32_t count = 0;
+  for (HboneDial* each = waiting_.front(); each != nullptr; each = waiting_.after(*each)) ++count;
+  return count;
+}
+
 bool HboneConnection::has_room(const TlsContext* context) {
-  if (context != context_.get() || tunnels_ >= kMaxTunnels) return false;
+  if (context != context_.get() || tunnels_ + waiting_count() >= kMaxTunnels) return false;
   if (state_ == State::kDialling || state_ == State::kHandshake) return true;
   return state_ == State::kReady && transport_->session().can_open_stream();
 }
 
 void HboneConnection::join(HboneDial& dial) {
-  if (state_ == State::kReady) return open(dial);
+  if (state_ == State::kReady && may_open(dial)) return open(dial);
   waiting_.push_back(dial);
 }
 
-void HboneConnection::open_waiting() {
-  while (state_ == State::kReady && !waiting_.empty() && tunnels_ < kMaxTunnels &&
-         transport_->session().can_open_stream())
-    open(*waiting_.pop_front());
-}
-
 void HboneConnection::open(HboneDial& dial) {
-  ++tunnels_;
-  auto* tunnel = new TunnelSocket(*transport_, *this);
+  ++dial.tries_;
+  if (tunnels_++ == 0) {
+    heard_ = ping_pending_ = false;
+    pool_.loop_.arm(timer_, kQuietMs);
+  }
+  auto* tunnel = new TunnelSocket(*transport_, *this, use_->buffered_bytes);
   dial.tunnel_ = tunnel;
   opening_.push_back(dial);
   Http2Fields fields;
@@ -187,8 +227,13 @@ void HboneConnection::tunnel_head(TunnelSocket& tunnel, FieldBlock& block, bool)
   dial->settle(block.find(":status") == "200" ? ConnectStatus::kConnected : ConnectStatus::kRefused);
 }
 
-void HboneConnection::tunnel_lost(TunnelSocket& tunnel, Http2StreamEnd) {
-  if (HboneDial* dial = opening(tunnel)) dial->settle(ConnectStatus::kFailed);
+void HboneConnection::tunnel_lost(TunnelSocket& tunnel, Http2StreamEnd end) {
+  HboneDial* dial = opening(tunnel);
+  if (dial == nullptr) return;
+  if (end != Http2StreamEnd::kRefused) return dial->settle(ConnectStatus::kFailed);
+  // The peer takes no more here, also when it says so by this only: all that it refused share another one.
+  drain();
+  dial->try_again();
 }
 
 void HboneConnection::tunnel_freed(TunnelSocket&) {
@@ -197,7 +242,6 @@ void HboneConnection::tunnel_freed(TunnelSocket&) {
     if (tunnels_ == 0) pool_.loop_.retire(std::unique_ptr<Retirable>(this));
     return;
   }
-  open_waiting();
   if (tunnels_ > 0) return;
   // Later: the session may be at work.
   pool_.loop_.arm(timer_, state_ == State::kDraining ? 0 : kUnusedMs);
@@ -207,15 +251,22 @@ void HboneConnection::goaway_received() { drain(); }
 
 void HboneConnection::drain() {
   if (state_ == State::kDraining || state_ == State::kEnded) return;
-  if (state_ != State::kReady) return end(ConnectStatus::kFailed);
-  state_ = State::kDraining;
-  auto& known = pool_.connections_[key_];
-  std::erase(known, this);
-  if (known.empty()) pool_.connections_.erase(key_);
+  if (state_ != State::kReady && waiting_.empty()) return end(ConnectStatus::kFailed);
+  leave_pool();
   pool_.draining_.push_back(this);
-  // They find, or dial, another one when they are tried again.
-  while (HboneDial* dial = waiting_.front()) dial->settle(ConnectStatus::kFailed);
+  if (state_ != State::kReady) return;
+  state_ = State::kDraining;
+  while (HboneDial* dial = waiting_.pop_front()) dial->try_again();
   if (tunnels_ == 0) pool_.loop_.arm(timer_, 0);
+}
+
+void HboneConnection::leave_pool() {
+  const auto known = pool_.connections_.find(key_);
+  if (known != pool_.connections_.end()) {
+    std::erase(known->second, this);
+    if (known->second.empty()) pool_.connections_.erase(known);
+  }
+  std::erase(pool_.draining_, this);
 }
 
 void HboneConnection::on_timer() {
@@ -240,12 +291,7 @@ void HboneConnection::on_timer() {
 void HboneConnection::end(ConnectStatus status) {
   if (state_ == State::kEnded) return;
   state_ = State::kEnded;
-  const auto known = pool_.connections_.find(key_);
-  if (known != pool_.connections_.end()) {
-    std::erase(known->second, this);
-    if (known->second.empty()) pool_.connections_.erase(known);
-  }
-  std::erase(pool_.draining_, this);
+  leave_pool();
   timer_.cancel();
   connector_.cancel();
   connected_.cancel();
@@ -274,6 +320,17 @@ void HbonePool::forget(uint64_t netns_cookie) {
     if (key.netns_cookie == netns_cookie) gone.insert(gone.end(), known.begin(), known.end());
   }
   for (HboneConnection* each : gone) each->drain();
+}
+
+size_t HbonePool::trim(size_t count) {
+  std::vector<HboneConnection*> idle;
+  for (const auto& [key, known] : connections_) {
+    for (HboneConnection* each : known) {
+      if (idle.size() < count && each->idle()) idle.push_back(each);
+    }
+  }
+  for (HboneConnection* each : idle) each->drain();
+  return idle.size();
 }
 
 void HbonePool::clear() {

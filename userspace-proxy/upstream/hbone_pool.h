@@ -50,12 +50,21 @@ class HboneDial final : public ListNode<> {
 
  private:
   friend class HboneConnection;
+  friend class HbonePool;
   void settle(ConnectStatus status);
+  // Not processed by the peer, or no room on the connection: on another one; after a few refusals no more.
+  void try_again();
   void on_settled(int);
+
+  static constexpr int kMaxTries = 3;
 
   HbonePool& pool_;
   Socket* socket_ = nullptr;
   std::string authority_;
+  std::shared_ptr<PodUse> use_;
+  HboneKey key_;
+  DialParameters dial_;  // of its connection, if it needs one of its own
+  int tries_ = 0;        // CONNECTs that were sent
   ConnectStatus status_ = ConnectStatus::kFailed;
   TunnelSocket* tunnel_ = nullptr;  // ours until it is the socket's
   WaitSlot waiting_;
@@ -70,17 +79,18 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
 
   void dial(const DialParameters& dial);
   const HboneKey& key() const { return key_; }
-  // Takes one more tunnel, now or once it is ready, for a source with this context.
+  // Takes one more tunnel, now or once it may open it, for a source with this context.
   bool has_room(const TlsContext* context);
+  bool idle() const { return state_ == State::kReady && tunnels_ == 0 && waiting_.empty(); }
   void join(HboneDial& dial);
-  // No new tunnels; ends when the last is gone.
+  // No new tunnels, but those that wait for the connection to be made; ends when the last is gone.
   void drain();
 
  private:
   enum class State : uint8_t { kDialling, kHandshake, kReady, kDraining, kEnded };
 
   Http2Stream* new_stream(size_t) override { return nullptr; }
-  void settings_received() override { open_waiting(); }
+  void settings_received() override;
   void goaway_received() override;
   void ping_acknowledged() override { ping_pending_ = false; }
   void received(size_t) override { heard_ = true; }
@@ -93,8 +103,10 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
   void begin_tls();
   void log_refusal(TlsFault fault) const;
   void ready();
-  void open_waiting();
+  bool may_open(const HboneDial& dial);
   void open(HboneDial& dial);
+  uint32_t waiting_count();
+  void leave_pool();
   HboneDial* opening(const TunnelSocket& tunnel);
   void on_timer();
   void end(ConnectStatus status);
@@ -107,12 +119,13 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
   uint32_t tunnels_ = 0;
   bool heard_ = false;  // since the last look
   bool ping_pending_ = false;
+  bool settings_known_ = false;
   Socket socket_;
   InputBuffer input_;
   Connector connector_;
   TlsSocket* tls_ = nullptr;
   std::unique_ptr<Http2Transport> transport_;
-  IntrusiveList<HboneDial> waiting_;  // for the connection, or for a stream on it
+  IntrusiveList<HboneDial> waiting_;  // for the connection, or for the peer's limit of streams
   IntrusiveList<HboneDial> opening_;  // for the answer to their CONNECT
   Operation connected_{this, method<&HboneConnection::on_connected>};
   Operation handshake_{this, method<&HboneConnection::on_handshake>};
@@ -129,11 +142,17 @@ class HbonePool {
   void forget(uint64_t netns_cookie);
   // Idle connections end, the others after their tunnels.
   void clear();
+  // Ends so many that have no tunnels; returns how many.
+  size_t trim(size_t count);
+  // Open, or being dialled.
   size_t connections() const { return count_; }
 
  private:
   friend class HboneConnection;
   friend class HboneDial;
+
+  // Gives the dial a connection, of which it waits. False: its source has no certificate.
+  bool place(HboneDial& dial);
 
   EventLoop& loop_;
   const HomeNetns& home_;

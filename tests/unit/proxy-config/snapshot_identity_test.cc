@@ -1,0 +1,72 @@
+// What a snapshot says of identities: the policies of each workload, and who takes tunnels.
+#include <gmock/gmock.h>
+
+#include "proto/istio/security.pb.h"
+#include "tests/unit/proxy-config/world.h"
+
+namespace weft::proxy {
+namespace {
+
+using ::testing::ElementsAre;
+
+std::vector<std::string> names(const Snapshot& snapshot, const char* uid) {
+  std::vector<std::string> out;
+  for (const auto& policy : *snapshot.sources[snapshot.find_source(uid)].authorizations)
+    out.push_back(policy == nullptr ? "unknown" : policy->name());
+  return out;
+}
+
+void authorization(World& world, const std::string& ns, const std::string& name,
+                   istio::security::Scope scope) {
+  istio::security::Authorization policy;
+  policy.set_namespace_(ns);
+  policy.set_name(name);
+  policy.set_scope(scope);
+  EXPECT_EQ(world.store.apply(kAuthorizationType, make_resource(ns + "/" + name, policy)), absl::OkStatus());
+}
+
+void workload(World& world, const std::string& ns, const std::string& name,
+              const std::vector<std::string>& policies) {
+  auto message = workload_address(ns, name, {"10.1.0.1"}, {});
+  for (const std::string& policy : policies) message.mutable_workload()->add_authorization_policies(policy);
+  world.address(message.workload().uid(), message);
+}
+
+TEST(SnapshotIdentityTest, AWorkloadHasThePoliciesOfTheMeshOfItsNamespaceAndThoseThatItNames) {
+  World world;
+  authorization(world, "istio-system", "everywhere", istio::security::GLOBAL);
+  authorization(world, "shop", "all-of-shop", istio::security::NAMESPACE);
+  authorization(world, "shop", "one", istio::security::WORKLOAD_SELECTOR);
+  workload(world, "shop", "plain", {});
+  workload(world, "shop", "other", {});
+  workload(world, "shop", "named", {"shop/one", "shop/none"});
+  workload(world, "else", "plain", {});
+  const SnapshotPtr snapshot = world.build();
+  EXPECT_THAT(names(*snapshot, "cluster/shop/plain"), ElementsAre("everywhere", "all-of-shop"));
+  EXPECT_THAT(names(*snapshot, "cluster/shop/named"),
+              ElementsAre("everywhere", "all-of-shop", "unknown", "one"));
+  EXPECT_THAT(names(*snapshot, "cluster/else/plain"), ElementsAre("everywhere"));
+  const auto list_of = [](const SnapshotPtr& of, const char* uid) {
+    return of->sources[of->find_source(uid)].authorizations;
+  };
+  EXPECT_EQ(list_of(snapshot, "cluster/shop/plain"), list_of(snapshot, "cluster/shop/other")) << "shared";
+  const SnapshotPtr next = world.build();
+  EXPECT_EQ(*list_of(snapshot, "cluster/shop/named"), *list_of(next, "cluster/shop/named"))
+      << "what did not change compares equal";
+}
+
+TEST(SnapshotIdentityTest, TheAddressOfAHostIsNoWorkloadsThatTakesTunnels) {
+  World world;
+  for (const bool host : {false, true}) {
+    auto message = workload_address("shop", host ? "host" : "pod", {host ? "10.0.0.1" : "10.1.0.1"}, {});
+    message.mutable_workload()->set_tunnel_protocol(istio::workload::HBONE);
+    if (host) message.mutable_workload()->set_network_mode(istio::workload::HOST_NETWORK);
+    world.address(message.workload().uid(), message);
+  }
+  const SnapshotPtr snapshot = world.build();
+  EXPECT_TRUE(snapshot->tunnels.contains(*SocketAddress::parse("10.1.0.1:0")));
+  EXPECT_FALSE(snapshot->tunnels.contains(*SocketAddress::parse("10.0.0.1:0")));
+}
+
+}  // namespace
+}  // namespace weft::proxy
