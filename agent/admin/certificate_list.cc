@@ -6,7 +6,7 @@ namespace weft::agent {
 grpc::Status CertificateList::List(grpc::ServerContext*, const admin::v1::ListCertificatesRequest*,
                                    admin::v1::CertificateList* reply) {
   reply->set_trust_domain(authority_.trust_domain());
-  for (const auto& root : authority_.roots(absl::Now())) {
+  for (const auto& root : authority_.roots()) {
     admin::v1::RootCertificate& out = *reply->add_roots();
     out.set_serial(root.serial);
     out.set_not_before_unix(absl::ToUnixSeconds(root.from));

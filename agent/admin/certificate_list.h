@@ -9,7 +9,7 @@ namespace weft::agent {
 class CertificateList final : public admin::v1::Certificates::Service {
  public:
   // Both outlive it.
-  CertificateList(control_plane::CertificateAuthority& authority,
+  CertificateList(const control_plane::CertificateAuthority& authority,
                   const control_plane::CertificateService& certificates)
       : authority_(authority), certificates_(certificates) {}
 
@@ -17,7 +17,7 @@ class CertificateList final : public admin::v1::Certificates::Service {
                     admin::v1::CertificateList* reply) override;
 
  private:
-  control_plane::CertificateAuthority& authority_;
+  const control_plane::CertificateAuthority& authority_;
   const control_plane::CertificateService& certificates_;
 };
 

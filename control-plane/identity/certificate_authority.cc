@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <filesystem>
 
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -19,6 +19,8 @@ namespace {
 constexpr absl::Duration kSkew = absl::Minutes(1);
 // Roots of an operator's bundle that are worth telling everybody.
 constexpr size_t kMaxRoots = 32;
+// A copy of the root that this made: only that may be removed.
+constexpr char kMade[] = "made.crt";
 
 using StorePtr = std::unique_ptr<X509_STORE, FreeWith<X509_STORE_free>>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, FreeWith<X509_STORE_CTX_free>>;
@@ -41,12 +43,14 @@ absl::Status check_issuer(const std::string& path, X509* certificate) {
   return absl::OkStatus();
 }
 
-absl::Status check_time(const std::string& path, X509* certificate, absl::Time now) {
-  if (not_before(certificate) > now)
-    return absl::FailedPreconditionError(str_cat(path, " is not valid yet; next: check the clock"));
-  if (not_after(certificate) <= now)
-    return absl::FailedPreconditionError(str_cat(path, " has expired; next: replace it and its key"));
-  return absl::OkStatus();
+// A chain is good for as long as all of it is, and its roots for as long as one of them.
+absl::Time end_of(const Issuer& issuer, const std::vector<X509Ptr>& between,
+                  const std::vector<X509Ptr>& roots) {
+  absl::Time end = not_after(issuer.certificate.get());
+  for (const X509Ptr& each : between) end = std::min(end, not_after(each.get()));
+  absl::Time last = roots.empty() ? end : absl::InfinitePast();
+  for (const X509Ptr& each : roots) last = std::max(last, not_after(each.get()));
+  return std::min(end, last);
 }
 
 absl::Status check_chain(const std::string& path, X509* leaf, const std::vector<X509Ptr>& between,
@@ -65,10 +69,6 @@ absl::Status check_chain(const std::string& path, X509* leaf, const std::vector<
                                                "); next: put the certificates between them behind it"));
 }
 
-void append(const std::vector<X509Ptr>& certificates, std::string* out) {
-  for (const X509Ptr& each : certificates) *out += to_pem(each.get());
-}
-
 }  // namespace
 
 std::string CertificateAuthority::path(const char* name) const { return str_cat(options_.folder, "/", name); }
@@ -77,68 +77,72 @@ absl::StatusOr<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open
                                                                                  absl::Time now) {
   std::unique_ptr<CertificateAuthority> out(new CertificateAuthority(std::move(options)));
   const std::string& folder = out->options_.folder;
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(folder).parent_path(), error);
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return errno_status(folder, errno);
   RETURN_IF_ERROR(annotate("certificate authority", out->load(now)));
   return out;
 }
 
 absl::Status CertificateAuthority::load(absl::Time now) {
-  const absl::MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(finish_replacing());
-  if (!exists(path("ca.crt")) && !exists(path("ca.key"))) RETURN_IF_ERROR(make_first(now));
+  if (!exists(path("ca.crt")) && !exists(path("ca.key"))) RETURN_IF_ERROR(make_root(now));
   std::vector<X509Ptr> chain;
-  ASSIGN_OR_RETURN(current_, read_issuer("ca.crt", "ca.key", &chain));
-  RETURN_IF_ERROR(check_time(path("ca.crt"), current_.certificate.get(), now));
+  ASSIGN_OR_RETURN(issuer_, read_issuer(&chain));
+  if (not_before(issuer_.certificate.get()) > now)
+    return absl::FailedPreconditionError(str_cat(path("ca.crt"), " is not valid yet; next: check the clock"));
   for (X509Ptr& each : chain) {
     if (!self_signed(each.get())) intermediates_.push_back(std::move(each));
   }
-  if (!self_signed(current_.certificate.get())) return load_operators_roots(now);
-  if (!exists(path("next.crt"))) return absl::OkStatus();
-  std::vector<X509Ptr> nothing;
-  ASSIGN_OR_RETURN(next_, read_issuer("next.crt", "next.key", &nothing));
-  settle(now);
-  return absl::OkStatus();
+  if (!self_signed(issuer_.certificate.get())) RETURN_IF_ERROR(read_roots());
+  end_ = end_of(issuer_, intermediates_, operators_roots_);
+  if (end_ <= now + kSkew) {
+    // What runs on this node goes on, only nobody proves who he is any more.
+    log::error("authority_expired",
+               {{"certificate", path("ca.crt")},
+                {"since", absl::FormatTime(absl::RFC3339_sec, end_, absl::UTCTimeZone())},
+                {"next", "no certificate is given out: replace it, its key and roots.crt, then restart"}});
+    return absl::OkStatus();
+  }
+  if (operators_roots_.empty()) return absl::OkStatus();
+  return check_chain(path("ca.crt"), issuer_.certificate.get(), intermediates_, operators_roots_, now);
 }
 
 // The key first: a process that dies in between leaves a certificate without a key, which says what is
 // missing.
-absl::Status CertificateAuthority::make_root(const char* certificate, const char* key, absl::Time now) {
-  ASSIGN_OR_RETURN(const KeyPtr made, make_key());
-  ASSIGN_OR_RETURN(const X509Ptr root, issue_root(options_.trust_domain, made.get(),
-                                                  {now - kSkew, now + options_.root_lifetime}));
-  RETURN_IF_ERROR(write_key_file(path(key), made.get()));
-  return write_text_file(path(certificate), to_pem(root.get()));
-}
-
-absl::Status CertificateAuthority::make_first(absl::Time now) {
-  RETURN_IF_ERROR(make_root("ca.crt", "ca.key", now));
+absl::Status CertificateAuthority::make_root(absl::Time now) {
+  ASSIGN_OR_RETURN(const KeyPtr key, make_key());
+  ASSIGN_OR_RETURN(const X509Ptr root,
+                   issue_root(options_.trust_domain, key.get(), {now - kSkew, now + options_.root_lifetime}));
+  const std::string text = to_pem(root.get());
+  RETURN_IF_ERROR(write_key_file(path("ca.key"), key.get()));
+  RETURN_IF_ERROR(write_text_file(path(kMade), text));
+  RETURN_IF_ERROR(write_text_file(path("ca.crt"), text));
   log::info("root_made", {{"folder", options_.folder},
                           {"trust_domain", options_.trust_domain},
                           {"next", "none; put an intermediate there to use a root of yours"}});
   return absl::OkStatus();
 }
 
-absl::StatusOr<Issuer> CertificateAuthority::read_issuer(const char* certificate, const char* key,
-                                                         std::vector<X509Ptr>* chain) {
-  const std::string file = path(certificate);
+absl::StatusOr<Issuer> CertificateAuthority::read_issuer(std::vector<X509Ptr>* chain) const {
+  const std::string file = path("ca.crt");
   ASSIGN_OR_RETURN(const std::string text, read_text_file(file));
   auto certificates = read_certificates(text);
   if (!certificates.ok()) return annotate(file, certificates.status());
   Issuer out;
-  ASSIGN_OR_RETURN(out.key, read_key_file(path(key)));
+  ASSIGN_OR_RETURN(out.key, read_key_file(path("ca.key")));
   out.certificate = std::move(certificates->front());
   RETURN_IF_ERROR(check_issuer(file, out.certificate.get()));
   if (X509_check_private_key(out.certificate.get(), out.key.get()) != 1) {
     ERR_clear_error();
     return absl::FailedPreconditionError(
-        str_cat(path(key), " is not the key of ", file, "; next: put its key there"));
+        str_cat(path("ca.key"), " is not the key of ", file, "; next: put its key there"));
   }
   certificates->erase(certificates->begin());
   *chain = std::move(*certificates);
   return out;
 }
 
-absl::Status CertificateAuthority::load_operators_roots(absl::Time now) {
+absl::Status CertificateAuthority::read_roots() {
   const std::string file = path("roots.crt");
   const absl::StatusOr<std::string> text = read_text_file(file);
   if (!text.ok())
@@ -149,86 +153,37 @@ absl::Status CertificateAuthority::load_operators_roots(absl::Time now) {
   if (roots->size() > kMaxRoots)
     return absl::FailedPreconditionError(str_cat(file, " has more than 32 roots"));
   operators_roots_ = std::move(*roots);
-  return check_chain(path("ca.crt"), current_.certificate.get(), intermediates_, operators_roots_, now);
-}
-
-bool CertificateAuthority::next_signs(absl::Time now) const {
-  return next_.certificate != nullptr &&
-         now >= not_before(next_.certificate.get()) + kSkew + options_.leaf_lifetime;
-}
-
-// The second overlap is over: the old root is forgotten.
-void CertificateAuthority::settle(absl::Time now) {
-  if (next_.certificate == nullptr ||
-      now < not_before(next_.certificate.get()) + kSkew + 2 * options_.leaf_lifetime)
-    return;
-  if (::rename(path("next.key").c_str(), path("ca.key").c_str()) != 0 ||
-      ::rename(path("next.crt").c_str(), path("ca.crt").c_str()) != 0) {
-    log::warn("root_not_replaced",
-              {{"error", std::strerror(errno)}, {"next", "check the folder of the authority"}});
-    return;
-  }
-  current_ = std::move(next_);
-  next_ = {};
-}
-
-// A process that died between the two renames of settle(): the key is in its place, the certificate is not.
-absl::Status CertificateAuthority::finish_replacing() {
-  if (!exists(path("next.crt")) || exists(path("next.key"))) return absl::OkStatus();
-  return ::rename(path("next.crt").c_str(), path("ca.crt").c_str()) == 0
-             ? absl::OkStatus()
-             : errno_status(path("ca.crt"), errno);
-}
-
-absl::StatusOr<std::vector<std::string>> CertificateAuthority::sign(const CertificateRequest& request,
-                                                                    absl::Duration lifetime, absl::Time now) {
-  if (request.id.trust_domain != options_.trust_domain)
-    return absl::PermissionDeniedError(
-        str_cat(request.id.to_string(), " is not of trust domain ", options_.trust_domain));
-  if (lifetime <= absl::ZeroDuration()) lifetime = options_.leaf_lifetime;
-  lifetime = std::min(lifetime, options_.leaf_lifetime);
-  const absl::MutexLock lock(&mutex_);
-  settle(now);
-  const Issuer& issuer = next_signs(now) ? next_ : current_;
-  ASSIGN_OR_RETURN(const X509Ptr leaf,
-                   issue_leaf(issuer, request.key.get(), request.id, {now - kSkew, now + lifetime}));
-  std::vector<std::string> out{to_pem(leaf.get())};
-  if (!operators_roots_.empty()) {
-    out.push_back(to_pem(current_.certificate.get()));
-    for (const X509Ptr& each : intermediates_) out.push_back(to_pem(each.get()));
-  }
-  out.push_back(bundle_now());
-  return out;
-}
-
-absl::Status CertificateAuthority::rotate(absl::Time now) {
-  const absl::MutexLock lock(&mutex_);
-  settle(now);
-  if (!operators_roots_.empty())
-    return absl::FailedPreconditionError(
-        "the root is yours; next: add the new root to roots.crt, wait a day, then replace ca.crt and ca.key");
-  if (next_.certificate != nullptr)
-    return absl::FailedPreconditionError("the root is being replaced already; next: weft cert list");
-  // Of a process that died before it wrote the certificate.
-  ::unlink(path("next.key").c_str());
-  RETURN_IF_ERROR(make_root("next.crt", "next.key", now));
-  std::vector<X509Ptr> nothing;
-  ASSIGN_OR_RETURN(next_, read_issuer("next.crt", "next.key", &nothing));
   return absl::OkStatus();
 }
 
-std::string CertificateAuthority::bundle_now() const {
-  std::string out;
-  append(operators_roots_, &out);
-  if (operators_roots_.empty()) out += to_pem(current_.certificate.get());
-  if (next_.certificate != nullptr) out += to_pem(next_.certificate.get());
+absl::StatusOr<std::vector<std::string>> CertificateAuthority::sign(const CertificateRequest& request,
+                                                                    absl::Duration lifetime,
+                                                                    absl::Time now) const {
+  if (request.id.trust_domain != options_.trust_domain)
+    return absl::PermissionDeniedError(
+        str_cat(request.id.to_string(), " is not of trust domain ", options_.trust_domain));
+  if (end_ <= now + kSkew)
+    return absl::FailedPreconditionError(
+        str_cat("the authority ends at ", absl::FormatTime(absl::RFC3339_sec, end_, absl::UTCTimeZone()),
+                "; next: replace ", path("ca.crt"), " and its key, then restart the agent"));
+  if (lifetime <= absl::ZeroDuration()) lifetime = options_.leaf_lifetime;
+  lifetime = std::min(lifetime, options_.leaf_lifetime);
+  ASSIGN_OR_RETURN(const X509Ptr leaf, issue_leaf(issuer_, request.key.get(), request.id,
+                                                  {now - kSkew, std::min(now + lifetime, end_)}));
+  std::vector<std::string> out{to_pem(leaf.get())};
+  if (!operators_roots_.empty()) {
+    out.push_back(to_pem(issuer_.certificate.get()));
+    for (const X509Ptr& each : intermediates_) out.push_back(to_pem(each.get()));
+  }
+  out.push_back(bundle());
   return out;
 }
 
-std::string CertificateAuthority::bundle(absl::Time now) {
-  const absl::MutexLock lock(&mutex_);
-  settle(now);
-  return bundle_now();
+std::string CertificateAuthority::bundle() const {
+  if (operators_roots_.empty()) return to_pem(issuer_.certificate.get());
+  std::string out;
+  for (const X509Ptr& each : operators_roots_) out += to_pem(each.get());
+  return out;
 }
 
 absl::StatusOr<std::string> CertificateAuthority::revocations() const {
@@ -240,17 +195,22 @@ absl::StatusOr<std::string> CertificateAuthority::revocations() const {
   return text;
 }
 
-std::vector<CertificateAuthority::Root> CertificateAuthority::roots(absl::Time now) {
-  const absl::MutexLock lock(&mutex_);
-  settle(now);
+std::vector<CertificateAuthority::Root> CertificateAuthority::roots() const {
   std::vector<Root> out;
   const auto describe = [&out](X509* root, bool signs) {
     out.push_back({serial_number(root), not_before(root), not_after(root), signs});
   };
   for (const X509Ptr& root : operators_roots_) describe(root.get(), false);
-  if (operators_roots_.empty()) describe(current_.certificate.get(), !next_signs(now));
-  if (next_.certificate != nullptr) describe(next_.certificate.get(), next_signs(now));
+  if (operators_roots_.empty()) describe(issuer_.certificate.get(), true);
   return out;
+}
+
+void CertificateAuthority::remove_made(const std::string& folder) {
+  const std::string made = str_cat(folder, "/", kMade), certificate = folder + "/ca.crt";
+  const auto then = read_text_file(made), now = read_text_file(certificate);
+  if (!then.ok() || !now.ok() || *then != *now || exists(folder + "/roots.crt")) return;
+  for (const std::string& file : {folder + "/ca.key", certificate, made}) ::unlink(file.c_str());
+  ::rmdir(folder.c_str());
 }
 
 }  // namespace weft::control_plane

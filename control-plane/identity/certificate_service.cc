@@ -7,7 +7,6 @@
 namespace weft::control_plane {
 namespace {
 
-constexpr std::string_view kBearer = "Bearer ";
 constexpr char kWanted[] = "ImpersonatedIdentity";
 
 absl::Status check_wanted(const google::protobuf::Struct& metadata, const SpiffeId& id) {
@@ -20,26 +19,20 @@ absl::Status check_wanted(const google::protobuf::Struct& metadata, const Spiffe
 
 }  // namespace
 
-absl::StatusOr<std::string> CertificateService::caller(const grpc::ServerContext& context) const {
-  const auto& metadata = context.client_metadata();
-  const auto token = metadata.find("authorization");
-  if (token != metadata.end()) {
-    const std::string_view text(token->second.data(), token->second.size());
-    if (!text.starts_with(kBearer) || metadata.count("authorization") != 1)
-      return absl::UnauthenticatedError("its authorization is no bearer token");
-    if (parts_.tokens == nullptr) return absl::UnauthenticatedError("join tokens are not accepted here");
-    return parts_.tokens->redeem(text.substr(kBearer.size()), parts_.now());
-  }
-  if (parts_.local_node.empty()) return absl::UnauthenticatedError("it has no join token");
-  return parts_.local_node;
+absl::Status CertificateService::check_caller(const grpc::ServerContext& context) const {
+  // Who says that he is another one is not served for being here.
+  if (context.client_metadata().contains("authorization"))
+    return absl::UnauthenticatedError("tokens are not accepted here");
+  if (parts_.local_node.empty()) return absl::UnauthenticatedError("it is not of this node");
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> CertificateService::create(
     const grpc::ServerContext& context, const istio::v1::auth::IstioCertificateRequest& request) {
-  // Read before a token is spent on it.
   ASSIGN_OR_RETURN(const CertificateRequest wanted, parse_request(request.csr()));
   RETURN_IF_ERROR(check_wanted(request.metadata(), wanted.id));
-  ASSIGN_OR_RETURN(const std::string node, caller(context));
+  RETURN_IF_ERROR(check_caller(context));
+  const std::string& node = parts_.local_node;
   if (!parts_.runs_on(node, wanted.id))
     return absl::PermissionDeniedError(str_cat("node ", node, " has no workload of ", wanted.id.to_string()));
   constexpr int64_t kYear = 366 * 24 * 3600;

@@ -7,9 +7,10 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "control-plane/identity/certificate_authority.h"
-#include "control-plane/identity/join_tokens.h"
 #include "proto/istio/ca.grpc.pb.h"
 
 namespace weft::control_plane {
@@ -17,14 +18,12 @@ namespace weft::control_plane {
 class CertificateService final : public istio::v1::auth::IstioCertificateService::Service {
  public:
   struct Parts {
-    CertificateAuthority& authority;
+    const CertificateAuthority& authority;
     // Whether a workload of that identity runs on the node. Any thread.
     std::function<bool(const std::string& node, const SpiffeId& id)> runs_on;
-    // The node of callers without a token: only for a server that lets nobody connect but this node's proxy
-    // and root (SO_PEERCRED). Empty: such callers are refused.
+    // The node of the callers: only for a server that lets nobody connect but this node's proxy and root
+    // (SO_PEERCRED). Empty: all are refused.
     std::string local_node;
-    // Null: callers with a token are refused.
-    JoinTokens* tokens = nullptr;
     std::function<absl::Time()> now = absl::Now;
   };
   explicit CertificateService(Parts parts) : parts_(std::move(parts)) {}
@@ -44,7 +43,7 @@ class CertificateService final : public istio::v1::auth::IstioCertificateService
                                  istio::v1::auth::IstioCertificateResponse* response) override;
 
  private:
-  absl::StatusOr<std::string> caller(const grpc::ServerContext& context) const;
+  absl::Status check_caller(const grpc::ServerContext& context) const;
   absl::StatusOr<std::vector<std::string>> create(const grpc::ServerContext& context,
                                                   const istio::v1::auth::IstioCertificateRequest& request);
   void remember(const std::string& node, const SpiffeId& id, const std::string& leaf);

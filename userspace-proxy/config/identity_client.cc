@@ -24,6 +24,8 @@ namespace {
 namespace ca = istio::v1::auth;
 
 constexpr int64_t kLifetimeSeconds = 86'400;
+// Between two certificates of an identity, however soon the first ends.
+constexpr absl::Duration kShortest = absl::Seconds(1);
 
 absl::Status from_grpc(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
@@ -114,6 +116,8 @@ class GrpcIdentityClient final : public IdentityClient {
       if (identity.due > absl::Now() || stopping()) continue;
       auto made = request(id);
       const absl::Time now = absl::Now();
+      if (made.ok() && not_after((*made)->chain.front().get()) <= now)
+        made = absl::FailedPreconditionError("the certificate has expired already");
       if (made.ok()) {
         X509* const leaf = (*made)->chain.front().get();
         log::info("certificate_received",
@@ -121,7 +125,7 @@ class GrpcIdentityClient final : public IdentityClient {
                    {"serial", serial_number(leaf)},
                    {"until", absl::FormatTime(absl::RFC3339_sec, not_after(leaf), absl::UTCTimeZone())}});
         // From now on: that it is backdated for peers whose clocks are late says nothing about its life.
-        identity.due = renewal_time(now, not_after(leaf), random_(generator_));
+        identity.due = std::max(renewal_time(now, not_after(leaf), random_(generator_)), now + kShortest);
         identity.credentials = *std::move(made);
         identity.failures = 0;
         dirty_ = true;

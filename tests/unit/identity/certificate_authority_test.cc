@@ -1,5 +1,4 @@
-// CertificateAuthority: its folder, what it signs, and how a root is replaced without a moment in which some
-// certificate meets a peer that does not know its root.
+// CertificateAuthority: its folder, what it signs, for how long, and what of it is removed.
 #include "control-plane/identity/certificate_authority.h"
 
 #include <gmock/gmock.h>
@@ -70,7 +69,7 @@ TEST_F(CertificateAuthorityTest, TheFirstStartMakesARootThatTheNextOneFinds) {
   EXPECT_EQ(st.st_mode & 0777, 0600u);
   const auto again = open();
   ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ((*once)->bundle(absl::Now()), (*again)->bundle(absl::Now()));
+  EXPECT_EQ((*once)->bundle(), (*again)->bundle());
 }
 
 TEST_F(CertificateAuthorityTest, ALeafNamesItsWorkloadAndIsGoodForADay) {
@@ -122,11 +121,41 @@ TEST_F(CertificateAuthorityTest, AKeyOfAnotherCertificateStopsTheStart) {
   EXPECT_THAT(std::string(authority.status().message()), HasSubstr("is not the key of"));
 }
 
-TEST_F(CertificateAuthorityTest, AnExpiredRootStopsTheStart) {
+TEST_F(CertificateAuthorityTest, AnAuthorityThatHasExpiredStartsAndSignsNothing) {
   ASSERT_TRUE(open().ok());
-  const auto authority = open(absl::Now() + absl::Hours(11 * 366 * 24));
-  ASSERT_FALSE(authority.ok());
-  EXPECT_THAT(std::string(authority.status().message()), HasSubstr("has expired"));
+  const absl::Time later = absl::Now() + absl::Hours(11 * 366 * 24);
+  const auto authority = open(later);
+  ASSERT_TRUE(authority.ok()) << authority.status();
+  const auto chain = (*authority)->sign(request(), absl::ZeroDuration(), later);
+  EXPECT_TRUE(absl::IsFailedPrecondition(chain.status())) << chain.status();
+  EXPECT_THAT(std::string(chain.status().message()), HasSubstr("next: replace"));
+}
+
+TEST_F(CertificateAuthorityTest, NearItsEndLeavesEndWithItAndInItsLastMinuteNoneIsMade) {
+  const absl::Time begin = absl::Now();
+  const auto authority =
+      CertificateAuthority::open({.folder = folder_.path(), .root_lifetime = absl::Hours(10)}, begin);
+  ASSERT_TRUE(authority.ok()) << authority.status();
+  const absl::Time end = (*authority)->roots()[0].to;
+  const auto last = (*authority)->sign(request(), absl::ZeroDuration(), end - absl::Minutes(2));
+  ASSERT_TRUE(last.ok()) << last.status();
+  EXPECT_EQ(not_after(first(last->front()).get()), end);
+  const auto late = (*authority)->sign(request(), absl::ZeroDuration(), end - absl::Seconds(59));
+  EXPECT_TRUE(absl::IsFailedPrecondition(late.status())) << late.status();
+}
+
+TEST_F(CertificateAuthorityTest, OnlyARootThatItMadeIsRemoved) {
+  ASSERT_TRUE(open().ok());
+  const test::Authority theirs = test::make_authority("theirs");
+  const auto own = read_text_file(file("ca.crt"));
+  write(file("ca.crt"), to_pem(theirs.certificate.get()), 0644);
+  CertificateAuthority::remove_made(folder_.path());
+  EXPECT_TRUE(std::filesystem::exists(file("ca.crt")));
+  EXPECT_TRUE(std::filesystem::exists(file("ca.key")));
+  write(file("ca.crt"), *own, 0644);
+  CertificateAuthority::remove_made(folder_.path());
+  EXPECT_FALSE(std::filesystem::exists(file("ca.crt")));
+  EXPECT_FALSE(std::filesystem::exists(file("ca.key")));
 }
 
 TEST_F(CertificateAuthorityTest, AnOperatorsIntermediateSigns) {
@@ -143,7 +172,6 @@ TEST_F(CertificateAuthorityTest, AnOperatorsIntermediateSigns) {
   EXPECT_THAT(*chain, SizeIs(4));
   EXPECT_EQ(chain->back(), to_pem(root.certificate.get()));
   EXPECT_TRUE(accepted(*chain, chain->back(), absl::Now()));
-  EXPECT_TRUE(absl::IsFailedPrecondition((*authority)->rotate(absl::Now())));
 }
 
 TEST_F(CertificateAuthorityTest, AnIntermediateThatDoesNotReachItsRootStopsTheStart) {
@@ -158,45 +186,6 @@ TEST_F(CertificateAuthorityTest, AnIntermediateThatDoesNotReachItsRootStopsTheSt
   const auto authority = open();
   ASSERT_FALSE(authority.ok());
   EXPECT_THAT(std::string(authority.status().message()), HasSubstr("does not chain to roots.crt"));
-}
-
-TEST_F(CertificateAuthorityTest, AReplacedRootIsKnownEverywhereBeforeItSignsAndAfterTheOldOneDoes) {
-  const absl::Time begin = absl::Now();
-  const auto authority = open();
-  ASSERT_TRUE((*authority)->rotate(begin).ok());
-  EXPECT_TRUE(absl::IsFailedPrecondition((*authority)->rotate(begin)));
-  // Proxies ask again at half of a leaf's life: whatever two of them hold must fit.
-  std::vector<std::pair<absl::Time, std::vector<std::string>>> given;
-  for (int hour = 0; hour <= 72; hour += 3) {
-    const absl::Time now = begin + absl::Hours(hour);
-    auto chain = (*authority)->sign(request(), absl::ZeroDuration(), now);
-    ASSERT_TRUE(chain.ok()) << chain.status();
-    given.emplace_back(now, *std::move(chain));
-    for (const auto& [then, earlier] : given) {
-      if (now - then > absl::Hours(13)) continue;
-      EXPECT_TRUE(accepted(earlier, given.back().second.back(), now)) << hour;
-      EXPECT_TRUE(accepted(given.back().second, earlier.back(), now)) << hour;
-    }
-  }
-  const auto& oldest = given.front().second;
-  const auto& newest = given.back().second;
-  EXPECT_NE(oldest.back(), newest.back());
-  EXPECT_FALSE(accepted(newest, to_pem(first(oldest.back()).get()), begin + absl::Hours(72)));
-  EXPECT_THAT((*authority)->roots(begin + absl::Hours(72)), SizeIs(1));
-}
-
-TEST_F(CertificateAuthorityTest, ARestartInTheMiddleOfAReplacementGoesOnWithIt) {
-  const absl::Time begin = absl::Now();
-  ASSERT_TRUE((*open())->rotate(begin).ok());
-  const auto later = open(begin + absl::Hours(25));
-  ASSERT_TRUE(later.ok()) << later.status();
-  EXPECT_THAT((*later)->roots(begin + absl::Hours(25)), SizeIs(2));
-  EXPECT_TRUE((*later)->roots(begin + absl::Hours(25))[1].signs);
-  // Dies between the two renames: the key is in its place, the certificate not yet.
-  std::filesystem::rename(file("next.key"), file("ca.key"));
-  const auto after = open(begin + absl::Hours(49));
-  ASSERT_TRUE(after.ok()) << after.status();
-  EXPECT_THAT((*after)->roots(begin + absl::Hours(49)), SizeIs(1));
 }
 
 TEST_F(CertificateAuthorityTest, RevocationsAreReadAnewEachTime) {

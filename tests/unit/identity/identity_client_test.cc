@@ -23,7 +23,7 @@ constexpr char kDatabase[] = "spiffe://cluster.local/ns/shop/sa/database";
 
 class Revocations final : public v1::Revocations::Service {
  public:
-  explicit Revocations(control_plane::CertificateAuthority& authority) : authority_(authority) {}
+  explicit Revocations(const control_plane::CertificateAuthority& authority) : authority_(authority) {}
   grpc::Status Get(grpc::ServerContext*, const v1::RevocationsRequest*,
                    v1::RevocationsResponse* reply) override {
     reply->set_lists(*authority_.revocations());
@@ -31,18 +31,26 @@ class Revocations final : public v1::Revocations::Service {
   }
 
  private:
-  control_plane::CertificateAuthority& authority_;
+  const control_plane::CertificateAuthority& authority_;
 };
 
 class IdentityClientTest : public testing::Test {
  protected:
-  IdentityClientTest() {
+  // The service's clock is `late`.
+  explicit IdentityClientTest(absl::Duration late = absl::ZeroDuration()) {
     authority_ = *control_plane::CertificateAuthority::open(
         {.folder = folder_.file("ca"), .leaf_lifetime = lifetime_}, absl::Now());
-    service_ = std::make_unique<control_plane::CertificateService>(control_plane::CertificateService::Parts{
-        .authority = *authority_,
-        .runs_on = [](const std::string&, const SpiffeId& id) { return id.to_string() == kWeb; },
-        .local_node = "node1"});
+    service_ = std::make_unique<control_plane::CertificateService>(
+        control_plane::CertificateService::Parts{.authority = *authority_,
+                                                 .runs_on =
+                                                     [this](const std::string&, const SpiffeId& id) {
+                                                       const std::lock_guard lock(mutex_);
+                                                       asked_.push_back(absl::Now());
+                                                       changed_.notify_all();
+                                                       return id.to_string() == kWeb;
+                                                     },
+                                                 .local_node = "node1",
+                                                 .now = [late] { return absl::Now() - late; }});
     revocations_ = std::make_unique<Revocations>(*authority_);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(target(), grpc::InsecureServerCredentials());
@@ -79,6 +87,7 @@ class IdentityClientTest : public testing::Test {
   std::mutex mutex_;
   std::condition_variable changed_;
   CredentialSetPtr newest_;
+  std::vector<absl::Time> asked_;
   std::unique_ptr<IdentityClient> client_;
 };
 
@@ -119,6 +128,21 @@ TEST_F(IdentityClientTest, ARevocationListReachesTheCredentials) {
     return s.by_workload.contains("a") && !s.by_workload.at("a")->crls.empty();
   });
   EXPECT_EQ(set->by_workload.at("a")->crls.size(), 1u);
+}
+
+class LateAuthorityTest : public IdentityClientTest {
+ protected:
+  LateAuthorityTest() : IdentityClientTest(absl::Hours(48)) {}
+};
+
+TEST_F(LateAuthorityTest, ACertificateThatHasExpiredIsNotUsedAndNotAskedForWithoutEnd) {
+  client_->want({{"a", *SpiffeId::parse(kWeb)}});
+  std::unique_lock lock(mutex_);
+  ASSERT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), [&] { return asked_.size() == 3; }));
+  // One second and then two, each a fifth more or less.
+  EXPECT_GT(asked_[1] - asked_[0], absl::Milliseconds(700));
+  EXPECT_GT(asked_[2] - asked_[1], absl::Milliseconds(1'400));
+  EXPECT_TRUE(newest_ == nullptr || newest_->by_workload.empty());
 }
 
 TEST(RenewalTest, ItIsAskedForAtAboutHalfOfItsLife) {
