@@ -211,7 +211,7 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
   gauges_.generation.store(snapshot->generation, std::memory_order_relaxed);
   const bool first = !context_->current;
   context_->current = GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
-  balancer_->prune();
+  balancer_->prune(context_->current->snapshot());
   pool_->prune();
   hbone_servers_->recheck();
   if (!first || context_->draining) return;

@@ -1,5 +1,6 @@
 // One data-path thread: its event loop, timers, listeners, connections and upstream pools. Shares nothing
-// mutable; the methods below are its only doors and may be called from any thread: each posts to the loop.
+// mutable but the counts and tables of shared_clusters.h; the methods below are its only doors and may be
+// called from any thread: each posts to the loop.
 #pragma once
 
 #include <chrono>

@@ -14,6 +14,9 @@ namespace weft::proxy {
 
 enum class LoadBalancer : uint8_t { kRoundRobin, kRandom, kLeastRequest, kPassthrough, kRingHash, kMaglev };
 
+// Points of a consistent-hash table: what a worker builds at once without a stall that clients would notice.
+inline constexpr uint32_t kMaxHashTableSize = 131'072;
+
 // What the proxy speaks to the endpoints of a cluster. kAsClient: the version that the client spoke first, so
 // that servers see what they would see without a mesh: an upgrade to HTTP/2 is between the client and the
 // proxy. kHttp1OrGrpc: servers that are declared "http" may know nothing newer, but those of gRPC must.

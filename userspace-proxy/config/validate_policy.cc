@@ -14,7 +14,6 @@ namespace mesh = weft::mesh::v1;
 
 constexpr uint32_t kMaxPort = 65535;
 constexpr uint32_t kMaxConnectTimeoutMs = 3'600'000;
-constexpr uint32_t kMaxTableSize = 5'000'011;
 constexpr uint32_t kHundred = 100;
 
 template <typename... T>
@@ -97,8 +96,8 @@ absl::StatusOr<LoadBalancing> compile_balancing(const mesh::LoadBalancing& balan
   if (hashes) {
     ASSIGN_OR_RETURN(out.hash, compile_hash(balancing.hash()));
     out.table_size = balancing.table_size();
-    if (out.table_size == 0 || out.table_size > kMaxTableSize)
-      return invalid("table_size: ", out.table_size, ", expected 1-", kMaxTableSize);
+    if (out.table_size == 0 || out.table_size > kMaxHashTableSize)
+      return invalid("table_size: ", out.table_size, ", expected 1-", kMaxHashTableSize);
     if (out.algorithm == LoadBalancer::kMaglev && !is_prime(out.table_size))
       return invalid("table_size: ", out.table_size, " is no prime");
   }

@@ -3,10 +3,49 @@
 #include "userspace-proxy/upstream/balancer.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/log.h"
 
 namespace weft::proxy {
+namespace {
+
+const std::shared_ptr<const ConnectionSettings>& settings_of(const Cluster& cluster) {
+  static const auto kUnlimited = std::make_shared<const ConnectionSettings>();
+  return cluster.policy->connections != nullptr ? cluster.policy->connections : kUnlimited;
+}
+
+bool watches(const Cluster& cluster) { return cluster.policy != nullptr && cluster.policy->outlier; }
+
+bool any_usable(const EndpointGroup& group, std::span<const uint32_t> avoid) {
+  return std::any_of(group.members.begin(), group.members.end(), [avoid](uint32_t member) {
+    return std::find(avoid.begin(), avoid.end(), member) == avoid.end();
+  });
+}
+
+// `cluster`: as it is now; null: it is no more.
+void prune_terms(ClusterState& state, const Cluster* cluster) {
+  const bool counts = cluster != nullptr && cluster->policy != nullptr && cluster->policy->counts_sources();
+  absl::erase_if(state.terms, [&](const auto& entry) {
+    ConnectionTerms& terms = *entry.second;
+    terms.over = !counts || *terms.settings != *settings_of(*cluster);
+    return terms.over || entry.second.use_count() == 1;
+  });
+}
+
+void prune_endpoints(ClusterState& state, const Cluster* cluster) {
+  absl::flat_hash_set<SocketAddress> here;
+  if (cluster != nullptr) {
+    for (const Endpoint& endpoint : cluster->endpoints) here.insert(endpoint.address);
+  }
+  absl::erase_if(state.endpoints, [&](const auto& entry) {
+    if (cluster != nullptr && !watches(*cluster)) entry.second->health = nullptr;
+    return entry.second.use_count() == 1 && !here.contains(entry.first);
+  });
+}
+
+}  // namespace
 
 const WeightedCluster* Balancer::pick_cluster(std::span<const WeightedCluster> clusters,
                                               uint32_t total_weight) {
@@ -20,25 +59,20 @@ const WeightedCluster* Balancer::pick_cluster(std::span<const WeightedCluster> c
   return nullptr;
 }
 
-ClusterView& Balancer::resolve(Generation& generation, uint32_t index) {
-  ClusterView& view = generation.view(index);
-  if (view.state != nullptr) return view;
+void Balancer::make_view(Generation& generation, uint32_t index, ClusterView& view) {
   const Cluster& cluster = generation.snapshot().clusters[index];
   std::shared_ptr<ClusterState>& state = clusters_[cluster.name];
   if (state == nullptr) state = std::make_shared<ClusterState>();
   view.state = state;
-  const bool counts =
-      cluster.policy != nullptr && (cluster.policy->outlier || cluster.policy->counts_sources());
+  const bool counts = watches(cluster) || (cluster.policy != nullptr && cluster.policy->counts_sources());
   if (counts && state->shared == nullptr) state->shared = shared_->find(cluster.name);
   for (const Endpoint& endpoint : cluster.endpoints) {
     std::shared_ptr<EndpointState>& entry = state->endpoints[endpoint.address];
     if (entry == nullptr) entry = std::make_shared<EndpointState>();
-    const bool rests = cluster.policy != nullptr && cluster.policy->outlier;
-    if (!rests) entry->health = nullptr;
-    if (rests && entry->health == nullptr) entry->health = state->shared->detector().health(endpoint.address);
+    if (watches(cluster) && entry->health == nullptr && !is_old(generation))
+      entry->health = state->shared->detector().health(endpoint.address);
     view.endpoints.push_back(entry);
   }
-  return view;
 }
 
 EndpointState& Balancer::state(Generation& generation, uint32_t cluster, uint32_t endpoint) {
@@ -49,21 +83,25 @@ EndpointSet& Balancer::set_for(Generation& generation, uint32_t index, ClusterVi
                                const PickFor& who) {
   const Snapshot& snapshot = generation.snapshot();
   const Cluster& cluster = snapshot.clusters[index];
+  // Nothing rests, warms up or depends on the place.
+  if (cluster.policy == nullptr && !view.sets.empty()) return view.sets.front();
   const uint32_t place = place_of(cluster, snapshot, who.source);
   auto set = std::find_if(view.sets.begin(), view.sets.end(),
                           [place](const EndpointSet& known) { return known.place == place; });
-  const bool rests = cluster.policy != nullptr && cluster.policy->outlier;
-  const uint64_t version = rests ? view.state->shared->detector().version(who.now) : 0;
+  const uint64_t version = watches(cluster) ? view.state->shared->detector().version(who.now) : 0;
   if (set == view.sets.end()) {
     set = view.sets.insert(view.sets.end(), EndpointSet{.place = place});
   } else if (set->version == version && (set->stale_at == 0 || who.now < set->stale_at)) {
     return *set;
   }
   set->version = version;
-  fill(*set, snapshot, cluster, who.source, view.endpoints, who.now, view.state->tables);
-  if (view.state->cursors.size() < set->groups.size()) view.state->cursors.resize(set->groups.size());
-  // Tables of sets that are no more.
-  std::erase_if(view.state->tables, [](const auto& table) { return table.use_count() == 1; });
+  fill(*set, snapshot, cluster, who.source, view.endpoints, who.now, shared_->tables());
+  ClusterState& state = *view.state;
+  if (state.cursors.size() < set->groups.size()) state.cursors.resize(set->groups.size());
+  for (const EndpointGroup& group : set->groups) {
+    const bool known = std::find(state.tables.begin(), state.tables.end(), group.table) != state.tables.end();
+    if (group.table != nullptr && !known) state.tables.push_back(group.table);
+  }
   return *set;
 }
 
@@ -104,6 +142,7 @@ uint32_t Balancer::pick_least_request(const EndpointGroup& group, const ClusterV
 uint32_t Balancer::pick_in(const Cluster& cluster, ClusterView& view, const EndpointSet& set, size_t index,
                            std::span<const uint32_t> avoid, const PickFor& who) {
   const EndpointGroup& group = set.groups[index];
+  const auto count = static_cast<uint32_t>(group.members.size());
   const auto usable = [&](uint32_t member) {
     return std::find(avoid.begin(), avoid.end(), group.members[member]) == avoid.end();
   };
@@ -115,12 +154,16 @@ uint32_t Balancer::pick_in(const Cluster& cluster, ClusterView& view, const Endp
     case LoadBalancer::kRingHash:
     case LoadBalancer::kMaglev:
       if (who.hash) {
+        // Nobody is left: no walk through the table says more.
+        if (avoid.size() >= count && !any_usable(group, avoid)) return kNone;
         const uint32_t found = group.table->find(*who.hash, [&](uint32_t member) {
           const uint32_t endpoint = group.table_members[member];
           return std::binary_search(group.members.begin(), group.members.end(), endpoint) &&
                  std::find(avoid.begin(), avoid.end(), endpoint) == avoid.end();
         });
-        return found == HashTable::kNobody ? kNone : group.table_members[found];
+        if (found != HashTable::kNobody) return group.table_members[found];
+        picked = static_cast<uint32_t>(*who.hash % count);
+        break;
       }
       [[fallthrough]];
     case LoadBalancer::kPassthrough:
@@ -131,7 +174,6 @@ uint32_t Balancer::pick_in(const Cluster& cluster, ClusterView& view, const Endp
       picked = pick_least_request(group, view);
       break;
   }
-  const auto count = static_cast<uint32_t>(group.members.size());
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t candidate = (picked + i) % count;
     if (usable(candidate)) return group.members[candidate];
@@ -168,7 +210,7 @@ uint32_t Balancer::pick_endpoint(Generation& generation, uint32_t index, std::sp
 void Balancer::report(Generation& generation, uint32_t index, uint32_t endpoint, TryResult result,
                       MonotonicNs now) {
   const Cluster& cluster = generation.snapshot().clusters[index];
-  if (cluster.policy == nullptr || !cluster.policy->outlier || endpoint == kNone) return;
+  if (!watches(cluster) || endpoint == kNone) return;
   ClusterView& view = resolve(generation, index);
   // A newer snapshot may count no failures any more.
   if (view.endpoints[endpoint]->health == nullptr) return;
@@ -188,16 +230,20 @@ ConnectionTermsPtr Balancer::terms(Generation& generation, uint32_t index, uint6
   const Cluster& cluster = generation.snapshot().clusters[index];
   if (cluster.policy == nullptr || !cluster.policy->counts_sources()) return nullptr;
   ClusterState& state = *resolve(generation, index).state;
-  ConnectionTermsPtr& known = state.terms[netns_cookie];
-  static const auto kUnlimited = std::make_shared<const ConnectionSettings>();
-  const auto& settings = cluster.policy->connections != nullptr ? cluster.policy->connections : kUnlimited;
-  if (known != nullptr && (known->settings == settings || *known->settings == *settings)) return known;
+  const auto& settings = settings_of(cluster);
+  const auto known = state.terms.find(netns_cookie);
+  const bool is_known = known != state.terms.end();
+  if (is_known && (known->second->settings == settings || *known->second->settings == *settings))
+    return known->second;
   auto fresh = std::make_shared<ConnectionTerms>();
   fresh->id = ++last_terms_;
   fresh->settings = settings;
-  fresh->counts = known != nullptr ? known->counts : state.shared->counts(netns_cookie);
-  known = std::move(fresh);
-  return known;
+  fresh->counts = is_known ? known->second->counts : state.shared->counts(netns_cookie);
+  fresh->over = is_old(generation);
+  if (fresh->over) return fresh;
+  if (is_known) known->second->over = true;
+  state.terms[netns_cookie] = fresh;
+  return fresh;
 }
 
 RetryBudget& Balancer::budget(Generation& generation, uint32_t index, const ConnectionTerms* terms) {
@@ -206,11 +252,16 @@ RetryBudget& Balancer::budget(Generation& generation, uint32_t index, const Conn
   return resolve(generation, index).state->budget;
 }
 
-void Balancer::prune() {
-  absl::erase_if(clusters_, [](auto& named) {
-    if (named.second.use_count() == 1) return true;
-    absl::erase_if(named.second->endpoints, [](const auto& entry) { return entry.second.use_count() == 1; });
-    absl::erase_if(named.second->terms, [](const auto& entry) { return entry.second.use_count() == 1; });
+void Balancer::prune(const Snapshot& now) {
+  newest_ = now.generation;
+  absl::erase_if(clusters_, [&now](auto& named) {
+    ClusterState& state = *named.second;
+    const uint32_t index = now.find_cluster(named.first);
+    const Cluster* cluster = index == kNone ? nullptr : &now.clusters[index];
+    prune_terms(state, cluster);
+    if (cluster == nullptr && named.second.use_count() == 1) return true;
+    prune_endpoints(state, cluster);
+    state.older_tables = std::exchange(state.tables, {});
     return false;
   });
   shared_->prune();

@@ -45,8 +45,9 @@ class Balancer {
   ConnectionTermsPtr terms(Generation& generation, uint32_t cluster, uint64_t netns_cookie);
   // As valid. Of the cluster, or of the source where that is counted by itself.
   RetryBudget& budget(Generation& generation, uint32_t cluster, const ConnectionTerms* terms);
-  // Forgets clusters and endpoints that no generation uses any more. After a snapshot swap.
-  void prune();
+  // Forgets clusters and endpoints that neither `now` has nor a generation uses, and ends terms that are not
+  // of `now`. After the swap to it, before the pool's prune().
+  void prune(const Snapshot& now);
 
   // For what else is drawn by chance.
   Random& random() { return random_; }
@@ -54,7 +55,15 @@ class Balancer {
   size_t remembered_clusters() const { return clusters_.size(); }
 
  private:
-  ClusterView& resolve(Generation& generation, uint32_t cluster);
+  ClusterView& resolve(Generation& generation, uint32_t cluster) {
+    ClusterView& view = generation.view(cluster);
+    if (view.state == nullptr) [[unlikely]]
+      make_view(generation, cluster, view);
+    return view;
+  }
+  void make_view(Generation& generation, uint32_t cluster, ClusterView& view);
+  // Of requests that began before the last swap: what clusters remember is not theirs to change.
+  bool is_old(const Generation& generation) const { return generation.snapshot().generation < newest_; }
   EndpointSet& set_for(Generation& generation, uint32_t cluster, ClusterView& view, const PickFor& who);
   // Each an index into the group's members.
   uint32_t pick_random(const EndpointGroup& group);
@@ -68,6 +77,7 @@ class Balancer {
   Random random_;
   std::shared_ptr<SharedClusters> shared_;
   uint64_t last_terms_ = 0;
+  uint64_t newest_ = 0;  // generation that was swapped to last
   absl::flat_hash_map<std::string, std::shared_ptr<ClusterState>> clusters_;
 };
 

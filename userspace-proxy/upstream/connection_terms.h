@@ -1,5 +1,6 @@
 // ConnectionTerms: what the connections and requests of one source to one cluster must keep to, and what is
-// counted of them. Connections under different terms are never shared. Immutable but for the counts.
+// counted of them. Connections under different terms are never shared. Worker thread only, but for the
+// counts.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,8 @@ struct ConnectionTerms {
   uint64_t id = 0;
   std::shared_ptr<const ConnectionSettings> settings;
   std::shared_ptr<SourceCounts> counts;
+  // Others have taken their place, or their cluster is gone: no further request on their connections.
+  bool over = false;
 };
 
 using ConnectionTermsPtr = std::shared_ptr<const ConnectionTerms>;

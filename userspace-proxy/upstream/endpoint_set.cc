@@ -30,7 +30,7 @@ class Filler {
       source_ = &snapshot.sources[source];
   }
 
-  void run(MonotonicNs now, std::vector<std::shared_ptr<const HashTable>>& tables) {
+  void run(MonotonicNs now, HashTables& tables) {
     sort_into_levels();
     set_.groups.clear();
     set_.shares = 0;
@@ -158,8 +158,10 @@ class Filler {
   }
 
   static uint32_t health_of(const Level& level) {
-    return static_cast<uint32_t>(
-        std::min<uint64_t>(kHundred, kOverprovisioning * level.usable.size() / level.all.size()));
+    if (level.usable.empty()) return 0;
+    const uint64_t health = kOverprovisioning * level.usable.size() / level.all.size();
+    // One that is left of very many still gets something.
+    return static_cast<uint32_t>(std::clamp<uint64_t>(health, 1, kHundred));
   }
 
   // In order, each as much as its health allows; when all together are not enough, in proportion.
@@ -220,7 +222,7 @@ class Filler {
     }
   }
 
-  void build_tables(std::vector<std::shared_ptr<const HashTable>>& tables) {
+  void build_tables(HashTables& tables) {
     const bool ring = cluster_.load_balancer == LoadBalancer::kRingHash;
     const uint32_t size = cluster_.policy == nullptr ? 1024 : cluster_.policy->balancing.table_size;
     for (EndpointGroup& group : set_.groups) {
@@ -229,15 +231,7 @@ class Filler {
         const Endpoint& endpoint = cluster_.endpoints[member];
         members.push_back(HashMember{endpoint.address.to_string(), endpoint.weight});
       }
-      const auto known = std::find_if(tables.begin(), tables.end(),
-                                      [&](const auto& table) { return table->is_of(members, ring, size); });
-      if (known != tables.end()) {
-        group.table = *known;
-        continue;
-      }
-      group.table =
-          ring ? HashTable::ring(std::move(members), size) : HashTable::maglev(std::move(members), size);
-      tables.push_back(group.table);
+      group.table = tables.find(std::move(members), ring, size);
     }
   }
 
@@ -261,8 +255,7 @@ uint32_t place_of(const Cluster& cluster, const Snapshot& snapshot, uint32_t sou
 }
 
 void fill(EndpointSet& set, const Snapshot& snapshot, const Cluster& cluster, uint32_t source,
-          std::span<const std::shared_ptr<EndpointState>> states, MonotonicNs now,
-          std::vector<std::shared_ptr<const HashTable>>& tables) {
+          std::span<const std::shared_ptr<EndpointState>> states, MonotonicNs now, HashTables& tables) {
   Filler(set, snapshot, cluster, source, states).run(now, tables);
 }
 

@@ -45,9 +45,8 @@ struct EndpointSet {
 // where labels decide, of the source.
 uint32_t place_of(const Cluster& cluster, const Snapshot& snapshot, uint32_t source);
 
-// `states` are of the cluster's endpoints. `tables`: those that there were, taken again where they fit.
+// `states` are of the cluster's endpoints. `tables`: those of the process.
 void fill(EndpointSet& set, const Snapshot& snapshot, const Cluster& cluster, uint32_t source,
-          std::span<const std::shared_ptr<EndpointState>> states, MonotonicNs now,
-          std::vector<std::shared_ptr<const HashTable>>& tables);
+          std::span<const std::shared_ptr<EndpointState>> states, MonotonicNs now, HashTables& tables);
 
 }  // namespace weft::proxy

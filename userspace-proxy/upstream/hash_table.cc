@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <compare>
+#include <functional>
+#include <queue>
 
 #include "base/strings.h"
 #include "userspace-proxy/upstream/xx_hash.h"
@@ -17,6 +20,34 @@ uint64_t weight_of(const std::vector<HashMember>& members) {
   return sum;
 }
 
+double heaviest_of(const std::vector<HashMember>& members) {
+  double heaviest = 0;
+  for (const HashMember& member : members) heaviest = std::max<double>(heaviest, member.weight);
+  return heaviest;
+}
+
+// A member's way through Maglev's table: its permutation of the slots, and in which rounds it takes one. The
+// heaviest does in every round, a member of half its weight in every second.
+struct Walk {
+  uint64_t offset, skip;
+  double weight;  // of the heaviest's
+  uint64_t steps = 0;
+  double taken = 0;
+
+  uint64_t next_slot(uint32_t size) { return (offset + skip * steps++) % size; }
+  uint64_t next_round(uint64_t last) {
+    taken += 1;
+    return std::max(last + 1, static_cast<uint64_t>(std::ceil(taken / weight)));
+  }
+};
+
+// Only those whose turn it is are looked at, however many members are light.
+struct Turn {
+  uint64_t round;
+  uint32_t member;
+  auto operator<=>(const Turn&) const = default;
+};
+
 }  // namespace
 
 std::unique_ptr<const HashTable> HashTable::ring(std::vector<HashMember> members, uint32_t size) {
@@ -28,7 +59,7 @@ std::unique_ptr<const HashTable> HashTable::ring(std::vector<HashMember> members
   // The lightest member has a power of two of them: when others come or go, it mostly keeps its points.
   const auto points_of_least =
       static_cast<double>(std::bit_ceil(static_cast<uint64_t>(std::ceil(least / sum * size))));
-  const double scale = std::min<double>(points_of_least * sum / least, kMaxPoints);
+  const double scale = std::min<double>(points_of_least * sum / least, kMaxHashTableSize);
   std::vector<std::pair<uint64_t, uint32_t>> points;
   double wanted = 0;
   for (uint32_t m = 0; m < out->members_.size(); ++m) {
@@ -46,37 +77,52 @@ std::unique_ptr<const HashTable> HashTable::ring(std::vector<HashMember> members
 
 std::unique_ptr<const HashTable> HashTable::maglev(std::vector<HashMember> members, uint32_t size) {
   std::unique_ptr<HashTable> out(new HashTable(std::move(members), false, size));
-  struct Walk {
-    uint64_t offset, skip, next = 0;
-    double turn = 0;  // when it may take its next slot
-  };
-  std::vector<Walk> walks;
-  double heaviest = 0;
-  for (const HashMember& member : out->members_) {
-    const uint64_t hash = XxHash64::of(member.key);
-    walks.push_back(
-        Walk{.offset = hash % size, .skip = XxHash64::of(str_cat(member.key, "~")) % (size - 1) + 1});
-    heaviest = std::max<double>(heaviest, member.weight);
-  }
+  const double heaviest = heaviest_of(out->members_);
   if (heaviest == 0) return out;
+  std::vector<Walk> walks;
+  std::priority_queue<Turn, std::vector<Turn>, std::greater<>> turns;
+  for (const HashMember& member : out->members_) {
+    const auto index = static_cast<uint32_t>(walks.size());
+    walks.push_back(Walk{.offset = XxHash64::of(member.key) % size,
+                         .skip = XxHash64::of(str_cat(member.key, "~")) % (size - 1) + 1,
+                         .weight = member.weight / heaviest});
+    if (member.weight > 0) turns.push(Turn{walks.back().next_round(0), index});
+  }
   out->slots_.assign(size, kNobody);
-  uint32_t filled = 0;
-  for (double round = 1; filled < size; ++round) {
-    for (uint32_t m = 0; m < walks.size() && filled < size; ++m) {
-      Walk& walk = walks[m];
-      const double weight = out->members_[m].weight / heaviest;
-      // The heaviest takes a slot in every round, a member of half its weight in every second.
-      if (weight == 0 || round * weight < walk.turn + 1) continue;
-      walk.turn += 1;
-      uint64_t slot = 0;
-      do {
-        slot = (walk.offset + walk.skip * walk.next++) % size;
-      } while (out->slots_[slot] != kNobody);
-      out->slots_[slot] = m;
-      ++filled;
-    }
+  for (uint32_t filled = 0; filled < size; ++filled) {
+    const Turn turn = turns.top();
+    turns.pop();
+    Walk& walk = walks[turn.member];
+    uint64_t slot = walk.next_slot(size);
+    while (out->slots_[slot] != kNobody) slot = walk.next_slot(size);
+    out->slots_[slot] = turn.member;
+    turns.push(Turn{walk.next_round(turn.round), turn.member});
   }
   return out;
+}
+
+std::shared_ptr<const HashTable> HashTables::known(const std::vector<HashMember>& members, bool ring,
+                                                   uint32_t size) {
+  for (const std::weak_ptr<const HashTable>& each : tables_) {
+    std::shared_ptr<const HashTable> table = each.lock();
+    if (table != nullptr && table->is_of(members, ring, size)) return table;
+  }
+  return nullptr;
+}
+
+// Built outside of the lock: others wait for no table but their own.
+std::shared_ptr<const HashTable> HashTables::find(std::vector<HashMember> members, bool ring, uint32_t size) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (auto table = known(members, ring, size)) return table;
+  }
+  std::shared_ptr<const HashTable> fresh =
+      ring ? HashTable::ring(members, size) : HashTable::maglev(members, size);
+  absl::MutexLock lock(&mutex_);
+  if (auto table = known(members, ring, size)) return table;
+  std::erase_if(tables_, [](const auto& each) { return each.expired(); });
+  tables_.push_back(fresh);
+  return fresh;
 }
 
 size_t HashTable::slot_of(uint64_t hash) const {

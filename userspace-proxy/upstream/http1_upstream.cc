@@ -99,7 +99,7 @@ bool Http1Upstream::reusable() const {
   if (status_ != HeadStatus::kComplete || tunnel_ || !sink_.whole() || !source_.consumed()) return false;
   if (entry_.terms != nullptr) {
     const uint32_t most = entry_.terms->settings->max_requests_per_connection;
-    if ((most > 0 && requests_ >= most) || is_over_age()) return false;
+    if ((most > 0 && requests_ >= most) || is_over_age() || entry_.terms->over) return false;
   }
   const ResponseHead& response = text_->head;
   return response.status >= 200 && response.keep_alive && response.body != BodyKind::kUntilClose &&

@@ -34,7 +34,8 @@ bool Http2Upstream::is_spent() const {
   const ConnectionSettings& settings = *terms_->settings;
   const bool old =
       settings.max_duration_ms > 0 && pool_.loop().now() - born_ >= settings.max_duration_ms * kNsPerMs;
-  return old || (settings.max_requests_per_connection > 0 && opened_ >= settings.max_requests_per_connection);
+  return old || terms_->over ||
+         (settings.max_requests_per_connection > 0 && opened_ >= settings.max_requests_per_connection);
 }
 
 // How long it is kept without streams.
@@ -164,16 +165,11 @@ void Http2Upstream::leave_entry() {
 }
 
 void Http2Upstream::on_timer() {
-  if (streams_ == 0) {
-    UpstreamPoolEntry* entry = entry_;
-    end();
-    if (entry != nullptr) pool_.serve_http2(*entry);
-    return;
-  }
+  if (streams_ == 0) return end_and_tell();
   if (heard_) {
     heard_ = ping_pending_ = false;
   } else if (ping_pending_) {
-    return end();
+    return end_and_tell();
   } else {
     ping_pending_ = true;
     transport_.session().send_ping();
@@ -184,6 +180,11 @@ void Http2Upstream::on_timer() {
 
 void Http2Upstream::transport_ended() {
   pool_.http2_ended_by(transport_.session().fault());
+  end_and_tell();
+}
+
+// Those who wait for the server's settings, and those who wait for its place.
+void Http2Upstream::end_and_tell() {
   UpstreamPoolEntry* entry = entry_;
   end();
   tell_waiters();

@@ -115,6 +115,7 @@ class Http2Upstream final : public ListNode<>, public Retirable, private Http2Tr
   uint32_t joined();
   void leave_entry();
   void end();
+  void end_and_tell();
   // Its terms allow it no further stream.
   bool is_spent() const;
   uint64_t idle_ms() const;

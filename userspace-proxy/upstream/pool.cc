@@ -117,6 +117,9 @@ void UpstreamPool::forget(uint64_t netns_cookie) {
 }
 
 void UpstreamPool::prune() {
+  for (auto& [key, entry] : entries_) {
+    if (entry->terms != nullptr && entry->terms->over) close_idle(*entry);
+  }
   absl::erase_if(entries_,
                  [](const auto& keyed) { return keyed.second->open == 0 && keyed.second->waiting.empty(); });
 }

@@ -52,7 +52,8 @@ class UpstreamPool {
       : loop_(loop), buffers_(buffers), home_(home), limits_(limits), http2_faults_(http2_faults) {}
   ~UpstreamPool();
 
-  // Forgets endpoints to which no connection is kept. Not per request: an entry in use keeps its memory.
+  // Closes idle connections whose terms are over, and forgets endpoints to which no connection is kept. Not
+  // per request: an entry in use keeps its memory.
   void prune();
   // Closes every idle connection.
   void clear();

@@ -1,6 +1,6 @@
 // SharedClusters: what the workers of a process know together of clusters whose policy limits or ejects, by
-// name: one detector of failing endpoints each, and one set of counts for each source. Found once by a worker
-// and then used by pointer. Thread-safe.
+// name: one detector of failing endpoints each, and one set of counts for each source; and their hash tables.
+// Found once by a worker and then used by pointer. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
+#include "userspace-proxy/upstream/hash_table.h"
 #include "userspace-proxy/upstream/outlier_detector.h"
 #include "userspace-proxy/upstream/retry_budget.h"
 
@@ -62,11 +63,13 @@ class SharedClusters {
   // Forgets clusters, endpoints and sources that no worker uses any more.
   void prune() ABSL_LOCKS_EXCLUDED(mutex_);
   Sums sums() const ABSL_LOCKS_EXCLUDED(mutex_);
+  HashTables& tables() { return tables_; }
 
  private:
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<std::string, std::shared_ptr<SharedCluster>> clusters_ ABSL_GUARDED_BY(mutex_);
   Sums gone_ ABSL_GUARDED_BY(mutex_);  // of clusters that are forgotten
+  HashTables tables_;
 };
 
 }  // namespace weft::proxy

@@ -157,6 +157,8 @@ TEST(SnapshotDestinationTest, WhatNoControlPlaneOfOursSendsIsRefusedByName) {
               HasSubstr("prime"));
   EXPECT_THAT(error_of("load_balancing{algorithm:RING_HASH table_size:1000}"), HasSubstr("no key"));
   EXPECT_THAT(error_of("load_balancing{algorithm:RING_HASH hash{source_ip:true}}"), HasSubstr("table_size"));
+  EXPECT_THAT(error_of("load_balancing{algorithm:RING_HASH table_size:131073 hash{source_ip:true}}"),
+              HasSubstr("131072"));
   EXPECT_THAT(error_of("load_balancing{warmup{duration_ms:5}}"), HasSubstr("warmup"));
   EXPECT_THAT(error_of("outlier_detection{}"), HasSubstr("outlier_detection"));
   EXPECT_THAT(error_of("outlier_detection{interval_ms:1 base_ejection_ms:1 error_codes:7}"),

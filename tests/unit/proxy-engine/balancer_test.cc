@@ -16,7 +16,19 @@ GenerationRef generation(LoadBalancer policy, const std::vector<uint32_t>& weigh
     const SocketAddress address{*IpAddress::parse("10.0.0.1"), static_cast<uint16_t>(i + 1)};
     cluster.endpoints.push_back(Endpoint{.address = address, .weight = weights[i]});
   }
+  snapshot->cluster_by_name["c"] = 0;
   snapshot->clusters.push_back(std::move(cluster));
+  return GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
+}
+
+// A cluster of one endpoint with such a limit.
+GenerationRef limited(uint32_t connections, uint64_t number = 0) {
+  auto snapshot = std::make_shared<Snapshot>(generation(LoadBalancer::kRandom, {1})->snapshot());
+  snapshot->generation = number;
+  auto policy = std::make_shared<ClusterPolicy>();
+  policy->connections =
+      std::make_shared<const ConnectionSettings>(ConnectionSettings{.max_connections = connections});
+  snapshot->clusters[0].policy = policy;
   return GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
 }
 
@@ -92,8 +104,22 @@ TEST(BalancerTest, KeepsActiveCountsAcrossSnapshotsAndForgetsWhatIsGone) {
   GenerationRef second = generation(LoadBalancer::kLeastRequest, {1, 1});
   EXPECT_EQ(balancer.state(*second, 0, 1).active, 4u);
   first = second = GenerationRef();
-  balancer.prune();
+  const Snapshot without_it;
+  balancer.prune(without_it);
   EXPECT_EQ(balancer.remembered_clusters(), 0u);
+}
+
+TEST(BalancerTest, RemembersWhatTheNextSnapshotHasToo) {
+  Balancer balancer(1);
+  GenerationRef first = generation(LoadBalancer::kLeastRequest, {1, 1});
+  balancer.state(*first, 0, 0).active = 3;
+  balancer.state(*first, 0, 1).active = 4;
+  const GenerationRef second = generation(LoadBalancer::kLeastRequest, {1});
+  const GenerationRef third = generation(LoadBalancer::kLeastRequest, {1, 1});
+  first = GenerationRef();
+  balancer.prune(second->snapshot());
+  EXPECT_EQ(balancer.state(*third, 0, 0).active, 3u);
+  EXPECT_EQ(balancer.state(*third, 0, 1).active, 0u) << "it was in none";
 }
 
 TEST(BalancerTest, AHashStaysOnItsEndpointOnEveryWorkerAndOneWithoutGoesAnywhere) {
@@ -119,16 +145,8 @@ TEST(BalancerTest, AHashStaysOnItsEndpointOnEveryWorkerAndOneWithoutGoesAnywhere
 }
 
 TEST(BalancerTest, TermsAreOfOneSourceAndChangeWithTheSettings) {
-  const auto with = [](uint32_t connections) {
-    auto snapshot = std::make_shared<Snapshot>(generation(LoadBalancer::kRandom, {1})->snapshot());
-    auto policy = std::make_shared<ClusterPolicy>();
-    policy->connections =
-        std::make_shared<const ConnectionSettings>(ConnectionSettings{.max_connections = connections});
-    snapshot->clusters[0].policy = policy;
-    return GenerationRef(std::make_unique<Generation>(snapshot));
-  };
   Balancer balancer(1);
-  const GenerationRef a = with(1), same = with(1), other = with(2);
+  const GenerationRef a = limited(1), same = limited(1), other = limited(2);
   const ConnectionTermsPtr first = balancer.terms(*a, 0, 7);
   EXPECT_EQ(balancer.terms(*same, 0, 7), first);
   EXPECT_NE(balancer.terms(*a, 0, 8)->counts, first->counts);
@@ -136,6 +154,55 @@ TEST(BalancerTest, TermsAreOfOneSourceAndChangeWithTheSettings) {
   EXPECT_NE(changed->id, first->id);
   EXPECT_EQ(changed->counts, first->counts);
   EXPECT_EQ(balancer.terms(*generation(LoadBalancer::kRandom, {1}), 0, 7), nullptr);
+}
+
+TEST(BalancerTest, TermsThatAreInUseOutliveASwapToTheSameLimits) {
+  Balancer balancer(1);
+  GenerationRef g = limited(1);
+  const ConnectionTermsPtr terms = balancer.terms(*g, 0, 7);
+  g = limited(1);
+  balancer.prune(g->snapshot());
+  EXPECT_EQ(balancer.terms(*g, 0, 7), terms);
+  EXPECT_FALSE(terms->over);
+}
+
+TEST(BalancerTest, TermsAreOverAtTheSwapToOthersOrToNone) {
+  for (const GenerationRef& next :
+       {limited(2), generation(LoadBalancer::kRandom, {1}),
+        GenerationRef(std::make_unique<Generation>(std::make_shared<Snapshot>()))}) {
+    Balancer balancer(1);
+    const GenerationRef g = limited(1);
+    const ConnectionTermsPtr terms = balancer.terms(*g, 0, 7);
+    balancer.prune(next->snapshot());
+    EXPECT_TRUE(terms->over);
+  }
+}
+
+TEST(BalancerTest, WhatBeganBeforeASwapDoesNotTakeTheNewTermsAway) {
+  Balancer balancer(1);
+  const GenerationRef old = limited(1, 1), now = limited(2, 2);
+  balancer.terms(*old, 0, 7);
+  balancer.prune(now->snapshot());
+  const ConnectionTermsPtr fresh = balancer.terms(*now, 0, 7);
+  const ConnectionTermsPtr late = balancer.terms(*old, 0, 7);
+  EXPECT_TRUE(late->over);
+  EXPECT_EQ(late->counts, fresh->counts);
+  EXPECT_EQ(balancer.terms(*now, 0, 7), fresh);
+  EXPECT_FALSE(fresh->over);
+}
+
+TEST(BalancerTest, AHashWhoseEndpointsFailedFindsNobody) {
+  Balancer balancer(1);
+  auto snapshot = std::make_shared<Snapshot>(generation(LoadBalancer::kMaglev, {1, 100'000})->snapshot());
+  auto policy = std::make_shared<ClusterPolicy>();
+  policy->balancing.table_size = 65'537;
+  snapshot->clusters[0].policy = policy;
+  const GenerationRef g(std::make_unique<Generation>(snapshot));
+  const std::array<uint32_t, 2> failed{1, 0};
+  const PickFor who{.hash = 0x9e3779b97f4a7c15};
+  EXPECT_EQ(balancer.pick_endpoint(*g, 0, std::span(failed).first(1), who), 0u)
+      << "however small its part is";
+  EXPECT_EQ(balancer.pick_endpoint(*g, 0, failed, who), kNone);
 }
 
 }  // namespace

@@ -179,6 +179,39 @@ TEST(CircuitTest, LimitsThatChangeApplyToNewConnectionsAndForgetNothing) {
   EXPECT_EQ(second.read_message(), ok_response("ok"));
 }
 
+TEST(CircuitTest, ConnectionsUnderLimitsThatAreNoMoreEnd) {
+  TestServer server(always("ok"));
+  Rig rig(limited(server.address(), {.max_connections = 1}));
+  EXPECT_THAT(rig.get(), HasSubstr("200 OK"));
+  ASSERT_TRUE(rig.wait_for([&] { return rig.worker().gauges().upstream_idle == 1; }));
+  std::vector<TestCluster> clusters = one_endpoint(server.address());
+  clusters[0].policy = limits({.max_connections = 1, .max_pending = 5});
+  rig.use(rig.make_snapshot(clusters, 2));
+  EXPECT_TRUE(rig.wait_for([&] { return rig.worker().gauges().upstream_connections == 0; }));
+}
+
+TEST(CircuitTest, AConnectionInUseWhileLimitsChangeServesItsRequestAndNoFurther) {
+  HeldServer server;
+  Rig rig(limited(server.address(), {.max_connections = 1}));
+  TestConnection client = ask(rig);
+  ASSERT_TRUE(rig.wait_for([&] { return server.asked() == 1; }));
+  rig.use(rig.make_snapshot(one_endpoint(server.address()), 2));
+  server.release();
+  EXPECT_EQ(client.read_message(), ok_response("ok"));
+  EXPECT_TRUE(rig.wait_for([&] { return rig.worker().gauges().upstream_connections == 0; }));
+}
+
+TEST(CircuitTest, AnIdleConnectionOutlivesASwapThatLeavesItsLimits) {
+  TestServer server(always("ok"));
+  Rig rig(limited(server.address(), {.max_connections = 1}));
+  EXPECT_THAT(rig.get(), HasSubstr("200 OK"));
+  std::vector<TestCluster> clusters = one_endpoint(server.address());
+  clusters[0].policy = limits({.max_connections = 1});
+  rig.use(rig.make_snapshot(clusters, 2));
+  EXPECT_THAT(rig.get(), HasSubstr("200 OK"));
+  EXPECT_EQ(server.connections(), 1);
+}
+
 TEST(CircuitTest, PassthroughGoesWhereTheClientWantedTo) {
   TestServer other(always("balanced"));
   Rig::Setup setup = setup_for(other.address());

@@ -90,6 +90,28 @@ TEST_F(EndpointSetTest, ALevelThatIsHalfWellKeepsSeventyPerCent) {
   EXPECT_EQ(shares(), (Shares{0, 70, 30}));
 }
 
+TEST_F(EndpointSetTest, TheLastOfVeryManyStillGetsSomething) {
+  std::vector<Place> places(150, Place{{"r1", "z1", "s1"}, {}});
+  endpoints(places);
+  for (uint32_t i = 1; i < 150; ++i) eject(i);
+  EXPECT_EQ(shares()[0], 100);
+}
+
+TEST_F(EndpointSetTest, AWarmUpOutlivesASwapWhenNothingIsUnderWay) {
+  policy_.outlier.reset();
+  policy_.balancing.warmup = Warmup{.duration_ms = 10'000, .minimum = 0.1, .aggression = 1};
+  endpoints({{}});
+  snapshot_->cluster_by_name["c"] = 0;
+  snapshot_->clusters[0].load_balancer = LoadBalancer::kRoundRobin;
+  shares();
+  clock_.advance(60 * kNsPerSecond);
+  generation_ = GenerationRef();
+  snapshot_->clusters[0].endpoints.push_back(Endpoint{.address = *SocketAddress::parse("10.0.0.9:80")});
+  use();
+  balancer_.prune(generation_->snapshot());
+  EXPECT_NEAR(shares()[1], 9, 1) << "the other is as old as it was";
+}
+
 TEST_F(EndpointSetTest, WithoutOutlierDetectionNearnessPlaysNoPart) {
   policy_.outlier.reset();
   endpoints({{{"r1", "z1", "s1"}, {}}, {{"r2", "z1", "s1"}, {}}});

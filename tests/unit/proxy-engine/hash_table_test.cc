@@ -73,6 +73,36 @@ TEST(HashTableTest, GoesOnToTheNextThatIsUsable) {
   EXPECT_EQ(ring->find(hash, [](uint32_t) { return false; }), HashTable::kNobody);
 }
 
+TEST(HashTableTest, NoRingIsLargerThanAWorkerCanBuildBetweenTwoRequests) {
+  for (const auto& weights : {std::vector<uint32_t>{1, 1'000'000}, std::vector<uint32_t>{3, 3, 3}}) {
+    const auto ring = HashTable::ring(members(weights), kMaxHashTableSize);
+    EXPECT_LE(ring->size(), kMaxHashTableSize + 1);
+    EXPECT_GE(ring->size(), kMaxHashTableSize - 1);
+  }
+}
+
+TEST(HashTableTest, ALookUpThatFindsNobodyEndsSoon) {
+  const auto table = HashTable::maglev(members({1, 100'000}), 65'537);
+  size_t looked = 0;
+  const auto only_the_light = [&](uint32_t member) {
+    ++looked;
+    return member == 0;
+  };
+  for (uint64_t key = 0; key < 10; ++key) {
+    looked = 0;
+    table->find(XxHash64::of(str_cat(key)), only_the_light);
+    EXPECT_LE(looked, 1024u);
+  }
+}
+
+TEST(HashTableTest, AProcessHasOneTableForTheSameMembers) {
+  HashTables tables;
+  const auto one = tables.find(members({1, 2}), true, 1024);
+  EXPECT_EQ(tables.find(members({1, 2}), true, 1024), one);
+  EXPECT_NE(tables.find(members({2, 1}), true, 1024), one);
+  EXPECT_NE(tables.find(members({1, 2}), false, 1021), one);
+}
+
 TEST(HashTableTest, IsTakenAgainOnlyForTheSameMembersAndSize) {
   const auto ring = HashTable::ring(members({1, 2}), 1024);
   EXPECT_TRUE(ring->is_of(members({1, 2}), true, 1024));

@@ -177,6 +177,7 @@ GenerationRef watched_cluster(size_t count, const OutlierSettings& settings,
   cluster.policy = policy;
   for (uint16_t i = 0; i < count; ++i)
     cluster.endpoints.push_back(Endpoint{.address = {*IpAddress::parse("10.0.0.1"), uint16_t(i + 1)}});
+  snapshot->cluster_by_name["c"] = 0;
   snapshot->clusters.push_back(std::move(cluster));
   return GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
 }
@@ -219,6 +220,35 @@ TEST(OutlierTest, BalancersOfOneProcessKnowTheSame) {
   fail(one, a, 0, 1);
   EXPECT_EQ(picks(other, b, {.now = 2}, 4), (std::vector<int>{0, 4}));
   EXPECT_EQ(shared->sums().ejected, 1u);
+  EXPECT_EQ(shared->sums().ejections, 1u);
+}
+
+TEST(OutlierTest, AnEjectionOutlivesASwapWhenNothingIsUnderWay) {
+  Balancer balancer(1);
+  const OutlierSettings settings{.base_ejection_ms = 100, .max_ejection_percent = 100};
+  GenerationRef g = watched_cluster(2, settings);
+  picks(balancer, g, {.now = 1}, 1);
+  fail(balancer, g, 0, 1);
+  g = watched_cluster(2, settings);
+  balancer.prune(g->snapshot());
+  EXPECT_EQ(picks(balancer, g, {.now = 2}, 4), (std::vector<int>{0, 4}));
+  EXPECT_EQ(picks(balancer, g, {.now = 1 + 100 * kNsPerMs}, 4), (std::vector<int>{2, 2}));
+}
+
+TEST(OutlierTest, ARequestOfAnOlderSnapshotDoesNotWatchForTheNewerOne) {
+  const auto shared = std::make_shared<SharedClusters>();
+  Balancer balancer(1, shared);
+  const GenerationRef old = watched_cluster(2, OutlierSettings{.max_ejection_percent = 100});
+  auto snapshot = std::make_shared<Snapshot>(old->snapshot());
+  snapshot->generation = 1;
+  auto policy = std::make_shared<ClusterPolicy>();
+  snapshot->clusters[0].policy = policy;
+  const GenerationRef now(std::make_unique<Generation>(snapshot));
+  picks(balancer, old, {.now = 1}, 1);
+  fail(balancer, old, 0, 1);
+  balancer.prune(now->snapshot());
+  fail(balancer, old, 1, 2);
+  EXPECT_EQ(picks(balancer, now, {.now = 3}, 4), (std::vector<int>{2, 2}));
   EXPECT_EQ(shared->sums().ejections, 1u);
 }
 

@@ -252,6 +252,7 @@ std::shared_ptr<Snapshot> service_snapshot(const SocketAddress& dialled, Protoco
     cluster.policy = test.policy;
     for (const SocketAddress& address : test.endpoints)
       cluster.endpoints.push_back(Endpoint{.address = address});
+    snapshot->cluster_by_name[test.name] = index;
     snapshot->clusters.push_back(std::move(cluster));
     route.clusters.push_back(WeightedCluster{.cluster = index, .weight = test.weight, .label = test.name});
     route.total_weight += test.weight;
