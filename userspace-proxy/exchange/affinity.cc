@@ -64,7 +64,9 @@ std::optional<uint64_t> affinity_of(const HashKey& key, const RequestHead& reque
 
 std::optional<uint64_t> affinity_of(const HashKey& key, const SocketAddress& client) {
   if (key.kind != HashKey::Kind::kSourceIp) return std::nullopt;
-  return XxHash64::of(client.ip.packed());
+  const auto& bytes = client.ip.bytes;
+  const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return XxHash64::of(client.ip.is_v4() ? all.substr(12) : all);
 }
 
 std::string new_cookie(const HashKey& key, Random& random, uint64_t* hash) {

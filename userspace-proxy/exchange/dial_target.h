@@ -33,18 +33,24 @@ class DialTarget {
     generation_ = generation;
     cluster_ = cluster;
     client_ = client;
-    terms_ = balancer_.terms(*generation_, cluster_, client_.netns_cookie);
+    terms_ = this->cluster().policy == nullptr
+                 ? nullptr
+                 : balancer_.terms(*generation_, cluster_, client_.netns_cookie);
   }
-  // Picks an endpoint that did not fail before: kOk, kNoEndpoint when none is left, kCircuitOpen when the
-  // source has as many requests there as it may.
+  // Picks an endpoint that did not fail before: kOk, when none is left how the last one failed, kNoEndpoint
+  // when there is none at all, kCircuitOpen when the source has as many requests there as it may. A further
+  // try takes one that was avoided rather than none.
   Outcome pick(MonotonicNs now) {
     release();
     if (!enter()) return Outcome::kCircuitOpen;
-    if (passes_through()) return failed_count_ == 0 ? Outcome::kOk : Outcome::kNoEndpoint;
-    const std::span<const uint32_t> avoid(failed_.data(), failed_count_);
+    if (passes_through()) return failed_count_ == 0 || left_ ? Outcome::kOk : failure_;
     const PickFor who{.hash = client_.hash, .source = client_.source, .now = now};
-    endpoint_ = balancer_.pick_endpoint(*generation_, cluster_, avoid, who);
-    if (endpoint_ == kNone) return Outcome::kNoEndpoint;
+    endpoint_ = balancer_.pick_endpoint(*generation_, cluster_, {failed_.data(), failed_count_}, who);
+    if (endpoint_ == kNone && left_ && failed_count_ > 0) {
+      failed_count_ = 0;
+      endpoint_ = balancer_.pick_endpoint(*generation_, cluster_, {}, who);
+    }
+    if (endpoint_ == kNone) return failure_;
     state_ = &balancer_.state(*generation_, cluster_, endpoint_);
     ++state_->active;
     return Outcome::kOk;
@@ -57,9 +63,10 @@ class DialTarget {
   void report(TryResult result, MonotonicNs now) {
     if (watched()) balancer_.report(*generation_, cluster_, endpoint_, result, now);
   }
-  // The chosen endpoint did not take the connection. True when another may be tried.
-  bool fail() {
+  // The chosen endpoint did not take the connection, for this reason. True when another may be tried.
+  bool fail(Outcome why) {
     release();
+    failure_ = why;
     if (failed_count_ < kMaxFailures) failed_[failed_count_++] = endpoint_;
     return failed_count_ < kMaxFailures && failed_count_ < usable_endpoints();
   }
@@ -67,6 +74,7 @@ class DialTarget {
   void leave(bool avoid) {
     release();
     if (!avoid) return;
+    left_ = true;
     if (failed_count_ < kMaxFailures) failed_[failed_count_++] = endpoint_;
     if (failed_count_ == kMaxFailures || failed_count_ >= usable_endpoints()) failed_count_ = 0;
   }
@@ -128,6 +136,8 @@ class DialTarget {
   EndpointState* state_ = nullptr;
   std::array<uint32_t, kMaxFailures> failed_{};
   size_t failed_count_ = 0;
+  bool left_ = false;  // those are avoided for further tries
+  Outcome failure_ = Outcome::kNoEndpoint;
 };
 
 // False: it is not the endpoint that fails.

@@ -228,7 +228,7 @@ Outcome Exchange::upstream_ready() {
   // Another endpoint would wait for the same pool's room or the same descriptors.
   if (!may_try_another(status)) return outcome_of(status);
   if (action_ != nullptr && action_->retries().active()) return outcome_of(status);
-  return target_.fail() ? Outcome::kOk : outcome_of(status);
+  return target_.fail(outcome_of(status)) ? Outcome::kOk : outcome_of(status);
 }
 
 void Exchange::send_request() {
@@ -417,8 +417,10 @@ void Exchange::on_upstream_reset(int) {
 void Exchange::on_idle() {
   const uint64_t bytes = request_pump_.bytes() + response_pump_.bytes();
   const uint64_t moved = bytes - bytes_at_last_look_;
-  if (moved == 0 || (must_progress() && moved < context_.limits.min_progress_bytes))
+  if (moved == 0 || (must_progress() && moved < context_.limits.min_progress_bytes)) {
+    client_late_ = client_sends();
     return stop(Outcome::kIdleTimeout);
+  }
   bytes_at_last_look_ = bytes;
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
 }

@@ -112,6 +112,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   bool only_fresh_ = false;
   bool retried_ = false;
   bool tunnel_asked_ = false;
+  bool client_late_ = false;  // it was the client that let the time pass
   bool recorded_ = false;
   StreamRequest stream_request_;
   UpstreamStreamPtr upstream_;

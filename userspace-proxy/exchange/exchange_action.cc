@@ -82,7 +82,8 @@ std::optional<TryFailure> Exchange::failure_of(Outcome outcome) const {
   }
 }
 
-// What the try says of its endpoint, for those that rest when they fail.
+// What the try says of its endpoint, for those that rest when they fail. How long a client was willing to
+// wait (its deadline), or took to send, says nothing: one pod would take an endpoint from the whole node.
 void Exchange::observe(Outcome outcome) {
   if (!target_.watched()) return;
   const MonotonicNs now = context_.loop.now();
@@ -94,9 +95,10 @@ void Exchange::observe(Outcome outcome) {
       return target_.report(TryResult{.kind = TryResult::Kind::kReset}, now);
     case Outcome::kTimeout:
     case Outcome::kTryTimeout:
-    case Outcome::kIdleTimeout:
-    case Outcome::kDeadlineExceeded:
       return target_.report(TryResult{.kind = TryResult::Kind::kTimeout}, now);
+    case Outcome::kIdleTimeout:
+      if (!client_late_) target_.report(TryResult{.kind = TryResult::Kind::kTimeout}, now);
+      return;
     default:
       return;
   }

@@ -48,8 +48,8 @@ Mirror::Mirror(ProxyContext& context, std::shared_ptr<CaptureOrigin> origin, con
       stream_request_(context.pool),
       request_pump_(context.loop, *this, context.share, origin_->share),
       response_pump_(context.loop, *this, context.share, origin_->share) {
-  const DialTarget::Client client{target.dialled, origin_->netns_cookie(), origin_->source, true,
-                                  std::nullopt};
+  const DialTarget::Client client{target.dialled, origin_->netns_cookie(),
+                                  source_of(*origin_, target.generation->snapshot()), true, std::nullopt};
   target_.aim(target.generation, target.cluster, client);
   copy(head, body);
   ++context_.mirrors.running_;

@@ -122,14 +122,19 @@ Outcome TcpExchange::dial() {
 }
 
 Outcome TcpExchange::dial_end(ConnectStatus status) {
+  if (status == ConnectStatus::kConnected) {
+    // No further answer will say that the endpoint is well: its row of failures ends here.
+    target_.report(TryResult{.status = 200}, context_.loop.now());
+    return Outcome::kOk;
+  }
   if (const auto result = result_of(status)) target_.report(*result, context_.loop.now());
-  if (status == ConnectStatus::kConnected) return Outcome::kOk;
   upstream_.close();
   if (status == ConnectStatus::kNoDescriptor) {
     context_.pool.starve();
     client_.origin.use->refuse(Refusal::kDescriptors);
   }
-  return balanced_ && may_try_another(status) && target_.fail() ? Outcome::kOk : outcome_of(status);
+  return balanced_ && may_try_another(status) && target_.fail(outcome_of(status)) ? Outcome::kOk
+                                                                                  : outcome_of(status);
 }
 
 void TcpExchange::start_pumps() {

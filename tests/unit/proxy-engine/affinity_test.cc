@@ -109,6 +109,13 @@ TEST(AffinityTest, AClientWithoutTheCookieGetsOneThatKeepsItThere) {
   }
 }
 
+TEST(AffinityTest, ASourceIsItsAddressAsItIsOnTheWire) {
+  for (const char* text : {"10.1.2.3:5", "[2001:db8::1]:5"}) {
+    const SocketAddress source = *SocketAddress::parse(text);
+    EXPECT_EQ(affinity_of(HashKey{}, source), XxHash64::of(source.ip.packed()));
+  }
+}
+
 TEST(AffinityTest, AConnectionOfTcpHashesItsSource) {
   HashedRig rig(HashKey{}, Protocol::kTcp);
   const std::string first = rig.get("");

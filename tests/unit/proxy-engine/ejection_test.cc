@@ -2,6 +2,7 @@
 // and when the endpoint comes back.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <chrono>
 
@@ -96,6 +97,83 @@ TEST_F(EjectionTest, GrpcErrorsInTrailersAloneCount) {
   begin(failing.address(), {.consecutive_5xx = 0, .consecutive_gateway = 2});
   EXPECT_EQ(good_answers(4), 2);
   EXPECT_EQ(good_answers(20), 20);
+}
+
+// An endpoint and what the process knows of it.
+struct Watching {
+  explicit Watching(const SocketAddress& endpoint, OutlierSettings settings,
+                    Protocol protocol = Protocol::kHttp) {
+    Rig::Setup setup = setup_for(endpoint, protocol);
+    setup.clusters[0].policy = watches(settings);
+    setup.options.clusters = clusters;
+    setup.options.exchange_idle = std::chrono::milliseconds(20);
+    rig = std::make_unique<Rig>(setup);
+  }
+  uint64_t ejections() const { return clusters->sums().ejections; }
+  std::string send(std::string_view request) {
+    TestConnection client = rig->connect();
+    client.send(request);
+    return client.read_until("\r\n\r\n");
+  }
+
+  std::shared_ptr<SharedClusters> clusters = std::make_shared<SharedClusters>();
+  std::unique_ptr<Rig> rig;
+};
+
+TEST(SlowClientTest, AClientThatSendsItsBodyTooSlowlyEjectsNobody) {
+  TestServer server([](TestConnection& c) { c.read_to_end(); });
+  Watching watching(server.address(), {.consecutive_5xx = 2});
+  for (int i = 0; i < 4; ++i)
+    EXPECT_THAT(watching.send("POST / HTTP/1.1\r\nHost: service\r\nContent-Length: 9\r\n\r\nx"),
+                HasSubstr("idle_timeout"));
+  EXPECT_EQ(watching.ejections(), 0u);
+  for (int i = 0; i < 2; ++i) EXPECT_THAT(watching.send(kGetRoot), HasSubstr("idle_timeout"));
+  EXPECT_EQ(watching.ejections(), 1u) << "the server's silence counts";
+}
+
+TEST(SlowClientTest, ADeadlineThatAClientMadeTooShortEjectsNobody) {
+  TestServer server([](TestConnection& c) { c.read_to_end(); });
+  Watching watching(server.address(), {.consecutive_5xx = 2});
+  for (int i = 0; i < 4; ++i)
+    watching.send(
+        "POST /a.B/C HTTP/1.1\r\nHost: service\r\nContent-Type: application/grpc\r\nTE: trailers\r\n"
+        "grpc-timeout: 1m\r\nContent-Length: 0\r\n\r\n");
+  for (const SeenRecord& record : watching.rig->sink().wait(4))
+    EXPECT_EQ(record.outcome, Outcome::kDeadlineExceeded);
+  EXPECT_EQ(watching.ejections(), 0u);
+}
+
+// Listens where nobody did before.
+UniqueFd listen_at(const SocketAddress& address) {
+  UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int one = 1;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  sockaddr_storage storage;
+  const socklen_t length = address.to_sockaddr(&storage);
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd.get(), 8) != 0)
+    fd.reset();
+  return fd;
+}
+
+TEST(TcpEjectionTest, AConnectionThatIsTakenEndsTheRowOfThoseThatWereNot) {
+  const SocketAddress address = refused_address();
+  Watching watching(address, {.consecutive_5xx = 5}, Protocol::kTcp);
+  const auto refused = [&](int times) {
+    for (int i = 0; i < times; ++i) EXPECT_EQ(watching.rig->connect().read_end(), ECONNRESET);
+  };
+  refused(4);
+  UniqueFd server = listen_at(address);
+  ASSERT_GE(server.get(), 0);
+  TestConnection client = watching.rig->connect();
+  const UniqueFd taken(accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  ASSERT_GE(taken.get(), 0);
+  ASSERT_EQ(::send(taken.get(), "hi", 2, MSG_NOSIGNAL), 2);
+  EXPECT_EQ(client.read(2), "hi");
+  server.reset();
+  refused(4);
+  EXPECT_EQ(watching.ejections(), 0u);
+  refused(1);
+  EXPECT_EQ(watching.ejections(), 1u);
 }
 
 // Ten per cent is what is promised; a turn of a loaded machine's loop is all that lies between.
