@@ -41,9 +41,14 @@ bool needs_proxy(const mesh::v1::TrafficPolicy& policy, uint32_t port) {
   return needs_proxy(policy);
 }
 
+bool needs_proxy_anywhere(const mesh::v1::TrafficPolicy& policy) {
+  const auto of_port = [](const mesh::v1::TrafficPolicy::Port& own) { return needs_proxy(own.policy()); };
+  return needs_proxy(policy) || std::any_of(policy.ports().begin(), policy.ports().end(), of_port);
+}
+
 void add_ruled_ports(const Objects& objects, Layer4Ports& out) {
   for_each<DestinationRule>(objects, [&](const DestinationRule& rule) {
-    if (rule.hidden) return;
+    if (rule.hidden || !needs_proxy_anywhere(rule.policy.traffic_policy())) return;
     for_each<Service>(objects, [&](const Service& service) {
       const std::string host = service_host(service.meta.name, service.meta.ns);
       if (!host_covers(rule.host.host, host)) return;

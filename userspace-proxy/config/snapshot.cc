@@ -72,6 +72,16 @@ const L4Host* Snapshot::find_l4_host(uint32_t source, const SocketAddress& diall
   return found == l4_host_by_address.end() ? nullptr : &l4_hosts[found->second];
 }
 
+uint32_t Snapshot::find_tcp_cluster(uint32_t source, const SocketAddress& dialled,
+                                    const ServicePort& port) const {
+  if (tcp_cluster_by_address.empty()) return port.tcp_cluster;
+  const auto found = tcp_cluster_by_address.find(AddressRef{namespace_of(source), dialled});
+  if (found == tcp_cluster_by_address.end()) return port.tcp_cluster;
+  // Services may share an address: the row is of one of them.
+  const Cluster& cluster = clusters[found->second];
+  return cluster.service == port.service && cluster.ns == port.ns ? found->second : port.tcp_cluster;
+}
+
 const GatewayPort* Snapshot::find_gateway_port(uint16_t port) const {
   const auto found = gateway_ports.find(port);
   return found == gateway_ports.end() ? nullptr : &found->second;

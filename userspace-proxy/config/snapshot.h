@@ -131,7 +131,7 @@ struct ServicePort {
   std::string service;
   std::string ns;
   Protocol protocol = Protocol::kSniff;
-  uint32_t tcp_cluster = kNone;
+  uint32_t tcp_cluster = kNone;        // as the service's own namespace sees it
   bool entry = false;                  // of a service that is no Service
   std::vector<std::string> export_to;  // client namespaces; empty: all
   uint32_t next = kNone;               // that has the same address
@@ -175,6 +175,8 @@ class Snapshot {
   uint32_t find_cluster(std::string_view name) const;
   // The routes of connections to this address that are no HTTP; nullptr: none but the service's own.
   const L4Host* find_l4_host(uint32_t source, const SocketAddress& dialled) const;
+  // Where connections to this address go that are no HTTP and have no routes; `port` is what was found there.
+  uint32_t find_tcp_cluster(uint32_t source, const SocketAddress& dialled, const ServicePort& port) const;
   // nullptr: no gateway has this port.
   const GatewayPort* find_gateway_port(uint16_t port) const;
   // The routes for a request that came to a gateway's port; nullptr: it has no such host.
@@ -224,6 +226,8 @@ class Snapshot {
   // Of the Gateway API: Host does not count there.
   absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> routed_host_by_address;
   absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> l4_host_by_address;
+  // Of client namespaces whose rules are not the service's own.
+  absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> tcp_cluster_by_address;
   absl::flat_hash_map<uint16_t, GatewayPort> gateway_ports;
   // With an empty namespace; an empty host takes what no other has.
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_host_by_host;

@@ -310,6 +310,15 @@ class NamespaceView {
       out_.l4_host_by_address.try_emplace(Snapshot::AddressKey{ns_, address}, host);
   }
 
+  // Connections that are no HTTP follow the rules of their client's namespace, where those are others.
+  void add_tcp_cluster(const ServiceSpec& service, const ServiceSpec::Port& port) {
+    const EffectivePolicy& own = policy(service);
+    if (own.view.empty() || port.protocol == Protocol::kHttp || port.protocol == Protocol::kHttp2) return;
+    const uint32_t cluster = clusters_.intern(service, port.number, "", own);
+    for (const SocketAddress& address : dialled_at(service, port.number))
+      out_.tcp_cluster_by_address.try_emplace(Snapshot::AddressKey{ns_, address}, cluster);
+  }
+
   // True: the address decides, and Host finds this port of the service nowhere else.
   bool add_address_routes(const ServiceSpec& service, const ServiceSpec::Port& port) {
     const RouteSetSpec* set = address_set(service.host, port.number, true);
@@ -344,6 +353,7 @@ class NamespaceView {
     const std::vector<std::string> spellings = short_names(service, ns_);
     for (const ServiceSpec::Port& port : service.ports) {
       add_l4(service, port);
+      add_tcp_cluster(service, port);
       if (is_opaque(port.protocol)) continue;
       if (add_address_routes(service, port) && set == nullptr) continue;
       const uint32_t host =
@@ -405,8 +415,8 @@ class NamespaceView {
   std::vector<std::pair<Snapshot::HostKey, uint32_t>> short_hosts_;
 };
 
-// Plain TCP goes by the service's own view, whoever the client is; which services a client sees is asked when
-// it dials.
+// With the service's own view (add_tcp_cluster() has those of others); which services a client sees is asked
+// when it dials.
 class ServicePorts {
  public:
   ServicePorts(const World& world, ClusterTable& clusters, Snapshot& out)

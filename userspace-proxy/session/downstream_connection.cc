@@ -126,7 +126,8 @@ TcpAim DownstreamConnection::aim_tcp() {
   const Snapshot& snapshot = context_.current->snapshot();
   const uint32_t index = source_of(*origin_, snapshot);
   const ServicePort* port = origin_->is_gateway() ? nullptr : snapshot.find_service_port(index, dialled_);
-  const TcpAim service{.cluster = port == nullptr ? kNone : port->tcp_cluster};
+  const TcpAim service{.cluster =
+                           port == nullptr ? kNone : snapshot.find_tcp_cluster(index, dialled_, *port)};
   const L4Host* host = l4_host();
   if (host == nullptr && !origin_->is_gateway()) return service;
   const SourceView source = source_view(snapshot, index);

@@ -47,6 +47,27 @@ TEST(SnapshotPolicyTest, CanarySplitsBySubset) {
   EXPECT_EQ(asked.route->name, "shop/cart[0]");
 }
 
+TEST(SnapshotPolicyTest, ConnectionsThatAreNoHttpFollowTheRulesOfTheirClientsNamespace) {
+  World world = shop();
+  world.policy(
+      "name:'cart' namespace:'other' host:'cart.shop.svc.cluster.local' "
+      "traffic_policy{connection_pool{max_connections:7}}");
+  const auto snapshot = world.build();
+  const SocketAddress dialled = *SocketAddress::parse("10.96.0.1:80");
+  const ServicePort* port = snapshot->find_service_port(kNone, dialled);
+  ASSERT_NE(port, nullptr);
+  const auto cluster_for = [&](const std::string& ns) {
+    const uint32_t source = snapshot->find_source("cluster/" + ns + "/client");
+    EXPECT_NE(source, kNone);
+    return snapshot->find_tcp_cluster(source, dialled, *port);
+  };
+  EXPECT_EQ(cluster_for("shop"), port->tcp_cluster);
+  EXPECT_EQ(cluster_for("istio-system"), port->tcp_cluster);
+  ASSERT_NE(cluster_for("other"), port->tcp_cluster);
+  EXPECT_EQ(snapshot->clusters[cluster_for("other")].policy->connections->max_connections, 7u);
+  EXPECT_EQ(snapshot->clusters[port->tcp_cluster].policy, nullptr);
+}
+
 TEST(SnapshotPolicyTest, UnknownSubsetAndHostHaveNoCluster) {
   World world = shop();
   world.policy(subsets("shop"));

@@ -21,6 +21,19 @@ void greet(TestConnection& c) {
   c.send(c.read_until("\r\n"));
 }
 
+TEST(TcpExchangeTest, GoesToTheClusterThatItsClientsNamespaceSees) {
+  const auto says = [](std::string text) { return [text](TestConnection& c) { c.send(text); }; };
+  TestServer one(says("one")), other(says("other"));
+  Rig::Setup setup = setup_for(one.address(), Protocol::kTcp);
+  setup.clusters.push_back(TestCluster{.name = "v2", .endpoints = {other.address()}});
+  Rig rig(setup);
+  EXPECT_EQ(rig.connect().read_to_end(), "one");
+  auto snapshot = std::make_shared<Snapshot>(*rig.make_snapshot(setup.clusters, 2));
+  snapshot->tcp_cluster_by_address[Snapshot::AddressKey{.ns = "default", .address = rig.address()}] = 1;
+  rig.use(snapshot);
+  EXPECT_EQ(rig.connect().read_to_end(), "other");
+}
+
 TEST(TcpExchangeTest, LetsTheServerSpeakFirst) {
   TestServer server(greet);
   Rig rig(to(server.address(), Protocol::kTcp));
