@@ -49,6 +49,18 @@ TEST(Http2TimeoutTest, SettingsThatNeverComeEndTheConnection) {
   EXPECT_EQ(endings_of(client).goaway_text, "head_timeout");
 }
 
+TEST(Http2TimeoutTest, WhoWaitsForTheSettingsOfASilentServerIsTold) {
+  TestServer server([](TestConnection& c) { c.read_to_end(); });
+  Rig::Setup setup = to(server.address(), ClusterProtocol::kHttp2);
+  setup.options.upstream_idle = milliseconds(20);
+  Rig rig(setup);
+  TestConnection client = rig.connect();
+  client.send(
+      "GET /chat HTTP/1.1\r\nHost: service\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  EXPECT_THAT(client.read_until("\r\n\r\n"), ::testing::HasSubstr("x-weft-reason: connect_failed"));
+}
+
 TEST(Http2TimeoutTest, ExchangesThatWereUnderWayAreRecorded) {
   TestServer server([](TestConnection& c) { c.read_to_end(); });
   Rig::Setup setup = to(server.address(), ClusterProtocol::kHttp1);
