@@ -158,7 +158,6 @@ class FileParser {
     object(document.root, document.line, "", true);
   }
 
- private:
   void object(const YamlNode& node, uint32_t line, const std::string& path, bool list_allowed) {
     Diagnostics diagnostics(file_, out_.findings);
     const FieldReader root(diagnostics, node, path, line);
@@ -182,6 +181,7 @@ class FileParser {
     unknown_kind(root, kind, version, diagnostics);
   }
 
+ private:
   void list(const FieldReader& root) {
     for (const FieldReader& item : root.items("items")) object(item.node(), item.line(), item.path(), false);
   }
@@ -258,6 +258,12 @@ ParsedFile parse_file(const std::string& file, std::string_view text) {
     return out;
   }
   for (const YamlDocument& document : parse_yaml(text)) parser.document(document);
+  return out;
+}
+
+ParsedFile parse_object(const std::string& place, const YamlNode& root) {
+  ParsedFile out;
+  FileParser(place, out).object(root, root.line, "", false);
   return out;
 }
 

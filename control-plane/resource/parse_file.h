@@ -8,6 +8,7 @@
 
 #include "control-plane/control_plane.h"
 #include "control-plane/resource/objects.h"
+#include "control-plane/resource/yaml_document.h"
 
 namespace weft::control_plane {
 
@@ -21,5 +22,7 @@ struct ParsedFile {
 };
 
 ParsedFile parse_file(const std::string& file, std::string_view text);
+// One object that is parsed already; `place` stands where parse_file() has the file.
+ParsedFile parse_object(const std::string& place, const YamlNode& root);
 
 }  // namespace weft::control_plane

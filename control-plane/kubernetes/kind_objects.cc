@@ -1,0 +1,112 @@
+// See kind_objects.h.
+#include "control-plane/kubernetes/kind_objects.h"
+
+#include <utility>
+
+#include "base/strings.h"
+#include "control-plane/kubernetes/json_tree.h"
+#include "control-plane/resource/parse_file.h"
+
+namespace weft::control_plane {
+namespace {
+
+// The text of metadata.resourceVersion, taken out: it changes when nothing that we read does.
+std::string take_version(YamlNode& object) {
+  for (YamlField& field : object.fields) {
+    if (field.name != "metadata") continue;
+    for (auto inner = field.value.fields.begin(); inner != field.value.fields.end(); ++inner) {
+      if (inner->name != "resourceVersion") continue;
+      std::string version = std::move(inner->value.scalar);
+      field.value.fields.erase(inner);
+      return version;
+    }
+  }
+  return "";
+}
+
+void set_missing(YamlNode& object, const char* name, std::string_view text) {
+  if (object.find(name) != nullptr) return;
+  YamlNode value{.kind = YamlNode::Kind::kScalar};
+  value.scalar = text;
+  object.fields.push_back({.name = name, .line = 0, .value = std::move(value)});
+}
+
+}  // namespace
+
+std::string KindObjects::place_of(const YamlNode& object) const {
+  const std::string_view name = json_text(object, "metadata.name");
+  if (name.empty()) return "";
+  const std::string_view ns = json_text(object, "metadata.namespace");
+  return ns.empty() ? str_cat(kind_.name, " ", name) : str_cat(kind_.name, " ", ns, "/", name);
+}
+
+bool KindObjects::without_part(const YamlNode& object) const {
+  if (kind_.name != "Pod") return false;
+  const std::string_view phase = json_text(object, "status.phase");
+  return json_text(object, "spec.nodeName").empty() || phase == "Succeeded" || phase == "Failed";
+}
+
+void KindObjects::begin_list() {
+  listed_.clear();
+  listing_ = true;
+  list_unreadable_ = false;
+}
+
+void KindObjects::end_list() {
+  listing_ = false;
+  if (list_unreadable_) return listed_.clear();
+  std::vector<std::string> gone;
+  for (const auto& [place, known] : known_) {
+    if (!listed_.contains(place)) gone.push_back(place);
+  }
+  for (const std::string& place : gone) forget(place);
+  if (std::exchange(has_finding_, false)) changes_[std::string(kind_.name)] = std::nullopt;
+  listed_.clear();
+}
+
+bool KindObjects::put(YamlNode object, const std::string& api_version) {
+  const std::string place = place_of(object);
+  if (place.empty()) return false;
+  if (without_part(object)) {
+    forget(place);
+    return true;
+  }
+  if (listing_) listed_.insert(place);
+  std::string version = take_version(object);
+  const auto known = known_.find(place);
+  if (known != known_.end() && !version.empty() && known->second.version == version) return true;
+  const uint64_t digest = digest_of(object);
+  const bool same = known != known_.end() && known->second.digest == digest;
+  known_[place] = {.version = std::move(version), .digest = digest};
+  if (same) return true;
+  set_missing(object, "apiVersion", api_version);
+  set_missing(object, "kind", kind_.kind);
+  ++parsed_;
+  changes_[place] = parse_object(place, object);
+  return true;
+}
+
+void KindObjects::remove(const YamlNode& object) { forget(place_of(object)); }
+
+void KindObjects::forget(const std::string& place) {
+  if (known_.erase(place) > 0) changes_[place] = std::nullopt;
+}
+
+void KindObjects::remove_all() {
+  for (const auto& [place, known] : known_) changes_[place] = std::nullopt;
+  known_.clear();
+  if (std::exchange(has_finding_, false)) changes_[std::string(kind_.name)] = std::nullopt;
+}
+
+void KindObjects::unreadable(const char* code, std::string message) {
+  list_unreadable_ = true;
+  has_finding_ = true;
+  const std::string place(kind_.name);
+  ParsedFile file{.unknown_documents = true};
+  file.findings.push_back(
+      {code, Finding::Level::kError, place, 0, "", "", std::move(message),
+       str_cat("find it with kubectl get ", kind_.plural, " -A; what was read of it before stays in force")});
+  changes_[place] = std::move(file);
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,108 @@
+// See kinds.h.
+#include "control-plane/kubernetes/kinds.h"
+
+#include <array>
+
+#include "base/strings.h"
+
+namespace weft::control_plane {
+namespace {
+
+using Text = std::string_view;
+
+constexpr Text kManaged = "metadata.managedFields";
+constexpr Text kApplied = "metadata.annotations.kubectl.kubernetes.io/last-applied-configuration";
+constexpr Text kGeneration = "metadata.generation";
+
+// Status is what others write: reading it would mean an event for each of their writes.
+constexpr std::array<Text, 4> kSpecOnly = {kManaged, kApplied, kGeneration, "status"};
+constexpr std::array<Text, 5> kMetaOnly = {kManaged, kApplied, kGeneration, "status", "spec"};
+// Each change of a slice changes an annotation that says when. (Not all annotations: a bookmark's says that a
+// streamed list is complete.)
+constexpr std::array<Text, 3> kSlice = {
+    kManaged, kGeneration, "metadata.annotations.endpoints.kubernetes.io/last-change-trigger-time"};
+constexpr std::array<Text, 37> kPod = {kManaged,
+                                       kApplied,
+                                       kGeneration,
+                                       "spec.volumes",
+                                       "spec.affinity",
+                                       "spec.tolerations",
+                                       "spec.topologySpreadConstraints",
+                                       "spec.securityContext",
+                                       "spec.containers.args",
+                                       "spec.containers.command",
+                                       "spec.containers.env",
+                                       "spec.containers.envFrom",
+                                       "spec.containers.image",
+                                       "spec.containers.lifecycle",
+                                       "spec.containers.livenessProbe",
+                                       "spec.containers.readinessProbe",
+                                       "spec.containers.startupProbe",
+                                       "spec.containers.resources",
+                                       "spec.containers.securityContext",
+                                       "spec.containers.volumeMounts",
+                                       "spec.initContainers.args",
+                                       "spec.initContainers.command",
+                                       "spec.initContainers.env",
+                                       "spec.initContainers.envFrom",
+                                       "spec.initContainers.image",
+                                       "spec.initContainers.resources",
+                                       "spec.initContainers.securityContext",
+                                       "spec.initContainers.volumeMounts",
+                                       "status.containerStatuses",
+                                       "status.initContainerStatuses",
+                                       "status.ephemeralContainerStatuses",
+                                       "status.conditions.lastProbeTime",
+                                       "status.conditions.lastTransitionTime",
+                                       "status.conditions.observedGeneration",
+                                       "status.conditions.message",
+                                       "status.conditions.reason",
+                                       "status.observedGeneration"};
+
+constexpr std::array<Text, 1> kV1 = {"v1"};
+constexpr std::array<Text, 2> kV1Beta1 = {"v1", "v1beta1"};
+constexpr std::array<Text, 3> kNetworking = {"v1", "v1beta1", "v1alpha3"};
+constexpr std::array<Text, 3> kLayer4 = {"v1", "v1alpha3", "v1alpha2"};
+constexpr Text kIstio = "networking.istio.io";
+constexpr Text kSecurity = "security.istio.io";
+constexpr Text kGatewayApi = "gateway.networking.k8s.io";
+// spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed: a pod that is on no node, or has ended, has
+// no part in a mesh.
+constexpr Text kLivePods =
+    "fieldSelector=spec.nodeName%21%3D%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
+
+constexpr std::array<KubernetesKind, 17> kKinds = {{
+    {"Namespace", "Namespace", "", kV1, "namespaces", "", kMetaOnly},
+    {"Node", "Node", "", kV1, "nodes", "", kMetaOnly},
+    {"Pod", "Pod", "", kV1, "pods", kLivePods, kPod},
+    {"Service", "Service", "", kV1, "services", "", kSpecOnly},
+    {"EndpointSlice", "EndpointSlice", "discovery.k8s.io", kV1, "endpointslices", "", kSlice},
+    {"VirtualService", "VirtualService", kIstio, kNetworking, "virtualservices", "", kSpecOnly, true},
+    {"DestinationRule", "DestinationRule", kIstio, kNetworking, "destinationrules", "", kSpecOnly, true},
+    {"ServiceEntry", "ServiceEntry", kIstio, kNetworking, "serviceentries", "", kSpecOnly, true},
+    {"IstioGateway", "Gateway", kIstio, kNetworking, "gateways", "", kSpecOnly, true},
+    {"AuthorizationPolicy", "AuthorizationPolicy", kSecurity, kV1Beta1, "authorizationpolicies", "",
+     kSpecOnly, true},
+    {"PeerAuthentication", "PeerAuthentication", kSecurity, kV1Beta1, "peerauthentications", "", kSpecOnly,
+     true},
+    {"Gateway", "Gateway", kGatewayApi, kV1Beta1, "gateways", "", kSpecOnly, true},
+    {"HTTPRoute", "HTTPRoute", kGatewayApi, kV1Beta1, "httproutes", "", kSpecOnly, true},
+    {"GRPCRoute", "GRPCRoute", kGatewayApi, kV1, "grpcroutes", "", kSpecOnly, true},
+    {"TLSRoute", "TLSRoute", kGatewayApi, kLayer4, "tlsroutes", "", kSpecOnly, true},
+    {"TCPRoute", "TCPRoute", kGatewayApi, kLayer4, "tcproutes", "", kSpecOnly, true},
+    {"ReferenceGrant", "ReferenceGrant", kGatewayApi, kV1Beta1, "referencegrants", "", kSpecOnly, true},
+}};
+
+}  // namespace
+
+std::string KubernetesKind::api_version(size_t version) const {
+  return group.empty() ? std::string(versions[version]) : str_cat(group, "/", versions[version]);
+}
+
+std::string KubernetesKind::path(size_t version) const {
+  return str_cat(group.empty() ? "/api/" : "/apis/", api_version(version), "/", plural);
+}
+
+std::span<const KubernetesKind> kubernetes_kinds() { return kKinds; }
+
+}  // namespace weft::control_plane

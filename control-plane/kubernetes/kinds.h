@@ -1,0 +1,28 @@
+// The kinds that Weft reads from an API server: where each is listed, what is asked for, and which of its
+// fields nobody needs. docs/kubernetes.md has the same table for RBAC.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace weft::control_plane {
+
+struct KubernetesKind {
+  std::string_view name;  // as findings call it: "Pod", "IstioGateway"
+  std::string_view kind;
+  std::string_view group;                      // "": core
+  std::span<const std::string_view> versions;  // best first; a server may have any of them
+  std::string_view plural;
+  std::string_view selector;                   // of the query, escaped; "": all objects
+  std::span<const std::string_view> left_out;  // see json_tree.h
+  // A CustomResourceDefinition: it may be missing, and come later.
+  bool may_be_missing = false;
+
+  std::string api_version(size_t version) const;  // "v1", "networking.istio.io/v1"
+  std::string path(size_t version) const;         // "/apis/networking.istio.io/v1/gateways"
+};
+
+std::span<const KubernetesKind> kubernetes_kinds();
+
+}  // namespace weft::control_plane

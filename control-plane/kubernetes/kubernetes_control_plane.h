@@ -1,0 +1,38 @@
+// A ControlPlane whose objects come from a Kubernetes API server. The agent's door to this folder.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "control-plane/control_plane.h"
+#include "control-plane/kubernetes/source_report.h"
+
+namespace weft::control_plane {
+
+struct KubernetesOptions {
+  std::string node_name;
+  // Empty: in a pod, by its ServiceAccount.
+  std::string kubeconfig;
+  std::string context;  // empty: the file's current one
+  // The server must have told everything once after so long.
+  std::chrono::milliseconds first_limit{60'000};
+  // Asked while that is awaited; true: the process is to end. May be empty.
+  std::function<bool()> give_up;
+};
+
+class KubernetesControlPlane : public ControlPlane {
+ public:
+  // Any thread.
+  virtual SourceReport report() const = 0;
+};
+
+// Calls `subscriber` with the first change, which is everything, before it returns; all calls come from the
+// control plane's own threads. Errors: the access is not usable (see api_access.h), DeadlineExceeded with
+// what the server answered, Cancelled.
+absl::StatusOr<std::unique_ptr<KubernetesControlPlane>> start_kubernetes(KubernetesOptions options,
+                                                                         ControlPlane::Subscriber subscriber);
+
+}  // namespace weft::control_plane

@@ -1,0 +1,134 @@
+// See kubernetes_source.h.
+#include "control-plane/kubernetes/kubernetes_source.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "control-plane/kubernetes/source_trouble.h"
+
+namespace weft::control_plane {
+namespace {
+
+using Clock = Reflector::Clock;
+using Milliseconds = std::chrono::milliseconds;
+
+// Between two looks at the clock when nothing happens.
+constexpr Milliseconds kLongestTurn(1000);
+constexpr Milliseconds kAskGiveUp(100);
+
+}  // namespace
+
+KubernetesSource::KubernetesSource(ApiAccess access, Options options, Subscriber subscriber)
+    : server_(access.server),
+      options_(options),
+      subscriber_(std::move(subscriber)),
+      random_(options.seed != 0 ? options.seed : std::random_device()()) {}
+
+absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAccess access, Options options,
+                                                                          Subscriber subscriber) {
+  std::unique_ptr<KubernetesSource> source(new KubernetesSource(access, options, std::move(subscriber)));
+  if (!access.verify)
+    log::warn("kubernetes_not_verified",
+              {{"server", access.server}, {"next", "remove insecure-skip-tls-verify from the kubeconfig"}});
+  ASSIGN_OR_RETURN(source->client_, ApiClient::create(std::move(access), options.client));
+  for (const KubernetesKind& kind : kubernetes_kinds()) {
+    source->reflectors_.push_back(
+        std::make_unique<Reflector>(kind, *source->client_, source->options_.timing, source->random_));
+  }
+  source->thread_ = std::thread([raw = source.get()] { raw->run(); });
+  return source;
+}
+
+KubernetesSource::~KubernetesSource() {
+  if (thread_.joinable()) {
+    {
+      const absl::MutexLock lock(&mutex_);
+      stopping_ = true;
+    }
+    client_->wake();
+    thread_.join();
+  }
+  reflectors_.clear();
+}
+
+bool KubernetesSource::wait_for_first(Milliseconds limit, const std::function<bool()>& give_up) {
+  const absl::Time end = absl::Now() + absl::FromChrono(limit);
+  const absl::MutexLock lock(&mutex_);
+  while (!told_ && absl::Now() < end && (!give_up || !give_up())) {
+    const absl::Time look = std::min(end, absl::Now() + absl::FromChrono(kAskGiveUp));
+    mutex_.AwaitWithDeadline(absl::Condition(&told_), look);
+  }
+  return told_;
+}
+
+SourceReport KubernetesSource::report() const {
+  const absl::MutexLock lock(&mutex_);
+  return report_;
+}
+
+void KubernetesSource::run() {
+  while (true) {
+    const Clock::time_point now = Clock::now();
+    Clock::time_point due = now + kLongestTurn;
+    for (const auto& reflector : reflectors_) {
+      reflector->tick(now);
+      due = std::min(due, reflector->due());
+    }
+    due = std::min(due, publish(now));
+    note_report();
+    {
+      const absl::MutexLock lock(&mutex_);
+      if (stopping_) return;
+    }
+    client_->turn(std::max(std::chrono::ceil<Milliseconds>(due - Clock::now()), Milliseconds(0)));
+  }
+}
+
+Clock::time_point KubernetesSource::publish(Clock::time_point now) {
+  const auto all = [this](auto condition) {
+    return std::all_of(reflectors_.begin(), reflectors_.end(),
+                       [condition](const auto& reflector) { return condition(*reflector); });
+  };
+  // The first change is the whole state, whatever is listed again meanwhile.
+  if (!first_told_ && !all([](const Reflector& r) { return r.synced(); })) return Clock::time_point::max();
+  if (first_told_ && all([](const Reflector& r) { return !r.settled() || !r.changed(); }))
+    return Clock::time_point::max();
+  if (!std::exchange(gathering_, true)) gathering_since_ = now;
+  const Clock::time_point when =
+      first_told_ ? std::max(gathering_since_ + options_.gather, not_before_) : now;
+  if (when > now) return when;
+  Store::Changes changes;
+  for (const auto& reflector : reflectors_) {
+    if (!first_told_ || reflector->settled()) changes.merge(reflector->take());
+  }
+  gathering_ = false;
+  subscriber_(std::move(changes));
+  not_before_ = Clock::now() + (Clock::now() - now);
+  if (std::exchange(first_told_, true)) return Clock::time_point::max();
+  log::info("kubernetes_read", {{"server", server_}});
+  note_report();
+  const absl::MutexLock lock(&mutex_);
+  told_ = true;
+  return Clock::time_point::max();
+}
+
+void KubernetesSource::note_report() {
+  SourceReport next;
+  next.problems = describe_trouble(server_, reflectors_, Clock::now());
+  for (const auto& reflector : reflectors_) next.kinds.push_back(reflector->counts());
+  log_trouble(next.problems);
+  const absl::MutexLock lock(&mutex_);
+  report_ = std::move(next);
+}
+
+void KubernetesSource::log_trouble(const std::vector<std::string>& problems) {
+  if (std::exchange(troubled_, !problems.empty()) == !problems.empty()) return;
+  if (problems.empty()) return log::info("kubernetes_back", {{"server", server_}});
+  log::warn("kubernetes_trouble", {{"problem", problems.front()}});
+}
+
+}  // namespace weft::control_plane

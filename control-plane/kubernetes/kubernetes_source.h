@@ -1,0 +1,77 @@
+// An API server as a stream of changes for the store: one reflector for each kind, one connection, one
+// thread. It tells the first change when every kind was seen once, and later ones as they come, gathered for
+// some milliseconds. While the server is away what is known stays known.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "control-plane/kubernetes/api_client.h"
+#include "control-plane/kubernetes/reflector.h"
+#include "control-plane/kubernetes/source_report.h"
+#include "control-plane/resource/store.h"
+
+namespace weft::control_plane {
+
+class KubernetesSource {
+ public:
+  using Subscriber = std::function<void(Store::Changes)>;
+  struct Options {
+    ReflectorTiming timing;
+    ApiClient::Options client;
+    // Changes are gathered for so long, and for as long as the subscriber took for the last ones: it gets at
+    // most half of the time.
+    std::chrono::milliseconds gather{10};
+    // 0: from the system.
+    uint32_t seed = 0;
+  };
+
+  // Begins at once on its own thread, which also calls `subscriber`. Errors: libcurl cannot be used.
+  static absl::StatusOr<std::unique_ptr<KubernetesSource>> start(ApiAccess access, Options options,
+                                                                 Subscriber subscriber);
+  ~KubernetesSource();
+
+  // Until the subscriber has been given the first change. False: `limit` is over, or `give_up` (may be
+  // empty; asked ten times a second) said so.
+  bool wait_for_first(std::chrono::milliseconds limit, const std::function<bool()>& give_up);
+
+  SourceReport report() const;
+
+ private:
+  KubernetesSource(ApiAccess access, Options options, Subscriber subscriber);
+  void run();
+  // Gives the subscriber what changed, when it is time; when it will be.
+  Reflector::Clock::time_point publish(Reflector::Clock::time_point now);
+  void note_report();
+  void log_trouble(const std::vector<std::string>& problems);
+
+  const std::string server_;
+  const Options options_;
+  const Subscriber subscriber_;
+  std::unique_ptr<ApiClient> client_;
+  std::minstd_rand random_;
+  std::vector<std::unique_ptr<Reflector>> reflectors_;
+
+  // Source thread.
+  bool first_told_ = false;
+  bool gathering_ = false;
+  Reflector::Clock::time_point gathering_since_;
+  Reflector::Clock::time_point not_before_;
+  bool troubled_ = false;
+
+  mutable absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool told_ ABSL_GUARDED_BY(mutex_) = false;
+  SourceReport report_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace weft::control_plane

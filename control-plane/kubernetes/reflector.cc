@@ -1,0 +1,342 @@
+// See reflector.h. What the server does, and what follows:
+//
+//   a list ends                      watch from its version
+//   a streamed list is refused       list in pages from now on
+//   a watch ends                     watch from the last version; after a pause when it was short
+//   410, as status or event          list anew; what is known stays until the list is complete
+//   404                              the next version of the API; after the last: the kind is missing, look
+//   again 429, 503 with Retry-After        wait that long at least anything else                    wait and
+//   do the same again: no list because a watch failed
+#include "control-plane/kubernetes/reflector.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "base/strings.h"
+#include "control-plane/kubernetes/json_tree.h"
+#include "control-plane/resource/finding_codes.h"
+
+namespace weft::control_plane {
+namespace {
+
+constexpr int kPageObjects = 500;
+// An event is an object and what surrounds it.
+constexpr size_t kMaxEventBytes = kMaxObjectBytes;
+// A server that has just started may not know its own CRDs: objects are kept until it says so for the third
+// time.
+constexpr uint32_t kNotFoundForSure = 3;
+constexpr std::chrono::seconds kWatchGrace(30);
+constexpr std::chrono::minutes kLongestRetryAfter(5);
+constexpr char kInitialEventsEnd[] = "k8s.io/initial-events-end";
+
+// Tokens are base64 today; nothing promises that.
+std::string escaped(std::string_view text) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string out;
+  for (const unsigned char c : text) {
+    const bool plain = absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
+    if (plain) {
+      out.push_back(static_cast<char>(c));
+    } else {
+      out.append({'%', kDigits[c >> 4], kDigits[c & 15]});
+    }
+  }
+  return out;
+}
+
+// Of a server that does not stream lists: too old, switched off, or without the storage for it.
+bool refuses_streams(const ApiEnd& end) {
+  constexpr std::array<long, 5> kRefusals = {400, 405, 422, 500, 501};
+  return std::find(kRefusals.begin(), kRefusals.end(), end.status) != kRefusals.end();
+}
+
+bool ends_initial_events(const YamlNode& object) {
+  const YamlNode* metadata = object.find("metadata");
+  const YamlNode* annotations = metadata == nullptr ? nullptr : metadata->find("annotations");
+  const YamlNode* end = annotations == nullptr ? nullptr : annotations->find(kInitialEventsEnd);
+  return end != nullptr && end->scalar == "true";
+}
+
+}  // namespace
+
+Reflector::Reflector(const KubernetesKind& kind, ApiClient& client, const ReflectorTiming& timing,
+                     std::minstd_rand& random)
+    : kind_(kind),
+      client_(client),
+      timing_(timing),
+      random_(random),
+      retry_(timing.first_retry, timing.longest_retry),
+      look_(timing.first_look, timing.longest_look),
+      relist_(timing.first_retry, timing.longest_retry),
+      objects_(kind) {
+  for (const std::string_view path : kind_.left_out) event_paths_.push_back(str_cat("object.", path));
+  left_out_of_events_.assign(event_paths_.begin(), event_paths_.end());
+  counts_.kind = kind_.name;
+}
+
+Reflector::~Reflector() {
+  if (request_) client_.cancel(*request_);
+}
+
+SourceReport::Kind Reflector::counts() const {
+  SourceReport::Kind out = counts_;
+  out.objects = objects_.size();
+  out.parsed = objects_.parsed();
+  return out;
+}
+
+void Reflector::tick(Clock::time_point now) {
+  if (now < due_) return;
+  if (state_ == State::kWaiting) return begin();
+  // A streamed list that says neither more nor that it is complete: this server does not mean it.
+  ++counts_.errors;
+  client_.cancel(*request_);
+  request_.reset();
+  streams_lists_ = false;
+  begin();
+}
+
+void Reflector::begin() {
+  if (!resource_version_.empty()) return begin_watch(false);
+  objects_.begin_list();
+  list_again_ = false;
+  if (streams_lists_) return begin_watch(true);
+  begin_page();
+}
+
+void Reflector::begin_page() {
+  std::string path = str_cat(kind_.path(version_), "?limit=", kPageObjects);
+  if (!continue_.empty()) str_append(&path, "&continue=", escaped(continue_));
+  if (!kind_.selector.empty()) str_append(&path, "&", kind_.selector);
+  send(path, State::kListing, timing_.list_deadline, timing_.list_silence, JsonSplitter::Form::kList);
+}
+
+void Reflector::begin_watch(bool with_list) {
+  std::uniform_int_distribution<int64_t> spread(timing_.watch.count(), 2 * timing_.watch.count());
+  const std::chrono::seconds length(spread(random_));
+  std::string path =
+      str_cat(kind_.path(version_), "?watch=1&allowWatchBookmarks=true&timeoutSeconds=", length.count());
+  if (with_list)
+    str_append(&path, "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
+  else
+    str_append(&path, "&resourceVersion=", escaped(resource_version_));
+  if (!kind_.selector.empty()) str_append(&path, "&", kind_.selector);
+  // A watch may be silent for all its life; a server that vanished is found out by TCP.
+  heard_event_ = false;
+  send(path, with_list ? State::kStreaming : State::kWatching, length + kWatchGrace, std::chrono::seconds(0),
+       JsonSplitter::Form::kStream);
+  ++counts_.watches;
+}
+
+void Reflector::send(const std::string& path, State state, std::chrono::milliseconds deadline,
+                     std::chrono::seconds silence, JsonSplitter::Form form) {
+  state_ = state;
+  verdict_.reset();
+  const bool list = form == JsonSplitter::Form::kList;
+  splitter_ = std::make_unique<JsonSplitter>(form, list ? kMaxObjectBytes : kMaxEventBytes,
+                                             [this, list](std::string_view text) {
+                                               if (list)
+                                                 item(text);
+                                               else
+                                                 event(text);
+                                             });
+  request_ = client_.start({.path = path, .deadline = deadline, .silence = silence}, this);
+  // Other requests end by themselves.
+  due_ = state == State::kStreaming ? Clock::now() + timing_.list_deadline : Clock::time_point::max();
+}
+
+void Reflector::accepted() {
+  if (state_ != State::kWatching) return;
+  watch_began_ = Clock::now();
+  not_found_in_a_row_ = 0;
+  trouble_.reset();
+}
+
+bool Reflector::body(std::string_view bytes) {
+  if (state_ == State::kStreaming) due_ = Clock::now() + timing_.list_deadline;
+  splitter_->feed(bytes);
+  if (splitter_->broken() && !verdict_)
+    verdict_ = ApiEnd{.status = 0, .message = "the answer is not JSON", .retry_after = std::nullopt};
+  return !verdict_.has_value();
+}
+
+void Reflector::item(std::string_view text) {
+  absl::StatusOr<YamlNode> object = text.empty() ? absl::ResourceExhaustedError("an object over the limit")
+                                                 : parse_json(text, kind_.left_out);
+  if (!object.ok()) return not_read(object.status());
+  if (!objects_.put(*std::move(object), kind_.api_version(version_)))
+    not_read(absl::InvalidArgumentError("an object without a name"));
+}
+
+void Reflector::not_read(const absl::Status& why) {
+  ++counts_.errors;
+  list_again_ = true;
+  objects_.unreadable(
+      absl::IsResourceExhausted(why) ? kOverLimit : kYamlSyntax,
+      str_cat("an object could not be read: ", why.message(), "; the limit is ", kMaxObjectBytes, " bytes"));
+}
+
+void Reflector::event(std::string_view text) {
+  // The rest of a request that has its verdict.
+  if (verdict_) return;
+  absl::StatusOr<YamlNode> parsed = text.empty() ? absl::ResourceExhaustedError("an event over the limit")
+                                                 : parse_json(text, left_out_of_events_);
+  if (!parsed.ok()) return not_read(parsed.status());
+  const std::string type(json_text(*parsed, "type"));
+  const auto object = std::find_if(parsed->fields.begin(), parsed->fields.end(),
+                                   [](const YamlField& field) { return field.name == "object"; });
+  if (object == parsed->fields.end())
+    return not_read(absl::InvalidArgumentError("an event without an object"));
+  if (type == "ERROR") return error_event(object->value);
+  heard_event_ = true;
+  if (state_ == State::kWatching) useful();
+  if (type == "BOOKMARK") return bookmark(object->value);
+  const std::string version(json_text(object->value, "metadata.resourceVersion"));
+  if (type == "DELETED") {
+    objects_.remove(object->value);
+  } else if (type != "ADDED" && type != "MODIFIED") {
+    return not_read(absl::InvalidArgumentError(str_cat("an event of type \"", type.substr(0, 32), "\"")));
+  } else if (!objects_.put(std::move(object->value), kind_.api_version(version_))) {
+    return not_read(absl::InvalidArgumentError("an object without a name"));
+  }
+  // Those of a streamed list come in any order.
+  if (state_ == State::kWatching && !version.empty()) resource_version_ = version;
+}
+
+void Reflector::bookmark(const YamlNode& object) {
+  const std::string version(json_text(object, "metadata.resourceVersion"));
+  if (version.empty()) return;
+  if (state_ == State::kWatching) {
+    resource_version_ = version;
+  } else if (ends_initial_events(object)) {
+    state_ = State::kWatching;
+    due_ = Clock::time_point::max();
+    watch_began_ = Clock::now();
+    list_complete(version);
+  }
+}
+
+void Reflector::error_event(const YamlNode& status) {
+  const auto code = parse_integer<long>(json_text(status, "code"));
+  verdict_ = ApiEnd{.status = code.value_or(500),
+                    .message = std::string(json_text(status, "message")),
+                    .retry_after = std::nullopt};
+  if (verdict_->message.empty()) verdict_->message = "the server ended the watch with an error";
+}
+
+void Reflector::ended(const ApiEnd& reported) {
+  request_.reset();
+  const ApiEnd end = verdict_.value_or(reported);
+  const State was = std::exchange(state_, State::kWaiting);
+  if (end.ok()) {
+    if (was == State::kListing) return page_ended();
+    if (was == State::kWatching) return watch_ended();
+    return failed({.status = 0, .message = "the streamed list ended half-way", .retry_after = std::nullopt});
+  }
+  if (end.status == 410) return gone();
+  if (end.status == 404) return not_found();
+  if (was == State::kStreaming && refuses_streams(end)) {
+    streams_lists_ = false;
+    return begin();
+  }
+  failed(end);
+}
+
+void Reflector::page_ended() {
+  absl::StatusOr<YamlNode> rest = parse_json(splitter_->rest());
+  if (!rest.ok() || json_text(*rest, "metadata.resourceVersion").empty()) {
+    return failed({.status = 0,
+                   .message = str_cat("the list of ", kind_.plural, " is not complete or not JSON"),
+                   .retry_after = std::nullopt});
+  }
+  continue_ = json_text(*rest, "metadata.continue");
+  if (!continue_.empty()) return begin_page();
+  list_complete(std::string(json_text(*rest, "metadata.resourceVersion")));
+  begin_watch(false);
+}
+
+void Reflector::list_complete(std::string version) {
+  ++counts_.lists;
+  objects_.end_list();
+  resource_version_ = std::move(version);
+  synced_ = true;
+  not_found_in_a_row_ = 0;
+  versions_not_found_ = 0;
+  look_.reset();
+  trouble_.reset();
+}
+
+// The server answers as it should: what failed before counts no more.
+void Reflector::useful() {
+  retry_.reset();
+  relist_.reset();
+  gone_before_ = false;
+}
+
+void Reflector::watch_ended() {
+  const bool lived = heard_event_ || Clock::now() - watch_began_ >= timing_.short_watch;
+  if (lived) useful();
+  // What could not be read may be readable now, or gone.
+  if (list_again_) forget_version();
+  if (lived && !list_again_) return begin();
+  wait(retry_.next(random_));
+}
+
+void Reflector::forget_version() {
+  resource_version_.clear();
+  continue_.clear();
+}
+
+void Reflector::gone() {
+  ++counts_.relists;
+  forget_version();
+  // A server that forgets faster than it lists would be asked without end.
+  if (!std::exchange(gone_before_, true)) return begin();
+  wait(relist_.next(random_));
+}
+
+void Reflector::not_found() {
+  forget_version();
+  version_ = (version_ + 1) % kind_.versions.size();
+  if (++versions_not_found_ < kind_.versions.size()) return begin();
+  versions_not_found_ = 0;
+  if (!kind_.may_be_missing) {
+    return failed({.status = 404,
+                   .message = str_cat("the server knows no ", kind_.plural),
+                   .retry_after = std::nullopt});
+  }
+  ++not_found_in_a_row_;
+  if (objects_.size() == 0 || not_found_in_a_row_ >= kNotFoundForSure) {
+    objects_.remove_all();
+    objects_.begin_list();
+    objects_.end_list();
+    synced_ = true;
+    trouble_.reset();
+  }
+  wait(look_.next(random_));
+}
+
+void Reflector::failed(const ApiEnd& end) {
+  ++counts_.errors;
+  if (!trouble_) trouble_ = Trouble{.message = end.message, .status = end.status, .since = Clock::now()};
+  trouble_->message = end.message;
+  trouble_->status = end.status;
+  // A list that broke off begins anew.
+  if (resource_version_.empty()) continue_.clear();
+  std::chrono::milliseconds delay = retry_.next(random_);
+  if (end.retry_after) {
+    const std::chrono::milliseconds asked =
+        std::min<std::chrono::milliseconds>(*end.retry_after, kLongestRetryAfter);
+    delay = asked + delay / 2;
+  }
+  wait(delay);
+}
+
+void Reflector::wait(std::chrono::milliseconds delay) {
+  state_ = State::kWaiting;
+  due_ = Clock::now() + delay;
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,72 @@
+// See pipeline.h.
+#include "control-plane/pipeline.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "base/log.h"
+
+namespace weft::control_plane {
+namespace {
+
+auto sort_key(const Finding& f) { return std::tie(f.file, f.line, f.code, f.field, f.object, f.message); }
+
+bool same(const std::vector<Finding>& a, const std::vector<Finding>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Finding& x, const Finding& y) { return sort_key(x) == sort_key(y); });
+}
+
+}  // namespace
+
+std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) {
+  std::vector<Finding> out = store.findings();
+  out.insert(out.end(), compiled.findings.begin(), compiled.findings.end());
+  std::sort(out.begin(), out.end(),
+            [](const Finding& a, const Finding& b) { return sort_key(a) < sort_key(b); });
+  return out;
+}
+
+Pipeline::Pipeline(std::string node_name, ControlPlane::Subscriber subscriber)
+    : node_name_(std::move(node_name)), subscriber_(std::move(subscriber)) {
+  resolver_ = DnsResolver::start(DnsResolver::Options(), [this] {
+    const absl::MutexLock lock(&mutex_);
+    recompile();
+  });
+}
+
+// Before anything goes: a change that is told right now still uses the resolver.
+Pipeline::~Pipeline() { resolver_->stop(); }
+
+void Pipeline::update(Store::Changes changes) {
+  const absl::MutexLock lock(&mutex_);
+  store_.update(std::move(changes));
+  resolver_->want(hosts_to_resolve(store_.objects()));
+  recompile();
+}
+
+void Pipeline::recompile() {
+  Compiled next = compile(store_.objects(), node_name_, resolver_->addresses());
+  Change change{.local_pods = next.local_pods, .findings = all_findings(store_, next)};
+  diff(compiled_, next, change);
+  const bool nothing_new = generation_ > 0 && change.upserted.empty() && change.removed.empty() &&
+                           change.local_pods == compiled_.local_pods && same(change.findings, findings_);
+  compiled_ = std::move(next);
+  if (nothing_new) return;
+  change.generation = ++generation_;
+  log_new(change.findings);
+  findings_ = change.findings;
+  subscriber_(change);
+}
+
+void Pipeline::log_new(const std::vector<Finding>& findings) const {
+  for (const Finding& finding : findings) {
+    const bool known = std::any_of(findings_.begin(), findings_.end(),
+                                   [&](const Finding& old) { return sort_key(old) == sort_key(finding); });
+    if (known) continue;
+    const auto level = finding.level == Finding::Level::kError ? log::Level::kError : log::Level::kWarn;
+    log::write(level, "manifest_finding", {{"finding", to_string(finding)}});
+  }
+}
+
+}  // namespace weft::control_plane

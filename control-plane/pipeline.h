@@ -1,0 +1,45 @@
+// What stands between a source of objects and a subscriber: store → compile → difference → change with the
+// next generation. Any thread, one change at a time.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "control-plane/compile/compiler.h"
+#include "control-plane/control_plane.h"
+#include "control-plane/resource/store.h"
+#include "control-plane/source/dns_resolver.h"
+
+namespace weft::control_plane {
+
+class Pipeline {
+ public:
+  Pipeline(std::string node_name, ControlPlane::Subscriber subscriber);
+  // Ends the resolver's thread; what feeds the pipeline ends before.
+  ~Pipeline();
+
+  // Calls the subscriber, if anything follows from it, before it returns; the first time in any case.
+  void update(Store::Changes changes);
+
+ private:
+  // The caller's or the resolver's thread.
+  void recompile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void log_new(const std::vector<Finding>& findings) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::string node_name_;
+  const ControlPlane::Subscriber subscriber_;
+  absl::Mutex mutex_;
+  Store store_ ABSL_GUARDED_BY(mutex_);
+  Compiled compiled_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Finding> findings_ ABSL_GUARDED_BY(mutex_);
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<DnsResolver> resolver_;
+};
+
+// Of the store and of the compilation, sorted by place.
+std::vector<Finding> all_findings(const Store& store, const Compiled& compiled);
+
+}  // namespace weft::control_plane

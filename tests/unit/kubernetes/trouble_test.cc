@@ -1,0 +1,232 @@
+// The Kubernetes source against a server that refuses, stalls, lies or is away: what is asked for then, that
+// nothing known is lost, and that the report says what is the matter.
+#include <atomic>
+#include <fstream>
+
+#include "tests/unit/kubernetes/source_fixture.h"
+
+namespace weft::control_plane::test {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+using Clock = std::chrono::steady_clock;
+
+class TroubleTest : public SourceTest {
+ protected:
+  // The first `many` requests for the services that match get `reply`.
+  void refuse(int many, Reply reply, bool (*matches)(const Request&) = any) {
+    const auto left = std::make_shared<std::atomic<int>>(many);
+    server_.set_script([=](const Request& r) -> std::optional<Reply> {
+      if (r.path != kServices || !matches(r) || left->fetch_sub(1) <= 0) return std::nullopt;
+      return reply;
+    });
+  }
+};
+
+TEST_F(TroubleTest, TooManyRequestsMeansToWaitAsLongAsTheServerSays) {
+  server_.put(kServices, service("web"));
+  refuse(1, {.status = 429, .headers = "Retry-After: 1\r\n"});
+  const Clock::time_point begin = Clock::now();
+  start_and_wait();
+  EXPECT_GE(Clock::now() - begin, std::chrono::seconds(1));
+  EXPECT_EQ(server_.requests(kServices).size(), 2U);
+  EXPECT_EQ(counts("Service").errors, 1U);
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+}
+
+TEST_F(TroubleTest, AServerErrorIsTriedAgainAndAWatchThatFailsIsNoReasonToList) {
+  server_.set_streams_lists(false);
+  server_.put(kServices, service("web"));
+  start_and_wait();
+  ASSERT_TRUE(server_.wait_for(kServices, 1, is_plain_watch));
+  refuse(5, {.status = 500, .body = R"({"kind":"Status","code":500,"message":"etcd is not well"})"});
+  server_.end_watches();
+  ASSERT_TRUE(server_.wait_for(kServices, 7, is_plain_watch));
+  EXPECT_EQ(server_.count(kServices, is_list), 1U);
+  server_.put(kServices, service("web", 81));
+  EXPECT_TRUE(has_port("Service shop/web", 81));
+  EXPECT_TRUE(report_says([](const SourceReport& r) { return r.problems.empty(); }));
+  EXPECT_EQ(counts("Service").errors, 5U);
+}
+
+TEST_F(TroubleTest, WhileTheServerIsAwayAllIsKeptAndOneLineSaysSo) {
+  server_.put(kServices, service("web"));
+  start_and_wait();
+  server_.stop();
+  ASSERT_TRUE(report_says([](const SourceReport& r) { return !r.problems.empty(); }));
+  // Each kind finds out for itself; the cause is the same for all.
+  ASSERT_TRUE(report_says([](const SourceReport& r) {
+    return r.problems.size() == 1 && r.problems.front().find("more kinds") != std::string::npos;
+  })) << testing::PrintToString(source_->report().problems);
+  EXPECT_THAT(source_->report().problems.front(), HasSubstr(server_.url()));
+  EXPECT_THAT(source_->report().problems.front(), HasSubstr("what was read before stays in force"));
+  EXPECT_TRUE(holds("Service shop/web"));
+  server_.put(kServices, service("web", 81));
+  server_.start();
+  EXPECT_TRUE(has_port("Service shop/web", 81));
+  EXPECT_TRUE(report_says([](const SourceReport& r) { return r.problems.empty(); }));
+  EXPECT_EQ(server_.count(kServices, is_list), 0U) << "the watch goes on where it was";
+}
+
+TEST_F(TroubleTest, AVerbThatIsNotAllowedIsNamed) {
+  refuse(1'000'000,
+         {.status = 403, .body = R"({"kind":"Status","code":403,"message":"services is forbidden"})"});
+  start();
+  EXPECT_FALSE(source_->wait_for_first(std::chrono::milliseconds(300), {}));
+  ASSERT_EQ(source_->report().problems.size(), 1U);
+  const std::string problem = source_->report().problems.front();
+  EXPECT_THAT(problem, HasSubstr("services is forbidden"));
+  EXPECT_THAT(problem, HasSubstr("allow list and watch of services"));
+  EXPECT_THAT(problem, HasSubstr("nothing is in force"));
+  server_.set_script({});
+  EXPECT_TRUE(source_->wait_for_first(kLimit, {}));
+}
+
+TEST_F(TroubleTest, WaitingEndsWhenTheProcessIsToldToStop) {
+  refuse(1'000'000, {.status = 503});
+  start();
+  EXPECT_FALSE(source_->wait_for_first(kLimit, [] { return true; }));
+}
+
+TEST_F(TroubleTest, AStreamedListThatStopsHalfWayIsGivenUpForAList) {
+  options_.timing.list_deadline = std::chrono::seconds(1);
+  server_.put(kServices, service("web"));
+  refuse(1, {.status = 200, .hang = true}, is_streamed);
+  start_and_wait();
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+  EXPECT_EQ(server_.count(kServices, is_list), 1U);
+}
+
+TEST_F(TroubleTest, AListThatIsSilentIsAskedForAgain) {
+  options_.timing.list_silence = std::chrono::seconds(1);
+  server_.set_streams_lists(false);
+  server_.put(kServices, service("web"));
+  refuse(1, {.status = 200, .body = R"({"kind":"List","items":[)", .hang = true}, is_list);
+  start_and_wait();
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+  EXPECT_EQ(server_.count(kServices, is_list), 2U);
+}
+
+TEST_F(TroubleTest, AnAnswerThatIsNoJsonChangesNothing) {
+  server_.set_streams_lists(false);
+  server_.put(kServices, service("web"));
+  start_and_wait();
+  refuse(1, {.status = 200, .body = "<html>Please log in</html>"}, is_list);
+  server_.compact();
+  ASSERT_TRUE(server_.wait_for(kServices, 3, is_list));
+  server_.put(kServices, service("cart"));
+  EXPECT_TRUE(holds("Service shop/cart"));
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+}
+
+TEST_F(TroubleTest, ATruncatedListIsNotTakenForTheWhole) {
+  server_.set_streams_lists(false);
+  server_.put(kServices, service("web"));
+  start_and_wait();
+  refuse(1, {.status = 200, .body = R"({"kind":"List","metadata":{"resourceVersion":"9"},"items":[)"},
+         is_list);
+  server_.compact();
+  ASSERT_TRUE(server_.wait_for(kServices, 3, is_list));
+  server_.put(kServices, service("cart"));
+  ASSERT_TRUE(holds("Service shop/cart"));
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+}
+
+TEST_F(TroubleTest, AnObjectThatCannotBeReadIsAFindingAndLosesNothing) {
+  server_.set_streams_lists(false);
+  server_.put(kServices, service("web"));
+  start_and_wait();
+  refuse(1,
+         {.status = 200, .body = R"({"metadata":{"resourceVersion":"300"},"items":[{"metadata":nonsense}]})"},
+         is_list);
+  server_.compact();
+  ASSERT_TRUE(wait_until([&] { return state_.contains("Service"); }));
+  EXPECT_TRUE(state_.at("Service").unknown_documents);
+  EXPECT_THAT(to_string(state_.at("Service").findings.front()),
+              HasSubstr("Service: error WF0021: an object could not be read"));
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+  ASSERT_TRUE(server_.wait_for(kServices, 3, is_plain_watch));
+  // At the end of the watch it is listed again, and that heals it.
+  server_.end_watches();
+  EXPECT_TRUE(lost("Service"));
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+}
+
+TEST_F(TroubleTest, AnEventThatCannotBeReadIsAFindingUntilTheNextList) {
+  start_and_wait();
+  server_.send_raw(kServices, R"({"type":"ADDED","object":{"metadata":{"name":}}})");
+  ASSERT_TRUE(wait_until([&] { return state_.contains("Service"); }));
+  server_.put(kServices, service("web"));
+  EXPECT_TRUE(holds("Service shop/web")) << "the watch goes on";
+  server_.end_watches();
+  EXPECT_TRUE(lost("Service"));
+}
+
+TEST_F(TroubleTest, AnObjectOverTheLimitIsAFindingAndTheOthersAreRead) {
+  Json large = service("large");
+  large["metadata"]["annotations"]["x"] = std::string(4 * 1024 * 1024, 'x');
+  server_.put(kServices, large);
+  server_.put(kServices, service("web"));
+  start_and_wait();
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+  EXPECT_FALSE(state_.contains("Service shop/large"));
+  EXPECT_THAT(to_string(state_.at("Service").findings.front()), HasSubstr("WF0022"));
+  EXPECT_EQ(counts("Service").errors, 1U);
+}
+
+TEST_F(TroubleTest, FindingsNameTheObjectWhereFilesHaveTheirPath) {
+  Json wrong = service("web");
+  wrong["spec"]["type"] = "Nonsense";
+  server_.put(kServices, wrong);
+  start_and_wait();
+  ASSERT_EQ(state_.at("Service shop/web").findings.size(), 1U);
+  EXPECT_EQ(to_string(state_.at("Service shop/web").findings.front())
+                .find("Service shop/web: error WF0002 spec.type: "),
+            0U)
+      << to_string(state_.at("Service shop/web").findings.front());
+}
+
+TEST_F(TroubleTest, ARotatedTokenIsSentFromTheNextRequestOn) {
+  const std::string file = testing::TempDir() + "/weft-token-" + std::to_string(::getpid());
+  std::ofstream(file) << "first-token\n";
+  access_.token_file = file;
+  start_and_wait();
+  EXPECT_EQ(server_.requests(kServices).front().authorization, "Bearer first-token");
+  std::ofstream(file, std::ios::trunc) << "second-token\n";
+  server_.end_watches();
+  ASSERT_TRUE(server_.wait_for(kServices, 1,
+                               [](const Request& r) { return r.authorization == "Bearer second-token"; }));
+  ::unlink(file.c_str());
+}
+
+TEST_F(TroubleTest, ATokenThatIsRefusedIsToldWithoutTheToken) {
+  access_.token = "very-secret-token";
+  refuse(1'000'000, {.status = 401, .body = R"({"kind":"Status","code":401,"message":"Unauthorized"})"});
+  testing::internal::CaptureStderr();
+  start();
+  EXPECT_FALSE(source_->wait_for_first(std::chrono::milliseconds(200), {}));
+  ASSERT_FALSE(source_->report().problems.empty());
+  EXPECT_THAT(source_->report().problems.front(), HasSubstr("check the token"));
+  EXPECT_THAT(source_->report().problems, Not(Contains(HasSubstr("very-secret-token"))));
+  source_.reset();
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), Not(HasSubstr("very-secret-token")));
+}
+
+TEST_F(TroubleTest, AServerThatForgetsAtOnceIsNotListedWithoutEnd) {
+  options_.timing.first_retry = std::chrono::milliseconds(100);
+  options_.timing.longest_retry = std::chrono::milliseconds(1000);
+  server_.set_streams_lists(false);
+  start_and_wait();
+  ASSERT_TRUE(server_.wait_for(kServices, 1, is_plain_watch));
+  refuse(1'000'000, {.status = 410}, is_plain_watch);
+  const Clock::time_point begin = Clock::now();
+  server_.end_watches();
+  ASSERT_TRUE(server_.wait_for(kServices, 5, is_list));
+  // Pauses of at least 50, 100 and 200 ms lie between the second and the fifth list.
+  EXPECT_GE(Clock::now() - begin, std::chrono::milliseconds(350));
+}
+
+}  // namespace
+}  // namespace weft::control_plane::test
