@@ -107,15 +107,17 @@ absl::Status Agent::start_all() {
   };
   events.gone = [this] { reconciler_.proxy_gone(); };
   RETURN_IF_ERROR(annotate("handover", handover_.start(std::move(events))));
-  admin_ = std::make_unique<AdminService>(AdminService::Parts{.node_name = options_.node_name,
-                                                              .config_source = options_.config_source,
-                                                              .reconciler = reconciler_,
-                                                              .dataplane = *parts_.dataplane,
-                                                              .proxy = telemetry_,
-                                                              .hub = hub_,
-                                                              .served = [this] { return handover_.served(); },
-                                                              .acked = [this] { return acked(); },
-                                                              .rejected = [this] { return rejected(); }});
+  admin_ = std::make_unique<AdminService>(
+      AdminService::Parts{.node_name = options_.node_name,
+                          .config_source = options_.config_source,
+                          .reconciler = reconciler_,
+                          .dataplane = *parts_.dataplane,
+                          .proxy = telemetry_,
+                          .hub = hub_,
+                          .served = [this] { return handover_.served(); },
+                          .acked = [this] { return acked(); },
+                          .rejected = [this] { return rejected(); },
+                          .source_problems = [this] { return source_report().problems; }});
   ASSIGN_OR_RETURN(admin_server_,
                    GrpcUnixServer::start(run_path("agent.sock"), SocketAccess{}, admin_services()));
   log::info("agent_started", {{"node", options_.node_name},
@@ -147,6 +149,10 @@ std::vector<std::string> Agent::rejected() const {
   return out;
 }
 
+control_plane::SourceReport Agent::source_report() const {
+  return parts_.source_report ? parts_.source_report() : control_plane::SourceReport();
+}
+
 uint64_t Agent::acked() const {
   uint64_t newest = 0;
   for (const control_plane::ClientState& client : parts_.ads->clients())
@@ -166,6 +172,7 @@ MetricsInput Agent::gather_metrics() {
   input.maps = parts_.dataplane->maps();
   input.program_runs = parts_.dataplane->program_runs();
   input.observe_dropped = hub_.dropped();
+  input.source_kinds = source_report().kinds;
   std::vector<uint32_t> named;
   for (const FlowRow& row : input.flows) {
     named.push_back(row.key.source);

@@ -24,6 +24,7 @@
 #include "control-plane/control_plane.h"
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/identity/certificate_service.h"
+#include "control-plane/kubernetes/kubernetes_control_plane.h"
 
 namespace weft::agent {
 
@@ -44,6 +45,8 @@ class Agent {
     std::function<absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>>(
         control_plane::ControlPlane::Subscriber)>
         start_control_plane;
+    // What the control plane's source says about itself; any thread, also while it starts. Empty: nothing.
+    std::function<control_plane::SourceReport()> source_report;
     // Null: pods get no certificates.
     std::unique_ptr<control_plane::CertificateAuthority> authority;
     NetnsProbe probe = probe_netns;
@@ -68,6 +71,7 @@ class Agent {
   std::vector<grpc::Service*> admin_services();
   std::vector<std::string> rejected() const;
   uint64_t acked() const;
+  control_plane::SourceReport source_report() const;
 
   Options options_;
   Parts parts_;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstdio>
 #include <iostream>
 
@@ -14,6 +15,7 @@
 #include "agent/run_dir.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "control-plane/kubernetes/kubernetes_control_plane.h"
 
 namespace weft::agent {
 namespace {
@@ -25,6 +27,9 @@ constexpr int kPermission = 77;
 
 struct Flags {
   std::string config_dir = "/etc/weft/manifests";
+  bool kubernetes = false;
+  std::string kubeconfig;  // given: kubernetes too
+  std::string context;
   std::string run_dir = "/run/weft";
   std::string pin_root = "/sys/fs/bpf/weft";
   std::string ca_dir;  // empty: below run_dir
@@ -85,9 +90,40 @@ absl::StatusOr<SocketAddress> address_of(const char* flag, const std::string& te
       str_cat(flag, ": '", text, "' is not IP:PORT (0.0.0.0:15020, [::]:15020); next: weft-agent --help"));
 }
 
+std::string config_source(const Flags& flags) {
+  if (!flags.kubeconfig.empty()) return str_cat("kubernetes, by ", flags.kubeconfig);
+  return flags.kubernetes ? "kubernetes, as this pod" : flags.config_dir;
+}
+
+// SIGTERM is blocked while the agent starts; a server that does not answer must not keep it from ending.
+bool told_to_stop() {
+  sigset_t pending;
+  ::sigemptyset(&pending);
+  return ::sigpending(&pending) == 0 &&
+         (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
+}
+
+// Null until there is one.
+using KubernetesSource = std::atomic<const control_plane::KubernetesControlPlane*>;
+
+absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane(
+    const Flags& flags, control_plane::ControlPlane::Subscriber subscriber, KubernetesSource& source) {
+  if (!flags.kubernetes && flags.kubeconfig.empty())
+    return control_plane::ControlPlane::start({.config_dir = flags.config_dir, .node_name = flags.node_name},
+                                              std::move(subscriber));
+  ASSIGN_OR_RETURN(std::unique_ptr<control_plane::KubernetesControlPlane> started,
+                   control_plane::start_kubernetes({.node_name = flags.node_name,
+                                                    .kubeconfig = flags.kubeconfig,
+                                                    .context = flags.context,
+                                                    .give_up = told_to_stop},
+                                                   std::move(subscriber)));
+  source = started.get();
+  return started;
+}
+
 absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
   Agent::Options options{
-      .node_name = flags.node_name, .config_source = flags.config_dir, .run_dir = flags.run_dir};
+      .node_name = flags.node_name, .config_source = config_source(flags), .run_dir = flags.run_dir};
   ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
   ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
   options.gateways.listeners = flags.listeners;
@@ -107,9 +143,13 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
   const std::string ca_dir = flags.ca_dir.empty() ? str_cat(flags.run_dir, "/ca") : flags.ca_dir;
   ASSIGN_OR_RETURN(parts.authority,
                    control_plane::CertificateAuthority::open({.folder = ca_dir}, absl::Now()));
-  parts.start_control_plane = [&flags](control_plane::ControlPlane::Subscriber subscriber) {
-    return control_plane::ControlPlane::start({.config_dir = flags.config_dir, .node_name = flags.node_name},
-                                              std::move(subscriber));
+  const auto source = std::make_shared<KubernetesSource>(nullptr);
+  parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber) {
+    return start_control_plane(flags, std::move(subscriber), *source);
+  };
+  parts.source_report = [source] {
+    const control_plane::KubernetesControlPlane* const started = source->load();
+    return started == nullptr ? control_plane::SourceReport() : started->report();
   };
   return Agent::start(std::move(options), std::move(parts));
 }
@@ -163,13 +203,27 @@ int clean_up(const Flags& flags, bool force) {
   return 0;
 }
 
+void add_source_options(CLI::App& app, Flags& flags) {
+  CLI::Option* const folder =
+      app.add_option("--config-dir", flags.config_dir, "folder of manifests")->capture_default_str();
+  CLI::Option* const in_pod =
+      app.add_flag("--kubernetes", flags.kubernetes,
+                   "configuration from the API server of the cluster that this pod is in");
+  CLI::Option* const file = app.add_option("--kubeconfig", flags.kubeconfig,
+                                           "configuration from the API server that this file names");
+  app.add_option("--context", flags.context, "context in the kubeconfig (default: its current one)")
+      ->needs(file);
+  folder->excludes(in_pod)->excludes(file);
+  in_pod->excludes(file);
+}
+
 int main_with(int argc, char** argv) {
   Flags flags;
   flags.node_name = default_node_name();
   bool force = false;
   CLI::App app{"The Weft agent of one node: captures the traffic of enrolled pods and feeds the node proxy."};
   app.set_version_flag("--version", WEFT_VERSION);
-  app.add_option("--config-dir", flags.config_dir, "folder of manifests")->capture_default_str();
+  add_source_options(app, flags);
   app.add_option("--run-dir", flags.run_dir, "folder of sockets and state")->capture_default_str();
   app.add_option("--pin-root", flags.pin_root, "bpffs folder of pinned programs and maps")
       ->capture_default_str();

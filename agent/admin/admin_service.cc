@@ -63,6 +63,7 @@ bool AdminService::gather(NodeFacts* facts, admin::v1::NodeStatus* status) {
   facts->maps = parts_.dataplane.maps();
   facts->stats = parts_.dataplane.stats();
   facts->proxy_rejected = parts_.rejected();
+  facts->source_problems = parts_.source_problems();
   facts->acked_generation = parts_.acked();
   const std::set<uint64_t> served = parts_.served();
   const std::vector<BypassRow> bypasses = parts_.dataplane.bypasses();

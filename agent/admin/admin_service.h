@@ -36,6 +36,8 @@ class AdminService final : public admin::v1::Admin::Service {
     std::function<uint64_t()> acked;
     // What the proxy refused in delta ADS: name to reason.
     std::function<std::vector<std::string>()> rejected;
+    // What the source of the configuration is stuck with.
+    std::function<std::vector<std::string>()> source_problems;
   };
   explicit AdminService(Parts parts);
 

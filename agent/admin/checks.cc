@@ -58,6 +58,23 @@ std::string proxy_problem(const ProxyState& proxy) {
   return "";
 }
 
+// Objects of a cluster have no lines.
+std::string place_of(const control_plane::Finding& finding) {
+  return finding.line == 0 ? finding.file : str_cat(finding.file, ":", finding.line);
+}
+
+void report_source(const std::vector<std::string>& problems, Report& report) {
+  constexpr char kDescription[] = "the source of the configuration answers";
+  constexpr std::string_view kNext = " (next: ";
+  if (problems.empty()) report.row("A-06", "agent", kDescription, "", "");
+  for (const std::string& problem : problems) {
+    const size_t next = problem.rfind(kNext);
+    std::string hint = next == std::string::npos ? "weft status" : problem.substr(next + kNext.size());
+    if (hint.ends_with(')')) hint.pop_back();
+    report.row("A-06", "agent", kDescription, problem.substr(0, next), hint.c_str(), "warning");
+  }
+}
+
 }  // namespace
 
 std::pair<std::string, uint32_t> fullest_map(const std::vector<MapStatus>& maps) {
@@ -78,7 +95,7 @@ void add_pod_facts(const Reconciler::View& view, const std::set<uint64_t>& serve
   for (const control_plane::Finding& finding : view.findings) {
     if (finding.level != control_plane::Finding::Level::kError) continue;
     if (facts->findings_error++ == 0)
-      facts->first_finding = str_cat(finding.file, ":", finding.line, ": ", finding.message);
+      facts->first_finding = str_cat(place_of(finding), ": ", finding.message);
   }
   for (const auto& [key, pod] : view.pods.pods()) {
     ++facts->eligible;
@@ -113,6 +130,7 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
   report.row("A-04", "agent", "no manifest is refused", refused,
              "weft status, then weft analyze on the folder it names", "warning");
   report.row("A-05", "agent", "every port of a gateway is open", join(facts.closed_ports), "ss -ltnp");
+  report_source(facts.source_problems, report);
 
   std::vector<std::string> detached;
   for (const ProgramStatus& program : facts.programs) {

@@ -36,6 +36,8 @@ struct NodeFacts {
   uint32_t captured = 0;
   // "shop/web", captured but not acknowledged by the proxy.
   std::vector<std::string> not_served;
+  // Why the configuration may be old, each ending with " (next: …)".
+  std::vector<std::string> source_problems;
   // Resources that the proxy refused: "name: reason".
   std::vector<std::string> proxy_rejected;
 };

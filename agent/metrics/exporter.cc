@@ -238,6 +238,27 @@ struct Writer {
   void weft_observe_dropped_total(std::string_view name) const {
     out.sample(name, {}, input.observe_dropped);
   }
+  void each_kind(std::string_view name, uint64_t control_plane::SourceReport::Kind::* field) const {
+    for (const auto& kind : input.source_kinds) out.sample(name, {{"kind", kind.kind}}, kind.*field);
+  }
+  void weft_kubernetes_objects(std::string_view name) const {
+    each_kind(name, &control_plane::SourceReport::Kind::objects);
+  }
+  void weft_kubernetes_parsed_total(std::string_view name) const {
+    each_kind(name, &control_plane::SourceReport::Kind::parsed);
+  }
+  void weft_kubernetes_lists_total(std::string_view name) const {
+    each_kind(name, &control_plane::SourceReport::Kind::lists);
+  }
+  void weft_kubernetes_watches_total(std::string_view name) const {
+    each_kind(name, &control_plane::SourceReport::Kind::watches);
+  }
+  void weft_kubernetes_relists_total(std::string_view name) const {
+    each_kind(name, &control_plane::SourceReport::Kind::relists);
+  }
+  void weft_kubernetes_errors_total(std::string_view name) const {
+    each_kind(name, &control_plane::SourceReport::Kind::errors);
+  }
 };
 
 // What the TCP series mean, below their table in docs/metrics.md.

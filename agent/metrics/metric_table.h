@@ -49,7 +49,14 @@ namespace weft::agent {
   X(weft_config_rejected_total, counter, "", "Refusals of manifests and resources since the agent started") \
   X(weft_pods_eligible, gauge, "", "Pods of this node that ask to be captured")                             \
   X(weft_pods_redirected, gauge, "", "Pods of this node that are captured")                                 \
-  X(weft_observe_dropped_total, counter, "", "Exchanges that a watcher was too slow to see")
+  X(weft_observe_dropped_total, counter, "", "Exchanges that a watcher was too slow to see")                \
+  X(weft_kubernetes_objects, gauge, "kind", "Objects that the Kubernetes API server has told of")           \
+  X(weft_kubernetes_parsed_total, counter, "kind", "Objects that were new or changed")                      \
+  X(weft_kubernetes_lists_total, counter, "kind", "Complete lists of a kind")                               \
+  X(weft_kubernetes_watches_total, counter, "kind", "Watches of a kind that were begun")                    \
+  X(weft_kubernetes_relists_total, counter, "kind", "Lists that were asked for because the server forgot")  \
+  X(weft_kubernetes_errors_total, counter, "kind",                                                          \
+    "Requests of a kind that failed, and objects that could not be read")
 
 // Label names of a "labels" key of the table, comma separated.
 constexpr std::string_view label_names(std::string_view key) {

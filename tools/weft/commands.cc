@@ -28,6 +28,11 @@ std::string refusals_text(const google::protobuf::Map<std::string, uint64_t>& re
   return out.empty() ? "-" : out;
 }
 
+// Objects of a cluster have no lines.
+std::string finding_place(const admin::v1::Finding& f) {
+  return f.line() == 0 ? f.file() : str_cat(f.file(), ":", f.line());
+}
+
 Json pod_use_json(const admin::v1::PodUse& use) {
   Json refused = Json::object();
   for (const auto& [reason, count] : use.refused()) refused[reason] = count;
@@ -185,8 +190,8 @@ int status(const Flags& flags, Environment& env) {
   for (const std::string& problem : s->problems())
     str_append(&text, paint("problem: ", Colour::kRed, coloured(flags, env)), problem, "\n");
   for (const auto& f : s->findings()) {
-    str_append(&text, f.file(), ":", f.line(), ": ", f.level(), " ", f.code(), " ", f.object(), " ",
-               f.field(), ": ", f.message(), "\n");
+    str_append(&text, finding_place(f), ": ", f.level(), " ", f.code(), " ", f.object(), " ", f.field(), ": ",
+               f.message(), "\n");
   }
   for (const auto& b : s->bypasses()) {
     str_append(&text, "without proxy: ", b.workload(), " ", b.direction(), ": ", b.bypassed(), " let past, ",

@@ -20,7 +20,8 @@ std::string share_text(double percent) {
 }
 
 std::string origin_text(const mesh::v1::Origin& origin) {
-  return origin.file().empty() ? "-" : str_cat(origin.file(), ":", origin.line());
+  if (origin.file().empty()) return "-";
+  return origin.line() == 0 ? origin.file() : str_cat(origin.file(), ":", origin.line());
 }
 
 Json origin_json(const mesh::v1::Origin& origin) {

@@ -79,6 +79,32 @@ TEST_F(AgentTest, ChecksNameWhatIsMissingWithoutAProxy) {
   EXPECT_EQ(results["B-03"], "success");
 }
 
+TEST_F(AgentTest, ASourceThatDoesNotAnswerIsInStatusWithItsNextStepAndItsCountsAreMetrics) {
+  agent_.reset();
+  source_.problems = {"Kubernetes API https://api: Pod: Timeout was reached, for 42 s (next: look (there))"};
+  source_.kinds = {{.kind = "Pod", .objects = 7, .lists = 1, .watches = 3, .relists = 2, .errors = 5}};
+  start();
+  EXPECT_THAT(
+      status().problems(),
+      ::testing::Contains(
+          "A-06 Kubernetes API https://api: Pod: Timeout was reached, for 42 s (next: look (there))"));
+  grpc::ClientContext context;
+  admin::v1::CheckReport report;
+  ASSERT_TRUE(stub_->Check(&context, {}, &report).ok());
+  for (const auto& check : report.checks()) {
+    if (check.id() != "A-06") continue;
+    EXPECT_EQ(check.result(), "warning");
+    EXPECT_EQ(check.hint(), "look (there)");
+  }
+  MetricsInput input;
+  input.source_kinds = source_.kinds;
+  const std::string text = render_metrics(input);
+  EXPECT_THAT(text, ::testing::HasSubstr("weft_kubernetes_objects{kind=\"Pod\"} 7\n"));
+  EXPECT_THAT(text, ::testing::HasSubstr("weft_kubernetes_watches_total{kind=\"Pod\"} 3\n"));
+  EXPECT_THAT(text, ::testing::HasSubstr("weft_kubernetes_relists_total{kind=\"Pod\"} 2\n"));
+  EXPECT_THAT(text, ::testing::HasSubstr("weft_kubernetes_errors_total{kind=\"Pod\"} 5\n"));
+}
+
 TEST_F(AgentTest, CheckNamesRivalsAndOnlyThoseThatExcludeFail) {
   dataplane_->rival_rows = {{.hook = "cgroup/connect4",
                              .program = "cil_sock4_conne",

@@ -90,6 +90,7 @@ class AgentWorld : public ::testing::Test {
       subscriber_(first_);
       return std::make_unique<NoControlPlane>();
     };
+    parts.source_report = [this] { return source_; };
     parts.probe = [](const std::string& path) -> absl::StatusOr<NetnsIdentity> {
       if (path == "/ns/missing") return absl::NotFoundError("no such file");
       return NetnsIdentity{1, std::hash<std::string>()(path)};
@@ -125,6 +126,8 @@ class AgentWorld : public ::testing::Test {
   Journal journal_;
   const test::ScratchFolder folder_;
   control_plane::Change first_;
+  // Not changed while an agent runs.
+  control_plane::SourceReport source_;
   control_plane::ControlPlane::Subscriber subscriber_;
   std::unique_ptr<Agent> agent_;
   FakeDataplane* dataplane_ = nullptr;  // owned by the agent
