@@ -236,7 +236,7 @@ class CurlApiClient final : public ApiClient {
     curl_easy_getinfo(transfer.easy.get(), CURLINFO_RETRY_AFTER, &retry_after);
     if (retry_after > 0) end.retry_after = std::chrono::seconds(retry_after);
     if (code != CURLE_OK && !transfer.enough) {
-      if (!is_success(end.status)) end.status = 0;
+      end.status = 0;
       // libcurl's longer words have times and counts in them; about TLS they say what is wrong.
       const bool detail = is_about_tls(code) && transfer.error[0] != '\0';
       end.message = detail ? transfer.error : curl_easy_strerror(code);

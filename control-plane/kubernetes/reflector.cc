@@ -144,7 +144,7 @@ void Reflector::send(const std::string& path, State state, std::chrono::millisec
                                              });
   request_ = client_.start({.path = path, .deadline = deadline, .silence = silence}, this);
   // Other requests end by themselves.
-  due_ = state == State::kStreaming ? Clock::now() + timing_.list_deadline : Clock::time_point::max();
+  due_ = state == State::kStreaming ? Clock::now() + timing_.list_silence : Clock::time_point::max();
 }
 
 void Reflector::accepted() {
@@ -155,7 +155,7 @@ void Reflector::accepted() {
 }
 
 bool Reflector::body(std::string_view bytes) {
-  if (state_ == State::kStreaming) due_ = Clock::now() + timing_.list_deadline;
+  if (state_ == State::kStreaming) due_ = Clock::now() + timing_.list_silence;
   splitter_->feed(bytes);
   if (splitter_->broken() && !verdict_)
     verdict_ = ApiEnd{.status = 0, .message = "the answer is not JSON", .retry_after = std::nullopt};

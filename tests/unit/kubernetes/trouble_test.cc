@@ -91,7 +91,7 @@ TEST_F(TroubleTest, WaitingEndsWhenTheProcessIsToldToStop) {
 }
 
 TEST_F(TroubleTest, AStreamedListThatStopsHalfWayIsGivenUpForAList) {
-  options_.timing.list_deadline = std::chrono::seconds(1);
+  options_.timing.list_silence = std::chrono::seconds(1);
   server_.put(kServices, service("web"));
   refuse(1, {.status = 200, .hang = true}, is_streamed);
   start_and_wait();
