@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "control-plane/compile/authorization.h"
 #include "control-plane/compile/delegates.h"
+#include "control-plane/compile/gateway_reach.h"
 #include "control-plane/compile/gateway_routes.h"
 #include "control-plane/compile/gateways.h"
 #include "control-plane/compile/layer4_ports.h"
@@ -169,7 +170,9 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
       add(out, kAddressType, service_key(entry, host), to_address(entry, host, layer4));
   });
   for (const auto& [name, set] : gateway_api) add(out, kRouteSetType, name, set);
-  for (const auto& [name, set] : gateway_routes(objects, &of_routes)) add(out, kRouteSetType, name, set);
+  const NamedRouteSets of_gateways = gateway_routes(objects, &of_routes);
+  for (const auto& [name, set] : of_gateways) add(out, kRouteSetType, name, set);
+  warn_of_tunnels(of_gateways, workloads, &of_routes);
   for_each<VirtualService>(objects, [&](const VirtualService& v) {
     if (v.hidden || v.is_delegate()) return;
     const std::string name = str_cat(v.meta.ns, "/", v.meta.name);

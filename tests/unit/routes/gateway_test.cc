@@ -324,5 +324,27 @@ TEST(GatewayTest, WhatIsReachedWhereItWasDialledIsAFinding) {
                      "WF0036", ""));
 }
 
+// It has no identity.
+TEST(GatewayTest, PodsThatTakeTunnelsAreAFinding) {
+  const auto pod = [](const char* annotations) {
+    return str_cat(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: safe, namespace: shop}\nspec: {clusterIP: "
+        "10.96.0.20, selector: {app: safe}, ports: [{name: http, port: 80}]}\n---\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: safe, namespace: shop, labels: {app: safe}, "
+        "annotations: {",
+        annotations, "}}\nstatus: {podIP: 10.1.0.20, phase: Running}\n---\n");
+  };
+  const auto says = [&](const char* annotations, const std::string& route) {
+    return found(RouteWorld(str_cat(pod(annotations), route)), "WF0036",
+                 "pods of safe.shop.svc.cluster.local");
+  };
+  constexpr char kTunnels[] = "ambient.istio.io/redirection: enabled";
+  const std::string istio_route = str_cat(istio(kHttp), bound("a", "a.example", V("safe")));
+  EXPECT_TRUE(says(kTunnels, istio_route));
+  EXPECT_TRUE(says(kTunnels, str_cat(api(kListener), attached("a", "", B("safe")))));
+  EXPECT_FALSE(says("", istio_route));
+  EXPECT_FALSE(says(kTunnels, str_cat(istio(kHttp), bound("a", "a.example", V("v1")))));
+}
+
 }  // namespace
 }  // namespace weft::proxy
