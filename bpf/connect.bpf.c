@@ -15,6 +15,7 @@
 #include "bpf/lib/egress.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/sock_addr.h"
+#include "bpf/lib/socket.h"
 
 static __always_inline int task_is_proxy(void) {
   __u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -70,6 +71,14 @@ static __always_inline int connect_plainly(struct bpf_sock_addr* ctx, const stru
   return hook_refuse(WEFT_STAT_DENIED_EGRESS, ECONNREFUSED);
 }
 
+/* Where getpeername looks for the service of this socket. UDP has no end that a program is told of, so it has
+ * a storage, which goes with the socket. Null when memory is short. */
+static __always_inline struct weft_socket* connect_record(struct bpf_sock_addr* ctx, struct bpf_sock* sk,
+                                                          __u32 protocol) {
+  if (protocol == IPPROTO_TCP) return socket_make(bpf_get_socket_cookie(ctx), sk);
+  return bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
 /* What sockops finds at the dial, so that it need not look for it again; a former connection's is over. */
 static __always_inline int connect_direct(struct bpf_sock_addr* ctx, enum hook_family family,
                                           const struct weft_netns* netns, const struct weft_svc_key* key,
@@ -81,7 +90,7 @@ static __always_inline int connect_direct(struct bpf_sock_addr* ctx, enum hook_f
   if (!sk) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
   if (connect_forbidden(netns, sk, key, choice.backend.ip, choice.backend.port))
     return hook_refuse(WEFT_STAT_DENIED_EGRESS, ECONNREFUSED);
-  struct weft_socket* known = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  struct weft_socket* known = connect_record(ctx, sk, key->protocol);
   if (!known) return hook_refuse(WEFT_STAT_DIRECT_FAILED, ENOMEM);
   struct weft_direct_peer* peer = &known->direct;
   direct_fill(peer, svc, dialled, key->port, &choice);
@@ -89,6 +98,7 @@ static __always_inline int connect_direct(struct bpf_sock_addr* ctx, enum hook_f
     datagram_remember(sk, peer);
   } else {
     known->key.source = netns->workload_id;
+    known->started_ns = bpf_ktime_get_coarse_ns();
     known->flags = WEFT_SOCKET_DIALLED;
     direct_show_to_mptcp(sk, peer);
   }

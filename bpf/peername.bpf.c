@@ -1,13 +1,13 @@
 /* Why this hook: a directly balanced socket is connected to a backend, but its program dialled a service;
  * getpeername() must keep saying so, for clients that compare or reconnect. How it fails: without a row the
  * real peer is shown. */
-#include "bpf/lib/maps.h"
 #include "bpf/lib/sock_addr.h"
+#include "bpf/lib/socket.h"
 
 static __always_inline int peername(struct bpf_sock_addr* ctx, enum hook_family family) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return HOOK_PROCEED;
-  struct weft_socket* known = bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
+  struct weft_socket* known = socket_find(bpf_get_socket_cookie(ctx), sk);
   if (!known || !known->direct.service) return HOOK_PROCEED;
   const struct weft_direct_peer* peer = &known->direct;
   struct addr real = hook_addr(ctx, family);

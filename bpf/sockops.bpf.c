@@ -15,6 +15,7 @@
 #include "bpf/lib/health.h"
 #include "bpf/lib/proxy_dial.h"
 #include "bpf/lib/service_maps.h"
+#include "bpf/lib/socket.h"
 
 /* AF_INET of <sys/socket.h>, which no kernel uapi header has. */
 #define FAMILY_IPV4 2
@@ -79,19 +80,16 @@ static __always_inline int is_of_proxy(const struct bpf_sock* sk) {
   return (sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY;
 }
 
-/* Storage for a socket of an enrolled namespace; null when it is not to be measured. What the proxy dials for
- * a pod is a direction of its own: of a captured connection the pod's socket sees only the proxy, this one
- * sees the server. */
+/* A record for a socket of an enrolled namespace; null when it is not to be measured. What the proxy dials
+ * for a pod is a direction of its own: of a captured connection the pod's socket sees only the proxy, this
+ * one sees the server. */
 static __always_inline struct weft_socket* flow_begin(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
                                                       __u32 direction) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
   if (!netns) return 0;
-  struct weft_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-  if (!flow) {
-    stat_count(WEFT_STAT_STORAGE_FAILED);
-    return 0;
-  }
+  struct weft_socket* flow = socket_make(bpf_get_socket_cookie(ctx), sk);
+  if (!flow) return 0;
   struct addr peer = peer_addr(ctx);
   __u32 port = bpf_ntohl(ctx->remote_port);
   int outbound = direction != WEFT_DIRECTION_INBOUND;
@@ -105,7 +103,7 @@ static __always_inline struct weft_socket* flow_begin(struct bpf_sock_ops* ctx, 
   return flow;
 }
 
-/* The connect hook has just filled the storage of a socket that it balanced, unless its dial failed before a
+/* The connect hook has just filled the record of a socket that it balanced, unless its dial failed before a
  * SYN and this one goes elsewhere. What such a socket dialled is the service, not the backend. */
 static __always_inline int dialled_directly(struct bpf_sock_ops* ctx, const struct weft_socket* flow) {
   if (!(flow->flags & WEFT_SOCKET_DIALLED)) return 0;
@@ -117,7 +115,7 @@ static __always_inline int dialled_directly(struct bpf_sock_ops* ctx, const stru
 static __always_inline void on_dial(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return;
-  struct weft_socket* flow = bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
+  struct weft_socket* flow = socket_find(bpf_get_socket_cookie(ctx), sk);
   if (!flow || !dialled_directly(ctx, flow)) {
     flow_begin(ctx, sk, is_of_proxy(sk) ? WEFT_DIRECTION_PROXY : WEFT_DIRECTION_OUTBOUND);
     return;
@@ -129,7 +127,7 @@ static __always_inline void on_dial(struct bpf_sock_ops* ctx) {
 static __always_inline struct weft_socket* flow_find(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return 0;
-  return bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
+  return socket_find(bpf_get_socket_cookie(ctx), sk);
 }
 
 static __always_inline __u64 flow_received(struct bpf_sock_ops* ctx, const struct weft_socket* flow) {
@@ -226,16 +224,8 @@ static __always_inline void note_fins(struct bpf_sock_ops* ctx, struct weft_sock
     flow->flags |= WEFT_SOCKET_FIN_ACKED;
 }
 
-static __always_inline void on_state(struct bpf_sock_ops* ctx) {
-  __u32 from = ctx->args[0];
-  __u32 to = ctx->args[1];
-  if (to == BPF_TCP_ESTABLISHED) return; /* has a callback of its own */
-  struct bpf_sock* sk = ctx->sk;
-  struct weft_socket* flow = flow_find(ctx);
-  if (!flow || !sk) return;
-  note_fins(ctx, flow, from, to);
-  if (to != BPF_TCP_CLOSE) return;
-  __u32 error = sock_error(sk);
+static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct weft_socket* flow, __u32 from,
+                                      __u32 error) {
   if (!(flow->flags & WEFT_SOCKET_ESTABLISHED)) {
     dial_failed(ctx, flow, connect_failure(error));
     if (flow->key.direction == WEFT_DIRECTION_PROXY) proxy_dial_end(ctx);
@@ -249,6 +239,19 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx) {
   if (from != BPF_TCP_ESTABLISHED && from != BPF_TCP_CLOSE_WAIT) return;
   __u32 cause = break_cause(error);
   if (cause < WEFT_BREAK_COUNT) __sync_fetch_and_add(&row->broken[cause], 1);
+}
+
+static __always_inline void on_state(struct bpf_sock_ops* ctx) {
+  __u32 from = ctx->args[0];
+  __u32 to = ctx->args[1];
+  if (to == BPF_TCP_ESTABLISHED) return; /* has a callback of its own */
+  struct bpf_sock* sk = ctx->sk;
+  struct weft_socket* flow = flow_find(ctx);
+  if (!flow || !sk) return;
+  note_fins(ctx, flow, from, to);
+  if (to != BPF_TCP_CLOSE) return;
+  on_closed(ctx, flow, from, sock_error(sk));
+  socket_forget(bpf_get_socket_cookie(ctx));
 }
 
 /* Fires for every acknowledgement of our data that gives a sample, so it looks at the clock and mostly

@@ -213,6 +213,7 @@ std::vector<MapStatus> KernelDataplane::maps() const {
       {.name = "m_excl_port", .entries = exclusions_.port_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_excl_cidr", .entries = exclusions_.cidr_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_flow", .entries = measurements_.flow_count(), .capacity = WEFT_MAX_FLOWS},
+      {.name = "m_socket", .entries = records_.taken(), .capacity = WEFT_SOCKET_SETS * WEFT_SOCKET_SLOTS},
   };
 }
 

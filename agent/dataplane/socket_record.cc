@@ -1,4 +1,4 @@
-// See socket_record.h. Reads struct weft_socket out of a dump's row.
+// See socket_record.h. Table first, as the kernel programs look.
 #include "agent/dataplane/socket_record.h"
 
 #include <bpf/bpf.h>
@@ -8,11 +8,13 @@
 #include <cstring>
 
 #include "base/status_macros.h"
-#include "bpf/abi/socket.h"
+#include "bpf/abi/constants.h"
+#include "bpf/user/map_rows.h"
 
 namespace weft::agent {
 namespace {
 
+constexpr const char* kTableMap = "m_socket";
 constexpr const char* kStorageMap = "m_flow_sk";
 
 SocketAddress address_of(const uint32_t (&ip)[4], uint32_t port) {
@@ -26,28 +28,66 @@ SocketAddress address_of(const uint32_t (&ip)[4], uint32_t port) {
 
 absl::StatusOr<SocketRecords> SocketRecords::open(const bpf::Programs& programs) {
   SocketRecords records;
-  records.fd_ = programs.map_fd(kStorageMap);
+  records.table_ = {programs.map_fd(kTableMap), kTableMap};
+  records.storage_fd_ = programs.map_fd(kStorageMap);
   bpf_map_info info{};
   uint32_t length = sizeof(info);
-  if (bpf_obj_get_info_by_fd(records.fd_, &info, &length) != 0)
+  if (bpf_obj_get_info_by_fd(records.storage_fd_, &info, &length) != 0)
     return errno_status(str_cat("look at map ", kStorageMap), errno);
-  records.id_ = info.id;
+  records.storage_id_ = info.id;
   return records;
 }
 
-std::vector<int> SocketRecords::maps() const { return {fd_}; }
+std::vector<int> SocketRecords::maps() const { return {storage_fd_}; }
 
-std::optional<SocketRecord> SocketRecords::read(const TcpSocketRow& row) const {
-  const std::span<const uint8_t> value = row.storage(id_);
+// A slot changes hands when its socket closes, also between the reading of its owner and of the rest: it
+// counts when it has the same owner afterwards.
+std::optional<weft_socket> SocketRecords::in_set(uint32_t number, uint64_t cookie) const {
+  const std::optional<weft_socket_set> set = table_.find(number);
+  if (!set) return std::nullopt;
+  const auto slot = static_cast<size_t>(std::ranges::find(set->owner, cookie) - set->owner);
+  if (slot == WEFT_SOCKET_SLOTS) return std::nullopt;
+  const std::optional<weft_socket_set> after = table_.find(number);
+  if (!after || after->owner[slot] != cookie) return std::nullopt;
+  return set->socket[slot];
+}
+
+std::optional<weft_socket> SocketRecords::in_storage(const TcpSocketRow& row) const {
+  const std::span<const uint8_t> value = row.storage(storage_id_);
   if (value.empty()) return std::nullopt;
   weft_socket socket{};
   std::memcpy(&socket, value.data(), std::min(value.size(), sizeof(socket)));
-  SocketRecord record{.key = socket.key, .started_ns = socket.started_ns, .dialled = std::nullopt};
+  return socket;
+}
+
+std::optional<SocketRecord> SocketRecords::read(const TcpSocketRow& row) const {
+  const auto& words = row.id().idiag_cookie;
+  const uint64_t cookie = uint64_t{words[1]} << 32 | words[0];
+  std::optional<weft_socket> socket = in_set(weft_socket_near(cookie), cookie);
+  if (!socket) socket = in_set(weft_socket_far(cookie), cookie);
+  if (!socket) socket = in_storage(row);
+  if (!socket) return std::nullopt;
+  SocketRecord record{.key = socket->key, .started_ns = socket->started_ns, .dialled = std::nullopt};
   // A socket that was connected again keeps what it knew of its former dial, which led elsewhere.
-  const bool balanced = socket.direct.service != 0 &&
-                        address_of(socket.direct.backend_ip, socket.direct.backend_port) == row.remote();
-  if (balanced) record.dialled = address_of(socket.direct.dialled_ip, socket.direct.dialled_port);
+  const weft_direct_peer& peer = socket->direct;
+  if (peer.service != 0 && address_of(peer.backend_ip, peer.backend_port) == row.remote())
+    record.dialled = address_of(peer.dialled_ip, peer.dialled_port);
   return record;
+}
+
+uint64_t SocketRecords::taken() const {
+  const absl::StatusOr<bpf::MapShape> shape = bpf::shape_of(table_.fd());
+  if (!shape.ok()) return 0;
+  uint64_t taken = 0;
+  const absl::Status status = bpf::for_each_batch(table_.fd(), *shape, [&](const bpf::MapRows& rows) {
+    for (size_t i = 0; i < rows.count; ++i) {
+      uint64_t owners[WEFT_SOCKET_SLOTS];
+      std::memcpy(owners, rows.values + i * shape->value_size, sizeof(owners));
+      taken += WEFT_SOCKET_SLOTS - static_cast<uint64_t>(std::ranges::count(owners, uint64_t{0}));
+    }
+    return absl::OkStatus();
+  });
+  return status.ok() ? taken : 0;
 }
 
 }  // namespace weft::agent

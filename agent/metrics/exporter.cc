@@ -212,6 +212,7 @@ struct Writer {
     if (input.stats.size() < WEFT_STAT_COUNT) return;
     out.sample(name, {{"map", "m_flow"}},
                input.stats[WEFT_STAT_FLOW_OVERFLOW] + input.stats[WEFT_STAT_FLOW_LOST]);
+    out.sample(name, {{"map", "m_socket"}}, input.stats[WEFT_STAT_SOCKET_OVERFLOW]);
     out.sample(name, {{"map", "m_flow_sk"}}, input.stats[WEFT_STAT_STORAGE_FAILED]);
   }
   void weft_bpf_prog_runs_total(std::string_view name) const {

@@ -33,6 +33,10 @@
  * kernel gives up a SYN after two minutes). */
 #define WEFT_MAX_PROXY_DIALS 16384u
 #define WEFT_PROXY_DIAL_S 150u
+/* Sets of m_socket, a power of two: 16 MiB of slots for 131,072 sockets. */
+#define WEFT_SOCKET_SETS 16384u
+/* A slot whose dial sent no SYN for so long may be had by another socket. */
+#define WEFT_SOCKET_DIAL_S 10u
 /* Service addresses with their ports; backends of all services; rows of all alias tables, twice what the
  * backends need because a table is replaced by a new one beside it. */
 #define WEFT_MAX_SERVICES 262144u

@@ -36,7 +36,9 @@
   X(DENIED_EGRESS, "denied_egress", "connects refused because policy at the other end would refuse them")    \
   X(PROXY_DIAL_LOST, "proxy_dial_lost", "dials of the proxy into its own namespace not remembered: no room") \
   X(PROXY_DIAL, "proxy_dial",                                                                                \
-    "connections of the proxy itself to an inspected port, handed to the application")
+    "connections of the proxy itself to an inspected port, handed to the application")                       \
+  X(SOCKET_OVERFLOW, "socket_overflow",                                                                      \
+    "connections remembered by a storage of their own: their part of the socket table is full")
 
 enum weft_stat {
 #define X(name, label, help) WEFT_STAT_##name,

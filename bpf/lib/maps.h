@@ -118,10 +118,22 @@ struct {
   __type(value, __u64);
 } m_stats __weak SEC(".maps");
 
-/* socket -> struct weft_socket; one storage for all programs, because making one is what costs a connect most
+/* number of a set -> struct weft_socket_set; one record for all programs
  * writer: connect (of balanced sockets), sockops
  * reader: getpeername, sockops, agent
- * a socket without storage is not measured and shows its real peer. */
+ * a socket that finds its set full has a storage in m_flow_sk. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, WEFT_SOCKET_SETS);
+  __type(key, __u32);
+  __type(value, struct weft_socket_set);
+} m_socket __weak SEC(".maps");
+
+/* socket -> struct weft_socket, of UDP, of MPTCP as its program sees it, and of TCP when m_socket is full:
+ * making a storage costs a connect more than all the rest
+ * writer: connect (of balanced sockets), sockops
+ * reader: getpeername, sockops, agent
+ * a socket without either is not measured and shows its real peer. */
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
   __uint(map_flags, BPF_F_NO_PREALLOC);

@@ -16,8 +16,15 @@ namespace {
 
 // Maps whose values are 64-bit words that the programs only ever add to. A new map of counters belongs here.
 constexpr std::array<std::string_view, 3> kSums = {"m_flow", "m_stats", "m_bypass"};
+// Rows that programs write at any moment and that mean something only together: a copy would be older than
+// what the former programs write until they are replaced.
+constexpr std::array<std::string_view, 1> kOfSockets = {"m_socket"};
 
 bool holds_sums(std::string_view name) { return std::find(kSums.begin(), kSums.end(), name) != kSums.end(); }
+
+bool is_of_sockets(std::string_view name) {
+  return std::find(kOfSockets.begin(), kOfSockets.end(), name) != kOfSockets.end();
+}
 
 bool holds_sockets(uint32_t type) { return type == BPF_MAP_TYPE_SOCKMAP || type == BPF_MAP_TYPE_SOCKHASH; }
 
@@ -70,7 +77,7 @@ absl::StatusOr<Carry> decide_carry(const std::string& name, const MapShape& from
       return refuse(name, from, to, "a map of sockets cannot change its value");
     return Carry::kReuse;
   }
-  if (lives_elsewhere(from.type)) return Carry::kEmpty;
+  if (lives_elsewhere(from.type) || is_of_sockets(name)) return Carry::kEmpty;
   if (!has_rows(from.type)) return refuse(name, from, to, "maps of this type cannot be copied");
   if (!holds_sums(name)) return Carry::kCopy;
   if (from.value_size % 8 != 0 || to.value_size % 8 != 0)

@@ -14,7 +14,8 @@
 //   and those that were still running have ended, the totals are added to what the new ones counted since.
 //   Nothing is lost or counted twice, except what finds no room in a smaller table (logged);
 // - socket maps: the sockets cannot be had from user space, so the map is used on whatever its size;
-// - storage of sockets and ring buffers: start empty. Connections that are open then are no longer measured,
+// - storage of sockets, the table of sockets (m_socket) and ring buffers: start empty. Connections that are
+// open then are no longer measured,
 //   and those that were balanced in the kernel show their backend's address.
 // Another key size or type is refused unless a converter knows how.
 #pragma once

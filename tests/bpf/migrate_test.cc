@@ -215,6 +215,12 @@ TEST(MigrateTest, WhatIsCarriedHowDependsOnTheKindOfMap) {
       << "sockets cannot be read out";
   sockets.type = more.type = BPF_MAP_TYPE_SK_STORAGE;
   EXPECT_EQ(decide_carry("m_flow_sk", sockets, more, false).value(), Carry::kEmpty);
+  const MapShape table{.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 1024, .max_entries = 8};
+  MapShape wider = table;
+  wider.value_size = 1088;
+  EXPECT_EQ(decide_carry("m_socket", table, table, false).value(), Carry::kReuse);
+  EXPECT_EQ(decide_carry("m_socket", table, wider, false).value(), Carry::kEmpty)
+      << "a copy would be older than what the former programs write";
 }
 
 TEST(MigrateTest, OtherKeysAndTypesAreRefusedWithTheReason) {
