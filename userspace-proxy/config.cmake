@@ -7,6 +7,7 @@ weft_library(weft_proxy_routing
     route/matcher.cc
     route/path_index.cc
     policy/authorize.cc
+    route/rate_limiter.cc
     route/rewrite_path.cc
     config/cluster_table.cc
     config/match_route.cc

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/strings.h"
+#include "userspace-proxy/route/rate_limiter.h"
 
 namespace weft::proxy {
 namespace {
@@ -60,6 +61,7 @@ void sum_telemetry(const std::vector<WorkerTelemetry*>& telemetry, v1::Metrics* 
     count->set_count(outcomes[i]);
   }
   (*out->mutable_counters())["weft_proxy_observe_dropped_total"] = observe_dropped;
+  (*out->mutable_counters())["weft_proxy_rate_limit_evicted_keys_total"] = RateLimiter::evicted();
 }
 
 void sum_gauges(const std::vector<Worker*>& workers, v1::Metrics* out) {

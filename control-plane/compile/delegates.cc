@@ -100,6 +100,8 @@ void merge_action(const HttpRoute& root, HttpRoute* out) {
   if (!out->has_retries() && root.has_retries()) *out->mutable_retries() = root.retries();
   if (out->mirrors().empty()) *out->mutable_mirrors() = root.mirrors();
   if (!out->has_fault() && root.has_fault()) *out->mutable_fault() = root.fault();
+  // Both must have room.
+  for (const mesh::v1::RateLimit& limit : root.rate_limits()) *out->add_rate_limits() = limit;
 }
 
 bool is_visible(const VirtualService& leaf, const std::string& ns) {

@@ -155,18 +155,20 @@ std::optional<FieldReader> FieldReader::child(std::string_view name) const {
 }
 
 std::vector<FieldReader> FieldReader::items(std::string_view name) const {
-  std::vector<FieldReader> out;
   const auto list = child(name);
-  if (!list) return out;
-  if (list->node().kind != YamlNode::Kind::kSequence) {
-    list->wrong_type("a list", "begin each item with \"- \"");
+  return list ? list->as_items() : std::vector<FieldReader>();
+}
+
+std::vector<FieldReader> FieldReader::as_items() const {
+  std::vector<FieldReader> out;
+  if (node_->kind != YamlNode::Kind::kSequence) {
+    wrong_type("a list", "begin each item with \"- \"");
     return out;
   }
-  out.reserve(list->node().items.size());
-  for (size_t i = 0; i < list->node().items.size(); ++i) {
-    const YamlNode& item = list->node().items[i];
-    out.emplace_back(*out_, item, str_cat(list->path(), "[", i, "]"),
-                     item.line > 0 ? item.line : list->line());
+  out.reserve(node_->items.size());
+  for (size_t i = 0; i < node_->items.size(); ++i) {
+    const YamlNode& item = node_->items[i];
+    out.emplace_back(*out_, item, str_cat(path_, "[", i, "]"), item.line > 0 ? item.line : line_);
   }
   return out;
 }

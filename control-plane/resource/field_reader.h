@@ -69,7 +69,11 @@ class FieldReader {
   // As text(), but absence or "" is an error.
   std::string required_text(std::string_view name, std::string_view what) const;
 
+  // The reader of a document that this value's text holds; `node` outlives it.
+  FieldReader inside(const YamlNode& node) const { return {*out_, node, path_, node.line}; }
+
   // Of this value itself.
+  std::vector<FieldReader> as_items() const;
   std::optional<std::string> as_text() const;
   std::optional<int64_t> as_integer(int64_t low, int64_t high) const;
 

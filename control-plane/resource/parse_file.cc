@@ -3,6 +3,7 @@
 
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/time/time.h"
@@ -20,7 +21,15 @@ constexpr std::array<std::string_view, 6> kMetaRead = {
 constexpr std::array<std::string_view, 9> kMetaKnown = {
     "generateName", "ownerReferences", "uid",      "resourceVersion",           "generation",
     "finalizers",   "managedFields",   "selfLink", "deletionGracePeriodSeconds"};
-constexpr std::array<std::string_view, 2> kWeftKeys = {"weft.dev/mesh", "weft.dev/netns"};
+constexpr std::array<std::string_view, 4> kWeftKeys = {"weft.dev/mesh", "weft.dev/netns",
+                                                       "weft.dev/fail-mode", "weft.dev/rate-limit"};
+// Annotations, and a kind that each is for; empty: any.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kWeftAnnotations = {
+    {{"weft.dev/netns", ""},
+     {"weft.dev/fail-mode", "Pod"},
+     {"weft.dev/rate-limit", "VirtualService"},
+     {"weft.dev/rate-limit", "HTTPRoute"},
+     {"weft.dev/rate-limit", "GRPCRoute"}}};
 constexpr std::array<std::string_view, 1> kCoreVersions = {"v1"};
 constexpr std::array<std::string_view, 1> kDiscoveryVersions = {"discovery.k8s.io/v1"};
 constexpr std::array<std::string_view, 3> kIstioVersions = {
@@ -86,7 +95,21 @@ const std::array<KindRow, 17> kKinds = {{
 
 bool is_cluster_scoped(std::string_view kind) { return kind == "Namespace" || kind == "Node"; }
 
-void check_weft_keys(const FieldReader& meta, std::string_view map) {
+// True when the annotation is one of ours, whether it has an effect here or not.
+bool known_annotation(const FieldReader& value, std::string_view name, std::string_view kind) {
+  std::string_view wanted;
+  for (const auto& [known, on] : kWeftAnnotations) {
+    if (known != name) continue;
+    if (on.empty() || on == kind) return true;
+    if (wanted.empty()) wanted = on;
+  }
+  if (wanted.empty()) return false;
+  value.warning(kAnnotationIgnored, str_cat("the annotation has no effect on a ", kind),
+                str_cat("put it on a ", wanted));
+  return true;
+}
+
+void check_weft_keys(const FieldReader& meta, std::string_view map, std::string_view kind) {
   const auto keys = meta.child(map);
   if (!keys) return;
   for (const YamlField& f : keys->node().fields) {
@@ -97,7 +120,7 @@ void check_weft_keys(const FieldReader& meta, std::string_view map) {
         value->error(kValueRejected, str_cat("\"", value->node().scalar.substr(0, 64), "\" is no mesh mode"),
                      "use enabled or disabled");
       }
-    } else if (value && !(f.name == "weft.dev/netns" && map == "annotations")) {
+    } else if (value && !(map == "annotations" && known_annotation(*value, f.name, kind))) {
       const auto guess = nearest(f.name, kWeftKeys);
       value->warning(kUnknownWeftKey,
                      str_cat("Weft knows no such ", map == "labels" ? "label" : "annotation"),
@@ -127,8 +150,8 @@ ObjectMeta read_meta(const FieldReader& root, std::string_view kind, const std::
   }
   out.labels = meta->text_map("labels");
   out.annotations = meta->text_map("annotations");
-  check_weft_keys(*meta, "labels");
-  check_weft_keys(*meta, "annotations");
+  check_weft_keys(*meta, "labels", kind);
+  check_weft_keys(*meta, "annotations", kind);
   if (meta->has("creationTimestamp")) {
     absl::Time created;
     std::string problem;

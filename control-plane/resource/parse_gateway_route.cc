@@ -6,6 +6,7 @@
 #include "control-plane/resource/gateway_route_parts.h"
 #include "control-plane/resource/host_name.h"
 #include "control-plane/resource/parse_object.h"
+#include "control-plane/resource/parse_rate_limit.h"
 
 namespace weft::control_plane {
 namespace {
@@ -114,6 +115,9 @@ GatewayRoute parse_request_route(const FieldReader& root, GatewayRoute out) {
     out.rules.push_back(std::move(rule));
   }
   check_match_count(*spec, out);
+  std::vector<LimitedRoute> limited;
+  for (GatewayRoute::Rule& rule : out.rules) limited.push_back({rule.name, &rule.http});
+  parse_rate_limits(root, out.meta, limited);
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include "control-plane/resource/parse_http_action.h"
 #include "control-plane/resource/parse_http_match.h"
 #include "control-plane/resource/parse_object.h"
+#include "control-plane/resource/parse_rate_limit.h"
 #include "control-plane/resource/parse_route_target.h"
 
 namespace weft::control_plane {
@@ -214,6 +215,9 @@ VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
   }
   parse_http_routes(*spec, out);
   parse_layer4_routes(*spec, out);
+  std::vector<LimitedRoute> limited;
+  for (mesh::v1::HttpRoute& route : *out.routes.mutable_http()) limited.push_back({route.name(), &route});
+  parse_rate_limits(root, out.meta, limited);
   return out;
 }
 

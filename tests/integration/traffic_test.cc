@@ -238,6 +238,30 @@ TEST_F(TrafficTest, AGatewayOpensAPortOfTheNode) {
       << "the port is closed";
 }
 
+TEST_F(TrafficTest, ARateLimitLetsTheBurstPassAndAnswersTheRest) {
+  ASSERT_NO_FATAL_FAILURE(apply("rate-limit", "checkout"));
+  // Connections of their own, so that any worker may get them.
+  const auto checkout = [&](const char* user) {
+    return load(client_, {"10.96.0.10:80", "-n", "200", "-c", "8", "--new-connections", "--path", "/checkout",
+                          "--header", str_cat("x-user: ", user)});
+  };
+  for (const char* user : {"anna", "ben"}) {
+    const LoadResult result = checkout(user);
+    EXPECT_GE(result.requests - result.failed, 3u) << result.text;
+    // A token each six seconds: what a slow machine may add.
+    EXPECT_LE(result.requests - result.failed, 6u) << "one bucket for all workers: " << result.text;
+  }
+  const std::string refused = get("/checkout", {"-H", "x-user: anna"});
+  EXPECT_THAT(refused, StartsWith("HTTP/1.1 429"));
+  for (const char* field : {"retry-after: ", "x-ratelimit-limit: 3\r\n", "x-ratelimit-remaining: 0\r\n",
+                            "x-weft-reason: rate_limited\r\n"})
+    EXPECT_THAT(refused, HasSubstr(field));
+  EXPECT_EQ(status("/reports"), "200");
+  EXPECT_EQ(status("/reports"), "429");
+  EXPECT_EQ(status("/"), "200");
+  EXPECT_THAT(mesh_->metrics(), HasSubstr("weft_outcomes_total{outcome=\"rate_limited\"}"));
+}
+
 TEST_F(TrafficTest, ATimeoutEndsWhatHangs) {
   auto pod = add_service({.name = "slow",
                           .ip4 = "10.96.0.30",

@@ -35,7 +35,9 @@ absl::Status ResourceStore::insert(std::string_view type,
   if (name.empty()) return absl::InvalidArgumentError("resource without a name");
   if (type == kRouteSetType) {
     ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::RouteSet>(resource.resource()));
-    return put(message, name, &resources_.route_sets);
+    ASSIGN_OR_RETURN(RouteSetSpec spec, validate(message, limiters_));
+    resources_.route_sets[name] = std::make_shared<const RouteSetSpec>(std::move(spec));
+    return absl::OkStatus();
   }
   if (type == kDestinationPolicyType) {
     ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::DestinationPolicy>(resource.resource()));

@@ -38,6 +38,7 @@ class ResourceStore {
   absl::Status insert(std::string_view type, const envoy::service::discovery::v3::Resource& resource);
 
   Resources resources_;
+  LimiterTable limiters_;
   std::map<std::string, std::map<std::string, std::string>, std::less<>> versions_;
   std::map<std::string, std::string> rejected_;
 };

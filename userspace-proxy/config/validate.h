@@ -12,7 +12,12 @@ namespace weft::proxy {
 
 absl::StatusOr<ServiceSpec> validate(const istio::workload::Service& service);
 absl::StatusOr<WorkloadSpec> validate(const istio::workload::Workload& workload);
-absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set);
+// Rate limits that are in the table keep their buckets; others come to it.
+absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set, LimiterTable& limiters);
+inline absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set) {
+  LimiterTable limiters;
+  return validate(set, limiters);
+}
 absl::StatusOr<PolicySpec> validate(const weft::mesh::v1::DestinationPolicy& policy);
 
 // As validate() compiles the matches of a RouteSet; for tests of matching.

@@ -231,11 +231,32 @@ static_assert(kRetryOn5xx == 1u << (mesh::RetryPolicy::ON_5XX - 1));
 static_assert(kRetryOnStatusCodes == 1u << (mesh::RetryPolicy::ON_STATUS_CODES - 1));
 static_assert(kRetryOnUnavailable == 1u << (mesh::RetryPolicy::ON_UNAVAILABLE - 1));
 
+absl::StatusOr<RateLimiter::Settings> compile_limit(const mesh::RateLimit& limit) {
+  RateLimiter::Settings out{.requests = limit.requests(),
+                            .period_ms = limit.period_ms(),
+                            .burst = limit.burst(),
+                            .header = limit.by_header(),
+                            .max_keys = limit.max_keys(),
+                            .response_headers = limit.response_headers()};
+  if (limit.by_source()) out.by = RateLimiter::By::kSource;
+  if (!out.header.empty()) out.by = RateLimiter::By::kHeader;
+  if (limit.by_source() && !out.header.empty()) return invalid("by_source and by_header exclude each other");
+  if (out.requests == 0 || out.period_ms == 0 || out.period_ms > kMaxDurationMs)
+    return invalid("requests and period_ms must be above 0, period_ms at most ", kMaxDurationMs);
+  if (out.burst == 0 || out.burst > RateLimiter::kMaxBurst)
+    return invalid("burst: ", out.burst, ", expected 1-", RateLimiter::kMaxBurst);
+  if (uint64_t{out.requests} * 1000 > RateLimiter::kMaxPerSecond * out.period_ms)
+    return invalid("more than ", RateLimiter::kMaxPerSecond, " requests a second");
+  if (out.by != RateLimiter::By::kAll && (out.max_keys == 0 || out.max_keys > RateLimiter::kMaxKeys))
+    return invalid("max_keys: ", out.max_keys, ", expected 1-", RateLimiter::kMaxKeys);
+  return out;
+}
+
 bool only_forwards(const mesh::HttpRoute& route) {
   return !route.has_redirect() && !route.has_direct_response() && !route.has_path_rewrite() &&
          route.authority_rewrite().empty() && !route.has_request_headers() && !route.has_response_headers() &&
          route.timeout_ms() == 0 && !route.has_fault() && !route.has_cors() && !route.has_retries() &&
-         route.mirrors().empty();
+         route.mirrors().empty() && route.rate_limits().empty();
 }
 
 }  // namespace
@@ -251,7 +272,8 @@ absl::StatusOr<std::shared_ptr<const re2::RE2>> compile_regex(const std::string&
   return regex;
 }
 
-absl::StatusOr<std::shared_ptr<const RouteAction>> compile_action(const mesh::HttpRoute& route) {
+absl::StatusOr<std::shared_ptr<const RouteAction>> compile_action(const mesh::HttpRoute& route,
+                                                                  LimiterTable& limiters) {
   if (only_forwards(route)) return nullptr;
   auto out = std::make_shared<RouteAction>();
   if (route.has_redirect()) {
@@ -276,6 +298,11 @@ absl::StatusOr<std::shared_ptr<const RouteAction>> compile_action(const mesh::Ht
   }
   if (route.has_retries()) {
     ASSIGN_OR_RETURN(out->retries, compile_retries(route.retries()));
+  }
+  for (const mesh::RateLimit& limit : route.rate_limits()) {
+    const auto settings = compile_limit(limit);
+    if (!settings.ok()) return annotate(str_cat("rate_limits[", limit.name(), "]"), settings.status());
+    out->limits.push_back(limiters.get(limit.name(), *settings));
   }
   return out;
 }

@@ -12,7 +12,8 @@
 namespace weft::proxy {
 
 // Null when the route only forwards.
-absl::StatusOr<std::shared_ptr<const RouteAction>> compile_action(const weft::mesh::v1::HttpRoute& route);
+absl::StatusOr<std::shared_ptr<const RouteAction>> compile_action(const weft::mesh::v1::HttpRoute& route,
+                                                                  LimiterTable& limiters);
 absl::StatusOr<std::shared_ptr<const DestinationAction>> compile_action(
     const weft::mesh::v1::Destination& destination);
 

@@ -80,7 +80,7 @@ absl::StatusOr<std::vector<MirrorSpec>> compile_mirrors(const mesh::HttpRoute& r
   return out;
 }
 
-absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route) {
+absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route, LimiterTable& limiters) {
   RouteSpec out;
   out.name = route.name();
   for (int i = 0; i < route.matches_size(); ++i) {
@@ -88,7 +88,7 @@ absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route) {
     if (!match.ok()) return annotate(str_cat("matches[", i, "]"), match.status());
     out.matches.push_back(*std::move(match));
   }
-  ASSIGN_OR_RETURN(out.action, compile_action(route));
+  ASSIGN_OR_RETURN(out.action, compile_action(route, limiters));
   if (out.action != nullptr && out.action->answers()) {
     if (route.destinations_size() > 0) return invalid("destinations: the route answers by itself");
     return out;
@@ -243,7 +243,7 @@ absl::StatusOr<HttpMatcher> compile_match(const mesh::HttpMatch& match) {
   return out;
 }
 
-absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set) {
+absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set, LimiterTable& limiters) {
   RouteSetSpec out;
   out.name = set.name();
   out.ns = set.namespace_();
@@ -266,7 +266,7 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set) {
   ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", set.tcp(), out));
   for (int i = 0; i < set.http_size(); ++i) {
     const mesh::HttpRoute& http = set.http(i);
-    auto route = compile_route(http);
+    auto route = compile_route(http, limiters);
     if (!route.ok()) return annotate(str_cat("http[", i, "]"), route.status());
     if (route->name.empty()) route->name = str_cat(out.ns, "/", out.name, "[", i, "]");
     for (int m = 0; m < http.matches_size(); ++m) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "userspace-proxy/http/grpc.h"
 #include "userspace-proxy/route/rewrite_path.h"
 
 namespace weft::proxy {
@@ -18,7 +19,7 @@ void ActionState::begin(const RouteAction* action, const DestinationAction* dest
   destination_ = destination;
   matcher_ = matcher;
   owner_ = &owner;
-  edited_ = sending_ = sent_ = cors_ = false;
+  edited_ = sending_ = sent_ = cors_ = limited_ = false;
 }
 
 void ActionState::end() {
@@ -30,6 +31,39 @@ void ActionState::end() {
   cookie_.clear();
   action_ = nullptr;
   owner_ = nullptr;
+}
+
+bool ActionState::admit(std::string_view source, const RequestHead& request, MonotonicNs now) {
+  taken_.clear();
+  for (const std::shared_ptr<RateLimiter>& limiter : action_->limits) {
+    const RateLimiter::Settings& settings = limiter->settings();
+    std::string_view key;
+    if (settings.by == RateLimiter::By::kSource) key = source;
+    if (settings.by == RateLimiter::By::kHeader) key = request.find(settings.header).value_or(key);
+    const RateLimiter::Answer answer = limiter->take(key, now);
+    if (!answer.allowed) {
+      for (size_t i = 0; i < taken_.size(); ++i) action_->limits[i]->give_back(taken_[i]);
+      refuse(*limiter, answer, request);
+      return false;
+    }
+    taken_.push_back(answer);
+    if (!settings.response_headers || (limited_ && limit_.remaining <= answer.remaining)) continue;
+    limited_ = true;
+    limit_ = answer;
+  }
+  return true;
+}
+
+void ActionState::refuse(const RateLimiter& limiter, const RateLimiter::Answer& answer,
+                         const RequestHead& request) {
+  constexpr uint8_t kResourceExhausted = 8;
+  if (is_grpc_call(request)) {
+    answer_.start_grpc(request, Outcome::kRateLimited, kResourceExhausted);
+  } else {
+    answer_.start(request, Outcome::kRateLimited, status_of(Outcome::kRateLimited), "weft: rate_limited\n");
+  }
+  limit_fields_.add_refusal(answer, &answer_.head().headers);
+  if (limiter.settings().response_headers) limit_fields_.add_state(answer, &answer_.head().headers);
 }
 
 bool ActionState::delay(Random& random, Operation& operation) {
@@ -59,6 +93,7 @@ void ActionState::finish_answer(const EditFacts& facts) {
   with_response.response = &answer_.head();
   edit(&action_->response_headers, nullptr, with_response, headers);
   if (cors_) add_cors_fields(*action_->cors, *facts.request.find("origin"), false, headers);
+  if (limited_) limit_fields_.add_state(limit_, headers);
 }
 
 bool ActionState::answer_preflight(const RequestHead& request) {
@@ -141,11 +176,12 @@ void ActionState::edit(const HeaderEdits* first, const HeaderEdits* second, cons
 const ResponseHead& ActionState::incoming(const ResponseHead& received, const EditFacts& facts) {
   const HeaderEdits* later = destination_ != nullptr ? &destination_->response_headers : nullptr;
   const bool edits = !action_->response_headers.empty() || (later != nullptr && !later->empty());
-  if (!edits && !cors_ && cookie_.empty()) return received;
+  if (!edits && !cors_ && !limited_ && cookie_.empty()) return received;
   response_ = received;
   if (edits) edit(&action_->response_headers, later, facts, &response_.headers);
   if (!cookie_.empty()) response_.headers.push_back(Header{"set-cookie", cookie_});
   if (cors_) add_cors_fields(*action_->cors, *facts.request.find("origin"), false, &response_.headers);
+  if (limited_) limit_fields_.add_state(limit_, &response_.headers);
   return response_;
 }
 

@@ -5,10 +5,12 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/exchange/limit_fields.h"
 #include "userspace-proxy/exchange/own_response.h"
 #include "userspace-proxy/exchange/retry_state.h"
 #include "userspace-proxy/net/event_loop.h"
@@ -39,6 +41,9 @@ class ActionState {
   // Nothing runs any more.
   void end();
 
+  // Every rate limit of the route has a token, which is taken; `source`: bytes that name the client. False:
+  // nothing is taken, and the answer is composed, kRateLimited.
+  bool admit(std::string_view source, const RequestHead& request, MonotonicNs now);
   // An injected delay: true when there is none, else the operation runs when it is over.
   bool delay(Random& random, Operation& operation);
   // What the route makes of the request: kOk to forward it as outgoing(), kBadRewrite, or the reason of an
@@ -86,6 +91,7 @@ class ActionState {
   }
 
  private:
+  void refuse(const RateLimiter& limiter, const RateLimiter::Answer& answer, const RequestHead& request);
   bool answer_preflight(const RequestHead& request);
   void finish_answer(const EditFacts& facts);
   Outcome redirect(const Redirect& redirect, const EditFacts& facts);
@@ -108,6 +114,10 @@ class ActionState {
   bool sending_ = false;  // the client, for the first time
   bool sent_ = false;     // by the client: what is sent again later is here
   bool cors_ = false;     // the response says that its origin is allowed
+  bool limited_ = false;  // the response says how much of the rate limit is left
+  RateLimiter::Answer limit_;
+  std::vector<RateLimiter::Answer> taken_;
+  LimitFields limit_fields_;
   RequestHead request_;
   ResponseHead response_;
   std::string target_, text_;

@@ -156,6 +156,7 @@ Outcome Exchange::choose_route() {
   if (action != nullptr || more != nullptr) {
     action_ = context_.actions.take(context_.loop);
     action_->begin(action, more, match.matcher, *this);
+    if (!action_->admit(source_name(), request(), context_.loop.now())) return Outcome::kRateLimited;
   }
   if (answers) return Outcome::kOk;
   if (chosen != nullptr && chosen->invalid) return Outcome::kInvalidBackend;
@@ -163,6 +164,13 @@ Outcome Exchange::choose_route() {
   if (leads_back(snapshot, client_.origin, chosen->cluster)) return Outcome::kNoEndpoint;
   aim(chosen->cluster);
   return Outcome::kOk;
+}
+
+// For who counts requests by their source: the pod, or the address of a client outside the mesh.
+std::string_view Exchange::source_name() const {
+  if (!client_.origin.is_gateway()) return client_.origin.workload_uid();
+  const auto& bytes = client_.client.ip.bytes;
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 // A client that is to stay on its endpoint, and has no cookie for it, gets one.

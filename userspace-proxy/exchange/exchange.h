@@ -42,6 +42,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   // In the order in which run() calls them.
   Outcome request_read();
   Outcome choose_route();
+  std::string_view source_name() const;
   void aim(uint32_t cluster);
   void begin_action();
   Outcome act();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "userspace-proxy/route/cors.h"
+#include "userspace-proxy/route/rate_limiter.h"
 #include "userspace-proxy/route/retry_policy.h"
 
 namespace re2 {
@@ -95,6 +96,8 @@ struct RouteAction {
   std::optional<Fault> fault;
   std::optional<CorsPolicy> cors;
   std::optional<RetryPolicy> retries;
+  // The buckets are the only thing here that changes: all workers take of them.
+  std::vector<std::shared_ptr<RateLimiter>> limits;
 
   // The proxy answers by itself: there is no cluster to choose.
   bool answers() const { return redirect || direct_response; }

@@ -17,6 +17,8 @@ namespace weft::proxy {
     "The route refers to no backend that it may use (Gateway API). See `weft analyze`.")                     \
   X(kRedirect, "redirect", 0, "The route redirects: the client got its Location.")                           \
   X(kDirectResponse, "direct_response", 0, "The route answers by itself (directResponse).")                  \
+  X(kRateLimited, "rate_limited", 429,                                                                       \
+    "The route's rate limit has no token left: try again after Retry-After.")                                \
   X(kFaultAbort, "fault_abort", 0, "The route's fault.abort took this request.")                             \
   X(kBadRewrite, "bad_rewrite", 500,                                                                         \
     "The route's uriRegexRewrite made something of the path that is no path.")                               \
@@ -86,7 +88,8 @@ constexpr uint16_t status_of(Outcome outcome) {
 // The route's own answer: its status and text are the route's.
 constexpr bool is_own_answer(Outcome outcome) {
   return outcome == Outcome::kRedirect || outcome == Outcome::kDirectResponse ||
-         outcome == Outcome::kFaultAbort || outcome == Outcome::kCorsPreflight;
+         outcome == Outcome::kFaultAbort || outcome == Outcome::kCorsPreflight ||
+         outcome == Outcome::kRateLimited;
 }
 
 }  // namespace weft::proxy

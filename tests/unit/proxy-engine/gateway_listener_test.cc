@@ -23,14 +23,16 @@ class GatewayListenerTest : public testing::Test {
     snapshot->gateway_ports[address_.port] = port;
     if (!host.empty()) snapshot->gateway_host_by_host[Snapshot::HostKey{"", address_.port, host}] = 0;
     snapshot->l4_hosts.push_back(std::move(l4));
+    snapshot->virtual_hosts.front().routes.front().action = action_;
     rig_.use(std::move(snapshot));
     rig_.worker().add_listener({.netns_cookie = 99,
                                 .workload_uid = std::string(kGatewayUid),
                                 .netns = {},
                                 .listener = std::move(listener_)});
   }
-  std::string get(const std::string& host) {
-    TestConnection client = TestConnection::to(address_);
+  // `from`: the client's address; empty: any.
+  std::string get(const std::string& host, const std::string& from = "") {
+    TestConnection client = TestConnection::to(address_, from);
     client.send(str_cat("GET / HTTP/1.1\r\nHost: ", host, "\r\n\r\n"));
     return client.read_message();
   }
@@ -41,6 +43,7 @@ class GatewayListenerTest : public testing::Test {
   Rig rig_;
   SocketAddress address_;
   UniqueFd listener_;
+  std::shared_ptr<const RouteAction> action_;  // of the one route
 };
 
 TEST_F(GatewayListenerTest, HostsOfThePortAreServed) {
@@ -49,6 +52,18 @@ TEST_F(GatewayListenerTest, HostsOfThePortAreServed) {
   EXPECT_EQ(get("Shop.Example:8080"), ok_response("inside"));
   EXPECT_TRUE(get("service").starts_with("HTTP/1.1 404")) << "hosts of the mesh are none of the gateway";
   EXPECT_EQ(rig_.sink().wait(3).at(2).outcome, Outcome::kNoRoute);
+}
+
+TEST_F(GatewayListenerTest, ClientsAreCountedByTheirAddresses) {
+  auto action = std::make_shared<RouteAction>();
+  action->limits.push_back(std::make_shared<RateLimiter>(RateLimiter::Settings{
+      .period_ms = 3'600'000, .by = RateLimiter::By::kSource, .header = "", .max_keys = 100}));
+  action_ = std::move(action);
+  serve({.kind = GatewayPort::Kind::kHttp}, "shop.example");
+  EXPECT_EQ(get("shop.example"), ok_response("inside"));
+  EXPECT_TRUE(get("shop.example").starts_with("HTTP/1.1 429"));
+  EXPECT_EQ(get("shop.example", "127.0.0.2"), ok_response("inside"));
+  EXPECT_TRUE(get("shop.example", "127.0.0.2").starts_with("HTTP/1.1 429"));
 }
 
 TEST_F(GatewayListenerTest, APortThatNoSnapshotKnowsIsRefused) {

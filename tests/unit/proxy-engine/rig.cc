@@ -52,9 +52,13 @@ TestConnection::TestConnection(UniqueFd fd) : fd_(std::move(fd)) {
   setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 }
 
-TestConnection TestConnection::to(const SocketAddress& address) {
+TestConnection TestConnection::to(const SocketAddress& address, const std::string& from) {
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_storage storage;
+  if (!from.empty()) {
+    const socklen_t length = SocketAddress{*IpAddress::parse(from), 0}.to_sockaddr(&storage);
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) fd.reset();
+  }
   const socklen_t length = address.to_sockaddr(&storage);
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) fd.reset();
   return TestConnection(std::move(fd));

@@ -27,7 +27,8 @@ IoKind io_under_test();
 class TestConnection {
  public:
   explicit TestConnection(UniqueFd fd);
-  static TestConnection to(const SocketAddress& address);
+  // `from`: an address of this machine; empty: the kernel chooses.
+  static TestConnection to(const SocketAddress& address, const std::string& from = "");
 
   bool send(std::string_view bytes);
   // What arrives until `count` bytes, end of stream or timeout.
