@@ -48,12 +48,14 @@ SnapshotPtr canary_snapshot(const SocketAddress& dialled, const SocketAddress& e
   }
   NamedMatcher tester{.name = "x-canary", .value = {.kind = StringMatcher::Kind::kExact, .text = "always"}};
   Route testers{.name = "testers", .clusters = {{.cluster = 1, .label = "v2"}}, .total_weight = 1};
-  testers.matches.push_back(HttpMatcher{.headers = {std::move(tester)}});
+  const auto matches = std::make_shared<const std::vector<HttpMatcher>>(
+      std::vector<HttpMatcher>{HttpMatcher{.headers = {std::move(tester)}}});
+  testers.matches = *matches;
   Route weighted{.name = "canary", .total_weight = 100};
   weighted.clusters = {{.cluster = 0, .weight = 95, .label = "v1"},
                        {.cluster = 1, .weight = 5, .label = "v2"}};
   snapshot->virtual_hosts.push_back(
-      VirtualHost{.name = "cart", .routes = {std::move(testers), std::move(weighted)}});
+      VirtualHost{.name = "cart", .routes = {std::move(testers), std::move(weighted)}, .owner = matches});
   for (const char* host : {"cart", "cart.shop", "cart.shop.svc.cluster.local"})
     snapshot->virtual_host_by_host[Snapshot::HostKey{.ns = "shop", .port = dialled.port, .host = host}] = 0;
   snapshot->service_ports.push_back(

@@ -4,6 +4,7 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -13,6 +14,7 @@
 #include "base/strings.h"
 #include "tools/bench/paired.h"
 #include "userspace-proxy/config/match_route.h"
+#include "userspace-proxy/config/resource_store.h"
 #include "userspace-proxy/config/snapshot_builder.h"
 #include "userspace-proxy/config/validate.h"
 #include "userspace-proxy/upstream/random.h"
@@ -26,8 +28,8 @@ using Clock = std::chrono::steady_clock;
 constexpr char kHost[] = "shop.default.svc.cluster.local";
 constexpr uint32_t kLookups = 200'000;
 
-// One service whose requests go by prefix or exact path, in turn, to one of two subsets.
-mesh::RouteSet make_routes(uint32_t count) {
+// One service whose requests go by prefix or exact path, in turn.
+mesh::RouteSet make_routes(uint32_t count, uint32_t weight = 1) {
   mesh::RouteSet set;
   set.set_name("shop");
   set.set_namespace_("default");
@@ -43,7 +45,7 @@ mesh::RouteSet make_routes(uint32_t count) {
     }
     mesh::Destination& destination = *route.add_destinations();
     destination.set_host(kHost);
-    destination.set_weight(1);
+    destination.set_weight(weight);
   }
   return set;
 }
@@ -94,6 +96,44 @@ double lookup_ns(const proxy::Snapshot& snapshot, const std::vector<std::string>
   return ns / kLookups;
 }
 
+// Milliseconds of changes of the whole RouteSet, each from the bytes that the agent sends to the snapshot
+// that workers swap to: what a shift of weights takes here.
+std::vector<double> change_ms(uint32_t many, uint32_t changes) {
+  proxy::ResourceStore store;
+  istio::workload::Address address;
+  address.mutable_service()->set_name("shop");
+  address.mutable_service()->set_namespace_("default");
+  address.mutable_service()->set_hostname(kHost);
+  address.mutable_service()->add_addresses()->set_address(IpAddress::parse("10.96.0.10")->packed());
+  istio::workload::Port& port = *address.mutable_service()->add_ports();
+  port.set_service_port(80);
+  port.set_target_port(8080);
+  port.set_app_protocol(istio::workload::HTTP11);
+  envoy::service::discovery::v3::Resource resource;
+  resource.set_name(str_cat("default/", kHost));
+  resource.mutable_resource()->PackFrom(address);
+  absl::Status status = store.apply(proxy::kAddressType, resource);
+  resource.set_name("default/shop");
+  std::vector<double> out;
+  proxy::SnapshotPtr used;
+  for (uint32_t i = 0; i < changes && status.ok(); ++i) {
+    resource.mutable_resource()->PackFrom(make_routes(many, 1 + i % 2));
+    const Clock::time_point begin = Clock::now();
+    status = store.apply(proxy::kRouteSetType, resource);
+    const proxy::SnapshotPtr built = proxy::build_snapshot(store.resources(), i + 1);
+    out.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+    used = built;
+  }
+  if (!status.ok()) std::fprintf(stderr, "weft-bench-route: %s\n", std::string(status.message()).c_str());
+  return out;
+}
+
+double percentile_99(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[std::min(values.size() - 1, values.size() * 99 / 100)];
+}
+
 int run(uint32_t many, uint32_t rounds, const std::string& json) {
   const proxy::SnapshotPtr small = proxy::build_snapshot(make_resources(10), 1);
   const size_t before = mallinfo2().uordblks;
@@ -110,6 +150,8 @@ int run(uint32_t many, uint32_t rounds, const std::string& json) {
     const proxy::SnapshotPtr built = proxy::build_snapshot(resources, 3);
     build_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
   }
+  const std::vector<double> changes = change_ms(many, 5 * rounds);
+  const double change_p99 = percentile_99(changes);
   const std::string name = str_cat(many, " routes");
   const std::vector<Figure> figures = {
       {"look-up among 10 routes", "ns", median_interval(few_ns), 1'000},
@@ -117,6 +159,8 @@ int run(uint32_t many, uint32_t rounds, const std::string& json) {
       {str_cat("look-up among ", name, " against 10"), "ratio", median_interval(ratios), 1.5},
       {"memory of a route, resource and snapshot", "bytes", {bytes, bytes, bytes}, 1'024},
       {str_cat("snapshot of ", name), "ms", median_interval(build_ms), 50},
+      {str_cat("change of ", name, ", received to snapshot"), "ms", median_interval(changes), 50},
+      {str_cat("change of ", name, ", p99"), "ms", {change_p99, change_p99, change_p99}, 50},
   };
   return report(figures, json) ? 0 : 1;
 }

@@ -1,46 +1,56 @@
 // Route selection over compiled matches. Pure, allocation-free; called by the exchange, never blocks.
 #include "userspace-proxy/config/match_route.h"
 
-namespace weft::proxy {
+#include <algorithm>
 
-void index_routes(VirtualHost* host) {
-  host->entries.clear();
-  for (uint32_t r = 0; r < host->routes.size(); ++r) {
-    const auto count = static_cast<uint32_t>(host->routes[r].matches.size());
-    for (uint32_t m = 0; m < count; ++m) host->entries.push_back({r, m});
-    if (count == 0) host->entries.push_back({r, kNone});
-  }
-  host->index = PathIndex();
-  if (host->entries.size() < PathIndex::kMinEntries) return host->entries.clear();
-  for (uint32_t i = 0; i < host->entries.size(); ++i) {
-    const VirtualHost::Entry& entry = host->entries[i];
-    const bool any = entry.matcher == kNone;
-    host->index.add(i, any ? nullptr : &host->routes[entry.route].matches[entry.matcher].uri);
-  }
-  host->index.finish();
-}
+namespace weft::proxy {
 
 namespace {
 
+// Nothing but the path decides, and the index knows all of it.
+bool is_decided(const HttpMatcher& matcher) {
+  constexpr StringMatcher::Kind kAny = StringMatcher::Kind::kAny;
+  return PathIndex::decides(matcher.uri) && matcher.port == 0 && matcher.source_ns.empty() &&
+         matcher.source_labels.empty() && matcher.method.kind == kAny && matcher.authority.kind == kAny &&
+         matcher.scheme.kind == kAny && matcher.headers.empty() && matcher.without_headers.empty() &&
+         matcher.query_params.empty();
+}
+
 RouteMatch match_indexed(const VirtualHost& host, const RequestHead& head, const SourceView& source,
                          uint16_t dialled_port) {
-  const auto matcher_of = [&](uint32_t i) -> const HttpMatcher* {
-    const VirtualHost::Entry& entry = host.entries[i];
-    return entry.matcher == kNone ? nullptr : &host.routes[entry.route].matches[entry.matcher];
-  };
-  const uint32_t found = host.index.first(head.path, kNone, [&](uint32_t i) {
-    const HttpMatcher* matcher = matcher_of(i);
-    return matcher == nullptr || matcher->matches(head, source, dialled_port);
+  const RouteIndex& index = *host.index;
+  const uint32_t found = index.paths.first(head.path, kNone, [&](uint32_t i) {
+    const RouteIndex::Entry& entry = index.entries[i];
+    return entry.decided || entry.matcher->matches(head, source, dialled_port);
   });
   if (found == kNone) return RouteMatch{};
-  return RouteMatch{&host.routes[host.entries[found].route], matcher_of(found)};
+  return RouteMatch{&host.routes[index.entries[found].route], index.entries[found].matcher};
 }
 
 }  // namespace
 
+std::shared_ptr<const RouteIndex> index_routes(const std::vector<std::span<const HttpMatcher>>& routes) {
+  size_t count = 0;
+  for (const std::span<const HttpMatcher> matches : routes) count += std::max<size_t>(matches.size(), 1);
+  if (count < PathIndex::kMinEntries) return nullptr;
+  auto out = std::make_shared<RouteIndex>();
+  out->entries.reserve(count);
+  for (uint32_t r = 0; r < routes.size(); ++r) {
+    for (const HttpMatcher& matcher : routes[r]) {
+      out->entries.push_back({.matcher = &matcher, .route = r, .decided = is_decided(matcher)});
+      out->paths.add(&matcher.uri);
+    }
+    if (!routes[r].empty()) continue;
+    out->entries.push_back({.matcher = nullptr, .route = r, .decided = true});
+    out->paths.add(nullptr);
+  }
+  out->paths.finish();
+  return out;
+}
+
 RouteMatch match_route(const VirtualHost& host, const RequestHead& head, const SourceView& source,
                        uint16_t dialled_port) {
-  if (!host.index.empty()) return match_indexed(host, head, source, dialled_port);
+  if (host.index != nullptr) return match_indexed(host, head, source, dialled_port);
   for (const Route& route : host.routes) {
     if (route.matches.empty()) return RouteMatch{&route, nullptr};
     for (const HttpMatcher& matcher : route.matches) {

@@ -13,8 +13,9 @@ struct RouteMatch {
   const HttpMatcher* matcher = nullptr;
 };
 
-// Makes long lists of routes fast to look up; after the last change of them.
-void index_routes(VirtualHost* host);
+// Makes a long list fast to look up, by the matches of each of its routes, which must stay where they are;
+// null for a short one.
+std::shared_ptr<const RouteIndex> index_routes(const std::vector<std::span<const HttpMatcher>>& routes);
 
 RouteMatch match_route(const VirtualHost& host, const RequestHead& head, const SourceView& source,
                        uint16_t dialled_port);

@@ -2,6 +2,8 @@
 // drops a good version because a newer one is bad.
 #include "userspace-proxy/config/resource_store.h"
 
+#include <google/protobuf/arena.h>
+
 #include "agent/policy/l4_policy.h"
 #include "base/status_macros.h"
 #include "userspace-proxy/config/validate.h"
@@ -20,10 +22,15 @@ absl::Status put(const Message& message, const std::string& name, Resources::Tab
   return absl::OkStatus();
 }
 
+absl::Status unpack_to(const google::protobuf::Any& any, google::protobuf::Message* message) {
+  if (any.UnpackTo(message)) return absl::OkStatus();
+  return absl::InvalidArgumentError(str_cat("not a ", message->GetTypeName()));
+}
+
 template <typename Message>
 absl::StatusOr<Message> unpack(const google::protobuf::Any& any) {
   Message message;
-  if (!any.UnpackTo(&message)) return absl::InvalidArgumentError(str_cat("not a ", message.GetTypeName()));
+  RETURN_IF_ERROR(unpack_to(any, &message));
   return message;
 }
 
@@ -34,8 +41,11 @@ absl::Status ResourceStore::insert(std::string_view type,
   const std::string& name = resource.name();
   if (name.empty()) return absl::InvalidArgumentError("resource without a name");
   if (type == kRouteSetType) {
-    ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::RouteSet>(resource.resource()));
-    ASSIGN_OR_RETURN(RouteSetSpec spec, validate(message, limiters_));
+    // On an arena: of ten thousand routes nothing stays, and nothing is freed one by one.
+    google::protobuf::Arena arena;
+    auto* const message = google::protobuf::Arena::CreateMessage<weft::mesh::v1::RouteSet>(&arena);
+    RETURN_IF_ERROR(unpack_to(resource.resource(), message));
+    ASSIGN_OR_RETURN(RouteSetSpec spec, validate(*message, limiters_));
     resources_.route_sets[name] = std::make_shared<const RouteSetSpec>(std::move(spec));
     return absl::OkStatus();
   }

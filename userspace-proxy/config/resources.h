@@ -86,7 +86,7 @@ struct L4RouteSpec {
   std::vector<DestinationSpec> destinations;
 };
 
-struct RouteSetSpec {
+struct RouteSetSpec : std::enable_shared_from_this<RouteSetSpec> {
   std::string name;
   std::string ns;
   std::vector<std::string> hosts;      // lower case; wildcards as ".suffix"
@@ -104,6 +104,7 @@ struct RouteSetSpec {
     bool any_host = false;
   };
   std::optional<Gateway> gateway;
+  std::shared_ptr<const RouteIndex> index;  // of `routes`; null: the list is short
   int64_t created = 0;
 };
 

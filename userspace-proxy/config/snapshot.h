@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -82,26 +83,33 @@ struct RouteMirror {
 
 struct Route {
   std::string name;
-  std::vector<HttpMatcher> matches;  // any; empty: always
+  std::span<const HttpMatcher> matches;  // any; empty: always. See VirtualHost::owner
   std::vector<WeightedCluster> clusters;
   uint32_t total_weight = 0;
   std::shared_ptr<const RouteAction> action;  // null: the route only forwards
   std::vector<RouteMirror> mirrors;           // none without action
 };
 
-// The routes that one service has for one client namespace and port, most important first. Ends with the
-// service's default route unless a RouteSet ended it.
-struct VirtualHost {
+// Of a long list of routes: all their matches in order, and which of them may hold for a path. Made by
+// index_routes() of config/match_route.h.
+struct RouteIndex {
   // One match of a route, or a route without any.
   struct Entry {
+    const HttpMatcher* matcher = nullptr;
     uint32_t route = 0;
-    uint32_t matcher = kNone;
+    bool decided = false;  // it holds wherever the index gives it
   };
+  std::vector<Entry> entries;
+  PathIndex paths;
+};
+
+// The routes that one service has for client namespaces and ports whose destinations are the same, most
+// important first. Ends with the service's default route unless a RouteSet ended it.
+struct VirtualHost {
   std::string name;
   std::vector<Route> routes;
-  // Of long lists: all entries in order, and which of them may hold for a path. In config/match_route.h.
-  std::vector<Entry> entries;
-  PathIndex index;
+  std::shared_ptr<const RouteIndex> index;  // null: the list is short
+  std::shared_ptr<const void> owner;        // keeps what routes and index refer to: matches
 };
 
 // What becomes of a connection that is no HTTP.

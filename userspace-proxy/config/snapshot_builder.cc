@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
+#include <utility>
 
-#include "proto/istio/security.pb.h"
 #include "userspace-proxy/config/cluster_table.h"
-#include "userspace-proxy/config/match_route.h"
+#include "userspace-proxy/config/snapshot_sources.h"
 
 namespace weft::proxy {
 namespace {
@@ -69,61 +70,6 @@ World make_world(const Resources& resources) {
   return world;
 }
 
-// Which policies apply to a workload: looked up while building.
-class Authorizations {
- public:
-  explicit Authorizations(const Resources& resources) : all_(resources.authorizations) {
-    for (const auto& [name, policy] : all_) {
-      if (policy->scope() == istio::security::GLOBAL) everywhere_.insert(name);
-      if (policy->scope() == istio::security::NAMESPACE) by_namespace_[policy->namespace_()].insert(name);
-    }
-  }
-
-  std::shared_ptr<const AuthorizationList> of(const WorkloadSpec& workload) {
-    if (!workload.policies.empty()) return list(workload);
-    std::shared_ptr<const AuthorizationList>& known = made_[workload.ns];
-    if (known == nullptr) known = list(workload);
-    return known;
-  }
-
- private:
-  using Names = std::set<std::string_view>;
-
-  std::shared_ptr<const AuthorizationList> list(const WorkloadSpec& workload) const {
-    Names names = everywhere_;
-    if (const auto found = by_namespace_.find(workload.ns); found != by_namespace_.end())
-      names.insert(found->second.begin(), found->second.end());
-    names.insert(workload.policies.begin(), workload.policies.end());
-    auto out = std::make_shared<AuthorizationList>();
-    for (const std::string_view name : names) {
-      const auto found = all_.find(std::string(name));
-      out->push_back(found == all_.end() ? nullptr : found->second);
-    }
-    return out;
-  }
-
-  const Resources::Table<istio::security::Authorization>& all_;
-  Names everywhere_;
-  absl::flat_hash_map<std::string, Names> by_namespace_;
-  absl::flat_hash_map<std::string, std::shared_ptr<const AuthorizationList>> made_;
-};
-
-void add_sources(const World& world, ClusterTable& clusters, Snapshot* out) {
-  Authorizations authorizations(world.resources);
-  for (const auto& [name, workload] : world.resources.workloads) {
-    for (const std::optional<IpAddress>& ip : {workload->v4, workload->v6}) {
-      // The address of a host is the node's: what listens there is not the workload's.
-      if (workload->hbone && !workload->host_network && ip)
-        out->tunnels.emplace(SocketAddress{*ip, 0}, workload);
-    }
-    const uint32_t index = static_cast<uint32_t>(out->sources.size());
-    if (!out->source_by_uid.try_emplace(workload->uid, index).second) continue;
-    out->sources.push_back(Source{workload->uid, workload->name, workload->ns, workload->labels, workload,
-                                  clusters.locality_of(*workload), workload->node,
-                                  authorizations.of(*workload)});
-  }
-}
-
 // What a service may be called in `client_ns`, besides its full name. Names that are no "<name>.<ns>.svc…"
 // have no short form.
 std::vector<std::string> short_names(const ServiceSpec& service, std::string_view client_ns) {
@@ -137,11 +83,16 @@ std::vector<std::string> short_names(const ServiceSpec& service, std::string_vie
   return out;
 }
 
+// Lists of routes that are in the snapshot already: a RouteSet and the clusters that its destinations and
+// mirrors are, in order. Namespaces and ports that see the same share one.
+using SharedLists = absl::flat_hash_map<std::pair<const RouteSetSpec*, std::vector<uint32_t>>, uint32_t>;
+
 // One client namespace's view, written into the snapshot.
 class NamespaceView {
  public:
-  NamespaceView(const World& world, const std::string& ns, ClusterTable& clusters, Snapshot& out)
-      : world_(world), ns_(ns), clusters_(clusters), out_(out) {}
+  NamespaceView(const World& world, const std::string& ns, ClusterTable& clusters, SharedLists& lists,
+                Snapshot& out)
+      : world_(world), ns_(ns), clusters_(clusters), lists_(lists), out_(out) {}
 
   // The first of a spelling has it. A full name beats somebody's short form, but not when it is one that
   // another namespace has added.
@@ -223,49 +174,70 @@ class NamespaceView {
     return best;
   }
 
-  WeightedCluster resolve(const DestinationSpec& destination, uint16_t dialled_port) {
-    WeightedCluster out;
-    out.weight = destination.weight;
-    out.invalid = destination.invalid;
-    if (out.invalid) {
-      out.label = "invalid";
-      return out;
-    }
-    out.action = destination.action;
-    out.label = destination.subset.empty() ? destination.host : destination.subset;
+  // The cluster of a destination; kNone: there is none.
+  uint32_t cluster_of(const DestinationSpec& destination, uint16_t dialled_port) {
+    if (destination.invalid) return kNone;
+    const auto [row, inserted] =
+        known_.try_emplace(std::make_tuple(to_absl(destination.host), to_absl(destination.subset),
+                                           destination.port, dialled_port),
+                           kNone);
+    if (!inserted) return row->second;
     const ServiceSpec* const found = service_of(destination.host, destination.port);
-    if (found == nullptr) return out;
+    if (found == nullptr) return kNone;
     const ServiceSpec& service = *found;
     uint16_t port = destination.port;
     if (port == 0) port = service.ports.size() == 1 ? service.ports.front().number : dialled_port;
-    out.cluster = clusters_.intern(service, port, destination.subset, policy(service));
-    return out;
+    return row->second = clusters_.intern(service, port, destination.subset, policy(service));
+  }
+
+  static WeightedCluster weighted(const DestinationSpec& destination, uint32_t cluster) {
+    if (destination.invalid) return {.weight = destination.weight, .label = "invalid", .invalid = true};
+    return {.cluster = cluster,
+            .weight = destination.weight,
+            .label = destination.subset.empty() ? destination.host : destination.subset,
+            .action = destination.action};
   }
 
   uint32_t add_routes(const RouteSetSpec& set, uint16_t port) {
-    VirtualHost host;
-    host.name = str_cat(set.ns, "/", set.name);
+    std::vector<uint32_t> clusters;
     for (const RouteSpec& spec : set.routes) {
-      Route route;
+      for (const DestinationSpec& destination : spec.destinations)
+        clusters.push_back(cluster_of(destination, port));
+      for (const MirrorSpec& mirror : spec.mirrors) clusters.push_back(cluster_of(mirror.destination, port));
+    }
+    const auto next = static_cast<uint32_t>(out_.virtual_hosts.size());
+    const auto [row, inserted] = lists_.try_emplace({&set, std::move(clusters)}, next);
+    if (inserted) add(make_host(set, row->first.second));
+    return row->second;
+  }
+
+  // `clusters`: of all destinations and mirrors, in order.
+  static VirtualHost make_host(const RouteSetSpec& set, const std::vector<uint32_t>& clusters) {
+    VirtualHost host{.name = str_cat(set.ns, "/", set.name),
+                     .routes = {},
+                     .index = set.index,
+                     .owner = set.shared_from_this()};
+    host.routes.reserve(set.routes.size());
+    auto next = clusters.begin();
+    for (const RouteSpec& spec : set.routes) {
+      Route& route = host.routes.emplace_back();
       route.name = spec.name;
       route.matches = spec.matches;
       route.action = spec.action;
+      route.clusters.reserve(spec.destinations.size());
       for (const DestinationSpec& destination : spec.destinations) {
-        route.clusters.push_back(resolve(destination, port));
+        route.clusters.push_back(weighted(destination, *next++));
         route.total_weight += destination.weight;
       }
-      for (const MirrorSpec& mirror : spec.mirrors)
-        route.mirrors.push_back(RouteMirror{resolve(mirror.destination, port).cluster, mirror.ppm});
-      host.routes.push_back(std::move(route));
+      for (const MirrorSpec& mirror : spec.mirrors) route.mirrors.push_back(RouteMirror{*next++, mirror.ppm});
     }
-    index_routes(&host);
-    return add(std::move(host));
+    return host;
   }
 
   L4Route l4_route(const L4RouteSpec& spec, uint16_t port) {
     L4Route out{.name = spec.name, .matches = spec.matches, .clusters = {}};
     for (const DestinationSpec& destination : spec.destinations) {
-      out.clusters.push_back(resolve(destination, port));
+      out.clusters.push_back(weighted(destination, cluster_of(destination, port)));
       out.total_weight += destination.weight;
     }
     return out;
@@ -410,7 +382,10 @@ class NamespaceView {
   const World& world_;
   const std::string& ns_;
   ClusterTable& clusters_;
+  SharedLists& lists_;
   Snapshot& out_;
+  // By host, subset and port of the destination (0: none) and the dialled one.
+  absl::flat_hash_map<std::tuple<absl::string_view, absl::string_view, uint16_t, uint16_t>, uint32_t> known_;
   absl::flat_hash_map<const ServiceSpec*, EffectivePolicy> policies_;
   std::vector<std::pair<Snapshot::HostKey, uint32_t>> short_hosts_;
 };
@@ -462,11 +437,12 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   out->path_normalisation = resources.path_normalisation;
   const World world = make_world(resources);
   ClusterTable clusters(resources, out.get());
-  add_sources(world, clusters, out.get());
+  add_sources(resources, clusters, out.get());
   ServicePorts(world, clusters, *out).build();
-  for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, *out).build();
+  SharedLists lists;
+  for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, lists, *out).build();
   for (const auto& [name, set] : resources.route_sets) {
-    if (set->gateway) NamespaceView(world, set->ns, clusters, *out).add_gateway(*set);
+    if (set->gateway) NamespaceView(world, set->ns, clusters, lists, *out).add_gateway(*set);
   }
   return out;
 }

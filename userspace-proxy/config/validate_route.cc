@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "base/status_macros.h"
+#include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/config/validate.h"
 #include "userspace-proxy/config/validate_action.h"
 
@@ -55,6 +56,7 @@ absl::StatusOr<DestinationSpec> compile_destination(const mesh::Destination& d) 
 template <typename Route>
 absl::StatusOr<std::vector<DestinationSpec>> compile_destinations(const Route& route) {
   std::vector<DestinationSpec> out;
+  out.reserve(static_cast<size_t>(route.destinations_size()));
   uint64_t total = 0;
   for (const mesh::Destination& d : route.destinations()) {
     ASSIGN_OR_RETURN(DestinationSpec spec, compile_destination(d));
@@ -83,6 +85,7 @@ absl::StatusOr<std::vector<MirrorSpec>> compile_mirrors(const mesh::HttpRoute& r
 absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route, LimiterTable& limiters) {
   RouteSpec out;
   out.name = route.name();
+  out.matches.reserve(static_cast<size_t>(route.matches_size()));
   for (int i = 0; i < route.matches_size(); ++i) {
     auto match = compile_match(route.matches(i));
     if (!match.ok()) return annotate(str_cat("matches[", i, "]"), match.status());
@@ -264,6 +267,7 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set, LimiterTable& l
   out.consumer = set.consumer();
   ASSIGN_OR_RETURN(out.tls, compile_l4("tls", set.tls(), out));
   ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", set.tcp(), out));
+  out.routes.reserve(static_cast<size_t>(set.http_size()));
   for (int i = 0; i < set.http_size(); ++i) {
     const mesh::HttpRoute& http = set.http(i);
     auto route = compile_route(http, limiters);
@@ -275,6 +279,10 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set, LimiterTable& l
     }
     out.routes.push_back(*std::move(route));
   }
+  std::vector<std::span<const HttpMatcher>> matches;
+  matches.reserve(out.routes.size());
+  for (const RouteSpec& route : out.routes) matches.emplace_back(route.matches);
+  out.index = index_routes(matches);
   return out;
 }
 

@@ -2,47 +2,72 @@
 #include "userspace-proxy/route/path_index.h"
 
 #include <algorithm>
-#include <tuple>
+#include <bit>
+#include <set>
 
 namespace weft::proxy {
+namespace {
 
-void PathIndex::add(uint32_t entry, const StringMatcher* uri) {
+constexpr size_t kFilterBitsPerText = 8;
+
+uint32_t tag_of(uint64_t hash) { return static_cast<uint32_t>(hash >> 32); }
+
+}  // namespace
+
+void PathIndex::add(const StringMatcher* uri) {
   using Kind = StringMatcher::Kind;
-  if (uri != nullptr && !uri->ignore_case && uri->kind == Kind::kExact) {
-    exact_[uri->text].push_back(entry);
-  } else if (uri != nullptr && !uri->ignore_case &&
-             (uri->kind == Kind::kPrefix || uri->kind == Kind::kSegments)) {
-    prefixes_.push_back(Prefix{.text = uri->text, .entries = {entry}, .parent = kNoNode});
-  } else {
-    others_.push_back(entry);
-  }
+  const auto entry = static_cast<uint32_t>(texts_.size());
+  Text& text = texts_.emplace_back();
+  const bool prefix = uri != nullptr && (uri->kind == Kind::kPrefix || uri->kind == Kind::kSegments);
+  const bool exact = uri != nullptr && uri->kind == Kind::kExact;
+  if ((!prefix && !exact) || uri->ignore_case) return others_.push_back(entry);
+  text.begin = static_cast<uint32_t>(letters_.size());
+  text.length = static_cast<uint32_t>(uri->text.size());
+  text.exact = exact;
+  letters_ += uri->text;
 }
 
+// From the last entry to the first, so that of those with one text the first stands in front.
 void PathIndex::finish() {
-  finished_ = true;
-  std::sort(prefixes_.begin(), prefixes_.end(), [](const Prefix& a, const Prefix& b) {
-    return std::tie(a.text, a.entries.front()) < std::tie(b.text, b.entries.front());
-  });
-  std::vector<Prefix> merged;
-  merged.reserve(prefixes_.size());
-  for (Prefix& prefix : prefixes_) {
-    if (!merged.empty() && merged.back().text == prefix.text) {
-      merged.back().entries.push_back(prefix.entries.front());
+  const size_t count = std::max<size_t>(texts_.size() - others_.size(), 1);
+  slots_.resize(std::bit_ceil(count + count / 2));
+  filter_.resize(std::bit_ceil(std::max<size_t>(count * kFilterBitsPerText / 64, 1)));
+  std::set<uint32_t> lengths;
+  auto other = others_.rbegin();
+  for (auto entry = static_cast<uint32_t>(texts_.size()); entry-- > 0;) {
+    if (other != others_.rend() && *other == entry) {
+      ++other;
       continue;
     }
-    uint32_t parent = merged.empty() ? kNoNode : static_cast<uint32_t>(merged.size() - 1);
-    while (parent != kNoNode && !prefix.text.starts_with(merged[parent].text)) parent = merged[parent].parent;
-    prefix.parent = parent;
-    merged.push_back(std::move(prefix));
+    const Text& text = texts_[entry];
+    if (text.exact) longest_exact_ = std::max<size_t>(longest_exact_, text.length);
+    if (!text.exact) lengths.insert(text.length);
+    insert(entry);
   }
-  prefixes_ = std::move(merged);
+  prefix_lengths_.assign(lengths.begin(), lengths.end());
+  letters_.shrink_to_fit();
+  texts_.shrink_to_fit();
 }
 
-uint32_t PathIndex::last_below(std::string_view path) const {
-  const auto after =
-      std::upper_bound(prefixes_.begin(), prefixes_.end(), path,
-                       [](std::string_view p, const Prefix& prefix) { return p < prefix.text; });
-  return after == prefixes_.begin() ? kNoNode : static_cast<uint32_t>(after - prefixes_.begin() - 1);
+void PathIndex::insert(uint32_t entry) {
+  Text& text = texts_[entry];
+  const uint64_t hash = finished(extend(kHashBegin, text_of(text)), text.exact);
+  const uint64_t bit = filter_bit(hash);
+  filter_[bit / 64] |= uint64_t{1} << (bit % 64);
+  Slot& slot = slots_[slot_of(hash, text_of(text), text.exact)];
+  text.next = slot.entry;
+  slot = Slot{.tag = tag_of(hash), .entry = entry};
+}
+
+size_t PathIndex::slot_of(uint64_t hash, std::string_view text, bool exact) const {
+  const size_t mask = slots_.size() - 1;
+  size_t at = hash & mask;
+  for (; slots_[at].entry != kNoEntry; at = (at + 1) & mask) {
+    if (slots_[at].tag != tag_of(hash)) continue;
+    const Text& held = texts_[slots_[at].entry];
+    if (held.exact == exact && text_of(held) == text) break;
+  }
+  return at;
 }
 
 }  // namespace weft::proxy

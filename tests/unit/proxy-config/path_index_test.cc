@@ -26,22 +26,24 @@ TEST(PathIndexTest, FindsWhatTryingAllFindsForRandomLists) {
   for (int round = 0; round < 300; ++round) {
     std::vector<StringMatcher> matchers;
     for (int i = 0; i < 30; ++i) {
-      const Kind kind = std::array{Kind::kExact, Kind::kPrefix, Kind::kPrefix}[random() % 3];
+      const Kind kind = std::array{Kind::kExact, Kind::kPrefix, Kind::kPrefix, Kind::kSegments}[random() % 4];
       matchers.push_back(matcher(kind, word(), random() % 8 == 0));
     }
     PathIndex index;
-    for (uint32_t i = 0; i < matchers.size(); ++i) index.add(i, &matchers[i]);
+    for (uint32_t i = 0; i < matchers.size(); ++i) index.add(&matchers[i]);
     index.finish();
     for (int i = 0; i < 50; ++i) {
       const std::string path = word() + word();
       // What else a match asks for.
       const uint32_t refused = random() % 4;
       const auto holds = [&](uint32_t entry) {
+        EXPECT_TRUE(!PathIndex::decides(matchers[entry]) || matchers[entry].matches(path))
+            << matchers[entry].text << " was given for " << path;
         return entry % 4 != refused && matchers[entry].matches(path);
       };
       uint32_t expected = kNone;
       for (uint32_t entry = 0; entry < matchers.size() && expected == kNone; ++entry) {
-        if (holds(entry)) expected = entry;
+        if (entry % 4 != refused && matchers[entry].matches(path)) expected = entry;
       }
       EXPECT_EQ(index.first(path, kNone, holds), expected) << path;
     }
@@ -53,7 +55,7 @@ TEST(PathIndexTest, OfTenThousandRoutesFewAreTried) {
   for (int i = 0; i < 10'000; ++i)
     matchers.push_back(matcher(i % 2 == 0 ? Kind::kExact : Kind::kPrefix, str_cat("/service-", i, "/")));
   PathIndex index;
-  for (uint32_t i = 0; i < matchers.size(); ++i) index.add(i, &matchers[i]);
+  for (uint32_t i = 0; i < matchers.size(); ++i) index.add(&matchers[i]);
   index.finish();
   int tried = 0;
   const auto count = [&](std::string_view path) {
@@ -66,6 +68,23 @@ TEST(PathIndexTest, OfTenThousandRoutesFewAreTried) {
   EXPECT_EQ(count("/service-9998/"), 9998u);
   EXPECT_EQ(count("/none"), kNone);
   EXPECT_LE(tried, 4);
+}
+
+TEST(PathIndexTest, EveryLengthOfTextIsFoundAndManyOfOneText) {
+  std::vector<StringMatcher> matchers;
+  for (size_t i = 0; i < 400; ++i)
+    matchers.push_back(matcher(Kind::kPrefix, "/" + std::string(i, 'a') + "b"));
+  for (size_t i = 0; i < 10'000; ++i) matchers.push_back(matcher(Kind::kExact, "/same"));
+  PathIndex index;
+  for (uint32_t i = 0; i < matchers.size(); ++i) index.add(&matchers[i]);
+  index.finish();
+  const auto find = [&](const std::string& path, uint32_t from) {
+    return index.first(path, kNone, [&](uint32_t entry) { return entry >= from; });
+  };
+  for (size_t i = 0; i < 400; ++i) EXPECT_EQ(find("/" + std::string(i, 'a') + "bc", 0), i);
+  EXPECT_EQ(find("/same", 0), 400u);
+  EXPECT_EQ(find("/same", 10'399), 10'399u);
+  EXPECT_EQ(find("/same/", 0), kNone);
 }
 
 TEST(PathIndexTest, ALongRouteSetIsMatchedInItsOrder) {

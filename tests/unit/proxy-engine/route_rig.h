@@ -20,13 +20,15 @@ inline SnapshotPtr with_routes(const SnapshotPtr& base, const std::string& http)
   EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(
       str_cat("name:'r' namespace:'n' hosts:'service' ", http), &set))
       << http;
-  const auto spec = validate(set);
-  EXPECT_TRUE(spec.ok()) << spec.status() << "\n" << http;
+  auto valid = validate(set);
+  EXPECT_TRUE(valid.ok()) << valid.status() << "\n" << http;
   auto out = std::make_shared<Snapshot>(*base);
-  if (!spec.ok()) return out;
+  if (!valid.ok()) return out;
+  const auto spec = std::make_shared<const RouteSetSpec>(*std::move(valid));
   VirtualHost& host = out->virtual_hosts.front();
   const Route forward = host.routes.front();
   host.routes.clear();
+  host.owner = spec;
   for (const RouteSpec& one : spec->routes) {
     Route route{.name = one.name, .matches = one.matches, .action = one.action};
     for (size_t i = 0; i < one.destinations.size() && i < forward.clusters.size(); ++i) {

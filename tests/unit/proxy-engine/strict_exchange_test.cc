@@ -29,7 +29,7 @@ class StrictPathTest : public testing::Test {
     routes.front().clusters = {WeightedCluster{.cluster = 0}};
     routes.front().total_weight = 1;
     Route admin{.name = "admin", .clusters = {WeightedCluster{.cluster = 1}}, .total_weight = 1};
-    admin.matches.push_back(HttpMatcher{.uri = {.kind = StringMatcher::Kind::kPrefix, .text = "/admin"}});
+    admin.matches = admin_matches_;
     routes.insert(routes.begin(), std::move(admin));
     rig_.use(snapshot);
   }
@@ -49,6 +49,8 @@ class StrictPathTest : public testing::Test {
 
   TestServer public_{named("public")}, admin_{named("admin")};
   Rig rig_{Rig::Setup{.clusters = clusters()}};
+  const std::vector<HttpMatcher> admin_matches_{
+      HttpMatcher{.uri = {.kind = StringMatcher::Kind::kPrefix, .text = "/admin"}}};
   uint64_t generation_ = 1;
 };
 

@@ -1,0 +1,68 @@
+// See snapshot_sources.h.
+#include "userspace-proxy/config/snapshot_sources.h"
+
+#include <set>
+
+#include "proto/istio/security.pb.h"
+
+namespace weft::proxy {
+namespace {
+
+// Which policies apply to a workload: looked up while building.
+class Authorizations {
+ public:
+  explicit Authorizations(const Resources& resources) : all_(resources.authorizations) {
+    for (const auto& [name, policy] : all_) {
+      if (policy->scope() == istio::security::GLOBAL) everywhere_.insert(name);
+      if (policy->scope() == istio::security::NAMESPACE) by_namespace_[policy->namespace_()].insert(name);
+    }
+  }
+
+  std::shared_ptr<const AuthorizationList> of(const WorkloadSpec& workload) {
+    if (!workload.policies.empty()) return list(workload);
+    std::shared_ptr<const AuthorizationList>& known = made_[workload.ns];
+    if (known == nullptr) known = list(workload);
+    return known;
+  }
+
+ private:
+  using Names = std::set<std::string_view>;
+
+  std::shared_ptr<const AuthorizationList> list(const WorkloadSpec& workload) const {
+    Names names = everywhere_;
+    if (const auto found = by_namespace_.find(workload.ns); found != by_namespace_.end())
+      names.insert(found->second.begin(), found->second.end());
+    names.insert(workload.policies.begin(), workload.policies.end());
+    auto out = std::make_shared<AuthorizationList>();
+    for (const std::string_view name : names) {
+      const auto found = all_.find(std::string(name));
+      out->push_back(found == all_.end() ? nullptr : found->second);
+    }
+    return out;
+  }
+
+  const Resources::Table<istio::security::Authorization>& all_;
+  Names everywhere_;
+  absl::flat_hash_map<std::string, Names> by_namespace_;
+  absl::flat_hash_map<std::string, std::shared_ptr<const AuthorizationList>> made_;
+};
+
+}  // namespace
+
+void add_sources(const Resources& resources, ClusterTable& clusters, Snapshot* out) {
+  Authorizations authorizations(resources);
+  for (const auto& [name, workload] : resources.workloads) {
+    for (const std::optional<IpAddress>& ip : {workload->v4, workload->v6}) {
+      // The address of a host is the node's: what listens there is not the workload's.
+      if (workload->hbone && !workload->host_network && ip)
+        out->tunnels.emplace(SocketAddress{*ip, 0}, workload);
+    }
+    const uint32_t index = static_cast<uint32_t>(out->sources.size());
+    if (!out->source_by_uid.try_emplace(workload->uid, index).second) continue;
+    out->sources.push_back(Source{workload->uid, workload->name, workload->ns, workload->labels, workload,
+                                  clusters.locality_of(*workload), workload->node,
+                                  authorizations.of(*workload)});
+  }
+}
+
+}  // namespace weft::proxy
