@@ -30,6 +30,8 @@ constexpr std::array kTypes = {kAddressType, kRouteSetType, kDestinationPolicyTy
 constexpr int kMaxMessageBytes = 200 << 20;
 // Responses waiting for the builder; more wait in the socket.
 constexpr size_t kMaxQueued = 64;
+// How long a snapshot that nobody uses may stay.
+constexpr std::chrono::milliseconds kRetiredLook{100};
 
 class StreamingConfigClient final : public ConfigClient {
  public:
@@ -141,7 +143,7 @@ class StreamingConfigClient final : public ConfigClient {
     std::deque<xds::DeltaDiscoveryResponse> burst;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return !queue_.empty() || ended_ || stopping_; });
+      await_work(lock);
       if (stopping_ || queue_.empty()) return false;
       burst.swap(queue_);
     }
@@ -153,6 +155,18 @@ class StreamingConfigClient final : public ConfigClient {
       if (!stream.Write(answer)) return false;
     }
     return true;
+  }
+
+  // Until there is a response or an end. Snapshots that no worker uses any more go meanwhile: here, because
+  // freeing ten thousand routes between two turns of a worker would be felt by its requests.
+  void await_work(std::unique_lock<std::mutex>& lock) {
+    const auto ready = [this] { return !queue_.empty() || ended_ || stopping_; };
+    while (!retired_.empty() && !changed_.wait_for(lock, kRetiredLook, ready)) {
+      lock.unlock();
+      std::erase_if(retired_, [](const SnapshotPtr& snapshot) { return snapshot.use_count() == 1; });
+      lock.lock();
+    }
+    changed_.wait(lock, ready);
   }
 
   // Applies what is good; the answer is an ACK, or a NACK with one "name: reason" per line.
@@ -194,7 +208,9 @@ class StreamingConfigClient final : public ConfigClient {
     }
     if (!dirty_ && generation_ > 0) return;
     dirty_ = false;
-    publish_(build_snapshot(store_.resources(), ++generation_));
+    if (published_ != nullptr) retired_.push_back(std::move(published_));
+    published_ = build_snapshot(store_.resources(), ++generation_);
+    publish_(published_);
   }
 
   const Options options_;
@@ -205,6 +221,8 @@ class StreamingConfigClient final : public ConfigClient {
   std::set<std::string> answered_;
   bool dirty_ = false;
   uint64_t generation_ = 0;
+  SnapshotPtr published_;
+  std::vector<SnapshotPtr> retired_;  // in use by exchanges that began with them
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

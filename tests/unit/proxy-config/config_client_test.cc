@@ -187,6 +187,19 @@ TEST_F(ConfigClientTest, AcknowledgesWithTheNonceAfterPublishing) {
   EXPECT_FALSE(ack->has_node());
 }
 
+TEST_F(ConfigClientTest, WorkersNeverFreeASnapshot) {
+  SnapshotPtr used = bring_up();
+  server_->send(kRouteSetType, "r2", {}, {"shop/cart"});
+  // Acknowledged: the workers would use the new one by now.
+  ASSERT_TRUE(snapshots_.take() && server_->requests.take());
+  EXPECT_EQ(used.use_count(), 2) << "the client must let it go last";
+  const std::weak_ptr<const Snapshot> watched = used;
+  used.reset();
+  const auto deadline = std::chrono::steady_clock::now() + kTestPatience;
+  while (!watched.expired() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_TRUE(watched.expired()) << "and not only with the next change";
+}
+
 TEST_F(ConfigClientTest, RefusesTheBadResourceAndAppliesTheGoodOne) {
   bring_up();
   auto bad = routes();
