@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 
 #include "base/strings.h"
 #include "tests/unit/proxy-engine/client_hello.h"
@@ -100,6 +102,17 @@ TEST(Layer4RoutesTest, WhatWaitsIsAimedInTheSnapshotThatIsThen) {
   const std::string hello = client_hello("x.example") + "end";
   client.send(hello);
   EXPECT_EQ(client.read_until("end"), "one:" + hello);
+}
+
+TEST(Layer4RoutesTest, ADrainDoesNotWaitForAClientThatSaysNothing) {
+  Layer4Rig rig(Protocol::kTls, {.name = "h", .tls = {route({"two.example"}, {cluster(1)})}, .tcp = {}});
+  TestConnection client = rig.rig().connect();
+  ASSERT_TRUE(rig.rig().wait_for(
+      [&] { return rig.rig().pod() != nullptr && rig.rig().pod()->connections.get() == 1; }));
+  std::atomic<bool> drained{false};
+  rig.rig().worker().drain(std::chrono::minutes(5), [&] { drained = true; });
+  EXPECT_EQ(client.read_end(), 0);
+  EXPECT_TRUE(rig.rig().wait_for([&] { return drained.load(); }));
 }
 
 TEST(Layer4RoutesTest, AHelloInPiecesIsOneHello) {
