@@ -64,6 +64,23 @@ SnapshotPtr canary_snapshot(const SocketAddress& dialled, const SocketAddress& e
   return snapshot;
 }
 
+// The same under a DestinationRule that asks everything of each request: a hash of its source, failures that
+// count, limits of each kind. All of it goes to v1: subsets under limits do not share connections.
+SnapshotPtr under_policy(const SnapshotPtr& canary) {
+  auto snapshot = std::make_shared<Snapshot>(*canary);
+  auto policy = std::make_shared<ClusterPolicy>();
+  policy->balancing.table_size = 1024;
+  policy->balancing.hash.kind = HashKey::Kind::kSourceIp;
+  policy->outlier = OutlierSettings();
+  policy->connections = std::make_shared<const ConnectionSettings>(
+      ConnectionSettings{.max_connections = 10, .max_pending = 10, .max_requests = 10});
+  snapshot->clusters[0].policy = policy;
+  snapshot->clusters[0].load_balancer = LoadBalancer::kRingHash;
+  Route& weighted = snapshot->virtual_hosts[0].routes[1];
+  weighted.clusters = {{.cluster = 0, .weight = 100, .label = "v1"}};
+  return snapshot;
+}
+
 // Callgrind's requests act on the thread that makes them, and record() is where our code runs on the
 // worker's: there counting starts and ends, at the same point of an exchange.
 class CountingSink final : public ExchangeSink {
@@ -91,7 +108,8 @@ class CountingSink final : public ExchangeSink {
 // The worker between a client's connection and an upstream's, both ends held by this thread.
 class Bench {
  public:
-  explicit Bench(ClusterProtocol protocol) : upstream_(listen_on_loopback(&endpoint_)) {
+  explicit Bench(ClusterProtocol protocol, bool with_policy = false)
+      : upstream_(listen_on_loopback(&endpoint_)) {
     CaptureListener listener{.netns_cookie = 1, .workload_uid = "Kubernetes//Pod/shop/client"};
     listener.listener = listen_on_loopback(&dialled_);
     fcntl(listener.listener.get(), F_SETFL, O_NONBLOCK);
@@ -101,7 +119,8 @@ class Bench {
     options.io = IoKind::kEpoll;
     worker_ = Worker::start(options).value();
     worker_->add_listener(std::move(listener));
-    worker_->set_snapshot(canary_snapshot(dialled_, endpoint_, protocol));
+    const SnapshotPtr canary = canary_snapshot(dialled_, endpoint_, protocol);
+    worker_->set_snapshot(with_policy ? under_policy(canary) : canary);
     client_ = std::make_unique<TestConnection>(TestConnection::to(dialled_));
   }
   ~Bench() { worker_.reset(); }
@@ -134,7 +153,7 @@ class Bench {
 
 class Http1Bench final : public Bench {
  public:
-  Http1Bench() : Bench(ClusterProtocol::kAsClient) {}
+  explicit Http1Bench(bool with_policy = false) : Bench(ClusterProtocol::kAsClient, with_policy) {}
 
   // The first exchange learns how long the forwarded messages are; the others read exactly that.
   void play(const Recorded& recorded) {
@@ -234,6 +253,12 @@ void play_all() {
       bench.play(recorded);
       say(recorded.name);
     }
+  }
+  {
+    Recorded ruled = recorded_exchanges().front();
+    ruled.name += "_under_policy";
+    Http1Bench(true).play(ruled);
+    say(ruled.name);
   }
   for (const RecordedHttp2& recorded : recorded_http2_exchanges()) {
     Http2Bench(recorded).play();
