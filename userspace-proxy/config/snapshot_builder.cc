@@ -285,7 +285,7 @@ class NamespaceView {
   // Connections that are no HTTP follow the rules of their client's namespace, where those are others.
   void add_tcp_cluster(const ServiceSpec& service, const ServiceSpec::Port& port) {
     const EffectivePolicy& own = policy(service);
-    if (own.view.empty() || port.protocol == Protocol::kHttp || port.protocol == Protocol::kHttp2) return;
+    if (own.view.empty()) return;
     const uint32_t cluster = clusters_.intern(service, port.number, "", own);
     for (const SocketAddress& address : dialled_at(service, port.number))
       out_.tcp_cluster_by_address.try_emplace(Snapshot::AddressKey{ns_, address}, cluster);
