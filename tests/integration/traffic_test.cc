@@ -43,8 +43,11 @@ class TrafficTest : public MeshTest {
     servers_[&pod == &v1_ ? 0 : 1] = std::move(*server);
   }
   // Asked past the proxy: the pod asks itself.
-  uint64_t counted(const Pod& pod, const std::string& what) {
-    const std::string text = curl(pod, {"http://" + pod.v4(8080).to_string() + "/count"}).output;
+  std::string counts(const Pod& pod) {
+    return curl(pod, {"http://" + pod.v4(8080).to_string() + "/count"}).output;
+  }
+  uint64_t counted(const Pod& pod, const std::string& what) { return counted(counts(pod), what); }
+  static uint64_t counted(const std::string& text, const std::string& what) {
     const size_t at = text.find(what + " ");
     return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + what.size(), nullptr, 10);
   }
@@ -119,8 +122,10 @@ TEST_F(TrafficTest, AMirrorGetsCopiesAndTheClientOnlyTheAnswer) {
   EXPECT_EQ(result.share("v1"), 1.0) << "answers of the mirror reach nobody: " << result.text;
   // A tenth of 2000, five standard deviations on either side; nobody waits for the last of them.
   EXPECT_TRUE(wait_until(milliseconds(10'000), [&] { return counted(v2_, "GET") >= 133; }));
-  EXPECT_LE(counted(v2_, "GET"), 267u);
-  EXPECT_EQ(counted(v2_, "shadow"), counted(v2_, "GET")) << "the mirror's log: each is marked in its Host";
+  // Some may still be on their way: one answer says both.
+  const std::string seen = counts(v2_);
+  EXPECT_LE(counted(seen, "GET"), 267u);
+  EXPECT_EQ(counted(seen, "shadow"), counted(seen, "GET")) << "the mirror's log: each is marked in its Host";
 }
 
 TEST_F(TrafficTest, AMirrorThatFailsIsNoFailureOfTheClient) {
