@@ -57,6 +57,16 @@ std::string bash_script(const std::vector<Node>& nodes) {
   return out;
 }
 
+// Between apostrophes.
+std::string fish_quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "'";
+}
+
 std::string fish_script(const std::vector<Node>& nodes) {
   std::string out = "# fish completion for weft: weft completion fish | source\ncomplete -c weft -f\n";
   for (const Node& node : nodes) {
@@ -72,13 +82,13 @@ std::string fish_script(const std::vector<Node>& nodes) {
       }
     }
     for (const CLI::App* sub : node.app->get_subcommands([](const CLI::App* s) { return !is_hidden(*s); })) {
-      str_append(&out, "complete -c weft -n '", condition, "' -a ", sub->get_name(), " -d '",
-                 sub->get_description(), "'\n");
+      str_append(&out, "complete -c weft -n '", condition, "' -a ", sub->get_name(), " -d ",
+                 fish_quoted(sub->get_description()), "\n");
     }
     for (const CLI::Option* option : node.app->get_options()) {
       if (option->get_group().empty() || option->get_lnames().empty()) continue;
-      str_append(&out, "complete -c weft -n '", condition, "' -l ", option->get_lnames()[0], " -d '",
-                 option->get_description(), "'\n");
+      str_append(&out, "complete -c weft -n '", condition, "' -l ", option->get_lnames()[0], " -d ",
+                 fish_quoted(option->get_description()), "\n");
     }
   }
   return out;

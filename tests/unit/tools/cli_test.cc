@@ -349,6 +349,8 @@ TEST_F(CliTest, CompletionKnowsEveryCommandAndHidesTheInternalOne) {
     EXPECT_THAT(out_, HasSubstr("unenroll"));
     EXPECT_THAT(out_, ::testing::Not(HasSubstr("__docs")));
   }
+  EXPECT_EQ(run({"completion", "fish"}), kOk);
+  EXPECT_THAT(out_, HasSubstr("workload\\'s network namespace")) << "between apostrophes";
   EXPECT_EQ(run({"completion", "tcsh"}), kUsage);
 }
 
