@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -80,7 +81,12 @@ class AdminService final : public admin::v1::Admin::Service {
                              grpc::ServerWriter<admin::v1::RequestCounts>* writer) override;
 
  private:
+  struct Explained;
+
   bool gather(NodeFacts* facts, admin::v1::NodeStatus* status);
+  // The mesh of now as the proxy would fold it, made once for all who ask until it changes; nullptr: the
+  // agent is stopping.
+  std::shared_ptr<const Explained> explained();
   grpc::Status explain_routes(admin::v1::RouteList* list);
   template <typename List, typename F>
   grpc::Status list(const admin::v1::ListRequest& request, List* reply, F rows);
@@ -90,6 +96,8 @@ class AdminService final : public admin::v1::Admin::Service {
   std::atomic<bool> stopping_{false};
   std::mutex stop_mutex_;
   std::condition_variable stopped_;
+  std::mutex explained_mutex_;
+  std::shared_ptr<const Explained> explained_;
 };
 
 }  // namespace weft::agent

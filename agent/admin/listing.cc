@@ -132,8 +132,10 @@ std::string destinations_text(const mesh::v1::L4Route& route) { return shares_te
 
 // Of HTTP, of TLS or of TCP.
 template <typename Route>
-void add_route(const mesh::v1::RouteSet& set, const Route& route, admin::v1::RouteList& out) {
+void add_route(const std::string& resource, const mesh::v1::RouteSet& set, const Route& route,
+               admin::v1::RouteList& out) {
   admin::v1::RouteRow* row = out.add_routes();
+  row->set_resource(resource);
   row->set_namespace_(set.namespace_());
   row->set_name(route.name().empty() ? set.name() : str_cat(set.name(), "/", route.name()));
   for (const std::string& host : set.hosts()) row->add_hosts(host);
@@ -272,9 +274,9 @@ admin::v1::RouteList list_routes(const Reconciler::View& view, const admin::v1::
     for (const std::string& host : set.hosts())
       accepted = accepted || filter.accepts(set.namespace_(), host.substr(0, host.find('.')), host);
     if (!accepted) continue;
-    for (const auto& route : set.http()) add_route(set, route, out);
-    for (const auto& route : set.tls()) add_route(set, route, out);
-    for (const auto& route : set.tcp()) add_route(set, route, out);
+    for (const auto& route : set.http()) add_route(key, set, route, out);
+    for (const auto& route : set.tls()) add_route(key, set, route, out);
+    for (const auto& route : set.tcp()) add_route(key, set, route, out);
   }
   return out;
 }

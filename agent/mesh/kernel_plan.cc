@@ -266,6 +266,12 @@ KernelChange KernelPlanner::plan(const MeshModel& model, const IdRegistry& ids, 
   return collect(model, ids, dests, svcs);
 }
 
+std::optional<ServiceEntry> KernelPlanner::planned(const MeshModel& model, const IdRegistry& ids,
+                                                   const ServiceKey& key) const {
+  const auto owner = services_.owner(key);
+  return owner ? entry(model, ids, key, *owner) : std::nullopt;
+}
+
 KernelChange KernelPlanner::everything(const MeshModel& model, const IdRegistry& ids) const {
   KernelChange all{.full = true};
   destinations_.for_each([&all](const SocketAddress& address, const Claim& owner) {

@@ -31,6 +31,11 @@ class KernelPlanner {
   KernelChange set_share(const MeshModel& model, const IdRegistry& ids, uint32_t service,
                          const SocketAddress& backend, uint32_t percent);
 
+  // What is wanted now of one service address or endpoint; nullopt: no row, and the proxy takes it. `model`
+  // and `ids` as plan() saw them last.
+  std::optional<ServiceEntry> planned(const MeshModel& model, const IdRegistry& ids,
+                                      const ServiceKey& key) const;
+
   // All that is wanted now, as one change: for `weft diff`. `model` and `ids` as plan() saw them last.
   KernelChange everything(const MeshModel& model, const IdRegistry& ids) const;
 

@@ -139,7 +139,7 @@ int show_plan(const Flags& flags, const CanaryRun::Options& options, const Opene
   std::string lines;
   for (const WeightPlace& destination : opened.place.destinations)
     str_append(&lines, lines.empty() ? "" : ", ", destination.line);
-  print(Json{{"schema", "weft.canary.v1"}, {"dryRun", true}, {"file", opened.file.path()}, {"steps", steps}},
+  print(Json{{"schema", "weft.canary.plan.v1"}, {"file", opened.file.path()}, {"steps", steps}},
         str_cat(place_text(flags.canary, opened.place),
                 "\nnow: ", weights_text(opened.place, written_weights(opened.place)), "; digits on lines ",
                 lines, " would change\n\n", render_table(table)),
@@ -246,7 +246,7 @@ int canary_rollback(const Flags& flags, Environment& env) {
       opened->file.replace(with_weights(opened->file.text(), opened->place, weights));
   if (!written.ok()) return report(written, "weft canary status --help", env);
   const std::string text = weights_text(opened->place, weights);
-  print(Json{{"schema", "weft.canary.v1"}, {"result", "rolled-back"}, {"weights", text}},
+  print(Json{{"schema", "weft.canary.rollback.v1"}, {"result", "rolled-back"}, {"weights", text}},
         str_cat("written: ", text, "\n"), flags, env);
   return kOk;
 }
@@ -276,6 +276,9 @@ int canary_status(const Flags& flags, Environment& env) {
     const auto cell = [&](const std::string& text) {
       return !counted ? std::string("?") : target.workloads.empty() ? std::string("-") : text;
     };
+    const auto number = [&](uint64_t value) {
+      return counted && !target.workloads.empty() ? Json(value) : Json();
+    };
     table.rows.push_back({destination.label(), str_cat(destination.weight),
                           live->has_value() ? rate_text(target.share / 100) : "no such route",
                           cell(str_cat(tally.requests)), cell(str_cat(tally.errors)),
@@ -283,11 +286,11 @@ int canary_status(const Flags& flags, Environment& env) {
     rows.push_back({{"destination", destination.label()},
                     {"manifestWeight", destination.weight},
                     {"sharePercent", target.share},
-                    {"requests", tally.requests},
-                    {"errors", tally.errors},
-                    {"p99Us", tally.p99_us()}});
+                    {"requests", number(tally.requests)},
+                    {"errors", number(tally.errors)},
+                    {"p99Us", number(tally.p99_us())}});
   }
-  print(Json{{"schema", "weft.canary.v1"}, {"file", opened->file.path()}, {"destinations", rows}},
+  print(Json{{"schema", "weft.canary.status.v1"}, {"file", opened->file.path()}, {"destinations", rows}},
         str_cat(place_text(flags.canary, opened->place), "; counts since the proxy started\n\n",
                 render_table(table)),
         flags, env);

@@ -150,6 +150,8 @@ void Tree::add_trace() {
   command->add_option("TO", flags.to, "what it dials: a service as it would write it, or an address; :PORT")
       ->required();
   command->add_option("--http", flags.http, "an HTTP request, 'GET /path?query'; default: a TCP connection");
+  command->add_option("--tls", flags.tls,
+                      "a TLS connection that is opened to this server name; default: any TCP connection");
   command->add_option("--header", flags.headers, "a header of the request, NAME:VALUE; may be repeated")
       ->take_all();
 }
@@ -298,10 +300,11 @@ std::string command_of(const CLI::App& root, const std::vector<std::string>& arg
 }
 
 const char* kExitCodes =
-    "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, or a failed "
-    "check |\n"
+    "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, a failed "
+    "check, a canary that was rolled back or interrupted |\n"
     "| 64 | wrong usage |\n| 65 | wrong input |\n| 69 | the agent does not answer |\n| 77 | not permitted |\n"
-    "| 79 | findings at or above `--fail-on`; drift |\n| 80 | only a part of the nodes answered |\n";
+    "| 79 | findings at or above `--fail-on`; drift; a trace that would not arrive |\n| 80 | only a part of "
+    "the nodes answered |\n";
 
 }  // namespace
 

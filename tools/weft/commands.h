@@ -42,6 +42,7 @@ struct Flags {
   std::string shell;
   bool explain = false;
   std::string http;
+  std::string tls;
   std::vector<std::string> headers;
   CanaryFlags canary;
 };

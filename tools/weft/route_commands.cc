@@ -90,6 +90,10 @@ absl::Status read_request(const Flags& flags, admin::v1::TraceRequest* request) 
     request->set_method(space == std::string::npos ? "GET" : flags.http.substr(0, space));
     request->set_target(space == std::string::npos ? flags.http : flags.http.substr(space + 1));
   }
+  if (!flags.tls.empty() && !flags.http.empty())
+    return absl::InvalidArgumentError(
+        "--tls is of a connection that is not read further; next: leave out --http");
+  for (const char c : flags.tls) request->mutable_tls()->push_back(absl::ascii_tolower(c));
   for (const std::string& header : flags.headers) {
     const size_t colon = header.find(':');
     if (colon == std::string::npos || colon == 0)
@@ -104,7 +108,10 @@ absl::Status read_request(const Flags& flags, admin::v1::TraceRequest* request) 
 }
 
 bool arrives(const admin::v1::TraceReport& report) {
-  bool some = report.targets().empty() && report.outcome() != "no_route";
+  const std::string& outcome = report.outcome();
+  if (!report.captured()) return false;
+  if (!outcome.empty() && outcome != "redirect" && outcome != "direct_response") return false;
+  bool some = report.targets().empty();
   for (const auto& target : report.targets()) {
     for (const auto& endpoint : target.endpoints())
       some = some || !absl::StartsWith(endpoint.policy(), "denied");
@@ -117,6 +124,7 @@ bool arrives(const admin::v1::TraceReport& report) {
 
 std::string way_text(const admin::v1::TraceReport& report) {
   if (report.service().empty()) return "no service of the mesh: bytes pass through to that address";
+  if (report.path() == "pass") return "the kernel leaves it alone: it goes to that endpoint";
   return report.path() == "direct" ? "the kernel picks an endpoint, no proxy on the way"
                                    : "by the node proxy";
 }
@@ -171,6 +179,7 @@ Json trace_json(const admin::v1::TraceReport& report) {
               {"dialled", report.dialled()},
               {"protocol", report.protocol()},
               {"path", report.path()},
+              {"captured", report.captured()},
               {"rules", rules},
               {"actions", strings(report.actions())},
               {"outcome", report.outcome()},

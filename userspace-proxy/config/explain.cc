@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <set>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "userspace-proxy/config/cluster_table.h"
 #include "userspace-proxy/config/explain_text.h"
+#include "userspace-proxy/config/host_index.h"
 #include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/config/resource_store.h"
 #include "userspace-proxy/config/snapshot_builder.h"
@@ -18,6 +20,9 @@
 
 namespace weft::proxy {
 namespace {
+
+constexpr uint16_t kHttpPort = 80;
+constexpr uint32_t kAll = 1'000'000;  // parts per million
 
 template <typename... T>
 absl::Status unreadable(const T&... parts) {
@@ -94,6 +99,22 @@ absl::Status make_head(const Explainer::Question& question, std::string_view aut
   return absl::OkStatus();
 }
 
+// As a client would write it: the port is told where it is not HTTP's.
+std::string authority_of(std::string_view to, uint16_t dialled_port) {
+  const auto [spelling, port] = split_port(to);
+  const size_t slash = spelling.find('/');
+  std::string out = slash == std::string_view::npos
+                        ? std::string(spelling)
+                        : str_cat(spelling.substr(slash + 1), ".", spelling.substr(0, slash));
+  if (out.find(':') != std::string::npos) out = str_cat("[", out, "]");
+  return dialled_port == kHttpPort ? out : str_cat(out, ":", dialled_port);
+}
+
+bool has_port(const ServiceSpec& service, uint16_t number) {
+  return std::any_of(service.ports.begin(), service.ports.end(),
+                     [number](const ServiceSpec::Port& port) { return port.number == number; });
+}
+
 void set_outcome(Outcome outcome, Explanation* out) {
   out->outcome = label(outcome);
   constexpr std::string_view kTexts[] = {
@@ -109,7 +130,14 @@ void set_outcome(Outcome outcome, Explanation* out) {
 // What a question is about.
 struct Explainer::Place {
   const ServiceSpec* service = nullptr;
+  uint16_t port = 0;  // as the service numbers it
   SocketAddress dialled;
+};
+
+// What clients get to of one RouteSet; indices of the snapshot in their order.
+struct Explainer::Reached {
+  std::set<uint32_t> own_http, http;  // of clients of its own namespace, of any
+  std::set<uint32_t> own_l4, l4;
 };
 
 Explainer::Explainer() : store_(std::make_unique<ResourceStore>()) {}
@@ -123,33 +151,91 @@ absl::Status Explainer::add(std::string_view type_url, std::string_view name, st
   return store_->apply(type_url, resource);
 }
 
-void Explainer::build() { snapshot_ = build_snapshot(store_->resources(), 1); }
+void Explainer::build() {
+  snapshot_ = build_snapshot(store_->resources(), 1);
+  reached_.clear();
+  const auto is_own = [&](const std::string& resource, const std::string& ns) {
+    const auto set = store_->resources().route_sets.find(resource);
+    return set != store_->resources().route_sets.end() && (ns.empty() || set->second->ns == ns);
+  };
+  const auto reach_http = [&](const std::string& ns, uint32_t index) {
+    const std::string& resource = snapshot_->virtual_hosts[index].resource;
+    if (resource.empty()) return;
+    Reached& row = reached_[resource];
+    (is_own(resource, ns) ? row.own_http : row.http).insert(index);
+  };
+  const auto reach_l4 = [&](const std::string& ns, uint32_t index) {
+    const std::string& resource = snapshot_->l4_hosts[index].resource;
+    Reached& row = reached_[resource];
+    (is_own(resource, ns) ? row.own_l4 : row.l4).insert(index);
+  };
+  for (const auto& [key, index] : snapshot_->virtual_host_by_host) reach_http(key.ns, index);
+  for (const auto& [key, index] : snapshot_->virtual_host_by_address) reach_http(key.ns, index);
+  for (const auto& [key, index] : snapshot_->routed_host_by_address) reach_http(key.ns, index);
+  for (const auto& [key, index] : snapshot_->gateway_host_by_host) reach_http("", index);
+  for (const auto& [key, index] : snapshot_->l4_host_by_address) reach_l4(key.ns, index);
+  for (const auto& [number, port] : snapshot_->gateway_ports) {
+    if (port.l4_host != kNone) reach_l4("", port.l4_host);
+  }
+}
 
-absl::StatusOr<Explainer::Place> Explainer::find(const Question& question, std::string_view client_ns) const {
-  const auto [host, port] = split_port(question.to);
-  const std::optional<IpAddress> ip = IpAddress::parse(host);
+// The service that has endpoints where no service has an address.
+const ServiceSpec* Explainer::service_at(uint32_t source, const SocketAddress& dialled) const {
+  const ServicePort* port = snapshot_->find_service_port(source, dialled);
+  if (port == nullptr) return nullptr;
+  for (const auto& [key, service] : store_->resources().services) {
+    if (service->ns == port->ns && service->name == port->service && service->entry == port->entry)
+      return service.get();
+  }
+  return nullptr;
+}
+
+// Of those that the client sees: a Service or what its own namespace has added, before what others have.
+const ServiceSpec* Explainer::service_called(std::string_view host, const std::optional<IpAddress>& ip,
+                                             std::string_view client_ns) const {
+  const ServiceSpec* of_others = nullptr;
   for (const auto& [key, service] : store_->resources().services) {
     if (ip ? !has_address(*service, *ip) : !has_name(*service, host, client_ns)) continue;
-    Place place{.service = service.get(), .dialled = {.ip = {}, .port = port}};
-    if (port == 0) place.dialled.port = usual_port(*service, !question.method.empty());
-    if (place.dialled.port == 0)
+    if (!visible_in(*service, client_ns)) continue;
+    if (!service->entry || service->ns == client_ns) return service.get();
+    if (of_others == nullptr) of_others = service.get();
+  }
+  return of_others;
+}
+
+absl::StatusOr<Explainer::Place> Explainer::find(const Question& question, uint32_t source,
+                                                 std::string_view client_ns) const {
+  const auto [host, port] = split_port(question.to);
+  const std::optional<IpAddress> ip = IpAddress::parse(host);
+  if (const ServiceSpec* const service = service_called(host, ip, client_ns); service != nullptr) {
+    Place place{.service = service, .port = port, .dialled = {}};
+    if (port == 0) place.port = usual_port(*service, !question.method.empty());
+    if (place.port == 0)
       return unreadable(service->key, " has the ports ", ports_text(*service), ": name one, ", question.to,
                         ":PORT");
-    if (ip) {
-      place.dialled.ip = *ip;
-    } else if (!service->addresses.empty()) {
-      place.dialled.ip = service->addresses.front();
-    }
+    if (!has_port(*service, place.port))
+      return unreadable(service->ns, "/", service->name, " has no port ", place.port, ", but ",
+                        ports_text(*service));
+    place.dialled.port = place.port;
+    if (ip) place.dialled.ip = *ip;
+    if (!ip && !service->addresses.empty()) place.dialled.ip = service->addresses.front();
+    if (!service->addresses.empty()) return place;
+    // Its clients dial its endpoints; one stands for all.
+    const uint32_t cluster = snapshot_->find_cluster(cluster_name(*service, place.port, "", ""));
+    if (cluster != kNone && !snapshot_->clusters[cluster].endpoints.empty())
+      place.dialled = snapshot_->clusters[cluster].endpoints.front().address;
     return place;
   }
   if (ip && port == 0) return unreadable(question.to, " belongs to no service: name a port, IP:PORT");
-  if (ip) return Place{.service = nullptr, .dialled = {.ip = *ip, .port = port}};
+  const SocketAddress dialled{.ip = ip.value_or(IpAddress()), .port = port};
+  if (ip) return Place{.service = service_at(source, dialled), .port = port, .dialled = dialled};
   return absl::NotFoundError(
       str_cat("no service is called \"", question.to, "\" in namespace ", client_ns,
               "; next: weft get services -A, or weft trace FROM SERVICE --header host:", host));
 }
 
-ExplainedTarget Explainer::target_of(const WeightedCluster& weighted, uint64_t total) const {
+ExplainedTarget Explainer::target_of(const WeightedCluster& weighted, uint64_t total,
+                                     const SocketAddress& dialled) const {
   ExplainedTarget out;
   out.host = weighted.label;
   out.share = total == 0 ? 0 : 100.0 * weighted.weight / static_cast<double>(total);
@@ -167,6 +253,13 @@ ExplainedTarget Explainer::target_of(const WeightedCluster& weighted, uint64_t t
   std::from_chars(cluster.name.data() + bar + 1, cluster.name.data() + cluster.name.size(), out.port);
   out.subset = cluster.subset;
   out.load_balancer = load_balancer_text(cluster.load_balancer);
+  if (cluster.load_balancer == LoadBalancer::kPassthrough) {
+    // Without a question nobody has dialled anything.
+    out.endpoints.push_back({dialled.port == 0 ? "what was dialled" : dialled.to_string(), "", out.share});
+    return out;
+  }
+  if (cluster.policy != nullptr && cluster.policy->by_place())
+    out.load_balancer += ", near endpoints first: shares differ";
   uint64_t weights = 0;
   for (const Endpoint& endpoint : cluster.endpoints) weights += endpoint.weight;
   for (const Endpoint& endpoint : cluster.endpoints) {
@@ -178,19 +271,18 @@ ExplainedTarget Explainer::target_of(const WeightedCluster& weighted, uint64_t t
   return out;
 }
 
-std::vector<ExplainedTarget> Explainer::targets_of(const Route& route) const {
+std::vector<ExplainedTarget> Explainer::targets_of(const std::vector<WeightedCluster>& clusters,
+                                                   const SocketAddress& dialled) const {
+  uint64_t total = 0;
+  for (const WeightedCluster& cluster : clusters) total += cluster.weight;
   std::vector<ExplainedTarget> out;
-  for (const WeightedCluster& cluster : route.clusters) out.push_back(target_of(cluster, route.total_weight));
+  for (const WeightedCluster& cluster : clusters) out.push_back(target_of(cluster, total, dialled));
   return out;
 }
 
 absl::Status Explainer::explain_http(const Question& question, uint32_t source, Explanation* out) const {
-  const auto [spelling, port] = split_port(question.to);
   RequestHead head;
-  const size_t slash = spelling.find('/');
-  const std::string authority = slash == std::string_view::npos
-                                    ? std::string(spelling)
-                                    : str_cat(spelling.substr(slash + 1), ".", spelling.substr(0, slash));
+  const std::string authority = authority_of(question.to, out->dialled.port);
   RETURN_IF_ERROR(make_head(question, authority, snapshot_->path_normalisation, &head));
   const VirtualHost* host = snapshot_->find_virtual_host(source, head.authority, out->dialled);
   if (host == nullptr) {
@@ -199,10 +291,10 @@ absl::Status Explainer::explain_http(const Question& question, uint32_t source, 
   }
   const SourceView client = source_view(*snapshot_, source);
   const RouteMatch match = match_route(*host, head, client, out->dialled.port);
-  const bool named = store_->resources().route_sets.contains(host->name);
   for (uint32_t i = 0; i < host->routes.size(); ++i) {
     const Route& route = host->routes[i];
-    ExplainedRule rule{.route_set = named ? host->name : "", .index = i, .matched = &route == match.route};
+    ExplainedRule rule{
+        .route_set = host->resource, .index = i, .matched = &route == match.route, .why_not = {}};
     for (const HttpMatcher& matcher : route.matches) {
       if (rule.matched && &matcher == match.matcher) break;
       rule.why_not.push_back(mismatch_text(matcher, head, client, out->dialled.port));
@@ -216,73 +308,106 @@ absl::Status Explainer::explain_http(const Question& question, uint32_t source, 
     return absl::OkStatus();
   }
   describe_action(*match.route, match.matcher, head, out->dialled.port, &out->actions);
-  for (const RouteMirror& mirror : match.route->mirrors) {
+  if (match.route->action != nullptr && !makes_path(*match.route->action, match.matcher, head))
+    set_outcome(Outcome::kBadRewrite, out);
+  explain_match(*match.route, out);
+  return absl::OkStatus();
+}
+
+void Explainer::explain_match(const Route& route, Explanation* out) const {
+  for (const RouteMirror& mirror : route.mirrors) {
     const std::string_view to = mirror.cluster == kNone
                                     ? std::string_view("a host that does not exist")
                                     : std::string_view(snapshot_->clusters[mirror.cluster].name);
     out->actions.push_back(str_cat("a copy of ", percent_text(mirror.ppm), " of the requests goes to ", to));
   }
-  const RouteAction* action = match.route->action.get();
+  const RouteAction* action = route.action.get();
   if (action != nullptr && action->answers())
     set_outcome(action->redirect ? Outcome::kRedirect : Outcome::kDirectResponse, out);
-  out->targets = targets_of(*match.route);
-  return absl::OkStatus();
+  if (action != nullptr && action->fault && action->fault->abort_ppm >= kAll)
+    set_outcome(Outcome::kFaultAbort, out);
+  out->targets = targets_of(route.clusters, out->dialled);
 }
 
-// A plain TCP connection: what a server name would choose is not asked.
-void Explainer::explain_l4(const L4Host& host, uint32_t source, Explanation* out) const {
-  const L4Route* route = match_l4_route(host, false, {}, out->dialled, source_view(*snapshot_, source));
-  if (route == nullptr) return set_outcome(Outcome::kNoRoute, out);
-  out->actions.push_back(str_cat("tcp route ", route->name));
-  for (const WeightedCluster& cluster : route->clusters)
-    out->targets.push_back(target_of(cluster, route->total_weight));
+void Explainer::explain_l4(const Question& question, uint32_t source, const ServicePort& port,
+                           Explanation* out) const {
+  const L4Host* host = snapshot_->find_l4_host(source, out->dialled);
+  const bool tls = !question.tls.empty();
+  const L4Choice choice = choose_l4(host,
+                                    {.tls = tls,
+                                     .server_name = question.tls,
+                                     .dialled = out->dialled,
+                                     .declared_tls = port.protocol == Protocol::kTls},
+                                    source_view(*snapshot_, source));
+  const bool depends = !tls && host != nullptr && !host->tls.empty();
+  if (depends) describe_server_names(*host, &out->actions);
+  if (choice.kind == L4Choice::Kind::kRoute) {
+    out->actions.push_back(str_cat("route ", choice.route->name, " of ", host->name));
+    out->targets = targets_of(choice.route->clusters, out->dialled);
+  } else if (choice.kind == L4Choice::Kind::kService) {
+    WeightedCluster all;
+    all.cluster = snapshot_->find_tcp_cluster(source, out->dialled, port);
+    all.label = out->service;
+    out->targets = targets_of({all}, out->dialled);
+  } else if (!depends) {
+    set_outcome(Outcome::kNoRoute, out);
+  }
 }
 
 absl::StatusOr<Explanation> Explainer::explain(const Question& question) const {
   const uint32_t source = snapshot_->find_source(question.from_uid);
   const std::string_view ns = source_view(*snapshot_, source).ns;
-  ASSIGN_OR_RETURN(const Place place, find(question, ns));
+  ASSIGN_OR_RETURN(const Place place, find(question, source, ns));
   Explanation out;
   out.dialled = place.dialled;
+  if (place.service != nullptr) out.service = str_cat(place.service->ns, "/", place.service->name);
+  const ServicePort* port = snapshot_->find_service_port(source, place.dialled);
   // An address of nobody: bytes pass through, whatever they are.
-  if (place.service == nullptr) {
+  if (port == nullptr) {
     out.protocol = "TCP";
+    out.passes = true;
+    if (place.service == nullptr) return out;
+    WeightedCluster endpoints;
+    endpoints.cluster = snapshot_->find_cluster(cluster_name(*place.service, place.port, "", ""));
+    endpoints.label = place.service->host;
+    out.targets = targets_of({endpoints}, out.dialled);
+    // The client has chosen when it dials.
+    for (ExplainedTarget& target : out.targets) target.load_balancer = "by the client";
     return out;
   }
-  const ServiceSpec& service = *place.service;
-  out.service = str_cat(service.ns, "/", service.name);
-  const auto is_dialled = [&](const ServiceSpec::Port& p) { return p.number == place.dialled.port; };
-  const auto port = std::find_if(service.ports.begin(), service.ports.end(), is_dialled);
-  if (port == service.ports.end())
-    return unreadable(out.service, " has no port ", place.dialled.port, ", but ", ports_text(service));
   out.protocol = protocol_text(port->protocol);
   const bool http = port->protocol != Protocol::kTcp && port->protocol != Protocol::kTls;
   if (!question.method.empty() && http) {
     RETURN_IF_ERROR(explain_http(question, source, &out));
     return out;
   }
-  // A port with tls or tcp routes is the proxy's.
-  if (const L4Host* host = snapshot_->find_l4_host(source, place.dialled); host != nullptr) {
-    explain_l4(*host, source, &out);
-    return out;
-  }
-  out.direct = !http;
-  WeightedCluster all;
-  all.cluster = snapshot_->find_cluster(cluster_name(service, port->number, "", ""));
-  all.label = service.host;
-  out.targets.push_back(target_of(all, 1));
+  explain_l4(question, source, *port, &out);
   return out;
 }
 
-std::vector<std::vector<ExplainedTarget>> Explainer::targets(std::string_view ns,
-                                                             std::string_view name) const {
-  std::vector<std::vector<ExplainedTarget>> out;
-  const std::string wanted = str_cat(ns, "/", name);
-  for (const auto& [key, index] : snapshot_->virtual_host_by_host) {
-    const VirtualHost& host = snapshot_->virtual_hosts[index];
-    if (key.ns != ns || host.name != wanted) continue;
-    for (const Route& route : host.routes) out.push_back(targets_of(route));
-    return out;
+RouteSetTargets::Lists Explainer::l4_targets(const std::vector<L4Route>& routes,
+                                             RouteSetTargets::Lists lists) const {
+  for (const L4Route& route : routes) {
+    if (lists.size() <= route.index) lists.resize(route.index + 1);
+    if (lists[route.index].empty()) lists[route.index] = targets_of(route.clusters, {});
+  }
+  return lists;
+}
+
+RouteSetTargets Explainer::targets(const std::string& resource) const {
+  const auto found = reached_.find(resource);
+  if (found == reached_.end()) return {};
+  const Reached& reached = found->second;
+  RouteSetTargets out{.reached = true, .http = {}, .tls = {}, .tcp = {}};
+  const std::set<uint32_t>& http = reached.own_http.empty() ? reached.http : reached.own_http;
+  if (!http.empty()) {
+    for (const Route& route : snapshot_->virtual_hosts[*http.begin()].routes)
+      out.http.push_back(targets_of(route.clusters, {}));
+  }
+  for (const uint32_t index : reached.own_l4.empty() ? reached.l4 : reached.own_l4) {
+    const L4Host& host = snapshot_->l4_hosts[index];
+    out.tls = l4_targets(host.tls, std::move(out.tls));
+    out.tcp = l4_targets(host.tcp, std::move(out.tcp));
   }
   return out;
 }

@@ -1,9 +1,10 @@
 // Explainer: which way a request or a connection would go, and why. The proxy's own tables and matcher over
-// resources that somebody else holds; the agent asks it for `weft trace` and `weft get routes --explain`. One
-// thread at a time; it keeps nothing of the data path and sends nothing.
+// resources that somebody else holds; the agent asks it for `weft trace` and `weft get routes --explain`.
+// Once it is built any thread may ask; it keeps nothing of the data path and sends nothing.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,9 +19,10 @@ namespace weft::proxy {
 
 class ResourceStore;
 class Snapshot;
-struct L4Host;
+struct L4Route;
 struct Route;
-struct VirtualHost;
+struct ServicePort;
+struct ServiceSpec;
 struct WeightedCluster;
 
 struct ExplainedEndpoint {
@@ -40,7 +42,7 @@ struct ExplainedTarget {
 
 // A rule that was asked.
 struct ExplainedRule {
-  std::string route_set;  // "shop/cart"; empty: the default route of the service
+  std::string route_set;  // name of the resource; empty: the default route of the service
   uint32_t index = 0;     // in that RouteSet
   bool matched = false;
   std::vector<std::string> why_not;  // one for each of its matches
@@ -50,11 +52,18 @@ struct Explanation {
   std::string service;  // "shop/cart"; empty: none of the mesh
   SocketAddress dialled;
   std::string protocol;               // "HTTP", "HTTP2", "TCP", "auto"
-  bool direct = false;                // the kernel picks an endpoint, the proxy sees nothing
+  bool passes = false;                // bytes pass through to `dialled`, whatever they are
   std::vector<ExplainedRule> rules;   // up to the one that matched
   std::vector<std::string> actions;   // of that one, besides forwarding
   std::string outcome, outcome_text;  // of docs/outcomes.md, when it goes to no endpoint
   std::vector<ExplainedTarget> targets;
+};
+
+// Where the routes of a RouteSet lead, one list for each of its routes of a kind.
+struct RouteSetTargets {
+  using Lists = std::vector<std::vector<ExplainedTarget>>;
+  bool reached = false;  // some client gets to one of them
+  Lists http, tls, tcp;
 };
 
 class Explainer {
@@ -65,6 +74,7 @@ class Explainer {
     std::string method;    // empty: a TCP connection
     std::string target;
     std::vector<std::pair<std::string, std::string>> headers;
+    std::string tls;  // the server that a TLS client names; empty: its bytes are not known
   };
 
   Explainer();
@@ -81,20 +91,30 @@ class Explainer {
   // Errors: nothing of that name (kNotFound), or a question that cannot be read (kInvalidArgument), each with
   // the next command.
   absl::StatusOr<Explanation> explain(const Question& question) const;
-  // Where the routes of a RouteSet lead, one list for each of its HTTP routes, for clients of its own
-  // namespace; empty when no client gets to it, because another RouteSet has its hosts.
-  std::vector<std::vector<ExplainedTarget>> targets(std::string_view ns, std::string_view name) const;
+  // Of the RouteSet with this resource name: for clients of its own namespace before others, where a port
+  // decides for the first of its service. Nothing is reached when another RouteSet has its hosts.
+  RouteSetTargets targets(const std::string& resource) const;
 
  private:
   struct Place;
-  absl::StatusOr<Place> find(const Question& question, std::string_view client_ns) const;
-  void explain_l4(const L4Host& host, uint32_t source, Explanation* out) const;
+  struct Reached;
+  absl::StatusOr<Place> find(const Question& question, uint32_t source, std::string_view client_ns) const;
+  const ServiceSpec* service_called(std::string_view host, const std::optional<IpAddress>& ip,
+                                    std::string_view client_ns) const;
+  const ServiceSpec* service_at(uint32_t source, const SocketAddress& dialled) const;
+  void explain_l4(const Question& question, uint32_t source, const ServicePort& port, Explanation* out) const;
   absl::Status explain_http(const Question& question, uint32_t source, Explanation* out) const;
-  ExplainedTarget target_of(const WeightedCluster& cluster, uint64_t total) const;
-  std::vector<ExplainedTarget> targets_of(const Route& route) const;
+  void explain_match(const Route& route, Explanation* out) const;
+  ExplainedTarget target_of(const WeightedCluster& cluster, uint64_t total,
+                            const SocketAddress& dialled) const;
+  std::vector<ExplainedTarget> targets_of(const std::vector<WeightedCluster>& clusters,
+                                          const SocketAddress& dialled) const;
+  RouteSetTargets::Lists l4_targets(const std::vector<L4Route>& routes, RouteSetTargets::Lists lists) const;
 
   const std::unique_ptr<ResourceStore> store_;
   std::shared_ptr<const Snapshot> snapshot_;
+  // By the name of the RouteSet.
+  std::map<std::string, Reached> reached_;
 };
 
 }  // namespace weft::proxy

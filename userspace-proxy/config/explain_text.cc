@@ -87,9 +87,21 @@ std::string mismatch_text(const HttpMatcher& matcher, const RequestHead& head, c
 std::string percent_text(uint32_t ppm) { return str_cat(ppm / 10'000.0, "%"); }
 
 std::string load_balancer_text(LoadBalancer balancer) {
-  if (balancer == LoadBalancer::kRoundRobin) return "ROUND_ROBIN";
-  if (balancer == LoadBalancer::kRandom) return "RANDOM";
-  return balancer == LoadBalancer::kLeastRequest ? "LEAST_REQUEST" : "other";
+  switch (balancer) {
+    case LoadBalancer::kRoundRobin:
+      return "ROUND_ROBIN";
+    case LoadBalancer::kRandom:
+      return "RANDOM";
+    case LoadBalancer::kLeastRequest:
+      return "LEAST_REQUEST";
+    case LoadBalancer::kPassthrough:
+      return "PASSTHROUGH";
+    case LoadBalancer::kRingHash:
+      return "RING_HASH";
+    case LoadBalancer::kMaglev:
+      return "MAGLEV";
+  }
+  return "?";
 }
 
 namespace {
@@ -116,6 +128,27 @@ void describe_answer(const RouteAction& action, const HttpMatcher* matcher, cons
 }
 
 }  // namespace
+
+bool makes_path(const RouteAction& action, const HttpMatcher* matcher, const RequestHead& head) {
+  std::string unused;
+  return action.path_rewrite.kind == PathRewrite::Kind::kNone ||
+         append_rewritten(action.path_rewrite, matcher, head, &unused);
+}
+
+void describe_server_names(const L4Host& host, std::vector<std::string>* lines) {
+  for (const L4Route& route : host.tls) {
+    std::string names;
+    for (const L4Matcher& matcher : route.matches) {
+      for (const std::string& name : matcher.sni_hosts)
+        str_append(&names, names.empty() ? "" : ", ",
+                   name.empty()          ? "any"
+                   : name.front() == '.' ? str_cat("*", name)
+                                         : name);
+    }
+    lines->push_back(str_cat("a TLS client goes by route ", route.name, " of ", host.name, " when it names ",
+                             names.empty() ? "any" : names, "; next: weft trace --tls NAME"));
+  }
+}
 
 void describe_action(const Route& route, const HttpMatcher* matcher, const RequestHead& head,
                      uint16_t dialled_port, std::vector<std::string>* lines) {

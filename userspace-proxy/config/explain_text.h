@@ -18,6 +18,12 @@ std::string mismatch_text(const HttpMatcher& matcher, const RequestHead& head, c
 void describe_action(const Route& route, const HttpMatcher* matcher, const RequestHead& head,
                      uint16_t dialled_port, std::vector<std::string>* lines);
 
+// False: its rewrite makes no path of this request.
+bool makes_path(const RouteAction& action, const HttpMatcher* matcher, const RequestHead& head);
+
+// Appends a line for each route that depends on the server name that a TLS client asks for.
+void describe_server_names(const L4Host& host, std::vector<std::string>* lines);
+
 // "12.5%", of parts per million.
 std::string percent_text(uint32_t ppm);
 std::string load_balancer_text(LoadBalancer balancer);

@@ -81,6 +81,17 @@ const L4Route* match_l4_route(const L4Host& host, bool tls, std::string_view ser
   return route != nullptr ? route : first_l4(host.tcp, server_name, dialled, source);
 }
 
+L4Choice choose_l4(const L4Host* host, const L4Connection& connection, const SourceView& source) {
+  using Kind = L4Choice::Kind;
+  if (host == nullptr) return L4Choice{.kind = connection.gateway ? Kind::kRefused : Kind::kService};
+  const L4Route* route =
+      match_l4_route(*host, connection.tls, connection.server_name, connection.dialled, source);
+  if (route != nullptr) return L4Choice{.kind = Kind::kRoute, .route = route};
+  // Nothing is said about what is no TLS: it goes to the service.
+  const bool unsaid = host->tcp.empty() && !connection.tls && !connection.gateway && !connection.declared_tls;
+  return L4Choice{.kind = unsaid ? Kind::kService : Kind::kRefused};
+}
+
 SourceView source_view(const Snapshot& snapshot, uint32_t source) {
   if (source >= snapshot.sources.size()) return SourceView{.ns = "default", .labels = nullptr};
   const Source& s = snapshot.sources[source];

@@ -87,6 +87,7 @@ struct L4RouteSpec {
 };
 
 struct RouteSetSpec : std::enable_shared_from_this<RouteSetSpec> {
+  std::string resource;  // its name in delta ADS
   std::string name;
   std::string ns;
   std::vector<std::string> hosts;      // lower case; wildcards as ".suffix"

@@ -107,6 +107,7 @@ struct RouteIndex {
 // important first. Ends with the service's default route unless a RouteSet ended it.
 struct VirtualHost {
   std::string name;
+  std::string resource;  // the RouteSet's; empty: the default of a service
   std::vector<Route> routes;
   std::shared_ptr<const RouteIndex> index;  // null: the list is short
   std::shared_ptr<const void> owner;        // keeps what routes and index refer to: matches
@@ -115,6 +116,7 @@ struct VirtualHost {
 // What becomes of a connection that is no HTTP.
 struct L4Route {
   std::string name;
+  uint32_t index = 0;              // in its RouteSet's list
   std::vector<L4Matcher> matches;  // any; empty: always
   std::vector<WeightedCluster> clusters;
   uint32_t total_weight = 0;
@@ -124,6 +126,7 @@ struct L4Route {
 // first, when the client speaks TLS.
 struct L4Host {
   std::string name;
+  std::string resource;  // the RouteSet's
   std::vector<L4Route> tls, tcp;
 };
 

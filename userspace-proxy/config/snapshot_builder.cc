@@ -214,6 +214,7 @@ class NamespaceView {
   // `clusters`: of all destinations and mirrors, in order.
   static VirtualHost make_host(const RouteSetSpec& set, const std::vector<uint32_t>& clusters) {
     VirtualHost host{.name = str_cat(set.ns, "/", set.name),
+                     .resource = set.resource,
                      .routes = {},
                      .index = set.index,
                      .owner = set.shared_from_this()};
@@ -234,8 +235,8 @@ class NamespaceView {
     return host;
   }
 
-  L4Route l4_route(const L4RouteSpec& spec, uint16_t port) {
-    L4Route out{.name = spec.name, .matches = spec.matches, .clusters = {}};
+  L4Route l4_route(const L4RouteSpec& spec, uint32_t index, uint16_t port) {
+    L4Route out{.name = spec.name, .index = index, .matches = spec.matches, .clusters = {}};
     for (const DestinationSpec& destination : spec.destinations) {
       out.clusters.push_back(weighted(destination, cluster_of(destination, port)));
       out.total_weight += destination.weight;
@@ -246,10 +247,11 @@ class NamespaceView {
   // Those of the routes that speak of this port.
   std::vector<L4Route> l4_routes(const std::vector<L4RouteSpec>& specs, uint16_t port) {
     std::vector<L4Route> out;
-    for (const L4RouteSpec& spec : specs) {
+    for (uint32_t i = 0; i < specs.size(); ++i) {
+      const std::vector<L4Matcher>& matches = specs[i].matches;
       const auto of_port = [&](const L4Matcher& m) { return m.port == 0 || m.port == port; };
-      if (spec.matches.empty() || std::any_of(spec.matches.begin(), spec.matches.end(), of_port))
-        out.push_back(l4_route(spec, port));
+      if (matches.empty() || std::any_of(matches.begin(), matches.end(), of_port))
+        out.push_back(l4_route(specs[i], i, port));
     }
     return out;
   }
@@ -257,8 +259,10 @@ class NamespaceView {
   // kNone: nothing is said about this port.
   uint32_t add_l4_host(const RouteSetSpec& set, const std::vector<L4RouteSpec>& tls,
                        const std::vector<L4RouteSpec>& tcp, uint16_t port) {
-    L4Host host{
-        .name = str_cat(set.ns, "/", set.name), .tls = l4_routes(tls, port), .tcp = l4_routes(tcp, port)};
+    L4Host host{.name = str_cat(set.ns, "/", set.name),
+                .resource = set.resource,
+                .tls = l4_routes(tls, port),
+                .tcp = l4_routes(tcp, port)};
     if (host.tls.empty() && host.tcp.empty()) return kNone;
     out_.l4_hosts.push_back(std::move(host));
     return static_cast<uint32_t>(out_.l4_hosts.size() - 1);

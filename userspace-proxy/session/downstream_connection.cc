@@ -129,15 +129,16 @@ TcpAim DownstreamConnection::aim_tcp() {
   const TcpAim service{.cluster =
                            port == nullptr ? kNone : snapshot.find_tcp_cluster(index, dialled_, *port)};
   const L4Host* host = l4_host();
-  if (host == nullptr && !origin_->is_gateway()) return service;
-  const SourceView source = source_view(snapshot, index);
-  const L4Route* route =
-      host == nullptr ? nullptr : match_l4_route(*host, tls_, server_name_, dialled_, source);
-  // Nothing is said about what is no TLS: it goes to the service.
-  if (route == nullptr && host != nullptr && host->tcp.empty() && !tls_ && !origin_->is_gateway() &&
-      !speaks_tls_)
-    return service;
-  if (route == nullptr) return TcpAim{.refused = Outcome::kNoRoute};
+  const L4Choice choice = choose_l4(host,
+                                    {.tls = tls_,
+                                     .server_name = server_name_,
+                                     .dialled = dialled_,
+                                     .gateway = origin_->is_gateway(),
+                                     .declared_tls = speaks_tls_},
+                                    source_view(snapshot, index));
+  if (choice.kind == L4Choice::Kind::kService) return service;
+  if (choice.kind == L4Choice::Kind::kRefused) return TcpAim{.refused = Outcome::kNoRoute};
+  const L4Route* route = choice.route;
   const WeightedCluster* chosen = context_.balancer.pick_cluster(route->clusters, route->total_weight);
   if (chosen != nullptr && chosen->invalid)
     return TcpAim{.refused = Outcome::kInvalidBackend, .route = route->name};

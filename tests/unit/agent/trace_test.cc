@@ -17,9 +17,19 @@ using ::testing::HasSubstr;
 
 using TraceTest = AgentWorld;
 
-// shop/cart on 10.0.0.1:80 with one pod at 10.1.0.1:8080, its client shop/web, a route, and a policy that
-// lets others only in.
-control_plane::Change small_mesh() {
+// Where the server runs, and what lets its clients in.
+struct Server {
+  std::string node = "n1";
+  bool tunnel = false;
+  istio::workload::AppProtocol protocol = istio::workload::HTTP11;
+  // Of the namespace that its policy allows.
+  std::string allowed = "other";
+  bool v6 = false;
+};
+
+// shop/cart on 10.0.0.1:80 with one pod at 10.1.0.1:8080, its client shop/web, which is captured, a route,
+// and a policy that lets others only in.
+control_plane::Change small_mesh(const Server& of = {}) {
   istio::workload::Address service, server, client;
   service.mutable_service()->set_name("cart");
   service.mutable_service()->set_namespace_("shop");
@@ -28,16 +38,20 @@ control_plane::Change small_mesh() {
   auto* port = service.mutable_service()->add_ports();
   port->set_service_port(80);
   port->set_target_port(8080);
-  port->set_app_protocol(istio::workload::HTTP11);
+  port->set_app_protocol(of.protocol);
   server.mutable_workload()->set_uid("server");
   server.mutable_workload()->set_name("cart-1");
   server.mutable_workload()->set_namespace_("shop");
-  server.mutable_workload()->add_addresses(IpAddress::parse("10.1.0.1")->packed());
+  server.mutable_workload()->add_addresses(IpAddress::parse(of.v6 ? "fd00::1" : "10.1.0.1")->packed());
+  server.mutable_workload()->set_node(of.node);
+  if (of.tunnel) server.mutable_workload()->set_tunnel_protocol(istio::workload::HBONE);
   (*server.mutable_workload()->mutable_services())["shop/cart.shop.svc.cluster.local"];
   client.mutable_workload()->set_uid("client");
   client.mutable_workload()->set_name("web");
   client.mutable_workload()->set_namespace_("shop");
+  client.mutable_workload()->set_node("n1");
   client.mutable_workload()->add_addresses(IpAddress::parse("10.1.0.9")->packed());
+  client.mutable_workload()->add_addresses(IpAddress::parse("fd00::9")->packed());
   mesh::v1::RouteSet set;
   set.set_name("cart");
   set.set_namespace_("shop");
@@ -54,9 +68,17 @@ control_plane::Change small_mesh() {
   policy.set_namespace_("shop");
   policy.set_scope(istio::security::NAMESPACE);
   policy.set_action(istio::security::ALLOW);
-  policy.add_rules()->add_clauses()->add_matches()->add_namespaces()->set_exact("other");
+  auto* match = policy.add_rules()->add_clauses()->add_matches();
+  if (of.v6) {
+    match->add_source_ips()->set_address(IpAddress::parse("fd00::9")->packed());
+    match->mutable_source_ips(0)->set_length(128);
+  } else {
+    match->add_namespaces()->set_exact(of.allowed);
+  }
   control_plane::Change out;
   out.generation = 2;
+  out.local_pods = {
+      {.uid = "client", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true}};
   out.upserted = {
       {control_plane::kAddressType, "shop/cart.shop.svc.cluster.local", "1", service.SerializeAsString()},
       {control_plane::kAddressType, "server", "1", server.SerializeAsString()},
@@ -87,6 +109,76 @@ TEST_F(TraceTest, ATraceNamesRuleLineEndpointAndVerdict) {
   EXPECT_EQ(report.targets(0).endpoints(0).policy(), "denied: shop/readers allows others only");
   EXPECT_EQ(report.config_generation(), 2u);
   EXPECT_THAT(report.notes(), Contains(HasSubstr("no proxy is connected")));
+}
+
+admin::v1::TraceReport trace_of(admin::v1::Admin::Stub& stub, const std::string& from = "shop/web",
+                                const std::string& method = "GET") {
+  grpc::ClientContext context;
+  admin::v1::TraceRequest request;
+  request.set_from(from);
+  request.set_to("shop/cart");
+  request.set_method(method);
+  request.set_target(method.empty() ? "" : "/api/x");
+  admin::v1::TraceReport report;
+  const grpc::Status status = stub.Trace(&context, request, &report);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return report;
+}
+
+TEST_F(TraceTest, OnlyCapturedClientsAreAnswered) {
+  subscriber_(small_mesh());
+  EXPECT_TRUE(trace_of(*stub_).captured());
+  const admin::v1::TraceReport other = trace_of(*stub_, "shop/cart-1");
+  EXPECT_FALSE(other.captured());
+  EXPECT_THAT(other.notes(), Contains("shop/cart-1 is not captured on this node: nothing of this holds"));
+}
+
+// What the server's node knows of a client decides, not what this one knows.
+TEST_F(TraceTest, AnotherNodeKnowsAClientByItsTunnelOnly) {
+  uint64_t generation = 1;
+  const auto policy = [this, &generation](const Server& server) {
+    control_plane::Change change = small_mesh(server);
+    change.generation = ++generation;
+    subscriber_(change);
+    const admin::v1::TraceReport report = trace_of(*stub_);
+    return report.targets_size() == 1 && report.targets(0).endpoints_size() == 1
+               ? report.targets(0).endpoints(0).policy()
+               : report.DebugString();
+  };
+  EXPECT_EQ(policy({.node = "n1", .allowed = "shop"}), "allowed by shop/readers");
+  EXPECT_THAT(policy({.node = "n2", .allowed = "shop"}),
+              HasSubstr("others only (from another node, without a tunnel, it is nobody)"));
+  EXPECT_EQ(policy({.node = "n2", .tunnel = true, .allowed = "shop"}), "allowed by shop/readers");
+  EXPECT_EQ(policy({.node = "n1", .v6 = true}), "allowed by shop/readers") << "the client's IPv6 address";
+}
+
+TEST_F(TraceTest, ThePathIsTheKernels) {
+  subscriber_(small_mesh({.node = "n1", .protocol = istio::workload::TCP}));
+  const admin::v1::TraceReport direct = trace_of(*stub_, "shop/web", "");
+  EXPECT_EQ(direct.path(), "direct");
+  ASSERT_EQ(direct.targets_size(), 1);
+  ASSERT_EQ(direct.targets(0).endpoints_size(), 1);
+  EXPECT_EQ(direct.targets(0).endpoints(0).address(), "10.1.0.1:8080");
+  EXPECT_EQ(direct.targets(0).endpoints(0).workload(), "shop/cart-1");
+  EXPECT_DOUBLE_EQ(direct.targets(0).endpoints(0).share_percent(), 100);
+  // Only the proxy opens tunnels.
+  control_plane::Change tunnelled =
+      small_mesh({.node = "n2", .tunnel = true, .protocol = istio::workload::TCP});
+  tunnelled.generation = 3;
+  subscriber_(tunnelled);
+  EXPECT_EQ(trace_of(*stub_, "shop/web", "").path(), "proxy");
+}
+
+TEST_F(TraceTest, AChangeOfTheMeshIsInTheNextAnswer) {
+  subscriber_(small_mesh());
+  EXPECT_EQ(trace_of(*stub_).rules(0).rule(), "VirtualService shop/cart http[0]");
+  control_plane::Change without;
+  without.generation = 3;
+  without.removed = {{std::string(control_plane::kRouteSetType), "shop/cart"}};
+  subscriber_(without);
+  const admin::v1::TraceReport report = trace_of(*stub_);
+  EXPECT_EQ(report.rules(0).rule(), "default route of shop/cart");
+  EXPECT_EQ(report.config_generation(), 3u);
 }
 
 TEST_F(TraceTest, ATraceOfNobodyKnownSaysSo) {

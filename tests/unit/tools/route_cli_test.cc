@@ -25,6 +25,8 @@ class RouteAdmin final : public admin::v1::Admin::Service {
     reply->set_dialled("10.0.0.1:80");
     reply->set_protocol("HTTP");
     reply->set_path("proxy");
+    reply->set_captured(captured);
+    reply->set_outcome(outcome);
     auto* first = reply->add_rules();
     first->set_rule("VirtualService shop/cart http[0]");
     first->set_name("api");
@@ -64,6 +66,8 @@ class RouteAdmin final : public admin::v1::Admin::Service {
   }
 
   bool broken = false;
+  bool captured = true;
+  std::string outcome;
   admin::v1::TraceRequest last_trace;
   admin::v1::ListRequest last_list;
 };
@@ -92,6 +96,21 @@ TEST_F(RouteCliTest, TraceOfWhatWouldNotArriveExitsWith79) {
   admin_.broken = true;
   EXPECT_EQ(run({"trace", "shop/web", "cart", "--http", "/"}), kFindings);
   EXPECT_THAT(out_, HasSubstr("denied by shop/strict"));
+  admin_.broken = false;
+  for (const char* outcome : {"no_route", "fault_abort", "bad_rewrite"}) {
+    admin_.outcome = outcome;
+    EXPECT_EQ(run({"trace", "shop/web", "cart", "--http", "/"}), kFindings) << outcome;
+  }
+  admin_.outcome = "redirect";
+  EXPECT_EQ(run({"trace", "shop/web", "cart", "--http", "/"}), kOk);
+  admin_.captured = false;
+  EXPECT_EQ(run({"trace", "shop/web", "cart", "--http", "/"}), kFindings) << "nobody knows where it goes";
+}
+
+TEST_F(RouteCliTest, TraceOfATlsConnectionNamesTheServer) {
+  EXPECT_EQ(run({"trace", "shop/web", "cart", "--tls", "Cart.example.com"}), kOk);
+  EXPECT_EQ(admin_.last_trace.tls(), "cart.example.com");
+  EXPECT_EQ(run({"trace", "shop/web", "cart", "--tls", "a", "--http", "/"}), kBadInput);
 }
 
 TEST_F(RouteCliTest, TraceRefusesWhatIsNoRequest) {
@@ -135,6 +154,20 @@ TEST_F(RouteCliTest, CanaryRefusesFlagsThatMeanNothing) {
   findings_ = {{"WF0024", "error", file, 3, "VirtualService default/cart", "spec", "is wrong", "mend it"}};
   EXPECT_EQ(canary({}), kBadInput);
   EXPECT_THAT(err_, HasSubstr("next: weft analyze"));
+}
+
+TEST_F(RouteCliTest, WhatNobodyCountedIsNoNumber) {
+  const std::string file = folder_.file("m.yaml");
+  std::ofstream(file)
+      << "kind: VirtualService\nmetadata: {name: cart}\nspec:\n  hosts: [cart]\n  http:\n  - route:\n"
+         "    - {destination: {host: cart, subset: v1}, weight: 50}\n"
+         "    - {destination: {host: cart, subset: v2}, weight: 50}\n";
+  EXPECT_EQ(run({"-o", "json", "canary", "status", "--file", file, "--to", "v2"}), kOk) << err_;
+  const Json status = Json::parse(out_);
+  EXPECT_EQ(status["schema"], "weft.canary.status.v1");
+  EXPECT_EQ(status["destinations"][1]["manifestWeight"], 50);
+  for (const char* number : {"requests", "errors", "p99Us"})
+    EXPECT_TRUE(status["destinations"][1][number].is_null()) << number;
 }
 
 TEST_F(RouteCliTest, ACanaryIsRolledBackInAFileWithAnError) {
