@@ -30,9 +30,9 @@ struct Flags {
   bool kubernetes = false;
   std::string kubeconfig;  // given: kubernetes too
   std::string context;
-  std::string run_dir = "/run/weft";
+  std::string run_dir = kDefaultRunDir;
   std::string pin_root = "/sys/fs/bpf/weft";
-  std::string ca_dir;  // empty: below run_dir
+  std::string ca_dir;  // empty: as default_ca_dir() says
   std::string cgroup;
   std::string node_name;
   uint32_t listeners = 2;
@@ -103,6 +103,10 @@ bool told_to_stop() {
          (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
 }
 
+std::string ca_dir_of(const Flags& flags) {
+  return flags.ca_dir.empty() ? default_ca_dir(flags.run_dir) : flags.ca_dir;
+}
+
 // Null until there is one.
 using KubernetesSource = std::atomic<const control_plane::KubernetesControlPlane*>;
 
@@ -140,9 +144,8 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
       Dataplane::open(Dataplane::Options{
           .pin_root = flags.pin_root, .cgroup = flags.cgroup, .listeners_per_namespace = flags.listeners}));
   parts.ads = control_plane::AdsService::create();
-  const std::string ca_dir = flags.ca_dir.empty() ? str_cat(flags.run_dir, "/ca") : flags.ca_dir;
   ASSIGN_OR_RETURN(parts.authority,
-                   control_plane::CertificateAuthority::open({.folder = ca_dir}, absl::Now()));
+                   control_plane::CertificateAuthority::open({.folder = ca_dir_of(flags)}, absl::Now()));
   const auto source = std::make_shared<KubernetesSource>(nullptr);
   parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber) {
     return start_control_plane(flags, std::move(subscriber), *source);
@@ -198,7 +201,10 @@ int clean_up(const Flags& flags, bool force) {
   const absl::StatusOr<std::vector<std::string>> steps = cleanup(flags.pin_root, paths);
   if (!steps.ok()) return fail(steps.status());
   for (const std::string& step : *steps) std::cout << step << "\n";
-  if (lock.ok()) remove_run_files(flags.run_dir);
+  if (lock.ok()) {
+    control_plane::CertificateAuthority::remove_made(ca_dir_of(flags));
+    remove_run_files(flags.run_dir);
+  }
   std::cout << (steps->empty() ? "nothing to remove\n" : "removed every trace of weft\n");
   return 0;
 }
@@ -227,10 +233,9 @@ int main_with(int argc, char** argv) {
   app.add_option("--run-dir", flags.run_dir, "folder of sockets and state")->capture_default_str();
   app.add_option("--pin-root", flags.pin_root, "bpffs folder of pinned programs and maps")
       ->capture_default_str();
-  app.add_option(
-      "--ca-dir", flags.ca_dir,
-      "folder of the certificate authority: its key, and what an operator puts there (default: ca in the "
-      "run dir)");
+  app.add_option("--ca-dir", flags.ca_dir,
+                 "folder of the certificate authority: its key, and what an operator puts there (default: "
+                 "/var/lib/weft/ca; ca in the run dir when that is another one)");
   app.add_option("--cgroup", flags.cgroup, "cgroup whose processes are captured (default: the cgroup2 root)");
   app.add_option("--node-name", flags.node_name, "name of this node")->capture_default_str();
   app.add_option("--listeners", flags.listeners, "capture listeners per pod, at least the proxy's workers")

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "base/log.h"
 #include "base/status_macros.h"
 
 namespace weft::agent {
@@ -33,16 +34,23 @@ absl::StatusOr<UniqueFd> lock_run_dir(const std::string& path) {
   return lock;
 }
 
+std::string default_ca_dir(const std::string& run_dir, const std::string& usual, const std::string& lasting) {
+  const std::string beside = str_cat(run_dir, "/ca");
+  if (run_dir != usual) return beside;
+  // Of an agent that kept it there: the key would be gone after a reboot, but is in use until then.
+  const bool only_beside = ::access(str_cat(beside, "/ca.crt").c_str(), F_OK) == 0 &&
+                           ::access(str_cat(lasting, "/ca.crt").c_str(), F_OK) != 0;
+  if (!only_beside) return lasting;
+  log::warn(
+      "authority_in_run_dir",
+      {{"folder", beside}, {"next", str_cat("a reboot loses it: stop the agent, move it to ", lasting)}});
+  return beside;
+}
+
 void remove_run_files(const std::string& path) {
   for (const char* name :
        {"agent.sock", "xds.sock", "handover.sock", "enrollments.json", "enrollments.json.new", "agent.pid"}) {
     ::unlink(str_cat(path, "/", name).c_str());
-  }
-  // The root that this node made for itself; an operator's stays.
-  const std::string ca = str_cat(path, "/ca/");
-  if (::access(str_cat(ca, "roots.crt").c_str(), F_OK) != 0) {
-    for (const char* name : {"ca.crt", "ca.key", "next.crt", "next.key"}) ::unlink(str_cat(ca, name).c_str());
-    ::rmdir(ca.c_str());
   }
   ::rmdir(path.c_str());
 }
