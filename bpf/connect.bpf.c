@@ -112,7 +112,7 @@ static __always_inline int connect_without_proxy(struct bpf_sock_addr* ctx, enum
                                                  const struct weft_netns* netns,
                                                  const struct weft_svc_key* key, struct weft_svc* svc,
                                                  __u64 cookie, const struct addr* dialled) {
-  int closed = (netns->flags & WEFT_NETNS_FAIL_CLOSED) != 0;
+  int closed = (netns->flags & WEFT_NETNS_FAIL_CLOSED) || (svc->flags & WEFT_SVC_TUNNEL);
   bypass_count(netns->workload_id, WEFT_BYPASS_OUTBOUND, closed);
   if (closed) return hook_deny(ECONNREFUSED);
   if (svc->count == 0) return connect_plainly(ctx, netns, key);

@@ -110,6 +110,7 @@ static __always_inline int inbound_decide(struct bpf_sk_lookup* ctx, const struc
   if (!inbound) return SK_PASS;
   int is_own = addr_is_loopback(local) || addr_equal(local->word, remote->word) || addr_is_of_slot(remote);
   if (ctx->local_port == WEFT_PORT_HBONE) {
+    if (inbound->flags & WEFT_INBOUND_NATIVE) return SK_PASS;
     if (!is_own && (inbound->flags & WEFT_INBOUND_HBONE_ON))
       return inbound_steer(ctx, inbound, WEFT_INBOUND_HBONE, WEFT_STAT_HBONE);
     return port_protect();

@@ -39,6 +39,8 @@ struct NamespacePlan {
   bool fail_closed = false;
   // Other nodes open HBONE tunnels to it: it gets listeners for them besides, at the end of the list.
   bool tunnels = false;
+  // Its application speaks HBONE itself: what comes to that port is not touched.
+  bool native_tunnel = false;
   std::vector<uint16_t> exclude_ports;
   std::vector<CidrExclusion> exclude_cidrs;
 };
@@ -96,6 +98,7 @@ struct ServiceEntry {
   ServiceKey key;
   uint32_t id = 0;
   Path path = Path::kProxy;
+  bool tunnelled = false;         // of kProxy: no client goes past a dead proxy, in plain
   uint32_t affinity_seconds = 0;  // 0: every connection is balanced anew
   uint32_t eject_after = 0;       // failed connects in a row that are reported; 0: never
   std::vector<BackendEntry> backends;

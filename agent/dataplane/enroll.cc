@@ -107,7 +107,7 @@ absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t coo
       .flags = WEFT_NETNS_CAPTURE | exclusion_flags | (plan.fail_closed ? WEFT_NETNS_FAIL_CLOSED : 0),
       .reserved = 0};
   if (!before) undo.push([this, slot] { inbound_.unenroll(slot); });
-  RETURN_IF_ERROR(inbound_.enroll(slot, plan.workload_id, plan.fail_closed, plan.tunnels));
+  RETURN_IF_ERROR(inbound_.enroll(slot, plan));
   measurements_.remember({plan.workload_id});
   RETURN_IF_ERROR(netns_.put(cookie, row));
   exclusions_.prune(plan.workload_id, plan);

@@ -65,15 +65,16 @@ void Inbound::adopt() {
   count_ = rows_.size();
 }
 
-absl::Status Inbound::enroll(uint32_t slot, uint32_t workload_id, bool fail_closed, bool tunnels) {
+absl::Status Inbound::enroll(uint32_t slot, const NamespacePlan& plan) {
   weft_inbound row = slots_.find(slot).value_or(weft_inbound{});
   // A slot of somebody else's leaves nothing behind, but an agent that comes back finds its policy in force.
-  if (row.workload_id != workload_id) row = {};
-  row.workload_id = workload_id;
+  if (row.workload_id != plan.workload_id) row = {};
+  row.workload_id = plan.workload_id;
   row.flags |= WEFT_INBOUND_ON;
-  row.flags &= ~(WEFT_INBOUND_FAIL_CLOSED | WEFT_INBOUND_HBONE_ON);
-  if (tunnels) row.flags |= WEFT_INBOUND_HBONE_ON;
-  if (fail_closed) row.flags |= WEFT_INBOUND_FAIL_CLOSED;
+  row.flags &= ~(WEFT_INBOUND_FAIL_CLOSED | WEFT_INBOUND_HBONE_ON | WEFT_INBOUND_NATIVE);
+  if (plan.tunnels) row.flags |= WEFT_INBOUND_HBONE_ON;
+  if (plan.native_tunnel) row.flags |= WEFT_INBOUND_NATIVE;
+  if (plan.fail_closed) row.flags |= WEFT_INBOUND_FAIL_CLOSED;
   return slots_.put(slot, row);
 }
 

@@ -25,9 +25,8 @@ class Inbound {
  public:
   explicit Inbound(const bpf::Programs& programs);
 
-  // Makes the slot the workload's, with the policy that it has; `fail_closed` and `tunnels` as in
-  // NamespacePlan.
-  absl::Status enroll(uint32_t slot, uint32_t workload_id, bool fail_closed, bool tunnels);
+  // Makes the slot the workload's, with the policy that it has.
+  absl::Status enroll(uint32_t slot, const NamespacePlan& plan);
   // The addresses that the namespace really has, none of them link-local: each proof of its workload for
   // others on this node.
   absl::Status set_addresses(uint32_t slot, const std::vector<IpAddress>& addresses);

@@ -125,7 +125,10 @@ Cells netns_cells(const uint64_t& cookie, const weft_netns& row) {
 }
 
 Cells service_cells(const weft_svc_key& key, const weft_svc& row) {
-  const char* path = row.flags & WEFT_SVC_DIRECT ? "direct" : row.flags & WEFT_SVC_PASS ? "pass" : "proxy";
+  const char* path = row.flags & WEFT_SVC_TUNNEL   ? "tunnel"
+                     : row.flags & WEFT_SVC_DIRECT ? "direct"
+                     : row.flags & WEFT_SVC_PASS   ? "pass"
+                                                   : "proxy";
   return {endpoint(key.ip, key.port),
           text(protocol(key.protocol)),
           subject(row.id),
@@ -198,7 +201,8 @@ Cells inbound_cells(const uint32_t& slot, const weft_inbound& row) {
                             {WEFT_INBOUND_DENY_ALL, "deny-all"},
                             {WEFT_INBOUND_INSPECT, "inspect"},
                             {WEFT_INBOUND_FAIL_CLOSED, "fail-closed"},
-                            {WEFT_INBOUND_HBONE_ON, "hbone"}})};
+                            {WEFT_INBOUND_HBONE_ON, "hbone"},
+                            {WEFT_INBOUND_NATIVE, "native-hbone"}})};
 }
 
 Cells inbound_listener_cells(const uint32_t& index, const uint64_t& cookie) {

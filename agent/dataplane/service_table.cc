@@ -17,6 +17,7 @@ uint32_t flags_of(const ServiceEntry& entry) {
   uint32_t flags = 0;
   if (entry.path == ServiceEntry::Path::kDirect) flags |= WEFT_SVC_DIRECT;
   if (entry.path == ServiceEntry::Path::kPass) flags |= WEFT_SVC_PASS;
+  if (entry.tunnelled) flags |= WEFT_SVC_TUNNEL;
   if (entry.affinity_seconds != 0) flags |= WEFT_SVC_AFFINITY;
   return flags;
 }

@@ -207,6 +207,7 @@ std::optional<ServiceEntry> KernelPlanner::entry(const MeshModel& model, const I
                                        [this](const MeshWorkload* member) { return needs_tunnel(*member); });
     const bool direct = is_direct(port.protocol) && !tunnelled;
     plan(port, direct ? ServiceEntry::Path::kDirect : ServiceEntry::Path::kProxy);
+    out.tunnelled = tunnelled;
     break;
   }
   return out;

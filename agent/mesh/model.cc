@@ -151,6 +151,7 @@ void MeshModel::put_workload(const control_plane::Resource& resource,
   workload.capacity = message.has_capacity() ? message.capacity().value() : 1;
   workload.healthy = message.status() != istio::workload::UNHEALTHY;
   workload.tunnels = message.tunnel_protocol() == istio::workload::HBONE;
+  workload.native_tunnel = message.native_tunnel();
   workload.host_network = message.network_mode() == istio::workload::HOST_NETWORK;
   touched->workloads.insert(workload.resource);
   by_name_[name_hash(message.namespace_(), message.name())] = &workload;

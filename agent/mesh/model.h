@@ -77,6 +77,7 @@ struct MeshWorkload {
   bool host_network = false;
   // Other nodes reach it by HBONE tunnels.
   bool tunnels = false;
+  bool native_tunnel = false;  // and its application takes them itself
 };
 
 struct MeshService {

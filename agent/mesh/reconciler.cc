@@ -290,7 +290,8 @@ void Reconciler::reconcile_pods() {
   forget_dead_proxies();
   for (const auto& [key, pod] : pods_.pods()) {
     const MeshWorkload* workload = model_.workload(pod.uid);
-    pods_.set_tunnels(pod.uid, workload != nullptr && workload->tunnels);
+    pods_.set_tunnels(pod.uid, workload != nullptr && workload->tunnels,
+                      workload != nullptr && workload->native_tunnel);
   }
   pods_.reconcile(clock_.now());
   enforce_policies();

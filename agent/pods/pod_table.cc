@@ -129,10 +129,11 @@ void PodTable::set_has_policy(const std::string& uid, bool has_policy) {
   }
 }
 
-void PodTable::set_tunnels(const std::string& uid, bool tunnels) {
+void PodTable::set_tunnels(const std::string& uid, bool tunnels, bool native) {
   for (auto& [key, pod] : pods_) {
-    if (pod.uid != uid || pod.tunnels == tunnels) continue;
+    if (pod.uid != uid || (pod.tunnels == tunnels && pod.native_tunnel == native)) continue;
     pod.tunnels = tunnels;
+    pod.native_tunnel = native;
     pod.changed = pod.state == Pod::State::kCaptured;
     pod.next_try = 0;
   }
@@ -216,7 +217,8 @@ NamespacePlan PodTable::plan_of(const Pod& pod) const {
   return NamespacePlan{.netns_path = pod.netns_path,
                        .workload_id = callbacks_.id_of(pod.uid),
                        .fail_closed = pod.fails_closed(),
-                       .tunnels = pod.tunnels,
+                       .tunnels = pod.tunnels && !pod.native_tunnel,
+                       .native_tunnel = pod.tunnels && pod.native_tunnel,
                        .exclude_ports = pod.exclude_ports,
                        .exclude_cidrs = pod.exclude_cidrs};
 }

@@ -33,8 +33,9 @@ struct Pod {
   control_plane::LocalPod::FailMode fail_mode = control_plane::LocalPod::FailMode::kDefault;
   // Some policy applies to it; the reconciler says so.
   bool has_policy = false;
-  // Other nodes open tunnels to it; the reconciler says so.
+  // Other nodes open tunnels to it, and its application takes them itself; the reconciler says so.
   bool tunnels = false;
+  bool native_tunnel = false;
 
   State state = State::kPending;
   std::string reason;   // while pending
@@ -52,7 +53,7 @@ struct Pod {
   std::string key() const { return ns + "/" + name; }
   bool fails_closed() const {
     using FailMode = control_plane::LocalPod::FailMode;
-    return fail_mode == FailMode::kClosed || (fail_mode == FailMode::kDefault && has_policy);
+    return fail_mode == FailMode::kClosed || (fail_mode == FailMode::kDefault && (has_policy || tunnels));
   }
 };
 
@@ -75,8 +76,8 @@ class PodTable {
 
   // Whether some policy applies to the workload of this uid; changes how it fails.
   void set_has_policy(const std::string& uid, bool has_policy);
-  // Whether other nodes open tunnels to it.
-  void set_tunnels(const std::string& uid, bool tunnels);
+  // Whether other nodes open tunnels to it, and whether it takes them itself; changes how it fails, too.
+  void set_tunnels(const std::string& uid, bool tunnels, bool native);
 
   // Brings every pod whose time has come closer to what is wanted.
   void reconcile(MonotonicNs now);

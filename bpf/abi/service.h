@@ -19,6 +19,7 @@ struct weft_svc_key {
 #define WEFT_SVC_DIRECT (1u << 0)   /* a backend is picked in the kernel; without it the proxy takes it */
 #define WEFT_SVC_PASS (1u << 1)     /* the address is an endpoint itself: dialled as it is, no proxy */
 #define WEFT_SVC_AFFINITY (1u << 2) /* one client namespace keeps its backend for affinity_s */
+#define WEFT_SVC_TUNNEL (1u << 3)   /* only the proxy may dial its backends, some of which take tunnels */
 struct weft_svc {
   __u32 id;    /* the agent's interned id of the service, never 0 */
   __u32 flags; /* WEFT_SVC_* */

@@ -308,6 +308,29 @@ TEST_F(InboundTest, ServiceOfABypassedWorkloadStillReachesABackend) {
   EXPECT_EQ(stat(WEFT_STAT_BYPASSED), 1u);
 }
 
+TEST_F(InboundTest, NobodyGoesPastADeadProxyToBackendsThatTakeTunnels) {
+  ServiceEntry service{.key = {address(kVipV4, 80), IPPROTO_TCP}, .id = 5};
+  service.tunnelled = true;
+  service.backends = {{.address = address(kServerV4, kPort), .id = kServerId, .weight = 1}};
+  ASSERT_TRUE(dataplane_->apply({.services = {service}}).ok());
+  silence_proxy();
+  const UniqueFd server = listen_in(netns_path(server_), address(kServerV4, kPort));
+  EXPECT_EQ(connect_from(cgroup_, netns_path(client_), address(kVipV4, 80)), ECONNREFUSED);
+  EXPECT_EQ(stat(WEFT_STAT_FAILED_CLOSED), 1u);
+  EXPECT_EQ(stat(WEFT_STAT_BYPASSED), 0u);
+}
+
+TEST_F(InboundTest, TheApplicationOfAPodThatSpeaksHboneHasItsPort) {
+  EXPECT_NE(reach(kClientV4, WEFT_PORT_HBONE), 0) << "the mesh's own otherwise";
+  NamespacePlan plan = client_plan();
+  plan.native_tunnel = true;
+  ASSERT_TRUE(dataplane_->enroll(plan).ok());
+  EXPECT_EQ(reach(kClientV4, WEFT_PORT_HBONE), 0);
+  EXPECT_EQ(reach(kClientV6, WEFT_PORT_HBONE), 0);
+  ASSERT_TRUE(dataplane_->enroll(client_plan()).ok());
+  EXPECT_NE(reach(kClientV4, WEFT_PORT_HBONE), 0);
+}
+
 TEST_F(InboundTest, ProxyThatBeatsAgainIsUsedAgain) {
   silence_proxy();
   revive_proxy();

@@ -122,6 +122,19 @@ TEST(KernelPlanTest, UndeclaredProtocolIsTheProxysAndKeepsBackendsForABypass) {
               UnorderedElementsAre("10.96.0.5:5432 proxy 10.1.0.1:15432*100", "10.1.0.1:15432 gone"));
 }
 
+TEST(KernelPlanTest, AServiceWhoseEndpointsTakeTunnelsIsLeftToTheProxyAlsoWhenThatIsDead) {
+  World world;
+  world.put(world.db());
+  istio::workload::Workload far = world.pod("p1", "10.1.0.1");
+  far.set_tunnel_protocol(istio::workload::HBONE);
+  const KernelChange tunnelled = world.put(far);
+  ASSERT_EQ(tunnelled.services.size(), 1u);
+  EXPECT_EQ(tunnelled.services[0].path, ServiceEntry::Path::kProxy);
+  EXPECT_TRUE(tunnelled.services[0].tunnelled);
+  far.set_node("node-a");
+  for (const ServiceEntry& entry : world.put(far).services) EXPECT_FALSE(entry.tunnelled) << "its own node";
+}
+
 TEST(KernelPlanTest, EndpointThatAlsoServesHttpIsNotDialledPastTheProxy) {
   World world;
   istio::workload::Service web = world.db();

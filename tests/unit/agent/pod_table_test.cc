@@ -206,6 +206,36 @@ TEST_F(PodTableTest, ChangedExclusionsReachTheKernelWithoutDisturbingTheProxy) {
   EXPECT_THAT(feed_.log, ElementsAre("add uid-web"));
 }
 
+TEST_F(PodTableTest, APodThatTakesTunnelsFailsClosedUnlessItSaysOtherwise) {
+  paths_["/ns/web"] = 1;
+  control_plane::LocalPod web = pod("web", "/ns/web");
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  EXPECT_FALSE(dataplane_.plans["/ns/web"].fail_closed);
+  table_.set_tunnels(web.uid, true, false);
+  table_.reconcile(now_);
+  EXPECT_TRUE(dataplane_.plans["/ns/web"].tunnels);
+  EXPECT_TRUE(dataplane_.plans["/ns/web"].fail_closed);
+  web.fail_mode = control_plane::LocalPod::FailMode::kOpen;
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  EXPECT_FALSE(dataplane_.plans["/ns/web"].fail_closed);
+}
+
+TEST_F(PodTableTest, APodThatSpeaksHboneItselfKeepsItsPort) {
+  paths_["/ns/web"] = 1;
+  const control_plane::LocalPod web = pod("web", "/ns/web");
+  table_.set_manifest({web});
+  table_.set_tunnels(web.uid, true, true);
+  table_.reconcile(now_);
+  EXPECT_FALSE(dataplane_.plans["/ns/web"].tunnels);
+  EXPECT_TRUE(dataplane_.plans["/ns/web"].native_tunnel);
+  table_.set_tunnels(web.uid, true, false);
+  table_.reconcile(now_);
+  EXPECT_TRUE(dataplane_.plans["/ns/web"].tunnels);
+  EXPECT_FALSE(dataplane_.plans["/ns/web"].native_tunnel);
+}
+
 TEST_F(PodTableTest, HeldListenersAreAdoptedAndKeptAfterAnAgentRestart) {
   paths_["/ns/web"] = 1;
   paths_["/ns/db"] = 2;
