@@ -17,6 +17,7 @@
 #include "bpf/abi/flow.h"
 #include "bpf/abi/policy.h"
 #include "bpf/abi/service.h"
+#include "bpf/abi/socket.h"
 #include "bpf/abi/stats.h"
 #include "bpf/user/map_rows.h"
 
@@ -79,6 +80,7 @@ MapCell ago(uint64_t monotonic_ns) {
 struct Row {
   std::span<const std::byte> key;
   std::span<const std::byte> value;  // of a per-CPU map: one for each possible CPU, each padded to 8 bytes
+  size_t part = 0;                   // which of Words::parts
 };
 
 struct Words {
@@ -86,6 +88,7 @@ struct Words {
   std::vector<std::string> columns;
   // Empty: a row that nobody uses.
   std::function<Cells(const Row&)> cells;
+  size_t parts = 1;  // rows of the dump that one row of the map is
 };
 
 template <typename T>
@@ -210,6 +213,33 @@ Cells inbound_listener_cells(const uint32_t& index, const uint64_t& cookie) {
           text(index % WEFT_INBOUND_LISTENERS == WEFT_INBOUND_HBONE ? "hbone" : "plaintext"), number(cookie)};
 }
 
+MapCell endpoint_of_words(const uint32_t (&words)[4], uint32_t port) {
+  uint8_t bytes[sizeof(words)];
+  std::memcpy(bytes, words, sizeof(words));
+  return endpoint(bytes, port);
+}
+
+// What changes hands while it is read looks torn here; `weft conns` looks twice.
+Cells socket_cells(const Row& row) {
+  const auto set = as<weft_socket_set>(row.value);
+  if (set.owner[row.part] == 0) return {};
+  const weft_socket& socket = set.socket[row.part];
+  const bool balanced = socket.direct.service != 0;
+  return {text(str_cat(as<uint32_t>(row.key), ".", row.part)),
+          number(set.owner[row.part]),
+          subject(socket.key.source),
+          subject(socket.key.destination),
+          flags(socket.flags, {{WEFT_SOCKET_DIALLED, "dialled"},
+                               {WEFT_SOCKET_ACTIVE, "active"},
+                               {WEFT_SOCKET_ESTABLISHED, "established"},
+                               {WEFT_SOCKET_FIN_RECEIVED, "fin-received"},
+                               {WEFT_SOCKET_FIN_ACKED, "fin-acked"},
+                               {WEFT_SOCKET_WATCHED, "watched"}}),
+          balanced ? endpoint_of_words(socket.direct.dialled_ip, socket.direct.dialled_port) : text("-"),
+          balanced ? endpoint_of_words(socket.direct.backend_ip, socket.direct.backend_port) : text("-"),
+          ago(socket.started_ns)};
+}
+
 struct Address {
   uint8_t ip[16];
 };
@@ -297,6 +327,10 @@ std::vector<Words> words_i_to_z() {
                                        return {number(key.slot), endpoint(key.from_ip, key.from_port),
                                                endpoint(key.to_ip, key.to_port), ago(began)};
                                      }),
+      {"m_socket",
+       {"SLOT", "SOCKET COOKIE", "SOURCE", "DESTINATION", "FLAGS", "DIALLED", "BACKEND", "BEGAN"},
+       socket_cells,
+       WEFT_SOCKET_SLOTS},
       {"m_stats",
        {"EVENT", "COUNT"},
        [](const Row& row) { return stat_cells(as<uint32_t>(row.key), summed<uint64_t>(row.value)); }},
@@ -339,9 +373,11 @@ absl::StatusOr<MapText> dump_map(const bpf::Programs& programs, const std::strin
   const size_t value_bytes = shape.value_bytes();
   RETURN_IF_ERROR(
       annotate(str_cat("read ", name), bpf::for_each_batch(fd, shape, [&](const bpf::MapRows& rows) {
-                 for (size_t i = 0; i < rows.count; ++i) {
-                   Cells cells = map->cells({.key = {rows.keys + i * shape.key_size, shape.key_size},
-                                             .value = {rows.values + i * value_bytes, value_bytes}});
+                 for (size_t i = 0; i < rows.count * map->parts; ++i) {
+                   const size_t row = i / map->parts;
+                   Cells cells = map->cells({.key = {rows.keys + row * shape.key_size, shape.key_size},
+                                             .value = {rows.values + row * value_bytes, value_bytes},
+                                             .part = i % map->parts});
                    if (cells.empty()) continue;
                    ++out.total;
                    if (out.rows.size() < limit) out.rows.push_back(std::move(cells));

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <functional>
 
+#include "agent/dataplane/map_dump.h"
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
 #include "bpf/abi/socket.h"
@@ -103,6 +104,15 @@ TEST_F(SocketTableTest, OpenConnectionHasOneSlotAndTheServiceAsItsPeer) {
   char byte = 0;
   ASSERT_EQ(::read(client.control(), &byte, 1), 1);
   EXPECT_EQ(taken(), 1u);
+  const auto dump = dataplane_->dump_map("m_socket", 10);
+  ASSERT_TRUE(dump.ok()) << dump.status();
+  ASSERT_EQ(dump->rows.size(), 1u) << "a row of the map is eight slots";
+  const std::vector<MapCell>& slot = dump->rows.front();
+  EXPECT_EQ(slot[2].subject, kClientId);
+  EXPECT_EQ(slot[3].subject, kServiceId);
+  EXPECT_NE(slot[4].text.find("active,established"), std::string::npos) << slot[4].text;
+  EXPECT_EQ(slot[5].text, address(kVipV4, kPort).to_string());
+  EXPECT_EQ(slot[6].text, address(kServerV4, kPort).to_string());
   std::vector<OpenConnection> rows;
   ASSERT_TRUE(dataplane_
                   ->open_connections(client_namespace_.netns_cookie, netns_path(client_),
