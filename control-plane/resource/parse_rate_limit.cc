@@ -21,7 +21,8 @@ constexpr int64_t kMaxRequests = 1'000'000'000;
 constexpr int64_t kMaxPerSecond = 1'000'000;
 constexpr int64_t kMaxBurst = 1'000'000;
 constexpr int64_t kDefaultKeys = 10'000;
-constexpr int64_t kMaxKeys = 1'000'000;
+constexpr int64_t kMaxKeys = 1'000'000;  // of all limits of an object too: sixteen bytes each, on every node
+constexpr size_t kMaxLimits = 16;
 constexpr uint32_t kDefaultPeriodMs = 1000;
 
 // Lines of the annotation's text as lines of the file.
@@ -124,12 +125,20 @@ void parse_rate_limits(const FieldReader& root, const ObjectMeta& meta,
   // A limit is called by what it is for, not by its place in the list: others may come before it, and its
   // buckets stay.
   std::map<std::string, uint32_t> names;
+  size_t limits = 0;
+  int64_t keys = 0;
   for (const FieldReader& item : read_list(*annotations, &documents)) {
     if (!item.expect_map({.read = kRead, .known = {}})) continue;
     mesh::v1::RateLimit limit = parse_limit(item);
     const std::string name = str_cat(meta.kind, " ", meta.ns, "/", meta.name, " ",
                                      item.text("route").value_or("*"), " ", item.text("by").value_or("*"));
     limit.set_name(str_cat(name, " ", names[name]++));
+    keys += limit.max_keys();
+    if (++limits > kMaxLimits)
+      return item.error(kValueRejected, str_cat("more than ", kMaxLimits, " limits"), "leave some out");
+    if (keys > kMaxKeys)
+      return item.error_at("maxKeys", kValueRejected, "more than a million keys with the limits before it",
+                           "use smaller numbers: a key costs each node sixteen bytes");
     give(item, limit, routes);
   }
 }

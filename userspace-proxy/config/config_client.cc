@@ -69,6 +69,7 @@ class StreamingConfigClient final : public ConfigClient {
                    {"next", "serving the last configuration, reconnecting; see `weft status`"}});
         reported = true;
       }
+      free_retired();
       std::unique_lock lock(mutex_);
       changed_.wait_for(lock, backoff.next(), [this] { return stopping_; });
     }
@@ -148,6 +149,8 @@ class StreamingConfigClient final : public ConfigClient {
       burst.swap(queue_);
     }
     changed_.notify_all();
+    // Here too: changes may come without a pause.
+    free_retired();
     std::vector<xds::DeltaDiscoveryRequest> answers;
     for (const xds::DeltaDiscoveryResponse& response : burst) answers.push_back(fold(response));
     publish_if_changed();
@@ -163,10 +166,14 @@ class StreamingConfigClient final : public ConfigClient {
     const auto ready = [this] { return !queue_.empty() || ended_ || stopping_; };
     while (!retired_.empty() && !changed_.wait_for(lock, kRetiredLook, ready)) {
       lock.unlock();
-      std::erase_if(retired_, [](const SnapshotPtr& snapshot) { return snapshot.use_count() == 1; });
+      free_retired();
       lock.lock();
     }
     changed_.wait(lock, ready);
+  }
+
+  void free_retired() {
+    std::erase_if(retired_, [](const SnapshotPtr& snapshot) { return snapshot.use_count() == 1; });
   }
 
   // Applies what is good; the answer is an ACK, or a NACK with one "name: reason" per line.

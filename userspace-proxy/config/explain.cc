@@ -140,7 +140,7 @@ struct Explainer::Reached {
   std::set<uint32_t> own_l4, l4;
 };
 
-Explainer::Explainer() : store_(std::make_unique<ResourceStore>()) {}
+Explainer::Explainer() : store_(std::make_unique<ResourceStore>(PathNormalisation::kBase, false)) {}
 Explainer::~Explainer() = default;
 
 absl::Status Explainer::add(std::string_view type_url, std::string_view name, std::string_view body) {
@@ -190,17 +190,17 @@ const ServiceSpec* Explainer::service_at(uint32_t source, const SocketAddress& d
   return nullptr;
 }
 
-// Of those that the client sees: a Service or what its own namespace has added, before what others have.
+// Of those that the client sees: a Service, before what its own namespace has added, before what others have.
 const ServiceSpec* Explainer::service_called(std::string_view host, const std::optional<IpAddress>& ip,
                                              std::string_view client_ns) const {
-  const ServiceSpec* of_others = nullptr;
+  const auto rank = [&](const ServiceSpec& s) { return !s.entry ? 0 : s.ns == client_ns ? 1 : 2; };
+  const ServiceSpec* best = nullptr;
   for (const auto& [key, service] : store_->resources().services) {
     if (ip ? !has_address(*service, *ip) : !has_name(*service, host, client_ns)) continue;
     if (!visible_in(*service, client_ns)) continue;
-    if (!service->entry || service->ns == client_ns) return service.get();
-    if (of_others == nullptr) of_others = service.get();
+    if (best == nullptr || rank(*service) < rank(*best)) best = service.get();
   }
-  return of_others;
+  return best;
 }
 
 absl::StatusOr<Explainer::Place> Explainer::find(const Question& question, uint32_t source,

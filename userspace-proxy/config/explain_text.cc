@@ -172,6 +172,14 @@ void describe_action(const Route& route, const HttpMatcher* matcher, const Reque
     lines->push_back(str_cat("timeout ", action.timeout_ms, " ms, all tries together"));
   if (action.retries)
     lines->push_back(str_cat("up to ", action.retries->attempts, " further tries, within the retry budget"));
+  for (const auto& limiter : action.limits) {
+    const RateLimiter::Settings& limit = limiter->settings();
+    const std::string by = limit.by == RateLimiter::By::kAll      ? "all clients of a node together"
+                           : limit.by == RateLimiter::By::kSource ? "each client"
+                                                                  : str_cat("each value of ", limit.header);
+    lines->push_back(str_cat("at most ", limit.requests, " requests in ", limit.period_ms, " ms, ",
+                             limit.burst, " at once, for ", by, "; beyond that 429 rate_limited"));
+  }
 }
 
 }  // namespace weft::proxy

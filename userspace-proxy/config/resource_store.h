@@ -20,7 +20,9 @@ inline constexpr std::string_view kAuthorizationType = "type.googleapis.com/isti
 
 class ResourceStore {
  public:
-  explicit ResourceStore(PathNormalisation path_normalisation = PathNormalisation::kBase) {
+  // `serves`: requests are served by what is here, so that rate limits have room for their keys.
+  explicit ResourceStore(PathNormalisation path_normalisation = PathNormalisation::kBase, bool serves = true)
+      : limiters_(serves) {
     resources_.path_normalisation = path_normalisation;
   }
 

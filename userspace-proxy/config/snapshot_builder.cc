@@ -357,12 +357,18 @@ class NamespaceView {
     return clusters_.dialled_at(service, port, cluster);
   }
 
+  bool depends_on_port(const DestinationSpec& destination) const {
+    if (destination.port != 0) return false;
+    const ServiceSpec* const service = service_of(destination.host, 0);
+    return service != nullptr && service->ports.size() > 1;
+  }
+
   bool depends_on_port(const RouteSetSpec& set) const {
     for (const RouteSpec& route : set.routes) {
-      for (const DestinationSpec& d : route.destinations) {
-        const ServiceSpec* const service = service_of(d.host, 0);
-        if (d.port == 0 && service != nullptr && service->ports.size() > 1) return true;
-      }
+      for (const DestinationSpec& destination : route.destinations)
+        if (depends_on_port(destination)) return true;
+      for (const MirrorSpec& mirror : route.mirrors)
+        if (depends_on_port(mirror.destination)) return true;
     }
     return false;
   }

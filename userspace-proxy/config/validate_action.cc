@@ -19,6 +19,8 @@ constexpr size_t kMaxRegexBytes = 1024;
 constexpr int64_t kMaxRegexMemory = 1 << 20;
 constexpr uint32_t kMillion = 1'000'000;
 constexpr uint32_t kMaxDurationMs = 3'600'000;
+// Each is asked for each request. A route has its own and those of the one that delegates to it.
+constexpr int kMaxRateLimits = 32;
 constexpr size_t kMaxBodyBytes = 1024 * 1024;
 constexpr uint32_t kMaxGrpcStatus = 16;
 constexpr uint32_t kMaxAttempts = 100;
@@ -299,6 +301,8 @@ absl::StatusOr<std::shared_ptr<const RouteAction>> compile_action(const mesh::Ht
   if (route.has_retries()) {
     ASSIGN_OR_RETURN(out->retries, compile_retries(route.retries()));
   }
+  if (route.rate_limits_size() > kMaxRateLimits)
+    return invalid("rate_limits: ", route.rate_limits_size(), ", at most ", kMaxRateLimits);
   for (const mesh::RateLimit& limit : route.rate_limits()) {
     const auto settings = compile_limit(limit);
     if (!settings.ok()) return annotate(str_cat("rate_limits[", limit.name(), "]"), settings.status());

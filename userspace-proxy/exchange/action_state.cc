@@ -39,7 +39,9 @@ bool ActionState::admit(std::string_view source, const RequestHead& request, Mon
     const RateLimiter::Settings& settings = limiter->settings();
     std::string_view key;
     if (settings.by == RateLimiter::By::kSource) key = source;
-    if (settings.by == RateLimiter::By::kHeader) key = request.find(settings.header).value_or(key);
+    // HTTP/2 has the authority instead of a Host field.
+    if (settings.by == RateLimiter::By::kHeader)
+      key = settings.header == "host" ? request.authority : request.find(settings.header).value_or(key);
     const RateLimiter::Answer answer = limiter->take(key, now);
     if (!answer.allowed) {
       for (size_t i = 0; i < taken_.size(); ++i) action_->limits[i]->give_back(taken_[i]);

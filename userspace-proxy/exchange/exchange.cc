@@ -169,8 +169,10 @@ Outcome Exchange::choose_route() {
 // For who counts requests by their source: the pod, or the address of a client outside the mesh.
 std::string_view Exchange::source_name() const {
   if (!client_.origin.is_gateway()) return client_.origin.workload_uid();
-  const auto& bytes = client_.client.ip.bytes;
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  const IpAddress& ip = client_.client.ip;
+  // Whoever has an IPv6 address has the other addresses of its /64 too.
+  const size_t size = ip.is_v4() ? ip.bytes.size() : ip.bytes.size() / 2;
+  return {reinterpret_cast<const char*>(ip.bytes.data()), size};
 }
 
 // A client that is to stay on its endpoint, and has no cookie for it, gets one.

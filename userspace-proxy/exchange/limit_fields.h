@@ -19,7 +19,13 @@ class LimitFields {
   void add_refusal(const RateLimiter::Answer& answer, std::vector<Header>* headers) {
     headers->push_back(Header{"retry-after", text(3, seconds(answer.wait_ns))});
   }
+  // In place of what the server may have said of limits of its own.
   void add_state(const RateLimiter::Answer& answer, std::vector<Header>* headers) {
+    std::erase_if(*headers, [](const Header& field) {
+      return equals_ignore_case(field.name, "x-ratelimit-limit") ||
+             equals_ignore_case(field.name, "x-ratelimit-remaining") ||
+             equals_ignore_case(field.name, "x-ratelimit-reset");
+    });
     headers->push_back(Header{"x-ratelimit-limit", text(0, answer.limit)});
     headers->push_back(Header{"x-ratelimit-remaining", text(1, answer.remaining)});
     headers->push_back(Header{"x-ratelimit-reset", text(2, seconds(answer.full_ns))});

@@ -30,7 +30,8 @@ void PathIndex::add(const StringMatcher* uri) {
 // From the last entry to the first, so that of those with one text the first stands in front.
 void PathIndex::finish() {
   const size_t count = std::max<size_t>(texts_.size() - others_.size(), 1);
-  slots_.resize(std::bit_ceil(count + count / 2));
+  // More slots than texts: slot_of() ends at one that is empty.
+  slots_.resize(std::bit_ceil(count + count / 2 + 1));
   filter_.resize(std::bit_ceil(std::max<size_t>(count * kFilterBitsPerText / 64, 1)));
   std::set<uint32_t> lengths;
   auto other = others_.rbegin();

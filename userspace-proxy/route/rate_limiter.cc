@@ -16,11 +16,11 @@ constexpr uint64_t kNsPerMs = 1'000'000;
 
 std::atomic<uint64_t> RateLimiter::evicted_{0};
 
-RateLimiter::RateLimiter(Settings settings)
+RateLimiter::RateLimiter(Settings settings, bool used)
     : settings_(std::move(settings)),
       interval_(std::max<uint64_t>(settings_.period_ms * kNsPerMs / settings_.requests, 1)),
       depth_(interval_ * settings_.burst),
-      sets_(settings_.by == By::kAll ? 1 : (std::max(settings_.max_keys, 1u) + kWays - 1) / kWays),
+      sets_(settings_.by == By::kAll || !used ? 1 : (std::max(settings_.max_keys, 1u) + kWays - 1) / kWays),
       buckets_(std::make_unique<Bucket[]>(size_t{sets_} * (settings_.by == By::kAll ? 1 : kWays))) {}
 
 RateLimiter::Answer RateLimiter::take(std::string_view key, uint64_t now) {
@@ -65,6 +65,12 @@ RateLimiter::Bucket* RateLimiter::bucket_of(uint64_t key, uint64_t now) {
     }
     if (fullest == nullptr || !claim(*fullest, fullest_key, key, now)) continue;
     if (fullest_at > now) evicted_.fetch_add(1, std::memory_order_relaxed);
+    // Another thread may have made room for the same key meanwhile: one of the two buckets goes again.
+    for (Bucket* bucket = set; bucket != fullest; ++bucket) {
+      if (bucket->key.load(std::memory_order_acquire) != key) continue;
+      fullest->key.store(kFree, std::memory_order_release);
+      return bucket;
+    }
     return fullest;
   }
 }
@@ -78,7 +84,7 @@ std::shared_ptr<RateLimiter> LimiterTable::get(const std::string& name,
   }
   std::weak_ptr<RateLimiter>& row = rows_[{name, settings}];
   std::shared_ptr<RateLimiter> out = row.lock();
-  if (out == nullptr) row = out = std::make_shared<RateLimiter>(settings);
+  if (out == nullptr) row = out = std::make_shared<RateLimiter>(settings, used_);
   return out;
 }
 

@@ -41,7 +41,8 @@ class RateLimiter {
     std::atomic<uint64_t>* bucket = nullptr;
   };
 
-  explicit RateLimiter(Settings settings);
+  // Without `used` there is one bucket, whatever the settings say.
+  explicit RateLimiter(Settings settings, bool used = true);
   const Settings& settings() const { return settings_; }
 
   // Any thread. One token of the bucket of `key`; `now` is monotonic and may lag between threads. Keys matter
@@ -78,12 +79,15 @@ class RateLimiter {
 // it another route, the same route on another port or its next version. Keeps none alive. One thread.
 class LimiterTable {
  public:
+  // Not used: limiters that only say what their settings are, and take no memory for keys.
+  explicit LimiterTable(bool used = true) : used_(used) {}
   std::shared_ptr<RateLimiter> get(const std::string& name, const RateLimiter::Settings& settings);
   size_t size() const { return rows_.size(); }
 
  private:
   static constexpr size_t kFirstSweep = 64;
 
+  const bool used_;
   std::map<std::pair<std::string, RateLimiter::Settings>, std::weak_ptr<RateLimiter>> rows_;
   size_t sweep_at_ = kFirstSweep;
 };

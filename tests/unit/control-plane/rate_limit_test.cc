@@ -117,6 +117,17 @@ TEST(RateLimitTest, MistakesAreNamedWithTheLineOfTheFile) {
   }
 }
 
+// What one object may take of every node's memory and of every request's time.
+TEST(RateLimitTest, AnObjectHasSoManyLimitsAndKeys) {
+  std::string lines;
+  for (int i = 0; i < 16; ++i) lines += "      - requests: 5\n";
+  EXPECT_EQ(only_finding(manifest(lines)), "0 findings");
+  EXPECT_THAT(only_finding(manifest(lines + "      - requests: 5\n")), HasSubstr("more than 16 limits"));
+  const std::string half = "      - {requests: 5, by: source, maxKeys: 500000}\n";
+  EXPECT_EQ(only_finding(manifest(half + half)), "0 findings");
+  EXPECT_THAT(only_finding(manifest(half + half + half)), HasSubstr("more than a million keys"));
+}
+
 TEST(RateLimitTest, OnAnotherKindItHasNoEffectAndSaysSo) {
   EXPECT_THAT(
       only_finding("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: cart\n"

@@ -200,6 +200,21 @@ TEST_F(ConfigClientTest, WorkersNeverFreeASnapshot) {
   EXPECT_TRUE(watched.expired()) << "and not only with the next change";
 }
 
+// One that waits for the next burst would find the changes of a rollout in its way.
+TEST_F(ConfigClientTest, SnapshotsGoAlsoWhileChangesComeWithoutAPause) {
+  std::weak_ptr<const Snapshot> watched = bring_up();
+  int sent = 0;
+  for (; !watched.expired() && sent < 10'000; ++sent) {
+    if (sent % 2 == 0)
+      server_->send(kRouteSetType, str_cat("n", sent), {}, {"shop/cart"});
+    else
+      server_->send(kRouteSetType, str_cat("n", sent), {make_resource("shop/cart", routes(), str_cat(sent))},
+                    {});
+    ASSERT_TRUE(snapshots_.take() && server_->requests.take());
+  }
+  EXPECT_LE(sent, 4);
+}
+
 TEST_F(ConfigClientTest, RefusesTheBadResourceAndAppliesTheGoodOne) {
   bring_up();
   auto bad = routes();

@@ -50,6 +50,21 @@ TEST(PathIndexTest, FindsWhatTryingAllFindsForRandomLists) {
   }
 }
 
+// Every path that passes the filter is looked for until an empty slot.
+TEST(PathIndexTest, AListWithFewTextsAnswersForEveryPath) {
+  for (uint32_t texts = 0; texts < 10; ++texts) {
+    std::vector<StringMatcher> matchers;
+    for (uint32_t i = 0; i < texts; ++i)
+      matchers.push_back(matcher(i % 2 == 0 ? Kind::kExact : Kind::kPrefix, str_cat("/text-", i)));
+    PathIndex index;
+    for (const StringMatcher& text : matchers) index.add(&text);
+    for (int i = 0; i < 16; ++i) index.add(nullptr);
+    index.finish();
+    for (int i = 0; i < 20'000; ++i)
+      ASSERT_EQ(index.first(str_cat("/", i), kNone, [](uint32_t) { return false; }), kNone) << texts;
+  }
+}
+
 TEST(PathIndexTest, OfTenThousandRoutesFewAreTried) {
   std::vector<StringMatcher> matchers;
   for (int i = 0; i < 10'000; ++i)

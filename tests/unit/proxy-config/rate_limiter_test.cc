@@ -181,6 +181,15 @@ TEST(RateLimiterTest, RoutesThatNameOneLimitShareIt) {
   EXPECT_EQ(set->routes[0].action->limits, set->routes[1].action->limits);
 }
 
+TEST(RateLimiterTest, ARouteHasNoMoreLimitsThanCanBeAsked) {
+  std::string set = "name:'r' namespace:'s' hosts:'a.b' http{destinations{host:'a.b' weight:1}";
+  for (int i = 0; i < 32; ++i)
+    str_append(&set, " rate_limits{name:'", i, "' requests:1 period_ms:1000 burst:1}");
+  EXPECT_TRUE(validate(parse<weft::mesh::v1::RouteSet>(str_cat(set, "}"))).ok());
+  str_append(&set, " rate_limits{name:'more' requests:1 period_ms:1000 burst:1}");
+  EXPECT_FALSE(validate(parse<weft::mesh::v1::RouteSet>(str_cat(set, "}"))).ok());
+}
+
 TEST(RateLimiterTest, LimitsThatLimitNothingAreRefused) {
   for (const char* wrong : {"requests:0 period_ms:1 burst:1", "requests:1 period_ms:0 burst:1",
                             "requests:1 period_ms:1 burst:0", "requests:9000 period_ms:1 burst:1",

@@ -50,6 +50,13 @@ TEST(RouteRateLimitTest, EachValueOfAHeaderHasItsOwn) {
   EXPECT_THAT(rig.get("/"), StartsWith("HTTP/1.1 429"));
 }
 
+// HTTP/2 says it without a field of that name.
+TEST(RouteRateLimitTest, TheHostIsTheAuthorityOfTheRequest) {
+  RouteRig rig(limited("burst:1 by_header:'host' max_keys:100"));
+  EXPECT_THAT(rig.get("/"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(rig.get("http://service/"), StartsWith("HTTP/1.1 429")) << "the same, from the target";
+}
+
 TEST(RouteRateLimitTest, WhoHasNoTokenOfItsOwnTakesNoneOfTheOthers) {
   RouteRig rig(str_cat("http{", kTo, "rate_limits{name:'all' requests:1 period_ms:3600000 burst:3} ",
                        "rate_limits{name:'each' requests:1 period_ms:3600000 burst:1 by_header:'x-user' "
