@@ -5,7 +5,7 @@ weft_library(weft_l4_policy SOURCES policy/l4_policy.cc DEPS weft_base weft_isti
 weft_library(weft_agent
   SOURCES mesh/id_registry.cc mesh/model.cc mesh/ejection.cc mesh/kernel_plan.cc mesh/node_identities.cc mesh/reconciler.cc
     policy/kernel_policy.cc policy/enforcement.cc
-    pods/netns.cc pods/enrollment_store.cc pods/pod_table.cc
+    pods/netns.cc pods/enrollment_store.cc pods/held_fds.cc pods/pod_table.cc
     feed/unix_socket.cc feed/gateway_feed.cc feed/handover_server.cc feed/observe_hub.cc feed/telemetry_service.cc feed/grpc_unix_server.cc feed/revocation_service.cc
     metrics/text_format.cc metrics/exporter.cc metrics/http_server.cc
     admin/listing.cc admin/pod_use.cc admin/checks.cc admin/admin_service.cc admin/connection_list.cc admin/certificate_list.cc admin/kernel_view.cc admin/request_counts.cc admin/trace.cc agent.cc run_dir.cc

@@ -98,6 +98,8 @@ static __always_inline int connect_direct(struct bpf_sock_addr* ctx, enum hook_f
     datagram_remember(sk, peer);
   } else {
     known->key.source = netns->workload_id;
+    known->key.destination = peer->service;
+    known->key.direction = WEFT_DIRECTION_OUTBOUND;
     known->started_ns = bpf_ktime_get_coarse_ns();
     known->flags = WEFT_SOCKET_DIALLED;
     direct_show_to_mptcp(sk, peer);

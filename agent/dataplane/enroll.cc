@@ -79,7 +79,8 @@ absl::Status KernelDataplane::open_tunnels(uint64_t cookie, uint32_t slot, int n
                                            std::vector<std::string>& steps) {
   std::vector<UniqueFd>& held = listeners_[cookie];
   // Those that only a running proxy holds come back with it.
-  if (held.empty() || std::any_of(held.begin(), held.end(), takes_tunnels)) return absl::OkStatus();
+  if (held.empty()) return absl::OkStatus();
+  if (std::any_of(held.begin(), held.end(), takes_tunnels)) return put_tunnel_listener(slot, held);
   RETURN_IF_ERROR(run_in_netns(netns_fd, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(std::vector<UniqueFd> opened, open_tunnel_listeners(options_.listeners_per_namespace));
     for (UniqueFd& one : opened) held.push_back(std::move(one));

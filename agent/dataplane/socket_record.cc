@@ -48,7 +48,7 @@ std::optional<weft_socket> SocketRecords::in_set(uint32_t number, uint64_t cooki
   const auto slot = static_cast<size_t>(std::ranges::find(set->owner, cookie) - set->owner);
   if (slot == WEFT_SOCKET_SLOTS) return std::nullopt;
   const std::optional<weft_socket_set> after = table_.find(number);
-  if (!after || after->owner[slot] != cookie) return std::nullopt;
+  if (!after || after->owner[slot] != cookie || set->socket[slot].flags == 0) return std::nullopt;
   return set->socket[slot];
 }
 

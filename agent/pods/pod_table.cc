@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/pods/held_fds.h"
 #include "base/log.h"
 
 namespace weft::agent {
@@ -203,7 +204,7 @@ void PodTable::examine(Pod& pod, MonotonicNs now) {
 
 void PodTable::restore_listeners(Pod& pod) {
   if (dataplane_.has_listener(pod.netns_cookie)) return;
-  pod.fds->listeners.clear();
+  pod.fds = without_listeners(*pod.fds);
   const absl::Status status = ensure_listeners(pod);
   if (!status.ok()) {
     log::warn("pod_without_listener", {{"pod", pod.key()}, {"error", status.message()}});
@@ -256,14 +257,10 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
   if (!known && pod.netns_cookie != 0) feed_.remove(pod.netns_cookie, [](const absl::Status&) {});
   if (pod.fds == nullptr || pod.netns_cookie != enrolled.netns_cookie)
     pod.fds = std::make_shared<NamespaceFds>();
-  if (enrolled.netns.valid()) pod.fds->netns = std::move(enrolled.netns);
   // The proxy takes the whole list anew when there are more, which are those for tunnels.
   const bool more = !pod.fds->listeners.empty() && enrolled.listeners.size() > pod.fds->listeners.size();
-  if (more) {
-    auto fds = std::make_shared<NamespaceFds>();
-    fds->netns = std::move(pod.fds->netns);
-    pod.fds = std::move(fds);
-  }
+  if (more) pod.fds = without_listeners(*pod.fds);
+  if (!pod.fds->netns.valid()) pod.fds->netns = std::move(enrolled.netns);
   if (!enrolled.listeners.empty() && pod.fds->listeners.empty())
     pod.fds->listeners = std::move(enrolled.listeners);
   pod.state = Pod::State::kCaptured;
@@ -376,20 +373,6 @@ absl::Status PodTable::ensure_listeners(Pod& pod) {
   return absl::OkStatus();
 }
 
-namespace {
-
-// dup(2) for the dataplane: the pod keeps its own descriptors for later proxies.
-std::vector<UniqueFd> duplicates(const std::vector<UniqueFd>& fds) {
-  std::vector<UniqueFd> out;
-  for (const UniqueFd& fd : fds) {
-    UniqueFd copy(::dup(fd.get()));
-    if (copy.valid()) out.push_back(std::move(copy));
-  }
-  return out;
-}
-
-}  // namespace
-
 void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held) {
   std::set<uint64_t> kept;
   std::vector<uint64_t> keep;
@@ -404,6 +387,11 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
         continue;
       }
       pod.fds->listeners = std::move(ns.fds->listeners);
+      // It may have none for tunnels, if its agent knew of none. What there is is known now: enrolling adds them.
+      if (pod.tunnels && !pod.native_tunnel) {
+        pod.changed = true;
+        pod.next_try = 0;
+      }
     }
     // It got another name meanwhile: the same listeners are announced again below.
     if (pod.uid != ns.workload_uid) continue;
@@ -432,7 +420,7 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
 void PodTable::proxy_gone() {
   for (auto& [key, pod] : pods_) {
     if (pod.state != Pod::State::kCaptured || dataplane_.has_listener(pod.netns_cookie)) continue;
-    pod.fds->listeners.clear();
+    pod.fds = without_listeners(*pod.fds);
     const absl::Status status = ensure_listeners(pod);
     if (!status.ok()) log::warn("pod_without_listener", {{"pod", key}, {"error", status.message()}});
   }

@@ -7,6 +7,7 @@
 #include "agent/policy/l4_policy.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "bpf/abi/constants.h"
 
 namespace weft::agent {
 namespace {
@@ -103,7 +104,10 @@ absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const Lo
     written_.erase(pod.netns_cookie);
   const bool closed_all = inbound.deny_all || !written.ok();
   if (planned.any || closed_all) {
+    const bool speaks_hbone = pod.tunnels || pod.native_tunnel;
     const auto forbidden = [&](const InboundConnection& connection) {
+      // Tunnels are judged by the proxy, by certificates, or by the application that takes them itself.
+      if (speaks_hbone && connection.local.port == WEFT_PORT_HBONE) return false;
       if (closed_all) return true;
       PolicyConnection asked{.source = connection.remote.ip, .identity = {}, .destination = connection.local};
       for (const LocalIdentity& one : local) {

@@ -37,6 +37,7 @@ static __always_inline int egress_forbidden(const struct weft_netns* netns, stru
   /* Another workload: the slot, or the address, has just changed hands. */
   if (!inbound || inbound->workload_id != local->workload_id) return 0;
   if (!(inbound->flags & WEFT_INBOUND_ON)) return 0;
+  if (port == WEFT_PORT_HBONE && (inbound->flags & WEFT_INBOUND_NATIVE)) return 0;
   if (inbound->flags & WEFT_INBOUND_DENY_ALL) return 1;
   __u32 number = *(volatile const __u32*)&inbound->policy;
   if (!number) return 0;

@@ -97,12 +97,15 @@ static __always_inline __u32 socket_take_over(__u32 number, __u64 cookie) {
   if (!set) return 0;
   __u64 slot = socket_first(cookie);
   struct weft_socket* socket = &set->socket[slot];
+  __u64 owner = *(volatile __u64*)&set->owner[slot];
   __u64 now = bpf_ktime_get_coarse_ns();
   __u64 dialled = *(volatile __u64*)&socket->started_ns;
   if (*(volatile __u32*)&socket->flags != WEFT_SOCKET_DIALLED) return 0;
-  if (now - dialled < WEFT_SOCKET_DIAL_S * 1000000000ull) return 0;
+  /* Dialled on another CPU since the clock was read: the difference is below zero. */
+  if ((__s64)(now - dialled) < (__s64)(WEFT_SOCKET_DIAL_S * 1000000000ull)) return 0;
   if (__sync_val_compare_and_swap(&socket->started_ns, dialled, now) != dialled) return 0;
-  __sync_lock_test_and_set(&set->owner[slot], cookie);
+  /* Freed, and taken by another, since the owner was read. */
+  if (__sync_val_compare_and_swap(&set->owner[slot], owner, cookie) != owner) return 0;
   return socket_place(number, slot);
 }
 
@@ -111,6 +114,8 @@ __weak __noinline __u32 socket_make_place(__u64 cookie) {
   __u32 far = weft_socket_far(cookie);
   __u32 place = socket_owned(near, cookie);
   if (!place) place = socket_take(near, cookie);
+  /* Of a dial that sent no SYN: a second slot would be hidden by it, and never given up. */
+  if (!place) place = socket_owned(far, cookie);
   if (!place) place = socket_take(far, cookie);
   if (!place) place = socket_take_over(near, cookie);
   if (!place) place = socket_take_over(far, cookie);
@@ -134,6 +139,8 @@ static __always_inline void socket_forget(__u64 cookie) {
   struct weft_socket_set* set = socket_set((place - 1) / WEFT_SOCKET_SLOTS % WEFT_SOCKET_SETS);
   if (!set) return;
   asm volatile("" : "+r"(place));
+  /* Whoever has the slot next is nobody until it has written who it is. */
+  set->socket[(place - 1) % WEFT_SOCKET_SLOTS].flags = 0;
   __sync_lock_test_and_set(&set->owner[(place - 1) % WEFT_SOCKET_SLOTS], 0);
 }
 

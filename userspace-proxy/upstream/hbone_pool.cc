@@ -230,6 +230,8 @@ void HboneConnection::tunnel_head(TunnelSocket& tunnel, FieldBlock& block, bool)
 void HboneConnection::tunnel_lost(TunnelSocket& tunnel, Http2StreamEnd end) {
   HboneDial* dial = opening(tunnel);
   if (dial == nullptr) return;
+  // The connection went, and no byte of the client was on it: another one may be had.
+  if (end == Http2StreamEnd::kConnectionLost) return dial->try_again();
   if (end != Http2StreamEnd::kRefused) return dial->settle(ConnectStatus::kFailed);
   // The peer takes no more here, also when it says so by this only: all that it refused share another one.
   drain();
