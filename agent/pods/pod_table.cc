@@ -387,7 +387,8 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
         continue;
       }
       pod.fds->listeners = std::move(ns.fds->listeners);
-      // It may have none for tunnels, if its agent knew of none. What there is is known now: enrolling adds them.
+      // It may have none for tunnels, if its agent knew of none. What there is is known now: enrolling adds
+      // them.
       if (pod.tunnels && !pod.native_tunnel) {
         pod.changed = true;
         pod.next_try = 0;

@@ -25,6 +25,7 @@
 namespace weft::harness {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -227,6 +228,8 @@ TEST_F(HboneTest, StrictRefusesPlaintextBeforeTheApplicationAndLetsTheMeshPass) 
   EXPECT_EQ(curl(stranger_, {"--fail", "--max-time", "3", "http://" + server_.v4(8080).to_string() + "/"})
                 .exit_code,
             0);
+  // A tunnel that is open when the policy comes, and stays.
+  EXPECT_THAT(curl(client_, {"--fail", "http://10.96.0.10/"}).output, HasSubstr(kAnswer)) << logs();
   node1_->manifests().write(
       "strict.yaml",
       "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: default\n"
@@ -236,6 +239,8 @@ TEST_F(HboneTest, StrictRefusesPlaintextBeforeTheApplicationAndLetsTheMeshPass) 
            0;
   })) << logs();
   EXPECT_THAT(curl(client_, {"--fail", "http://10.96.0.10/"}).output, HasSubstr(kAnswer)) << logs();
+  EXPECT_THAT(logs(), ContainsRegex("policy_enforced.*closed=0"));
+  EXPECT_THAT(logs(), Not(ContainsRegex("policy_enforced.*closed=[1-9]")));
   node1_->manifests().remove("strict.yaml");
   EXPECT_TRUE(answers(stranger_, server_.v4(8080).to_string())) << logs();
 }
