@@ -12,6 +12,8 @@ namespace {
 
 auto sort_key(const Finding& f) { return std::tie(f.file, f.line, f.code, f.field, f.object, f.message); }
 
+bool before(const Finding& a, const Finding& b) { return sort_key(a) < sort_key(b); }
+
 bool same(const std::vector<Finding>& a, const std::vector<Finding>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](const Finding& x, const Finding& y) { return sort_key(x) == sort_key(y); });
@@ -22,8 +24,7 @@ bool same(const std::vector<Finding>& a, const std::vector<Finding>& b) {
 std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) {
   std::vector<Finding> out = store.findings();
   out.insert(out.end(), compiled.findings.begin(), compiled.findings.end());
-  std::sort(out.begin(), out.end(),
-            [](const Finding& a, const Finding& b) { return sort_key(a) < sort_key(b); });
+  std::sort(out.begin(), out.end(), before);
   return out;
 }
 
@@ -61,9 +62,7 @@ void Pipeline::recompile() {
 
 void Pipeline::log_new(const std::vector<Finding>& findings) const {
   for (const Finding& finding : findings) {
-    const bool known = std::any_of(findings_.begin(), findings_.end(),
-                                   [&](const Finding& old) { return sort_key(old) == sort_key(finding); });
-    if (known) continue;
+    if (std::binary_search(findings_.begin(), findings_.end(), finding, before)) continue;
     const auto level = finding.level == Finding::Level::kError ? log::Level::kError : log::Level::kWarn;
     log::write(level, "manifest_finding", {{"finding", to_string(finding)}});
   }
