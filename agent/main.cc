@@ -209,6 +209,8 @@ int clean_up(const Flags& flags, bool force) {
   return 0;
 }
 
+std::string not_empty(const std::string& text) { return text.empty() ? "names no file" : ""; }
+
 void add_source_options(CLI::App& app, Flags& flags) {
   CLI::Option* const folder =
       app.add_option("--config-dir", flags.config_dir, "folder of manifests")->capture_default_str();
@@ -216,7 +218,9 @@ void add_source_options(CLI::App& app, Flags& flags) {
       app.add_flag("--kubernetes", flags.kubernetes,
                    "configuration from the API server of the cluster that this pod is in");
   CLI::Option* const file = app.add_option("--kubeconfig", flags.kubeconfig,
-                                           "configuration from the API server that this file names");
+                                           "configuration from the API server that this file names")
+                                // Otherwise --kubeconfig "$UNSET" would quietly mean the folder.
+                                ->check(not_empty);
   app.add_option("--context", flags.context, "context in the kubeconfig (default: its current one)")
       ->needs(file);
   folder->excludes(in_pod)->excludes(file);
