@@ -1,6 +1,7 @@
 // See kind_objects.h.
 #include "control-plane/kubernetes/kind_objects.h"
 
+#include <functional>
 #include <utility>
 
 #include "base/strings.h"
@@ -76,14 +77,28 @@ bool KindObjects::put(YamlNode object, const std::string& api_version) {
   const auto known = known_.find(place);
   if (known != known_.end() && !version.empty() && known->second.version == version) return true;
   const uint64_t digest = digest_of(object);
+  const size_t uid = std::hash<std::string_view>()(json_text(object, "metadata.uid"));
   const bool same = known != known_.end() && known->second.digest == digest;
-  known_[place] = {.version = std::move(version), .digest = digest};
+  if (is_another(place, known == known_.end() ? nullptr : &known->second, uid)) replaced_.insert(place);
+  known_[place] = {.version = std::move(version), .digest = digest, .uid = uid};
   if (same) return true;
   set_missing(object, "apiVersion", api_version);
   set_missing(object, "kind", kind_.kind);
   ++parsed_;
-  changes_[place] = parse_object(place, object);
+  ParsedFile file = parse_object(place, object);
+  // The last good version of an object that is gone is not this one's.
+  if (replaced_.contains(place)) {
+    file.refused.clear();
+    file.unknown_documents = false;
+  }
+  changes_[place] = std::move(file);
   return true;
+}
+
+bool KindObjects::is_another(const std::string& place, const Known* was, size_t uid) const {
+  if (was != nullptr) return was->uid != uid;
+  const auto pending = changes_.find(place);
+  return pending != changes_.end() && !pending->second.has_value();
 }
 
 void KindObjects::remove(const YamlNode& object) { forget(place_of(object)); }
@@ -103,9 +118,9 @@ void KindObjects::unreadable(const char* code, std::string message) {
   has_finding_ = true;
   const std::string place(kind_.name);
   ParsedFile file{.unknown_documents = true};
-  file.findings.push_back(
-      {code, Finding::Level::kError, place, 0, "", "", std::move(message),
-       str_cat("find it with kubectl get ", kind_.plural, " -A; what was read of it before stays in force")});
+  file.findings.push_back({code, Finding::Level::kError, place, 0, "", "", std::move(message),
+                           str_cat("find it with kubectl get ", kind_.resource(),
+                                   " -A; what was read of it before stays in force")});
   changes_[place] = std::move(file);
 }
 

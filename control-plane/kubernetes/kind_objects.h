@@ -38,18 +38,24 @@ class KindObjects {
   // Of objects given to the resource parser since the start.
   uint64_t parsed() const { return parsed_; }
   bool changed() const { return !changes_.empty(); }
-  Store::Changes take() { return std::exchange(changes_, {}); }
+  Store::Changes take() {
+    replaced_.clear();
+    return std::exchange(changes_, {});
+  }
 
  private:
   // What tells that an object is as it was.
   struct Known {
     std::string version;  // metadata.resourceVersion
     uint64_t digest = 0;  // of what we read of it
+    size_t uid = 0;       // hash of metadata.uid: an object of the same name may be another one
   };
 
   // "VirtualService shop/cart": in the store it stands where files have their path.
   std::string place_of(const YamlNode& object) const;
   void forget(const std::string& place);
+  // `was`: what stood at the place; nullptr: nothing.
+  bool is_another(const std::string& place, const Known* was, size_t uid) const;
   // A pod that is on no node or has ended, where the server did not leave it out.
   bool without_part(const YamlNode& object) const;
 
@@ -61,6 +67,8 @@ class KindObjects {
   bool has_finding_ = false;
   uint64_t parsed_ = 0;
   Store::Changes changes_;
+  // Places of changes_ where another object stands than the one that was told last.
+  std::unordered_set<std::string> replaced_;
 };
 
 }  // namespace weft::control_plane

@@ -99,6 +99,10 @@ std::string KubernetesKind::api_version(size_t version) const {
   return group.empty() ? std::string(versions[version]) : str_cat(group, "/", versions[version]);
 }
 
+std::string KubernetesKind::resource() const {
+  return group.empty() ? std::string(plural) : str_cat(plural, ".", group);
+}
+
 std::string KubernetesKind::path(size_t version) const {
   return str_cat(group.empty() ? "/api/" : "/apis/", api_version(version), "/", plural);
 }

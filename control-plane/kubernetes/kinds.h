@@ -20,6 +20,7 @@ struct KubernetesKind {
   bool may_be_missing = false;
 
   std::string api_version(size_t version) const;  // "v1", "networking.istio.io/v1"
+  std::string resource() const;                   // "services", "gateways.networking.istio.io": for kubectl
   std::string path(size_t version) const;         // "/apis/networking.istio.io/v1/gateways"
 };
 

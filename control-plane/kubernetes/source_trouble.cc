@@ -21,8 +21,7 @@ std::string next_step(long status, const KubernetesKind& kind) {
     case 401:
       return "check the token or the client certificate";
     case 403:
-      return str_cat("allow list and watch of ", kind.plural, kind.group.empty() ? "" : ".", kind.group,
-                     " (docs/kubernetes.md)");
+      return str_cat("allow list and watch of ", kind.resource(), " (docs/kubernetes.md)");
     default:
       return "see the API server's log; Weft tries again by itself";
   }

@@ -1,0 +1,99 @@
+// Objects of one kind on their way to the store: whose last good version an object that is refused keeps, and
+// how a finding about the kind says where to look.
+#include "control-plane/kubernetes/kind_objects.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/strings.h"
+#include "control-plane/kubernetes/json_tree.h"
+#include "control-plane/resource/finding_codes.h"
+
+namespace weft::control_plane {
+namespace {
+
+using testing::HasSubstr;
+
+const KubernetesKind& kind_called(std::string_view name) {
+  const auto kinds = kubernetes_kinds();
+  return *std::find_if(kinds.begin(), kinds.end(), [&](const auto& kind) { return kind.name == name; });
+}
+
+class KindObjectsTest : public testing::Test {
+ protected:
+  static YamlNode service(std::string_view uid, std::string_view type) {
+    auto parsed = parse_json(str_cat(R"({"metadata":{"namespace":"shop","name":"web","uid":")", uid,
+                                     R"("},"spec":{"clusterIP":"10.0.0.1","type":")", type,
+                                     R"(","ports":[{"port":80}]}})"));
+    EXPECT_TRUE(parsed.ok()) << parsed.status();
+    return *std::move(parsed);
+  }
+  static YamlNode good(std::string_view uid) { return service(uid, "ClusterIP"); }
+  static YamlNode wrong(std::string_view uid, std::string_view type = "Nonsense") {
+    return service(uid, type);
+  }
+  void put(YamlNode object) { EXPECT_TRUE(objects_.put(std::move(object), "v1")); }
+  // Of one step.
+  size_t in_force() {
+    store_.update(objects_.take());
+    return store_.objects().size();
+  }
+
+  KindObjects objects_{kind_called("Service")};
+  Store store_;
+};
+
+TEST_F(KindObjectsTest, AnObjectThatIsRefusedKeepsItsLastGoodVersion) {
+  put(good("a"));
+  EXPECT_EQ(in_force(), 1U);
+  put(wrong("a"));
+  EXPECT_EQ(in_force(), 1U);
+  EXPECT_EQ(store_.findings().size(), 1U);
+}
+
+TEST_F(KindObjectsTest, OneThatWasDeletedInTheSameStepDoesNotComeBack) {
+  put(good("a"));
+  EXPECT_EQ(in_force(), 1U);
+  objects_.remove(good("a"));
+  put(wrong("b"));
+  EXPECT_EQ(in_force(), 0U);
+  EXPECT_EQ(store_.findings().size(), 1U);
+  put(good("b"));
+  EXPECT_EQ(in_force(), 1U);
+  put(wrong("b"));
+  EXPECT_EQ(in_force(), 1U) << "from now on the new one has a last good version of its own";
+}
+
+TEST_F(KindObjectsTest, NorWhenTheNewOneIsWrittenAgainInThatStep) {
+  put(good("a"));
+  EXPECT_EQ(in_force(), 1U);
+  objects_.remove(good("a"));
+  put(wrong("b"));
+  put(wrong("b", "Other"));
+  EXPECT_EQ(in_force(), 0U);
+}
+
+TEST_F(KindObjectsTest, NorWhenAListShowsAnotherObjectOfTheSameName) {
+  put(good("a"));
+  EXPECT_EQ(in_force(), 1U);
+  objects_.begin_list();
+  put(wrong("b"));
+  objects_.end_list();
+  EXPECT_EQ(in_force(), 0U);
+}
+
+TEST_F(KindObjectsTest, WhatToAskKubectlForHasItsGroup) {
+  KindObjects gateways(kind_called("IstioGateway"));
+  gateways.unreadable(kYamlSyntax, "an object could not be read");
+  const Store::Changes changes = gateways.take();
+  EXPECT_THAT(to_string(changes.at("IstioGateway")->findings.front()),
+              HasSubstr("kubectl get gateways.networking.istio.io -A"));
+  objects_.unreadable(kYamlSyntax, "an object could not be read");
+  EXPECT_THAT(to_string(objects_.take().at("Service")->findings.front()),
+              HasSubstr("kubectl get services -A"));
+}
+
+}  // namespace
+}  // namespace weft::control_plane
