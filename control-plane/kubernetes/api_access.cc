@@ -18,6 +18,18 @@
 namespace weft::control_plane {
 namespace {
 
+// Of "http://HOST:PORT/PATH", "http://[HOST]:PORT".
+bool is_on_loopback(std::string_view server) {
+  std::string_view host = server.substr(server.find("://") + 3);
+  if (host.starts_with('[')) {
+    host = host.substr(1, host.find(']') - 1);
+  } else {
+    host = host.substr(0, host.find_first_of(":/?#"));
+  }
+  const auto ip = IpAddress::parse(host);
+  return host == "localhost" || (ip.has_value() && ip->is_loopback());
+}
+
 class Kubeconfig {
  public:
   Kubeconfig(std::string path, YamlNode root) : path_(std::move(path)), root_(std::move(root)) {}
@@ -61,6 +73,12 @@ class Kubeconfig {
     while (out.server.ends_with('/')) out.server.pop_back();
     if (!out.server.starts_with("https://") && !out.server.starts_with("http://"))
       return wrong("clusters[].cluster.server", "not a https:// address; next: correct it");
+    // The address stands in logs and reports.
+    if (out.server.find('@') != std::string::npos)
+      return wrong("clusters[].cluster.server", "a user in the address is not supported; next: take it out");
+    if (out.server.starts_with("http://") && !is_on_loopback(out.server))
+      return wrong("clusters[].cluster.server",
+                   "http:// would show tokens and objects to the network; next: use https://");
     out.proxy = json_text(cluster, "proxy-url");
     out.verify = json_text(cluster, "insecure-skip-tls-verify") != "true";
     if (!json_text(cluster, "tls-server-name").empty())
@@ -152,6 +170,17 @@ absl::StatusOr<ApiAccess> in_cluster_access(const std::string& folder) {
         str_cat(file, " cannot be read; next: set automountServiceAccountToken: true for this pod"));
   }
   return out;
+}
+
+absl::StatusOr<std::string> current_pem(const PemSource& pem) {
+  if (!pem.text.empty() || pem.file.empty()) return pem.text;
+  FileContent text = read_manifest(pem.file);
+  if (!text.ok())
+    return absl::Status(text.status().code(), str_cat(pem.file, ": ", text.status().message(),
+                                                      "; next: check that it is there and may be read"));
+  if (text->empty())
+    return absl::FailedPreconditionError(str_cat(pem.file, " is empty; next: write the PEM text there"));
+  return *std::move(text);
 }
 
 absl::StatusOr<std::string> current_token(const ApiAccess& access) {

@@ -16,7 +16,8 @@ struct PemSource {
 };
 
 struct ApiAccess {
-  std::string server;  // "https://10.96.0.1:443", without a slash at the end
+  // "https://10.96.0.1:443", without a slash at the end, a user or a password. http:// on loopback only.
+  std::string server;
   PemSource authority;
   bool verify = true;  // false: insecure-skip-tls-verify
   PemSource certificate;
@@ -35,6 +36,10 @@ absl::StatusOr<ApiAccess> read_kubeconfig(const std::string& path, const std::st
 // this is no pod, or the pod has no ServiceAccount token.
 inline constexpr char kServiceAccountFolder[] = "/var/run/secrets/kubernetes.io/serviceaccount";
 absl::StatusOr<ApiAccess> in_cluster_access(const std::string& folder = kServiceAccountFolder);
+
+// The PEM text to use now; "" when none is given. A file is read for each request, for it may be rotated.
+// Errors: the file cannot be read or is empty.
+absl::StatusOr<std::string> current_pem(const PemSource& pem);
 
 // The token to send now; "" when none is configured. Errors: the file cannot be read or is empty.
 absl::StatusOr<std::string> current_token(const ApiAccess& access);

@@ -13,15 +13,14 @@
 
 #include "base/status_macros.h"
 #include "control-plane/kubernetes/json_tree.h"
+#include "control-plane/kubernetes/server_text.h"
 
 namespace weft::control_plane {
 namespace {
 
 // Of an answer that is no success: enough for its message.
 constexpr size_t kMaxErrorBytes = 16 * 1024;
-constexpr size_t kMaxMessageBytes = 512;
 constexpr long kKeepAliveSeconds = 15;
-constexpr long kAuthoritySeconds = 60;
 
 struct EasyDeleter {
   void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
@@ -84,8 +83,7 @@ int on_socket(void* context, curl_socket_t socket, curlsocktype) {
 // Kubernetes answers with a Status whose message says why.
 std::string reason_of(long status, const std::string& body) {
   const absl::StatusOr<YamlNode> parsed = parse_json(body);
-  std::string_view text = parsed.ok() ? json_text(*parsed, "message") : std::string_view(body);
-  text = text.substr(0, std::min(text.find('\n'), kMaxMessageBytes));
+  const std::string text = server_text(parsed.ok() ? json_text(*parsed, "message") : std::string_view(body));
   return text.empty() ? str_cat("HTTP status ", status) : str_cat("HTTP status ", status, ": ", text);
 }
 
@@ -187,32 +185,33 @@ class CurlApiClient final : public ApiClient {
       curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.silence.count()));
     }
     if (!access_.proxy.empty()) curl_easy_setopt(easy, CURLOPT_PROXY, access_.proxy.c_str());
-    secure(easy);
-    return absl::OkStatus();
+#if LIBCURL_VERSION_NUM >= 0x075700
+    // A thread that still looks a name up does not keep the process from ending.
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+    return secure(easy);
   }
 
-  void secure(CURL* easy) const {
-    set_pem(easy, access_.authority, CURLOPT_CAINFO, CURLOPT_CAINFO_BLOB);
-    set_pem(easy, access_.certificate, CURLOPT_SSLCERT, CURLOPT_SSLCERT_BLOB);
-    set_pem(easy, access_.key, CURLOPT_SSLKEY, CURLOPT_SSLKEY_BLOB);
+  absl::Status secure(CURL* easy) const {
+    // As text, not as files: libcurl knows connections by the names of files, and would go on with the one of
+    // a certificate that was rotated.
+    RETURN_IF_ERROR(set_pem(easy, access_.authority, CURLOPT_CAINFO_BLOB));
+    RETURN_IF_ERROR(set_pem(easy, access_.certificate, CURLOPT_SSLCERT_BLOB));
+    RETURN_IF_ERROR(set_pem(easy, access_.key, CURLOPT_SSLKEY_BLOB));
+    // libcurl is built with a folder of authorities and would trust those too.
+    if (access_.authority.given()) curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, access_.verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, access_.verify ? 2L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-#if LIBCURL_VERSION_NUM >= 0x075700
-    // A rotated authority file is read again.
-    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, kAuthoritySeconds);
-#endif
+    return absl::OkStatus();
   }
 
-  static void set_pem(CURL* easy, const PemSource& pem, CURLoption file, CURLoption blob) {
-    if (!pem.text.empty()) {
-      // libcurl does not write through it.
-      curl_blob bytes{
-          .data = const_cast<char*>(pem.text.data()), .len = pem.text.size(), .flags = CURL_BLOB_COPY};
-      curl_easy_setopt(easy, blob, &bytes);
-    } else if (!pem.file.empty()) {
-      curl_easy_setopt(easy, file, pem.file.c_str());
-    }
+  static absl::Status set_pem(CURL* easy, const PemSource& pem, CURLoption blob) {
+    ASSIGN_OR_RETURN(std::string text, current_pem(pem));
+    if (text.empty()) return absl::OkStatus();
+    curl_blob bytes{.data = text.data(), .len = text.size(), .flags = CURL_BLOB_COPY};
+    if (curl_easy_setopt(easy, blob, &bytes) == CURLE_OK) return absl::OkStatus();
+    return absl::InternalError("libcurl does not take PEM text");
   }
 
   // Tells readers what ended, one by one: a reader may start and cancel others.
@@ -239,7 +238,7 @@ class CurlApiClient final : public ApiClient {
       end.status = 0;
       // libcurl's longer words have times and counts in them; about TLS they say what is wrong.
       const bool detail = is_about_tls(code) && transfer.error[0] != '\0';
-      end.message = detail ? transfer.error : curl_easy_strerror(code);
+      end.message = detail ? server_text(transfer.error) : curl_easy_strerror(code);
     } else if (!is_success(end.status)) {
       end.message = reason_of(end.status, transfer.error_body);
     }

@@ -85,12 +85,49 @@ TEST_F(AccessTest, WhatIsWrongIsSaidWithThePlaceAndTheNextStep) {
   EXPECT_THAT(error_of(write("config", "a: [")), HasSubstr("config:1: "));
   EXPECT_THAT(error_of(write("config", "clusters: []")), HasSubstr("no current-context"));
   EXPECT_THAT(error_of(config("server: api", "token: t")), HasSubstr("not a https:// address"));
+  const std::string in_clear = error_of(config("server: 'http://api:8080'", "token: hidden"));
+  EXPECT_THAT(in_clear, HasSubstr("clusters[].cluster.server: http:// would show"));
+  EXPECT_THAT(in_clear, Not(HasSubstr("hidden")));
   EXPECT_THAT(error_of(config("server: 'https://a', certificate-authority: gone.pem", "token: t")),
               HasSubstr("gone.pem cannot be read"));
   EXPECT_THAT(error_of(config("server: 'https://a', certificate-authority-data: '%'", "token: t")),
               HasSubstr("not base64"));
   EXPECT_THAT(error_of(config("server: 'https://a'", "client-certificate-data: Q0VSVA==")),
               HasSubstr("client-key go together"));
+}
+
+TEST_F(AccessTest, WithoutTlsOnlyLoopbackIsSpokenTo) {
+  for (const char* server : {"http://127.0.0.1:8001", "http://127.9.9.9", "http://[::1]:8001/prefix",
+                             "http://localhost:8001", "http://localhost"}) {
+    const auto access = read_kubeconfig(config(str_cat("server: '", server, "'"), "token: t"));
+    ASSERT_TRUE(access.ok()) << access.status();
+    EXPECT_EQ(access->server, server);
+  }
+  for (const char* server : {"http://10.0.0.1:8001", "http://[fd00::1]:8001", "http://localhost.example",
+                             "http://127.0.0.1.example:8001", "http://[", "http://?127.0.0.1"}) {
+    EXPECT_THAT(error_of(config(str_cat("server: '", server, "'"), "token: t")), HasSubstr("use https://"))
+        << server;
+  }
+}
+
+TEST_F(AccessTest, AUserInTheAddressIsRefusedAndNotShown) {
+  const std::string error = error_of(config("server: 'https://me:hidden@api:6443'", "token: t"));
+  EXPECT_THAT(error, HasSubstr("a user in the address is not supported"));
+  EXPECT_THAT(error, Not(HasSubstr("hidden")));
+  EXPECT_FALSE(read_kubeconfig(config("server: 'http://127.0.0.1@api'", "token: t")).ok());
+}
+
+TEST_F(AccessTest, APemFileIsReadEachTimeAndTextNeedsNone) {
+  EXPECT_EQ(*current_pem({}), "");
+  EXPECT_EQ(*current_pem({.file = "", .text = "PEM"}), "PEM");
+  const PemSource pem{.file = write("ca.pem", "old"), .text = ""};
+  EXPECT_EQ(*current_pem(pem), "old");
+  write("ca.pem", "new");
+  EXPECT_EQ(*current_pem(pem), "new");
+  write("ca.pem", "");
+  EXPECT_THAT(current_pem(pem).status().ToString(), HasSubstr("ca.pem is empty"));
+  fs::remove(pem.file);
+  EXPECT_THAT(current_pem(pem).status().ToString(), HasSubstr("next: check that it is there"));
 }
 
 TEST_F(AccessTest, WaysToAuthenticateThatAreNotKnownAreRefusedByNameAndWithoutSecrets) {

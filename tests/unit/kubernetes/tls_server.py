@@ -3,10 +3,10 @@
 
   tls_server.py FOLDER
 
-Makes an authority (ca.pem), a certificate for 127.0.0.1 and one for a client (client.pem, client.key) in FOLDER with openssl(1), then
-serves streamed lists of core kinds over HTTP/2 to clients that show the certificate. Prints "port N", then a line for each
+Makes an authority (ca.pem), a certificate for 127.0.0.1, one for a client (client.pem, client.key), one that follows it (rotated.pem,
+rotated.key) and an authority that signed nothing here (other.pem) in FOLDER with openssl(1), then serves streamed lists of core kinds over HTTP/2 to clients that show the certificate. Prints "port N", then a line for each
 request: number of the connection, path, whether a token came, common name of the client. A line on standard input is a new
-version of the Service shop/web with that port, told to every watch of services; its end ends the server."""
+version of the Service shop/web with that port, told to every watch of services; "end" ends these; its end ends the server."""
 import json
 import os
 import socket
@@ -31,7 +31,9 @@ def make_certificates(folder):
     os.chdir(folder)
     new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test-authority", "-days", "1")
-    for name, extension in (("server", "subjectAltName=IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
+    openssl("req", "-x509", *new, "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=other-authority", "-days", "1")
+    for name, extension in (("server", "subjectAltName=IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth"),
+                            ("rotated", "extendedKeyUsage=clientAuth")):
         openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN=test-{name}")
         with open(f"{name}.ext", "w") as file:
             file.write(extension + "\n")
@@ -82,6 +84,13 @@ class Connection:
                 self.h2.send_data(stream, line("MODIFIED", service(port, version)))
             self.flush()
 
+    def end_watches(self):
+        with self.lock:
+            for stream in self.watches:
+                self.h2.end_stream(stream)
+            self.watches.clear()
+            self.flush()
+
     def serve(self):
         with self.lock:
             self.h2.initiate_connection()
@@ -121,7 +130,10 @@ def main():
     print("port", listener.getsockname()[1], flush=True)
     for version, text in enumerate(sys.stdin, 2):
         for connection in list(connections):
-            connection.tell(int(text), version)
+            if text.strip() == "end":
+                connection.end_watches()
+            else:
+                connection.tell(int(text), version)
 
 
 main()

@@ -72,13 +72,15 @@ class TlsTest : public testing::Test {
     while (::read(output_.get(), &c, 1) == 1 && c != '\n') line.push_back(c);
     return line;
   }
-  void new_port(int port) {
-    const std::string line = str_cat(port, "\n");
+  void new_port(int port) { tell_server(str_cat(port, "\n")); }
+  void tell_server(const std::string& line) {
     ASSERT_EQ(::write(input_.get(), line.data(), line.size()), static_cast<ssize_t>(line.size()));
   }
 
   void start() {
-    auto source = KubernetesSource::start(access_, {}, [this](Store::Changes changes) {
+    KubernetesSource::Options options;
+    options.timing.first_look = std::chrono::milliseconds(20);
+    auto source = KubernetesSource::start(access_, options, [this](Store::Changes changes) {
       const std::lock_guard lock(mutex_);
       const auto web = changes.find("Service shop/web");
       if (web != changes.end() && web->second && !web->second->objects.empty())
@@ -127,6 +129,29 @@ TEST_F(TlsTest, AllKindsShareOneConnectionAndBothSidesAreChecked) {
 TEST_F(TlsTest, AServerWhoseAuthorityIsNotOursIsNotAsked) {
   access_.authority = {};
   EXPECT_THAT(problem(), HasSubstr("certificate"));
+}
+
+TEST_F(TlsTest, AnAuthorityThatIsGivenIsTheOnlyOne) {
+  access_.authority.file = folder_ + "/other.pem";
+  EXPECT_THAT(problem(), HasSubstr("certificate"));
+}
+
+TEST_F(TlsTest, ARotatedCertificateIsShownFromTheNextRequestOn) {
+  start();
+  ASSERT_TRUE(source_->wait_for_first(kLimit, {})) << testing::PrintToString(source_->report().problems);
+  fs::rename(folder_ + "/rotated.pem", folder_ + "/client.pem");
+  fs::rename(folder_ + "/rotated.key", folder_ + "/client.key");
+  tell_server("end\n");
+  std::string line = read_line();
+  // Kinds that the server does not know are asked for again as well.
+  while (!line.empty() && line.find("test-client") != std::string::npos) line = read_line();
+  EXPECT_TRUE(line.starts_with("request 2 /api")) << line;
+  EXPECT_TRUE(line.ends_with(" token test-rotated")) << line;
+}
+
+TEST_F(TlsTest, ACertificateThatCannotBeReadIsAProblemThatNamesTheFile) {
+  fs::remove(folder_ + "/client.key");
+  EXPECT_THAT(problem(), HasSubstr("client.key: "));
 }
 
 TEST_F(TlsTest, AServerThatDoesNotKnowUsIsAProblemThatIsTold) {
