@@ -20,7 +20,10 @@ class WatchingControlPlane final : public KubernetesControlPlane {
                                            ? in_cluster_access()
                                            : read_kubeconfig(options.kubeconfig, options.context);
     RETURN_IF_ERROR(annotate("access to the Kubernetes API", access.status()));
-    ASSIGN_OR_RETURN(source_, KubernetesSource::start(*std::move(access), {}, [this](Store::Changes changes) {
+    KubernetesSource::Options source;
+    source.timing.first_look = options.first_look;
+    ASSIGN_OR_RETURN(source_,
+                     KubernetesSource::start(*std::move(access), source, [this](Store::Changes changes) {
                        pipeline_.update(std::move(changes));
                      }));
     if (source_->wait_for_first(options.first_limit, options.give_up)) return absl::OkStatus();

@@ -19,6 +19,9 @@ struct KubernetesOptions {
   std::string context;  // empty: the file's current one
   // The server must have told everything once after so long.
   std::chrono::milliseconds first_limit{60'000};
+  // A kind that the server does not know is missing when it says so three times; the first two pauses are
+  // about once and twice this.
+  std::chrono::milliseconds first_look{1'000};
   // Asked while that is awaited; true: the process is to end. May be empty.
   std::function<bool()> give_up;
 };

@@ -1,12 +1,14 @@
 // See reflector.h. What the server does, and what follows:
 //
 //   a list ends                      watch from its version
-//   a streamed list is refused       list in pages from now on
+//   a streamed list is refused,
+//   or not brought to its end        list in pages from now on
 //   a watch ends                     watch from the last version; after a pause when it was short
 //   410, as status or event          list anew; what is known stays until the list is complete
 //   404                              the next version of the API; after the last: the kind is missing, look
-//   again 429, 503 with Retry-After        wait that long at least anything else                    wait and
-//   do the same again: no list because a watch failed
+//                                    again; its objects go when it said nothing else for a minute
+//   429, 503 with Retry-After        wait that long at least
+//   anything else                    wait and do the same again: no list because a watch failed
 #include "control-plane/kubernetes/reflector.h"
 
 #include <algorithm>
@@ -16,6 +18,7 @@
 #include "absl/strings/ascii.h"
 #include "base/strings.h"
 #include "control-plane/kubernetes/json_tree.h"
+#include "control-plane/kubernetes/server_text.h"
 #include "control-plane/resource/finding_codes.h"
 
 namespace weft::control_plane {
@@ -24,9 +27,10 @@ namespace {
 constexpr int kPageObjects = 500;
 // An event is an object and what surrounds it.
 constexpr size_t kMaxEventBytes = kMaxObjectBytes;
-// A server that has just started may not know its own CRDs: objects are kept until it says so for the third
-// time.
+// A server that has just started may not know its own CRDs: no kind is missing before it says so for the
+// third time, and none that had objects before gone_for_sure.
 constexpr uint32_t kNotFoundForSure = 3;
+constexpr size_t kMaxTypeBytes = 32;
 constexpr std::chrono::seconds kWatchGrace(30);
 constexpr std::chrono::minutes kLongestRetryAfter(5);
 constexpr char kInitialEventsEnd[] = "k8s.io/initial-events-end";
@@ -50,6 +54,10 @@ std::string escaped(std::string_view text) {
 bool refuses_streams(const ApiEnd& end) {
   constexpr std::array<long, 5> kRefusals = {400, 405, 422, 500, 501};
   return std::find(kRefusals.begin(), kRefusals.end(), end.status) != kRefusals.end();
+}
+
+absl::StatusOr<YamlNode> over_limit(std::string_view what, size_t limit) {
+  return absl::ResourceExhaustedError(str_cat(what, " over the limit of ", limit, " bytes"));
 }
 
 bool ends_initial_events(const YamlNode& object) {
@@ -90,7 +98,7 @@ SourceReport::Kind Reflector::counts() const {
 void Reflector::tick(Clock::time_point now) {
   if (now < due_) return;
   if (state_ == State::kWaiting) return begin();
-  // A streamed list that says neither more nor that it is complete: this server does not mean it.
+  // A streamed list that does not say that it is complete: this server does not mean it.
   ++counts_.errors;
   client_.cancel(*request_);
   request_.reset();
@@ -134,6 +142,7 @@ void Reflector::send(const std::string& path, State state, std::chrono::millisec
                      std::chrono::seconds silence, JsonSplitter::Form form) {
   state_ = state;
   verdict_.reset();
+  watch_began_.reset();
   const bool list = form == JsonSplitter::Form::kList;
   splitter_ = std::make_unique<JsonSplitter>(form, list ? kMaxObjectBytes : kMaxEventBytes,
                                              [this, list](std::string_view text) {
@@ -144,7 +153,10 @@ void Reflector::send(const std::string& path, State state, std::chrono::millisec
                                              });
   request_ = client_.start({.path = path, .deadline = deadline, .silence = silence}, this);
   // Other requests end by themselves.
-  due_ = state == State::kStreaming ? Clock::now() + timing_.list_silence : Clock::time_point::max();
+  due_ = Clock::time_point::max();
+  if (state != State::kStreaming) return;
+  stream_limit_ = Clock::now() + timing_.list_deadline;
+  due_ = std::min(Clock::now() + timing_.list_silence, stream_limit_);
 }
 
 void Reflector::accepted() {
@@ -155,7 +167,7 @@ void Reflector::accepted() {
 }
 
 bool Reflector::body(std::string_view bytes) {
-  if (state_ == State::kStreaming) due_ = Clock::now() + timing_.list_silence;
+  if (state_ == State::kStreaming) due_ = std::min(Clock::now() + timing_.list_silence, stream_limit_);
   splitter_->feed(bytes);
   if (splitter_->broken() && !verdict_)
     verdict_ = ApiEnd{.status = 0, .message = "the answer is not JSON", .retry_after = std::nullopt};
@@ -163,8 +175,8 @@ bool Reflector::body(std::string_view bytes) {
 }
 
 void Reflector::item(std::string_view text) {
-  absl::StatusOr<YamlNode> object = text.empty() ? absl::ResourceExhaustedError("an object over the limit")
-                                                 : parse_json(text, kind_.left_out);
+  absl::StatusOr<YamlNode> object =
+      text.empty() ? over_limit("an object", kMaxObjectBytes) : parse_json(text, kind_.left_out);
   if (!object.ok()) return not_read(object.status());
   if (!objects_.put(*std::move(object), kind_.api_version(version_)))
     not_read(absl::InvalidArgumentError("an object without a name"));
@@ -173,16 +185,15 @@ void Reflector::item(std::string_view text) {
 void Reflector::not_read(const absl::Status& why) {
   ++counts_.errors;
   list_again_ = true;
-  objects_.unreadable(
-      absl::IsResourceExhausted(why) ? kOverLimit : kYamlSyntax,
-      str_cat("an object could not be read: ", why.message(), "; the limit is ", kMaxObjectBytes, " bytes"));
+  objects_.unreadable(absl::IsResourceExhausted(why) ? kOverLimit : kYamlSyntax,
+                      str_cat("an object could not be read: ", why.message()));
 }
 
 void Reflector::event(std::string_view text) {
   // The rest of a request that has its verdict.
   if (verdict_) return;
-  absl::StatusOr<YamlNode> parsed = text.empty() ? absl::ResourceExhaustedError("an event over the limit")
-                                                 : parse_json(text, left_out_of_events_);
+  absl::StatusOr<YamlNode> parsed =
+      text.empty() ? over_limit("an event", kMaxEventBytes) : parse_json(text, left_out_of_events_);
   if (!parsed.ok()) return not_read(parsed.status());
   const std::string type(json_text(*parsed, "type"));
   const auto object = std::find_if(parsed->fields.begin(), parsed->fields.end(),
@@ -197,7 +208,8 @@ void Reflector::event(std::string_view text) {
   if (type == "DELETED") {
     objects_.remove(object->value);
   } else if (type != "ADDED" && type != "MODIFIED") {
-    return not_read(absl::InvalidArgumentError(str_cat("an event of type \"", type.substr(0, 32), "\"")));
+    return not_read(
+        absl::InvalidArgumentError(str_cat("an event of type \"", server_text(type, kMaxTypeBytes), "\"")));
   } else if (!objects_.put(std::move(object->value), kind_.api_version(version_))) {
     return not_read(absl::InvalidArgumentError("an object without a name"));
   }
@@ -221,7 +233,7 @@ void Reflector::bookmark(const YamlNode& object) {
 void Reflector::error_event(const YamlNode& status) {
   const auto code = parse_integer<long>(json_text(status, "code"));
   verdict_ = ApiEnd{.status = code.value_or(500),
-                    .message = std::string(json_text(status, "message")),
+                    .message = server_text(json_text(status, "message")),
                     .retry_after = std::nullopt};
   if (verdict_->message.empty()) verdict_->message = "the server ended the watch with an error";
 }
@@ -230,9 +242,12 @@ void Reflector::ended(const ApiEnd& reported) {
   request_.reset();
   const ApiEnd end = verdict_.value_or(reported);
   const State was = std::exchange(state_, State::kWaiting);
+  if (end.status != 404) not_found_in_a_row_ = 0;
+  if (watched_long()) useful();
   if (end.ok()) {
     if (was == State::kListing) return page_ended();
     if (was == State::kWatching) return watch_ended();
+    streams_lists_ = false;
     return failed({.status = 0, .message = "the streamed list ended half-way", .retry_after = std::nullopt});
   }
   if (end.status == 410) return gone();
@@ -246,9 +261,9 @@ void Reflector::ended(const ApiEnd& reported) {
 
 void Reflector::page_ended() {
   absl::StatusOr<YamlNode> rest = parse_json(splitter_->rest());
-  if (!rest.ok() || json_text(*rest, "metadata.resourceVersion").empty()) {
+  if (!rest.ok() || rest->find("items") == nullptr || json_text(*rest, "metadata.resourceVersion").empty()) {
     return failed({.status = 0,
-                   .message = str_cat("the list of ", kind_.plural, " is not complete or not JSON"),
+                   .message = str_cat("the list of ", kind_.plural, " is not complete or no list"),
                    .retry_after = std::nullopt});
   }
   continue_ = json_text(*rest, "metadata.continue");
@@ -268,6 +283,10 @@ void Reflector::list_complete(std::string version) {
   trouble_.reset();
 }
 
+bool Reflector::watched_long() const {
+  return watch_began_ && Clock::now() - *watch_began_ >= timing_.short_watch;
+}
+
 // The server answers as it should: what failed before counts no more.
 void Reflector::useful() {
   retry_.reset();
@@ -276,7 +295,7 @@ void Reflector::useful() {
 }
 
 void Reflector::watch_ended() {
-  const bool lived = heard_event_ || Clock::now() - watch_began_ >= timing_.short_watch;
+  const bool lived = heard_event_ || watched_long();
   if (lived) useful();
   // What could not be read may be readable now, or gone.
   if (list_again_) forget_version();
@@ -304,25 +323,30 @@ void Reflector::not_found() {
   versions_not_found_ = 0;
   if (!kind_.may_be_missing) {
     return failed({.status = 404,
-                   .message = str_cat("the server knows no ", kind_.plural),
+                   .message = str_cat("the server knows no ", kind_.resource()),
                    .retry_after = std::nullopt});
   }
-  ++not_found_in_a_row_;
-  if (objects_.size() == 0 || not_found_in_a_row_ >= kNotFoundForSure) {
+  if (not_found_in_a_row_++ == 0) not_found_since_ = Clock::now();
+  const bool often = not_found_in_a_row_ >= kNotFoundForSure;
+  const bool sure = objects_.size() == 0 ? synced_ || often
+                                         : often && Clock::now() - not_found_since_ >= timing_.gone_for_sure;
+  if (sure) {
     objects_.remove_all();
     objects_.begin_list();
     objects_.end_list();
     synced_ = true;
     trouble_.reset();
+  } else if (objects_.size() > 0) {
+    note_trouble({.status = 404,
+                  .message = str_cat("the server knows no ", kind_.resource()),
+                  .retry_after = std::nullopt});
   }
   wait(look_.next(random_));
 }
 
 void Reflector::failed(const ApiEnd& end) {
   ++counts_.errors;
-  if (!trouble_) trouble_ = Trouble{.message = end.message, .status = end.status, .since = Clock::now()};
-  trouble_->message = end.message;
-  trouble_->status = end.status;
+  note_trouble(end);
   // A list that broke off begins anew.
   if (resource_version_.empty()) continue_.clear();
   std::chrono::milliseconds delay = retry_.next(random_);
@@ -332,6 +356,12 @@ void Reflector::failed(const ApiEnd& end) {
     delay = asked + delay / 2;
   }
   wait(delay);
+}
+
+void Reflector::note_trouble(const ApiEnd& end) {
+  if (!trouble_) trouble_ = Trouble{.message = end.message, .status = end.status, .since = Clock::now()};
+  trouble_->message = end.message;
+  trouble_->status = end.status;
 }
 
 void Reflector::wait(std::chrono::milliseconds delay) {

@@ -23,12 +23,15 @@ struct ReflectorTiming {
   // A kind that the server does not know is looked for again.
   std::chrono::milliseconds first_look{1'000};
   std::chrono::milliseconds longest_look{30'000};
-  // A page of a list takes at most so long, a list that is streamed is silent at most so long.
+  // It is gone, and its objects with it, when the server has known nothing of it for so long.
+  std::chrono::milliseconds gone_for_sure{60'000};
+  // A page of a list, and a list that is streamed, take at most so long and are silent at most so long.
   std::chrono::seconds list_deadline{60};
   std::chrono::seconds list_silence{30};
   // The server ends a watch after one to two times this.
   std::chrono::seconds watch{300};
-  // A watch that ended sooner without an event was no use: the next one waits.
+  // A watch that ended sooner without an event was no use: the next one waits. After one that lived so long
+  // what failed before counts no more.
   std::chrono::milliseconds short_watch{1'000};
 };
 
@@ -90,10 +93,12 @@ class Reflector final : public ApiReader {
   void page_ended();
   void list_complete(std::string version);
   void watch_ended();
+  bool watched_long() const;
   void useful();
   void gone();
   void not_found();
   void failed(const ApiEnd& end);
+  void note_trouble(const ApiEnd& end);
   void wait(std::chrono::milliseconds delay);
   // From the next attempt on the kind is listed anew.
   void forget_version();
@@ -120,8 +125,10 @@ class Reflector final : public ApiReader {
   std::string continue_;
   bool gone_before_ = false;  // 410, and nothing useful since
   uint32_t not_found_in_a_row_ = 0;
+  Clock::time_point not_found_since_;  // of the first of these
   bool heard_event_ = false;
-  Clock::time_point watch_began_;
+  std::optional<Clock::time_point> watch_began_;  // nullopt: the server has not accepted it
+  Clock::time_point stream_limit_;                // of a streamed list
   bool synced_ = false;
   bool list_again_ = false;  // something could not be read
   Backoff retry_, look_, relist_;

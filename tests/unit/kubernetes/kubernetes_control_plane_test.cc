@@ -89,6 +89,7 @@ class KubernetesControlPlaneTest : public testing::Test {
                                        << server_.url() << "'}}]\nusers: [{name: u, user: {token: t}}]\n";
     options_.kubeconfig = folder_ + "/config";
     options_.node_name = "node1";
+    options_.first_look = std::chrono::milliseconds(5);
   }
   void TearDown() override {
     control_plane_.reset();

@@ -20,6 +20,7 @@ namespace weft::control_plane::test {
 
 inline constexpr char kServices[] = "/api/v1/services";
 inline constexpr char kPods[] = "/api/v1/pods";
+inline constexpr char kPolicies[] = "/apis/security.istio.io/v1/authorizationpolicies";
 inline constexpr char kVirtualServices[] = "/apis/networking.istio.io/v1/virtualservices";
 
 inline bool is_list(const FakeApiServer::Request& r) { return !r.is_watch(); }
@@ -44,6 +45,13 @@ inline Json pod(const std::string& name, const std::string& node = "node1") {
   return out;
 }
 
+inline Json policy(const std::string& name) {
+  return {{"apiVersion", "security.istio.io/v1"},
+          {"kind", "AuthorizationPolicy"},
+          {"metadata", {{"namespace", "shop"}, {"name", name}}},
+          {"spec", Json::object()}};
+}
+
 class SourceTest : public testing::Test {
  protected:
   using Request = FakeApiServer::Request;
@@ -54,6 +62,7 @@ class SourceTest : public testing::Test {
     options_.timing.longest_retry = std::chrono::milliseconds(40);
     options_.timing.first_look = std::chrono::milliseconds(5);
     options_.timing.longest_look = std::chrono::milliseconds(20);
+    options_.timing.gone_for_sure = std::chrono::milliseconds(30);
     options_.gather = std::chrono::milliseconds(1);
     options_.seed = 1;
     access_.server = server_.url();

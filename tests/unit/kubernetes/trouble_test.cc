@@ -23,6 +23,16 @@ class TroubleTest : public SourceTest {
       return reply;
     });
   }
+  // What requests for the policies get, by number, whatever version of the API they ask for; 200: the proper
+  // answer.
+  void refuse_policies(int (*status)(int request)) {
+    const auto next = std::make_shared<std::atomic<int>>(0);
+    server_.set_script([=](const Request& r) -> std::optional<Reply> {
+      if (!r.path.ends_with("/authorizationpolicies")) return std::nullopt;
+      const int chosen = status(next->fetch_add(1));
+      return chosen == 200 ? std::nullopt : std::optional<Reply>(Reply{.status = chosen});
+    });
+  }
 };
 
 TEST_F(TroubleTest, TooManyRequestsMeansToWaitAsLongAsTheServerSays) {
@@ -99,6 +109,25 @@ TEST_F(TroubleTest, AStreamedListThatStopsHalfWayIsGivenUpForAList) {
   EXPECT_EQ(server_.count(kServices, is_list), 1U);
 }
 
+TEST_F(TroubleTest, AStreamedListThatIsNeverCompleteIsGivenUpThoughItIsNotSilentForLong) {
+  options_.timing.list_deadline = std::chrono::seconds(1);
+  server_.put(kServices, service("web"));
+  refuse(1, {.status = 200, .hang = true}, is_streamed);
+  start_and_wait();
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+  EXPECT_EQ(server_.count(kServices, is_list), 1U);
+}
+
+TEST_F(TroubleTest, AStreamedListThatEndsHalfWayIsNotAskedForAgain) {
+  server_.put(kServices, service("web"));
+  refuse(1'000'000, {.status = 200, .body = Json{{"type", "ADDED"}, {"object", service("web")}}.dump()},
+         is_streamed);
+  start_and_wait();
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+  EXPECT_EQ(server_.count(kServices, is_list), 1U);
+  EXPECT_EQ(server_.count(kServices, is_streamed), 1U);
+}
+
 TEST_F(TroubleTest, AListThatIsSilentIsAskedForAgain) {
   options_.timing.list_silence = std::chrono::seconds(1);
   server_.set_streams_lists(false);
@@ -134,6 +163,71 @@ TEST_F(TroubleTest, ATruncatedListIsNotTakenForTheWhole) {
   EXPECT_EQ(port_of("Service shop/web"), 80);
 }
 
+TEST_F(TroubleTest, AnAnswerWithoutItemsIsNoEmptyList) {
+  server_.set_streams_lists(false);
+  server_.put(kServices, service("web"));
+  start_and_wait();
+  refuse(1, {.status = 200, .body = R"({"kind":"Status","metadata":{"resourceVersion":"9"}})"}, is_list);
+  server_.compact();
+  ASSERT_TRUE(server_.wait_for(kServices, 3, is_list));
+  server_.put(kServices, service("marker"));
+  ASSERT_TRUE(holds("Service shop/marker"));
+  EXPECT_EQ(port_of("Service shop/web"), 80);
+  EXPECT_EQ(told(), 2U) << "it was not lost in between either";
+}
+
+TEST_F(TroubleTest, AServerThatDoesNotKnowAKindYetDoesNotStartUsWithoutIt) {
+  server_.install(kPolicies);
+  server_.put(kPolicies, policy("deny"));
+  refuse_policies([](int request) { return request < 4 ? 404 : 200; });
+  start_and_wait();
+  const std::lock_guard lock(mutex_);
+  EXPECT_EQ(told_, 1U);
+  EXPECT_TRUE(state_.contains("AuthorizationPolicy shop/deny"));
+}
+
+TEST_F(TroubleTest, AServerThatForgetsAKindForAWhileLosesNoneOfItsObjects) {
+  options_.timing.gone_for_sure = std::chrono::seconds(60);
+  server_.install(kPolicies);
+  server_.put(kPolicies, policy("deny"));
+  start_and_wait();
+  refuse_policies([](int) { return 404; });
+  server_.end_watches();
+  ASSERT_TRUE(server_.wait_for(kPolicies, 9, any));
+  ASSERT_TRUE(report_says([](const SourceReport& r) { return !r.problems.empty(); }));
+  EXPECT_THAT(source_->report().problems.front(),
+              HasSubstr("the server knows no authorizationpolicies.security.istio.io"));
+  EXPECT_THAT(source_->report().problems.front(), HasSubstr("what was read before stays in force"));
+  server_.set_script({});
+  ASSERT_TRUE(report_says([](const SourceReport& r) { return r.problems.empty(); }));
+  server_.put(kPolicies, policy("marker"));
+  ASSERT_TRUE(holds("AuthorizationPolicy shop/marker"));
+  EXPECT_TRUE(holds("AuthorizationPolicy shop/deny"));
+  EXPECT_EQ(told(), 2U) << "it was not lost in between either";
+}
+
+TEST_F(TroubleTest, OnlyAnswersInARowSayThatAKindIsGone) {
+  options_.timing.gone_for_sure = std::chrono::milliseconds(0);
+  server_.install(kPolicies);
+  server_.put(kPolicies, policy("deny"));
+  start_and_wait();
+  // Twice both versions of the API, then another error.
+  refuse_policies([](int request) { return request >= 20 ? 200 : request % 5 == 4 ? 503 : 404; });
+  server_.end_watches();
+  ASSERT_TRUE(server_.wait_for(kPolicies, 11, any));
+  server_.put(kPolicies, policy("marker"));
+  ASSERT_TRUE(holds("AuthorizationPolicy shop/marker"));
+  EXPECT_TRUE(holds("AuthorizationPolicy shop/deny"));
+  EXPECT_EQ(told(), 2U) << "it was not lost in between either";
+}
+
+TEST_F(TroubleTest, WhatTheServerSaysIsShownWithoutControlCharacters) {
+  refuse(1'000'000, {.status = 403, .body = "for\x1b[2Jbidden\xff\nmore"});
+  start();
+  ASSERT_TRUE(report_says([](const SourceReport& r) { return !r.problems.empty(); }));
+  EXPECT_THAT(source_->report().problems.front(), HasSubstr("HTTP status 403: for [2Jbidden?, for "));
+}
+
 TEST_F(TroubleTest, AnObjectThatCannotBeReadIsAFindingAndLosesNothing) {
   server_.set_streams_lists(false);
   server_.put(kServices, service("web"));
@@ -146,6 +240,7 @@ TEST_F(TroubleTest, AnObjectThatCannotBeReadIsAFindingAndLosesNothing) {
   EXPECT_TRUE(state_.at("Service").unknown_documents);
   EXPECT_THAT(to_string(state_.at("Service").findings.front()),
               HasSubstr("Service: error WF0021: an object could not be read"));
+  EXPECT_THAT(to_string(state_.at("Service").findings.front()), Not(HasSubstr("limit")));
   EXPECT_EQ(port_of("Service shop/web"), 80);
   ASSERT_TRUE(server_.wait_for(kServices, 3, is_plain_watch));
   // At the end of the watch it is listed again, and that heals it.
@@ -173,6 +268,7 @@ TEST_F(TroubleTest, AnObjectOverTheLimitIsAFindingAndTheOthersAreRead) {
   EXPECT_EQ(port_of("Service shop/web"), 80);
   EXPECT_FALSE(state_.contains("Service shop/large"));
   EXPECT_THAT(to_string(state_.at("Service").findings.front()), HasSubstr("WF0022"));
+  EXPECT_THAT(to_string(state_.at("Service").findings.front()), HasSubstr("over the limit of 3145728 bytes"));
   EXPECT_EQ(counts("Service").errors, 1U);
 }
 
