@@ -72,6 +72,12 @@ class TlsTest : public testing::Test {
     while (::read(output_.get(), &c, 1) == 1 && c != '\n') line.push_back(c);
     return line;
   }
+  // Kinds that the server does not know are asked for all the time.
+  std::string next_request_for_services() {
+    std::string line = read_line();
+    while (!line.empty() && line.find(" /api/v1/services?") == std::string::npos) line = read_line();
+    return line;
+  }
   void new_port(int port) { tell_server(str_cat(port, "\n")); }
   void tell_server(const std::string& line) {
     ASSERT_EQ(::write(input_.get(), line.data(), line.size()), static_cast<ssize_t>(line.size()));
@@ -142,9 +148,9 @@ TEST_F(TlsTest, ARotatedCertificateIsShownFromTheNextRequestOn) {
   fs::rename(folder_ + "/rotated.pem", folder_ + "/client.pem");
   fs::rename(folder_ + "/rotated.key", folder_ + "/client.key");
   tell_server("end\n");
-  std::string line = read_line();
-  // Kinds that the server does not know are asked for again as well.
-  while (!line.empty() && line.find("test-client") != std::string::npos) line = read_line();
+  // The first is the watch that ended.
+  static_cast<void>(next_request_for_services());
+  const std::string line = next_request_for_services();
   EXPECT_TRUE(line.starts_with("request 2 /api")) << line;
   EXPECT_TRUE(line.ends_with(" token test-rotated")) << line;
 }

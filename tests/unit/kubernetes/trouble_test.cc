@@ -179,6 +179,8 @@ TEST_F(TroubleTest, AnAnswerWithoutItemsIsNoEmptyList) {
 TEST_F(TroubleTest, AServerThatDoesNotKnowAKindYetDoesNotStartUsWithoutIt) {
   server_.install(kPolicies);
   server_.put(kPolicies, policy("deny"));
+  options_.timing.first_look = std::chrono::milliseconds(200);
+  options_.timing.longest_look = std::chrono::milliseconds(200);
   refuse_policies([](int request) { return request < 4 ? 404 : 200; });
   start_and_wait();
   const std::lock_guard lock(mutex_);
