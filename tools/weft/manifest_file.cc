@@ -69,7 +69,8 @@ absl::Status ManifestFile::replace(const std::string& text) {
                 path_));
   struct stat before{};
   if (::stat(path_.c_str(), &before) != 0) return failed("look at", path_);
-  // Not a name that the agent would read, nor one that anybody could have put a link at.
+  // Not a name that the agent would read, nor one that anybody could have put a link at: mkostemp(3) fills in
+  // the last six letters and opens only what it makes.
   const size_t slash = path_.rfind('/');
   std::string draft = str_cat(path_.substr(0, slash + 1), ".", path_.substr(slash + 1), ".XXXXXX");
   const UniqueFd file(::mkostemp(draft.data(), O_CLOEXEC));

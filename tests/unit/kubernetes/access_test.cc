@@ -9,6 +9,7 @@
 
 #include "base/strings.h"
 #include "control-plane/kubernetes/api_access.h"
+#include "tests/unit/base/scratch_folder.h"
 
 namespace weft::control_plane {
 namespace {
@@ -19,13 +20,7 @@ namespace fs = std::filesystem;
 
 class AccessTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "weft-access-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
   void TearDown() override {
-    fs::remove_all(folder_);
     ::unsetenv("KUBERNETES_SERVICE_HOST");
     ::unsetenv("KUBERNETES_SERVICE_PORT");
   }
@@ -48,7 +43,8 @@ class AccessTest : public testing::Test {
     return read_kubeconfig(path, context).status().ToString();
   }
 
-  std::string folder_;
+  const ::weft::test::ScratchFolder scratch_;
+  std::string folder_ = scratch_.path();
 };
 
 TEST_F(AccessTest, FilesAreRelativeToTheKubeconfigAndDataIsDecoded) {

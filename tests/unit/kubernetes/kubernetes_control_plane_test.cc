@@ -2,7 +2,6 @@
 // findings, and errors that say what to do when the server cannot be used.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <condition_variable>
 #include <filesystem>
@@ -14,6 +13,7 @@
 #include "proto/istio/security.pb.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
+#include "tests/unit/base/scratch_folder.h"
 #include "tests/unit/kubernetes/manifest_json.h"
 
 namespace weft::control_plane::test {
@@ -80,9 +80,6 @@ std::vector<std::string> codes_of(const Change& change) {
 class KubernetesControlPlaneTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "weft-kubernetes-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     std::ofstream(folder_ + "/config") << "current-context: c\n"
                                           "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
                                           "clusters: [{name: c, cluster: {server: '"
@@ -91,10 +88,7 @@ class KubernetesControlPlaneTest : public testing::Test {
     options_.node_name = "node1";
     options_.first_look = std::chrono::milliseconds(5);
   }
-  void TearDown() override {
-    control_plane_.reset();
-    fs::remove_all(folder_);
-  }
+  void TearDown() override { control_plane_.reset(); }
 
   absl::Status start() {
     auto started = start_kubernetes(options_, [this](const Change& change) {
@@ -111,7 +105,8 @@ class KubernetesControlPlaneTest : public testing::Test {
   }
 
   FakeApiServer server_;
-  std::string folder_;
+  const ::weft::test::ScratchFolder scratch_;
+  std::string folder_ = scratch_.path();
   KubernetesOptions options_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "base/fd.h"
 #include "base/strings.h"
 #include "control-plane/kubernetes/kubernetes_source.h"
+#include "tests/unit/base/scratch_folder.h"
 
 namespace weft::control_plane {
 namespace {
@@ -29,9 +29,6 @@ class TlsTest : public testing::Test {
  protected:
   void SetUp() override {
     ::signal(SIGPIPE, SIG_IGN);
-    std::string pattern = (fs::temp_directory_path() / "weft-tls-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     spawn();
     const std::string port = read_line();
     ASSERT_TRUE(port.starts_with("port ")) << "python3-h2 and openssl are in tools/packages.txt: " << port;
@@ -45,7 +42,6 @@ class TlsTest : public testing::Test {
     source_.reset();
     input_.reset();
     if (child_ > 0) ::waitpid(child_, nullptr, 0);
-    fs::remove_all(folder_);
   }
 
   void spawn() {
@@ -109,7 +105,8 @@ class TlsTest : public testing::Test {
     return source_->report().problems.front();
   }
 
-  std::string folder_;
+  const ::weft::test::ScratchFolder scratch_;
+  std::string folder_ = scratch_.path();
   pid_t child_ = 0;
   UniqueFd input_, output_;
   ApiAccess access_;
