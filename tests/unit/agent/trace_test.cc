@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <future>
 #include <thread>
 
 #include "proto/weft/proxy/v1/telemetry.grpc.pb.h"
@@ -296,12 +297,14 @@ TEST_F(TraceTest, CountsOfOneProxyNeverGoUnderTheNameOfTheNext) {
   CountingProxy first(folder_.file("xds.sock"), 7);
   first.add("cart-1", "2xx", 5);
   std::unique_ptr<CountingProxy> second;
+  std::promise<void> taken_over;
   first.answer([&] {
     if (second != nullptr) return;
     second = std::make_unique<CountingProxy>(folder_.file("xds.sock"), 8);
     second->add("cart-1", "2xx", 1);
     second->answer();
     while (status().proxy_pid() != 8) std::this_thread::yield();
+    taken_over.set_value();
   });
   grpc::ClientContext context;
   admin::v1::WatchRequestsRequest request;
@@ -313,6 +316,8 @@ TEST_F(TraceTest, CountsOfOneProxyNeverGoUnderTheNameOfTheNext) {
     ASSERT_TRUE(reader->Read(&counts));
     if (counts.proxy_answers()) EXPECT_EQ(counts.rows(0).requests(), counts.proxy_pid() == 7 ? 5u : 1u);
   } while (!counts.proxy_answers() || counts.proxy_pid() != 8);
+  // The second must not go before the first's thread has seen it.
+  taken_over.get_future().wait();
   context.TryCancel();
   reader->Finish();
 }
