@@ -1,6 +1,20 @@
 # One precompiled header for every C++ target (tools/cmake/precompiled.h): more than half of a compilation is reading the standard
 # library, Abseil, protobuf, gRPC and GoogleTest. ccache does the same job better where it is installed, and gcc goes without, so
 # that a missing #include is found.
+
+# Sources of tests run once per build and are half of it: not optimized, and of the sanitizers only the address one (it must be
+# everywhere, or the containers' own checks would be wrong), they compile three times as fast. What they test is built in full.
+add_library(weft_test_options INTERFACE)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(weft_test_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-O0>)
+  if(WEFT_SANITIZE MATCHES "undefined")
+    target_compile_options(weft_test_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize=undefined>)
+  endif()
+  if(WEFT_FUZZ)
+    target_compile_options(weft_test_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize=fuzzer-no-link>)
+  endif()
+endif()
+
 set(WEFT_PRECOMPILE_DEFAULT OFF)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND NOT WEFT_CCACHE)
   set(WEFT_PRECOMPILE_DEFAULT ON)
@@ -13,11 +27,15 @@ if(WEFT_PRECOMPILE)
   add_library(weft_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cc)
   target_link_libraries(weft_precompiled PRIVATE PkgConfig::GRPC protobuf::libprotobuf GTest::gmock)
   target_precompile_headers(weft_precompiled PRIVATE ${CMAKE_SOURCE_DIR}/tools/cmake/precompiled.h)
+  # Clang takes a precompiled header only with the options that it was made with.
+  add_library(weft_precompiled_tests OBJECT ${CMAKE_BINARY_DIR}/precompiled.cc)
+  target_link_libraries(weft_precompiled_tests PRIVATE PkgConfig::GRPC protobuf::libprotobuf GTest::gmock weft_test_options)
+  target_precompile_headers(weft_precompiled_tests PRIVATE ${CMAKE_SOURCE_DIR}/tools/cmake/precompiled.h)
 endif()
 
-# Called by every function that makes a C++ target of ours.
-function(weft_precompile target)
+# Called by every function that makes a C++ target of ours; the header is weft_precompiled or weft_precompiled_tests.
+function(weft_precompile target header)
   if(WEFT_PRECOMPILE)
-    target_precompile_headers(${target} REUSE_FROM weft_precompiled)
+    target_precompile_headers(${target} REUSE_FROM ${header})
   endif()
 endfunction()
