@@ -47,7 +47,7 @@ void Pipeline::update(Store::Changes changes) {
 }
 
 void Pipeline::recompile() {
-  Compiled next = compile(store_.objects(), node_name_, resolver_->addresses());
+  Compiled next = compile(store_.objects(), node_name_, resolver_->addresses(), &compiled_);
   Change change{.local_pods = next.local_pods, .findings = all_findings(store_, next)};
   diff(compiled_, next, change);
   const bool nothing_new = generation_ > 0 && change.upserted.empty() && change.removed.empty() &&

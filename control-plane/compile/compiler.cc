@@ -142,16 +142,61 @@ pb::Address to_address(const ServiceEntry& entry, const std::string& host, const
   return address;
 }
 
-void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
+Resource make_resource(const char* type, const std::string& name, const google::protobuf::Message& message) {
   const std::string body = serialize(message);
-  Resource resource(type, name, hash_of(body), body);
+  return Resource(type, name, hash_of(body), body);
+}
+
+void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
+  Resource resource = make_resource(type, name, message);
   out.resources.emplace(std::pair<std::string, std::string>{type, std::move(name)}, std::move(resource));
 }
 
+// nullopt: none of its routes is for the mesh.
+std::optional<mesh::v1::RouteSet> of_mesh(const VirtualService& service, const mesh::v1::RouteSet& routes) {
+  mesh::v1::RouteSet out = routes_at(service, routes, "mesh");
+  if (out.http().empty() && out.tls().empty() && out.tcp().empty()) return std::nullopt;
+  return out;
+}
+
+// The resource of objects that depend on no other: made once for each revision.
+class Unshared {
+ public:
+  Unshared(const Compiled* before, Compiled& out) : before_(before), out_(out) {}
+
+  // `make()`: the message, or nullopt when the object becomes nothing.
+  template <typename Make>
+  void add(const ObjectMeta& meta, const char* type, Make make) {
+    const std::string name = str_cat(meta.ns, "/", meta.name);
+    std::optional<Resource> resource;
+    if (const std::optional<Resource>* known = find(meta.revision)) {
+      resource = *known;
+    } else if (const auto message = make()) {
+      resource = make_resource(type, name, *message);
+    }
+    if (meta.revision != 0) out_.by_revision.emplace(meta.revision, resource);
+    if (resource)
+      out_.resources.emplace(std::pair<std::string, std::string>{type, name}, *std::move(resource));
+  }
+
+ private:
+  // nullptr: it is new.
+  const std::optional<Resource>* find(uint64_t revision) const {
+    if (before_ == nullptr || revision == 0) return nullptr;
+    const auto found = before_->by_revision.find(revision);
+    return found == before_->by_revision.end() ? nullptr : &found->second;
+  }
+
+  const Compiled* const before_;
+  Compiled& out_;
+};
+
 }  // namespace
 
-Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved) {
+Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved,
+                 const Compiled* before) {
   Compiled out;
+  Unshared unshared(before, out);
   Workloads workloads = compile_workloads(objects);
   add_service_entries(objects, resolved, workloads);
   const auto plaintext_denials = attach_peer_authentication(objects, workloads);
@@ -175,17 +220,15 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   warn_of_tunnels(of_gateways, workloads, &of_routes);
   for_each<VirtualService>(objects, [&](const VirtualService& v) {
     if (v.hidden || v.is_delegate()) return;
-    const std::string name = str_cat(v.meta.ns, "/", v.meta.name);
-    const mesh::v1::RouteSet routes =
-        routes_at(v, v.has_delegates ? with_delegates(v, objects, &of_routes) : v.routes, "mesh");
-    if (!routes.http().empty() || !routes.tls().empty() || !routes.tcp().empty())
-      add(out, kRouteSetType, name, routes);
+    if (!v.has_delegates) return unshared.add(v.meta, kRouteSetType, [&v] { return of_mesh(v, v.routes); });
+    if (const auto routes = of_mesh(v, with_delegates(v, objects, &of_routes)))
+      add(out, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name), *routes);
   });
-  for_each<DestinationRule>(objects, [&out](const DestinationRule& d) {
-    if (!d.hidden) add(out, kDestinationPolicyType, str_cat(d.meta.ns, "/", d.meta.name), d.policy);
+  for_each<DestinationRule>(objects, [&unshared](const DestinationRule& d) {
+    if (!d.hidden) unshared.add(d.meta, kDestinationPolicyType, [&d] { return std::optional(d.policy); });
   });
-  for_each<AuthorizationPolicy>(objects, [&out](const AuthorizationPolicy& a) {
-    add(out, kAuthorizationType, str_cat(a.meta.ns, "/", a.meta.name), a.policy);
+  for_each<AuthorizationPolicy>(objects, [&unshared](const AuthorizationPolicy& a) {
+    unshared.add(a.meta, kAuthorizationType, [&a] { return std::optional(a.policy); });
   });
   for (const auto& [name, policy] : plaintext_denials) add(out, kAuthorizationType, name, policy);
   out.local_pods = local_pods(objects, node_name);
@@ -194,15 +237,16 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   return out;
 }
 
+// Both are in the order of their keys.
 void diff(const Compiled& before, const Compiled& after, Change& out) {
+  auto old = before.resources.begin();
   for (const auto& [key, resource] : after.resources) {
-    const auto old = before.resources.find(key);
-    if (old == before.resources.end() || old->second.version() != resource.version())
-      out.upserted.push_back(resource);
+    for (; old != before.resources.end() && old->first < key; ++old) out.removed.push_back(old->first);
+    const bool known = old != before.resources.end() && old->first == key;
+    if (!known || old->second.version() != resource.version()) out.upserted.push_back(resource);
+    if (known) ++old;
   }
-  for (const auto& [key, resource] : before.resources) {
-    if (!after.resources.contains(key)) out.removed.push_back(key);
-  }
+  for (; old != before.resources.end(); ++old) out.removed.push_back(old->first);
 }
 
 }  // namespace weft::control_plane

@@ -2,11 +2,14 @@
 // the same objects give the same bytes.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "control-plane/compile/service_entries.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
@@ -18,10 +21,15 @@ struct Compiled {
   std::map<std::pair<std::string, std::string>, Resource> resources;
   std::vector<LocalPod> local_pods;
   std::vector<Finding> findings;
+  // What objects became that depend on no other object, by ObjectMeta::revision; nullopt: nothing.
+  absl::flat_hash_map<uint64_t, std::optional<Resource>> by_revision;
 };
 
-// `resolved`: addresses of the names that hosts_to_resolve() names, as far as they are known.
-Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved = {});
+// `resolved`: addresses of the names that hosts_to_resolve() names, as far as they are known. `before`: an
+// earlier result for objects of the same store, or nullptr; what stands in it for an object that has not
+// changed is taken as it is, which changes nothing but the time.
+Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved = {},
+                 const Compiled* before = nullptr);
 
 // What turns `before` into `after`.
 void diff(const Compiled& before, const Compiled& after, Change& out);

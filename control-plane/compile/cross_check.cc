@@ -27,6 +27,7 @@ class Checks {
     for_each<Service>(objects_, [this](const Service& s) { check_service(s); });
     for_each<EndpointSlice>(objects_, [this](const EndpointSlice& s) { check_slice(s); });
     for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { check_rule(d); });
+    for_each<VirtualService>(objects_, [this](const VirtualService& v) { add_owner(v); });
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { check_routes(v); });
     for_each<AuthorizationPolicy>(objects_, [this](const AuthorizationPolicy& a) { check_policy(a); });
     for_each<PeerAuthentication>(objects_, [this](const PeerAuthentication& p) { check_peers(p); });
@@ -169,9 +170,14 @@ class Checks {
 
   void check_routes(const VirtualService& service) {
     std::set<std::string> reported;
+    // The last that was found: the routes of one object mostly go to few hosts.
+    const std::string* known = nullptr;
     for (const HostReference& reference : service.references) {
-      if (!services_.contains(reference.host)) {
-        if (reported.insert(reference.host).second) check_host(service.meta, reference);
+      if (known == nullptr || *known != reference.host) {
+        if (services_.contains(reference.host))
+          known = &reference.host;
+        else if (reported.insert(reference.host).second)
+          check_host(service.meta, reference);
       }
       if (!reference.subset.empty() && !has_subset(reference)) {
         warn(kReferenceMissing, service.meta, reference.line, reference.field,
@@ -195,21 +201,23 @@ class Checks {
          "name the services whose requests are routed, or delegate to it");
   }
 
+  void add_owner(const VirtualService& service) {
+    if (service.hidden || !is_on_mesh(service)) return;
+    for (const std::string& host : service.routes.hosts()) owners_[host].push_back(&service);
+  }
+
   // The proxy takes the oldest RouteSet of a host (created_unix, then name, then namespace).
   void check_owners(const VirtualService& service) {
     if (service.hidden || !is_on_mesh(service)) return;
-    for_each<VirtualService>(objects_, [&](const VirtualService& other) {
-      if (&other == &service || other.hidden || !is_on_mesh(other) || !is_older(other, service)) return;
-      for (const std::string& host : service.routes.hosts()) {
-        for (const std::string& taken : other.routes.hosts()) {
-          if (taken != host || !share_clients(service, other)) continue;
-          warn(kHostTaken, service.meta, service.meta.line, "spec.hosts",
-               str_cat("host ", host, " is routed by the older VirtualService ", other.meta.ns, "/",
-                       other.meta.name, " already"),
-               "merge the two, or separate them with exportTo");
-        }
+    for (const std::string& host : service.routes.hosts()) {
+      for (const VirtualService* other : owners_[host]) {
+        if (other == &service || !is_older(*other, service) || !share_clients(service, *other)) continue;
+        warn(kHostTaken, service.meta, service.meta.line, "spec.hosts",
+             str_cat("host ", host, " is routed by the older VirtualService ", other->meta.ns, "/",
+                     other->meta.name, " already"),
+             "merge the two, or separate them with exportTo");
       }
-    });
+    }
   }
 
   // At gateways the lists of several are joined.
@@ -240,6 +248,8 @@ class Checks {
   // By namespace and host.
   std::map<std::pair<std::string, std::string>, const ServiceEntry*> entry_of_;
   std::vector<const DestinationRule*> rules_;
+  // Of routes of the mesh, by host.
+  std::map<std::string, std::vector<const VirtualService*>> owners_;
   std::vector<Finding> findings_;
 };
 

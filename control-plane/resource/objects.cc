@@ -17,6 +17,10 @@ const ObjectMeta& meta_of(const Object& object) {
   return std::visit([](const auto& o) -> const ObjectMeta& { return o.meta; }, object);
 }
 
+ObjectMeta& meta_of(Object& object) {
+  return std::visit([](auto& o) -> ObjectMeta& { return o.meta; }, object);
+}
+
 ObjectKey key_of(const Object& object) {
   const ObjectMeta& meta = meta_of(object);
   return {meta.kind, meta.ns, meta.name};

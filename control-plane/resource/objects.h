@@ -27,6 +27,8 @@ struct ObjectMeta {
   int64_t created_unix = 0;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
+  // Given by the store: objects of one store with the same revision are the same in everything. 0: of none.
+  uint64_t revision = 0;
 };
 
 struct ObjectKey {
@@ -135,6 +137,8 @@ struct VirtualService {
 
   // Without hosts: only others that delegate to it use its routes.
   bool is_delegate() const { return routes.hosts().empty(); }
+  // Some of its routes are for connections that are no HTTP.
+  bool has_layer4() const { return !routes.tls().empty() || !routes.tcp().empty(); }
 };
 
 struct DestinationRule {
@@ -278,6 +282,7 @@ using Object =
                  GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node, PeerAuthentication>;
 
 const ObjectMeta& meta_of(const Object& object);
+ObjectMeta& meta_of(Object& object);
 ObjectKey key_of(const Object& object);
 
 }  // namespace weft::control_plane

@@ -24,8 +24,7 @@ Finding duplicate(const Object& later, const Object& first) {
 
 }  // namespace
 
-std::map<ObjectKey, Object> Store::merge(File* old, ParsedFile& parsed,
-                                         std::vector<Finding>& findings) const {
+std::map<ObjectKey, Object> Store::merge(File* old, ParsedFile& parsed, std::vector<Finding>& findings) {
   std::map<ObjectKey, Object> now;
   for (Object& object : parsed.objects) {
     const ObjectKey key = key_of(object);
@@ -33,6 +32,7 @@ std::map<ObjectKey, Object> Store::merge(File* old, ParsedFile& parsed,
     if (found != now.end()) {
       findings.push_back(duplicate(object, found->second));
     } else {
+      meta_of(object).revision = ++revision_;
       now.emplace(key, std::move(object));
     }
   }

@@ -2,6 +2,7 @@
 // The control plane thread owns it; it reads no files itself.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,12 +30,13 @@ class Store {
     std::vector<Finding> findings;
   };
 
-  std::map<ObjectKey, Object> merge(File* old, ParsedFile& parsed, std::vector<Finding>& findings) const;
+  std::map<ObjectKey, Object> merge(File* old, ParsedFile& parsed, std::vector<Finding>& findings);
   void rebuild();
 
   std::map<std::string, File> files_;
   std::map<ObjectKey, const Object*> objects_;
   std::vector<Finding> duplicates_;
+  uint64_t revision_ = 0;  // the last that was given
 };
 
 }  // namespace weft::control_plane

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "base/strings.h"
@@ -81,6 +82,79 @@ TEST(CompileTest, OnlyWhatChangedIsEmitted) {
   EXPECT_EQ(change.upserted[0].name(), "default/b.default.svc.cluster.local");
   ASSERT_EQ(change.removed.size(), 1U);
   EXPECT_EQ(change.removed[0].second, "default/a.default.svc.cluster.local");
+}
+
+// Files that come one after the other, each compiled on what was before.
+class RecompileTest : public testing::Test {
+ protected:
+  // nullopt: the file goes.
+  void write(const std::string& file, const std::optional<std::string>& text) {
+    Store::Changes changes;
+    changes.emplace(file, text ? std::optional(parse_file(file, *text)) : std::nullopt);
+    store_.update(std::move(changes));
+    now_ = compile(store_.objects(), "node1", {}, &now_);
+  }
+  static std::string routes(const std::string& name, const std::string& host, const std::string& path) {
+    return str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ", name,
+                   "}\nspec: {hosts: [", host, "], http: [{match: [{uri: {prefix: ", path,
+                   "}}], route: [{destination: {host: a}}]}]}\n");
+  }
+  // Where the resource's bytes are; nullptr: there is none.
+  const char* body(const std::string& name) const {
+    const auto found = now_.resources.find({kRouteSetType, name});
+    return found == now_.resources.end() ? nullptr : found->second.body().data();
+  }
+  // As if nothing had been before.
+  void expect_as_fresh() const {
+    Change change;
+    diff(compile(store_.objects(), "node1"), now_, change);
+    EXPECT_TRUE(change.upserted.empty());
+    EXPECT_TRUE(change.removed.empty());
+  }
+
+  Store store_;
+  Compiled now_;
+};
+
+TEST_F(RecompileTest, WhatDidNotChangeKeepsItsResource) {
+  write("a.yaml", routes("a", "a", "/one"));
+  write("b.yaml", routes("b", "b", "/one"));
+  const char* a = body("default/a");
+  const Resource b = now_.resources.at({kRouteSetType, "default/b"});
+  ASSERT_NE(a, nullptr);
+  write("b.yaml", routes("b", "b", "/two"));
+  EXPECT_EQ(body("default/a"), a);
+  EXPECT_NE(body("default/b"), b.body().data());
+  EXPECT_NE(now_.resources.at({kRouteSetType, "default/b"}).version(), b.version());
+  expect_as_fresh();
+}
+
+TEST_F(RecompileTest, WhatIsRenamedOrGoneIsForgotten) {
+  write("a.yaml", routes("a", "a", "/one"));
+  write("b.yaml", routes("b", "b", "/one"));
+  write("b.yaml", routes("c", "b", "/one"));
+  EXPECT_EQ(body("default/b"), nullptr);
+  EXPECT_NE(body("default/c"), nullptr);
+  expect_as_fresh();
+  write("b.yaml", std::nullopt);
+  EXPECT_EQ(body("default/c"), nullptr);
+  EXPECT_EQ(now_.by_revision.size(), 1U);
+  expect_as_fresh();
+}
+
+TEST_F(RecompileTest, RoutesThatDelegateFollowTheirDelegate) {
+  write("root.yaml",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: root}\n"
+        "spec: {hosts: [a], http: [{match: [{uri: {prefix: /x}}], delegate: {name: part}}]}\n");
+  write("part.yaml",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: part}\n"
+        "spec: {http: [{route: [{destination: {host: one}}]}]}\n");
+  const Resource before = now_.resources.at({kRouteSetType, "default/root"});
+  write("part.yaml",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: part}\n"
+        "spec: {http: [{route: [{destination: {host: two}}]}]}\n");
+  EXPECT_NE(now_.resources.at({kRouteSetType, "default/root"}).version(), before.version());
+  expect_as_fresh();
 }
 
 TEST(CompileTest, AServiceCarriesItsAddressesAndPorts) {

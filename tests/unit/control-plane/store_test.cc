@@ -29,8 +29,28 @@ class StoreTest : public testing::Test {
     const auto found = store_.objects().find(ObjectKey{"Service", "default", name});
     return found == store_.objects().end() ? "" : std::get<Service>(*found->second).cluster_ips.at(0);
   }
+  uint64_t revision_of(const std::string& name) const {
+    return meta_of(*store_.objects().at(ObjectKey{"Service", "default", name})).revision;
+  }
   Store store_;
 };
+
+TEST_F(StoreTest, AnObjectKeepsItsRevisionWhileItStays) {
+  write("a.yaml", service("one", "10.0.0.1"));
+  write("b.yaml", service("two", "10.0.0.2"));
+  const uint64_t one = revision_of("one"), two = revision_of("two");
+  EXPECT_NE(one, 0U);
+  EXPECT_NE(one, two);
+  write("b.yaml", service("two", "10.0.0.3"));
+  EXPECT_EQ(revision_of("one"), one);
+  EXPECT_GT(revision_of("two"), two);
+  // The last good version is the same object still, in another file too.
+  write("a.yaml", service("one", "not-an-ip"));
+  EXPECT_EQ(revision_of("one"), one);
+  remove("a.yaml");
+  write("a.yaml", service("one", "10.0.0.1"));
+  EXPECT_GT(revision_of("one"), two);
+}
 
 TEST_F(StoreTest, ARefusedDocumentLeavesItsLastGoodVersionAndTheRestMovesOn) {
   write("a.yaml", service("one", "10.0.0.1") + service("two", "10.0.0.2"));
