@@ -1,6 +1,10 @@
 // What a client gets for a name it asks for: hosts, ports, routes, endpoints, seen through the snapshot's own
 // look-ups.
+#include <malloc.h>
+
 #include <chrono>
+#include <memory>
+#include <string>
 
 #include "base/strings.h"
 #include "tests/unit/proxy-config/world.h"
@@ -26,6 +30,58 @@ TEST(SnapshotBuilderTest, ServiceWithoutRoutesGoesToItsEndpoints) {
   EXPECT_EQ(asked.clusters(), "cart.shop.svc.cluster.local|80|");
   EXPECT_EQ(asked.endpoints(), "10.1.0.3:8080 10.1.0.4:8080");
   EXPECT_EQ(asked.route->name, "default");
+}
+
+std::string routes_of(const std::string& name, int count) {
+  std::string out = str_cat("namespace:'shop' name:'", name, "' hosts:'", name, ".shop.svc.cluster.local'");
+  for (int i = 0; i < count; ++i) {
+    str_append(&out, " http{matches{uri{prefix:'/item-", i, "/'}} destinations{host:'", kCartHost,
+               "' weight:1}}");
+  }
+  return out;
+}
+
+TEST(SnapshotBuilderTest, ARouteSetThatDidNotChangeKeepsItsCompiledObject) {
+  World world = shop();
+  world.routes(routes_of("cart", 20));
+  world.routes(routes_of("pay", 20));
+  const auto first = world.build();
+  world.routes(routes_of("pay", 21));
+  const auto second = world.build();
+  const auto host = [](const Snapshot& snapshot, const char* name) {
+    return ask(snapshot, "shop", str_cat(name, ".shop.svc.cluster.local"), "10.9.9.9:80", "/item-1/").host;
+  };
+  ASSERT_NE(host(*first, "cart"), nullptr);
+  ASSERT_NE(host(*second, "pay"), nullptr);
+  EXPECT_EQ(host(*first, "cart")->owner, host(*second, "cart")->owner);
+  EXPECT_EQ(host(*first, "cart")->index, host(*second, "cart")->index);
+  EXPECT_NE(host(*first, "pay")->owner, host(*second, "pay")->owner);
+  EXPECT_EQ(host(*second, "pay")->routes.size(), 21U);
+}
+
+TEST(SnapshotBuilderTest, RoutesThatAreGoneOrFewerGiveTheirMemoryBack) {
+  World world = shop();
+  const auto fill = [&world](const char* name, int count) {
+    world.routes(routes_of(name, count));
+    const auto snapshot = world.build();
+    const VirtualHost* host =
+        ask(*snapshot, "shop", str_cat(name, ".shop.svc.cluster.local"), "10.9.9.9:80").host;
+    return host == nullptr ? std::weak_ptr<const void>() : std::weak_ptr<const void>(host->owner);
+  };
+  fill("cart", 10);
+  const size_t before = ::mallinfo2().uordblks;
+  const std::weak_ptr<const void> many = fill("cart", 10'000);
+  EXPECT_FALSE(many.expired());
+  fill("cart", 10);
+  EXPECT_TRUE(many.expired());
+  // A sanitizer's own allocator reports nothing here; the two are the same then.
+  EXPECT_LT(::mallinfo2().uordblks, before + 100'000);
+  // Under another name: the first one's goes when it is removed.
+  const std::weak_ptr<const void> old = fill("pay", 20);
+  fill("pay-2", 20);
+  EXPECT_FALSE(old.expired());
+  world.store.remove(kRouteSetType, "shop/pay");
+  EXPECT_TRUE(old.expired());
 }
 
 TEST(SnapshotBuilderTest, EverySpellingOfAHostReachesIt) {
