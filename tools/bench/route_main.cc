@@ -1,6 +1,6 @@
 // weft-bench-route: what it costs the proxy to find the route of a request among few and among many, what a
-// route takes of memory, and how long a snapshot of many takes. Run by `tools/dev bench route`; no root, no
-// network.
+// route takes of memory, how long a change takes to be used, and what requests feel of it (route_change.h).
+// Run by `tools/dev bench route`; no root, no network but loopback.
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "base/strings.h"
 #include "tools/bench/paired.h"
+#include "tools/bench/route_change.h"
 #include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/config/resource_store.h"
 #include "userspace-proxy/config/snapshot_builder.h"
@@ -134,7 +135,7 @@ double percentile_99(std::vector<double> values) {
   return values[std::min(values.size() - 1, values.size() * 99 / 100)];
 }
 
-int run(uint32_t many, uint32_t rounds, const std::string& json) {
+std::vector<Figure> measure_tables(uint32_t many, uint32_t rounds) {
   const proxy::SnapshotPtr small = proxy::build_snapshot(make_resources(10), 1);
   const size_t before = mallinfo2().uordblks;
   const proxy::Resources resources = make_resources(many);
@@ -153,7 +154,7 @@ int run(uint32_t many, uint32_t rounds, const std::string& json) {
   const std::vector<double> changes = change_ms(many, 5 * rounds);
   const double change_p99 = percentile_99(changes);
   const std::string name = str_cat(many, " routes");
-  const std::vector<Figure> figures = {
+  return {
       {"look-up among 10 routes", "ns", median_interval(few_ns), 1'000},
       {str_cat("look-up among ", name), "ns", median_interval(many_ns), 1'000},
       {str_cat("look-up among ", name, " against 10"), "ratio", median_interval(ratios), 1.5},
@@ -162,7 +163,6 @@ int run(uint32_t many, uint32_t rounds, const std::string& json) {
       {str_cat("change of ", name, ", received to snapshot"), "ms", median_interval(changes), 50},
       {str_cat("change of ", name, ", p99"), "ms", {change_p99, change_p99, change_p99}, 50},
   };
-  return report(figures, json) ? 0 : 1;
 }
 
 }  // namespace
@@ -171,10 +171,23 @@ int run(uint32_t many, uint32_t rounds, const std::string& json) {
 int main(int argc, char** argv) {
   CLI::App app("What finding a route costs among few and among many.", "weft-bench-route");
   uint32_t many = 10'000, rounds = 20;
+  weft::bench::ChangeOptions change;
   std::string json;
   app.add_option("--routes", many, "The long list")->check(CLI::Range(16, 1'000'000));
   app.add_option("--rounds", rounds, "Pairs of measurements")->check(CLI::Range(3, 1'000));
+  app.add_option("--sets", change.sets, "VirtualServices that they are in, where one of them changes")
+      ->check(CLI::Range(1, 10'000));
+  app.add_option("--changes", change.changes, "Changes that are timed")->check(CLI::Range(1, 100'000));
+  app.add_option("--rate", change.rate, "Requests per second while routes change")
+      ->check(CLI::Range(100, 100'000));
+  app.add_option("--slice", change.slice, "Seconds of requests with, and without changes")
+      ->check(CLI::Range(0.1, 60.0));
   app.add_option("--json", json, "Also write the figures there");
   CLI11_PARSE(app, argc, argv);
-  return weft::bench::run(many, rounds, json);
+  change.routes = many;
+  change.rounds = rounds;
+  std::vector<weft::bench::Figure> figures = weft::bench::measure_tables(many, rounds);
+  const std::vector<weft::bench::Figure> of_changes = weft::bench::measure_changes(change);
+  figures.insert(figures.end(), of_changes.begin(), of_changes.end());
+  return weft::bench::report(figures, json) ? 0 : 1;
 }

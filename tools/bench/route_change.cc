@@ -1,0 +1,186 @@
+// See route_change.h.
+#include "tools/bench/route_change.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/strings.h"
+#include "tools/bench/route_mesh.h"
+#include "tools/bench/route_traffic.h"
+
+namespace weft::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_between(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double, std::milli>(end - begin).count();
+}
+
+// What the configuration client publishes, handed to the worker; who changes something waits for it here.
+class Published {
+ public:
+  explicit Published(RouteTraffic& traffic) : traffic_(traffic) {}
+
+  void put(proxy::SnapshotPtr snapshot) {
+    const Clock::time_point at = Clock::now();
+    traffic_.worker().set_snapshot(snapshot);
+    const std::lock_guard lock(mutex_);
+    snapshot_ = std::move(snapshot);
+    at_ = at;
+    changed_.notify_all();
+  }
+  struct Seen {
+    uint64_t generation = 0;
+    Clock::time_point at;  // when it was published
+  };
+  // The first snapshot that has this weight at `host`.
+  Seen wait(const std::string& host, const SocketAddress& dialled, uint32_t weight) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] {
+      const proxy::VirtualHost* found =
+          snapshot_ == nullptr ? nullptr : snapshot_->find_virtual_host(proxy::kNone, host, dialled);
+      return found != nullptr && found->routes.front().clusters.front().weight == weight;
+    });
+    return {snapshot_->generation, at_};
+  }
+
+ private:
+  RouteTraffic& traffic_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  proxy::SnapshotPtr snapshot_;
+  Clock::time_point at_;
+};
+
+class Changes {
+ public:
+  explicit Changes(const ChangeOptions& options) : options_(options) {
+    const RouteMesh::Options mesh{options.routes, options.sets, traffic_.dialled(), traffic_.upstream()};
+    mesh_ = std::make_unique<RouteMesh>(mesh, [this](proxy::SnapshotPtr s) { published_.put(std::move(s)); });
+    wait(0, 0);
+    traffic_.p99_us(options_.slice, options_.rate);
+  }
+
+  // Milliseconds of each, from the manifest to the worker's use of it.
+  std::vector<double> time_all() {
+    std::vector<double> parse, compile, deliver, swap, cpu, all;
+    for (uint32_t i = 0; i < options_.changes; ++i) {
+      const Clock::time_point begin = Clock::now();
+      const std::clock_t cpu_begin = std::clock();
+      const RouteMesh::Spent spent = change();
+      const Clock::time_point sent = Clock::now();
+      const Clock::time_point published = wait(set(), version());
+      const Clock::time_point end = Clock::now();
+      parse.push_back(spent.parse_ms);
+      compile.push_back(spent.compile_ms);
+      deliver.push_back(ms_between(sent, std::max(published, sent)));
+      swap.push_back(ms_between(published, end));
+      cpu.push_back(1000.0 * static_cast<double>(std::clock() - cpu_begin) / CLOCKS_PER_SEC);
+      all.push_back(ms_between(begin, end));
+    }
+    std::printf(
+        "one change, median: %.2f ms to parse, %.2f to compile and diff, %.2f over ADS to a snapshot, "
+        "%.2f to the worker; %.2f ms of CPU\n",
+        median_interval(parse).value, median_interval(compile).value, median_interval(deliver).value,
+        median_interval(swap).value, median_interval(cpu).value);
+    return all;
+  }
+
+  // p99 with changes to p99 without, of each round.
+  std::vector<double> latency_ratios() {
+    std::vector<double> ratios, calm, busy;
+    for (uint32_t round = 0; round < options_.rounds; ++round) {
+      double with = 0, without = 0;
+      for (const bool changing : {round % 2 == 1, round % 2 == 0})
+        (changing ? with : without) = slice(changing);
+      ratios.push_back(with / without);
+      calm.push_back(without);
+      busy.push_back(with);
+    }
+    std::printf("p99 of %.0f requests/s, median: %.0f us without changes, %.0f us with %.0f a second\n",
+                options_.rate, median_interval(calm).value, median_interval(busy).value, 1 / options_.pause);
+    return ratios;
+  }
+
+ private:
+  // A different set each time, in turn.
+  RouteMesh::Spent change() {
+    ++changes_;
+    return mesh_->change(set(), version());
+  }
+  uint32_t set() const { return changes_ % options_.sets; }
+  uint32_t version() const { return changes_ / options_.sets + 1; }
+
+  // Until the worker uses it; when it was published.
+  Clock::time_point wait(uint32_t set, uint32_t version) {
+    const SocketAddress dialled = mesh_->dialled(set);
+    const Published::Seen seen =
+        published_.wait(RouteMesh::host_of(set), dialled, RouteMesh::weight_of(version));
+    traffic_.wait_for(seen.generation);
+    return seen.at;
+  }
+
+  double slice(bool changing) {
+    if (!changing) return traffic_.p99_us(options_.slice, options_.rate);
+    const auto pause =
+        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.pause));
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool ended = false;
+    std::thread changer([&] {
+      std::unique_lock lock(mutex);
+      Clock::time_point next = Clock::now();
+      do {
+        change();
+        next += pause;
+      } while (!wake.wait_until(lock, next, [&ended] { return ended; }));
+    });
+    const double p99 = traffic_.p99_us(options_.slice, options_.rate);
+    {
+      const std::lock_guard lock(mutex);
+      ended = true;
+    }
+    wake.notify_all();
+    changer.join();
+    return p99;
+  }
+
+  const ChangeOptions options_;
+  RouteTraffic traffic_;
+  Published published_{traffic_};
+  std::unique_ptr<RouteMesh> mesh_;
+  uint32_t changes_ = 0;
+};
+
+double percentile_99(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[std::min(values.size() - 1, values.size() * 99 / 100)];
+}
+
+}  // namespace
+
+std::vector<Figure> measure_changes(const ChangeOptions& options) {
+  constexpr double kChangeMs = 50, kSpike = 1.1;
+  Changes changes(options);
+  const std::vector<double> times = changes.time_all();
+  const double p99 = percentile_99(times);
+  const std::string name = str_cat("one of ", options.sets, " sets of ", options.routes, " routes changed");
+  return {
+      {str_cat(name, ", until used"), "ms", median_interval(times), kChangeMs},
+      {str_cat(name, ", p99"), "ms", {p99, p99, p99}, kChangeMs},
+      {"p99 of requests while routes change / without", "ratio", median_interval(changes.latency_ratios()),
+       kSpike},
+  };
+}
+
+}  // namespace weft::bench

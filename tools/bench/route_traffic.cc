@@ -1,0 +1,141 @@
+// See route_traffic.h.
+#include "tools/bench/route_traffic.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+
+#include "userspace-proxy/net/socket.h"
+
+namespace weft::bench {
+namespace {
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "weft-bench-route: %s\n", what);
+  std::exit(1);
+}
+
+// The calling thread and those that it starts from now on.
+void run_on(int first_cpu, int last_cpu) {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  for (int cpu = first_cpu; cpu <= last_cpu; ++cpu) CPU_SET(static_cast<size_t>(cpu), &cpus);
+  sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+int last_cpu() { return static_cast<int>(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L)) - 1; }
+
+UniqueFd listen_here(SocketAddress* address) {
+  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  sockaddr_storage any;
+  const socklen_t size = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(&any);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&any), size) != 0 || ::listen(fd.get(), 128) != 0)
+    fail("cannot listen on the loopback interface");
+  *address = proxy::local_address(fd.get());
+  return fd;
+}
+
+void watch(int epoll, int fd) {
+  epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
+  ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+}  // namespace
+
+FixedUpstream::FixedUpstream()
+    : listener_(listen_here(&address_)),
+      stop_(::eventfd(0, EFD_CLOEXEC)),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  watch(epoll_.get(), listener_.get());
+  watch(epoll_.get(), stop_.get());
+  thread_ = std::thread([this] { run(); });
+}
+
+FixedUpstream::~FixedUpstream() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof(one));
+  thread_.join();
+}
+
+void FixedUpstream::run() {
+  run_on(last_cpu(), last_cpu());
+  std::array<epoll_event, 64> events;
+  while (true) {
+    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    for (int i = 0; i < count; ++i) {
+      const int fd = events[static_cast<size_t>(i)].data.fd;
+      if (fd == stop_.get()) return;
+      if (fd == listener_.get()) {
+        accept_one();
+      } else if (!answer(fd)) {
+        std::erase_if(connections_, [fd](const UniqueFd& open) { return open.get() == fd; });
+      }
+    }
+  }
+}
+
+void FixedUpstream::accept_one() {
+  UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!fd.valid()) return;
+  watch(epoll_.get(), fd.get());
+  connections_.push_back(std::move(fd));
+}
+
+// A head comes whole: the proxy writes each with one call, and it is far smaller than a segment.
+bool FixedUpstream::answer(int fd) {
+  constexpr std::string_view kAnswer = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
+  std::array<char, 16 * 1024> buffer;
+  const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
+  if (got <= 0) return false;
+  const std::string_view text(buffer.data(), static_cast<size_t>(got));
+  for (size_t at = text.find("\r\n\r\n"); at != std::string_view::npos; at = text.find("\r\n\r\n", at + 4)) {
+    if (::send(fd, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL) < 0) return false;
+  }
+  return true;
+}
+
+RouteTraffic::RouteTraffic() {
+  proxy::CaptureListener listener{.netns_cookie = 1, .workload_uid = "Kubernetes//Pod/default/client"};
+  listener.listener = listen_here(&dialled_);
+  proxy::Worker::Options options;
+  options.sink = &sink_;
+  run_on(0, 0);
+  auto worker = proxy::Worker::start(options);
+  run_on(0, last_cpu());
+  if (!worker.ok()) fail("the worker does not start");
+  worker_ = *std::move(worker);
+  worker_->add_listener(std::move(listener));
+  LoadOptions load;
+  load.target = dialled_;
+  load.request = "GET /item-7 HTTP/1.1\r\nhost: shop-0.default.svc.cluster.local\r\n\r\n";
+  load.connections = 16;
+  load.interval = 0;
+  load_ = Load::create(std::move(load)).value();
+}
+
+void RouteTraffic::wait_for(uint64_t generation) const {
+  while (worker_->snapshot_generation() < generation) std::this_thread::yield();
+}
+
+double RouteTraffic::p99_us(double seconds, double rate) {
+  run_on(last_cpu(), last_cpu());
+  load_->set_pace(seconds, rate);
+  const absl::Status status = load_->run(nullptr);
+  run_on(0, last_cpu());
+  const Counters& totals = load_->totals();
+  if (!status.ok() || totals.failed() > 0 || totals.requests == 0)
+    fail("a request failed while routes changed");
+  return static_cast<double>(totals.latency.quantile(0.99));
+}
+
+}  // namespace weft::bench

@@ -1,0 +1,64 @@
+// Requests at a fixed rate through a real worker, all on the loopback interface: whose latency shows what a
+// change of configuration does to traffic. Used by weft-bench-route; no root.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/address.h"
+#include "base/fd.h"
+#include "tools/bench/load.h"
+#include "userspace-proxy/telemetry/exchange_record.h"
+#include "userspace-proxy/worker.h"
+
+namespace weft::bench {
+
+// Answers every request without a body with 200 and a few bytes, on a thread of its own.
+class FixedUpstream {
+ public:
+  FixedUpstream();
+  ~FixedUpstream();
+  const SocketAddress& address() const { return address_; }
+
+ private:
+  void run();
+  void accept_one();
+  // False: the connection has ended.
+  static bool answer(int fd);
+
+  SocketAddress address_;
+  UniqueFd listener_, stop_, epoll_;
+  std::vector<UniqueFd> connections_;
+  std::thread thread_;
+};
+
+// A worker on CPU 0, whose clients and upstream are on the last CPU.
+class RouteTraffic {
+ public:
+  RouteTraffic();
+
+  const SocketAddress& dialled() const { return dialled_; }
+  const SocketAddress& upstream() const { return upstream_.address(); }
+  proxy::Worker& worker() { return *worker_; }
+  // Until the worker uses that generation.
+  void wait_for(uint64_t generation) const;
+  // Percentile 99 of the latency in microseconds of `rate` requests per second on 16 connections, counted
+  // from when each was due. Exits the program when one fails.
+  double p99_us(double seconds, double rate);
+
+ private:
+  class NoRecords final : public proxy::ExchangeSink {
+   public:
+    void record(const proxy::ExchangeRecord&, const proxy::Snapshot&) override {}
+  };
+
+  NoRecords sink_;
+  FixedUpstream upstream_;
+  SocketAddress dialled_;
+  std::unique_ptr<proxy::Worker> worker_;
+  std::unique_ptr<Load> load_;
+};
+
+}  // namespace weft::bench
