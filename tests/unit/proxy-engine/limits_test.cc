@@ -122,7 +122,7 @@ TEST(LimitsTest, EndsARequestWhoseAnnouncedBodyTrickles) {
   setup.options.exchange_idle = std::chrono::milliseconds(100);
   Rig rig(setup);
   TestConnection client = rig.connect();
-  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx");
   // A byte for each look: never silent, never done.
   EXPECT_TRUE(rig.wait_for([&] {
     client.send("x");

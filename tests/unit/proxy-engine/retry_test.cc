@@ -42,7 +42,8 @@ std::string ask_on_used_connection(Rig& rig, std::string_view request) {
   EXPECT_EQ(client.read_message(), ok_response("ok"));
   EXPECT_TRUE(rig.wait_for([&] { return rig.worker().gauges().upstream_idle == 1; }));
   client.send(request);
-  return client.read_message();
+  // Whatever the method: an answer to HEAD has a length and no content.
+  return client.read_until("\r\n\r\n");
 }
 
 TEST(RetryTest, RepeatsIdempotentRequestsWithoutContent) {

@@ -133,21 +133,29 @@ void TestConnection::reset() {
   fd_.reset();
 }
 
-UniqueFd listen_on_loopback(SocketAddress* address) {
+// A socket at a port of its own, which it may share with one that listens later.
+static UniqueFd bind_on_loopback(SocketAddress* address) {
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int one = 1;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
   sockaddr_storage storage;
-  socklen_t length = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(&storage);
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || listen(fd.get(), 1024) != 0)
-    std::abort();
-  length = sizeof(storage);
-  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&storage), &length);
-  *address = *SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
+  const socklen_t length = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(&storage);
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) std::abort();
+  *address = local_address(fd.get());
+  return fd;
+}
+
+UniqueFd listen_on_loopback(SocketAddress* address) {
+  UniqueFd fd = bind_on_loopback(address);
+  if (listen(fd.get(), 1024) != 0) std::abort();
   return fd;
 }
 
 SocketAddress refused_address() {
+  // Bound as long as the suite runs: else what runs beside it may get the port, and take what is dialled there.
+  static std::vector<UniqueFd> held;
   SocketAddress address;
-  listen_on_loopback(&address);
+  held.push_back(bind_on_loopback(&address));
   return address;
 }
 

@@ -117,15 +117,11 @@ TEST(TcpExchangeTest, KeepsTheClientsDirectionWhenTheServerFinishedSending) {
 }
 
 TEST(TcpExchangeTest, EndsAConnectionInWhichNothingMoves) {
-  TestServer server([](TestConnection& c) {
-    c.send("x");
-    c.read_to_end();
-  });
+  TestServer server([](TestConnection& c) { c.read_to_end(); });
   Rig::Setup setup = to(server.address(), Protocol::kTcp);
   setup.options.downstream_idle = std::chrono::milliseconds(50);
   Rig rig(setup);
   TestConnection client = rig.connect();
-  EXPECT_EQ(client.read(1), "x");
   EXPECT_EQ(client.read_end(), ECONNRESET);
   EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kIdleTimeout);
 }
