@@ -58,9 +58,7 @@ bool TunnelSocket::try_recv(Operation& operation, InputBuffer& into) {
   operation.result = 0;
   if (received_end_) return true;
   if (!closed_) return false;
-  // A peer that needs nothing more says NO_ERROR or CANCEL: an end, as FIN is.
-  const bool ended = *closed_ == Http2StreamEnd::kComplete || *closed_ == Http2StreamEnd::kCancelled;
-  operation.result = ended ? 0 : -ECONNRESET;
+  operation.result = cut_ ? -ECONNRESET : 0;
   return true;
 }
 
@@ -92,6 +90,9 @@ void TunnelSocket::close() {
     closing_ = true;
     return;
   }
+  // Not CANCEL: nothing broke, to the server's application this is the end that close(2) would be.
+  if (open_ && attached() && session()->role() == Http2Session::Role::kClient)
+    session()->reset(*this, NGHTTP2_NO_ERROR);
   leave();
 }
 
@@ -132,13 +133,16 @@ void TunnelSocket::end_received() {
 void TunnelSocket::payload_taken() { finish(&send_operation_, 0); }
 
 void TunnelSocket::stream_closed(Http2StreamEnd end) {
-  closed_ = end;
+  closed_ = true;
+  // What a server says is whole with END_STREAM only (RFC 9113 §8.1); a client may need nothing more:
+  // close().
+  const bool whole = end == Http2StreamEnd::kComplete &&
+                     (received_end_ || transport_.session().role() == Http2Session::Role::kServer);
+  cut_ = !whole;
   if (closing_) return close();
   if (!open_) return host_.tunnel_lost(*this, end);
   finish(&send_operation_, -EPIPE);
-  if (end == Http2StreamEnd::kReset || end == Http2StreamEnd::kConnectionLost ||
-      end == Http2StreamEnd::kProtocol)
-    finish(&reset_operation_, -ECONNRESET);
+  if (cut_) finish(&reset_operation_, -ECONNRESET);
   if (recv_operation_ != nullptr && try_recv(*recv_operation_, *recv_into_))
     finish(&recv_operation_, recv_operation_->result);
 }

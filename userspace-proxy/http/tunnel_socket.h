@@ -3,7 +3,6 @@
 // handles the heads and then gives it to a Socket, which frees it by closing. Worker thread only.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "userspace-proxy/http/http2_transport.h"
@@ -45,7 +44,8 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   bool unsent() const override { return false; }
   void watch_reset(Operation& operation) override { operation.park(&reset_operation_); }
   void shutdown_write() override;
-  // Cancels what is left of the stream; when both directions have ended it goes once that is sent.
+  // Ends what is left of the stream: a client's with NO_ERROR, which its server takes for a FIN. When both
+  // directions have ended it goes once that is sent.
   void close() override;
   // RST_STREAM with CONNECT_ERROR: an application's connection that broke (RFC 9113 §8.5).
   void reset() override;
@@ -74,7 +74,8 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   bool received_end_ = false;
   bool sent_end_ = false;
   bool closing_ = false;  // nobody's any more; both directions have ended, ours is still to be sent
-  std::optional<Http2StreamEnd> closed_;
+  bool closed_ = false;
+  bool cut_ = false;           // the peer, or its connection, broke off
   std::vector<iovec> pieces_;  // offered to the session
   Operation* recv_operation_ = nullptr;
   Operation* send_operation_ = nullptr;

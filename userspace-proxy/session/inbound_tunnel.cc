@@ -117,7 +117,8 @@ void InboundTunnel::open() {
   owner_.output_due();
   state_ = State::kOpen;
   downstream_.replace_io(std::exchange(tunnel_, nullptr)->open());
-  application_.watch_reset(reset_);
+  application_.watch_reset(application_reset_);
+  downstream_.watch_reset(peer_reset_);
   context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
   for (SocketSource* source : {&peer_source_, &application_source_}) source->start(BodyKind::kUntilClose, 0);
   for (SocketSink* sink : {&peer_sink_, &application_sink_})
@@ -137,9 +138,13 @@ void InboundTunnel::lost() { context_.loop.soon(ended_); }
 
 void InboundTunnel::on_ended(int) { end(); }
 
-void InboundTunnel::on_reset(int) {
-  // What came before the reset is passed on first.
+// What came before a reset is passed on first: who reads will see how it ends.
+void InboundTunnel::on_application_reset(int) {
   if (!to_peer_.reading()) end();
+}
+
+void InboundTunnel::on_peer_reset(int) {
+  if (!to_application_.reading()) end();
 }
 
 void InboundTunnel::pump_ended(Pump& pump) {
@@ -178,7 +183,8 @@ void InboundTunnel::cut() {
   begin_.cancel();
   connected_.cancel();
   ended_.cancel();
-  reset_.cancel();
+  application_reset_.cancel();
+  peer_reset_.cancel();
   connector_.cancel();
   to_application_.cancel();
   to_peer_.cancel();

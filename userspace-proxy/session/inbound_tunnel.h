@@ -56,7 +56,8 @@ class InboundTunnel final : public ListNode<>, public Retirable, private Pump::O
   void refuse(uint16_t status);
   void pump_ended(Pump& pump) override;
   void on_ended(int);
-  void on_reset(int);
+  void on_application_reset(int);
+  void on_peer_reset(int);
   void on_idle();
   void end();
 
@@ -80,7 +81,8 @@ class InboundTunnel final : public ListNode<>, public Retirable, private Pump::O
   Operation begin_{this, method<&InboundTunnel::on_begin>};
   Operation connected_{this, method<&InboundTunnel::on_connected>};
   Operation ended_{this, method<&InboundTunnel::on_ended>};
-  Operation reset_{this, method<&InboundTunnel::on_reset>};
+  Operation application_reset_{this, method<&InboundTunnel::on_application_reset>};
+  Operation peer_reset_{this, method<&InboundTunnel::on_peer_reset>};
   Timer idle_{this, method<&InboundTunnel::on_idle>};
 };
 

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nghttp2/nghttp2.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/strings.h"
 #include "proto/istio/security.pb.h"
@@ -79,6 +81,25 @@ TEST_P(HbonePairTest, AClientThatBreaksOffResetsTheApplication) {
   tunnel->socket.reset();
   ASSERT_TRUE(until([&] { return application.end() != FarEnd::End::kOpen; }));
   EXPECT_EQ(application.end(), FarEnd::End::kReset);
+}
+
+TEST_P(HbonePairTest, AClientThatNeedsNothingMoreEndsTheApplicationsConnection) {
+  const auto tunnel = opened();
+  FarEnd application = accept_application();
+  tunnel->socket.close();
+  ASSERT_TRUE(until([&] { return application.end() != FarEnd::End::kOpen; }));
+  EXPECT_EQ(application.end(), FarEnd::End::kFin);
+}
+
+// The clock stands still: nothing here waits for the idle timeout.
+TEST_P(HbonePairTest, AClientThatBreaksOffAfterItsLastWordIsHeardAtOnce) {
+  const auto tunnel = opened();
+  FarEnd application = accept_application();
+  tunnel->socket.shutdown_write();
+  ASSERT_TRUE(until([&] { return application.end() == FarEnd::End::kFin; }));
+  EXPECT_EQ(server_->use->exchanges.get(), 1u);
+  tunnel->socket.reset();
+  EXPECT_TRUE(until([&] { return server_->use->exchanges.get() == 0; }));
 }
 
 TEST_P(HbonePairTest, AConnectionThatIsCutIsNoEndForItsTunnels) {
@@ -289,6 +310,36 @@ TEST_P(HbonePoolTest, APeerThatTakesNoneIsNotAskedForEver) {
   ASSERT_TRUE(talk_until_over(calls));
   EXPECT_EQ(count(calls, ConnectStatus::kFailed), 3);
   EXPECT_LE(peers_.size(), 6u);
+}
+
+TEST_P(HbonePoolTest, WhatAServerBreaksOffIsNoEndWhateverTheCode) {
+  for (const uint32_t code : {NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_CONNECT_ERROR}) {
+    const auto dial = call();
+    ASSERT_TRUE(talk_until([&] { return dial->step.done; }));
+    InputBuffer input(loop_->buffers());
+    TestStep reading;
+    reading.began(dial->socket.recv(reading.operation, input));
+    peers_.back()->reset_tunnels(code);
+    ASSERT_TRUE(talk_until([&] { return reading.done; }));
+    EXPECT_EQ(reading.result, -ECONNRESET) << code;
+  }
+}
+
+TEST_P(HbonePoolTest, WhatAServerSaidToTheEndIsWholeThoughItWantsNoMore) {
+  const auto dial = call();
+  ASSERT_TRUE(talk_until([&] { return dial->step.done; }));
+  peers_.back()->finish_sending();
+  InputBuffer input(loop_->buffers());
+  TestStep reading;
+  reading.began(dial->socket.recv(reading.operation, input));
+  ASSERT_TRUE(talk_until([&] { return reading.done; }));
+  EXPECT_EQ(reading.result, 0);
+  peers_.back()->reset_tunnels(NGHTTP2_NO_ERROR);
+  ASSERT_TRUE(talk_until([&] { return peers_.back()->tunnels() == 0; }));
+  TestStep again;
+  again.began(dial->socket.recv(again.operation, input));
+  ASSERT_TRUE(talk_until([&] { return again.done; }));
+  EXPECT_EQ(again.result, 0);
 }
 
 TEST_P(HbonePoolTest, ADialThatAPeerLeavesUnansweredByGoingAwayIsMadeAgain) {

@@ -26,6 +26,15 @@ class HbonePeer final : private Http2Transport::Owner, private TunnelSocket::Hos
   }
 
   size_t tunnels() const { return tunnels_.size(); }
+  // END_STREAM on each of its tunnels.
+  void finish_sending() {
+    for (TunnelSocket* each : tunnels_) each->shutdown_write();
+  }
+  // RST_STREAM on each.
+  void reset_tunnels(uint32_t code) {
+    for (TunnelSocket* each : tunnels_) transport_->session().reset(*each, code);
+    transport_->output_due();
+  }
   // GOAWAY, which names the last CONNECT that it has seen.
   void leave() {
     transport_->session().fail(Http2Fault::kProtocol);

@@ -152,7 +152,8 @@ UniqueFd listen_on_loopback(SocketAddress* address) {
 }
 
 SocketAddress refused_address() {
-  // Bound as long as the suite runs: else what runs beside it may get the port, and take what is dialled there.
+  // Bound as long as the suite runs: else what runs beside it may get the port, and take what is dialled
+  // there.
   static std::vector<UniqueFd> held;
   SocketAddress address;
   held.push_back(bind_on_loopback(&address));
