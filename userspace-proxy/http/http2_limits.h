@@ -65,6 +65,9 @@ struct Http2Limits {
   // Payload the peer may send before we give credit, per stream and in sum; at most 2^31-1.
   uint32_t stream_window_bytes = 128 * 1024;
   uint32_t connection_window_bytes = 1024 * 1024;
+  // Above stream_window_bytes: the window of a stream whose payload is accepted doubles up to this, as long
+  // as all windows together stay within the connection's, so that no stream ever waits for others to be read.
+  uint32_t max_stream_window_bytes = 0;
   // One head, decoded: names, values and kFieldOverhead for each field, as RFC 9113 §6.5.2 counts.
   uint32_t max_head_bytes = 64 * 1024;
   uint32_t max_fields = 128;

@@ -1,6 +1,7 @@
 // Http2Session around nghttp2: life of the session and of its streams. The events are in http2_callbacks.cc.
 #include "userspace-proxy/http/http2_session.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -158,7 +159,7 @@ void Http2Session::attach(Http2Stream& stream, int32_t id) {
   stream.id_ = id;
   stream.sending_ = Http2Stream::Sending::kHead;
   stream.last_offered_ = stream.reset_by_us_ = stream.broken_ = stream.heard_all_ = false;
-  stream.unaccepted_bytes_ = 0;
+  stream.unaccepted_bytes_ = stream.accepted_bytes_ = stream.grown_bytes_ = 0;
   stream.held_head_bytes_ = 0;
   stream.offered_ = {};
   stream.offered_at_ = stream.offered_bytes_ = 0;
@@ -167,11 +168,16 @@ void Http2Session::attach(Http2Stream& stream, int32_t id) {
   ++open_streams_;
 }
 
-void Http2Session::stream_ended(Http2Stream& stream, Http2StreamEnd end) {
+void Http2Session::forget(Http2Stream& stream) {
   stream.unlink();
   stream.session_ = nullptr;
   --open_streams_;
   held_head_bytes_ -= stream.held_head_bytes_;
+  grown_bytes_ -= stream.grown_bytes_;
+}
+
+void Http2Session::stream_ended(Http2Stream& stream, Http2StreamEnd end) {
+  forget(stream);
   // Its object may go at any time now; the connection's window must not leak with it.
   if (stream.unaccepted_bytes_ > 0) nghttp2_session_consume_connection(session_, stream.unaccepted_bytes_);
   stream.unaccepted_bytes_ = 0;
@@ -248,6 +254,22 @@ void Http2Session::accepted(Http2Stream& stream, uint32_t bytes) {
   if (!stream.attached()) return;
   stream.unaccepted_bytes_ -= bytes;
   nghttp2_session_consume(session_, stream.id_, bytes);
+  grow_window(stream, bytes);
+}
+
+void Http2Session::grow_window(Http2Stream& stream, uint32_t accepted) {
+  stream.accepted_bytes_ += accepted;
+  const uint32_t window = limits_.stream_window_bytes + stream.grown_bytes_;
+  if (stream.heard_all_ || window >= limits_.max_stream_window_bytes || stream.accepted_bytes_ < window)
+    return;
+  stream.accepted_bytes_ = 0;
+  const uint32_t more = std::min(window, limits_.max_stream_window_bytes - window);
+  const uint64_t at_first = uint64_t{limits_.max_concurrent_streams} * limits_.stream_window_bytes;
+  if (at_first + grown_bytes_ + more > limits_.connection_window_bytes) return;
+  stream.grown_bytes_ += more;
+  grown_bytes_ += more;
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, stream.id_,
+                                        static_cast<int32_t>(window + more));
 }
 
 void Http2Session::reset(Http2Stream& stream, uint32_t code) {
@@ -260,10 +282,7 @@ void Http2Session::detach(Http2Stream& stream) {
   if (!stream.attached()) return;
   const int32_t id = stream.id_;
   const bool reset = stream.reset_by_us_;
-  stream.unlink();
-  stream.session_ = nullptr;
-  --open_streams_;
-  held_head_bytes_ -= stream.held_head_bytes_;
+  forget(stream);
   if (stream.unaccepted_bytes_ > 0) nghttp2_session_consume(session_, id, stream.unaccepted_bytes_);
   stream.unaccepted_bytes_ = 0;
   nghttp2_session_set_stream_user_data(session_, id, nullptr);

@@ -104,6 +104,9 @@ class Http2Session {
 
   void submit_settings();
   void tiny_window();
+  void grow_window(Http2Stream& stream, uint32_t accepted);
+  // It has no share in anything any more.
+  void forget(Http2Stream& stream);
   void attach(Http2Stream& stream, int32_t id);
   void stream_ended(Http2Stream& stream, Http2StreamEnd end);
   bool reset_answered();
@@ -122,6 +125,7 @@ class Http2Session {
   Http2Fault fault_ = Http2Fault::kNoFault;
   bool goaway_due_ = false;  // ours, when nghttp2 cannot write it any more
   uint32_t open_streams_ = 0;
+  uint32_t grown_bytes_ = 0;    // of the windows of all streams
   uint32_t orphan_resets_ = 0;  // of ours, not yet sent, whose streams were detached
   // Answered before their requests had ended: reset once the answer is out. The library throws away what it
   // has queued for a stream when a reset is submitted.

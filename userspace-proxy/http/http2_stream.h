@@ -70,6 +70,8 @@ class Http2Stream : public ListNode<> {
   bool heard_all_ = false;         // END_STREAM came
   bool broken_ = false;            // by nghttp2, for what the peer did on it
   uint32_t unaccepted_bytes_ = 0;  // payload received and not accepted
+  uint32_t accepted_bytes_ = 0;    // since its window grew
+  uint32_t grown_bytes_ = 0;       // by which its window is larger than at first
   size_t held_head_bytes_ = 0;
   std::span<const iovec> offered_;
   size_t offered_at_ = 0;  // into the first piece

@@ -165,12 +165,14 @@ class HbonePool {
   MonotonicNs next_log_line_ = 0;
 
  public:
-  // The field's windows: bulk over one stream must not wait for credit.
+  // Bulk over one stream must not wait for credit, and a tunnel that nobody reads must not stop the others.
   static constexpr Http2Limits hbone_limits() {
     Http2Limits limits = upstream_http2_limits();
     limits.max_concurrent_streams = 200;
-    limits.stream_window_bytes = 4 * 1024 * 1024;
-    limits.connection_window_bytes = 16 * 1024 * 1024;
+    limits.stream_window_bytes = 128 * 1024;
+    limits.max_stream_window_bytes = 4 * 1024 * 1024;
+    limits.connection_window_bytes =
+        limits.max_concurrent_streams * limits.stream_window_bytes + 16 * 1024 * 1024;
     return limits;
   }
 };

@@ -102,6 +102,44 @@ TEST_P(HbonePairTest, AClientThatBreaksOffAfterItsLastWordIsHeardAtOnce) {
   EXPECT_TRUE(until([&] { return server_->use->exchanges.get() == 0; }));
 }
 
+TEST_P(HbonePairTest, TunnelsThatNobodyReadsStopNoOther) {
+  constexpr size_t kFive = 5, kMuch = 6 * 1024 * 1024;
+  const std::string block = numbered(256 * 1024);
+  std::vector<std::unique_ptr<Call>> calls;
+  std::vector<FarEnd> applications;
+  for (size_t i = 0; i < kFive; ++i) {
+    calls.push_back(opened());
+    applications.push_back(accept_application());
+    // Read for a while, so that it is trusted with more.
+    InputBuffer input(loop_->buffers());
+    for (size_t taken = 0; taken < kMuch; input.clear()) {
+      TestStep reading;
+      reading.began(calls[i]->socket.recv(reading.operation, input));
+      ASSERT_TRUE(until([&] {
+        applications[i].send(block);
+        return reading.done;
+      }));
+      ASSERT_GT(reading.result, 0);
+      taken += static_cast<size_t>(reading.result);
+    }
+  }
+  uint64_t held = 0;
+  int turns = 0;  // since more came
+  ASSERT_TRUE(until([&] {
+    for (FarEnd& each : applications) each.send(block);
+    const uint64_t now = client_->use->buffered_bytes.get();
+    turns = now == held ? turns + 1 : 0;
+    held = now;
+    return turns > 50;
+  }));
+  EXPECT_GT(held, kMuch);
+  const auto other = opened();
+  accept_application().send("x");
+  InputBuffer input(loop_->buffers());
+  EXPECT_EQ(receive(*other, input), 1);
+  EXPECT_EQ(hbone_->connections(), 1u);
+}
+
 TEST_P(HbonePairTest, AConnectionThatIsCutIsNoEndForItsTunnels) {
   const auto tunnel = opened();
   FarEnd application = accept_application();
@@ -115,7 +153,7 @@ TEST_P(HbonePairTest, AConnectionThatIsCutIsNoEndForItsTunnels) {
 TEST_P(HbonePairTest, WhatTheReceiverDoesNotTakeIsChargedToItsPodUntilItDoes) {
   const auto tunnel = opened();
   FarEnd application = accept_application();
-  const std::string large = numbered(1024 * 1024);
+  const std::string large = numbered(128 * 1024);
   size_t sent = 0;
   ASSERT_TRUE(until([&] {
     sent += application.send(std::string_view(large).substr(sent));
@@ -130,7 +168,7 @@ TEST_P(HbonePairTest, WhatTheReceiverDoesNotTakeIsChargedToItsPodUntilItDoes) {
 TEST_P(HbonePairTest, WhatWasNeverTakenIsChargedNoLongerThanTheTunnelLives) {
   auto tunnel = opened();
   FarEnd application = accept_application();
-  const std::string large = numbered(256 * 1024);
+  const std::string large = numbered(128 * 1024);
   size_t sent = 0;
   ASSERT_TRUE(until([&] {
     sent += application.send(std::string_view(large).substr(sent));
