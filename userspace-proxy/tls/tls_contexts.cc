@@ -1,6 +1,8 @@
 // TlsContexts of tls_contexts.h.
 #include "userspace-proxy/tls/tls_contexts.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace weft::proxy {
@@ -30,10 +32,19 @@ void TlsContexts::replace(CredentialSetPtr credentials) {
   size_t cut = 0;
   for (const auto& weak : former_) {
     const std::shared_ptr<TlsContext> context = weak.lock();
-    const auto trust = context == nullptr ? by_id_.end() : by_id_.find(context->credentials().id);
-    if (trust != by_id_.end()) cut += context->cut_revoked(*trust->second.credentials);
+    const Credentials* trust = context == nullptr ? nullptr : trust_for(context->credentials().id);
+    if (trust != nullptr) cut += context->cut_revoked(*trust);
   }
   if (cut > 0) log::warn("revoked_connections_closed", {{"count", cut}});
+}
+
+// An identity that is no more has no lists of its own; those of its trust domain are the same for all.
+const Credentials* TlsContexts::trust_for(const SpiffeId& id) const {
+  auto found = by_id_.find(id);
+  if (found == by_id_.end())
+    found = std::find_if(by_id_.begin(), by_id_.end(),
+                         [&id](const auto& entry) { return entry.first.trust_domain == id.trust_domain; });
+  return found == by_id_.end() ? nullptr : found->second.credentials.get();
 }
 
 std::shared_ptr<TlsContext> TlsContexts::find(const std::string& workload_uid) const {

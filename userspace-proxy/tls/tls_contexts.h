@@ -24,6 +24,9 @@ class TlsContexts {
     CredentialsPtr credentials;
     std::shared_ptr<TlsContext> context;
   };
+  // Null: there is nothing of its trust domain.
+  const Credentials* trust_for(const SpiffeId& id) const;
+
   CredentialSetPtr set_;
   absl::flat_hash_map<SpiffeId, Entry> by_id_;
   std::vector<std::weak_ptr<TlsContext>> former_;  // of connections that are still open

@@ -9,6 +9,7 @@
 
 #include "tests/unit/identity/openssl_peer.h"
 #include "tests/unit/proxy-engine/loop_world.h"
+#include "userspace-proxy/tls/tls_contexts.h"
 
 namespace weft::proxy {
 namespace {
@@ -287,6 +288,37 @@ TEST_P(TlsTest, ALiveConnectionIsCutWhenItsPeerIsRevoked) {
   EXPECT_EQ(ours->cut_revoked(**revoking), 1u);
   ASSERT_TRUE(turn_until([&] { return reading.done; }));
   EXPECT_LT(reading.result, 0);
+  EXPECT_EQ(tls->fault(), TlsFault::kRevoked);
+  socket.close();
+  loop_->turn(0);
+}
+
+TEST_P(TlsTest, ALiveConnectionIsCutByRevocationAlsoWhenItsOwnIdentityIsNoMore) {
+  const test::Leaf leaf = test::make_leaf(authority_, {.names = only(kDatabase)});
+  const auto credentials_of = [this](const char* id) { return *with_crls(context(id)->credentials(), ""); };
+  const auto only_of = [](const char* workload, const CredentialsPtr& credentials) {
+    auto set = std::make_shared<CredentialSet>();
+    set->by_id.emplace(credentials->id, credentials);
+    set->by_workload.emplace(workload, credentials);
+    return set;
+  };
+  TlsContexts contexts;
+  contexts.replace(only_of("web", credentials_of(kWeb)));
+  Socket socket(*loop_);
+  UniqueFd fd = pair(socket);
+  OpensslPeer peer(std::move(fd), {.server = true, .leaf = &leaf},
+                   [](SSL* ssl) { OpensslPeer::read(ssl, 1); });
+  TlsSocket* tls = start_tls(*loop_, socket, contexts.find("web"), TlsRole::kClient, {});
+  ASSERT_EQ(handshake(*tls), 0);
+  InputBuffer input(loop_->buffers());
+  TestStep reading;
+  reading.began(socket.recv(reading.operation, input));
+  // The pod is gone; a tunnel of it is not.
+  const CredentialsPtr other = credentials_of("spiffe://cluster.local/ns/shop/sa/cart");
+  contexts.replace(only_of("cart", other));
+  EXPECT_EQ(tls->fault(), TlsFault::kNoFault);
+  contexts.replace(only_of("cart", *with_crls(*other, test::crl_pem(authority_, {leaf.certificate.get()}))));
+  ASSERT_TRUE(turn_until([&] { return reading.done; }));
   EXPECT_EQ(tls->fault(), TlsFault::kRevoked);
   socket.close();
   loop_->turn(0);
