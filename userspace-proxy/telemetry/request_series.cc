@@ -10,7 +10,8 @@ namespace {
 constexpr char kUnknown[] = "unknown";
 constexpr char kSeparator = '\x1f';
 
-SeriesLabels labels_of(const ExchangeRecord& record, const Snapshot& snapshot) {
+// `dialled`: of an exchange for which no cluster was chosen, where that is a service.
+SeriesLabels labels_of(const ExchangeRecord& record, const Snapshot& snapshot, const ServicePort* dialled) {
   SeriesLabels out{kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, std::string(record.route), "0"};
   if (record.source < snapshot.sources.size()) {
     out.source_workload = snapshot.sources[record.source].name;
@@ -22,7 +23,7 @@ SeriesLabels labels_of(const ExchangeRecord& record, const Snapshot& snapshot) {
     out.ns = cluster.ns;
     if (record.endpoint < cluster.endpoints.size())
       out.workload = cluster.endpoints[record.endpoint].workload;
-  } else if (const ServicePort* dialled = snapshot.find_service_port(record.source, record.dialled)) {
+  } else if (dialled != nullptr) {
     out.service = dialled->service;
     out.ns = dialled->ns;
   }
@@ -70,15 +71,17 @@ void RequestSeriesTable::add(const ExchangeRecord& record, const Snapshot& snaps
     by_index_.clear();
     generation_ = snapshot.generation;
   }
-  // Where no cluster was chosen the dialled service is the label, so such an exchange always takes the slow
-  // way.
-  const bool indexed = record.cluster < snapshot.clusters.size();
-  const Key key{record.source, record.cluster, record.endpoint, record.status / 100u, to_absl(record.route)};
-  const auto found = indexed ? by_index_.find(key) : by_index_.end();
-  RequestSeries* series = found != by_index_.end() ? found->second : intern(labels_of(record, snapshot));
+  const bool chosen = record.cluster < snapshot.clusters.size();
+  const ServicePort* dialled = chosen ? nullptr : snapshot.find_service_port(record.source, record.dialled);
+  const Key key{record.source,        record.cluster, record.endpoint,
+                record.status / 100u, dialled,        to_absl(record.route)};
+  const auto found = by_index_.find(key);
+  RequestSeries* series =
+      found != by_index_.end() ? found->second : intern(labels_of(record, snapshot, dialled));
   // The key's route must outlive the record; in the overflow series it is a different text and is not cached.
-  if (indexed && found == by_index_.end() && series->labels.route == record.route) {
-    by_index_.emplace(Key{key.source, key.cluster, key.endpoint, key.code, series->labels.route}, series);
+  if (found == by_index_.end() && series->labels.route == record.route) {
+    by_index_.emplace(Key{key.source, key.cluster, key.endpoint, key.code, dialled, series->labels.route},
+                      series);
   }
   series->requests.add(1);
   series->duration.add(record.duration);

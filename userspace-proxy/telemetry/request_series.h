@@ -50,17 +50,18 @@ class RequestSeriesTable {
  private:
   struct Key {
     uint32_t source, cluster, endpoint, code;
+    const ServicePort* dialled;  // where no cluster was chosen
     absl::string_view route;
     bool operator==(const Key&) const = default;
     template <typename H>
     friend H AbslHashValue(H h, const Key& k) {
-      return H::combine(std::move(h), k.source, k.cluster, k.endpoint, k.code, k.route);
+      return H::combine(std::move(h), k.source, k.cluster, k.endpoint, k.code, k.dialled, k.route);
     }
   };
   RequestSeries* intern(SeriesLabels labels);
 
   const size_t max_series_;
-  // Indices mean something within one generation only; labels for ever.
+  // Indices and pointers mean something within one generation only; labels for ever.
   uint64_t generation_ = 0;
   absl::flat_hash_map<Key, RequestSeries*> by_index_;
   absl::flat_hash_map<std::string, RequestSeries*> by_labels_;

@@ -10,6 +10,7 @@
 
 #include "base/strings.h"
 #include "tests/unit/proxy-engine/route_rig.h"
+#include "userspace-proxy/telemetry/request_series.h"
 
 namespace {
 // Counts on every thread; the test's own threads use no allocation while it counts.
@@ -108,6 +109,29 @@ TEST(CostTest, AllocatesNothingForWhatARouteDoesBesidesOnceWarm) {
     g_counting = false;
     EXPECT_EQ(g_allocations.exchange(0), 0u) << path;
   }
+}
+
+// Refused before a cluster was chosen: a flood of these is when memory is wanted least.
+TEST(CostTest, CountsWhatIsRefusedWithoutAllocating) {
+  Snapshot snapshot;
+  snapshot.sources.push_back(Source{.uid = "uid", .name = "web", .ns = "shop"});
+  snapshot.service_ports.push_back(ServicePort{.service = "cart", .ns = "shop"});
+  ExchangeRecord record;
+  record.status = 429;
+  record.dialled = *SocketAddress::parse("10.96.0.1:80");
+  record.source = 0;
+  record.cluster = record.endpoint = kNone;
+  record.route = "a route whose name is longer than what a string holds in itself";
+  snapshot.service_port_by_address[record.dialled] = 0;
+  RequestSeriesTable table;
+  table.add(record, snapshot);
+  g_allocations = 0;
+  g_counting = true;
+  for (int i = 0; i < 1000; ++i) table.add(record, snapshot);
+  g_counting = false;
+  EXPECT_EQ(g_allocations, 0u);
+  EXPECT_EQ(table.first()->requests.get(), 1001u);
+  EXPECT_EQ(table.first()->labels.service, "cart");
 }
 
 TEST(CostTest, StreamsAQuarterGigabyteBothWaysInConstantMemory) {
