@@ -55,9 +55,14 @@ static __always_inline int own_dial_key(struct bpf_sock_ops* ctx, __u32 slot, st
   return 1;
 }
 
-static __always_inline void proxy_dial_end(struct bpf_sock_ops* ctx) {
+/* Null: not enrolled. */
+static __always_inline struct weft_netns* netns_find(struct bpf_sock_ops* ctx) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
-  struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
+  return bpf_map_lookup_elem(&m_netns, &cookie);
+}
+
+static __always_inline void proxy_dial_end(struct bpf_sock_ops* ctx) {
+  struct weft_netns* netns = netns_find(ctx);
   struct weft_dial_key key;
   if (netns && own_dial_key(ctx, netns->slot, &key)) bpf_map_delete_elem(&m_proxy_dial, &key);
 }
@@ -80,14 +85,11 @@ static __always_inline int is_of_proxy(const struct bpf_sock* sk) {
   return (sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY;
 }
 
-/* A record for a socket of an enrolled namespace; null when it is not to be measured. What the proxy dials
- * for a pod is a direction of its own: of a captured connection the pod's socket sees only the proxy, this
- * one sees the server. */
+/* A record for a socket of this namespace; null when memory is short. What the proxy dials for a pod is a
+ * direction of its own: of a captured connection the pod's socket sees only the proxy, this one sees the
+ * server. */
 static __always_inline struct weft_socket* flow_begin(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
-                                                      __u32 direction) {
-  __u64 cookie = bpf_get_netns_cookie(ctx);
-  struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
-  if (!netns) return 0;
+                                                      const struct weft_netns* netns, __u32 direction) {
   struct weft_socket* flow = socket_make(bpf_get_socket_cookie(ctx), sk);
   if (!flow) return 0;
   struct addr peer = peer_addr(ctx);
@@ -112,16 +114,24 @@ static __always_inline int dialled_directly(struct bpf_sock_ops* ctx, const stru
          addr_equal(flow->direct.backend_ip, peer.word);
 }
 
+/* What no connect hook has filled and no namespace has enrolled is out before anything else is asked. */
 static __always_inline void on_dial(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk) return;
-  struct weft_socket* flow = socket_find(bpf_get_socket_cookie(ctx), sk);
-  if (!flow || !dialled_directly(ctx, flow)) {
-    flow_begin(ctx, sk, is_of_proxy(sk) ? WEFT_DIRECTION_PROXY : WEFT_DIRECTION_OUTBOUND);
+  struct weft_netns* netns = 0;
+  __u32 place = socket_find_place(bpf_get_socket_cookie(ctx));
+  if (!place) {
+    netns = netns_find(ctx);
+    if (!netns) return;
+  }
+  struct weft_socket* flow = socket_known(place, sk);
+  if (flow && dialled_directly(ctx, flow)) {
+    flow->key.destination = flow->direct.service;
+    flow_start(ctx, flow, WEFT_DIRECTION_OUTBOUND, WEFT_SOCKET_ACTIVE);
     return;
   }
-  flow->key.destination = flow->direct.service;
-  flow_start(ctx, flow, WEFT_DIRECTION_OUTBOUND, WEFT_SOCKET_ACTIVE);
+  if (!netns) netns = netns_find(ctx);
+  if (netns) flow_begin(ctx, sk, netns, is_of_proxy(sk) ? WEFT_DIRECTION_PROXY : WEFT_DIRECTION_OUTBOUND);
 }
 
 static __always_inline struct weft_socket* flow_find(struct bpf_sock_ops* ctx) {
@@ -191,14 +201,18 @@ static __always_inline void on_established(struct bpf_sock_ops* ctx, struct weft
 static __always_inline void on_accepted(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
   if (!sk || is_of_proxy(sk)) return;
-  struct weft_socket* flow = flow_begin(ctx, sk, WEFT_DIRECTION_INBOUND);
+  struct weft_netns* netns = netns_find(ctx);
+  if (!netns) return;
+  struct weft_socket* flow = flow_begin(ctx, sk, netns, WEFT_DIRECTION_INBOUND);
   if (!flow) return;
   struct weft_flow* row = flow_row(&flow->key);
   if (row) __sync_fetch_and_add(&row->opened, 1);
   on_established(ctx, flow, row);
 }
 
+/* Every socket of the node comes here; those that are measured were given this flag by flow_start. */
 static __always_inline void on_connected(struct bpf_sock_ops* ctx) {
+  if (!(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG)) return;
   struct weft_socket* flow = flow_find(ctx);
   if (!flow) return;
   __u64 now = bpf_ktime_get_ns();

@@ -69,10 +69,13 @@ __weak __noinline __u32 socket_find_place(__u64 cookie) {
   return place ? place : socket_owned(weft_socket_far(cookie), cookie);
 }
 
-/* Null for a socket that nothing is known of. */
-static __always_inline struct weft_socket* socket_find(__u64 cookie, struct bpf_sock* sk) {
-  __u32 place = socket_find_place(cookie);
+/* Of a socket whose place has been looked for. Null when nothing is known of it. */
+static __always_inline struct weft_socket* socket_known(__u32 place, struct bpf_sock* sk) {
   return place ? socket_at(place) : bpf_sk_storage_get(&m_flow_sk, sk, 0, 0);
+}
+
+static __always_inline struct weft_socket* socket_find(__u64 cookie, struct bpf_sock* sk) {
+  return socket_known(socket_find_place(cookie), sk);
 }
 
 static __always_inline int socket_take_slot(__u64* owner, __u64 cookie) {
