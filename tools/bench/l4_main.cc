@@ -15,8 +15,8 @@ namespace weft::bench {
 namespace {
 
 struct Options {
-  std::string client_netns, server_netns, cgroup_none, cgroup_small, cgroup_large, run_dir, pins_small,
-      pins_large, json;
+  std::string client_netns, other_netns, server_netns, cgroup_none, cgroup_small, cgroup_large, run_dir,
+      pins_small, pins_large, json;
   std::string backend = "10.58.1.3";
   uint32_t rounds = 40;
   uint32_t services = 100000;
@@ -24,6 +24,7 @@ struct Options {
 };
 
 constexpr uint16_t kPort = 5432;
+constexpr uint32_t kConnects = 250;  // of a slice
 
 struct Arm {
   ClientPeer client;
@@ -52,6 +53,9 @@ double quantile(std::vector<double> values, double q) {
 
 double ratio(double mesh, double none) { return mesh / none; }
 
+// Of two slices on either side, each the nanoseconds of one connect.
+double added_us(double mesh, double none) { return (mesh - none) / 2e3; }
+
 void measure_path(Arm& mesh, Arm& none, const Options& options, std::vector<Figure>* out) {
   mesh.run(Job::kEstablish, 1);
   none.run(Job::kEstablish, 1);
@@ -66,15 +70,23 @@ void measure_path(Arm& mesh, Arm& none, const Options& options, std::vector<Figu
 }
 
 void measure_connect(Arm& small, Arm& large, Arm& none, const Options& options, std::vector<Figure>* out) {
-  constexpr uint32_t kConnects = 250;
   std::printf("connects: %u rounds of ABBA\n", options.rounds * 2);
-  out->push_back({"connect() added, meshed - no mesh", "us",
-                  median_interval(paired(small, none, Job::kConnect, kConnects, options.rounds * 2,
-                                         [](double a, double b) { return (a - b) / (2e3 * kConnects); })),
-                  3, true});
+  out->push_back(
+      {"connect() added, meshed - no mesh", "us",
+       median_interval(paired(small, none, Job::kConnect, kConnects, options.rounds * 2, added_us)), 3,
+       true});
   out->push_back({str_cat("connect() with ", options.services, " services / 1"), "",
                   median_interval(paired(large, small, Job::kConnect, kConnects, options.rounds * 2, ratio)),
                   1.1, true});
+}
+
+// The programs run for every process of the cgroup, whoever is enrolled.
+void measure_bystander(Arm& inside, Arm& outside, const Options& options, std::vector<Figure>* out) {
+  std::printf("connects of a pod that is not enrolled: %u rounds of ABBA\n", options.rounds * 2);
+  out->push_back(
+      {"connect() added, pod not enrolled", "us",
+       median_interval(paired(inside, outside, Job::kConnect, kConnects, options.rounds * 2, added_us)), 1,
+       true});
 }
 
 void measure_changes(AgentPeer& mesh, const Options& options, std::vector<Figure>* out) {
@@ -108,6 +120,8 @@ int run(const Options& options) {
   Arm none{ClientPeer({options.client_netns, options.cgroup_none, 1}), backend};
   Arm small{ClientPeer({options.client_netns, options.cgroup_small, 1}), vip};
   Arm large{ClientPeer({options.client_netns, options.cgroup_large, 1}), vip};
+  Arm bystander_none{ClientPeer({options.other_netns, options.cgroup_none, 1}), backend};
+  Arm bystander{ClientPeer({options.other_netns, options.cgroup_small, 1}), backend};
 
   const auto load_seconds = big.load(options.services);
   const Memory loaded = big.memory();
@@ -122,6 +136,7 @@ int run(const Options& options) {
   if (options.rounds != 0) {
     measure_path(small, none, options, &figures);
     measure_connect(small, large, none, options, &figures);
+    measure_bystander(bystander, bystander_none, options, &figures);
   }
   measure_changes(big, options, &figures);
   const Memory after = big.memory();
@@ -147,6 +162,7 @@ int main(int argc, char** argv) {
   weft::bench::Options options;
   CLI::App app{"Direct L4 against no mesh, paired and alternating. Exit code 2: a bar was missed."};
   app.add_option("--client-netns", options.client_netns)->required();
+  app.add_option("--other-netns", options.other_netns, "of a client that is not enrolled")->required();
   app.add_option("--server-netns", options.server_netns)->required();
   app.add_option("--cgroup-none", options.cgroup_none, "cgroup without programs, for equal accounting")
       ->required();

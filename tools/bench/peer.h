@@ -20,7 +20,8 @@ struct Place {
 };
 
 enum class Job : uint32_t {
-  kConnect,    // `count` connects, one after the other, each reset at once; the time inside connect()
+  kConnect,    // `count` connects (at least one), one after the other, each reset at once; the median time
+               // inside connect()
   kEstablish,  // opens the connection that the next two use; no time
   kPingPong,   // `count` round trips of 1 KiB
   kBulk,       // `count` writes of 64 KiB, then one byte back
