@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <functional>
+#include <string_view>
 
 #include "agent/dataplane/map_dump.h"
 #include "base/strings.h"
@@ -32,6 +33,15 @@ int connect_to(int socket, const SocketAddress& target) {
   return connect(socket, reinterpret_cast<const sockaddr*>(&storage), length) == 0 ? 0 : errno;
 }
 
+// A connection that says when it is open, and stays so until it is told.
+int hold_open(int control, const SocketAddress& target) {
+  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int error = connect_to(socket.get(), target);
+  char byte = 0;
+  if (error == 0 && (::write(control, "c", 1) != 1 || ::read(control, &byte, 1) != 1)) return 1;
+  return error;
+}
+
 class SocketTableTest : public FlowNode {
  protected:
   void SetUp() override {
@@ -54,13 +64,14 @@ class SocketTableTest : public FlowNode {
     ASSERT_TRUE(table_.valid());
   }
 
-  uint64_t taken() const {
+  uint64_t entries(std::string_view name) const {
     for (const MapStatus& map : dataplane_->maps()) {
-      if (map.name == "m_socket") return map.entries;
+      if (map.name == name) return map.entries;
     }
-    ADD_FAILURE() << "m_socket is not listed";
+    ADD_FAILURE() << name << " is not listed";
     return 0;
   }
+  uint64_t taken() const { return entries("m_socket"); }
   // The last event of a socket may come a moment after its end.
   uint64_t taken_in_the_end() const {
     const Deadline deadline;
@@ -93,13 +104,7 @@ class SocketTableTest : public FlowNode {
 };
 
 TEST_F(SocketTableTest, OpenConnectionHasOneSlotAndTheServiceAsItsPeer) {
-  Child client = in_client([](int control) {
-    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int error = connect_to(socket.get(), address(kVipV4, kPort));
-    char byte = 0;
-    if (error == 0 && (::write(control, "c", 1) != 1 || ::read(control, &byte, 1) != 1)) return 1;
-    return error;
-  });
+  Child client = in_client([](int control) { return hold_open(control, address(kVipV4, kPort)); });
   const Accepted accepted = accept_one(listener_.get());
   char byte = 0;
   ASSERT_EQ(::read(client.control(), &byte, 1), 1);
@@ -124,6 +129,21 @@ TEST_F(SocketTableTest, OpenConnectionHasOneSlotAndTheServiceAsItsPeer) {
   EXPECT_EQ(client.wait(), 0);
   EXPECT_EQ(read_all(accepted.socket.get()), "");
   EXPECT_EQ(taken_in_the_end(), 0u);
+}
+
+TEST_F(SocketTableTest, ConnectionOfANamespaceThatIsNotEnrolledIsNotRemembered) {
+  ASSERT_TRUE(dataplane_->unenroll(client_namespace_.netns_cookie, netns_path(client_)).ok());
+  const uint64_t flows = entries("m_flow");
+  Child client = in_client([](int control) { return hold_open(control, address(kServerV4, kPort)); });
+  const Accepted accepted = accept_one(listener_.get());
+  char byte = 0;
+  ASSERT_EQ(::read(client.control(), &byte, 1), 1);
+  EXPECT_EQ(taken(), 0u);
+  write_all(client.control(), "q");
+  EXPECT_EQ(client.wait(), 0);
+  EXPECT_EQ(read_all(accepted.socket.get()), "");
+  EXPECT_EQ(entries("m_flow"), flows);
+  EXPECT_EQ(stat(WEFT_STAT_SOCKET_OVERFLOW), 0u);
 }
 
 TEST_F(SocketTableTest, WhoeverEndsAConnectionTheSlotIsFree) {
