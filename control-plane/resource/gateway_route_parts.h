@@ -28,13 +28,16 @@ void parse_rule_filters(const FieldReader& rule, bool grpc, GatewayRoute& route,
 // rules[].timeouts and rules[].retry of HTTPRoute.
 void parse_route_patience(const FieldReader& rule, mesh::v1::HttpRoute& out);
 
-// rules[].backendRefs. `filters`: which a backend may have.
+// rules[].backendRefs, and the mirrors that they ask for. `filters`: which a backend may have.
 enum class BackendFilters : uint8_t { kNone, kHttp };
 void parse_backends(const FieldReader& rule, BackendFilters filters, const std::string& ns,
-                    std::vector<GatewayRoute::Backend>& out);
+                    GatewayRoute::Rule& out);
 // One backend reference; `more`: fields beside those of a reference.
 GatewayRoute::Backend parse_backend(const FieldReader& item, const std::string& ns,
                                     std::span<const std::string_view> more);
+
+// "requestMirror" of a filter: into the rule's mirrors, unless it is switched off.
+void parse_mirror(const FieldReader& filter, const std::string& ns, GatewayRoute::Rule& out);
 
 // "requestHeaderModifier" or "responseHeaderModifier" in field `name` of a filter: `authority` gets a Host
 // that is set, null where none may be.

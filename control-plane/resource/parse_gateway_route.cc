@@ -110,7 +110,7 @@ GatewayRoute parse_request_route(const FieldReader& root, GatewayRoute out) {
     grpc ? parse_grpc_matches(item, rule.http) : parse_http_matches(item, rule.http);
     parse_rule_filters(item, grpc, out, rule);
     if (!grpc) parse_route_patience(item, rule.http);
-    parse_backends(item, BackendFilters::kHttp, out.meta.ns, rule.backends);
+    parse_backends(item, BackendFilters::kHttp, out.meta.ns, rule);
     check_backends(item, rule);
     out.rules.push_back(std::move(rule));
   }
@@ -129,7 +129,7 @@ GatewayRoute parse_connection_route(const FieldReader& root, std::span<const Nam
   for (const FieldReader& item : parse_rules(*spec, true)) {
     if (!item.expect_map({.read = kLayer4RuleRead, .known = {}})) continue;
     GatewayRoute::Rule rule = begin_rule(item, out, out.rules.size());
-    parse_backends(item, BackendFilters::kNone, out.meta.ns, rule.backends);
+    parse_backends(item, BackendFilters::kNone, out.meta.ns, rule);
     out.rules.push_back(std::move(rule));
   }
   return out;

@@ -16,20 +16,45 @@ constexpr std::array<Names, 1> kBackendMoreLayer4 = {"weight"};
 constexpr size_t kMaxBackends = 16;
 constexpr int64_t kMaxWeight = 1'000'000;
 
-void parse_backend_filter(const FieldReader& filter, GatewayRoute::Backend& out) {
-  const std::string type = filter.required_text("type", "the filter's type");
-  mesh::v1::Destination& destination = out.destination;
-  if (type == "RequestHeaderModifier") {
-    parse_header_modifier(filter, "requestHeaderModifier", *destination.mutable_request_headers(),
-                          destination.mutable_authority());
-  } else if (type == "ResponseHeaderModifier") {
-    parse_header_modifier(filter, "responseHeaderModifier", *destination.mutable_response_headers(), nullptr);
-  } else {
-    filter.error_at("type", kNotSupportedYet,
-                    str_cat("filter ", type.substr(0, 64), " is not supported for one backend"),
-                    "move it to the rule");
+class BackendFilterParser {
+ public:
+  // `alone`: the rule sends to nobody else.
+  BackendFilterParser(const std::string& ns, bool alone, GatewayRoute::Backend& out, GatewayRoute::Rule& rule)
+      : ns_(ns), alone_(alone), out_(out), rule_(rule) {}
+
+  void parse(const FieldReader& filter) {
+    const std::string type = filter.required_text("type", "the filter's type");
+    mesh::v1::Destination& destination = out_.destination;
+    if (type == "RequestHeaderModifier") {
+      parse_header_modifier(filter, "requestHeaderModifier", *destination.mutable_request_headers(),
+                            destination.mutable_authority());
+    } else if (type == "ResponseHeaderModifier") {
+      parse_header_modifier(filter, "responseHeaderModifier", *destination.mutable_response_headers(),
+                            nullptr);
+    } else if (type == "RequestMirror" && (alone_ || destination.weight() == 0)) {
+      mirror(filter);
+    } else {
+      const bool one_of_several = type == "RequestMirror";
+      filter.error_at("type", kNotSupportedYet,
+                      str_cat("filter ", type.substr(0, 64), " is not supported for one backend",
+                              one_of_several ? " of several" : ""),
+                      one_of_several ? "give the backend a rule of its own, or move the filter to the rule"
+                                     : "move it to the rule");
+    }
   }
-}
+
+ private:
+  // What gets nothing has nothing to copy; its mirror is read all the same.
+  void mirror(const FieldReader& filter) {
+    GatewayRoute::Rule unused;
+    parse_mirror(filter, ns_, out_.destination.weight() == 0 ? unused : rule_);
+  }
+
+  const std::string& ns_;
+  const bool alone_;
+  GatewayRoute::Backend& out_;
+  GatewayRoute::Rule& rule_;
+};
 
 }  // namespace
 
@@ -56,20 +81,23 @@ GatewayRoute::Backend parse_backend(const FieldReader& item, const std::string& 
 }
 
 void parse_backends(const FieldReader& rule, BackendFilters filters, const std::string& ns,
-                    std::vector<GatewayRoute::Backend>& out) {
+                    GatewayRoute::Rule& out) {
   const std::vector<FieldReader> items = rule.items("backendRefs");
   if (items.size() > kMaxBackends)
     rule.error_at("backendRefs", kValueRejected, str_cat(items.size(), " backends"),
                   str_cat("use at most ", kMaxBackends, " in one rule"));
   const bool http = filters == BackendFilters::kHttp;
+  size_t used = 0;
   for (const FieldReader& item : items) {
     GatewayRoute::Backend backend = parse_backend(
         item, ns, http ? std::span<const Names>(kBackendMore) : std::span<const Names>(kBackendMoreLayer4));
     backend.destination.set_weight(static_cast<uint32_t>(item.integer("weight", 0, kMaxWeight).value_or(1)));
-    if (http) {
-      for (const FieldReader& filter : item.items("filters")) parse_backend_filter(filter, backend);
-    }
-    out.push_back(std::move(backend));
+    used += backend.destination.weight() > 0 ? 1 : 0;
+    out.backends.push_back(std::move(backend));
+  }
+  for (size_t i = 0; i < items.size() && http; ++i) {
+    BackendFilterParser parser(ns, used == 1, out.backends[i], out);
+    for (const FieldReader& filter : items[i].items("filters")) parser.parse(filter);
   }
 }
 

@@ -159,20 +159,6 @@ uint32_t parse_share(const FieldReader& mirror) {
   return static_cast<uint32_t>(std::min<int64_t>(part, whole) * kMillion / whole);
 }
 
-void parse_mirror(const FieldReader& filter, const std::string& ns, GatewayRoute::Rule& out) {
-  const auto mirror = filter.child("requestMirror");
-  if (!mirror || !mirror->expect_map({.read = kMirrorRead, .known = {}})) return;
-  const auto reference = mirror->child("backendRef");
-  if (!reference) {
-    mirror->error_at("backendRef", kFieldMissing, "the field is required", "name a Service with its port");
-    return;
-  }
-  GatewayRoute::Backend backend = parse_backend(*reference, ns, {});
-  backend.ppm = parse_share(*mirror);
-  // Switched off.
-  if (backend.ppm > 0) out.mirrors.push_back(std::move(backend));
-}
-
 class FilterParser {
  public:
   FilterParser(bool grpc, const std::string& ns, GatewayRoute::Rule& out) : grpc_(grpc), ns_(ns), out_(out) {}
@@ -265,6 +251,20 @@ void parse_retry(const FieldReader& rule, uint32_t try_ms, HttpRoute& out) {
 }
 
 }  // namespace
+
+void parse_mirror(const FieldReader& filter, const std::string& ns, GatewayRoute::Rule& out) {
+  const auto mirror = filter.child("requestMirror");
+  if (!mirror || !mirror->expect_map({.read = kMirrorRead, .known = {}})) return;
+  const auto reference = mirror->child("backendRef");
+  if (!reference) {
+    mirror->error_at("backendRef", kFieldMissing, "the field is required", "name a Service with its port");
+    return;
+  }
+  GatewayRoute::Backend backend = parse_backend(*reference, ns, {});
+  backend.ppm = parse_share(*mirror);
+  // Switched off.
+  if (backend.ppm > 0) out.mirrors.push_back(std::move(backend));
+}
 
 void parse_header_modifier(const FieldReader& filter, Names name, mesh::v1::HeaderEdits& out,
                            std::string* authority) {

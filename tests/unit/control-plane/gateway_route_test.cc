@@ -70,6 +70,11 @@ const Refused kRules[] = {
     {"RewriteOfOneBackend",
      "backendRefs: [{name: v, port: 80, filters: [{type: URLRewrite, urlRewrite: {}}]}]", "WF0025",
      "spec.rules[0].backendRefs[0].filters[0].type"},
+    {"MirrorOfOneBackendOfSeveral",
+     "backendRefs: [{name: v, port: 80, filters: [{type: RequestMirror, requestMirror: {backendRef: {name: "
+     "w, "
+     "port: 80}}}]}, {name: x, port: 80}]",
+     "WF0025", "spec.rules[0].backendRefs[0].filters[0].type"},
     {"ExtensionRef", "filters: [{type: ExtensionRef, extensionRef: {name: a}}]", "WF0025",
      "spec.rules[0].filters[0].extensionRef"},
     {"FilterType", "filters: [{type: Magic}]", "WF0025", "spec.rules[0].filters[0].type"},
@@ -229,6 +234,33 @@ const Refused kSpecs[] = {
 
 INSTANTIATE_TEST_SUITE_P(Specs, RefusedSpecTest, testing::ValuesIn(kSpecs),
                          [](const auto& info) { return std::string(info.param.name); });
+
+// The rule's mirrors when these are its backends; "" for a document that is refused.
+std::string mirrors_of(std::string_view backends) {
+  const ParsedFile parsed =
+      parse_file("f.yaml", str_cat(GATEWAY_API("HTTPRoute") "spec: {parentRefs: [{group: '', kind: Service, "
+                                                            "name: s}], rules: [{backendRefs: [",
+                                   backends, "]}]}\n"));
+  if (parsed.objects.size() != 1) return "";
+  std::string out;
+  for (const GatewayRoute::Backend& mirror : std::get<GatewayRoute>(parsed.objects[0]).rules.at(0).mirrors)
+    str_append(&out, mirror.name, ":", mirror.port, " ", mirror.ppm, ";");
+  return out.empty() ? "none" : out;
+}
+
+TEST(BackendMirrorTest, OfTheOnlyBackendIsTheRules) {
+  const std::string mirror =
+      "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: copy, port: 81}, percent: 5}}]";
+  EXPECT_EQ(mirrors_of(str_cat("{name: v, port: 80, ", mirror, "}")), "copy:81 50000;");
+  EXPECT_EQ(mirrors_of(str_cat("{name: v, port: 80, ", mirror, "}, {name: w, port: 80, weight: 0}")),
+            "copy:81 50000;");
+}
+
+TEST(BackendMirrorTest, OfABackendThatGetsNothingCopiesNothing) {
+  EXPECT_EQ(mirrors_of("{name: v, port: 80}, {name: w, port: 80, weight: 0, filters: [{type: RequestMirror, "
+                       "requestMirror: {backendRef: {name: copy, port: 81}}}]}"),
+            "none");
+}
 
 }  // namespace
 }  // namespace weft::control_plane

@@ -134,6 +134,12 @@ const BothForms kOthers[] = {
      "{mirror: {host: v2}, " V1 "}",
      "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}], " B1 "}",
      {{GET_("/"), "v1 mirror v2 1000000"}}},
+    {"MirrorOfTheOnlyBackend",
+     "{mirror: {host: v2}, " V1 "}",
+     "{backendRefs: [{name: v1, port: 80, filters: [{type: RequestMirror, requestMirror: {backendRef: {name: "
+     "v2, "
+     "port: 80}}}]}]}",
+     {{GET_("/"), "v1 mirror v2 1000000"}}},
     {"MirrorOfAShare",
      "{mirror: {host: v2}, mirrorPercentage: {value: 20}, " V1 "}",
      "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}, percent: 20}}], " B1
