@@ -50,7 +50,7 @@ struct LocalPod {
   std::vector<uint16_t> exclude_ports;
   std::vector<std::string> exclude_cidrs;
   // Annotation weft.dev/fail-mode: what happens to connections that need a proxy that does not answer.
-  // Absent: closed where a policy applies to the pod, else open.
+  // Absent: closed where a policy applies to the pod or it may reach declared destinations only, else open.
   enum class FailMode : uint8_t { kDefault, kOpen, kClosed };
   FailMode fail_mode = FailMode::kDefault;
 

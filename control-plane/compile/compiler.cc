@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "control-plane/compile/authorization.h"
 #include "control-plane/compile/delegates.h"
+#include "control-plane/compile/egress.h"
 #include "control-plane/compile/gateway_reach.h"
 #include "control-plane/compile/gateway_routes.h"
 #include "control-plane/compile/gateways.h"
@@ -17,6 +18,7 @@
 #include "control-plane/compile/protocol.h"
 #include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/host_name.h"
+#include "proto/weft/mesh/v1/egress.pb.h"
 
 namespace weft::control_plane {
 namespace {
@@ -50,12 +52,16 @@ void extend(google::protobuf::RepeatedPtrField<pb::Extension>& extensions, const
   extension.mutable_config()->set_value(serialize(message));
 }
 
-pb::Address to_address(const CompiledWorkload& compiled) {
+pb::Address to_address(const CompiledWorkload& compiled, const EgressModes& egress) {
   pb::Address address;
   *address.mutable_workload() = compiled.workload;
   mesh::v1::WorkloadLabels labels;
   for (const auto& [key, value] : compiled.labels) (*labels.mutable_labels())[key] = value;
   extend(*address.mutable_workload()->mutable_extensions(), "weft.mesh.v1.WorkloadLabels", labels);
+  if (!egress.registry_only(compiled.workload.namespace_(), compiled.labels)) return address;
+  mesh::v1::EgressPolicy policy;
+  policy.set_registry_only(true);
+  extend(*address.mutable_workload()->mutable_extensions(), "weft.mesh.v1.EgressPolicy", policy);
   return address;
 }
 
@@ -199,9 +205,10 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   Unshared unshared(before, out);
   Workloads workloads = compile_workloads(objects);
   add_service_entries(objects, resolved, workloads);
+  const EgressModes egress(objects);
   const auto plaintext_denials = attach_peer_authentication(objects, workloads);
   attach_policies(objects, workloads);
-  for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload));
+  for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload, egress));
   std::vector<Finding> of_routes;
   const NamedRouteSets gateway_api = mesh_routes(objects, &of_routes);
   const Layer4Ports layer4 = layer4_ports(objects, gateway_api);

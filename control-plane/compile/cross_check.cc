@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/address.h"
 #include "base/strings.h"
 #include "base/suggest.h"
 #include "control-plane/compile/authorization.h"
@@ -31,6 +32,8 @@ class Checks {
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { check_routes(v); });
     for_each<AuthorizationPolicy>(objects_, [this](const AuthorizationPolicy& a) { check_policy(a); });
     for_each<PeerAuthentication>(objects_, [this](const PeerAuthentication& p) { check_peers(p); });
+    for_each<Sidecar>(objects_, [this](const Sidecar& s) { check_sidecar(s); });
+    for_each<WorkloadEntry>(objects_, [this](const WorkloadEntry& w) { check_machine(w); });
     for_each<ServiceEntry>(objects_, [this](const ServiceEntry& e) { check_entry(e); });
     return std::move(findings_);
   }
@@ -108,6 +111,48 @@ class Checks {
     }
     warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.selector",
          "no pod has the selector's labels", "compare the selector with the pods' labels");
+  }
+
+  void check_sidecar(const Sidecar& object) {
+    if (object.selector.empty()) {
+      const auto [first, fresh] = sidecar_of_.try_emplace(object.meta.ns, &object);
+      if (!fresh)
+        warn(kWithoutEffect, object.meta, object.meta.line, "spec",
+             str_cat("Sidecar ", first->second->meta.name,
+                     " is for the whole namespace too: of the two the older counts, then the name"),
+             "merge the two");
+      return;
+    }
+    for (const auto& [uid, workload] : workloads_) {
+      if (workload.workload.namespace_() == object.meta.ns && selects(object.selector, workload.labels))
+        return;
+    }
+    warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.workloadSelector",
+         "no pod has the selector's labels", "compare the selector with the pods' labels");
+  }
+
+  // Is in nothing, or is somebody else.
+  void check_machine(const WorkloadEntry& object) {
+    const bool by_name = !IpAddress::parse(object.endpoint.address);
+    bool wanted = false;
+    const auto wants = [&](const ObjectMeta& meta, const std::map<std::string, std::string>& selector) {
+      wanted = wanted || (meta.ns == object.meta.ns && selects(selector, object.endpoint.labels));
+    };
+    for_each<ServiceEntry>(objects_, [&](const ServiceEntry& e) {
+      if (!by_name || e.resolves()) wants(e.meta, e.selector);
+    });
+    if (!by_name) for_each<Service>(objects_, [&](const Service& s) { wants(s.meta, s.selector); });
+    if (!wanted) {
+      warn(kWithoutEffect, object.meta, object.meta.line, "spec.labels",
+           by_name ? "no ServiceEntry with resolution DNS selects the labels, and the address is a name"
+                   : "no Service and no ServiceEntry selects the labels",
+           "compare the labels with the selectors of its namespace");
+    } else if (!by_name && !workloads_.contains(entry_uid(object.meta))) {
+      warn(kWithoutEffect, object.meta, object.meta.line, "spec.address",
+           str_cat(object.endpoint.address, " is the address of a pod or of another WorkloadEntry, or of no ",
+                   "single machine: that one counts"),
+           "keep one of them");
+    }
   }
 
   void check_policy(const AuthorizationPolicy& policy) {
@@ -247,6 +292,7 @@ class Checks {
   std::map<std::string, std::pair<const ServiceEntry*, const ServiceEntry::Endpoint*>> endpoints_;
   // By namespace and host.
   std::map<std::pair<std::string, std::string>, const ServiceEntry*> entry_of_;
+  std::map<std::string, const Sidecar*> sidecar_of_;  // by namespace
   std::vector<const DestinationRule*> rules_;
   // Of routes of the mesh, by host.
   std::map<std::string, std::vector<const VirtualService*>> owners_;

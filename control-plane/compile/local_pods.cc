@@ -1,6 +1,7 @@
 // The pods of this node, for the agent's enrolment; see compiler.h.
 #include "base/strings.h"
 #include "control-plane/compile/compiler.h"
+#include "control-plane/compile/egress.h"
 
 namespace weft::control_plane {
 namespace {
@@ -28,6 +29,7 @@ bool wants_capture(const Pod& pod, const Objects& objects) {
 }  // namespace
 
 std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node_name) {
+  const EgressModes egress(objects);
   std::vector<LocalPod> out;
   for_each<Pod>(objects, [&](const Pod& pod) {
     if (is_terminal(pod) || (!pod.node.empty() && pod.node != node_name)) return;
@@ -39,6 +41,8 @@ std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node
                    .exclude_cidrs = pod.exclude_cidrs};
     const auto netns = pod.meta.annotations.find("weft.dev/netns");
     if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;
+    // What passes by the proxy is not asked whether it is declared.
+    if (egress.registry_only(pod.meta.ns, pod.meta.labels)) local.fail_mode = LocalPod::FailMode::kClosed;
     const auto mode = pod.meta.annotations.find("weft.dev/fail-mode");
     if (mode != pod.meta.annotations.end())
       local.fail_mode = mode->second == "closed" ? LocalPod::FailMode::kClosed : LocalPod::FailMode::kOpen;

@@ -28,20 +28,6 @@ pb::PortList ports_for(const ServiceEntry& entry, const std::map<std::string, ui
   return out;
 }
 
-// "region/zone/subzone".
-void set_locality(std::string_view text, pb::Workload& out) {
-  const auto next = [&text] {
-    const size_t slash = std::min(text.find('/'), text.size());
-    const std::string part(text.substr(0, slash));
-    text.remove_prefix(std::min(slash + 1, text.size()));
-    return part;
-  };
-  if (text.empty()) return;
-  out.mutable_locality()->set_region(next());
-  out.mutable_locality()->set_zone(next());
-  out.mutable_locality()->set_subzone(next());
-}
-
 class EntryCompiler {
  public:
   EntryCompiler(const Objects& objects, const ResolvedHosts& resolved, Workloads& workloads)
@@ -73,6 +59,15 @@ class EntryCompiler {
         continue;
       (*workload.workload.mutable_services())[key] = ports_for(entry, {});
     }
+    for_each<WorkloadEntry>(objects_, [&](const WorkloadEntry& machine) {
+      if (machine.meta.ns != entry.meta.ns || !selects(entry.selector, machine.endpoint.labels)) return;
+      const auto known = workloads_.find(entry_uid(machine.meta));
+      if (known != workloads_.end()) {
+        (*known->second.workload.mutable_services())[key] = ports_for(entry, machine.endpoint.ports);
+      } else if (entry.resolves() || IpAddress::parse(machine.endpoint.address)) {
+        add_name(entry, key, machine.endpoint);
+      }
+    });
   }
 
   void add_name(const ServiceEntry& entry, const std::string& key, const ServiceEntry::Endpoint& endpoint) {
@@ -94,19 +89,8 @@ class EntryCompiler {
         packed, str_cat("Kubernetes//ServiceEntry/", entry.meta.ns, "/", address));
     CompiledWorkload& workload = workloads_[known->second];
     if (fresh) {
-      pb::Workload& w = workload.workload;
-      w.set_uid(known->second);
-      w.set_name(address);
-      w.set_namespace_(entry.meta.ns);
-      w.add_addresses(packed);
-      w.set_service_account(endpoint.service_account);
-      w.set_workload_type(pb::POD);
-      w.set_workload_name(entry.meta.name);
-      w.set_canonical_name(entry.meta.name);
-      w.set_canonical_revision("latest");
-      if (endpoint.weight != 1) w.mutable_capacity()->set_value(endpoint.weight);
-      set_locality(endpoint.locality, w);
-      workload.labels = endpoint.labels;
+      workload = external_workload(known->second, entry.meta.ns, entry.meta.name, packed, endpoint);
+      workload.workload.set_name(address);
     }
     workload.workload.mutable_services()->insert({key, ports_for(entry, endpoint.ports)});
   }
@@ -134,7 +118,13 @@ std::vector<std::string> hosts_of(const ServiceEntry& entry, const Objects& obje
 std::set<std::string> hosts_to_resolve(const Objects& objects) {
   std::set<std::string> out;
   for_each<ServiceEntry>(objects, [&](const ServiceEntry& entry) {
-    if (!entry.resolves() || entry.hidden || !entry.selector.empty()) return;
+    if (!entry.resolves() || entry.hidden) return;
+    for_each<WorkloadEntry>(objects, [&](const WorkloadEntry& machine) {
+      if (machine.meta.ns == entry.meta.ns && selects(entry.selector, machine.endpoint.labels) &&
+          !IpAddress::parse(machine.endpoint.address))
+        out.insert(machine.endpoint.address);
+    });
+    if (!entry.selector.empty()) return;
     if (entry.endpoints.empty()) {
       for (std::string& host : hosts_of(entry, objects)) out.insert(std::move(host));
     }

@@ -6,6 +6,7 @@
 #include "base/address.h"
 #include "base/strings.h"
 #include "control-plane/compile/protocol.h"
+#include "control-plane/resource/endpoint_address.h"
 #include "control-plane/resource/host_name.h"
 
 namespace weft::control_plane {
@@ -59,6 +60,20 @@ void set_locality(const Pod& pod, const Node* node, pb::Workload& out) {
   }
   if (!place.region().empty() || !place.zone().empty() || !place.subzone().empty())
     *out.mutable_locality() = std::move(place);
+}
+
+// "region/zone/subzone".
+void set_locality(std::string_view text, pb::Workload& out) {
+  const auto next = [&text] {
+    const size_t slash = std::min(text.find('/'), text.size());
+    const std::string part(text.substr(0, slash));
+    text.remove_prefix(std::min(slash + 1, text.size()));
+    return part;
+  };
+  if (text.empty()) return;
+  out.mutable_locality()->set_region(next());
+  out.mutable_locality()->set_zone(next());
+  out.mutable_locality()->set_subzone(next());
 }
 
 CompiledWorkload from_pod(const Pod& pod) {
@@ -117,6 +132,7 @@ class WorkloadCompiler {
 
   Workloads run() {
     for_each<Pod>(objects_, [this](const Pod& pod) { add_pod(pod); });
+    for_each<WorkloadEntry>(objects_, [this](const WorkloadEntry& entry) { add_entry(entry); });
     for_each<Service>(objects_, [this](const Service& service) { select(service); });
     for_each<EndpointSlice>(objects_, [this](const EndpointSlice& slice) { add_slice(slice); });
     return std::move(workloads_);
@@ -136,8 +152,21 @@ class WorkloadCompiler {
     workloads_.emplace(workload.workload.uid(), std::move(workload));
   }
 
+  // Its name is looked up for ServiceEntries only; an address that a pod has is the pod.
+  void add_entry(const WorkloadEntry& entry) {
+    const auto ip = IpAddress::parse(entry.endpoint.address);
+    if (!ip || !is_endpoint_address(*ip)) return;
+    const std::string uid = entry_uid(entry.meta);
+    if (!uid_by_ip_.emplace(ip->to_string(), uid).second) return;
+    CompiledWorkload workload =
+        external_workload(uid, entry.meta.ns, entry.meta.name, ip->packed(), entry.endpoint);
+    workload.workload.set_name(entry.meta.name);
+    workloads_.emplace(uid, std::move(workload));
+  }
+
   void select(const Service& service) {
     if (service.selector.empty() || service.external_name) return;
+    for_each<WorkloadEntry>(objects_, [&](const WorkloadEntry& entry) { select(service, entry); });
     const auto pods = pods_by_ns_.find(service.meta.ns);
     if (pods == pods_by_ns_.end()) return;
     for (const Pod* pod : pods->second) {
@@ -149,6 +178,21 @@ class WorkloadCompiler {
       auto& services = *workloads_.at(pod_uid(pod->meta)).workload.mutable_services();
       if (list.ports_size() > 0) services[service_key(service.meta)] = std::move(list);
     }
+  }
+
+  void select(const Service& service, const WorkloadEntry& entry) {
+    const auto workload = workloads_.find(entry_uid(entry.meta));
+    if (entry.meta.ns != service.meta.ns || workload == workloads_.end() ||
+        !selects(service.selector, entry.endpoint.labels))
+      return;
+    pb::PortList list;
+    for (const Service::Port& port : service.ports) {
+      const auto own = entry.endpoint.ports.find(port.target.name.empty() ? port.name : port.target.name);
+      const uint16_t target = own != entry.endpoint.ports.end() ? own->second : port.target.number;
+      if (target != 0) add_port(list, port, target);
+    }
+    auto& services = *workload->second.workload.mutable_services();
+    if (list.ports_size() > 0) services[service_key(service.meta)] = std::move(list);
   }
 
   void add_slice(const EndpointSlice& slice) {
@@ -224,6 +268,27 @@ class WorkloadCompiler {
 };
 
 }  // namespace
+
+CompiledWorkload external_workload(const std::string& uid, const std::string& ns, const std::string& owner,
+                                   const std::string& packed, const ServiceEntry::Endpoint& endpoint) {
+  CompiledWorkload out{.workload = {}, .labels = endpoint.labels};
+  pb::Workload& w = out.workload;
+  w.set_uid(uid);
+  w.set_namespace_(ns);
+  w.add_addresses(packed);
+  w.set_service_account(endpoint.service_account);
+  w.set_workload_type(pb::POD);
+  w.set_workload_name(owner);
+  w.set_canonical_name(owner);
+  w.set_canonical_revision("latest");
+  if (endpoint.weight != 1) w.mutable_capacity()->set_value(endpoint.weight);
+  set_locality(endpoint.locality, w);
+  return out;
+}
+
+std::string entry_uid(const ObjectMeta& meta) {
+  return str_cat("Kubernetes//WorkloadEntry/", meta.ns, "/", meta.name);
+}
 
 std::string pod_uid(const ObjectMeta& meta) { return str_cat("Kubernetes//Pod/", meta.ns, "/", meta.name); }
 

@@ -21,6 +21,13 @@ using Objects = std::map<ObjectKey, const Object*>;
 
 Workloads compile_workloads(const Objects& objects);
 
+// An endpoint that is no pod, of no service and without a name yet; `packed` is its address, `owner` the
+// object that describes it.
+CompiledWorkload external_workload(const std::string& uid, const std::string& ns, const std::string& owner,
+                                   const std::string& packed, const ServiceEntry::Endpoint& endpoint);
+
+// "Kubernetes//WorkloadEntry/<ns>/<name>".
+std::string entry_uid(const ObjectMeta& meta);
 // "Kubernetes//Pod/<ns>/<name>".
 std::string pod_uid(const ObjectMeta& meta);
 // "<ns>/<hostname>".

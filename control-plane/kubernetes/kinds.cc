@@ -71,7 +71,7 @@ constexpr Text kGatewayApi = "gateway.networking.k8s.io";
 constexpr Text kLivePods =
     "fieldSelector=spec.nodeName%21%3D%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
 
-constexpr std::array<KubernetesKind, 17> kKinds = {{
+constexpr std::array<KubernetesKind, 19> kKinds = {{
     {"Namespace", "Namespace", "", kV1, "namespaces", "", kMetaOnly},
     {"Node", "Node", "", kV1, "nodes", "", kMetaOnly},
     {"Pod", "Pod", "", kV1, "pods", kLivePods, kPod},
@@ -80,6 +80,8 @@ constexpr std::array<KubernetesKind, 17> kKinds = {{
     {"VirtualService", "VirtualService", kIstio, kNetworking, "virtualservices", "", kSpecOnly, true},
     {"DestinationRule", "DestinationRule", kIstio, kNetworking, "destinationrules", "", kSpecOnly, true},
     {"ServiceEntry", "ServiceEntry", kIstio, kNetworking, "serviceentries", "", kSpecOnly, true},
+    {"WorkloadEntry", "WorkloadEntry", kIstio, kNetworking, "workloadentries", "", kSpecOnly, true},
+    {"Sidecar", "Sidecar", kIstio, kNetworking, "sidecars", "", kSpecOnly, true},
     {"IstioGateway", "Gateway", kIstio, kNetworking, "gateways", "", kSpecOnly, true},
     {"AuthorizationPolicy", "AuthorizationPolicy", kSecurity, kV1Beta1, "authorizationpolicies", "",
      kSpecOnly, true},

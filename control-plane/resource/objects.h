@@ -171,13 +171,25 @@ struct ServiceEntry {
   std::vector<std::string> addresses;  // IPs, or ranges for NONE and STATIC
   std::vector<Port> ports;
   Resolution resolution = Resolution::kNone;
-  bool external = true;
   std::vector<Endpoint> endpoints;
   std::map<std::string, std::string> selector;  // of pods
   std::vector<std::string> export_to;           // empty: all
   bool hidden = false;
 
   bool resolves() const { return resolution == Resolution::kDns || resolution == Resolution::kDnsRoundRobin; }
+};
+
+// A machine outside the cluster: an endpoint of what selects its labels.
+struct WorkloadEntry {
+  ObjectMeta meta;
+  ServiceEntry::Endpoint endpoint;  // with the labels of the metadata too
+};
+
+// What pods may reach: of those that the selector names, else of the namespace, in the root namespace of all.
+struct Sidecar {
+  ObjectMeta meta;
+  std::map<std::string, std::string> selector;  // empty: all of the namespace
+  std::optional<bool> registry_only;            // absent: it says nothing about that
 };
 
 // A node of the cluster: its labels say where its pods are.
@@ -277,9 +289,9 @@ struct PeerAuthentication {
   std::map<uint16_t, Mode> ports;  // of the pod
 };
 
-using Object =
-    std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule, AuthorizationPolicy,
-                 GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node, PeerAuthentication>;
+using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
+                            AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node,
+                            PeerAuthentication, WorkloadEntry, Sidecar>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectMeta& meta_of(Object& object);

@@ -54,7 +54,7 @@ struct KindRow {
   }
 };
 
-const std::array<KindRow, 17> kKinds = {{
+const std::array<KindRow, 19> kKinds = {{
     {"Namespace", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
     {"Pod", kCoreVersions,
@@ -69,6 +69,10 @@ const std::array<KindRow, 17> kKinds = {{
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_destination_rule(r, std::move(m)); }},
     {"ServiceEntry", kIstioVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_service_entry(r, std::move(m)); }},
+    {"WorkloadEntry", kIstioVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_workload_entry(r, std::move(m)); }},
+    {"Sidecar", kIstioVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_sidecar(r, std::move(m)); }},
     {"Node", kCoreVersions, [](const FieldReader&, ObjectMeta m) -> Object { return Node{std::move(m)}; }},
     {"AuthorizationPolicy", kSecurityVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object {

@@ -24,6 +24,8 @@ GatewayRoute parse_tcp_route(const FieldReader& root, ObjectMeta meta);
 // Of networking.istio.io, whose objects have kind "IstioGateway" here, and of gateway.networking.k8s.io.
 Gateway parse_istio_gateway(const FieldReader& root, ObjectMeta meta);
 Gateway parse_api_gateway(const FieldReader& root, ObjectMeta meta);
+Sidecar parse_sidecar(const FieldReader& root, ObjectMeta meta);
+WorkloadEntry parse_workload_entry(const FieldReader& root, ObjectMeta meta);
 ReferenceGrant parse_reference_grant(const FieldReader& root, ObjectMeta meta);
 
 // apiVersion, kind, metadata, spec, status: the root of every kind here.

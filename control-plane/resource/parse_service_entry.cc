@@ -1,4 +1,5 @@
 // ServiceEntry (Istio's networking API): hosts outside the mesh, or services made of addresses.
+#include <algorithm>
 #include <array>
 #include <set>
 
@@ -142,6 +143,22 @@ void parse_endpoints(const FieldReader& spec, ServiceEntry& out) {
   }
 }
 
+// Of what is neither HTTP nor TLS nothing says which of the hosts is meant; where it was dialled needs no
+// host.
+void check_hosts_apart(const FieldReader& spec, const ServiceEntry& out) {
+  static constexpr std::array<Names, 4> kNameless = {"TCP", "MONGO", "MYSQL", "REDIS"};
+  if (out.hosts.size() < 2 || out.resolution == Resolution::kNone) return;
+  for (const ServiceEntry::Port& port : out.ports) {
+    const std::string protocol = absl::AsciiStrToUpper(port.protocol);
+    if (std::find(kNameless.begin(), kNameless.end(), protocol) == kNameless.end()) continue;
+    spec.error_at(
+        "hosts", kValueRejected,
+        str_cat("port ", port.number, " is ", protocol, ", which does not name the host that is meant"),
+        "make each host an entry of its own, or use resolution NONE");
+    return;
+  }
+}
+
 void check_together(const FieldReader& spec, const ServiceEntry& out) {
   if (!out.selector.empty() && !out.endpoints.empty())
     spec.error_at("endpoints", kValueRejected, "endpoints and workloadSelector exclude one another",
@@ -171,8 +188,8 @@ ServiceEntry parse_service_entry(const FieldReader& root, ObjectMeta meta) {
   if (!spec->expect_map({.read = kSpecRead, .known = {}})) return out;
   out.resolution = resolution_of(*spec);
   const std::string location = spec->text("location").value_or("MESH_EXTERNAL");
-  out.external = location == "MESH_EXTERNAL";
-  if (!out.external && location != "MESH_INTERNAL")
+  // The two make no difference: whether a connection is a tunnel is decided by what the endpoint takes.
+  if (location != "MESH_EXTERNAL" && location != "MESH_INTERNAL")
     spec->error_at("location", kValueRejected, str_cat("\"", location.substr(0, 32), "\" is no location"),
                    "use MESH_EXTERNAL or MESH_INTERNAL");
   parse_hosts(*spec, out);
@@ -187,6 +204,7 @@ ServiceEntry parse_service_entry(const FieldReader& root, ObjectMeta meta) {
   }
   out.export_to = parse_export_to(*spec, out.meta.ns, out.hidden);
   check_together(*spec, out);
+  check_hosts_apart(*spec, out);
   return out;
 }
 

@@ -243,6 +243,37 @@ TEST_F(TrafficTest, AGatewayOpensAPortOfTheNode) {
       << "the port is closed";
 }
 
+TEST_F(TrafficTest, APodThatMayReachDeclaredDestinationsOnlyReachesNoOther) {
+  std::ifstream file("examples/registry-only/routing.yaml");
+  ASSERT_TRUE(file.is_open()) << "run from the root of the repository";
+  std::stringstream text;
+  text << file.rdbuf();
+  std::string routing = text.str();
+  const std::string written = "192.0.2.10";
+  routing.replace(routing.find(written), written.size(), v1_.ip4.to_string());
+  mesh_->manifests().write("canary.yaml", routing);
+  // Nobody answers there: until the policy is in force the connection hangs.
+  const auto ask = [&](const std::string& url, const std::string& host = "elsewhere.example") {
+    return curl(client_, {"-i", "--max-time", "1", "-H", str_cat("Host: ", host), url}).output;
+  };
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
+    return ask("http://198.51.100.1/").find("x-weft-reason: not_declared") != std::string::npos;
+  })) << mesh_->log();
+  EXPECT_THAT(ask("http://198.51.100.1:8443/"), StartsWith("HTTP/1.1 502"));
+  EXPECT_THAT(ask("http://10.96.0.10/"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(ask("http://240.0.0.1/"), HasSubstr("x-version: v1"));
+  EXPECT_THAT(ask("http://198.51.100.1/", "catalogue.example.com"), HasSubstr("x-version: v1"))
+      << "to where the registry has it, not to where it was dialled";
+  EXPECT_EQ(curl(client_, {"--max-time", "5", "telnet://198.51.100.1:25"}).exit_code, 56) << "a reset";
+  EXPECT_THAT(mesh_->log(), HasSubstr("not_declared"));
+  // The proxy's absence is no way out.
+  mesh_->kill_proxy();
+  EXPECT_TRUE(wait_until(milliseconds(20'000), [&] {
+    return curl(client_, {"--max-time", "1", "http://198.51.100.1/"}).exit_code == 7;
+  })) << "refused by the kernel";
+  ASSERT_TRUE(mesh_->start_proxy().ok()) << mesh_->log();
+}
+
 TEST_F(TrafficTest, ARateLimitLetsTheBurstPassAndAnswersTheRest) {
   ASSERT_NO_FATAL_FAILURE(apply("rate-limit", "checkout"));
   // Connections of their own, so that any worker may get them.

@@ -207,6 +207,7 @@ uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const s
   cluster.policy = cluster_policy(blocks, policy.traffic, of_subset);
   if (blocks.balancing) cluster.load_balancer = blocks.balancing->algorithm;
   if (service.passthrough) cluster.load_balancer = LoadBalancer::kPassthrough;
+  cluster.anywhere = service.passthrough && service.addresses.empty() && service.ranges.empty();
   const ConnectionSettings connections = blocks.connections.value_or(ConnectionSettings());
   if (connections.connect_timeout_ms != 0) cluster.connect_timeout_ms = connections.connect_timeout_ms;
   // What the service declares about its servers is known; the policy is for those that say nothing.

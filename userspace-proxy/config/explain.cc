@@ -286,7 +286,8 @@ absl::Status Explainer::explain_http(const Question& question, uint32_t source, 
   RETURN_IF_ERROR(make_head(question, authority, snapshot_->path_normalisation, &head));
   const VirtualHost* host = snapshot_->find_virtual_host(source, head.authority, out->dialled);
   if (host == nullptr) {
-    set_outcome(Outcome::kNoRoute, out);
+    set_outcome(snapshot_->is_undeclared(source, out->dialled) ? Outcome::kNotDeclared : Outcome::kNoRoute,
+                out);
     return absl::OkStatus();
   }
   const SourceView client = source_view(*snapshot_, source);
@@ -354,6 +355,21 @@ void Explainer::explain_l4(const Question& question, uint32_t source, const Serv
   }
 }
 
+// Only a name that the client says can be one of the registry's.
+absl::Status Explainer::explain_undeclared(const Question& question, uint32_t source,
+                                           Explanation* out) const {
+  out->protocol = protocol_text(Protocol::kSniff);
+  if (!question.method.empty()) return explain_http(question, source, out);
+  WeightedCluster named;
+  named.cluster = snapshot_->find_named_cluster(source, question.tls, out->dialled.port);
+  if (named.cluster == kNone) {
+    set_outcome(Outcome::kNotDeclared, out);
+  } else {
+    out->targets = targets_of({named}, out->dialled);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Explanation> Explainer::explain(const Question& question) const {
   const uint32_t source = snapshot_->find_source(question.from_uid);
   const std::string_view ns = source_view(*snapshot_, source).ns;
@@ -362,6 +378,10 @@ absl::StatusOr<Explanation> Explainer::explain(const Question& question) const {
   out.dialled = place.dialled;
   if (place.service != nullptr) out.service = str_cat(place.service->ns, "/", place.service->name);
   const ServicePort* port = snapshot_->find_service_port(source, place.dialled);
+  if (snapshot_->is_undeclared(source, place.dialled)) {
+    RETURN_IF_ERROR(explain_undeclared(question, source, &out));
+    return out;
+  }
   // An address of nobody: bytes pass through, whatever they are.
   if (port == nullptr) {
     out.protocol = "TCP";

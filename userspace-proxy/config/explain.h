@@ -102,6 +102,7 @@ class Explainer {
   const ServiceSpec* service_called(std::string_view host, const std::optional<IpAddress>& ip,
                                     std::string_view client_ns) const;
   const ServiceSpec* service_at(uint32_t source, const SocketAddress& dialled) const;
+  absl::Status explain_undeclared(const Question& question, uint32_t source, Explanation* out) const;
   void explain_l4(const Question& question, uint32_t source, const ServicePort& port, Explanation* out) const;
   absl::Status explain_http(const Question& question, uint32_t source, Explanation* out) const;
   void explain_match(const Route& route, Explanation* out) const;

@@ -31,6 +31,7 @@ struct ServiceSpec {
   std::string ns;
   std::string host;  // lower case
   std::vector<IpAddress> addresses;
+  std::vector<IpRange> ranges;  // of addresses: nobody can dial a whole range
   std::vector<Port> ports;
   bool prefer_v6 = false;              // of endpoints that have both families
   bool passthrough = false;            // no endpoints: traffic goes to where it was dialled
@@ -55,6 +56,7 @@ struct WorkloadSpec : std::enable_shared_from_this<WorkloadSpec> {
   SpiffeId identity;
   bool hbone = false;  // takes tunnels on port 15008
   bool host_network = false;
+  bool registry_only = false;         // it may reach declared destinations only
   std::vector<std::string> policies;  // "<namespace>/<name>" of those that select it
 };
 

@@ -37,6 +37,18 @@ std::string_view normalised_host(std::string_view authority, HostBuffer* buffer)
   return {buffer->data(), host.size()};
 }
 
+// The row of the name, else of the longest wildcard that covers it, which stands for at least one label;
+// nullptr: of neither. `row_of` gives what a table has for a spelling.
+template <typename RowOf>
+auto find_name(std::string_view host, RowOf row_of) -> decltype(row_of(host)) {
+  if (host.empty() || host.front() == '.') return nullptr;
+  if (const auto exact = row_of(host)) return exact;
+  for (size_t dot = host.find('.'); dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
+    if (const auto wildcard = row_of(host.substr(dot))) return wildcard;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 const ServicePort* Snapshot::find_service_port(uint32_t source, const SocketAddress& dialled) const {
@@ -61,6 +73,26 @@ uint32_t Snapshot::find_source(std::string_view workload_uid) const {
 uint32_t Snapshot::find_cluster(std::string_view name) const {
   const auto found = cluster_by_name.find(to_absl(name));
   return found == cluster_by_name.end() ? kNone : found->second;
+}
+
+bool Snapshot::is_undeclared(uint32_t source, const SocketAddress& dialled) const {
+  if (source >= sources.size() || !sources[source].registry_only) return false;
+  if (find_service_port(source, dialled) != nullptr) return false;
+  if (declared_workloads.contains(SocketAddress{dialled.ip, 0})) return false;
+  return std::none_of(declared_ranges.begin(), declared_ranges.end(), [&](const DeclaredRange& declared) {
+    return declared.range.contains(dialled.ip) && visible_in(declared, sources[source].ns) &&
+           std::find(declared.ports.begin(), declared.ports.end(), dialled.port) != declared.ports.end();
+  });
+}
+
+uint32_t Snapshot::find_named_cluster(uint32_t source, std::string_view server_name, uint16_t port) const {
+  const auto by_host = [&](std::string_view host) -> const uint32_t* {
+    const auto found = named_cluster_by_host.find(HostRef{namespace_of(source), port, host});
+    return found == named_cluster_by_host.end() ? nullptr : &found->second;
+  };
+  HostBuffer buffer;
+  const uint32_t* found = find_name(normalised_host(server_name, &buffer), by_host);
+  return found == nullptr ? kNone : *found;
 }
 
 std::string_view Snapshot::namespace_of(uint32_t source) const {
@@ -93,14 +125,8 @@ const VirtualHost* Snapshot::find_gateway_host(std::string_view authority, uint1
     return found == gateway_host_by_host.end() ? nullptr : &virtual_hosts[found->second];
   };
   HostBuffer buffer;
-  const std::string_view host = normalised_host(authority, &buffer);
-  if (!host.empty() && host.front() != '.') {
-    if (const VirtualHost* exact = by_host(host)) return exact;
-    for (size_t dot = host.find('.'); dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
-      if (const VirtualHost* wildcard = by_host(host.substr(dot))) return wildcard;
-    }
-  }
-  return by_host("");
+  const VirtualHost* found = find_name(normalised_host(authority, &buffer), by_host);
+  return found != nullptr ? found : by_host("");
 }
 
 const VirtualHost* Snapshot::find_virtual_host(uint32_t source, std::string_view authority,
@@ -116,14 +142,7 @@ const VirtualHost* Snapshot::find_virtual_host(uint32_t source, std::string_view
     return found == virtual_host_by_host.end() ? nullptr : &virtual_hosts[found->second];
   };
   HostBuffer buffer;
-  const std::string_view host = normalised_host(authority, &buffer);
-  if (!host.empty() && host.front() != '.') {
-    if (const VirtualHost* exact = by_host(host)) return exact;
-    // Wildcards, longest suffix first; a wildcard stands for at least one label.
-    for (size_t dot = host.find('.'); dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
-      if (const VirtualHost* wildcard = by_host(host.substr(dot))) return wildcard;
-    }
-  }
+  if (const VirtualHost* named = find_name(normalised_host(authority, &buffer), by_host)) return named;
   const auto found = virtual_host_by_address.find(AddressRef{ns, dialled});
   return found == virtual_host_by_address.end() ? nullptr : &virtual_hosts[found->second];
 }

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
 #include "base/address.h"
+#include "base/ip_range.h"
 #include "base/strings.h"
 #include "userspace-proxy/config/cluster_policy.h"
 #include "userspace-proxy/http/message.h"
@@ -65,6 +67,8 @@ struct Cluster {
   ClusterProtocol protocol = ClusterProtocol::kAsClient;
   std::vector<Endpoint> endpoints;
   std::shared_ptr<const ClusterPolicy> policy;  // null: defaults
+  // Of an entry that declares names and no address: its clients are where they dialled, wherever that is.
+  bool anywhere = false;
 };
 
 struct WeightedCluster {
@@ -158,6 +162,14 @@ struct Source {
   uint32_t locality = kNone;  // index into Snapshot::localities
   std::string node;
   std::shared_ptr<const AuthorizationList> authorizations;  // shared by those that have the same
+  bool registry_only = false;                               // it may reach declared destinations only
+};
+
+// Addresses that an entry declares without knowing what is there.
+struct DeclaredRange {
+  IpRange range;
+  std::vector<uint16_t> ports;
+  std::vector<std::string> export_to;  // client namespaces; empty: all
 };
 
 class Snapshot {
@@ -184,6 +196,10 @@ class Snapshot {
   const VirtualHost* find_virtual_host(uint32_t source, std::string_view authority,
                                        const SocketAddress& dialled) const;
   uint32_t find_cluster(std::string_view name) const;
+  // The source may reach declared destinations only, and nobody has declared this one.
+  bool is_undeclared(uint32_t source, const SocketAddress& dialled) const;
+  // Where a client goes that speaks TLS to this name at an address that nobody has declared; kNone: nowhere.
+  uint32_t find_named_cluster(uint32_t source, std::string_view server_name, uint16_t port) const;
   // The routes of connections to this address that are no HTTP; nullptr: none but the service's own.
   const L4Host* find_l4_host(uint32_t source, const SocketAddress& dialled) const;
   // Where connections to this address go that are no HTTP and have no routes; `port` is what was found there.
@@ -242,6 +258,11 @@ class Snapshot {
   absl::flat_hash_map<uint16_t, GatewayPort> gateway_ports;
   // With an empty namespace; an empty host takes what no other has.
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_host_by_host;
+  // For sources that are registry_only, and empty without any: addresses of workloads (port 0), ranges, and
+  // clusters of entries without an address, by the names of their ports that are not declared HTTP.
+  absl::flat_hash_set<SocketAddress> declared_workloads;
+  std::vector<DeclaredRange> declared_ranges;
+  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> named_cluster_by_host;
   absl::flat_hash_map<std::string, uint32_t> source_by_uid;
   absl::flat_hash_map<std::string, uint32_t> cluster_by_name;
 };

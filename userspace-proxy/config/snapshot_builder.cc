@@ -31,6 +31,7 @@ struct World {
   absl::flat_hash_map<std::string, std::vector<const RouteSetSpec*>> address_sets;
   std::set<std::string> namespaces;
   std::set<uint16_t> http_ports;
+  bool confined = false;  // some workload may reach declared destinations only
 };
 
 bool is_opaque(Protocol protocol) { return protocol == Protocol::kTcp || protocol == Protocol::kTls; }
@@ -51,7 +52,7 @@ void add_set(const RouteSetSpec& set, World* world) {
 }
 
 World make_world(const Resources& resources) {
-  World world{resources, {}, {}, {}, {}, {}, {kDefaultNamespace}, {}};
+  World world{resources, {}, {}, {}, {}, {}, {kDefaultNamespace}, {}, false};
   for (const bool entry : {false, true}) {
     for (const auto& [name, service] : resources.services) {
       if (service->entry == entry) world.services.push_back(service.get());
@@ -66,7 +67,10 @@ World make_world(const Resources& resources) {
   for (const auto& [name, set] : resources.route_sets) add_set(*set, &world);
   world.route_sets.sort();
   world.l4_sets.sort();
-  for (const auto& [name, workload] : resources.workloads) world.namespaces.insert(workload->ns);
+  for (const auto& [name, workload] : resources.workloads) {
+    world.namespaces.insert(workload->ns);
+    world.confined = world.confined || workload->registry_only;
+  }
   return world;
 }
 
@@ -295,6 +299,14 @@ class NamespaceView {
       out_.tcp_cluster_by_address.try_emplace(Snapshot::AddressKey{ns_, address}, cluster);
   }
 
+  // Who may reach declared destinations only gets to a name without an address by the name alone.
+  void add_named(const ServiceSpec& service, const ServiceSpec::Port& port) {
+    const bool http = port.protocol == Protocol::kHttp || port.protocol == Protocol::kHttp2;
+    if (!world_.confined || http || !service.by_endpoint || !service.ranges.empty()) return;
+    const uint32_t cluster = clusters_.intern(service, port.number, "", policy(service));
+    out_.named_cluster_by_host.try_emplace(Snapshot::HostKey{ns_, port.number, service.host}, cluster);
+  }
+
   // True: the address decides, and Host finds this port of the service nowhere else.
   bool add_address_routes(const ServiceSpec& service, const ServiceSpec::Port& port) {
     const RouteSetSpec* set = address_set(service.host, port.number, true);
@@ -328,6 +340,7 @@ class NamespaceView {
     const RouteSetSpec* set = route_set(service.host);
     const std::vector<std::string> spellings = short_names(service, ns_);
     for (const ServiceSpec::Port& port : service.ports) {
+      add_named(service, port);
       add_l4(service, port);
       add_tcp_cluster(service, port);
       if (is_opaque(port.protocol)) continue;
@@ -448,6 +461,7 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   const World world = make_world(resources);
   ClusterTable clusters(resources, out.get());
   add_sources(resources, clusters, out.get());
+  add_declared(resources, out.get());
   ServicePorts(world, clusters, *out).build();
   SharedLists lists;
   for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, lists, *out).build();

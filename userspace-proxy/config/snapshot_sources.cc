@@ -1,6 +1,7 @@
 // See snapshot_sources.h.
 #include "userspace-proxy/config/snapshot_sources.h"
 
+#include <algorithm>
 #include <set>
 
 #include "proto/istio/security.pb.h"
@@ -61,7 +62,24 @@ void add_sources(const Resources& resources, ClusterTable& clusters, Snapshot* o
     if (!out->source_by_uid.try_emplace(workload->uid, index).second) continue;
     out->sources.push_back(Source{workload->uid, workload->name, workload->ns, workload->labels, workload,
                                   clusters.locality_of(*workload), workload->node,
-                                  authorizations.of(*workload)});
+                                  authorizations.of(*workload), workload->registry_only});
+  }
+}
+
+void add_declared(const Resources& resources, Snapshot* out) {
+  const auto confined = [](const Source& source) { return source.registry_only; };
+  if (std::none_of(out->sources.begin(), out->sources.end(), confined)) return;
+  for (const auto& [name, workload] : resources.workloads) {
+    for (const std::optional<IpAddress>& ip : {workload->v4, workload->v6}) {
+      // A node is more than the pods that share its addresses.
+      if (ip && !workload->host_network) out->declared_workloads.insert(SocketAddress{*ip, 0});
+    }
+  }
+  for (const auto& [name, service] : resources.services) {
+    std::vector<uint16_t> ports;
+    for (const ServiceSpec::Port& port : service->ports) ports.push_back(port.number);
+    for (const IpRange& range : service->ranges)
+      out->declared_ranges.push_back(DeclaredRange{range, ports, service->export_to});
   }
 }
 

@@ -1,5 +1,5 @@
 // The part of build_snapshot() about workloads: where captured connections come from, which policies apply to
-// them, and who takes tunnels.
+// them, who takes tunnels, and who is known to be somewhere.
 #pragma once
 
 #include "userspace-proxy/config/cluster_table.h"
@@ -9,5 +9,7 @@
 namespace weft::proxy {
 
 void add_sources(const Resources& resources, ClusterTable& clusters, Snapshot* out);
+// After the sources: what those of them may reach that may reach declared destinations only.
+void add_declared(const Resources& resources, Snapshot* out);
 
 }  // namespace weft::proxy

@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "base/status_macros.h"
+#include "proto/weft/mesh/v1/egress.pb.h"
 #include "userspace-proxy/config/validate.h"
 
 namespace weft::proxy {
@@ -12,6 +13,7 @@ namespace {
 constexpr uint32_t kMaxPort = 65535;
 constexpr char kServicePorts[] = "weft.mesh.v1.ServicePorts";
 constexpr char kWorkloadLabels[] = "weft.mesh.v1.WorkloadLabels";
+constexpr char kEgressPolicy[] = "weft.mesh.v1.EgressPolicy";
 
 template <typename... T>
 absl::Status invalid(const T&... parts) {
@@ -119,8 +121,15 @@ absl::StatusOr<ServiceSpec> validate(const istio::workload::Service& service) {
   for (const istio::workload::NetworkAddress& address : service.addresses()) {
     const auto ip = IpAddress::from_packed(address.address());
     if (!ip) return invalid("addresses: ", address.address().size(), " bytes, expected 4 or 16");
+    const auto range = IpRange::from_packed(address.address(), address.length());
     // A service entry for a whole range has no single address to dial.
-    if (!address.has_length() || address.length() == (ip->is_v4() ? 32u : 128u)) out.addresses.push_back(*ip);
+    if (!address.has_length() || address.length() == (ip->is_v4() ? 32u : 128u)) {
+      out.addresses.push_back(*ip);
+    } else if (range) {
+      out.ranges.push_back(*range);
+    } else {
+      return invalid("addresses: ", ip->to_string(), " has no prefix of ", address.length(), " bits");
+    }
   }
   ASSIGN_OR_RETURN(const auto declared,
                    extension<weft::mesh::v1::ServicePorts>(service.extensions(), kServicePorts));
@@ -161,6 +170,9 @@ absl::StatusOr<WorkloadSpec> validate(const istio::workload::Workload& workload)
                    extension<weft::mesh::v1::WorkloadLabels>(workload.extensions(), kWorkloadLabels));
   out.labels.assign(labels.labels().begin(), labels.labels().end());
   std::sort(out.labels.begin(), out.labels.end());
+  ASSIGN_OR_RETURN(const auto egress,
+                   extension<weft::mesh::v1::EgressPolicy>(workload.extensions(), kEgressPolicy));
+  out.registry_only = egress.registry_only();
   const auto or_default = [](const std::string& text, const char* otherwise) {
     return text.empty() ? std::string(otherwise) : text;
   };

@@ -52,8 +52,8 @@ void DownstreamConnection::choose_protocol() {
   if (origin_->is_gateway()) return choose_gateway_protocol();
   const Snapshot& snapshot = context_.current->snapshot();
   const ServicePort* port = snapshot.find_service_port(source_of(*origin_, snapshot), dialled_);
-  if (port == nullptr) return start_tcp();
-  switch (port->protocol) {
+  if (port == nullptr && !is_undeclared()) return start_tcp();
+  switch (port == nullptr ? Protocol::kSniff : port->protocol) {
     case Protocol::kTcp:
     case Protocol::kTls:
       opaque_ = true;
@@ -91,7 +91,14 @@ const L4Host* DownstreamConnection::l4_host() const {
   return port == nullptr || port->l4_host == kNone ? nullptr : &snapshot.l4_hosts[port->l4_host];
 }
 
+// To where its client may go by a name only that the registry knows, and not by the address.
+bool DownstreamConnection::is_undeclared() const {
+  const Snapshot& snapshot = context_.current->snapshot();
+  return !origin_->is_gateway() && snapshot.is_undeclared(source_of(*origin_, snapshot), dialled_);
+}
+
 bool DownstreamConnection::hello_wanted() const {
+  if (is_undeclared()) return true;
   const L4Host* host = l4_host();
   return host != nullptr && !host->tls.empty();
 }
@@ -125,6 +132,7 @@ void DownstreamConnection::read_hello() {
 TcpAim DownstreamConnection::aim_tcp() {
   const Snapshot& snapshot = context_.current->snapshot();
   const uint32_t index = source_of(*origin_, snapshot);
+  if (is_undeclared()) return aim_by_name(snapshot, index);
   const ServicePort* port = origin_->is_gateway() ? nullptr : snapshot.find_service_port(index, dialled_);
   const TcpAim service{.cluster =
                            port == nullptr ? kNone : snapshot.find_tcp_cluster(index, dialled_, *port)};
@@ -147,6 +155,13 @@ TcpAim DownstreamConnection::aim_tcp() {
   if (leads_back(snapshot, *origin_, chosen->cluster))
     return TcpAim{.refused = Outcome::kNoEndpoint, .route = route->name};
   return TcpAim{.cluster = chosen->cluster, .route = route->name};
+}
+
+TcpAim DownstreamConnection::aim_by_name(const Snapshot& snapshot, uint32_t source) const {
+  const uint32_t cluster = tls_ ? snapshot.find_named_cluster(source, server_name_, dialled_.port) : kNone;
+  if (cluster == kNone || leads_out(snapshot, source, dialled_, cluster))
+    return TcpAim{.refused = Outcome::kNotDeclared};
+  return TcpAim{.cluster = cluster};
 }
 
 void DownstreamConnection::receive() {

@@ -65,10 +65,12 @@ class DownstreamConnection final : public ListNode<>,
   void detect();
   void choose_gateway_protocol();
   const L4Host* l4_host() const;
+  bool is_undeclared() const;
   bool hello_wanted() const;
   bool awaits_hello() const;
   void read_hello();
   TcpAim aim_tcp();
+  TcpAim aim_by_name(const Snapshot& snapshot, uint32_t source) const;
   void read_first_request();
   void on_timer();
   uint64_t head_time_left();

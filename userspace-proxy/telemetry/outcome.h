@@ -13,6 +13,8 @@ namespace weft::proxy {
   X(kNoRoute, "no_route", 404, "No route matches this request. See `weft get routes`.")                      \
   X(kNoCluster, "no_cluster", 503,                                                                           \
     "The route names a host or subset that does not exist. See `weft analyze`.")                             \
+  X(kNotDeclared, "not_declared", 502,                                                                       \
+    "The pod may reach declared destinations only (REGISTRY_ONLY), and this is none: add a ServiceEntry.")   \
   X(kInvalidBackend, "invalid_backend", 500,                                                                 \
     "The route refers to no backend that it may use (Gateway API). See `weft analyze`.")                     \
   X(kRedirect, "redirect", 0, "The route redirects: the client got its Location.")                           \

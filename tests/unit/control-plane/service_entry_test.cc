@@ -94,6 +94,12 @@ TEST(ServiceEntryTest, ResolutionNoneGoesWhereItWasDialledAndNotByTheKernel) {
   EXPECT_EQ(made.addresses(1).length(), 24u);
 }
 
+TEST(ServiceEntryTest, HostsThatNothingTellsApartAreRefused) {
+  const char* const two = "hosts: [a.example.com, b.example.com], resolution: ";
+  EXPECT_EQ(refusal(str_cat(two, "DNS")), "WF0002 spec.hosts");
+  EXPECT_EQ(refusal(str_cat(two, "NONE")), "");
+}
+
 TEST(ServiceEntryTest, NamesAreResolvedByWhoKnowsThem) {
   const ResolvedHosts resolved = {{"api.example.com", {"192.0.2.1", "2001:db8::1"}},
                                   {"other.example.com", {"192.0.2.7"}}};
@@ -194,7 +200,7 @@ TEST(ServiceEntryTest, AServiceKeepsItsHost) {
       str_cat(payments,
               entry(str_cat("hosts: [payments.prod.svc.cluster.local, api.example.com], resolution: STATIC, "
                             "endpoints: [{address: 192.0.2.6}], ",
-                            kPorts))));
+                            "ports: [{number: 80, name: http, protocol: HTTP}]"))));
   EXPECT_FALSE(compiled.resources.contains({kAddressType, "shop/payments.prod.svc.cluster.local"}));
   const auto endpoint = workload(compiled, "Kubernetes//ServiceEntry/shop/192.0.2.6");
   EXPECT_EQ(endpoint.services_size(), 1);

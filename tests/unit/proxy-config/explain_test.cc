@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include "proto/weft/mesh/v1/egress.pb.h"
 #include "tests/unit/proxy-config/world.h"
 
 namespace weft::proxy {
@@ -292,6 +293,20 @@ TEST_F(ExplainEntryTest, AServiceWithoutAnAddressIsPassedThrough) {
   EXPECT_EQ(answer.dialled.to_string(), "10.1.0.6:8080");
   EXPECT_THAT(answer.rules, IsEmpty());
   EXPECT_EQ(answer.targets.at(0).endpoints.at(0).workload, "shop/db-1");
+}
+
+TEST_F(ExplainEntryTest, WhatMayNotBeReachedIsSaid) {
+  auto client = workload_address("shop", "client", {"10.1.0.9"});
+  mesh::EgressPolicy policy;
+  policy.set_registry_only(true);
+  istio::workload::Extension* extension = client.mutable_workload()->add_extensions();
+  extension->set_name("weft.mesh.v1.EgressPolicy");
+  extension->mutable_config()->PackFrom(policy);
+  add(client);
+  EXPECT_EQ(ask("198.51.100.1:80", "GET").outcome, "not_declared");
+  EXPECT_EQ(ask("198.51.100.1:443").outcome, "not_declared");
+  EXPECT_FALSE(ask("198.51.100.1:443").passes);
+  EXPECT_EQ(ask("10.0.0.1:80", "GET").outcome, "");
 }
 
 TEST_F(ExplainEntryTest, AServiceByEndpointIsRoutedWhereverItIsDialled) {

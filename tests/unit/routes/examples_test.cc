@@ -94,6 +94,37 @@ TEST(ExampleTest, VirtualServiceTcp) {
   EXPECT_EQ(connection(world, "nobody", "", "10.96.0.40:9000"), "product-v1");
 }
 
+TEST(ExampleTest, RegistryOnly) {
+  const RouteWorld world = example("registry-only");
+  const Snapshot& snapshot = world.snapshot();
+  const uint32_t client = world.source("default");
+  ASSERT_NE(client, kNone);
+  const auto undeclared = [&](const std::string& address) {
+    return snapshot.is_undeclared(client, *SocketAddress::parse(address));
+  };
+  EXPECT_FALSE(undeclared(kAddress));
+  EXPECT_FALSE(undeclared("240.0.0.1:80"));
+  EXPECT_TRUE(undeclared("198.51.100.1:80"));
+  EXPECT_FALSE(snapshot.is_undeclared(world.source("shop"), *SocketAddress::parse("198.51.100.1:80")));
+  EXPECT_EQ(world.ask("GET / HTTP/1.1\r\nHost: catalogue.example.com", "240.0.0.1:80", "default"),
+            "catalogue");
+  EXPECT_EQ(world.ask("GET / HTTP/1.1\r\nHost: elsewhere.example", "198.51.100.1:80", "default"), "no host");
+  EXPECT_NE(snapshot.find_named_cluster(client, "files.cloud.example.com", 443), kNone);
+  EXPECT_EQ(snapshot.find_named_cluster(client, "cloud.example.com", 443), kNone);
+}
+
+TEST(ExampleTest, WorkloadEntry) {
+  const RouteWorld world = example("workload-entry");
+  EXPECT_EQ(world.ask(str_cat("GET /", kHost), kAddress, "default"),
+            "product-service 90/100, product-service 10/100");
+  for (const Cluster& cluster : world.snapshot().clusters) {
+    if (cluster.subset != "machine" || cluster.endpoints.empty()) continue;
+    EXPECT_EQ(cluster.endpoints.front().address.to_string(), "192.0.2.30:9080");
+    return;
+  }
+  ADD_FAILURE() << "no cluster of the machine";
+}
+
 TEST(ExampleTest, TlsRoute) {
   const RouteWorld world(str_cat(file("canary/workloads.yaml"), "\n---\n", file("tls-route/routing.yaml")));
   const auto named = [&](std::string_view name) {
