@@ -1,6 +1,7 @@
 // From protobuf resources to table rows; see listing.h. Called by the admin service; decides nothing.
 #include "agent/admin/listing.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -147,6 +148,16 @@ void add_route(const std::string& resource, const mesh::v1::RouteSet& set, const
   *row->mutable_origin() = route.has_origin() ? route.origin() : set.origin();
 }
 
+// One set is made of all Gateway API routes of a Service's port, and is called as the Service.
+bool comes_from(const mesh::v1::RouteSet& set, const Filter& filter) {
+  const auto is_named = [&](const auto& route) {
+    return filter.accepts(route.origin().namespace_(), route.origin().name());
+  };
+  return !filter.name.empty() && (std::any_of(set.http().begin(), set.http().end(), is_named) ||
+                                  std::any_of(set.tls().begin(), set.tls().end(), is_named) ||
+                                  std::any_of(set.tcp().begin(), set.tcp().end(), is_named));
+}
+
 // The lists of workloads tell ports apart by number, UDP or not.
 uint32_t datagram_target(const istio::workload::PortList& of_workload,
                          const mesh::v1::ServicePorts::DatagramPort& port) {
@@ -273,6 +284,7 @@ admin::v1::RouteList list_routes(const Reconciler::View& view, const admin::v1::
     bool accepted = filter.accepts(set.namespace_(), set.name());
     for (const std::string& host : set.hosts())
       accepted = accepted || filter.accepts(set.namespace_(), host.substr(0, host.find('.')), host);
+    accepted = accepted || comes_from(set, filter);
     if (!accepted) continue;
     for (const auto& route : set.http()) add_route(key, set, route, out);
     for (const auto& route : set.tls()) add_route(key, set, route, out);

@@ -115,7 +115,7 @@ std::vector<uint32_t> written_weights(const RoutePlace& place) {
 }
 
 std::string place_text(const CanaryFlags& flags, const RoutePlace& place) {
-  return str_cat("VirtualService ", place.ns, "/", place.name, " ", place.route, " (", flags.file, ":",
+  return str_cat(place.kind, " ", place.ns, "/", place.name, " ", place.route, " (", flags.file, ":",
                  place.line, ")");
 }
 

@@ -157,9 +157,9 @@ void Tree::add_trace() {
 }
 
 void Tree::add_canary() {
-  CLI::App* canary = app.add_subcommand(
-      "canary",
-      "Shift the weights of a VirtualService's route to a new version, and back when it does badly.");
+  CLI::App* canary = app.add_subcommand("canary",
+                                        "Shift the weights of a route (VirtualService, HTTPRoute, GRPCRoute) "
+                                        "to a new version, and back when it does badly.");
   canary->require_subcommand(1);
   canary->fallthrough();
   CanaryFlags& f = flags.canary;
@@ -176,9 +176,14 @@ void Tree::add_canary() {
                             canary_rollback);
   for (CLI::App* command : {run, status, rollback}) {
     command->add_option("--file", f.file, "the manifest, in the folder that the agent reads")->required();
-    command->add_option("--route", f.route, "name of the route in spec.http, where several would do");
-    command->add_option("--host", f.host, "one of the VirtualService's hosts, where several would do");
-    command->add_option("--to", f.to, "the new version: subset, or host, of a destination")->required();
+    command->add_option("--route", f.route,
+                        "name of the route in spec.http or spec.rules, where several would do");
+    command->add_option("--host", f.host,
+                        "one of its hosts, or the Service it is attached to, where several would do");
+    command
+        ->add_option("--to", f.to,
+                     "the new version: subset, or host, of a destination, or name of a backendRef")
+        ->required();
   }
   run->add_option("--steps", f.steps, "its share in percent, step by step")->default_str("5,25,50,75,100");
   run->add_option("--interval", f.interval, "how long each step is watched, at least")->default_str("60s");

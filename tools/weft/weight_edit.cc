@@ -23,20 +23,61 @@ std::string text_of(const YAML::Node& node) { return node && node.IsScalar() ? n
 
 uint32_t line_of(const YAML::Node& node) { return static_cast<uint32_t>(node.Mark().line + 1); }
 
-bool names_host(const YAML::Node& spec, const std::string& host) {
+// How a kind spells its routes and their destinations.
+struct Form {
+  std::string_view kind;
+  const char* routes;        // of spec
+  const char* destinations;  // of a route
+  bool istio;
+};
+constexpr Form kForms[] = {{"VirtualService", "http", "route", true},
+                           {"HTTPRoute", "rules", "backendRefs", false},
+                           {"GRPCRoute", "rules", "backendRefs", false}};
+
+// nullptr: it is no kind that has weights.
+const Form* form_of(const YAML::Node& document) {
+  if (!document.IsMap()) return nullptr;
+  const std::string kind = text_of(document["kind"]);
+  for (const Form& form : kForms) {
+    if (form.kind == kind) return &form;
+  }
+  return nullptr;
+}
+
+bool is_called(const std::string& name, const std::string& host) {
+  return name == host || name.substr(0, name.find('.')) == host;
+}
+
+bool names_host(const Form& form, const YAML::Node& spec, const std::string& host) {
   if (host.empty()) return true;
-  for (const YAML::Node& one : spec["hosts"]) {
-    const std::string text = text_of(one);
-    if (text == host || text.substr(0, text.find('.')) == host) return true;
+  for (const YAML::Node& one : spec[form.istio ? "hosts" : "hostnames"]) {
+    if (is_called(text_of(one), host)) return true;
+  }
+  if (form.istio) return false;
+  for (const YAML::Node& parent : spec["parentRefs"]) {
+    if (text_of(parent["name"]) == host) return true;
   }
   return false;
 }
 
-absl::StatusOr<WeightPlace> read_destination(const std::string& text, const YAML::Node& item) {
+// Host and subset, without a weight.
+WeightPlace read_target(const Form& form, const YAML::Node& item) {
   WeightPlace out;
-  const YAML::Node destination = item["destination"];
-  out.host = text_of(destination["host"]);
-  out.subset = text_of(destination["subset"]);
+  if (form.istio) {
+    const YAML::Node destination = item["destination"];
+    out.host = text_of(destination["host"]);
+    out.subset = text_of(destination["subset"]);
+    return out;
+  }
+  out.host = text_of(item["name"]);
+  const std::string ns = text_of(item["namespace"]);
+  if (!ns.empty()) str_append(&out.host, ".", ns);
+  return out;
+}
+
+absl::StatusOr<WeightPlace> read_destination(const std::string& text, const Form& form,
+                                             const YAML::Node& item) {
+  WeightPlace out = read_target(form, item);
   const YAML::Node weight = item["weight"];
   if (!weight)
     return unusable("line ", line_of(item), ": destination ", out.label(),
@@ -54,19 +95,20 @@ absl::StatusOr<WeightPlace> read_destination(const std::string& text, const YAML
   return out;
 }
 
-absl::StatusOr<RoutePlace> read_route(const std::string& text, const YAML::Node& document,
-                                      const YAML::Node& http, size_t index) {
+absl::StatusOr<RoutePlace> read_route(const std::string& text, const Form& form, const YAML::Node& document,
+                                      const YAML::Node& route, size_t index) {
   RoutePlace out;
   const YAML::Node meta = document["metadata"];
+  out.kind = form.kind;
   out.name = text_of(meta["name"]);
   out.ns = text_of(meta["namespace"]);
   if (out.ns.empty()) out.ns = "default";
-  out.route = text_of(http["name"]);
-  if (out.route.empty()) out.route = str_cat("http[", index, "]");
-  out.line = line_of(http);
+  out.route = text_of(route["name"]);
+  if (out.route.empty()) out.route = str_cat(form.routes, "[", index, "]");
+  out.line = line_of(route);
   std::set<size_t> offsets;
-  for (const YAML::Node& item : http["route"]) {
-    ASSIGN_OR_RETURN(WeightPlace place, read_destination(text, item));
+  for (const YAML::Node& item : route[form.destinations]) {
+    ASSIGN_OR_RETURN(WeightPlace place, read_destination(text, form, item));
     if (!offsets.insert(place.offset).second)
       return unusable("line ", place.line, ": two destinations share one weight; next: write each its own");
     out.destinations.push_back(std::move(place));
@@ -75,30 +117,34 @@ absl::StatusOr<RoutePlace> read_route(const std::string& text, const YAML::Node&
 }
 
 // The destination that `to` names; the number of them when there is none.
-size_t index_of(const YAML::Node& route, const std::string& to) {
-  for (size_t i = 0; i < route.size(); ++i) {
-    const YAML::Node destination = route[i]["destination"];
-    const std::string host = text_of(destination["host"]), subset = text_of(destination["subset"]);
-    if (subset == to || (subset.empty() && (host == to || host.substr(0, host.find('.')) == to))) return i;
+size_t index_of(const Form& form, const YAML::Node& destinations, const std::string& to) {
+  for (size_t i = 0; i < destinations.size(); ++i) {
+    const WeightPlace target = read_target(form, destinations[i]);
+    if (target.subset == to || (target.subset.empty() && is_called(target.host, to))) return i;
   }
-  return route.size();
+  return destinations.size();
 }
 
 absl::StatusOr<RoutePlace> find_in(const std::string& text, const RouteQuery& query) {
   std::vector<RoutePlace> found;
   std::string seen;
   for (const YAML::Node& document : YAML::LoadAll(text)) {
-    if (!document.IsMap() || text_of(document["kind"]) != "VirtualService") continue;
+    const Form* const form = form_of(document);
+    if (form == nullptr) continue;
     const YAML::Node spec = document["spec"];
-    const YAML::Node http = spec["http"];
-    for (size_t i = 0; i < http.size(); ++i) {
-      const YAML::Node route = http[i]["route"];
-      const std::string name = text_of(http[i]["name"]);
-      str_append(&seen, seen.empty() ? "" : ", ", name.empty() ? str_cat("http[", i, "]") : name);
-      const bool wanted = names_host(spec, query.host) && (query.route.empty() || name == query.route);
-      if (!wanted || route.size() < 2 || index_of(route, query.to) == route.size()) continue;
-      ASSIGN_OR_RETURN(RoutePlace place, read_route(text, document, http[i], i));
-      place.canary = index_of(route, query.to);
+    if (!spec || !spec[form->routes]) continue;
+    const YAML::Node routes = spec[form->routes];
+    for (size_t i = 0; i < routes.size(); ++i) {
+      const YAML::Node destinations = routes[i][form->destinations];
+      const std::string name = text_of(routes[i]["name"]);
+      str_append(&seen, seen.empty() ? "" : ", ", name.empty() ? str_cat(form->routes, "[", i, "]") : name);
+      const bool wanted = names_host(*form, spec, query.host) && (query.route.empty() || name == query.route);
+      // A route that redirects has none.
+      if (!wanted || !destinations || destinations.size() < 2 ||
+          index_of(*form, destinations, query.to) == destinations.size())
+        continue;
+      ASSIGN_OR_RETURN(RoutePlace place, read_route(text, *form, document, routes[i], i));
+      place.canary = index_of(*form, destinations, query.to);
       found.push_back(std::move(place));
     }
   }

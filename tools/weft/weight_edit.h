@@ -11,7 +11,8 @@
 namespace weft::cli {
 
 struct WeightPlace {
-  std::string host;    // as the manifest has it
+  std::string
+      host;  // as the manifest has it; of a backendRef "<name>", with a namespace "<name>.<namespace>"
   std::string subset;  // may be empty
   uint32_t weight = 0;
   size_t offset = 0, length = 0;  // of its digits, bytes of the text
@@ -22,17 +23,18 @@ struct WeightPlace {
 };
 
 struct RoutePlace {
-  std::string ns, name;  // of the VirtualService
-  std::string route;     // its name, or "http[0]"
-  uint32_t line = 0;     // of the item of spec.http
+  std::string kind;      // VirtualService, HTTPRoute or GRPCRoute
+  std::string ns, name;  // of the object
+  std::string route;     // its name, or "http[0]", "rules[0]"
+  uint32_t line = 0;     // of the item of spec.http or spec.rules
   std::vector<WeightPlace> destinations;
   size_t canary = 0;  // the destination that the weights are shifted to
 };
 
 struct RouteQuery {
-  std::string route;  // name of an item of spec.http; empty: any
-  std::string host;   // one of spec.hosts; empty: any
-  std::string to;     // subset, or host of a destination
+  std::string route;  // name of an item of spec.http or spec.rules; empty: any
+  std::string host;   // one of spec.hosts or spec.hostnames, or a parent's name; empty: any
+  std::string to;     // subset, or host of a destination, or name of a backendRef
 };
 
 // The one route with several destinations, one of them `to`. Errors say what there is instead.

@@ -207,6 +207,36 @@ TEST_F(TraceTest, RoutesAreExplainedWithTheirEndpoints) {
   EXPECT_EQ(list.routes(0).targets(0).endpoints(0).workload(), "shop/cart-1");
 }
 
+// One set is made of all of a Service's port, and is called as the Service.
+TEST_F(TraceTest, RoutesAreFoundByTheNameOfTheirOwnObject) {
+  control_plane::Change change = small_mesh();
+  mesh::v1::RouteSet set;
+  set.set_name("cart:80");
+  set.set_namespace_("shop");
+  set.add_hosts("cart.shop.svc.cluster.local");
+  for (const char* name : {"checkout", "search"}) {
+    auto* route = set.add_http();
+    route->add_destinations()->set_host("cart.shop.svc.cluster.local");
+    route->mutable_destinations(0)->set_weight(1);
+    route->mutable_origin()->set_kind("HTTPRoute");
+    route->mutable_origin()->set_namespace_("shop");
+    route->mutable_origin()->set_name(name);
+  }
+  change.upserted.emplace_back(control_plane::kRouteSetType, "shop/cart:80", "1", set.SerializeAsString());
+  subscriber_(change);
+  const auto listed = [&](const std::string& name) {
+    grpc::ClientContext context;
+    admin::v1::ListRequest request;
+    request.set_namespace_("shop");
+    request.set_name(name);
+    admin::v1::RouteList list;
+    EXPECT_TRUE(stub_->ListRoutes(&context, request, &list).ok());
+    return list.routes_size();
+  };
+  EXPECT_EQ(listed("checkout"), 2) << "all of the set, in their order";
+  EXPECT_EQ(listed("basket"), 0);
+}
+
 TEST_F(TraceTest, WhoWatchesRequestsHearsThatNoProxyCounts) {
   grpc::ClientContext context;
   admin::v1::WatchRequestsRequest request;

@@ -71,6 +71,64 @@ TEST(WeightEditTest, EditsFollowOneAnother) {
   }
 }
 
+constexpr char kHttpRoute[] = R"(apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: cart, port: 80}]
+  hostnames: [cart.example.com]
+  rules:
+  - matches: [{path: {value: /admin}}]
+    backendRefs: [{name: cart-v1, port: 80}]
+  - name: primary
+    backendRefs:
+    - {name: cart-v1, port: 80, weight: 95}
+    - name: cart-v2   # the new one
+      namespace: store
+      port: 80
+      weight: 5
+)";
+
+TEST(WeightEditTest, BackendsOfAnHttpRouteAreShiftedToo) {
+  for (const char* to : {"cart-v2", "cart-v2.store"}) {
+    const auto place = find_route(kHttpRoute, {.route = "", .host = "cart", .to = to});
+    ASSERT_TRUE(place.ok()) << place.status();
+    EXPECT_EQ(place->kind, "HTTPRoute");
+    EXPECT_EQ(place->ns, "shop");
+    EXPECT_EQ(place->route, "primary");
+    EXPECT_EQ(place->line, 10u);
+    EXPECT_EQ(service_of(place->destinations[1].host, place->ns), "store/cart-v2");
+    std::string expected = kHttpRoute;
+    expected.replace(expected.find("weight: 95"), 10, "weight: 75");
+    expected.replace(expected.find("weight: 5\n"), 9, "weight: 25");
+    EXPECT_EQ(with_weights(kHttpRoute, *place, shifted_weights(*place, 25)), expected);
+    EXPECT_EQ(weights_text(*place, shifted_weights(*place, 25)), "cart-v1 75, cart-v2 25");
+  }
+  EXPECT_TRUE(find_route(kHttpRoute, {.route = "", .host = "cart.example.com", .to = "cart-v2"}).ok());
+  std::string grpc = kHttpRoute;
+  grpc.replace(grpc.find("HTTPRoute"), 9, "GRPCRoute");
+  EXPECT_EQ(find_route(grpc, {.route = "", .host = "", .to = "cart-v2"})->kind, "GRPCRoute");
+}
+
+TEST(WeightEditTest, RoutesWithoutDestinationsStandInNobodysWay) {
+  const std::string http = std::string(kHttpRoute) + "  - filters: [{type: RequestRedirect}]\n";
+  EXPECT_TRUE(find_route(http, {.route = "", .host = "", .to = "cart-v2"}).ok());
+  const std::string istio = std::string(kManifest) +
+                            "  - redirect: {uri: /a}\n---\nkind: VirtualService\nmetadata: {name: tls}\n"
+                            "spec: {hosts: [tls]}\n---\nkind: VirtualService\nmetadata: {name: none}\n";
+  EXPECT_TRUE(find_route(istio, {.route = "", .host = "", .to = "v2"}).ok());
+}
+
+TEST(WeightEditTest, ABackendWithoutAWeightAndAnotherHostAreRefused) {
+  std::string without = kHttpRoute;
+  without.replace(without.find(", weight: 95"), 12, "");
+  EXPECT_THAT(std::string(find_route(without, {.route = "", .host = "", .to = "cart-v2"}).status().message()),
+              HasSubstr("line 12: destination cart-v1 has no weight"));
+  EXPECT_THAT(
+      std::string(find_route(kHttpRoute, {.route = "", .host = "other", .to = "cart-v2"}).status().message()),
+      HasSubstr("there are: rules[0], primary"));
+}
+
 TEST(WeightEditTest, OthersShareTheRestAsBefore) {
   auto place = find_route(kManifest, {.route = "", .host = "other", .to = "other-c"});
   ASSERT_TRUE(place.ok()) << place.status();
