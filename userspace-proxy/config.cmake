@@ -7,6 +7,8 @@ weft_library(weft_proxy_routing
     route/matcher.cc
     route/path_index.cc
     policy/authorize.cc
+    policy/http_terms.cc
+    policy/request_policy.cc
     route/rate_limiter.cc
     route/rewrite_path.cc
     config/cluster_table.cc

@@ -63,7 +63,7 @@ void expand(const pb::Rule& rule, bool deny, std::vector<Conjunction>* out) {
     std::vector<Conjunction> next;
     for (const Conjunction& before : partial) {
       for (const pb::Match& match : clause.matches()) {
-        if (!has_terms(match) || next.size() > WEFT_POLICY_RULES) continue;
+        if (!can_hold(match, deny ? pb::DENY : pb::ALLOW) || next.size() > WEFT_POLICY_RULES) continue;
         next.push_back(before);
         next.back().matches.push_back(&match);
       }

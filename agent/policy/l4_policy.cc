@@ -84,26 +84,24 @@ bool identity_holds(const pb::Match& m, const Facts& facts) {
          holds(m.principals(), m.not_principals(), facts.principal);
 }
 
-bool matches(const pb::Match& m, const Facts& facts) {
-  if (!has_terms(m)) return false;
+bool parts_hold(const pb::Match& m, const Facts& facts) {
   const SocketAddress& destination = facts.connection.destination;
   return port_holds(m, destination.port) && destination_holds(m, destination.ip) &&
          holds(m.source_ips(), m.not_source_ips(), facts.connection.source) && identity_holds(m, facts);
 }
 
-bool matches(const pb::Clause& clause, const Facts& facts) {
-  return clause.matches().empty() || std::any_of(clause.matches().begin(), clause.matches().end(),
-                                                 [&facts](const pb::Match& m) { return matches(m, facts); });
-}
-
-bool matches(const pb::Rule& rule, const Facts& facts) {
-  return std::all_of(rule.clauses().begin(), rule.clauses().end(),
-                     [&facts](const pb::Clause& c) { return matches(c, facts); });
+bool matches(const pb::Clause& clause, pb::Action action, const Facts& facts) {
+  return clause.matches().empty() ||
+         std::any_of(clause.matches().begin(), clause.matches().end(), [action, &facts](const pb::Match& m) {
+           return can_hold(m, action) && parts_hold(m, facts);
+         });
 }
 
 bool matches(const pb::Authorization& policy, const Facts& facts) {
-  return std::any_of(policy.rules().begin(), policy.rules().end(),
-                     [&facts](const pb::Rule& r) { return matches(r, facts); });
+  return std::any_of(policy.rules().begin(), policy.rules().end(), [&policy, &facts](const pb::Rule& rule) {
+    return std::all_of(rule.clauses().begin(), rule.clauses().end(),
+                       [&policy, &facts](const pb::Clause& c) { return matches(c, policy.action(), facts); });
+  });
 }
 
 std::string name_of(const pb::Authorization& policy) {
@@ -220,6 +218,16 @@ absl::Status validate_policy(const pb::Authorization& policy) {
 }
 
 bool has_terms(const pb::Match& match) { return names_identity(match) || names_addresses(match); }
+
+bool has_request_terms(const pb::Match& match) { return !match.extensions().empty(); }
+
+bool can_hold(const pb::Match& match, pb::Action action) {
+  return has_request_terms(match) ? action == pb::DENY : has_terms(match);
+}
+
+bool connection_holds(const pb::Match& match, const PolicyConnection& connection) {
+  return parts_hold(match, facts_of(connection));
+}
 
 bool port_holds(const pb::Match& match, uint16_t port) {
   return holds(match.destination_ports(), match.not_destination_ports(), port);

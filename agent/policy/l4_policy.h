@@ -70,8 +70,9 @@ struct SelectedPolicies {
 // the global ones.
 SelectedPolicies select_policies(const istio::workload::Workload& workload, const Authorizations& all);
 
-// The verdict of these policies, each of which passed validate_policy(). Dry-run policies decide nothing.
-// When several policies match, the first in the order given is named.
+// The verdict of these policies, each of which passed validate_policy(), when nobody reads the requests of
+// the connection: see can_hold(). Dry-run policies decide nothing. When several policies match, the first in
+// the order given is named.
 Verdict evaluate(std::span<const istio::security::Authorization* const> policies,
                  const PolicyConnection& connection);
 
@@ -82,7 +83,14 @@ absl::Status validate_policy(const istio::security::Authorization& policy);
 
 // The parts of one match, each of which must hold; an absent list holds. For the compilation into kernel
 // tables, which decides each part by itself.
-bool has_terms(const istio::security::Match& match);  // false: nothing here that L4 knows; it never matches
+bool has_terms(const istio::security::Match& match);  // false: nothing here that L4 knows
+// Terms that only a reader of the requests decides (weft.mesh.v1.HttpTerms).
+bool has_request_terms(const istio::security::Match& match);
+// False: of a policy with this action the match never holds for a connection whose requests nobody reads. It
+// has no terms at all, or it would allow by what is not known; what would deny so denies by its other parts.
+bool can_hold(const istio::security::Match& match, istio::security::Action action);
+// Every part that L4 knows holds; true without any.
+bool connection_holds(const istio::security::Match& match, const PolicyConnection& connection);
 bool port_holds(const istio::security::Match& match, uint16_t port);
 bool destination_holds(const istio::security::Match& match, const IpAddress& address);
 bool identity_holds(const istio::security::Match& match, const std::optional<PeerIdentity>& identity);

@@ -1,6 +1,5 @@
-// AuthorizationPolicy of Istio's security API: scope, action and L4 rules. HTTP terms follow what Istio does
-// where no proxy reads HTTP: an ALLOW rule with one is left out, a DENY rule goes on without it. Both are
-// reported.
+// AuthorizationPolicy of Istio's security API: scope, action and rules. For terms that nothing checks yet an
+// ALLOW rule is left out, and a DENY rule goes on without them. Both are reported.
 #include <algorithm>
 #include <array>
 
@@ -76,7 +75,7 @@ void parse_action(const FieldReader& spec, pb::Authorization& out) {
   }
 }
 
-void report(const HttpTerm& term, pb::Action action) {
+void report(const UncheckedTerm& term, pb::Action action) {
   if (action == pb::ALLOW) {
     term.where.warning(kHttpTerm,
                        str_cat(term.name, " cannot be checked yet: the rule is left out and allows nothing"),
@@ -96,8 +95,8 @@ void report(const HttpTerm& term, pb::Action action) {
 void parse_rules(const FieldReader& spec, AuthorizationPolicy& out) {
   for (const FieldReader& item : spec.items("rules")) {
     PolicyRule parsed = parse_policy_rule(item, out.meta.ns);
-    for (const HttpTerm& term : parsed.http_terms) report(term, out.policy.action());
-    if (out.policy.action() == pb::ALLOW && !parsed.http_terms.empty()) continue;
+    for (const UncheckedTerm& term : parsed.unchecked) report(term, out.policy.action());
+    if (out.policy.action() == pb::ALLOW && !parsed.unchecked.empty()) continue;
     *out.policy.add_rules() = std::move(parsed.rule);
   }
   if (out.policy.action() == pb::DENY && out.policy.rules().empty()) {

@@ -4,14 +4,17 @@
 #include <algorithm>
 #include <array>
 
+#include "absl/strings/ascii.h"
 #include "base/strings.h"
 #include "base/suggest.h"
 #include "control-plane/resource/policy_terms.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
 
 namespace weft::control_plane {
 namespace {
 
 namespace pb = istio::security;
+using HttpTerms = weft::mesh::v1::HttpTerms;
 using Names = std::string_view;
 
 constexpr std::array<Names, 3> kRuleRead = {"from", "to", "when"};
@@ -22,22 +25,19 @@ constexpr std::array<Names, 12> kSourceRead = {"principals",     "notPrincipals"
                                                "notIpBlocks",    "requestPrincipals", "notServiceAccounts",
                                                "remoteIpBlocks", "notRemoteIpBlocks", "notRequestPrincipals"};
 constexpr std::array<Names, 2> kSourceKnown = {"trustDomains", "notTrustDomains"};
-constexpr std::array<Names, 2> kHttpSource = {"requestPrincipals", "notRequestPrincipals"};
-constexpr std::array<Names, 2> kHttpRanges = {"remoteIpBlocks", "notRemoteIpBlocks"};
+constexpr std::array<Names, 2> kTokenSource = {"requestPrincipals", "notRequestPrincipals"};
 constexpr std::array<Names, 4> kPeerFields = {"principals", "notPrincipals", "namespaces", "notNamespaces"};
 constexpr std::array<Names, 2> kAccountFields = {"serviceAccounts", "notServiceAccounts"};
 constexpr std::array<Names, 8> kOperationRead = {"ports",   "notPorts",   "hosts", "notHosts",
                                                  "methods", "notMethods", "paths", "notPaths"};
-constexpr std::array<Names, 6> kHttpOperation = {"hosts",      "notHosts", "methods",
-                                                 "notMethods", "paths",    "notPaths"};
 constexpr std::array<Names, 3> kConditionRead = {"key", "values", "notValues"};
 constexpr std::array<Names, 2> kConditionValues = {"values", "notValues"};
 constexpr std::array<Names, 2> kUnsupportedKeys = {"source.serviceAccount", "source.trustDomain"};
-constexpr std::array<Names, 5> kHttpKeys = {"remote.ip", "connection.sni", "request.auth.principal",
-                                            "request.auth.audiences", "request.auth.presenter"};
+constexpr std::array<Names, 4> kUncheckedKeys = {"connection.sni", "request.auth.principal",
+                                                 "request.auth.audiences", "request.auth.presenter"};
 // Each is followed by a name in brackets.
-constexpr std::array<Names, 3> kHttpMaps = {"request.headers", "request.auth.claims",
-                                            "experimental.envoy.filters."};
+constexpr std::array<Names, 3> kKeyMaps = {"request.headers", "request.auth.claims",
+                                           "experimental.envoy.filters."};
 constexpr std::array<Names, 10> kPlainKeys = {"source.ip",
                                               "source.namespace",
                                               "source.principal",
@@ -55,6 +55,21 @@ bool contains(std::span<const std::string_view> list, std::string_view word) {
 
 bool is_empty(const pb::Match& match) { return match.ByteSizeLong() == 0; }
 
+void attach(const HttpTerms& terms, pb::Match& match) {
+  if (terms.ByteSizeLong() == 0) return;
+  auto& extension = *match.add_extensions();
+  extension.set_name("weft.mesh.v1.HttpTerms");
+  extension.mutable_config()->PackFrom(terms);
+}
+
+// "request.headers[x-user]": what stands in the brackets; empty for another key.
+std::string_view name_in(std::string_view map, std::string_view key) {
+  if (!key.starts_with(map)) return {};
+  key.remove_prefix(map.size());
+  return key.size() > 2 && key.front() == '[' && key.back() == ']' ? key.substr(1, key.size() - 2)
+                                                                   : std::string_view();
+}
+
 class RuleParser {
  public:
   explicit RuleParser(const std::string& ns) : ns_(ns) {}
@@ -66,7 +81,7 @@ class RuleParser {
     for (const FieldReader& condition : items(rule, "when")) {
       parse_condition(condition, *out_.rule.add_clauses()->add_matches());
     }
-    weigh_http_terms();
+    weigh_unchecked();
     return std::move(out_);
   }
 
@@ -120,15 +135,28 @@ class RuleParser {
                         "use one of the two, or two entries of from");
       }
     }
-    for (std::string_view name : kHttpSource) http_texts(source, name, match);
-    for (std::string_view name : kHttpRanges) http_ranges(source, name, match);
+    HttpTerms terms;
+    add_ranges(source, "remoteIpBlocks", terms.mutable_remote_ips());
+    add_ranges(source, "notRemoteIpBlocks", terms.mutable_not_remote_ips());
+    attach(terms, match);
+    for (std::string_view name : kTokenSource) {
+      check_texts(source, name);
+      if (const auto field = source.child(name)) add_unchecked(*field, std::string(name), match);
+    }
   }
 
   void parse_operation(const FieldReader& operation, pb::Match& match) {
     if (!expect_full_map(operation, {.read = kOperationRead, .known = {}})) return;
     add_ports(operation, "ports", match.mutable_destination_ports());
     add_ports(operation, "notPorts", match.mutable_not_destination_ports());
-    for (std::string_view name : kHttpOperation) http_texts(operation, name, match);
+    HttpTerms terms;
+    add_texts(operation, "methods", terms.mutable_methods());
+    add_texts(operation, "notMethods", terms.mutable_not_methods());
+    add_texts(operation, "hosts", terms.mutable_hosts());
+    add_texts(operation, "notHosts", terms.mutable_not_hosts());
+    add_paths(operation, "paths", terms.mutable_paths(), terms.mutable_path_templates());
+    add_paths(operation, "notPaths", terms.mutable_not_paths(), terms.mutable_not_path_templates());
+    attach(terms, match);
   }
 
   void parse_condition(const FieldReader& condition, pb::Match& match) {
@@ -158,17 +186,17 @@ class RuleParser {
     }
   }
 
-  void parse_other_condition(const FieldReader& condition, const std::string& key, const pb::Match& match) {
-    if (is_http_key(key)) {
-      google::protobuf::RepeatedPtrField<pb::Address> unused;
-      for (std::string_view name : kConditionValues) {
-        if (key == "remote.ip") {
-          add_ranges(condition, name, &unused);
-        } else {
-          check_texts(condition, name);
-        }
-      }
-      add_http_term(*condition.child("key"), key, match);
+  void parse_other_condition(const FieldReader& condition, const std::string& key, pb::Match& match) {
+    if (key == "remote.ip") {
+      HttpTerms terms;
+      add_ranges(condition, "values", terms.mutable_remote_ips());
+      add_ranges(condition, "notValues", terms.mutable_not_remote_ips());
+      attach(terms, match);
+    } else if (const std::string_view header = name_in(kKeyMaps[0], key); !header.empty()) {
+      parse_header(condition, header, match);
+    } else if (is_unchecked_key(key)) {
+      for (std::string_view name : kConditionValues) check_texts(condition, name);
+      add_unchecked(*condition.child("key"), key, match);
     } else if (contains(kUnsupportedKeys, key)) {
       condition.error_at("key", kNotSupportedYet, str_cat("conditions on ", key, " are not supported yet"),
                          "use from[].source.serviceAccounts or principals");
@@ -178,53 +206,58 @@ class RuleParser {
     }
   }
 
+  void parse_header(const FieldReader& condition, std::string_view name, pb::Match& match) {
+    // A pseudo-header would be what was sent, before it is normalised.
+    if (name.find_first_of(":[] ") != std::string_view::npos) {
+      condition.error_at("key", kValueRejected,
+                         str_cat("\"", name.substr(0, 64), "\" is no name of a header"),
+                         "name a header; for methods, paths and hosts use to[].operation");
+      return;
+    }
+    HttpTerms terms;
+    auto& header = *terms.add_headers();
+    header.set_name(std::string(name));
+    absl::AsciiStrToLower(header.mutable_name());
+    add_texts(condition, "values", header.mutable_values());
+    add_texts(condition, "notValues", header.mutable_not_values());
+    attach(terms, match);
+  }
+
   static std::string remedy_for(const std::string& key) {
-    for (std::string_view map : kHttpMaps) {
+    for (std::string_view map : kKeyMaps) {
       if (key.starts_with(map)) return str_cat("write ", map, map.ends_with(".") ? "FILTER" : "", "[NAME]");
     }
     if (const auto guess = nearest(key, kPlainKeys)) return str_cat("did you mean \"", *guess, "\"?");
     return "use source.ip, source.namespace, source.principal, destination.ip or destination.port";
   }
 
-  // "request.headers[x-user]": a map, and a name in brackets that is not empty.
-  static bool is_http_key(const std::string& key) {
-    if (contains(kHttpKeys, key)) return true;
+  // A map, and a name in brackets that is not empty.
+  static bool is_unchecked_key(const std::string& key) {
+    if (contains(kUncheckedKeys, key)) return true;
     const size_t open = key.find('[');
     if (open == std::string::npos || !key.ends_with("]") || open + 2 >= key.size()) return false;
     const std::string_view map = std::string_view(key).substr(0, open);
-    return map == kHttpMaps[0] || map == kHttpMaps[1] ||
-           (map.starts_with(kHttpMaps[2]) && map.size() > kHttpMaps[2].size());
+    return map == kKeyMaps[1] || (map.starts_with(kKeyMaps[2]) && map.size() > kKeyMaps[2].size());
   }
 
-  void http_texts(const FieldReader& map, std::string_view name, const pb::Match& match) {
-    check_texts(map, name);
-    if (const auto field = map.child(name)) add_http_term(*field, std::string(name), match);
-  }
-
-  void http_ranges(const FieldReader& map, std::string_view name, const pb::Match& match) {
-    google::protobuf::RepeatedPtrField<pb::Address> unused;
-    add_ranges(map, name, &unused);
-    if (const auto field = map.child(name)) add_http_term(*field, std::string(name), match);
-  }
-
-  void add_http_term(const FieldReader& where, std::string name, const pb::Match& match) {
-    out_.http_terms.push_back({.where = where, .name = std::move(name)});
+  void add_unchecked(const FieldReader& where, std::string name, const pb::Match& match) {
+    out_.unchecked.push_back({.where = where, .name = std::move(name)});
     matches_.push_back(&match);
   }
 
-  void weigh_http_terms() {
+  void weigh_unchecked() {
     const auto& clauses = out_.rule.clauses();
     const bool dead = std::any_of(clauses.begin(), clauses.end(), [](const pb::Clause& clause) {
       return std::all_of(clause.matches().begin(), clause.matches().end(), is_empty);
     });
     for (size_t i = 0; i < matches_.size(); ++i) {
-      out_.http_terms[i].nothing_left = dead || is_empty(*matches_[i]);
+      out_.unchecked[i].nothing_left = dead || is_empty(*matches_[i]);
     }
   }
 
   const std::string& ns_;
   PolicyRule out_;
-  // Beside out_.http_terms: where the term would have gone.
+  // Beside out_.unchecked: where the term would have gone.
   std::vector<const pb::Match*> matches_;
 };
 

@@ -1,4 +1,4 @@
-// One entry of AuthorizationPolicy rules[]: its L4 terms as a rule of the wire, its HTTP terms as a list to
+// One entry of AuthorizationPolicy rules[] as a rule of the wire; terms that nothing reads yet as a list to
 // report. parse_authorization_policy.cc is the only caller.
 #pragma once
 
@@ -10,23 +10,24 @@
 
 namespace weft::control_plane {
 
-// A term that only a proxy that reads HTTP or TLS can decide.
-struct HttpTerm {
+// A term about tokens, server names or filters, which nothing checks yet.
+struct UncheckedTerm {
   FieldReader where;
-  std::string name;  // "paths", "request.headers[x-user]"
-  // Without its HTTP terms nothing is left of the entry it stands in, or of another part of the rule that
+  std::string name;  // "requestPrincipals", "request.auth.claims[group]"
+  // Without such terms nothing is left of the entry it stands in, or of another part of the rule that
   // must hold too: what remains of the rule, or of that entry, matches nothing.
   bool nothing_left = false;
 };
 
 struct PolicyRule {
   istio::security::Rule rule;
-  std::vector<HttpTerm> http_terms;
+  std::vector<UncheckedTerm> unchecked;
 };
 
 // `ns` is the policy's namespace, where service accounts without one live. What is wrong goes to the reader's
 // findings. As istiod does, `to` comes before `from` and every `when` is a clause of its own, and an entry
-// that held only HTTP terms stays as a match without terms, which matches nothing.
+// that held only unchecked terms stays as a match without terms, which matches nothing. Terms about requests
+// are an extension of the match they belong to (proto/weft/mesh/v1/http_terms.proto).
 PolicyRule parse_policy_rule(const FieldReader& rule, const std::string& ns);
 
 }  // namespace weft::control_plane

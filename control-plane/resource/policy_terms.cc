@@ -44,7 +44,7 @@ void add_text(const Value& value, List<pb::StringMatch>* out) {
   } else if (star == std::string::npos) {
     out->Add()->set_exact(text);
   } else if (text.find('*', star + 1) != std::string::npos || (star != 0 && star != text.size() - 1)) {
-    // Istio would take it as it stands, and no identity has a star.
+    // Istio would take it as it stands, and no identity, host or method has a star.
     value.where.error(kValueRejected, str_cat(quoted(text), " would never match"),
                       "use one *, at the beginning or at the end");
   } else if (star == 0) {
@@ -52,6 +52,25 @@ void add_text(const Value& value, List<pb::StringMatch>* out) {
   } else {
     out->Add()->set_prefix(text.substr(0, star));
   }
+}
+
+constexpr std::string_view kSegment = "{*}";
+constexpr std::string_view kRest = "{**}";
+
+// Empty: it is one; else what is wrong with it.
+std::string_view template_fault(std::string_view text) {
+  if (!text.starts_with("/")) return "a template begins with \"/\"";
+  bool rest = false;
+  while (!text.empty()) {
+    text.remove_prefix(1);
+    const std::string_view segment = text.substr(0, text.find('/'));
+    text.remove_prefix(segment.size());
+    if (segment.find_first_of("{}*") == std::string_view::npos) continue;
+    if (segment != kSegment && segment != kRest) return "{*} and {**} stand alone between two slashes";
+    if (rest) return "{**} is the last of the operators";
+    rest = segment == kRest;
+  }
+  return {};
 }
 
 }  // namespace
@@ -128,6 +147,24 @@ void add_accounts(const FieldReader& map, std::string_view name, const std::stri
     pb::ServiceAccountMatch& match = *out->Add();
     match.set_namespace_(account_ns);
     match.set_serviceaccount(account);
+  }
+}
+
+void add_texts(const FieldReader& map, std::string_view name, List<pb::StringMatch>* out) {
+  for (const Value& value : values_of(map, name)) add_text(value, out);
+}
+
+void add_paths(const FieldReader& map, std::string_view name, List<pb::StringMatch>* out,
+               List<std::string>* templates) {
+  for (const Value& value : values_of(map, name)) {
+    if (value.text.find_first_of("{}") == std::string::npos) {
+      add_text(value, out);
+    } else if (const std::string_view fault = template_fault(value.text); !fault.empty()) {
+      value.where.error(kValueRejected, str_cat(quoted(value.text), " is no path template: ", fault),
+                        "write \"/a/{*}/b\" or \"/a/{**}\"");
+    } else {
+      templates->Add(std::string(value.text));
+    }
   }
 }
 

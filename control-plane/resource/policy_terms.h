@@ -30,6 +30,14 @@ void add_ports(const FieldReader& map, std::string_view name, google::protobuf::
 void add_accounts(const FieldReader& map, std::string_view name, const std::string& ns,
                   google::protobuf::RepeatedPtrField<istio::security::ServiceAccountMatch>* out);
 
+// Methods, hosts and values of headers.
+void add_texts(const FieldReader& map, std::string_view name,
+               google::protobuf::RepeatedPtrField<istio::security::StringMatch>* out);
+// A path, or a template with "{*}" or "{**}".
+void add_paths(const FieldReader& map, std::string_view name,
+               google::protobuf::RepeatedPtrField<istio::security::StringMatch>* out,
+               google::protobuf::RepeatedPtrField<std::string>* templates);
+
 // As the others, for values that nothing reads yet.
 void check_texts(const FieldReader& map, std::string_view name);
 

@@ -7,6 +7,7 @@
 #include "agent/policy/l4_policy.h"
 #include "base/status_macros.h"
 #include "userspace-proxy/config/validate.h"
+#include "userspace-proxy/policy/request_policy.h"
 
 namespace weft::proxy {
 namespace {
@@ -57,6 +58,7 @@ absl::Status ResourceStore::insert(std::string_view type,
   if (type == kAuthorizationType) {
     ASSIGN_OR_RETURN(auto message, unpack<istio::security::Authorization>(resource.resource()));
     RETURN_IF_ERROR(agent::validate_policy(message));
+    RETURN_IF_ERROR(validate_request_terms(message));
     resources_.authorizations[name] =
         std::make_shared<const istio::security::Authorization>(std::move(message));
     return absl::OkStatus();

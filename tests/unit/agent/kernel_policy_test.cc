@@ -90,6 +90,7 @@ pb::Match random_match(std::mt19937& random) {
         break;
     }
   }
+  if (random() % 8 == 0) match.add_extensions()->set_name("terms about requests");
   return match;
 }
 

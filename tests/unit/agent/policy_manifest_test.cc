@@ -2,53 +2,11 @@
 // pods of the same manifests, so that identities are the ones the mesh knows.
 #include <gtest/gtest.h>
 
-#include "agent/mesh/model.h"
 #include "base/strings.h"
-#include "control-plane/compile/compiler.h"
-#include "control-plane/resource/store.h"
+#include "tests/unit/agent/policy_fixture.h"
 
 namespace weft::agent {
 namespace {
-
-constexpr char kPods[] = R"(
-apiVersion: v1
-kind: Pod
-metadata: {name: cart, namespace: shop, labels: {app: cart}}
-status: {podIP: 10.0.0.1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: shop, labels: {app: web}}
-spec: {serviceAccountName: web}
-status: {podIP: 10.0.0.2}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: teller, namespace: bank}
-status: {podIP: 10.0.9.3}
----
-)";
-
-std::string authorization(const std::string& ns, const std::string& name, const std::string& spec) {
-  return str_cat("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ", name,
-                 ", namespace: ", ns, "}\nspec: ", spec, "\n---\n");
-}
-
-MeshModel model_of(const std::string& manifests) {
-  namespace cp = control_plane;
-  cp::Store store;
-  cp::Store::Changes changes;
-  changes.emplace("f.yaml", cp::parse_file("f.yaml", manifests));
-  store.update(std::move(changes));
-  for (const cp::Finding& finding : store.findings()) {
-    EXPECT_NE(finding.level, cp::Finding::Level::kError) << cp::to_string(finding);
-  }
-  cp::Change change;
-  cp::diff({}, cp::compile(store.objects(), "node1"), change);
-  MeshModel model;
-  model.apply(change);
-  return model;
-}
 
 // Who opens a connection to port 8080 of cart: "web", "teller", or "nobody" from outside the mesh.
 std::string verdict(const MeshModel& model, const std::string& source, uint16_t port = 8080) {
@@ -106,16 +64,22 @@ constexpr Row kRows[] = {
      "deny shop/p"},
     {"{rules: [{when: [{key: destination.ip, values: [10.0.0.1]}]}]}", "allow shop/p", "allow shop/p",
      "allow shop/p"},
-    // HTTP terms: an ALLOW rule goes, a DENY rule stays without them or has nothing left.
+    // Where nobody reads the requests, a rule that asks about them never allows, and denies by the rest of
+    // it.
     {"{rules: [{to: [{operation: {methods: [GET]}}]}]}", "deny shop/p", "deny shop/p", "deny shop/p"},
     {"{rules: [{to: [{operation: {paths: [/a], ports: ['8080']}}]}, {from: [{source: {namespaces: "
      "[shop]}}]}]}",
      "allow shop/p", "deny shop/p", "deny shop/p"},
     {"{action: DENY, rules: [{to: [{operation: {paths: [/a], ports: ['8080']}}]}]}", "deny shop/p",
      "deny shop/p", "deny shop/p"},
-    {"{action: DENY, rules: [{to: [{operation: {paths: [/a]}}]}]}", "allow", "allow", "allow"},
+    {"{action: DENY, rules: [{to: [{operation: {paths: [/a]}}]}]}", "deny shop/p", "deny shop/p",
+     "deny shop/p"},
     {"{action: DENY, rules: [{from: [{source: {namespaces: [bank]}}], to: [{operation: {paths: [/a]}}]}]}",
-     "allow", "allow", "allow"},
+     "allow", "deny shop/p", "allow"},
+    {"{action: DENY, rules: [{when: [{key: 'request.headers[x]', values: [y]}]}]}", "deny shop/p",
+     "deny shop/p", "deny shop/p"},
+    {"{action: DENY, rules: [{from: [{source: {remoteIpBlocks: [10.0.0.0/8]}}]}]}", "deny shop/p",
+     "deny shop/p", "deny shop/p"},
 };
 
 TEST(PolicyManifestTest, TheManifestDecidesTheVerdict) {

@@ -1,10 +1,12 @@
-// AuthorizationPolicy from text to the wire: every field, HTTP terms, scopes, and which workloads name it.
+// AuthorizationPolicy from text to the wire: every field, terms about requests, terms that nothing checks,
+// scopes, and which workloads name it.
 #include <google/protobuf/text_format.h>
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
 
 #include "base/strings.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
 #include "tests/unit/control-plane/compile_fixture.h"
 
 namespace weft::control_plane {
@@ -110,24 +112,58 @@ TEST(AuthorizationPolicyTest, NoRulesNeverMatchAndAnEmptyRuleMatchesEverything) 
   expect_rules("  action: DENY\n  rules: [{}]", "action: DENY rules {}");
 }
 
-TEST(HttpTermTest, AnAllowRuleWithOneIsLeftOut) {
+TEST(HttpTermTest, EveryTermAboutRequestsIsAnExtensionOfItsMatch) {
   expect_rules(R"(  rules:
-  - from: [{source: {namespaces: [a]}}]
-    to: [{operation: {methods: [GET]}}]
+  - from: [{source: {namespaces: [a], remoteIpBlocks: [10.0.0.1], notRemoteIpBlocks: [10.0.0.0/8]}}]
+    to:
+    - operation:
+        ports: ["80"]
+        methods: [GET, "P*"]
+        notMethods: ["*T"]
+        hosts: ["*"]
+        notHosts: [a.b]
+        paths: [/a, "/b*", "/c/{*}/d/{**}"]
+        notPaths: ["/e/{*}", "*.f"]
+    when:
+    - {key: "request.headers[X-User]", values: [y], notValues: ["z*"]}
+    - {key: remote.ip, values: [10.0.0.2], notValues: [10.0.0.3]}
+)",
+               R"(rules {
+    clauses { matches { destination_ports: 80 extensions { name: "weft.mesh.v1.HttpTerms" config {
+      [type.googleapis.com/weft.mesh.v1.HttpTerms] {
+        methods { exact: "GET" } methods { prefix: "P" } not_methods { suffix: "T" }
+        hosts { presence {} } not_hosts { exact: "a.b" }
+        paths { exact: "/a" } paths { prefix: "/b" } not_paths { suffix: ".f" }
+        path_templates: "/c/{*}/d/{**}" not_path_templates: "/e/{*}" } } } } }
+    clauses { matches { namespaces { exact: "a" } extensions { name: "weft.mesh.v1.HttpTerms" config {
+      [type.googleapis.com/weft.mesh.v1.HttpTerms] {
+        remote_ips { address: "\n\000\000\001" length: 32 } not_remote_ips { address: "\n\000\000\000" length: 8 }
+      } } } } }
+    clauses { matches { extensions { name: "weft.mesh.v1.HttpTerms" config {
+      [type.googleapis.com/weft.mesh.v1.HttpTerms] {
+        headers { name: "x-user" values { exact: "y" } not_values { prefix: "z" } } } } } } }
+    clauses { matches { extensions { name: "weft.mesh.v1.HttpTerms" config {
+      [type.googleapis.com/weft.mesh.v1.HttpTerms] {
+        remote_ips { address: "\n\000\000\002" length: 32 }
+        not_remote_ips { address: "\n\000\000\003" length: 32 } } } } } } })");
+}
+
+TEST(UncheckedTermTest, AnAllowRuleWithOneIsLeftOut) {
+  expect_rules(R"(  rules:
   - from: [{source: {namespaces: [b], requestPrincipals: ["*"]}}]
   - from: [{source: {namespaces: [c]}}]
-    when: [{key: "request.headers[x]", values: [y]}]
+    when: [{key: "request.auth.claims[x]", values: [y]}]
   - from: [{source: {namespaces: [d]}}]
 )",
                "rules { clauses { matches { namespaces { exact: 'd' } } } }");
 }
 
-TEST(HttpTermTest, ADenyRuleKeepsWhatElseItSays) {
+TEST(UncheckedTermTest, ADenyRuleKeepsWhatElseItSays) {
   expect_rules(R"(  action: DENY
   rules:
-  - from: [{source: {namespaces: [a], remoteIpBlocks: [10.0.0.1]}}]
-    to: [{operation: {ports: ["80"], notPaths: [/a]}}]
-  - to: [{operation: {hosts: [h]}}]
+  - from: [{source: {namespaces: [a], requestPrincipals: [b]}}]
+    to: [{operation: {ports: ["80"]}}]
+  - from: [{source: {notRequestPrincipals: ["*"]}}]
   - when: [{key: source.namespace, values: [b]}, {key: connection.sni, values: [s]}]
 )",
                R"(action: DENY
@@ -136,30 +172,32 @@ TEST(HttpTermTest, ADenyRuleKeepsWhatElseItSays) {
     rules { clauses { matches { namespaces { exact: "b" } } } clauses { matches {} } })");
 }
 
-TEST(HttpTermTest, EachIsReportedWithWhatItDoesToTheRule) {
+TEST(UncheckedTermTest, EachIsReportedWithWhatItDoesToTheRule) {
   struct Row {
     const char* spec;
     std::vector<std::string> expected;  // "code line field"
   };
   const Row rows[] = {
-      {"  rules:\n  - to:\n    - operation:\n        methods: [GET]\n        paths: [/a]\n",
-       {"WF0013 8 spec.rules[0].to[0].operation.methods", "WF0013 9 spec.rules[0].to[0].operation.paths"}},
-      {"  action: DENY\n  rules:\n  - to: [{operation: {ports: [\"80\"], methods: [GET]}}]\n",
-       {"WF0013 7 spec.rules[0].to[0].operation.methods"}},
-      {"  action: DENY\n  rules:\n  - to: [{operation: {methods: [GET]}}]\n",
-       {"WF0035 7 spec.rules[0].to[0].operation.methods"}},
+      {"  action: DENY\n  rules:\n  - from: [{source: {namespaces: [a], requestPrincipals: [b]}}]\n",
+       {"WF0013 7 spec.rules[0].from[0].source.requestPrincipals"}},
+      {"  action: DENY\n  rules:\n  - from: [{source: {requestPrincipals: [b]}}]\n",
+       {"WF0035 7 spec.rules[0].from[0].source.requestPrincipals"}},
       // Another part of the rule has nothing left: the rule as a whole denies nothing.
-      {"  action: DENY\n  rules:\n  - from: [{source: {namespaces: [a]}}]\n    to: [{operation: {methods: "
-       "[GET]}}]\n",
-       {"WF0035 8 spec.rules[0].to[0].operation.methods"}},
+      {"  action: DENY\n  rules:\n  - to: [{operation: {methods: [GET]}}]\n    from: [{source: "
+       "{requestPrincipals: [b]}}]\n",
+       {"WF0035 8 spec.rules[0].from[0].source.requestPrincipals"}},
       // One alternative has nothing left, the other still denies.
-      {"  action: DENY\n  rules:\n  - to: [{operation: {hosts: [h]}}, {operation: {ports: [\"80\"], hosts: "
-       "[h]}}]\n",
-       {"WF0035 7 spec.rules[0].to[0].operation.hosts", "WF0013 7 spec.rules[0].to[1].operation.hosts"}},
+      {"  action: DENY\n  rules:\n  - from: [{source: {requestPrincipals: [b]}}, {source: {namespaces: [a], "
+       "requestPrincipals: [b]}}]\n",
+       {"WF0035 7 spec.rules[0].from[0].source.requestPrincipals",
+        "WF0013 7 spec.rules[0].from[1].source.requestPrincipals"}},
       {"  rules:\n  - when:\n    - key: request.auth.claims[iss][sub]\n      values: [a]\n",
        {"WF0013 7 spec.rules[0].when[0].key"}},
       {"  rules:\n  - when:\n    - {key: \"experimental.envoy.filters.a.b[c]\", values: [a]}\n",
        {"WF0013 7 spec.rules[0].when[0].key"}},
+      {"  rules:\n  - to: [{operation: {methods: [GET], paths: [/a], hosts: [h]}}]\n    when: [{key: "
+       "\"request.headers[x]\", values: [a]}]\n",
+       {}},
   };
   for (const Row& row : rows) {
     std::vector<std::string> got;
@@ -169,6 +207,32 @@ TEST(HttpTermTest, EachIsReportedWithWhatItDoesToTheRule) {
       got.push_back(str_cat(finding.code, " ", finding.line, " ", finding.field));
     }
     EXPECT_EQ(got, row.expected) << row.spec;
+  }
+}
+
+TEST(HttpTermTest, WhatIsNoTemplateOrNoHeaderIsRefusedAtItsLine) {
+  struct Row {
+    const char* operation;
+    const char* field;
+  };
+  const Row rows[] = {
+      {"paths: [\"a/{*}\"]", "paths[0]"},       {"paths: [/a, \"/b/{*}.txt\"]", "paths[1]"},
+      {"paths: [\"/{**}/a/{*}\"]", "paths[0]"}, {"paths: [\"/{**}/{**}\"]", "paths[0]"},
+      {"paths: [\"/*/a/{*}\"]", "paths[0]"},    {"notPaths: [\"/{a}\"]", "notPaths[0]"},
+      {"hosts: [\"a*b\"]", "hosts[0]"},
+  };
+  for (const Row& row : rows) {
+    const ParsedFile parsed =
+        parse_file("f", policy("name: p", str_cat("  rules:\n  - to: [{operation: {", row.operation, "}}]")));
+    ASSERT_EQ(parsed.findings.size(), 1U) << row.operation;
+    EXPECT_EQ(parsed.findings[0].code, "WF0002") << row.operation;
+    EXPECT_EQ(parsed.findings[0].field, str_cat("spec.rules[0].to[0].operation.", row.field));
+  }
+  for (const char* key : {"request.headers[:path]", "request.headers[a b]", "request.headers[]"}) {
+    const ParsedFile parsed = parse_file(
+        "f", policy("name: p", str_cat("  rules:\n  - when: [{key: \"", key, "\", values: [a]}]")));
+    ASSERT_EQ(parsed.findings.size(), 1U) << key;
+    EXPECT_EQ(parsed.findings[0].field, "spec.rules[0].when[0].key");
   }
 }
 

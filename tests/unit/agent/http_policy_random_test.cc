@@ -1,0 +1,206 @@
+// Random policies, written as manifests, against a plain reading of their specification (plain_policy.h).
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "base/strings.h"
+#include "tests/unit/agent/plain_policy.h"
+#include "tests/unit/agent/policy_fixture.h"
+#include "userspace-proxy/http/path.h"
+#include "userspace-proxy/policy/request_policy.h"
+
+namespace weft::agent {
+namespace {
+
+using Words = std::vector<std::string>;
+using Decision = proxy::ConnectionPolicy::Decision;
+
+constexpr int kSets = 5'000;
+constexpr int kRequests = 20;
+
+const Words kPrincipals = {"cluster.local/ns/shop/sa/web", "cluster.local/ns/*", "*/sa/web", "*", "other/*"};
+const Words kNamespaces = {"shop", "bank", "s*", "*k", "*"};
+const Words kAccounts = {"web", "bank/default", "shop/web", "cart"};
+const Words kRanges = {"10.0.0.2", "10.0.0.0/24", "10.0.0.0/8", "192.168.0.0/16", "0.0.0.0/0"};
+const Words kHosts = {"cart", "cart:8080", "*.shop", "CART*", "*"};
+const Words kPorts = {"8080", "9090"};
+const Words kMethods = {"GET", "POST", "P*", "*T", "*"};
+const Words kPaths = {"/a",   "/a/*",   "*.txt",   "*",         "/a/b",        "/",
+                      "/{*}", "/{*}/b", "/a/{**}", "/a/{**}/c", "/{*}/b/{**}", "/a/{*}/"};
+const Words kTexts = {"v", "w*", "*v", "*"};
+const Words kKeys = {"source.ip",        "source.namespace", "source.principal",     "destination.ip",
+                     "destination.port", "remote.ip",        "request.headers[X-A]", "request.headers[x-b]"};
+// Each path with the spelling of the strictest normalisation.
+const std::pair<const char*, const char*> kTargets[] = {{"/", "/"},
+                                                        {"/a", "/a"},
+                                                        {"/a/", "/a/"},
+                                                        {"/a/b", "/a/b"},
+                                                        {"/a/b/c", "/a/b/c"},
+                                                        {"/x.txt", "/x.txt"},
+                                                        {"/b/b/y.txt", "/b/b/y.txt"},
+                                                        {"/a//b", "/a/b"},
+                                                        {"/a%2Fb", "/a/b"},
+                                                        {"//a", "/a"},
+                                                        {"/x%5Cb/c", "/x/b/c"},
+                                                        {"/a/%2f/c", "/a/c"}};
+
+class Dice {
+ public:
+  explicit Dice(unsigned seed) : random_(seed) {}
+  bool one_in(unsigned n) { return random_() % n == 0; }
+  unsigned below(unsigned n) { return static_cast<unsigned>(random_() % n); }
+  template <typename List>
+  const auto& of(const List& list) {
+    return list[random_() % std::size(list)];
+  }
+  plain::Values values(const Words& words) {
+    plain::Values out;
+    const unsigned side = below(5);
+    for (unsigned n = 1 + below(2); n > 0 && side != 0; --n)
+      (side == 1 ? out.out : out.in).push_back(of(words));
+    if (side == 4 && one_in(2)) out.out.push_back(of(words));
+    return out;
+  }
+
+ private:
+  std::mt19937 random_;
+};
+
+template <typename Make>
+auto some(Dice& dice, unsigned most, Make make) {
+  std::vector<decltype(make())> out;
+  for (unsigned n = dice.below(most + 1); n > 0; --n) out.push_back(make());
+  return out;
+}
+
+plain::Source source(Dice& dice) {
+  plain::Source out;
+  // Accounts do not stand beside the other two; an entry has something to say.
+  if (dice.one_in(3)) {
+    out.accounts.in = {dice.of(kAccounts)};
+  } else {
+    if (dice.one_in(2)) out.principals = dice.values(kPrincipals);
+    if (dice.one_in(2)) out.namespaces = dice.values(kNamespaces);
+  }
+  if (dice.one_in(3)) out.ips = dice.values(kRanges);
+  if (dice.one_in(4)) out.remotes = dice.values(kRanges);
+  if (out.principals.empty() && out.namespaces.empty() && out.accounts.empty())
+    out.ips.in = {dice.of(kRanges)};
+  return out;
+}
+
+plain::Operation operation(Dice& dice) {
+  plain::Operation out;
+  if (dice.one_in(3)) out.hosts = dice.values(kHosts);
+  if (dice.one_in(2)) out.methods = dice.values(kMethods);
+  if (dice.one_in(2)) out.paths = dice.values(kPaths);
+  if (dice.one_in(3)) out.ports = dice.values(kPorts);
+  if (out.hosts.empty() && out.methods.empty() && out.paths.empty()) out.ports.in = {dice.of(kPorts)};
+  return out;
+}
+
+plain::Condition condition(Dice& dice) {
+  plain::Condition out{dice.of(kKeys), {}};
+  const bool is_ip = out.key.ends_with(".ip");
+  const Words& words = is_ip                           ? kRanges
+                       : out.key == "source.namespace" ? kNamespaces
+                       : out.key == "source.principal" ? kPrincipals
+                       : out.key == "destination.port" ? kPorts
+                                                       : kTexts;
+  while (out.values.empty()) out.values = dice.values(words);
+  return out;
+}
+
+plain::Policy policy(Dice& dice, int index) {
+  plain::Policy out{str_cat("p", index), dice.one_in(2), {}};
+  out.rules = some(dice, 3, [&] {
+    return plain::Rule{some(dice, 2, [&] { return source(dice); }),
+                       some(dice, 2, [&] { return operation(dice); }),
+                       some(dice, 1, [&] { return condition(dice); })};
+  });
+  if (out.deny && out.rules.empty()) out.rules.emplace_back();
+  return out;
+}
+
+plain::Request request(Dice& dice) {
+  plain::Request out;
+  out.http = !dice.one_in(8);
+  if (!dice.one_in(6)) {
+    out.trust_domain = dice.one_in(6) ? "other" : "cluster.local";
+    out.ns = dice.one_in(2) ? "shop" : "bank";
+    out.account = dice.one_in(2) ? "web" : "default";
+  }
+  out.source = dice.of(Words{"10.0.0.2", "10.0.9.3", "192.168.7.7"});
+  const bool forwarded = dice.one_in(2);
+  out.remote = forwarded ? dice.of(Words{"10.0.0.9", "192.168.1.1", "172.16.0.1"}) : out.source;
+  if (forwarded) out.headers.emplace_back("X-Forwarded-For", str_cat("1.2.3.4, ", out.remote));
+  out.destination = "10.0.0.1";
+  out.port = dice.one_in(3) ? 9090 : 8080;
+  out.method = dice.of(Words{"GET", "POST", "PUT", "DELETE"});
+  out.host = dice.of(Words{"cart", "cart:8080", "Cart.shop:80", "other", "x.shop"});
+  const auto& [path, plain_path] = dice.of(kTargets);
+  out.path = path;
+  out.plain_path = plain_path;
+  for (unsigned n = dice.below(3); n > 0; --n)
+    out.headers.emplace_back(dice.one_in(2) ? "x-a" : "X-B", dice.of(Words{"v", "wv", "w", "z"}));
+  return out;
+}
+
+bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const plain::Request& r) {
+  PolicyConnection connection{
+      .source = *IpAddress::parse(r.source),
+      .destination = {*IpAddress::parse(r.destination), static_cast<uint16_t>(r.port)}};
+  if (!r.ns.empty()) connection.identity = PeerIdentity{r.trust_domain, r.ns, r.account};
+  const proxy::ConnectionPolicy policy(set, connection);
+  if (!r.http) return policy.decision() == Decision::kAllowed;
+  proxy::RequestHead head;
+  head.method = r.method;
+  head.authority = r.host;
+  head.path = r.path;
+  for (const auto& [name, value] : r.headers) head.headers.push_back({name, value});
+  std::string storage;
+  const proxy::JudgedRequest request = proxy::judged(head, connection.source, &storage);
+  EXPECT_EQ(request.plain_path, r.plain_path);
+  const auto verdict = policy.judge(request);
+  if (policy.decision() != Decision::kDepends) {
+    EXPECT_EQ(verdict.allowed, policy.decision() == Decision::kAllowed);
+  }
+  EXPECT_EQ(verdict.policy.empty(), verdict.allowed);
+  return verdict.allowed;
+}
+
+TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
+  int allowed_count = 0;
+  for (unsigned seed = 0; seed < kSets; ++seed) {
+    Dice dice(seed);
+    std::vector<plain::Policy> policies;
+    std::string manifests;
+    for (int i = 0; i < 1 + static_cast<int>(seed % 3); ++i) {
+      policies.push_back(policy(dice, i));
+      manifests += authorization("shop", policies.back().name, plain::spec_of(policies.back()));
+    }
+    const MeshModel model = model_of(manifests);
+    std::vector<proxy::AuthorizationPtr> messages;
+    for (const auto& [name, message] : model.authorizations()) {
+      EXPECT_TRUE(validate_policy(message).ok() && proxy::validate_request_terms(message).ok()) << manifests;
+      messages.push_back(std::make_shared<const istio::security::Authorization>(message));
+    }
+    ASSERT_EQ(messages.size(), policies.size()) << manifests;
+    const auto set = std::make_shared<const proxy::PolicySet>(messages);
+    for (int i = 0; i < kRequests; ++i) {
+      const plain::Request r = request(dice);
+      const bool expected = plain::allowed(policies, r);
+      allowed_count += expected ? 1 : 0;
+      ASSERT_EQ(judged_allowed(set, r), expected)
+          << "seed " << seed << " request " << i << (r.http ? " " : " no HTTP ") << r.method << " " << r.host
+          << r.path << " from " << r.source << " " << r.ns << "/" << r.account << "\n"
+          << manifests;
+    }
+  }
+  // Neither verdict is the rule.
+  EXPECT_GT(allowed_count, kSets * kRequests / 10);
+  EXPECT_LT(allowed_count, kSets * kRequests * 9 / 10);
+}
+
+}  // namespace
+}  // namespace weft::agent

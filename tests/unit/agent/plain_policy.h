@@ -1,0 +1,60 @@
+// AuthorizationPolicy once more, as a plain reading of its specification: values are compared one by one as
+// an author writes them, and nothing is compiled. Shares no code with what it checks.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace weft::agent::plain {
+
+// A field and its not-form. Empty: not given.
+struct Values {
+  std::vector<std::string> in, out;
+  bool empty() const { return in.empty() && out.empty(); }
+};
+
+struct Source {
+  Values principals, namespaces, accounts, ips, remotes;
+};
+
+struct Operation {
+  Values hosts, ports, methods, paths;
+};
+
+struct Condition {
+  std::string key;
+  Values values;
+};
+
+struct Rule {
+  std::vector<Source> from;
+  std::vector<Operation> to;
+  std::vector<Condition> when;
+};
+
+// In the namespace shop.
+struct Policy {
+  std::string name;
+  bool deny = false;
+  std::vector<Rule> rules;
+};
+
+struct Request {
+  bool http = true;  // false: bytes that are no HTTP
+  // All three, or none.
+  std::string trust_domain, ns, account;
+  std::string source, remote, destination;  // IPv4
+  int port = 0;
+  std::string method, host;
+  std::string path, plain_path;  // as forwarded, and as the strictest normalisation spells it
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+bool allowed(const std::vector<Policy>& policies, const Request& request);
+
+// The spec of a manifest, in flow style.
+std::string spec_of(const Policy& policy);
+
+}  // namespace weft::agent::plain

@@ -1,0 +1,201 @@
+// See http_terms.h.
+#include "userspace-proxy/policy/http_terms.h"
+
+#include <algorithm>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "proto/istio/security.pb.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
+#include "userspace-proxy/http/path.h"
+
+namespace weft::proxy {
+namespace {
+
+namespace pb = istio::security;
+using Text = HttpTerms::Text;
+using Choice = HttpTerms::Choice;
+template <typename T>
+using List = google::protobuf::RepeatedPtrField<T>;
+
+constexpr std::string_view kSegment = "{*}";
+constexpr std::string_view kRest = "{**}";
+
+absl::Status add(const List<pb::StringMatch>& texts, std::string_view what, std::vector<Text>* out) {
+  for (const pb::StringMatch& text : texts) {
+    switch (text.match_type_case()) {
+      case pb::StringMatch::kExact:
+        out->push_back({Text::Kind::kExact, text.exact()});
+        break;
+      case pb::StringMatch::kPrefix:
+        out->push_back({Text::Kind::kPrefix, text.prefix()});
+        break;
+      case pb::StringMatch::kSuffix:
+        out->push_back({Text::Kind::kSuffix, text.suffix()});
+        break;
+      case pb::StringMatch::kPresence:
+        out->push_back({Text::Kind::kPresent, {}});
+        break;
+      case pb::StringMatch::MATCH_TYPE_NOT_SET:
+        return absl::InvalidArgumentError(
+            str_cat(what, ": a text without exact, prefix, suffix or presence"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void add_templates(const List<std::string>& templates, std::vector<Text>* out) {
+  for (const std::string& text : templates) out->push_back({Text::Kind::kTemplate, text});
+}
+
+absl::Status add(const List<pb::Address>& ranges, std::string_view what, std::vector<IpRange>* out) {
+  for (const pb::Address& range : ranges) {
+    const auto parsed = IpRange::from_packed(range.address(), range.length());
+    if (!parsed) return absl::InvalidArgumentError(str_cat(what, ": no address range"));
+    out->push_back(*parsed);
+  }
+  return absl::OkStatus();
+}
+
+template <typename Equal>
+bool hits(const Text& wanted, std::string_view text, Equal equal) {
+  const std::string_view part = wanted.text;
+  if (text.empty()) return false;
+  switch (wanted.kind) {
+    case Text::Kind::kExact:
+      return equal(text, part);
+    case Text::Kind::kPrefix:
+      return text.size() >= part.size() && equal(text.substr(0, part.size()), part);
+    case Text::Kind::kSuffix:
+      return text.size() >= part.size() && equal(text.substr(text.size() - part.size()), part);
+    case Text::Kind::kPresent:
+      return true;
+    case Text::Kind::kTemplate:
+      return matches_template(part, text);
+  }
+  return false;
+}
+
+bool holds(const Choice& choice, std::string_view text) {
+  const auto hit = [text](const Text& wanted) {
+    return hits(wanted, text, std::equal_to<std::string_view>());
+  };
+  return (choice.in.empty() || std::any_of(choice.in.begin(), choice.in.end(), hit)) &&
+         std::none_of(choice.out.begin(), choice.out.end(), hit);
+}
+
+bool hits_host(const Text& wanted, std::string_view host) { return hits(wanted, host, equals_ignore_case); }
+
+// "[::1]:80" and "a.b:80" without the port, and without the dot that may end a name.
+std::string_view host_of(std::string_view authority) {
+  const size_t colon = authority.rfind(':');
+  if (colon != std::string_view::npos && authority.find(']', colon) == std::string_view::npos)
+    authority = authority.substr(0, colon);
+  if (authority.ends_with('.')) authority.remove_suffix(1);
+  return authority;
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// The client's address by the head's fields, `peer` when they name none.
+IpAddress remote_of(const RequestHead& head, const IpAddress& peer) {
+  std::string_view last;
+  for (const Header& header : head.headers) {
+    if (equals_ignore_case(header.name, "x-forwarded-for")) last = header.value;
+  }
+  if (const size_t comma = last.rfind(','); comma != std::string_view::npos) last = last.substr(comma + 1);
+  return IpAddress::parse(trimmed(last)).value_or(peer);
+}
+
+}  // namespace
+
+JudgedRequest judged(const RequestHead& head, const IpAddress& peer, std::string* storage) {
+  const PathResult result = normalise_path(head.path, PathNormalisation::kDecodeAndMergeSlashes, storage);
+  return {.head = head,
+          .plain_path = result == PathResult::kRewritten ? std::string_view(*storage) : head.path,
+          .remote = remote_of(head, peer)};
+}
+
+bool matches_template(std::string_view pattern, std::string_view path) {
+  while (true) {
+    const size_t open = pattern.find('{');
+    if (open == std::string_view::npos) return pattern == path;
+    if (!path.starts_with(pattern.substr(0, open))) return false;
+    path.remove_prefix(open);
+    pattern.remove_prefix(open);
+    if (pattern.starts_with(kRest)) return path.ends_with(pattern.substr(kRest.size()));
+    if (!pattern.starts_with(kSegment)) return false;
+    const size_t length = std::min(path.find('/'), path.size());
+    if (length == 0) return false;
+    path.remove_prefix(length);
+    pattern.remove_prefix(kSegment.size());
+  }
+}
+
+absl::StatusOr<std::unique_ptr<HttpTerms>> HttpTerms::compile(const pb::Match& match) {
+  std::unique_ptr<HttpTerms> out;
+  for (const auto& extension : match.extensions()) {
+    weft::mesh::v1::HttpTerms terms;
+    if (out != nullptr || !extension.config().UnpackTo(&terms)) {
+      return absl::InvalidArgumentError(
+          str_cat("extension ", extension.name(), " is not known here; use a proxy that knows it"));
+    }
+    if (terms.ByteSizeLong() == 0) return absl::InvalidArgumentError("an extension without terms");
+    out = std::make_unique<HttpTerms>();
+    RETURN_IF_ERROR(add(terms.methods(), "methods", &out->methods_.in));
+    RETURN_IF_ERROR(add(terms.not_methods(), "not_methods", &out->methods_.out));
+    RETURN_IF_ERROR(add(terms.hosts(), "hosts", &out->hosts_.in));
+    RETURN_IF_ERROR(add(terms.not_hosts(), "not_hosts", &out->hosts_.out));
+    RETURN_IF_ERROR(add(terms.paths(), "paths", &out->paths_.in));
+    RETURN_IF_ERROR(add(terms.not_paths(), "not_paths", &out->paths_.out));
+    add_templates(terms.path_templates(), &out->paths_.in);
+    add_templates(terms.not_path_templates(), &out->paths_.out);
+    for (const auto& header : terms.headers()) {
+      HeaderChoice& choice = out->headers_.emplace_back(HeaderChoice{.name = header.name(), .values = {}});
+      RETURN_IF_ERROR(add(header.values(), header.name(), &choice.values.in));
+      RETURN_IF_ERROR(add(header.not_values(), header.name(), &choice.values.out));
+    }
+    RETURN_IF_ERROR(add(terms.remote_ips(), "remote_ips", &out->remote_in_));
+    RETURN_IF_ERROR(add(terms.not_remote_ips(), "not_remote_ips", &out->remote_out_));
+  }
+  return out;
+}
+
+bool HttpTerms::hold(const JudgedRequest& request, bool any) const {
+  const auto remote_hits = [&request](const IpRange& range) { return range.contains(request.remote); };
+  if (!remote_in_.empty() && std::none_of(remote_in_.begin(), remote_in_.end(), remote_hits)) return false;
+  if (std::any_of(remote_out_.begin(), remote_out_.end(), remote_hits)) return false;
+  const RequestHead& head = request.head;
+  if (!holds(methods_, head.method) || !host_holds(head.authority)) return false;
+  if (!holds(paths_, head.path) && !(any && holds(paths_, request.plain_path))) return false;
+  return std::all_of(headers_.begin(), headers_.end(),
+                     [&](const HeaderChoice& header) { return header_holds(header, head, any); });
+}
+
+// Authors write a host with its port or without: either is meant.
+bool HttpTerms::host_holds(std::string_view authority) const {
+  const std::string_view host = host_of(authority);
+  const auto hit = [authority, host](const Text& wanted) {
+    return hits_host(wanted, authority) || hits_host(wanted, host);
+  };
+  return (hosts_.in.empty() || std::any_of(hosts_.in.begin(), hosts_.in.end(), hit)) &&
+         std::none_of(hosts_.out.begin(), hosts_.out.end(), hit);
+}
+
+bool HttpTerms::header_holds(const HeaderChoice& header, const RequestHead& head, bool any) const {
+  if (header.name == "host") return holds(header.values, head.authority);
+  bool present = false, held = !any;
+  for (const Header& line : head.headers) {
+    if (!equals_ignore_case(line.name, header.name)) continue;
+    present = true;
+    const bool holds_here = holds(header.values, line.value);
+    held = any ? held || holds_here : held && holds_here;
+  }
+  return present ? held : header.values.in.empty();
+}
+
+}  // namespace weft::proxy

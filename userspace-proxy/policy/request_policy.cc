@@ -1,0 +1,147 @@
+// See request_policy.h.
+#include "userspace-proxy/policy/request_policy.h"
+
+#include <algorithm>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+
+namespace weft::proxy {
+namespace {
+
+namespace pb = istio::security;
+
+}  // namespace
+
+absl::Status validate_request_terms(const pb::Authorization& policy) {
+  for (int i = 0; i < policy.rules_size(); ++i) {
+    for (const pb::Clause& clause : policy.rules(i).clauses()) {
+      for (const pb::Match& match : clause.matches()) {
+        const auto terms = HttpTerms::compile(match);
+        if (!terms.ok()) return annotate(str_cat("rule ", i), terms.status());
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+PolicySet::PolicySet(std::span<const AuthorizationPtr> policies) {
+  for (const AuthorizationPtr& message : policies) {
+    if (message == nullptr) {
+      complete_ = false;
+      continue;
+    }
+    Policy policy{message, str_cat(message->namespace_(), "/", message->name()), {}};
+    for (const pb::Rule& rule : message->rules()) {
+      for (const pb::Clause& clause : rule.clauses()) {
+        for (const pb::Match& match : clause.matches()) {
+          auto terms = HttpTerms::compile(match);
+          policy.terms.push_back(terms.ok() ? *std::move(terms) : nullptr);
+        }
+      }
+    }
+    policies_.push_back(std::move(policy));
+  }
+}
+
+ConnectionPolicy::ConnectionPolicy(std::shared_ptr<const PolicySet> set,
+                                   const agent::PolicyConnection& connection)
+    : set_(std::move(set)) {
+  if (!set_->complete_) return;
+  const std::vector<PolicySet::Policy>& policies = set_->policies_;
+  bool open = false;
+  for (uint32_t i = 0; i < policies.size(); ++i) {
+    const pb::Authorization& message = *policies[i].message;
+    if (message.dry_run() || message.action() != pb::DENY) continue;
+    const Left left = reduce(policies[i], i, connection);
+    if (left == Left::kAlways) {
+      denied_by_ = policies[i].name;
+      return;
+    }
+    if (left == Left::kRequests && !std::exchange(open, true)) denied_by_ = policies[i].name;
+  }
+  const PolicySet::Policy* first_allow = nullptr;
+  bool may_allow = false;
+  for (uint32_t i = 0; i < policies.size() && !allowed_otherwise_; ++i) {
+    const pb::Authorization& message = *policies[i].message;
+    if (message.dry_run() || message.action() != pb::ALLOW) continue;
+    if (first_allow == nullptr) first_allow = &policies[i];
+    const Left left = reduce(policies[i], i, connection);
+    allowed_otherwise_ = left == Left::kAlways;
+    may_allow = may_allow || left == Left::kRequests;
+  }
+  if (first_allow == nullptr) allowed_otherwise_ = true;
+  if (!allowed_otherwise_ && (!may_allow || !open)) denied_by_ = first_allow->name;
+  if (allowed_otherwise_) {
+    decision_ = open ? Decision::kDepends : Decision::kAllowed;
+  } else {
+    decision_ = may_allow ? Decision::kDepends : Decision::kDenied;
+  }
+}
+
+// What the connection's facts leave of one policy's rules. A rule that is decided is not kept.
+ConnectionPolicy::Left ConnectionPolicy::reduce(const PolicySet::Policy& policy, uint32_t index,
+                                                const agent::PolicyConnection& connection) {
+  const bool deny = policy.message->action() == pb::DENY;
+  Left out = Left::kNever;
+  size_t next = 0;
+  for (const pb::Rule& each : policy.message->rules()) {
+    Rule rule{index, deny, static_cast<uint32_t>(clauses_.size()), 0};
+    bool never = false;
+    for (const pb::Clause& clause : each.clauses()) {
+      Clause kept{static_cast<uint32_t>(alternatives_.size()), 0};
+      bool always = clause.matches().empty();
+      for (const pb::Match& match : clause.matches()) {
+        const HttpTerms* terms = policy.terms[next++].get();
+        const bool asks = terms != nullptr;
+        // Without terms: what the evaluator of connections says, also of those that cannot be read.
+        if (always || never || !(asks || agent::can_hold(match, policy.message->action()))) continue;
+        if (!agent::connection_holds(match, connection)) continue;
+        if (asks) alternatives_.push_back(terms);
+        always = !asks;
+      }
+      if (always) {
+        alternatives_.resize(kept.first);
+        continue;
+      }
+      kept.count = static_cast<uint32_t>(alternatives_.size()) - kept.first;
+      never = never || kept.count == 0;
+      clauses_.push_back(kept);
+    }
+    rule.count = static_cast<uint32_t>(clauses_.size()) - rule.first;
+    if (never) {
+      clauses_.resize(rule.first);
+    } else if (rule.count == 0) {
+      return Left::kAlways;
+    } else {
+      rules_.push_back(rule);
+      out = Left::kRequests;
+    }
+  }
+  return out;
+}
+
+bool ConnectionPolicy::holds(const Rule& rule, const JudgedRequest& request) const {
+  const auto any_holds = [&](const Clause& clause) {
+    const auto first = alternatives_.begin() + clause.first;
+    return std::any_of(first, first + clause.count,
+                       [&](const HttpTerms* terms) { return terms->hold(request, rule.deny); });
+  };
+  const auto first = clauses_.begin() + rule.first;
+  return std::all_of(first, first + rule.count, any_holds);
+}
+
+ConnectionPolicy::Verdict ConnectionPolicy::judge(const JudgedRequest& request) const {
+  if (decision_ == Decision::kAllowed) return {};
+  if (decision_ == Decision::kDenied) return {false, denied_by_};
+  std::string_view would_allow;
+  for (const Rule& rule : rules_) {
+    if (!rule.deny && allowed_otherwise_) break;
+    const std::string_view name = set_->policies_[rule.policy].name;
+    if (holds(rule, request)) return rule.deny ? Verdict{false, name} : Verdict{};
+    if (!rule.deny && would_allow.empty()) would_allow = name;
+  }
+  return allowed_otherwise_ ? Verdict{} : Verdict{false, would_allow};
+}
+
+}  // namespace weft::proxy

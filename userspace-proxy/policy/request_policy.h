@@ -1,0 +1,94 @@
+// Authorization policies of a workload of this node, as the proxy judges what comes in to it: first the
+// connection, by the evaluator that the agent has for the kernel (agent/policy/l4_policy.h), then, where that
+// leaves something open, each request. DENY goes before ALLOW; dry-run policies decide nothing.
+//
+//   PolicySet (of the workload) -> ConnectionPolicy (of one connection to it) -> judge() (of one request)
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/policy/l4_policy.h"
+#include "base/address.h"
+#include "userspace-proxy/policy/authorize.h"
+#include "userspace-proxy/policy/http_terms.h"
+
+namespace weft::proxy {
+
+// InvalidArgument, naming the rule: terms about requests that this version cannot read.
+absl::Status validate_request_terms(const istio::security::Authorization& policy);
+
+// Immutable, any thread. Holds what compiling each policy's terms gave.
+class PolicySet {
+ public:
+  // One that is null denies everything; terms that cannot be read never allow, and deny what the rest of
+  // their match says.
+  explicit PolicySet(std::span<const AuthorizationPtr> policies);
+
+ private:
+  friend class ConnectionPolicy;
+
+  struct Policy {
+    AuthorizationPtr message;
+    std::string name;
+    // Of each match, in the order in which they stand in the message; null: it asks nothing of requests, or
+    // cannot be read.
+    std::vector<std::unique_ptr<const HttpTerms>> terms;
+  };
+  std::vector<Policy> policies_;
+  bool complete_ = true;
+};
+
+// What is left to decide of a workload's policies once a connection's facts are known.
+class ConnectionPolicy {
+ public:
+  enum class Decision : uint8_t {
+    kAllowed,  // whatever is said on it
+    kDenied,   // whatever is said on it
+    kDepends,  // on each request; what is no HTTP is denied
+  };
+  // Views live as long as the set.
+  struct Verdict {
+    bool allowed = true;
+    // "<namespace>/<name>": the policy that denies, or that would have to allow. Empty when allowed.
+    std::string_view policy;
+  };
+
+  // Denies everything.
+  ConnectionPolicy() = default;
+  ConnectionPolicy(std::shared_ptr<const PolicySet> set, const agent::PolicyConnection& connection);
+
+  Decision decision() const { return decision_; }
+  // Of kDenied, and of kDepends for what is no HTTP.
+  std::string_view denied_by() const { return denied_by_; }
+  // Of a request; allocates nothing.
+  Verdict judge(const JudgedRequest& request) const;
+
+ private:
+  struct Clause {
+    uint32_t first = 0, count = 0;  // of alternatives_, any of which must hold
+  };
+  struct Rule {
+    uint32_t policy = 0;  // of the set
+    bool deny = false;
+    uint32_t first = 0, count = 0;  // of clauses_, all of which must hold
+  };
+  enum class Left : uint8_t { kNever, kAlways, kRequests };
+
+  Left reduce(const PolicySet::Policy& policy, uint32_t index, const agent::PolicyConnection& connection);
+  bool holds(const Rule& rule, const JudgedRequest& request) const;
+
+  std::shared_ptr<const PolicySet> set_;
+  Decision decision_ = Decision::kDenied;
+  bool allowed_otherwise_ = false;  // by a policy that asks nothing of requests, or because none allows
+  std::string_view denied_by_ = kUnknownPolicy;
+  std::vector<Rule> rules_;  // those that deny first
+  std::vector<Clause> clauses_;
+  std::vector<const HttpTerms*> alternatives_;
+};
+
+}  // namespace weft::proxy
