@@ -49,6 +49,7 @@ absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup,
   Spawn spawn;
   spawn.argv = std::move(argv);
   spawn.cgroup = path;
+  spawn.netns = netns_;
   spawn.environment = kSanitizerEnvironment;
   return Process::start(spawn);
 }

@@ -30,6 +30,9 @@ class Mesh {
   // Whether proxies that are started from now on log every request, which the log() of a long test at full
   // load has no room for.
   void log_requests(bool on) { log_requests_ = on; }
+  // The network namespace (its path) of agents and proxies that are started from now on: a node's, whose pods
+  // are reached from there, in place of the machine's. Their ports for metrics and health are there too.
+  void run_in(const std::string& netns) { netns_ = netns; }
   // SIGTERM and the exit code; 0 when it was not running.
   int stop_agent();
   int stop_proxy();
@@ -66,6 +69,7 @@ class Mesh {
   std::unique_ptr<Process> proxy_;
   std::string past_log_;
   bool log_requests_ = true;
+  std::string netns_;  // empty: the machine's
 };
 
 }  // namespace weft::harness

@@ -243,6 +243,59 @@ TEST_F(TrafficTest, AGatewayOpensAPortOfTheNode) {
       << "the port is closed";
 }
 
+// The agent and its proxy stand in the node's network, from where its pods are reached; so does the client.
+TEST_F(TrafficTest, AGatewayForwardsToACapturedPodByRoutesOfBothApis) {
+  const absl::StatusOr<Pod> pod = topology_->add_pod(1, "inside");
+  ASSERT_TRUE(pod.ok()) << pod.status();
+  auto server = start_nginx(*sandbox_, *pod, 8080, "inside", 0);
+  ASSERT_TRUE(server.ok()) << server.status();
+  servers_.push_back(std::move(*server));
+  EXPECT_EQ(mesh_->stop_proxy(), 0);
+  EXPECT_EQ(mesh_->stop_agent(), 0);
+  const std::string node = topology_->host_netns(1);
+  mesh_->run_in(node);
+  mesh_->manifests().write(
+      "inside.yaml",
+      str_cat(
+          pod_yaml(*pod, {{"app", "inside"}}, true),
+          service_yaml({.name = "inside",
+                        .ip4 = "10.96.0.60",
+                        .ip6 = "fd96::60",
+                        .ports = {{.name = "http", .port = 80, .target_port = 8080}}}),
+          "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: istio}\nspec:\n",
+          "  servers: [{port: {number: 18734, name: http, protocol: HTTP}, hosts: [a.example]}]\n",
+          "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: istio}\nspec:\n",
+          "  hosts: [a.example]\n  gateways: [istio]\n",
+          "  http: [{route: [{destination: {host: inside}}]}]\n",
+          "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: api}\nspec:\n",
+          "  gatewayClassName: weft\n  listeners: [{name: http, port: 18735, protocol: HTTP}]\n",
+          "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: api}\nspec:\n",
+          "  parentRefs: [{name: api}]\n  hostnames: [b.example]\n",
+          "  rules: [{backendRefs: [{name: inside, port: 80}]}]\n"));
+  ASSERT_TRUE(mesh_->start_agent().ok()) << mesh_->log();
+  ASSERT_TRUE(mesh_->start_proxy().ok()) << mesh_->log();
+  ASSERT_TRUE(cli_shows({"get", "workloads"}, "inside")) << mesh_->log();
+  const auto ask = [&](const std::string& host, const char* port) {
+    Spawn spawn;
+    spawn.netns = node;
+    spawn.argv = {"curl",
+                  "-s",
+                  "-i",
+                  "--max-time",
+                  "2",
+                  "-H",
+                  str_cat("Host: ", host),
+                  str_cat("http://127.0.0.1:", port, "/")};
+    return run(spawn).output;
+  };
+  for (const auto& [host, port] : {std::pair("a.example", "18734"), std::pair("b.example", "18735")}) {
+    EXPECT_TRUE(wait_until(milliseconds(20'000),
+                           [&] { return ask(host, port).find("x-version: inside") != std::string::npos; }))
+        << host << ": " << ask(host, port) << mesh_->log();
+    EXPECT_THAT(ask("c.example", port), StartsWith("HTTP/1.1 404"));
+  }
+}
+
 TEST_F(TrafficTest, APodThatMayReachDeclaredDestinationsOnlyReachesNoOther) {
   std::ifstream file("examples/registry-only/routing.yaml");
   ASSERT_TRUE(file.is_open()) << "run from the root of the repository";
@@ -272,6 +325,10 @@ TEST_F(TrafficTest, APodThatMayReachDeclaredDestinationsOnlyReachesNoOther) {
     return curl(client_, {"--max-time", "1", "http://198.51.100.1/"}).exit_code == 7;
   })) << "refused by the kernel";
   ASSERT_TRUE(mesh_->start_proxy().ok()) << mesh_->log();
+  EXPECT_TRUE(wait_until(
+      milliseconds(20'000),
+      [&] { return ask("http://198.51.100.1/").find("x-weft-reason: not_declared") != std::string::npos; }))
+      << "by the next proxy: " << mesh_->log();
 }
 
 TEST_F(TrafficTest, ARateLimitLetsTheBurstPassAndAnswersTheRest) {
