@@ -6,7 +6,6 @@ weft_library(weft_proxy_routing
     route/l4_matcher.cc
     route/matcher.cc
     route/path_index.cc
-    policy/authorize.cc
     policy/http_terms.cc
     policy/request_policy.cc
     route/rate_limiter.cc

@@ -25,6 +25,7 @@
 namespace weft::harness {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -111,6 +112,7 @@ class HboneTest : public ::testing::Test {
     ASSIGN_OR_RETURN(topology_, Topology::create(*sandbox_, 2));
     ASSIGN_OR_RETURN(client_, add_pod(1, "client"));
     ASSIGN_OR_RETURN(server_, add_pod(2, "product"));
+    ASSIGN_OR_RETURN(neighbour_, add_pod(2, "neighbour"));
     ASSIGN_OR_RETURN(stranger_, topology_->add_pod(1, "stranger"));
     ASSIGN_OR_RETURN(auto nginx, start_nginx(*sandbox_, server_, 8080, kAnswer));
     servers_.push_back(std::move(nginx));
@@ -154,6 +156,7 @@ class HboneTest : public ::testing::Test {
         "mesh.yaml",
         with_tunnels(pod_yaml(client_, {{"app", "client"}}, true)) +
             with_tunnels(pod_yaml(server_, {{"app", "product"}}, true)) +
+            with_tunnels(pod_yaml(neighbour_, {{"app", "neighbour"}}, true)) +
             service_yaml({.name = "product",
                           .ip4 = "10.96.0.10",
                           .ip6 = "",
@@ -197,7 +200,7 @@ class HboneTest : public ::testing::Test {
   std::unique_ptr<Sandbox> sandbox_;
   std::unique_ptr<Topology> topology_;
   std::unique_ptr<Mesh> node1_, node2_;
-  Pod client_, server_, stranger_;
+  Pod client_, server_, neighbour_, stranger_;
   std::vector<std::unique_ptr<Process>> servers_;
 };
 
@@ -242,6 +245,37 @@ TEST_F(HboneTest, StrictRefusesPlaintextBeforeTheApplicationAndLetsTheMeshPass) 
   EXPECT_THAT(logs(), ContainsRegex("policy_enforced.*closed=0"));
   EXPECT_THAT(logs(), Not(ContainsRegex("policy_enforced.*closed=[1-9]")));
   node1_->manifests().remove("strict.yaml");
+  EXPECT_TRUE(answers(stranger_, server_.v4(8080).to_string())) << logs();
+}
+
+TEST_F(HboneTest, EachRequestIsJudgedWhereItsServerIsWhateverNodeItComesFrom) {
+  ASSERT_TRUE(answers(neighbour_, "10.96.0.10:80")) << logs();
+  node1_->manifests().write(
+      "policy.yaml",
+      "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: no-admin\n"
+      "  namespace: default\nspec:\n  selector: {matchLabels: {app: product}}\n  action: DENY\n  rules:\n"
+      "  - to: [{operation: {paths: [/admin, \"/admin/*\"]}}]\n");
+  for (const Pod* from : {&client_, &neighbour_}) {
+    const auto get = [&](const char* path) {
+      return curl(*from, {"--path-as-is", "--max-time", "3", "-w", " %{http_code}",
+                          str_cat("http://10.96.0.10", path)})
+          .output;
+    };
+    EXPECT_TRUE(wait_until(milliseconds(20'000), [&] { return get("/admin") == "RBAC: access denied 403"; }))
+        << get("/admin") << logs();
+    for (const char* path : {"/admin/x", "/a/../admin", "/%61dmin", "//admin", "/a/..%2fadmin", "/admin?x"})
+      EXPECT_EQ(get(path), "RBAC: access denied 403") << path;
+    EXPECT_THAT(get("/"), AllOf(HasSubstr(kAnswer), HasSubstr(" 200"))) << logs();
+  }
+  // At most one line a second says which policy it was.
+  EXPECT_TRUE(wait_until(milliseconds(20'000), [&] {
+    curl(client_, {"--max-time", "3", "http://10.96.0.10/admin"});
+    return ::testing::Matches(ContainsRegex("request_denied.*policy=default/no-admin"))(logs());
+  })) << logs();
+  // Nobody reads what comes in plain, so it does not come in.
+  EXPECT_NE(curl(stranger_, {"--max-time", "2", "http://" + server_.v4(8080).to_string() + "/"}).exit_code,
+            0);
+  node1_->manifests().remove("policy.yaml");
   EXPECT_TRUE(answers(stranger_, server_.v4(8080).to_string())) << logs();
 }
 

@@ -163,6 +163,8 @@ struct Source {
   std::string node;
   std::shared_ptr<const AuthorizationList> authorizations;  // shared by those that have the same
   bool registry_only = false;                               // it may reach declared destinations only
+  // A policy in force asks about requests: only what comes by a tunnel is read and can be allowed.
+  bool judges_requests = false;
 };
 
 // Addresses that an entry declares without knowing what is there.

@@ -4,10 +4,20 @@
 #include <algorithm>
 #include <set>
 
+#include "agent/policy/l4_policy.h"
 #include "proto/istio/security.pb.h"
 
 namespace weft::proxy {
 namespace {
+
+bool asks_about_requests(const std::shared_ptr<const istio::security::Authorization>& policy) {
+  if (policy == nullptr || policy->dry_run()) return false;
+  return std::any_of(policy->rules().begin(), policy->rules().end(), [](const auto& rule) {
+    return std::any_of(rule.clauses().begin(), rule.clauses().end(), [](const auto& clause) {
+      return std::any_of(clause.matches().begin(), clause.matches().end(), agent::has_request_terms);
+    });
+  });
+}
 
 // Which policies apply to a workload: looked up while building.
 class Authorizations {
@@ -63,6 +73,8 @@ void add_sources(const Resources& resources, ClusterTable& clusters, Snapshot* o
     out->sources.push_back(Source{workload->uid, workload->name, workload->ns, workload->labels, workload,
                                   clusters.locality_of(*workload), workload->node,
                                   authorizations.of(*workload), workload->registry_only});
+    const AuthorizationList& policies = *out->sources.back().authorizations;
+    out->sources.back().judges_requests = std::any_of(policies.begin(), policies.end(), asks_about_requests);
   }
 }
 

@@ -17,6 +17,7 @@
 #include "userspace-proxy/net/event_loop.h"
 #include "userspace-proxy/net/netns.h"
 #include "userspace-proxy/net/socket.h"
+#include "userspace-proxy/policy/request_policy.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 #include "userspace-proxy/upstream/balancer.h"
 #include "userspace-proxy/upstream/hbone_pool.h"
@@ -49,6 +50,9 @@ struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
   // Index of the source in the generation it was last looked up in.
   uint64_t source_generation = ~uint64_t{0};
   uint32_t source = kNone;
+  // Of the pod's own policies, for what comes in to it; see policies_of().
+  AuthorizationList policies_of;
+  std::shared_ptr<const PolicySet> policies;
   ShareAccount share;
   IntrusiveList<DownstreamConnection, PodTag> connections;  // the oldest first, see session/quiet.h
   // Connections for tunnels to the pod: those whose peers have not proved themselves yet, and the others. The
@@ -65,6 +69,9 @@ struct ClientSide {
   SocketAddress client, dialled;
   CaptureOrigin& origin;
   bool upgraded = false;  // from HTTP/1.1 to HTTP/2
+  // Of what comes in to the pod `origin` at the address `dialled`: each request is judged, and goes there and
+  // nowhere else. Null: the pod is the client.
+  const ConnectionPolicy* policy = nullptr;
 };
 
 struct ExchangeLimits {
@@ -109,14 +116,30 @@ inline uint32_t source_of(CaptureOrigin& origin, const Snapshot& snapshot) {
   return origin.source;
 }
 
-// Makes the dial one by a tunnel when the workload (null: unknown) takes those and is on another node. The
-// snapshot outlives the dial.
+// The policies that apply to the pod, compiled once for as long as they are the same; null when it is not
+// known.
+inline std::shared_ptr<const PolicySet> policies_of(CaptureOrigin& origin, const Snapshot& snapshot) {
+  const uint32_t source = source_of(origin, snapshot);
+  if (source == kNone || snapshot.sources[source].authorizations == nullptr) return nullptr;
+  const AuthorizationList& now = *snapshot.sources[source].authorizations;
+  if (origin.policies == nullptr || origin.policies_of != now) {
+    origin.policies = std::make_shared<const PolicySet>(now);
+    origin.policies_of = now;
+  }
+  return origin.policies;
+}
+
+// Makes the dial one by a tunnel when the workload (null: unknown) takes those, and is on another node or has
+// policies that ask about requests, which are judged at a tunnel's end. The snapshot outlives the dial.
 inline bool choose_tunnel(ProxyContext& context, CaptureOrigin& origin, const Snapshot& snapshot,
                           const WorkloadSpec* workload, DialParameters& dial) {
   if (workload == nullptr) return false;
   const uint32_t source = source_of(origin, snapshot);
   const WorkloadSpec* own = source == kNone ? nullptr : snapshot.sources[source].spec.get();
-  if (own != nullptr && !workload->node.empty() && own->node == workload->node) return false;
+  if (own != nullptr && !workload->node.empty() && own->node == workload->node) {
+    const uint32_t server = workload->uid == own->uid ? kNone : snapshot.find_source(workload->uid);
+    if (server == kNone || !snapshot.sources[server].judges_requests) return false;
+  }
   dial.hbone = &context.hbone;
   dial.tunnel_to = &workload->identity;
   return true;

@@ -37,6 +37,13 @@ class DialTarget {
                  ? nullptr
                  : balancer_.terms(*generation_, cluster_, client_.netns_cookie);
   }
+  // The address that the client dialled, and no cluster.
+  void aim_at_dialled(const GenerationRef& generation, const Client& client) {
+    generation_ = generation;
+    cluster_ = kNone;
+    client_ = client;
+    terms_ = nullptr;
+  }
   // Picks an endpoint that did not fail before: kOk, when none is left how the last one failed, kNoEndpoint
   // when there is none at all, kCircuitOpen when the source has as many requests there as it may. A further
   // try takes one that was avoided rather than none.
@@ -86,7 +93,9 @@ class DialTarget {
   }
 
   const Snapshot& snapshot() const { return generation_->snapshot(); }
-  const Cluster& cluster() const { return generation_->snapshot().clusters[cluster_]; }
+  const Cluster& cluster() const {
+    return cluster_ == kNone ? dialled_cluster() : generation_->snapshot().clusters[cluster_];
+  }
   const SocketAddress& address() const {
     return passes_through() ? client_.dialled : cluster().endpoints[endpoint_].address;
   }
@@ -108,6 +117,11 @@ class DialTarget {
 
  private:
   static constexpr size_t kMaxFailures = 3;
+
+  static const Cluster& dialled_cluster() {
+    static const Cluster kDialled{.load_balancer = LoadBalancer::kPassthrough};
+    return kDialled;
+  }
 
   bool passes_through() const { return cluster().load_balancer == LoadBalancer::kPassthrough; }
   bool enter() {

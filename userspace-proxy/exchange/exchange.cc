@@ -13,7 +13,7 @@ Task Exchange::run() {
   step_.begin(downstream_.read_request(step_.operation()));
   co_await step_;
   Outcome outcome = request_read();
-  if (outcome == Outcome::kOk) outcome = choose_route();
+  if (outcome == Outcome::kOk) outcome = client_.policy != nullptr ? judge() : choose_route();
   if (outcome == Outcome::kOk && action_ != nullptr) {
     begin_action();
     co_await step_;
@@ -217,7 +217,8 @@ Outcome Exchange::prepare_upstream() {
                   terms != nullptr ? terms->id : 0};
   DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
                       client_.origin.use.get(), terms};
-  key.tunnelled = choose_tunnel(context_, client_.origin, generation_->snapshot(), target_.tunnel(), dial);
+  if (client_.policy == nullptr)
+    key.tunnelled = choose_tunnel(context_, client_.origin, generation_->snapshot(), target_.tunnel(), dial);
   const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
   step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
   return Outcome::kOk;
@@ -459,6 +460,8 @@ void Exchange::stop(Outcome outcome) {
 void Exchange::record(Outcome outcome) {
   recorded_ = true;
   if (!downstream_.request_started()) return;
+  // What comes in is counted where it went out; only who refuses it counts it here.
+  if (client_.policy != nullptr && outcome != Outcome::kAccessDenied) return;
   ExchangeRecord record;
   record.protocol =
       request().major_version == 2 ? ExchangeRecord::Protocol::kHttp2 : ExchangeRecord::Protocol::kHttp1;

@@ -35,6 +35,8 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   void abandon(Outcome outcome);
   // It is a tunnel and still reads the client: it will come to the reset after what was sent before it.
   bool reads_client() const { return response_ == Response::kTunnel && request_pump_.reading(); }
+  // It was let in, and the policies of now would not: it is to end.
+  bool forbidden() const;
 
  private:
   Task run();
@@ -42,6 +44,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   // In the order in which run() calls them.
   Outcome request_read();
   Outcome choose_route();
+  Outcome judge();
   std::string_view source_name() const;
   void aim(uint32_t cluster);
   void begin_action();

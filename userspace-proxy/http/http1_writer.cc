@@ -101,11 +101,13 @@ void write_local_reply(Outcome outcome, bool close, bool head_only, std::string*
   add(out, "x-weft-reason", name);
   add(out, "content-type", "text/plain");
   out->append("content-length: ");
-  add_number(out, name.size() + 7);
+  const auto body = reply_body(outcome);
+  add_number(out, body[0].size() + body[1].size() + body[2].size());
   out->append("\r\n");
   if (close) add(out, "connection", "close");
   out->append("\r\n");
-  if (!head_only) out->append("weft: ").append(name).append("\n");
+  if (head_only) return;
+  for (const std::string_view part : body) out->append(part);
 }
 
 }  // namespace weft::proxy

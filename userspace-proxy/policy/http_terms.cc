@@ -2,6 +2,7 @@
 #include "userspace-proxy/policy/http_terms.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/status_macros.h"
 #include "base/strings.h"

@@ -2,6 +2,7 @@
 #include "userspace-proxy/policy/request_policy.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "base/strings.h"

@@ -14,10 +14,14 @@
 
 #include "agent/policy/l4_policy.h"
 #include "base/address.h"
-#include "userspace-proxy/policy/authorize.h"
 #include "userspace-proxy/policy/http_terms.h"
 
 namespace weft::proxy {
+
+using AuthorizationPtr = std::shared_ptr<const istio::security::Authorization>;
+
+// In place of the name of a policy that the workload names and that is not known.
+inline constexpr char kUnknownPolicy[] = "unknown policy";
 
 // InvalidArgument, naming the rule: terms about requests that this version cannot read.
 absl::Status validate_request_terms(const istio::security::Authorization& policy);

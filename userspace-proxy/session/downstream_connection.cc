@@ -48,6 +48,20 @@ void DownstreamConnection::start(UniqueFd fd) {
   choose_protocol();
 }
 
+void DownstreamConnection::start_judged(SocketIo* io, const SocketAddress& dialled,
+                                        const ConnectionPolicy& policy) {
+  policy_ = &policy;
+  dialled_ = dialled;
+  socket_.replace_io(io);
+  socket_.watch_reset(reset_);
+  enter_idle();
+}
+
+void DownstreamConnection::recheck() {
+  if (http_ != nullptr && http_->exchange.forbidden()) return cut(Outcome::kAccessDenied);
+  if (http2_ != nullptr) http2_->recheck();
+}
+
 void DownstreamConnection::choose_protocol() {
   if (origin_->is_gateway()) return choose_gateway_protocol();
   const Snapshot& snapshot = context_.current->snapshot();
@@ -130,6 +144,7 @@ void DownstreamConnection::read_hello() {
 // All of it in the snapshot of now, which the exchange is made in: the one that the connection was accepted
 // in may be gone, and its indices mean something else.
 TcpAim DownstreamConnection::aim_tcp() {
+  if (policy_ != nullptr) return TcpAim{.refused = Outcome::kAccessDenied};
   const Snapshot& snapshot = context_.current->snapshot();
   const uint32_t index = source_of(*origin_, snapshot);
   if (is_undeclared()) return aim_by_name(snapshot, index);

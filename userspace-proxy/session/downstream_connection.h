@@ -33,6 +33,11 @@ class DownstreamConnection final : public ListNode<>,
   ~DownstreamConnection() override;
 
   void start(UniqueFd fd);
+  // What comes in to the pod at this address, by a layer over another connection (the socket owns it): HTTP
+  // whose requests the policy judges; anything else is refused. The policy outlives this.
+  void start_judged(SocketIo* io, const SocketAddress& dialled, const ConnectionPolicy& policy);
+  // The policy changed: what it forbids now ends.
+  void recheck();
   // The worker drains. A connection that is idle keeps a short grace in which one more request is answered,
   // with Connection: close; closing at once would reset a request that is already on its way. Others end
   // after their exchange.
@@ -87,7 +92,9 @@ class DownstreamConnection final : public ListNode<>,
   void on_reset(int);
   void linger();
   void end(bool with_reset);
-  ClientSide client_side(bool upgraded = false) { return ClientSide{client_, dialled_, *origin_, upgraded}; }
+  ClientSide client_side(bool upgraded = false) {
+    return ClientSide{client_, dialled_, *origin_, upgraded, policy_};
+  }
 
   ProxyContext& context_;
   Owner& owner_;
@@ -98,6 +105,7 @@ class DownstreamConnection final : public ListNode<>,
   bool speaks_tls_ = false;  // declared so
   bool tls_ = false;         // the client said a ClientHello, which asked for
   std::string server_name_;
+  const ConnectionPolicy* policy_ = nullptr;  // see ClientSide
   SocketAddress client_, dialled_;
   MonotonicNs accepted_;
   Socket socket_;

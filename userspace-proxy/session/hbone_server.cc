@@ -121,6 +121,11 @@ void HboneServer::drain() {
   state_ = State::kClosing;
   transport_->session().begin_shutdown();
   transport_->output_due();
+  for (InboundTunnel* each = tunnels_.front(); each != nullptr;) {
+    InboundTunnel* next = tunnels_.after(*each);
+    each->drain();
+    each = next;
+  }
   if (tunnels_.empty()) context_.loop.arm(timer_, kGraceMs);
 }
 

@@ -153,6 +153,17 @@ void Http2Connection::cut(Outcome outcome) {
   }
 }
 
+void Http2Connection::recheck() {
+  for (Unit* unit = units_.front(); unit != nullptr;) {
+    Unit* const next = units_.after(*unit);
+    if (unit->forbidden()) {
+      unit->abandon(Outcome::kAccessDenied);
+      unit_ended(*unit);
+    }
+    unit = next;
+  }
+}
+
 Outcome Http2Connection::lost_outcome() const {
   switch (transport_.session().fault()) {
     case Http2Fault::kNoFault:

@@ -34,6 +34,8 @@ class Http2Connection final : private Http2Transport::Owner {
   void drain();
   // Ends all exchanges now, recorded with this outcome. The owner closes.
   void cut(Outcome outcome);
+  // The policy of what comes in changed: streams that it forbids now end.
+  void recheck();
   // No stream is open.
   bool idle() const { return units_.empty(); }
 
@@ -50,6 +52,7 @@ class Http2Connection final : private Http2Transport::Owner {
     void adopt(Http1DownstreamStream::Upgraded upgraded);
     void begin() { connection_.context_.loop.soon(begin_); }
     void abandon(Outcome outcome) { exchange_.abandon(outcome); }
+    bool forbidden() const { return exchange_.forbidden(); }
 
    private:
     void request_arrived() override { begin(); }

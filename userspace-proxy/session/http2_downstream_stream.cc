@@ -98,9 +98,8 @@ void Http2DownstreamStream::write_local_reply(Outcome outcome) {
   fields.add_status(status);
   fields.add("x-weft-reason", reason);
   fields.add("content-type", "text/plain");
-  constexpr std::string_view kFront = "weft: ";
   char* at = reply_.data();
-  for (const std::string_view part : {kFront, reason, std::string_view("\n")}) {
+  for (const std::string_view part : reply_body(outcome)) {
     std::memcpy(at, part.data(), part.size());
     at += part.size();
   }

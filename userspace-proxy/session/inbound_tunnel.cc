@@ -63,30 +63,35 @@ void InboundTunnel::asked(std::string_view method, std::string_view authority) {
 }
 
 // Who is asked is always the pod whose listener took the connection, whatever address the authority names.
-std::string InboundTunnel::forbidden_by() const {
-  const Snapshot& snapshot = context_.current->snapshot();
-  const uint32_t source = source_of(*origin_, snapshot);
-  // What is not known here cannot be allowed.
-  if (source == kNone || snapshot.sources[source].authorizations == nullptr) return "unknown workload";
-  return denied_by(*snapshot.sources[source].authorizations, peer_, SocketAddress{local_.ip, port_});
+// What is not known here cannot be allowed.
+void InboundTunnel::read_policy() {
+  const auto set = policies_of(*origin_, context_.current->snapshot());
+  policy_ =
+      set == nullptr
+          ? ConnectionPolicy()
+          : ConnectionPolicy(
+                set, {.source = peer_.address.ip,
+                      .identity = agent::PeerIdentity{peer_.id.trust_domain, peer_.id.ns, peer_.id.account},
+                      .destination = {local_.ip, port_}});
 }
 
 // A line a second is enough to find out which.
-void InboundTunnel::log_forbidden(std::string_view event, const std::string& policy) const {
+void InboundTunnel::log_forbidden(std::string_view event) const {
   if (context_.loop.now() < context_.next_tunnel_line) return;
   context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
   log::info(event, {{"workload", origin_->workload_uid()},
                     {"peer", peer_.id.to_string()},
                     {"address", peer_.address.to_string()},
                     {"port", port_},
-                    {"policy", policy}});
+                    {"policy", policy_.denied_by()}});
 }
 
 uint16_t InboundTunnel::refusal() {
   if (asked_status_ != 0) return asked_status_;
   if (std::find(kOwnPorts.begin(), kOwnPorts.end(), port_) != kOwnPorts.end()) return 503;
-  if (const std::string policy = forbidden_by(); !policy.empty()) {
-    log_forbidden("tunnel_denied", policy);
+  read_policy();
+  if (policy_.decision() == ConnectionPolicy::Decision::kDenied) {
+    log_forbidden("tunnel_denied");
     return 401;
   }
   return context_.admission.admit(*origin_->use) ? 0 : 503;
@@ -94,6 +99,7 @@ uint16_t InboundTunnel::refusal() {
 
 void InboundTunnel::on_begin(int) {
   if (const uint16_t status = refusal(); status != 0) return refuse(status);
+  if (policy_.decision() == ConnectionPolicy::Decision::kDepends) return open_judged();
   state_ = State::kDialling;
   const DialParameters dial{
       .netns = origin_->netns.get(), .timeout_ms = kConnectMs, .use = origin_->use.get()};
@@ -110,13 +116,33 @@ void InboundTunnel::on_connected(int) {
   refuse(503);
 }
 
-void InboundTunnel::open() {
+// The tunnel's bytes from here on; null when its stream is gone.
+SocketIo* InboundTunnel::accept() {
   Http2Fields fields;
   fields.add_status(200);
-  if (!tunnel_->attached() || !tunnel_->session()->send_response(*tunnel_, fields, false)) return end();
+  if (!tunnel_->attached() || !tunnel_->session()->send_response(*tunnel_, fields, false)) return nullptr;
   owner_.output_due();
+  return std::exchange(tunnel_, nullptr)->open();
+}
+
+// Whether the application answers shows with the first request.
+void InboundTunnel::open_judged() {
+  SocketIo* const io = accept();
+  if (io == nullptr) return end();
+  state_ = State::kJudged;
+  judged_.reset(new DownstreamConnection(context_, *this, origin_, peer_.address));
+  judged_->start_judged(io, SocketAddress{local_.ip, port_}, policy_);
+}
+
+void InboundTunnel::ended(DownstreamConnection&) {
+  if (state_ != State::kEnded) context_.loop.soon(ended_);
+}
+
+void InboundTunnel::open() {
+  SocketIo* const io = accept();
+  if (io == nullptr) return end();
   state_ = State::kOpen;
-  downstream_.replace_io(std::exchange(tunnel_, nullptr)->open());
+  downstream_.replace_io(io);
   application_.watch_reset(application_reset_);
   downstream_.watch_reset(peer_reset_);
   context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
@@ -162,11 +188,17 @@ void InboundTunnel::on_idle() {
 }
 
 void InboundTunnel::recheck() {
-  if (state_ != State::kOpen && state_ != State::kDialling) return;
-  const std::string policy = forbidden_by();
-  if (policy.empty()) return;
-  log_forbidden("tunnel_closed", policy);
+  if (state_ == State::kAsked || state_ == State::kEnded) return;
+  read_policy();
+  const bool unread = state_ != State::kJudged;
+  if (policy_.decision() == ConnectionPolicy::Decision::kAllowed) return;
+  if (policy_.decision() == ConnectionPolicy::Decision::kDepends && !unread) return judged_->recheck();
+  log_forbidden("tunnel_closed");
   end();
+}
+
+void InboundTunnel::drain() {
+  if (judged_ != nullptr) judged_->drain();
 }
 
 void InboundTunnel::end() {
@@ -186,6 +218,10 @@ void InboundTunnel::cut() {
   application_reset_.cancel();
   peer_reset_.cancel();
   connector_.cancel();
+  if (judged_ != nullptr) {
+    judged_->cut(Outcome::kDrained);
+    context_.loop.retire(std::move(judged_));
+  }
   to_application_.cancel();
   to_peer_.cancel();
   peer_source_.stop();

@@ -1,23 +1,36 @@
 // One tunnel that a peer opened to a workload of this node: asked whether it may, then dialled to the
-// application from inside the pod's namespace, then bytes both ways. Owned by HboneServer. Worker thread
-// only.
+// application from inside the pod's namespace, then bytes both ways. Where the workload's policies depend on
+// the requests, the tunnel is read as HTTP instead, and every request judged. Owned by HboneServer. Worker
+// thread only.
 //
 //   kAsked -> kDialling -> kOpen -> kEnded
+//          \-> kJudged ----------/
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "base/spiffe_id.h"
 #include "userspace-proxy/exchange/context.h"
 #include "userspace-proxy/exchange/pump.h"
 #include "userspace-proxy/http/socket_stream.h"
 #include "userspace-proxy/http/tunnel_socket.h"
-#include "userspace-proxy/policy/authorize.h"
+#include "userspace-proxy/policy/request_policy.h"
+#include "userspace-proxy/session/downstream_connection.h"
 #include "userspace-proxy/upstream/connector.h"
 
 namespace weft::proxy {
 
-class InboundTunnel final : public ListNode<>, public Retirable, private Pump::Observer {
+// Who opened the tunnels of a connection.
+struct InboundPeer {
+  SocketAddress address;
+  SpiffeId id;
+};
+
+class InboundTunnel final : public ListNode<>,
+                            public Retirable,
+                            private Pump::Observer,
+                            private DownstreamConnection::Owner {
  public:
   class Owner {
    public:
@@ -38,21 +51,26 @@ class InboundTunnel final : public ListNode<>, public Retirable, private Pump::O
   void asked(std::string_view method, std::string_view authority);
   // The stream ended before it was opened.
   void lost();
-  // A policy changed: ends when it is forbidden now.
+  // A policy changed: ends when it is forbidden now, or would have to be read from its beginning.
   void recheck();
+  // The worker drains.
+  void drain();
   // Ends now.
   void cut();
 
  private:
-  enum class State : uint8_t { kAsked, kDialling, kOpen, kEnded };
+  enum class State : uint8_t { kAsked, kDialling, kOpen, kJudged, kEnded };
 
   // The status that refuses; 0: none.
   uint16_t refusal();
-  std::string forbidden_by() const;
-  void log_forbidden(std::string_view event, const std::string& policy) const;
+  void read_policy();
+  void log_forbidden(std::string_view event) const;
   void on_begin(int);
   void on_connected(int);
+  SocketIo* accept();
   void open();
+  void open_judged();
+  void ended(DownstreamConnection& connection) override;
   void refuse(uint16_t status);
   void pump_ended(Pump& pump) override;
   void on_ended(int);
@@ -69,7 +87,9 @@ class InboundTunnel final : public ListNode<>, public Retirable, private Pump::O
   State state_ = State::kAsked;
   uint16_t asked_status_ = 0;
   uint16_t port_ = 0;
-  TunnelSocket* tunnel_;  // null once it is the socket's
+  ConnectionPolicy policy_;
+  std::unique_ptr<DownstreamConnection> judged_;  // of kJudged
+  TunnelSocket* tunnel_;                          // null once it is the socket's
   uint64_t bytes_at_last_look_ = 0;
   Socket downstream_, application_;
   InputBuffer from_peer_, from_application_;

@@ -2,6 +2,7 @@
 // reason header (x-weft-reason) and row of docs/outcomes.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -17,6 +18,9 @@ namespace weft::proxy {
     "The pod may reach declared destinations only (REGISTRY_ONLY), and this is none: add a ServiceEntry.")   \
   X(kInvalidBackend, "invalid_backend", 500,                                                                 \
     "The route refers to no backend that it may use (Gateway API). See `weft analyze`.")                     \
+  X(kAccessDenied, "access_denied", 403,                                                                     \
+    "An AuthorizationPolicy of the server's pod denies the request, or needs HTTP and got none. See the "    \
+    "log.")                                                                                                  \
   X(kRedirect, "redirect", 0, "The route redirects: the client got its Location.")                           \
   X(kDirectResponse, "direct_response", 0, "The route answers by itself (directResponse).")                  \
   X(kRateLimited, "rate_limited", 429,                                                                       \
@@ -85,6 +89,13 @@ constexpr uint16_t status_of(Outcome outcome) {
 #undef X
   }
   return 0;
+}
+
+// The body of an answer that the proxy makes itself, in three pieces.
+constexpr std::array<std::string_view, 3> reply_body(Outcome outcome) {
+  // Clients know this one from Istio.
+  if (outcome == Outcome::kAccessDenied) return {"RBAC: access denied", "", ""};
+  return {"weft: ", label(outcome), "\n"};
 }
 
 // The route's own answer: its status and text are the route's.

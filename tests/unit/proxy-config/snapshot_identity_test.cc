@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "proto/istio/security.pb.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
 #include "tests/unit/proxy-config/world.h"
 
 namespace weft::proxy {
@@ -53,6 +54,38 @@ TEST(SnapshotIdentityTest, AWorkloadHasThePoliciesOfTheMeshOfItsNamespaceAndThos
   const SnapshotPtr next = world.build();
   EXPECT_EQ(*list_of(snapshot, "cluster/shop/named"), *list_of(next, "cluster/shop/named"))
       << "what did not change compares equal";
+}
+
+TEST(SnapshotIdentityTest, AWorkloadKnowsWhetherItsPoliciesAskAboutRequests) {
+  World world;
+  workload(world, "shop", "cart", {});
+  const auto judges = [&world] {
+    const SnapshotPtr snapshot = world.build();
+    return snapshot->sources[snapshot->find_source("cluster/shop/cart")].judges_requests;
+  };
+  authorization(world, "shop", "plain", istio::security::NAMESPACE);
+  EXPECT_FALSE(judges());
+  istio::security::Authorization policy;
+  policy.set_namespace_("shop");
+  policy.set_name("asks");
+  policy.set_scope(istio::security::NAMESPACE);
+  weft::mesh::v1::HttpTerms terms;
+  terms.add_methods()->set_exact("GET");
+  auto& extension = *policy.add_rules()->add_clauses()->add_matches()->add_extensions();
+  extension.mutable_config()->PackFrom(terms);
+  const auto apply = [&] {
+    return world.store.apply(kAuthorizationType, make_resource("shop/asks", policy));
+  };
+  ASSERT_EQ(apply(), absl::OkStatus());
+  EXPECT_TRUE(judges());
+  policy.set_dry_run(true);
+  ASSERT_EQ(apply(), absl::OkStatus());
+  EXPECT_FALSE(judges());
+  // What cannot be read is refused, and the last good form stays.
+  policy.set_dry_run(false);
+  extension.mutable_config()->set_type_url("type.googleapis.com/of.Tomorrow");
+  EXPECT_EQ(apply().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_FALSE(judges());
 }
 
 TEST(SnapshotIdentityTest, TheAddressOfAHostIsNoWorkloadsThatTakesTunnels) {

@@ -9,7 +9,10 @@
 #include <new>
 
 #include "base/strings.h"
+#include "proto/istio/security.pb.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
 #include "tests/unit/proxy-engine/route_rig.h"
+#include "userspace-proxy/policy/request_policy.h"
 #include "userspace-proxy/telemetry/request_series.h"
 
 namespace {
@@ -69,6 +72,35 @@ TEST(CostTest, AllocatesNothingPerRequestOnceWarm) {
   }
   g_counting = false;
   EXPECT_EQ(g_allocations, 0u);
+}
+
+TEST(CostTest, JudgingARequestAllocatesNothing) {
+  auto message = std::make_shared<istio::security::Authorization>();
+  message->set_action(istio::security::DENY);
+  weft::mesh::v1::HttpTerms terms;
+  terms.add_methods()->set_prefix("P");
+  terms.add_hosts()->set_exact("cart");
+  terms.add_path_templates("/a/{*}/c/{**}");
+  auto& header = *terms.add_headers();
+  header.set_name("x-user");
+  header.add_values()->mutable_presence();
+  terms.add_remote_ips()->set_address(std::string("\x0a\0\0\0", 4));
+  terms.mutable_remote_ips(0)->set_length(8);
+  message->add_rules()->add_clauses()->add_matches()->add_extensions()->mutable_config()->PackFrom(terms);
+  const AuthorizationPtr list[] = {message};
+  const ConnectionPolicy policy(std::make_shared<const PolicySet>(list), {});
+  RequestHead head;
+  head.method = "POST";
+  head.authority = "CART:8080";
+  head.path = "/a/a-segment-that-is-no-short-string/c/d";
+  head.headers = {{"X-User", "somebody"}, {"X-Forwarded-For", "192.168.0.1, 10.1.2.3"}};
+  std::string storage;
+  int denied = 0;
+  g_counting = true;
+  for (int i = 0; i < 1000; ++i) denied += policy.judge(judged(head, IpAddress(), &storage)).allowed ? 0 : 1;
+  g_counting = false;
+  EXPECT_EQ(g_allocations.exchange(0), 0u);
+  EXPECT_EQ(denied, 1000);
 }
 
 // Messages this short come in one piece.

@@ -42,7 +42,7 @@ class RecordingStream final : public Http2Stream {
   std::vector<Http2StreamEnd> closed;
 };
 
-class Peer final : public Http2Session::Owner {
+class Peer : public Http2Session::Owner {
  public:
   explicit Peer(Http2Session::Role role, const Http2Limits& its_limits = Http2Limits())
       : limits(its_limits), session(std::make_unique<Http2Session>(role, limits, *this)) {}

@@ -1,0 +1,254 @@
+// Tunnels to a pod whose policies ask about requests: every request is judged before the application sees it,
+// whatever version of HTTP it is, and what is no HTTP never gets there.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <functional>
+#include <utility>
+
+#include "base/strings.h"
+#include "proto/istio/security.pb.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
+#include "tests/unit/proxy-engine/http2_peers.h"
+#include "tests/unit/proxy-engine/tunnel_rig.h"
+
+namespace weft::proxy {
+namespace {
+
+namespace pb = istio::security;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+std::string get(std::string_view path) { return str_cat("GET ", path, " HTTP/1.1\r\nHost: shop\r\n\r\n"); }
+constexpr char kAnswer[] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nanswer";
+
+class JudgedTunnelTest : public TunnelTest {
+ protected:
+  // ALLOW or DENY for requests with this path.
+  static AuthorizationPtr about(pb::Action action, const char* path) {
+    auto out = std::make_shared<pb::Authorization>();
+    out->set_name("one");
+    out->set_namespace_("shop");
+    out->set_action(action);
+    weft::mesh::v1::HttpTerms terms;
+    terms.add_paths()->set_exact(path);
+    auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
+    extension.set_name("weft.mesh.v1.HttpTerms");
+    extension.mutable_config()->PackFrom(terms);
+    return out;
+  }
+  static AuthorizationPtr everything(pb::Action action) {
+    auto out = std::make_shared<pb::Authorization>();
+    out->set_action(action);
+    out->add_rules();
+    return out;
+  }
+  // What comes next, until it has this in it; also what came before it ends or breaks.
+  std::string read_until(Call& call, std::string_view text) {
+    std::string out;
+    InputBuffer input(loop_->buffers());
+    while (out.find(text) == std::string::npos) {
+      const int got = receive(call, input);
+      if (got <= 0) return str_cat(out, got == 0 ? "<end>" : "<broken>");
+      out += input.unread();
+      input.clear();
+    }
+    return out;
+  }
+
+  // A client of HTTP/2 at the end of a tunnel.
+  class Client : public Peer {
+   public:
+    Client(JudgedTunnelTest& test, Call& call)
+        : Peer(Http2Session::Role::kClient), test_(test), call_(call), input_(test.loop_->buffers()) {}
+    ~Client() override { call_.socket.close(); }
+
+    // Says what it has to say and hears what comes, until it is so.
+    bool until(const std::function<bool()>& done) {
+      return test_.until([&] {
+        if (const std::string bytes = said(); !bytes.empty()) test_.send(call_, bytes);
+        if (!std::exchange(listening_, true)) {
+          step_.done = false;
+          step_.began(call_.socket.recv(step_.operation, input_));
+        }
+        if (step_.done && step_.result > 0) {
+          hears(input_.unread());
+          input_.clear();
+          listening_ = false;
+        }
+        return done();
+      });
+    }
+
+   private:
+    JudgedTunnelTest& test_;
+    Call& call_;
+    InputBuffer input_;
+    TestStep step_;
+    bool listening_ = false;
+  };
+
+  // A server of HTTP/2 that the application is.
+  class Server : public Peer {
+   public:
+    explicit Server(JudgedTunnelTest& test) : Peer(Http2Session::Role::kServer), test_(test) {}
+    void turn() {
+      if (end_.fd() < 0)
+        end_ = FarEnd(UniqueFd(::accept4(test_.application_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+      if (end_.fd() < 0) return;
+      hears(std::string_view(end_.received()).substr(heard_));
+      heard_ = end_.received().size();
+      end_.send(said());
+    }
+
+   private:
+    JudgedTunnelTest& test_;
+    FarEnd end_;
+    size_t heard_ = 0;
+  };
+};
+
+TEST_P(JudgedTunnelTest, EachRequestOfAConnectionIsJudgedAndTheOthersGoOn) {
+  use_policies({about(pb::DENY, "/admin")});
+  const auto tunnel = opened();
+  send(*tunnel, get("/a/../%61dmin"));
+  const std::string denied = read_until(*tunnel, "denied");
+  EXPECT_THAT(denied, StartsWith("HTTP/1.1 403 Forbidden\r\n"));
+  EXPECT_THAT(denied, HasSubstr("x-weft-reason: access_denied\r\n"));
+  EXPECT_THAT(denied, ::testing::EndsWith("\r\n\r\nRBAC: access denied"));
+  send(*tunnel, get("/ok"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("\r\n\r\n"); }));
+  EXPECT_THAT(application.received(), StartsWith("GET /ok HTTP/1.1\r\n"));
+  application.send(kAnswer);
+  EXPECT_THAT(read_until(*tunnel, "answer"), StartsWith("HTTP/1.1 200 OK\r\n"));
+  // A path that servers may read in two ways.
+  send(*tunnel, get("//admin"));
+  EXPECT_THAT(read_until(*tunnel, "denied"), StartsWith("HTTP/1.1 403 "));
+  EXPECT_EQ(application.received().find("admin"), std::string::npos);
+  const std::vector<SeenRecord> records = sink_.wait(2);
+  ASSERT_EQ(records.size(), 2u) << "who lets a request in does not count it";
+  EXPECT_EQ(records[0].outcome, Outcome::kAccessDenied);
+  EXPECT_EQ(records[0].status, 403);
+}
+
+TEST_P(JudgedTunnelTest, WhatNoRuleAllowsIsDenied) {
+  use_policies({about(pb::ALLOW, "/ok")});
+  const auto tunnel = opened();
+  send(*tunnel, get("/other"));
+  EXPECT_THAT(read_until(*tunnel, "denied"), StartsWith("HTTP/1.1 403 "));
+  send(*tunnel, get("/ok?x"));
+  FarEnd application = accept_application();
+  EXPECT_TRUE(until([&] { return application.has("GET /ok?x HTTP/1.1\r\n"); }));
+}
+
+TEST_P(JudgedTunnelTest, StreamsOfHttp2AreJudgedOneByOneAndGrpcGetsItsStatus) {
+  use_policies({about(pb::DENY, "/shop.Cart/Drop")});
+  const auto tunnel = opened();
+  RecordingStream plain, call, allowed;
+  Client client(*this, *tunnel);
+  ASSERT_TRUE(client.session->send_request(plain, request_fields("GET", "/shop.Cart/Drop"), true));
+  Http2Fields grpc = request_fields("POST", "/shop.Cart/Drop");
+  grpc.add("content-type", "application/grpc");
+  grpc.add("te", "trailers");
+  ASSERT_TRUE(client.session->send_request(call, grpc, true));
+  ASSERT_TRUE(client.session->send_request(allowed, request_fields("GET", "/ok"), true));
+  ASSERT_TRUE(client.until([&] { return plain.ended && call.ended; }));
+  EXPECT_EQ(plain.field(0, ":status"), "403");
+  EXPECT_EQ(plain.body, "RBAC: access denied");
+  EXPECT_EQ(call.field(0, ":status"), "200");
+  EXPECT_EQ(call.field(0, "grpc-status"), "7");
+  // The application is spoken to as the client speaks.
+  Server server(*this);
+  ASSERT_TRUE(client.until([&] {
+    server.turn();
+    return !server.streams.empty() && server.streams[0].ended;
+  }));
+  ASSERT_EQ(server.streams.size(), 1u);
+  EXPECT_EQ(server.streams[0].field(0, ":path"), "/ok");
+  ASSERT_TRUE(server.session->send_response(server.streams[0], response_fields(), true));
+  EXPECT_TRUE(client.until([&] {
+    server.turn();
+    return allowed.ended;
+  }));
+  EXPECT_EQ(allowed.field(0, ":status"), "200");
+}
+
+TEST_P(JudgedTunnelTest, WhatIsNoHttpNeverReachesTheApplication) {
+  use_policies({about(pb::DENY, "/admin")});
+  const auto tunnel = opened();
+  send(*tunnel, "\x16\x03\x01 no HTTP at all\r\n\r\n");
+  EXPECT_EQ(read_until(*tunnel, "anything"), "<broken>");
+  ASSERT_EQ(sink_.wait(1).size(), 1u);
+  EXPECT_EQ(sink_.wait(1)[0].outcome, Outcome::kAccessDenied);
+  EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1);
+}
+
+TEST_P(JudgedTunnelTest, ATunnelThatNoRequestCouldHelpIsRefusedWhenItIsAsked) {
+  use_policies({about(pb::ALLOW, "/ok"), everything(pb::DENY)});
+  const auto tunnel = call();
+  ASSERT_TRUE(until([&] { return tunnel->step.done; }));
+  EXPECT_EQ(tunnel->status(), ConnectStatus::kRefused);
+}
+
+TEST_P(JudgedTunnelTest, AChangeEndsRequestsThatItForbidsAndTunnelsThatWereNotRead) {
+  const auto unread = opened();
+  FarEnd bytes = accept_application();
+  use_policies({about(pb::DENY, "/admin")});
+  EXPECT_EQ(read_until(*unread, "anything"), "<broken>");
+  const auto forbidden = opened(), other = opened();
+  send(*forbidden, get("/slow"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("/slow"); }));
+  send(*other, get("/fast"));
+  FarEnd elsewhere = accept_application();
+  ASSERT_TRUE(until([&] { return elsewhere.has("/fast"); }));
+  use_policies({about(pb::DENY, "/slow")});
+  EXPECT_EQ(read_until(*forbidden, "anything"), "<broken>");
+  elsewhere.send(kAnswer);
+  EXPECT_THAT(read_until(*other, "answer"), StartsWith("HTTP/1.1 200 "));
+  // What is allowed altogether now goes on as it is.
+  use_policies({});
+  send(*other, get("/slow"));
+  ASSERT_TRUE(until([&] { return elsewhere.has("/slow"); }));
+  elsewhere.send(kAnswer);
+  EXPECT_THAT(read_until(*other, "answer"), StartsWith("HTTP/1.1 200 "));
+  // Nobody waits for anything on it.
+  use_policies({everything(pb::DENY)});
+  EXPECT_EQ(read_until(*other, "anything"), "<end>");
+}
+
+TEST_P(JudgedTunnelTest, AStreamThatAChangeForbidsEndsAloneOfItsConnection) {
+  use_policies({about(pb::DENY, "/admin")});
+  const auto tunnel = opened();
+  RecordingStream slow, fast;
+  Client client(*this, *tunnel);
+  ASSERT_TRUE(client.session->send_request(slow, request_fields("GET", "/slow"), true));
+  ASSERT_TRUE(client.session->send_request(fast, request_fields("GET", "/fast"), true));
+  Server server(*this);
+  ASSERT_TRUE(client.until([&] {
+    server.turn();
+    return server.streams.size() == 2;
+  }));
+  use_policies({about(pb::DENY, "/slow")});
+  ASSERT_TRUE(client.until([&] {
+    server.turn();
+    return !slow.closed.empty();
+  }));
+  EXPECT_TRUE(slow.heads.empty());
+  for (RecordingStream& stream : server.streams) {
+    if (stream.field(0, ":path") == "/fast") server.session->send_response(stream, response_fields(), true);
+  }
+  EXPECT_TRUE(client.until([&] {
+    server.turn();
+    return fast.ended;
+  }));
+  EXPECT_EQ(fast.field(0, ":status"), "200");
+}
+
+INSTANTIATE_TEST_SUITE_P(, JudgedTunnelTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
+                         [](const auto& kind) { return kind.param == IoKind::kEpoll ? "Epoll" : "Uring"; });
+
+}  // namespace
+}  // namespace weft::proxy
