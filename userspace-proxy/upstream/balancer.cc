@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "base/log.h"
@@ -24,25 +25,42 @@ bool any_usable(const EndpointGroup& group, std::span<const uint32_t> avoid) {
   });
 }
 
-// `cluster`: as it is now; null: it is no more.
-void prune_terms(ClusterState& state, const Cluster* cluster) {
+// `cluster`: as it is now; null: it is no more. True: something is used no more that workers share.
+bool prune_terms(ClusterState& state, const Cluster* cluster) {
   const bool counts = cluster != nullptr && cluster->policy != nullptr && cluster->policy->counts_sources();
+  bool left = std::erase_if(state.leaving, [](const auto& terms) { return terms.use_count() == 1; }) > 0;
   absl::erase_if(state.terms, [&](const auto& entry) {
     ConnectionTerms& terms = *entry.second;
     terms.over = !counts || *terms.settings != *settings_of(*cluster);
-    return terms.over || entry.second.use_count() == 1;
+    const bool used = entry.second.use_count() > 1;
+    if (terms.over && used) state.leaving.push_back(entry.second);
+    left |= !used;
+    return terms.over || !used;
   });
+  return left;
 }
 
-void prune_endpoints(ClusterState& state, const Cluster* cluster) {
+bool prune_endpoints(ClusterState& state, const Cluster* cluster) {
+  const size_t before = state.endpoints.size();
+  bool left = false;
+  if (cluster != nullptr && !watches(*cluster)) {
+    for (const auto& [address, endpoint] : state.endpoints)
+      left |= std::exchange(endpoint->health, nullptr) != nullptr;
+  }
+  size_t known = 0;
+  if (cluster != nullptr) {
+    for (const Endpoint& endpoint : cluster->endpoints) known += state.endpoints.count(endpoint.address);
+  }
+  // Nearly always: all are still there.
+  if (known == before) return left;
   absl::flat_hash_set<SocketAddress> here;
   if (cluster != nullptr) {
     for (const Endpoint& endpoint : cluster->endpoints) here.insert(endpoint.address);
   }
   absl::erase_if(state.endpoints, [&](const auto& entry) {
-    if (cluster != nullptr && !watches(*cluster)) entry.second->health = nullptr;
     return entry.second.use_count() == 1 && !here.contains(entry.first);
   });
+  return left || state.endpoints.size() < before;
 }
 
 }  // namespace
@@ -241,7 +259,10 @@ ConnectionTermsPtr Balancer::terms(Generation& generation, uint32_t index, uint6
   fresh->counts = is_known ? known->second->counts : state.shared->counts(netns_cookie);
   fresh->over = is_old(generation);
   if (fresh->over) return fresh;
-  if (is_known) known->second->over = true;
+  if (is_known) {
+    known->second->over = true;
+    state.leaving.push_back(known->second);
+  }
   state.terms[netns_cookie] = fresh;
   return fresh;
 }
@@ -254,17 +275,22 @@ RetryBudget& Balancer::budget(Generation& generation, uint32_t index, const Conn
 
 void Balancer::prune(const Snapshot& now) {
   newest_ = now.generation;
-  absl::erase_if(clusters_, [&now](auto& named) {
+  std::vector<std::string> left;
+  absl::erase_if(clusters_, [&](auto& named) {
     ClusterState& state = *named.second;
     const uint32_t index = now.find_cluster(named.first);
     const Cluster* cluster = index == kNone ? nullptr : &now.clusters[index];
-    prune_terms(state, cluster);
-    if (cluster == nullptr && named.second.use_count() == 1) return true;
-    prune_endpoints(state, cluster);
-    state.older_tables = std::exchange(state.tables, {});
-    return false;
+    bool less = prune_terms(state, cluster);
+    const bool gone = cluster == nullptr && named.second.use_count() == 1 && state.leaving.empty();
+    if (!gone) {
+      less |= prune_endpoints(state, cluster);
+      state.older_tables = std::exchange(state.tables, {});
+    }
+    if (state.shared != nullptr && (gone || less)) left.push_back(named.first);
+    return gone;
   });
-  shared_->prune();
+  // All workers do this at about the same time: they share a lock, so only for what there is to forget.
+  for (const std::string& name : left) shared_->prune(name);
 }
 
 }  // namespace weft::proxy

@@ -19,8 +19,9 @@ struct ClusterState {
   RetryBudget budget;
   absl::flat_hash_map<SocketAddress, std::shared_ptr<EndpointState>> endpoints;
   std::shared_ptr<SharedCluster> shared;  // null until its policy counts something
-  // By source; those of settings that are no more end with their last user.
+  // By source; those of settings that are no more end with their last user, and until then wait in `leaving`.
   absl::flat_hash_map<uint64_t, std::shared_ptr<ConnectionTerms>> terms;
+  std::vector<std::shared_ptr<ConnectionTerms>> leaving;
   // Those used since the last swap, and since the one before: what comes back needs no new table.
   std::vector<std::shared_ptr<const HashTable>> tables, older_tables;
 };

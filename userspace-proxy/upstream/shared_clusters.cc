@@ -29,17 +29,16 @@ std::shared_ptr<SharedCluster> SharedClusters::find(const std::string& name) {
   return find_or_make(clusters_, name);
 }
 
-void SharedClusters::prune() {
+void SharedClusters::prune(const std::string& name) {
   absl::MutexLock lock(&mutex_);
-  for (auto each = clusters_.begin(); each != clusters_.end();) {
-    const auto entry = each++;
-    OutlierDetector& detector = entry->second->detector();
-    entry->second->prune();
-    if (entry->second.use_count() > 1) continue;
-    gone_.ejections += detector.ejections();
-    gone_.withheld_ejections += detector.withheld();
-    clusters_.erase(entry);
-  }
+  const auto found = clusters_.find(name);
+  if (found == clusters_.end()) return;
+  found->second->prune();
+  if (found->second.use_count() > 1) return;
+  const OutlierDetector& detector = found->second->detector();
+  gone_.ejections += detector.ejections();
+  gone_.withheld_ejections += detector.withheld();
+  clusters_.erase(found);
 }
 
 SharedClusters::Sums SharedClusters::sums() const {

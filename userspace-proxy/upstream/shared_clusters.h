@@ -60,8 +60,8 @@ class SharedClusters {
   };
 
   std::shared_ptr<SharedCluster> find(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Forgets clusters, endpoints and sources that no worker uses any more.
-  void prune() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of this cluster a worker uses something no more: forgets what none does, itself included.
+  void prune(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
   Sums sums() const ABSL_LOCKS_EXCLUDED(mutex_);
   HashTables& tables() { return tables_; }
 

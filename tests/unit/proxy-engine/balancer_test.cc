@@ -156,6 +156,27 @@ TEST(BalancerTest, TermsAreOfOneSourceAndChangeWithTheSettings) {
   EXPECT_EQ(balancer.terms(*generation(LoadBalancer::kRandom, {1}), 0, 7), nullptr);
 }
 
+TEST(BalancerTest, ASwapLooksOnlyAtWhatLeft) {
+  const auto shared = std::make_shared<SharedClusters>();
+  Balancer balancer(1, shared);
+  GenerationRef g = limited(1);
+  const std::string name = g->snapshot().clusters[0].name;
+  const std::weak_ptr<SharedCluster> other = shared->find("of another worker");
+  ConnectionTermsPtr terms = balancer.terms(*g, 0, 7);
+  const std::weak_ptr<SourceCounts> counts = terms->counts;
+  const std::weak_ptr<SharedCluster> own = shared->find(name);
+  g = GenerationRef(std::make_unique<Generation>(std::make_shared<Snapshot>()));
+  balancer.prune(g->snapshot());
+  EXPECT_FALSE(counts.expired()) << "a connection is still counted";
+  EXPECT_EQ(shared->find(name), own.lock());
+  terms = nullptr;
+  balancer.prune(g->snapshot());
+  EXPECT_TRUE(counts.expired());
+  EXPECT_TRUE(own.expired());
+  EXPECT_EQ(balancer.remembered_clusters(), 0u);
+  EXPECT_FALSE(other.expired());
+}
+
 TEST(BalancerTest, TermsThatAreInUseOutliveASwapToTheSameLimits) {
   Balancer balancer(1);
   GenerationRef g = limited(1);
