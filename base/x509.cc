@@ -66,6 +66,15 @@ absl::StatusOr<std::vector<X509Ptr>> read_certificates(std::string_view pem) {
   return out;
 }
 
+absl::StatusOr<KeyPtr> read_private_key(std::string_view pem) {
+  const BioPtr bio = reading(pem);
+  // Instead of the library's own, which asks at the terminal.
+  const auto no_password = [](char*, int, int, void*) { return -1; };
+  KeyPtr out(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
+  if (out == nullptr) return openssl_status("a private key in PEM");
+  return out;
+}
+
 absl::StatusOr<std::vector<X509CrlPtr>> read_crls(std::string_view pem) {
   const BioPtr bio = reading(pem);
   std::vector<X509CrlPtr> out;

@@ -42,6 +42,8 @@ KeyPtr share(EVP_PKEY* key);
 // Every CERTIFICATE block of the text, in order; at least one, and nothing but white space and comments
 // between them.
 absl::StatusOr<std::vector<X509Ptr>> read_certificates(std::string_view pem);
+// The first private key of the text, without a password. Errors name no byte of it.
+absl::StatusOr<KeyPtr> read_private_key(std::string_view pem);
 // Every X509 CRL block; none is fine.
 absl::StatusOr<std::vector<X509CrlPtr>> read_crls(std::string_view pem);
 std::string to_pem(X509* certificate);

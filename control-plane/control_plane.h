@@ -18,6 +18,8 @@ namespace weft::control_plane {
 inline constexpr char kAddressType[] = "type.googleapis.com/istio.workload.Address";
 inline constexpr char kAuthorizationType[] = "type.googleapis.com/istio.security.Authorization";
 inline constexpr char kRouteSetType[] = "type.googleapis.com/weft.mesh.v1.RouteSet";
+// With keys: proxies get it, the agent keeps none of it.
+inline constexpr char kSecretType[] = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 inline constexpr char kDestinationPolicyType[] = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
 
 // A refused or suspicious object. `code` has a row in docs/findings.md.

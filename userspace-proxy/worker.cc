@@ -27,6 +27,14 @@ constexpr MonotonicNs kRefillNs = 10 * kNsPerMs;
 // How often memory that a burst of traffic needed, and nothing since, is given back.
 constexpr MonotonicNs kTrimNs = 1'000 * kNsPerMs;
 
+std::vector<std::shared_ptr<const ServerTerms>> terms_of(const Snapshot& snapshot) {
+  std::vector<std::shared_ptr<const ServerTerms>> out;
+  for (const GatewayServer& server : snapshot.gateway_servers) {
+    if (server.tls != nullptr) out.push_back(server.tls);
+  }
+  return out;
+}
+
 struct Gauges {
   std::atomic<uint64_t> downstream{0}, upstream{0}, idle{0}, exchanges{0}, generation{0};
   std::atomic<uint64_t> buffered{0}, heads{0}, overloaded{0}, shed{0}, refused{0}, evicted{0},
@@ -121,6 +129,7 @@ class WorkerThread final : public Worker,
   const uint64_t max_connections_ = admission_limits_.connections;
   std::unique_ptr<HomeNetns> home_;
   TlsContexts tls_;
+  ServerTlsTable server_tls_;
   std::unique_ptr<HbonePool> hbone_pool_;
   std::unique_ptr<UpstreamPool> pool_;  // after it: it has sockets that are tunnels
   std::unique_ptr<Balancer> balancer_;
@@ -175,6 +184,7 @@ void WorkerThread::run(absl::Status* status, std::atomic<bool>* ready) {
                                     .pool = *pool_,
                                     .hbone = *hbone_pool_,
                                     .tls = tls_,
+                                    .server_tls = server_tls_,
                                     .balancer = *balancer_,
                                     .home = *home_,
                                     .sink = *options_.sink,
@@ -212,6 +222,7 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
   const bool first = !context_->current;
   context_->current = GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
   balancer_->prune(context_->current->snapshot());
+  server_tls_.replace(terms_of(context_->current->snapshot()));
   pool_->prune();
   hbone_servers_->recheck();
   if (!first || context_->draining) return;

@@ -12,6 +12,7 @@
 #include "control-plane/compile/egress.h"
 #include "control-plane/compile/gateway_reach.h"
 #include "control-plane/compile/gateway_routes.h"
+#include "control-plane/compile/gateway_tls.h"
 #include "control-plane/compile/gateways.h"
 #include "control-plane/compile/layer4_ports.h"
 #include "control-plane/compile/peer_authentication.h"
@@ -224,6 +225,7 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   for (const auto& [name, set] : gateway_api) add(out, kRouteSetType, name, set);
   const NamedRouteSets of_gateways = gateway_routes(objects, &of_routes);
   for (const auto& [name, set] : of_gateways) add(out, kRouteSetType, name, set);
+  for (const auto& [name, secret] : secrets_of(of_gateways, objects)) add(out, kSecretType, name, secret);
   warn_of_tunnels(of_gateways, workloads, &of_routes);
   for_each<VirtualService>(objects, [&](const VirtualService& v) {
     if (v.hidden || v.is_delegate()) return;

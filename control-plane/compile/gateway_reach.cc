@@ -25,6 +25,9 @@ class TunnelChecks {
     for (const auto& route : set.http()) check(route);
     for (const auto& route : set.tls()) check(route);
     for (const auto& route : set.tcp()) check(route);
+    for (const auto& server : set.gateway().servers()) {
+      for (const auto& route : server.tcp()) check(route);
+    }
   }
 
  private:

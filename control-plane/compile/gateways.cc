@@ -10,8 +10,9 @@
 
 #include "base/strings.h"
 #include "control-plane/compile/delegates.h"
+#include "control-plane/compile/gateway_port.h"
+#include "control-plane/compile/gateway_tls.h"
 #include "control-plane/compile/route_backends.h"
-#include "control-plane/compile/route_precedence.h"
 #include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
@@ -22,14 +23,8 @@ namespace weft::control_plane {
 namespace {
 
 using Kind = GatewayRoute::Kind;
-using ListenerKind = Gateway::Listener::Kind;
 using mesh::v1::HttpRoute;
 using mesh::v1::RouteSet;
-
-struct Listening {
-  const Gateway* gateway = nullptr;
-  const Gateway::Listener* listener = nullptr;
-};
 
 // Name then namespace among those of one age, as on the mesh.
 bool is_before(const VirtualService* a, const VirtualService* b) {
@@ -55,27 +50,6 @@ const Gateway* find_gateway(const Objects& objects, const char* kind, const std:
   const auto found = objects.find(ObjectKey{kind, ns, name});
   return found == objects.end() ? nullptr : &std::get<Gateway>(*found->second);
 }
-
-// What is bound to one port.
-struct Port {
-  ListenerKind kind = ListenerKind::kHttp;
-  const Gateway* first = nullptr;
-  std::vector<Listening> listeners;
-  // By host; "*": all others. Of VirtualServices, oldest first, and of HTTPRoutes.
-  std::map<std::string, std::vector<HttpRoute>> http;
-  std::map<std::string, std::vector<ResolvedRoute>> http_routes, grpc_routes;
-  std::set<std::string> redirected;
-  std::vector<mesh::v1::L4Route> tls, tcp;
-  const VirtualService* tcp_owner = nullptr;
-  std::vector<NamedRoute> tls_routes;
-  std::vector<ResolvedRoute> tcp_routes;
-};
-
-// Host names of a listener that a route has.
-struct Taken {
-  const GatewayRoute* route = nullptr;
-  std::set<std::string> hosts;
-};
 
 class Gateways {
  public:
@@ -111,12 +85,33 @@ class Gateways {
               "use another port", findings_);
           continue;
         }
+        if (const Listening* other = of_same_names(port, listener)) {
+          warn_about(
+              gateway->meta, kRouteConflict, listener.line, listener.field,
+              str_cat(other->gateway->meta.kind, " ", other->gateway->meta.ns, "/", other->gateway->meta.name,
+                      " has a server name of this on port ", listener.port, ": this listener is not served"),
+              "use other host names, or one listener", findings_);
+          continue;
+        }
         port.listeners.push_back({gateway, &listener});
         for (const auto& host : listener.hosts) {
           if (listener.https_redirect) port.redirected.insert(host.name);
         }
       }
     }
+  }
+
+  // A server name has one certificate, or is passed on; null: there is no such conflict.
+  static const Listening* of_same_names(const Port& port, const Gateway::Listener& listener) {
+    for (const Listening& other : port.listeners) {
+      if (!other.listener->tls && !listener.tls) continue;
+      for (const auto& host : listener.hosts) {
+        for (const auto& theirs : other.listener->hosts) {
+          if (host.name == theirs.name) return &other;
+        }
+      }
+    }
+    return nullptr;
   }
 
   void bind_virtual_services() {
@@ -223,36 +218,36 @@ class Gateways {
     }
     if (hosts.empty()) return false;
     bool any = false;
-    switch (port.kind) {
-      case ListenerKind::kHttp:
+    switch (routing_of(listener)) {
+      case Routing::kRequests:
         for (const HttpRoute& route : routes.http()) {
           if (!reaches_port(route, listener.port)) continue;
           any = true;
           for (const std::string& host : hosts) port.http[host].push_back(route);
         }
         return any;
-      case ListenerKind::kTlsPassthrough:
+      case Routing::kServerNames:
         for (mesh::v1::L4Route route : routes.tls()) {
           if (!keep_names(service.meta.ns, listener, &route)) continue;
           any = true;
           port.tls.push_back(std::move(route));
         }
         return any;
-      case ListenerKind::kTcp:
-        return take_tcp(service, routes, listener, port);
+      case Routing::kConnections:
+        return take_tcp(service, routes, listener, port.connections_of(listener));
     }
     return any;
   }
 
   // The first VirtualService that has routes for the port has it alone.
   static bool take_tcp(const VirtualService& service, const RouteSet& routes,
-                       const Gateway::Listener& listener, Port& port) {
-    if (port.tcp_owner != nullptr) return port.tcp_owner == &service;
+                       const Gateway::Listener& listener, Connections& out) {
+    if (out.owner != nullptr) return out.owner == &service;
     for (const auto& route : routes.tcp()) {
-      if (reaches_port(route, listener.port)) port.tcp.push_back(route);
+      if (reaches_port(route, listener.port)) out.routes.push_back(route);
     }
-    if (!port.tcp.empty()) port.tcp_owner = &service;
-    return !port.tcp.empty();
+    if (!out.routes.empty()) out.owner = &service;
+    return !out.routes.empty();
   }
 
   // Oldest first: of two kinds that want one host of a listener the older has it.
@@ -308,13 +303,13 @@ class Gateways {
   bool add_route(const GatewayRoute& route, const GatewayRoute::Parent& parent,
                  const Gateway::Listener& listener, Port& port) {
     const bool http = route.kind == Kind::kHttp || route.kind == Kind::kGrpc;
-    const ListenerKind wanted = http                       ? ListenerKind::kHttp
-                                : route.kind == Kind::kTls ? ListenerKind::kTlsPassthrough
-                                                           : ListenerKind::kTcp;
-    if (port.kind != wanted) return false;
+    const Routing wanted = http                       ? Routing::kRequests
+                           : route.kind == Kind::kTls ? Routing::kServerNames
+                                                      : Routing::kConnections;
+    if (routing_of(listener) != wanted) return false;
     const ResolvedRoute resolved{&route, rules_of(route)};
     if (route.kind == Kind::kTcp) {
-      port.tcp_routes.push_back(resolved);
+      port.connections_of(listener).tcp_routes.push_back(resolved);
       return true;
     }
     std::set<std::string> hosts;
@@ -360,7 +355,10 @@ class Gateways {
   }
 
   void compile(uint16_t number, Port& port, NamedRouteSets& out) {
-    if (port.kind != ListenerKind::kHttp) {
+    const bool requests = std::any_of(port.listeners.begin(), port.listeners.end(), [](const Listening& one) {
+      return routing_of(*one.listener) == Routing::kRequests;
+    });
+    if (!requests) {
       RouteSet set = begin(number, port);
       fill_layer4(port, &set);
       // Never "<namespace>/<name>", which VirtualServices have.
@@ -378,6 +376,7 @@ class Gateways {
       set.mutable_gateway()->set_any_host(host == "*");
       if (host != "*") set.add_hosts(host);
       fill_http(host, port, &set);
+      if (host == "*" && port.kind == ListenerKind::kTls) fill_layer4(port, &set);
       out.emplace_back(str_cat("gateway/", number, "/", host), std::move(set));
     }
   }
@@ -387,10 +386,9 @@ class Gateways {
     out.set_name(str_cat(port.first->meta.name, ":", number));
     out.set_namespace_(port.first->meta.ns);
     out.mutable_gateway()->set_port(number);
-    out.mutable_gateway()->set_kind(port.kind == ListenerKind::kHttp ? mesh::v1::GatewayBinding::HTTP
-                                    : port.kind == ListenerKind::kTcp
-                                        ? mesh::v1::GatewayBinding::TCP
-                                        : mesh::v1::GatewayBinding::TLS_PASSTHROUGH);
+    out.mutable_gateway()->set_kind(port.kind == ListenerKind::kHttp  ? mesh::v1::GatewayBinding::HTTP
+                                    : port.kind == ListenerKind::kTcp ? mesh::v1::GatewayBinding::TCP
+                                                                      : mesh::v1::GatewayBinding::TLS);
     *out.mutable_origin() = origin_of(port.first->meta);
     return out;
   }
@@ -420,11 +418,21 @@ class Gateways {
     }
   }
 
-  static void fill_layer4(const Port& port, RouteSet* set) {
+  void fill_layer4(const Port& port, RouteSet* set) {
+    if (port.ends_tls()) {
+      for (const Listening& one : port.listeners) {
+        mesh::v1::TlsServer& server = *set->mutable_gateway()->add_servers();
+        server = tls_server(*one.gateway, *one.listener, objects_, findings_);
+        const auto connections = port.tcp.find(one.listener);
+        if (connections == port.tcp.end()) continue;
+        for (auto& route : connections->second.all()) *server.add_tcp() = std::move(route);
+      }
+    }
     for (auto& route : tls_in_precedence(port.tls_routes)) *set->add_tls() = std::move(route);
     for (const auto& route : port.tls) *set->add_tls() = route;
-    for (auto& route : tcp_in_precedence(port.tcp_routes)) *set->add_tcp() = std::move(route);
-    for (const auto& route : port.tcp) *set->add_tcp() = route;
+    const auto connections = port.tcp.find(nullptr);
+    if (connections == port.tcp.end()) return;
+    for (auto& route : connections->second.all()) *set->add_tcp() = std::move(route);
   }
 
   const std::vector<HttpRoute>* rules_of(const GatewayRoute& route) {

@@ -34,5 +34,6 @@ inline constexpr char kRouteConflict[] = "WF0050";
 inline constexpr char kBackendRefused[] = "WF0051";
 inline constexpr char kNotAttached[] = "WF0052";
 inline constexpr char kTlsNotOriginated[] = "WF0053";
+inline constexpr char kTlsNotEnded[] = "WF0054";
 
 }  // namespace weft::control_plane

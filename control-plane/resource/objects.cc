@@ -38,8 +38,9 @@ mesh::v1::Origin origin_of(const ObjectMeta& meta) {
 
 const FieldTable& root_table() {
   static constexpr std::array<std::string_view, 4> kRead = {"apiVersion", "kind", "metadata", "spec"};
-  // "status" is written by clusters; EndpointSlice has its content at the root.
-  static constexpr std::array<std::string_view, 4> kKnown = {"status", "addressType", "endpoints", "ports"};
+  // "status" is written by clusters; EndpointSlice and Secret have their content at the root.
+  static constexpr std::array<std::string_view, 8> kKnown = {
+      "status", "addressType", "endpoints", "ports", "type", "data", "stringData", "immutable"};
   static const FieldTable table{.read = kRead, .known = kKnown, .strict = false};
   return table;
 }

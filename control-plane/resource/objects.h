@@ -253,10 +253,27 @@ struct ReferenceGrant {
   std::vector<To> to;
 };
 
+// How a gateway's listener ends TLS, as written.
+struct TlsTermination {
+  struct SecretRef {
+    std::string ns, name;
+    uint32_t line = 0;
+    std::string field;
+  };
+  bool mutual = false;
+  bool opaque = false;  // what is decrypted is no HTTP
+  std::vector<SecretRef> certificates;
+  std::optional<SecretRef> ca;  // absent: what the certificate's Secret has
+  std::vector<std::string> client_names;
+  mesh::v1::TlsServer::Version min_version = mesh::v1::TlsServer::TLS_AUTO;
+  mesh::v1::TlsServer::Version max_version = mesh::v1::TlsServer::TLS_AUTO;
+  std::vector<std::string> cipher_suites;
+};
+
 // A gateway of either API: ports of the node, and the hosts that are served there.
 struct Gateway {
   struct Listener {
-    enum class Kind : uint8_t { kHttp, kTlsPassthrough, kTcp };
+    enum class Kind : uint8_t { kHttp, kTls, kTcp };
     // Of a host, "*": any, or "*.example.com", for routes of these namespaces, "*": any.
     struct Host {
       std::string ns, name;
@@ -268,6 +285,7 @@ struct Gateway {
     Kind kind = Kind::kHttp;
     std::vector<Host> hosts;
     bool https_redirect = false;
+    std::optional<TlsTermination> tls;  // of kTls; absent: passed through
     // Of the Gateway API: whose routes may attach, and of which kinds (none: all of the protocol).
     From from = From::kSame;
     std::map<std::string, std::string> selector;
@@ -278,6 +296,14 @@ struct Gateway {
   ObjectMeta meta;
   bool istio = false;
   std::vector<Listener> listeners;
+};
+
+// Certificates and keys, of kubernetes.io/tls or Opaque; checked, so that each part can be used. All PEM;
+// parts that the Secret does not have, or that are no TLS, are empty. Never printed.
+struct Secret {
+  ObjectMeta meta;
+  std::string certificate, key;  // both or none
+  std::string ca, crl;
 };
 
 struct PeerAuthentication {
@@ -291,7 +317,7 @@ struct PeerAuthentication {
 
 using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
                             AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node,
-                            PeerAuthentication, WorkloadEntry, Sidecar>;
+                            PeerAuthentication, WorkloadEntry, Sidecar, Secret>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectMeta& meta_of(Object& object);

@@ -1,6 +1,5 @@
 // Gateway of Istio's networking API and of the Gateway API: ports of the node with the hosts that are served
-// there. What the proxy cannot serve yet (anything that it would have to decrypt) is a finding, and the other
-// listeners of the object stand.
+// there. What the proxy cannot serve is a finding, and the other listeners of the object stand.
 #include <algorithm>
 #include <array>
 
@@ -8,6 +7,7 @@
 #include "base/strings.h"
 #include "control-plane/resource/gateway_route_parts.h"
 #include "control-plane/resource/host_name.h"
+#include "control-plane/resource/parse_gateway_tls.h"
 #include "control-plane/resource/parse_object.h"
 
 namespace weft::control_plane {
@@ -51,9 +51,9 @@ bool check_port(const FieldReader& reader, Names field, uint16_t port) {
 }
 
 // False: a listener that is not served, which was reported.
-bool terminates(const FieldReader& listener, Names what) {
-  listener.warning(kNotAttached, str_cat(what, ": TLS is not decrypted yet, so this listener is not served"),
-                   "use PASSTHROUGH, or a listener for HTTP; the others of this Gateway are served");
+bool not_served(const FieldReader& listener, Names what) {
+  listener.warning(kNotAttached, str_cat(what, " is not supported, so this listener is not served"),
+                   "use SIMPLE, MUTUAL or PASSTHROUGH; the others of this Gateway are served");
   return false;
 }
 
@@ -102,7 +102,8 @@ void warn_of_idle_settings(const FieldReader& tls) {
 }
 
 // False: not served.
-bool parse_server_tls(const FieldReader& server, const std::string& protocol, Listener& out) {
+bool parse_server_tls(const FieldReader& server, const std::string& protocol, const std::string& ns,
+                      Listener& out) {
   const auto tls = server.child("tls");
   const bool https = protocol == "HTTPS" || protocol == "TLS";
   if (!tls) {
@@ -128,11 +129,15 @@ bool parse_server_tls(const FieldReader& server, const std::string& protocol, Li
     warn_of_idle_settings(*tls);
     return true;
   }
-  for (const Names other : {"SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"}) {
-    if (mode == other) return terminates(server, str_cat("tls.mode ", mode));
+  if (mode == "SIMPLE" || mode == "MUTUAL") {
+    out.tls.emplace().opaque = protocol == "TLS";
+    return parse_server_termination(server, *tls, mode, ns, *out.tls);
+  }
+  for (const Names other : {"AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"}) {
+    if (mode == other) return not_served(server, str_cat("tls.mode ", mode));
   }
   tls->error_at("mode", kValueRejected, str_cat("\"", mode.substr(0, 32), "\" is no mode"),
-                "use PASSTHROUGH; the others are not served yet");
+                "use SIMPLE, MUTUAL or PASSTHROUGH");
   return false;
 }
 
@@ -158,7 +163,7 @@ bool parse_server(const FieldReader& server, const std::string& ns, Listener& ou
   if (protocol == "HTTP" || protocol == "HTTP2" || protocol == "GRPC") {
     out.kind = Listener::Kind::kHttp;
   } else if (protocol == "TLS" || protocol == "HTTPS") {
-    out.kind = Listener::Kind::kTlsPassthrough;
+    out.kind = Listener::Kind::kTls;
   } else if (protocol == "TCP") {
     out.kind = Listener::Kind::kTcp;
   } else {
@@ -166,7 +171,7 @@ bool parse_server(const FieldReader& server, const std::string& ns, Listener& ou
                    "use HTTP, HTTP2, GRPC, HTTPS, TLS or TCP");
     return false;
   }
-  return parse_server_tls(server, protocol, out);
+  return parse_server_tls(server, protocol, ns, out);
 }
 
 void parse_namespaces(const FieldReader& allowed, Listener& out) {
@@ -188,7 +193,7 @@ void parse_namespaces(const FieldReader& allowed, Listener& out) {
 }
 
 // False: not served.
-bool parse_listener(const FieldReader& item, Listener& out) {
+bool parse_listener(const FieldReader& item, const std::string& ns, Listener& out) {
   if (!item.expect_map({.read = kListenerRead, .known = {}})) return false;
   out.name = item.required_text("name", "the listener's name");
   out.port = static_cast<uint16_t>(item.integer("port", 1, 65535).value_or(0));
@@ -208,7 +213,7 @@ bool parse_listener(const FieldReader& item, Listener& out) {
         out.kinds.push_back(kind.required_text("kind", "a kind of routes"));
     }
   }
-  const std::string protocol = item.required_text("protocol", "HTTP, TLS or TCP");
+  const std::string protocol = item.required_text("protocol", "HTTP, HTTPS, TLS or TCP");
   const auto tls = item.child("tls");
   const bool known = !tls || tls->expect_map({.read = kListenerTlsRead, .known = {}});
   const std::string mode = tls && known ? tls->text("mode").value_or("Terminate") : "Terminate";
@@ -220,7 +225,7 @@ bool parse_listener(const FieldReader& item, Listener& out) {
     out.kind = Listener::Kind::kTcp;
     return true;
   }
-  out.kind = Listener::Kind::kTlsPassthrough;
+  out.kind = Listener::Kind::kTls;
   if (protocol == "TLS" && mode == "Passthrough") {
     for (const Names idle : {"certificateRefs", "options", "frontendValidation"}) {
       const auto setting = known ? tls->child(idle) : std::nullopt;
@@ -230,10 +235,13 @@ bool parse_listener(const FieldReader& item, Listener& out) {
     }
     return true;
   }
-  if (protocol == "HTTPS" || (protocol == "TLS" && mode == "Terminate"))
-    return terminates(item, str_cat("protocol ", protocol));
+  if ((protocol == "HTTPS" || protocol == "TLS") && mode == "Terminate") {
+    out.tls.emplace().opaque = protocol == "TLS";
+    return parse_listener_termination(item, ns, *out.tls);
+  }
+  if (protocol == "HTTPS") return not_served(item, str_cat("protocol HTTPS with mode ", mode.substr(0, 32)));
   item.error_at("protocol", kValueRejected, str_cat("\"", protocol.substr(0, 32), "\" is not served"),
-                "use HTTP, TCP, or TLS with mode Passthrough");
+                "use HTTP, HTTPS, TCP or TLS");
   return false;
 }
 
@@ -283,7 +291,7 @@ Gateway parse_api_gateway(const FieldReader& root, ObjectMeta meta) {
     Listener listener;
     listener.line = item.line();
     listener.field = item.path();
-    if (parse_listener(item, listener)) out.listeners.push_back(std::move(listener));
+    if (parse_listener(item, out.meta.ns, listener)) out.listeners.push_back(std::move(listener));
   }
   return out;
 }

@@ -8,6 +8,8 @@
 
 #include "base/strings.h"
 #include "tests/harness/mesh_test.h"
+#include "tests/unit/base/scratch_folder.h"
+#include "tests/unit/identity/pki.h"
 
 namespace weft::harness {
 namespace {
@@ -329,6 +331,67 @@ TEST_F(TrafficTest, APodThatMayReachDeclaredDestinationsOnlyReachesNoOther) {
       milliseconds(20'000),
       [&] { return ask("http://198.51.100.1/").find("x-weft-reason: not_declared") != std::string::npos; }))
       << "by the next proxy: " << mesh_->log();
+}
+
+// The text as a block of YAML, below a key at this column.
+std::string block(const std::string& text, size_t column) {
+  std::string out = "|\n";
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) str_append(&out, std::string(column, ' '), line, "\n");
+  return out;
+}
+
+TEST_F(TrafficTest, AGatewayEndsTlsAndItsKeyIsSeenNowhere) {
+  constexpr char kPort[] = "18736";
+  const test::ScratchFolder folder;
+  const test::Authority authority = test::make_authority("public");
+  const test::Leaf leaf = test::make_leaf(authority, {.names = {{GEN_DNS, "a.example"}}});
+  std::ofstream(folder.file("ca.crt")) << to_pem(authority.certificate.get());
+  const std::string key = test::key_pem(leaf.key.get());
+  mesh_->manifests().write(
+      "gateway.yaml",
+      str_cat(
+          "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec:\n  servers:\n",
+          "  - {port: {number: ", kPort,
+          ", name: https, protocol: HTTPS}, hosts: [a.example], tls: {mode: SIMPLE, credentialName: a}}\n",
+          "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: edge}\nspec:\n",
+          "  hosts: [a.example]\n  gateways: [edge]\n",
+          "  http: [{name: hello, match: [{scheme: {exact: https}}], directResponse: {status: 200, body: "
+          "{string: "
+          "inside}}}]\n"));
+  const auto ask = [&](const char* version) {
+    Spawn spawn;
+    spawn.argv = {"curl",
+                  "-s",
+                  "-w",
+                  " HTTP/%{http_version}",
+                  version,
+                  "--max-time",
+                  "2",
+                  "--cacert",
+                  folder.file("ca.crt"),
+                  "--connect-to",
+                  str_cat("a.example:", kPort, ":127.0.0.1:", kPort),
+                  str_cat("https://a.example:", kPort, "/x")};
+    return run(spawn).output;
+  };
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
+    return ask("--http2").empty() || mesh_->log().find("gateway_tls_refused") != std::string::npos;
+  })) << mesh_->log();
+  EXPECT_EQ(ask("--http2").find("inside"), std::string::npos) << "there is no certificate yet";
+  mesh_->manifests().write(
+      "secret.yaml",
+      str_cat("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ntype: kubernetes.io/tls\nstringData:\n",
+              "  tls.crt: ", block(to_pem(leaf.certificate.get()), 4), "  tls.key: ", block(key, 4)));
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] { return ask("--http2") == "inside HTTP/2"; }))
+      << mesh_->log();
+  EXPECT_EQ(ask("--http1.1"), "inside HTTP/1.1");
+  const std::string bytes = key.substr(40, 40);
+  EXPECT_THAT(mesh_->log(), Not(HasSubstr(bytes)));
+  for (const char* what : {"routes", "services", "endpoints", "workloads"})
+    EXPECT_THAT(mesh_->cli({"-o", "json", "get", what}).output, Not(HasSubstr(bytes))) << what;
+  mesh_->manifests().remove("gateway.yaml");
+  mesh_->manifests().remove("secret.yaml");
 }
 
 TEST_F(TrafficTest, ARateLimitLetsTheBurstPassAndAnswersTheRest) {

@@ -177,6 +177,9 @@ void Explainer::build() {
   for (const auto& [number, port] : snapshot_->gateway_ports) {
     if (port.l4_host != kNone) reach_l4("", port.l4_host);
   }
+  for (const GatewayServer& server : snapshot_->gateway_servers) {
+    if (server.l4_host != kNone) reach_l4("", server.l4_host);
+  }
 }
 
 // The service that has endpoints where no service has an address.

@@ -6,11 +6,14 @@
 
 #include "agent/policy/l4_policy.h"
 #include "base/status_macros.h"
+#include "proto/xds/secret.pb.h"
 #include "userspace-proxy/config/validate.h"
 #include "userspace-proxy/policy/request_policy.h"
 
 namespace weft::proxy {
 namespace {
+
+namespace tls = envoy::extensions::transport_sockets::tls::v3;
 
 std::string rejected_key(std::string_view type, std::string_view name) {
   return str_cat(type.substr(type.rfind('/') + 1), " ", name);
@@ -55,6 +58,16 @@ absl::Status ResourceStore::insert(std::string_view type,
     ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::DestinationPolicy>(resource.resource()));
     return put(message, name, &resources_.policies);
   }
+  if (type == kSecretType) {
+    ASSIGN_OR_RETURN(const auto message, unpack<tls::Secret>(resource.resource()));
+    auto secret = std::make_shared<SecretSpec>();
+    secret->pair = {message.tls_certificate().certificate_chain().inline_bytes(),
+                    message.tls_certificate().private_key().inline_bytes()};
+    secret->roots = message.validation_context().trusted_ca().inline_bytes();
+    secret->crls = message.validation_context().crl().inline_bytes();
+    resources_.secrets[name] = std::move(secret);
+    return absl::OkStatus();
+  }
   if (type == kAuthorizationType) {
     ASSIGN_OR_RETURN(auto message, unpack<istio::security::Authorization>(resource.resource()));
     RETURN_IF_ERROR(agent::validate_policy(message));
@@ -97,6 +110,7 @@ void ResourceStore::remove(std::string_view type, const std::string& name) {
     resources_.workloads.erase(name);
   }
   if (type == kAuthorizationType) resources_.authorizations.erase(name);
+  if (type == kSecretType) resources_.secrets.erase(name);
   if (type == kRouteSetType) resources_.route_sets.erase(name);
   if (type == kDestinationPolicyType) resources_.policies.erase(name);
 }

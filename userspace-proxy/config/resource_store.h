@@ -16,6 +16,8 @@ inline constexpr std::string_view kAddressType = "type.googleapis.com/istio.work
 inline constexpr std::string_view kRouteSetType = "type.googleapis.com/weft.mesh.v1.RouteSet";
 inline constexpr std::string_view kDestinationPolicyType =
     "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
+inline constexpr std::string_view kSecretType =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 inline constexpr std::string_view kAuthorizationType = "type.googleapis.com/istio.security.Authorization";
 
 class ResourceStore {

@@ -14,6 +14,7 @@
 #include "base/address.h"
 #include "base/spiffe_id.h"
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/tls/server_terms.h"
 
 namespace weft::proxy {
 
@@ -105,6 +106,16 @@ struct RouteSetSpec : std::enable_shared_from_this<RouteSetSpec> {
     uint16_t port = 0;
     GatewayPort::Kind kind = GatewayPort::Kind::kHttp;
     bool any_host = false;
+    // Of a port for TLS: for which server names, lower case, wildcards as ".suffix", empty: any.
+    struct Server {
+      std::vector<std::string> hosts;
+      // Null: passed through. Its certificates and roots are those of the Secrets that are named beside it.
+      std::shared_ptr<const ServerTerms> terms;
+      std::vector<std::string> certificates;
+      std::string roots;
+      std::vector<L4RouteSpec> tcp;  // of what is decrypted and no HTTP
+    };
+    std::vector<Server> servers;
   };
   std::optional<Gateway> gateway;
   std::shared_ptr<const RouteIndex> index;  // of `routes`; null: the list is short
@@ -126,6 +137,12 @@ struct PolicySpec {
   int64_t created = 0;
 };
 
+// PEM; what the Secret does not have is empty. Never printed.
+struct SecretSpec {
+  TlsKeyPair pair;
+  std::string roots, crls;
+};
+
 // Everything held, ordered so that the same resources always make the same snapshot.
 struct Resources {
   template <typename T>
@@ -134,6 +151,7 @@ struct Resources {
   Table<WorkloadSpec> workloads;
   Table<RouteSetSpec> route_sets;
   Table<PolicySpec> policies;
+  Table<SecretSpec> secrets;
   Table<istio::security::Authorization> authorizations;
   // Mesh-wide; of the proxy's own options, not a resource.
   PathNormalisation path_normalisation = PathNormalisation::kBase;

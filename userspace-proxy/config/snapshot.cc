@@ -119,14 +119,31 @@ const GatewayPort* Snapshot::find_gateway_port(uint16_t port) const {
   return found == gateway_ports.end() ? nullptr : &found->second;
 }
 
-const VirtualHost* Snapshot::find_gateway_host(std::string_view authority, uint16_t port) const {
-  const auto by_host = [&](std::string_view host) -> const VirtualHost* {
-    const auto found = gateway_host_by_host.find(HostRef{"", port, host});
-    return found == gateway_host_by_host.end() ? nullptr : &virtual_hosts[found->second];
+namespace {
+
+// The index of a name of a gateway's port, or of the most specific wildcard over it, or of all others.
+template <typename Map>
+uint32_t find_by_name(const Map& map, std::string_view authority, uint16_t port) {
+  const auto by_host = [&](std::string_view host) -> const uint32_t* {
+    const auto found = map.find(Snapshot::HostRef{"", port, host});
+    return found == map.end() ? nullptr : &found->second;
   };
   HostBuffer buffer;
-  const VirtualHost* found = find_name(normalised_host(authority, &buffer), by_host);
-  return found != nullptr ? found : by_host("");
+  const uint32_t* found = find_name(normalised_host(authority, &buffer), by_host);
+  if (found == nullptr) found = by_host("");
+  return found == nullptr ? kNone : *found;
+}
+
+}  // namespace
+
+const VirtualHost* Snapshot::find_gateway_host(std::string_view authority, uint16_t port) const {
+  const uint32_t index = find_by_name(gateway_host_by_host, authority, port);
+  return index == kNone ? nullptr : &virtual_hosts[index];
+}
+
+const GatewayServer* Snapshot::find_gateway_server(std::string_view server_name, uint16_t port) const {
+  const uint32_t index = find_by_name(gateway_server_by_name, server_name, port);
+  return index == kNone ? nullptr : &gateway_servers[index];
 }
 
 const VirtualHost* Snapshot::find_virtual_host(uint32_t source, std::string_view authority,

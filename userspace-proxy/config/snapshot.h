@@ -24,6 +24,7 @@
 #include "userspace-proxy/route/l4_matcher.h"
 #include "userspace-proxy/route/matcher.h"
 #include "userspace-proxy/route/path_index.h"
+#include "userspace-proxy/tls/server_terms.h"
 
 namespace istio::security {
 class Authorization;
@@ -141,6 +142,12 @@ struct GatewayPort {
   uint32_t l4_host = kNone;  // of kTls and kTcp
 };
 
+// What ends TLS at a gateway's port, or passes it through.
+struct GatewayServer {
+  std::shared_ptr<const ServerTerms> tls;  // null: passed through
+  uint32_t l4_host = kNone;                // of what is decrypted and no HTTP
+};
+
 // One service port at one of its addresses, found by the address the client dialled.
 struct ServicePort {
   std::string service;
@@ -182,6 +189,7 @@ class Snapshot {
   std::vector<Cluster> clusters;
   std::vector<VirtualHost> virtual_hosts;
   std::vector<L4Host> l4_hosts;
+  std::vector<GatewayServer> gateway_servers;
   std::vector<ServicePort> service_ports;
   std::vector<Source> sources;
   // Workloads that take tunnels, by their addresses (port 0).
@@ -210,6 +218,8 @@ class Snapshot {
   const GatewayPort* find_gateway_port(uint16_t port) const;
   // The routes for a request that came to a gateway's port; nullptr: it has no such host.
   const VirtualHost* find_gateway_host(std::string_view authority, uint16_t port) const;
+  // What ends TLS for a client that asks for this server name (empty: for none); nullptr: nothing does.
+  const GatewayServer* find_gateway_server(std::string_view server_name, uint16_t port) const;
   std::string_view namespace_of(uint32_t source) const;
 
   // Filled by SnapshotBuilder only. The Ref forms are the same keys as views, so that look-ups do not
@@ -265,6 +275,8 @@ class Snapshot {
   absl::flat_hash_set<SocketAddress> declared_workloads;
   std::vector<DeclaredRange> declared_ranges;
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> named_cluster_by_host;
+  // As those; "" takes also who names no server.
+  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_server_by_name;
   absl::flat_hash_map<std::string, uint32_t> source_by_uid;
   absl::flat_hash_map<std::string, uint32_t> cluster_by_name;
 };

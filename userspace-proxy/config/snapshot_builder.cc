@@ -116,19 +116,54 @@ class NamespaceView {
   void add_gateway(const RouteSetSpec& set) {
     const RouteSetSpec::Gateway& gateway = *set.gateway;
     GatewayPort port{.kind = gateway.kind};
-    if (gateway.kind == GatewayPort::Kind::kHttp) {
+    if (gateway.kind == GatewayPort::Kind::kHttp || gateway.any_host || !set.hosts.empty()) {
       const uint32_t host = add_routes(set, gateway.port);
       if (gateway.any_host)
         out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{"", gateway.port, ""}, host);
       for (const std::string& name : set.hosts)
         out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{"", gateway.port, name}, host);
-    } else {
+    }
+    if (gateway.kind != GatewayPort::Kind::kHttp) {
       port.l4_host = add_l4_host(set, set.tls, set.tcp, gateway.port);
     }
-    out_.gateway_ports.try_emplace(gateway.port, port);
+    for (const RouteSetSpec::Gateway::Server& server : gateway.servers) add_server(set, server);
+    const auto [row, inserted] = out_.gateway_ports.try_emplace(gateway.port, port);
+    // One of the port's sets has what is passed through.
+    if (!inserted && row->second.l4_host == kNone) row->second.l4_host = port.l4_host;
   }
 
  private:
+  void add_server(const RouteSetSpec& set, const RouteSetSpec::Gateway::Server& server) {
+    GatewayServer out;
+    if (server.terms != nullptr) {
+      out.tls = with_keys(server);
+      out.l4_host = add_l4_host(set, {}, server.tcp, set.gateway->port);
+    }
+    const auto index = static_cast<uint32_t>(out_.gateway_servers.size());
+    out_.gateway_servers.push_back(std::move(out));
+    for (const std::string& host : server.hosts)
+      out_.gateway_server_by_name.try_emplace(Snapshot::HostKey{"", set.gateway->port, host}, index);
+  }
+
+  std::shared_ptr<const ServerTerms> with_keys(const RouteSetSpec::Gateway::Server& server) const {
+    auto out = std::make_shared<ServerTerms>(*server.terms);
+    const auto find = [&](const std::string& name) -> const SecretSpec* {
+      const auto found = world_.resources.secrets.find(name);
+      if (found != world_.resources.secrets.end()) return found->second.get();
+      if (out->problem.empty())
+        out->problem = str_cat("Secret ", name, " has not come; next: see `weft analyze` and `weft status`");
+      return nullptr;
+    };
+    for (const std::string& name : server.certificates) {
+      if (const SecretSpec* secret = find(name)) out->certificates.push_back(secret->pair);
+    }
+    const SecretSpec* roots = server.roots.empty() ? nullptr : find(server.roots);
+    if (roots == nullptr) return out;
+    out->roots = roots->roots;
+    out->crls = roots->crls;
+    return out;
+  }
+
   const EffectivePolicy& policy(const ServiceSpec& service) {
     const auto [row, inserted] = policies_.try_emplace(&service);
     if (inserted) row->second = clusters_.policy_for(ns_, service);

@@ -145,6 +145,62 @@ absl::StatusOr<std::vector<L4RouteSpec>> compile_l4(std::string_view field, cons
   return out;
 }
 
+absl::StatusOr<TlsVersion> compile_version(mesh::TlsServer::Version version) {
+  switch (version) {
+    case mesh::TlsServer::TLS_AUTO:
+      return TlsVersion::kAuto;
+    case mesh::TlsServer::TLS_1_2:
+      return TlsVersion::k12;
+    case mesh::TlsServer::TLS_1_3:
+      return TlsVersion::k13;
+    default:
+      return invalid("version ", static_cast<int>(version), " is unknown");
+  }
+}
+
+absl::StatusOr<RouteSetSpec::Gateway::Server> compile_server(const mesh::TlsServer& server,
+                                                             const RouteSetSpec& set) {
+  RouteSetSpec::Gateway::Server out;
+  for (const std::string& host : server.hosts()) {
+    if (host == "*") {
+      out.hosts.emplace_back();
+      continue;
+    }
+    ASSIGN_OR_RETURN(std::string normal, normalise_host(host, true));
+    out.hosts.push_back(std::move(normal));
+  }
+  using Server = mesh::TlsServer;
+  if (server.mode() == Server::PASSTHROUGH) return out;
+  if (server.mode() != Server::SIMPLE && server.mode() != Server::MUTUAL)
+    return invalid("mode ", static_cast<int>(server.mode()), " is unknown");
+  if (server.mode() == Server::MUTUAL && server.client_roots().empty() && server.problem().empty())
+    return invalid("mode MUTUAL without client_roots");
+  auto terms = std::make_shared<ServerTerms>();
+  terms->name = server.name();
+  terms->mutual = server.mode() == Server::MUTUAL;
+  terms->client_names.assign(server.client_names().begin(), server.client_names().end());
+  terms->ciphers.assign(server.cipher_suites().begin(), server.cipher_suites().end());
+  terms->opaque = server.opaque();
+  terms->problem = server.problem();
+  ASSIGN_OR_RETURN(terms->min, compile_version(server.min_version()));
+  ASSIGN_OR_RETURN(terms->max, compile_version(server.max_version()));
+  out.terms = std::move(terms);
+  out.certificates.assign(server.certificates().begin(), server.certificates().end());
+  out.roots = server.client_roots();
+  ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", server.tcp(), set));
+  return out;
+}
+
+absl::Status compile_servers(const mesh::RouteSet& set, RouteSetSpec* out) {
+  for (const mesh::TlsServer& server : set.gateway().servers()) {
+    auto one = compile_server(server, *out);
+    if (!one.ok())
+      return annotate(str_cat("gateway.servers[", out->gateway->servers.size(), "]"), one.status());
+    out->gateway->servers.push_back(*std::move(one));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh::RouteSet& set) {
   if (!set.has_gateway()) return std::nullopt;
   const mesh::GatewayBinding& binding = set.gateway();
@@ -155,7 +211,7 @@ absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh:
     case mesh::GatewayBinding::HTTP:
       out.kind = GatewayPort::Kind::kHttp;
       return out;
-    case mesh::GatewayBinding::TLS_PASSTHROUGH:
+    case mesh::GatewayBinding::TLS:
       out.kind = GatewayPort::Kind::kTls;
       return out;
     case mesh::GatewayBinding::TCP:
@@ -253,6 +309,7 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set, LimiterTable& l
   out.created = set.created_unix();
   if (out.name.empty() || out.ns.empty()) return invalid("name and namespace must not be empty");
   ASSIGN_OR_RETURN(out.gateway, compile_gateway(set));
+  RETURN_IF_ERROR(compile_servers(set, &out));
   const bool any_host =
       out.gateway && (out.gateway->any_host || out.gateway->kind != GatewayPort::Kind::kHttp);
   if (set.hosts().empty() && !any_host) return invalid("hosts: empty, expected at least one host name");

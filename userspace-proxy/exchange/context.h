@@ -19,6 +19,7 @@
 #include "userspace-proxy/net/socket.h"
 #include "userspace-proxy/policy/request_policy.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
+#include "userspace-proxy/tls/server_tls.h"
 #include "userspace-proxy/upstream/balancer.h"
 #include "userspace-proxy/upstream/hbone_pool.h"
 #include "userspace-proxy/upstream/pool.h"
@@ -72,6 +73,7 @@ struct ClientSide {
   // Of what comes in to the pod `origin` at the address `dialled`: each request is judged, and goes there and
   // nowhere else. Null: the pod is the client.
   const ConnectionPolicy* policy = nullptr;
+  const ServerTerms* server = nullptr;  // what ended its TLS; null: it speaks none with us
 };
 
 struct ExchangeLimits {
@@ -90,6 +92,7 @@ struct ProxyContext {
   UpstreamPool& pool;
   HbonePool& hbone;
   TlsContexts& tls;
+  ServerTlsTable& server_tls;
   Balancer& balancer;
   const HomeNetns& home;
   ExchangeSink& sink;
@@ -104,6 +107,7 @@ struct ProxyContext {
   bool draining = false;
   MonotonicNs next_http2_fault_line = 0;
   MonotonicNs next_tunnel_line = 0;
+  MonotonicNs next_tls_line = 0;
   uint64_t active_exchanges = 0;
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
 };

@@ -115,6 +115,7 @@ Outcome Exchange::request_read() {
   RequestHead& head = request();
   if (!normalise_target(generation_->snapshot().path_normalisation, &head.rewritten, &head))
     return Outcome::kBadRequest;
+  if (client_.server != nullptr) head.scheme = "https";
   // A tunnel and a body at once would need two framings in a row: the server may ignore Upgrade (RFC 9110
   // §7.8), so it does not see one.
   tunnel_asked_ =
@@ -139,6 +140,7 @@ Outcome Exchange::choose_route() {
   source_ = source_of(client_.origin, snapshot);
   // What CONNECT names is behind the service that was dialled, a forward proxy.
   const std::string_view authority = is_connect() ? std::string_view() : request().authority;
+  if (client_.server != nullptr && !is_admitted(snapshot, authority)) return Outcome::kMisdirected;
   const VirtualHost* host = client_.origin.is_gateway()
                                 ? snapshot.find_gateway_host(authority, client_.dialled.port)
                                 : snapshot.find_virtual_host(source_, authority, client_.dialled);
@@ -166,6 +168,14 @@ Outcome Exchange::choose_route() {
   if (leads_out(snapshot, source_, client_.dialled, chosen->cluster)) return Outcome::kNotDeclared;
   aim(chosen->cluster);
   return Outcome::kOk;
+}
+
+// The host is one that the client's connection may ask for: it would have been made to the same listener,
+// with the same demands on the client (RFC 9110 §7.4).
+bool Exchange::is_admitted(const Snapshot& snapshot, std::string_view authority) const {
+  const GatewayServer* server = snapshot.find_gateway_server(authority, client_.dialled.port);
+  return server != nullptr && server->tls != nullptr &&
+         (server->tls.get() == client_.server || server->tls->admits_as(*client_.server));
 }
 
 // For who counts requests by their source: the pod, or the address of a client outside the mesh.

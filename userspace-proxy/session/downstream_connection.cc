@@ -1,8 +1,11 @@
 // DownstreamConnection: protocol choice, keep-alive and pipelining (one exchange at a time), endings.
 #include "userspace-proxy/session/downstream_connection.h"
 
+#include <sys/uio.h>
+
 #include <algorithm>
 
+#include "base/log.h"
 #include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/exchange/leads_back.h"
 #include "userspace-proxy/http/client_hello.h"
@@ -13,6 +16,12 @@ namespace {
 
 // How long, after our last byte, we read and drop what the client still sends, before the socket is closed.
 constexpr uint64_t kLingerMs = 1'000;
+
+// How long a client may take for its handshake once it has begun.
+constexpr uint64_t kHandshakeMs = 10'000;
+
+// A fatal handshake_failure (RFC 8446 §6.2), for who has no context to say it with.
+constexpr char kRefusal[] = {21, 3, 3, 0, 2, 2, 40};
 
 // How long an idle connection may still send the request that tells it, by its answer, to go elsewhere.
 constexpr uint64_t kDrainGraceMs = 1'000;
@@ -101,6 +110,12 @@ void DownstreamConnection::choose_gateway_protocol() {
 const L4Host* DownstreamConnection::l4_host() const {
   const Snapshot& snapshot = context_.current->snapshot();
   if (!origin_->is_gateway()) return snapshot.find_l4_host(source_of(*origin_, snapshot), dialled_);
+  if (terms_ != nullptr) {
+    // What was decrypted is never sent where a listener passes TLS on.
+    const GatewayServer* server = snapshot.find_gateway_server(server_name_, dialled_.port);
+    const bool same = server != nullptr && server->tls != nullptr && server->tls->admits_as(*terms_);
+    return same && server->l4_host != kNone ? &snapshot.l4_hosts[server->l4_host] : nullptr;
+  }
   const GatewayPort* port = snapshot.find_gateway_port(dialled_.port);
   return port == nullptr || port->l4_host == kNone ? nullptr : &snapshot.l4_hosts[port->l4_host];
 }
@@ -108,11 +123,11 @@ const L4Host* DownstreamConnection::l4_host() const {
 // To where its client may go by a name only that the registry knows, and not by the address.
 bool DownstreamConnection::is_undeclared() const {
   const Snapshot& snapshot = context_.current->snapshot();
-  return !origin_->is_gateway() && snapshot.is_undeclared(source_of(*origin_, snapshot), dialled_);
+  return policy_ == nullptr && !origin_->is_gateway() && snapshot.is_undeclared(source_of(*origin_, snapshot), dialled_);
 }
 
 bool DownstreamConnection::hello_wanted() const {
-  if (is_undeclared()) return true;
+  if (origin_->is_gateway() || is_undeclared()) return true;
   const L4Host* host = l4_host();
   return host != nullptr && !host->tls.empty();
 }
@@ -129,7 +144,7 @@ void DownstreamConnection::read_hello() {
   switch (read_client_hello(input_.unread(), &server_name_)) {
     case HelloStatus::kComplete:
       tls_ = true;
-      return start_tcp();
+      return begin_tls() ? void() : start_tcp();
     case HelloStatus::kNotTls:
       tls_ = false;
       return start_tcp();
@@ -139,6 +154,60 @@ void DownstreamConnection::read_hello() {
         context_.loop.arm(timer_, context_.limits.head_timeout_ms);
       return input_.unread().size() >= kMaxHelloBytes ? start_tcp() : receive();
   }
+}
+
+// The server name says whose listener it is. False: nobody's that ends TLS.
+bool DownstreamConnection::begin_tls() {
+  const GatewayServer* server =
+      origin_->is_gateway() ? context_.current->snapshot().find_gateway_server(server_name_, dialled_.port)
+                            : nullptr;
+  if (server == nullptr || server->tls == nullptr) return false;
+  terms_ = server->tls;
+  tls_ = false;
+  state_ = State::kHandshake;
+  context_.loop.arm(timer_, kHandshakeMs);
+  std::string problem;
+  const std::shared_ptr<ServerTls> profile = context_.server_tls.find(*terms_, &problem);
+  if (profile == nullptr) {
+    refuse_tls("no_certificate_here", problem);
+    const iovec alert{const_cast<char*>(kRefusal), sizeof(kRefusal)};
+    if (socket_.send(refused_, std::span(&alert, 1))) context_.loop.soon(refused_);
+    return true;
+  }
+  tls_socket_ = start_tls(context_.loop, socket_, profile, TlsRole::kServer, {}, input_.unread());
+  input_.clear();
+  if (tls_socket_ == nullptr) {
+    end(true);
+    return true;
+  }
+  if (tls_socket_->handshake(handshake_)) context_.loop.soon(handshake_);
+  return true;
+}
+
+void DownstreamConnection::on_handshake(int result) {
+  timer_.cancel();
+  if (result != 0) {
+    refuse_tls(label(tls_socket_->fault()), "see docs/traffic.md, Gateways");
+    return end(false);
+  }
+  if (terms_->opaque) return start_tcp();
+  opaque_ = false;
+  if (tls_socket_->protocol() != "h2") return enter_idle();
+  start_http2();
+  if (context_.draining) http2_->drain();
+}
+
+// Clients can make any number of these.
+void DownstreamConnection::refuse_tls(std::string_view fault, std::string_view next) {
+  const MonotonicNs now = context_.loop.now();
+  if (now < context_.next_tls_line) return;
+  context_.next_tls_line = now + kNsPerSecond;
+  log::warn("gateway_tls_refused", {{"listener", terms_->name},
+                                    {"port", dialled_.port},
+                                    {"client", client_.to_string()},
+                                    {"server_name", server_name_},
+                                    {"fault", fault},
+                                    {"next", next}});
 }
 
 // All of it in the snapshot of now, which the exchange is made in: the one that the connection was accepted
@@ -193,6 +262,7 @@ void DownstreamConnection::on_received(int result) {
     case State::kLingering:
       input_.clear();
       return result > 0 ? receive() : end(false);
+    case State::kHandshake:
     case State::kHttp:
     case State::kHttp2:
     case State::kTcp:
@@ -241,6 +311,7 @@ void DownstreamConnection::on_timer() {
   if (state_ == State::kDetecting) return start_tcp();
   // Left over from the time before the request; armed again when that is answered.
   if (state_ == State::kHttp) return;
+  if (state_ == State::kHandshake) refuse_tls(label(TlsFault::kTimeout), "the client was too slow");
   if (state_ != State::kIdle) return end(false);
   // Half a method: the exchange says why it ends. Nothing at all: FIN first, a request may be on its way.
   if (!input_.empty()) return start_http();
@@ -367,6 +438,7 @@ bool DownstreamConnection::quiet() const {
     case State::kHttp2:
       return http2_->idle();
     case State::kDetecting:
+    case State::kHandshake:
     case State::kIdle:
     case State::kLingering:
       return true;
@@ -382,6 +454,8 @@ void DownstreamConnection::end(bool with_reset) {
   state_ = State::kEnded;
   timer_.cancel();
   recv_.cancel();
+  handshake_.cancel();
+  refused_.cancel();
   http_finished_.cancel();
   tcp_finished_.cancel();
   if (with_reset) socket_.reset();

@@ -4,6 +4,8 @@
 //   start -> kDetecting -> kIdle <-> kHttp -> kLingering -> kEnded
 //                 \_________\_________\-> kHttp2 ________/
 //                  \_________\__________-> kTcp _________/
+//
+// At a gateway that ends TLS: kDetecting -> kHandshake -> kIdle, kHttp2 or kTcp.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +15,7 @@
 #include "userspace-proxy/exchange/tcp_exchange.h"
 #include "userspace-proxy/session/http1_downstream_stream.h"
 #include "userspace-proxy/session/http2_connection.h"
+#include "userspace-proxy/tls/tls_socket.h"
 
 namespace weft::proxy {
 
@@ -51,7 +54,7 @@ class DownstreamConnection final : public ListNode<>,
   PodUse& pod() { return *origin_->use; }
 
  private:
-  enum class State : uint8_t { kDetecting, kIdle, kHttp, kHttp2, kTcp, kLingering, kEnded };
+  enum class State : uint8_t { kDetecting, kHandshake, kIdle, kHttp, kHttp2, kTcp, kLingering, kEnded };
 
   // One request on this connection.
   struct Http1Exchange {
@@ -74,6 +77,10 @@ class DownstreamConnection final : public ListNode<>,
   bool hello_wanted() const;
   bool awaits_hello() const;
   void read_hello();
+  bool begin_tls();
+  void on_handshake(int result);
+  void on_refused(int) { linger(); }
+  void refuse_tls(std::string_view fault, std::string_view next);
   TcpAim aim_tcp();
   TcpAim aim_by_name(const Snapshot& snapshot, uint32_t source) const;
   void read_first_request();
@@ -93,7 +100,7 @@ class DownstreamConnection final : public ListNode<>,
   void linger();
   void end(bool with_reset);
   ClientSide client_side(bool upgraded = false) {
-    return ClientSide{client_, dialled_, *origin_, upgraded, policy_};
+    return ClientSide{client_, dialled_, *origin_, upgraded, policy_, terms_.get()};
   }
 
   ProxyContext& context_;
@@ -106,11 +113,15 @@ class DownstreamConnection final : public ListNode<>,
   bool tls_ = false;         // the client said a ClientHello, which asked for
   std::string server_name_;
   const ConnectionPolicy* policy_ = nullptr;  // see ClientSide
+  std::shared_ptr<const ServerTerms> terms_;  // of the listener that ends its TLS; null: nothing does
+  TlsSocket* tls_socket_ = nullptr;           // of socket_, then
   SocketAddress client_, dialled_;
   MonotonicNs accepted_;
   Socket socket_;
   InputBuffer input_;
   Operation recv_{this, method<&DownstreamConnection::on_received>};
+  Operation handshake_{this, method<&DownstreamConnection::on_handshake>};
+  Operation refused_{this, method<&DownstreamConnection::on_refused>};
   Operation reset_{this, method<&DownstreamConnection::on_reset>};
   Operation http_finished_{this, method<&DownstreamConnection::on_http_finished>};
   Operation tcp_finished_{this, method<&DownstreamConnection::on_tcp_finished>};

@@ -12,6 +12,9 @@ namespace weft::proxy {
 #define WEFT_OUTCOMES(X)                                                                                     \
   X(kOk, "ok", 0, "The exchange was complete, whatever status the application chose.")                       \
   X(kNoRoute, "no_route", 404, "No route matches this request. See `weft get routes`.")                      \
+  X(kMisdirected, "misdirected", 421,                                                                        \
+    "The request names a host that another TLS listener of the gateway serves than the one that its "        \
+    "connection was made to: the client may try again on a connection of its own.")                          \
   X(kNoCluster, "no_cluster", 503,                                                                           \
     "The route names a host or subset that does not exist. See `weft analyze`.")                             \
   X(kNotDeclared, "not_declared", 502,                                                                       \

@@ -16,43 +16,6 @@ namespace {
 
 constexpr unsigned char kHttp2[] = {2, 'h', '2'};
 
-// Where a connection's TlsPeer is kept.
-int peer_index() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
-  return index;
-}
-
-TlsPeer& peer_of(const SSL* ssl) { return *static_cast<TlsPeer*>(SSL_get_ex_data(ssl, peer_index())); }
-
-TlsFault fault_of(int error) {
-  switch (error) {
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-      return TlsFault::kExpired;
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-      return TlsFault::kNotYetValid;
-    case X509_V_ERR_CERT_REVOKED:
-      return TlsFault::kRevoked;
-    case X509_V_ERR_INVALID_PURPOSE:
-      return TlsFault::kWrongUsage;
-    default:
-      return TlsFault::kUntrusted;
-  }
-}
-
-// A certificate without a list, or with one that was not renewed in time, is taken; what an old list revokes
-// stays revoked.
-int allow_unknown_status(int good, X509_STORE_CTX* store) {
-  switch (X509_STORE_CTX_get_error(store)) {
-    case X509_V_ERR_UNABLE_TO_GET_CRL:
-    case X509_V_ERR_CRL_HAS_EXPIRED:
-    case X509_V_ERR_CRL_NOT_YET_VALID:
-      X509_STORE_CTX_set_error(store, X509_V_OK);
-      return 1;
-    default:
-      return good;
-  }
-}
-
 TlsFault check_identity(X509* certificate, TlsPeer& peer) {
   const SanReading reading = read_san(certificate, &peer.id);
   if (reading == SanReading::kNone) return TlsFault::kNoIdentity;
@@ -128,9 +91,7 @@ absl::Status TlsContext::open() {
 
 absl::Status TlsContext::configure(SSL_CTX* context) {
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
-  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_max_early_data(context, 0);
+  set_common_options(context);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_cert_verify_callback(context, &TlsContext::verify, nullptr);
   if (SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") != 1 ||
@@ -140,11 +101,7 @@ absl::Status TlsContext::configure(SSL_CTX* context) {
   for (size_t i = 1; i < credentials_->chain.size(); ++i) {
     if (SSL_CTX_add1_chain_cert(context, credentials_->chain[i].get()) != 1) return openssl_status("chain");
   }
-  X509_STORE* store = SSL_CTX_get_cert_store(context);
-  for (const X509Ptr& root : credentials_->roots) X509_STORE_add_cert(store, root.get());
-  for (const X509CrlPtr& crl : credentials_->crls) X509_STORE_add_crl(store, crl.get());
-  if (!credentials_->crls.empty())
-    X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  add_trust(SSL_CTX_get_cert_store(context), credentials_->roots, credentials_->crls);
   ERR_clear_error();
   return absl::OkStatus();
 }
@@ -153,7 +110,7 @@ SslPtr TlsContext::new_connection(TlsRole role, TlsPeer& peer) {
   peer.context = this;
   SslPtr ssl(SSL_new(role == TlsRole::kClient ? client_.get() : server_.get()));
   if (ssl == nullptr) return ssl;
-  SSL_set_ex_data(ssl.get(), peer_index(), &peer);
+  set_peer(ssl.get(), peer);
   if (role == TlsRole::kServer) {
     SSL_set_accept_state(ssl.get());
     return ssl;
@@ -165,6 +122,27 @@ SslPtr TlsContext::new_connection(TlsRole role, TlsPeer& peer) {
   return ssl;
 }
 
+TlsFault TlsContext::check(SSL* ssl, TlsPeer& peer) {
+  const unsigned char* protocol = nullptr;
+  unsigned int length = 0;
+  SSL_get0_alpn_selected(ssl, &protocol, &length);
+  if (length != 2 || std::memcmp(protocol, "h2", 2) != 0) return TlsFault::kNoProtocol;
+  return SSL_session_reused(ssl) == 1 ? check_resumed(ssl, peer) : TlsFault::kNoFault;
+}
+
+// The library verifies nothing when it resumes.
+TlsFault TlsContext::check_resumed(SSL* ssl, TlsPeer& peer) {
+  X509* certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr || peer.chain.empty()) return TlsFault::kNoCertificate;
+  const Credentials& own = peer.context->credentials();
+  const SanReading reading = read_san(certificate, &peer.id);
+  const TlsFault fault = reading == SanReading::kOk ? recheck(peer.chain, own) : TlsFault::kNoIdentity;
+  const bool expected = peer.expected.empty() ? peer.id.trust_domain == own.id.trust_domain
+                                              : std::find(peer.expected.begin(), peer.expected.end(),
+                                                          peer.id) != peer.expected.end();
+  return fault == TlsFault::kNoFault && !expected ? TlsFault::kWrongIdentity : fault;
+}
+
 int TlsContext::verify(X509_STORE_CTX* store, void*) {
   const auto* ssl =
       static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
@@ -174,9 +152,7 @@ int TlsContext::verify(X509_STORE_CTX* store, void*) {
     peer.fault = fault_of(X509_STORE_CTX_get_error(store));
     return 0;
   }
-  const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(store);
-  peer.chain.clear();
-  for (int i = 0; i < sk_X509_num(chain); ++i) peer.chain.push_back(share(sk_X509_value(chain, i)));
+  peer.chain = verified_chain(store);
   peer.fault = check_identity(X509_STORE_CTX_get0_cert(store), peer);
   if (peer.fault == TlsFault::kNoFault) return 1;
   X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);

@@ -13,47 +13,23 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
-#include "userspace-proxy/net/intrusive_list.h"
 #include "userspace-proxy/tls/credentials.h"
 #include "userspace-proxy/tls/tls_fault.h"
+#include "userspace-proxy/tls/tls_profile.h"
 
 namespace weft::proxy {
 
-using SslPtr = std::unique_ptr<SSL, FreeWith<SSL_free>>;
-using SslContextPtr = std::unique_ptr<SSL_CTX, FreeWith<SSL_CTX_free>>;
-using SslSessionPtr = std::unique_ptr<SSL_SESSION, FreeWith<SSL_SESSION_free>>;
-
-class TlsContext;
-class TlsSocket;
-struct TlsContextTag;
-
-enum class TlsRole : uint8_t { kClient, kServer };
-
-// What one connection expects of its peer, and what it found. Lives as long as the connection.
-struct TlsPeer {
-  // One of these; empty: any workload of our own trust domain.
-  std::vector<SpiffeId> expected;
-  // Client: sessions are resumed with the same name only; the name must tell endpoint and expectation.
-  std::string session_name;
-
-  TlsContext* context = nullptr;
-  TlsFault fault = TlsFault::kNoFault;
-  SpiffeId id;  // once the handshake is done
-  // As verified, the leaf first; of a resumed session, what was verified when it began.
-  std::vector<X509Ptr> chain;
-};
-
-class TlsContext {
+class TlsContext final : public TlsProfile {
  public:
   static absl::StatusOr<std::shared_ptr<TlsContext>> make(CredentialsPtr credentials);
-  ~TlsContext();
-  TlsContext(const TlsContext&) = delete;
-  TlsContext& operator=(const TlsContext&) = delete;
+  ~TlsContext() override;
 
   const Credentials& credentials() const { return *credentials_; }
   // A connection whose verification asks `peer`; as a client it offers a session of that name, if there is
   // one.
-  SslPtr new_connection(TlsRole role, TlsPeer& peer);
+  SslPtr new_connection(TlsRole role, TlsPeer& peer) override;
+  // HTTP/2 by ALPN; of a resumed session, the certificate of its first handshake.
+  TlsFault check(SSL* ssl, TlsPeer& peer) override;
 
   // Of a peer's chain that was verified before: all still valid now and on none of these lists? What a
   // resumed session must pass, and a live connection when there is a new list.
@@ -65,7 +41,6 @@ class TlsContext {
   size_t sessions() const { return order_.size(); }
 
  private:
-  friend class TlsSocket;
   explicit TlsContext(CredentialsPtr credentials) : credentials_(std::move(credentials)) {}
 
   absl::Status open();
@@ -76,6 +51,7 @@ class TlsContext {
     std::vector<X509Ptr> chain;  // of the peer
   };
 
+  static TlsFault check_resumed(SSL* ssl, TlsPeer& peer);
   Kept take_session(const std::string& name);
   void keep_session(const TlsPeer& peer, SSL_SESSION* session);
   static int write_ticket(SSL* ssl, void*);
@@ -91,7 +67,6 @@ class TlsContext {
   SslContextPtr client_, server_;
   std::list<Kept> order_;  // the oldest first
   absl::flat_hash_map<std::string, std::list<Kept>::iterator> newest_;
-  IntrusiveList<TlsSocket, TlsContextTag> live_;
 };
 
 }  // namespace weft::proxy

@@ -10,7 +10,7 @@ namespace weft::proxy {
 #define WEFT_TLS_FAULTS(X)                                                                               \
   X(kNoFault, "none", "Nothing.")                                                                        \
   X(kTimeout, "timeout", "It did not finish the handshake in time.")                                     \
-  X(kProtocol, "protocol", "It broke the rules of TLS 1.3, or does not speak it.")                       \
+  X(kProtocol, "protocol", "It broke the rules of TLS, or does not speak it, or not our versions.")      \
   X(kTruncated, "truncated", "It ended the connection without saying so inside of TLS.")                 \
   X(kRefusedByPeer, "refused_by_peer", "It sent an alert: it does not trust us, or wants another peer.") \
   X(kNoCertificate, "no_certificate", "It has no certificate.")                                          \
@@ -23,6 +23,7 @@ namespace weft::proxy {
   X(kBadName, "bad_name", "A name in its certificate has bytes that no name has.")                       \
   X(kWrongTrustDomain, "wrong_trust_domain", "It is a workload of another trust domain.")                \
   X(kWrongIdentity, "wrong_identity", "It is another workload than the one that was dialled.")           \
+  X(kWrongName, "wrong_name", "Its certificate has none of the names that are wanted.")                  \
   X(kNoProtocol, "no_protocol", "It does not agree to HTTP/2 (ALPN).")
 
 enum class TlsFault : uint8_t {

@@ -54,21 +54,20 @@ int TlsSocket::bio_write(BIO* bio, const char* from, int size) {
   return size;
 }
 
-TlsSocket::TlsSocket(EventLoop& loop, SocketIo& inner, std::shared_ptr<TlsContext> context, TlsRole role,
+TlsSocket::TlsSocket(EventLoop& loop, SocketIo& inner, std::shared_ptr<TlsProfile> profile, TlsRole role,
                      TlsPeer peer)
     : SocketIo(UniqueFd()),
       loop_(loop),
       inner_(inner),
-      context_(std::move(context)),
-      role_(role),
+      profile_(std::move(profile)),
       peer_(std::move(peer)),
       cipher_(loop.buffers()) {
-  ssl_ = context_->new_connection(role, peer_);
+  ssl_ = profile_->new_connection(role, peer_);
   if (ssl_ == nullptr) return;
   BIO* bio = BIO_new(bio_method());
   BIO_set_data(bio, this);
   SSL_set_bio(ssl_.get(), bio, bio);
-  context_->live_.push_back(*this);
+  profile_->live_.push_back(*this);
 }
 
 TlsSocket::~TlsSocket() {
@@ -77,10 +76,11 @@ TlsSocket::~TlsSocket() {
   }
 }
 
-TlsSocket* start_tls(EventLoop& loop, Socket& socket, std::shared_ptr<TlsContext> context, TlsRole role,
-                     TlsPeer peer) {
-  auto* made = new TlsSocket(loop, *socket.io(), std::move(context), role, std::move(peer));
-  if (made->ssl_ == nullptr) {
+TlsSocket* start_tls(EventLoop& loop, Socket& socket, std::shared_ptr<TlsProfile> profile, TlsRole role,
+                     TlsPeer peer, std::string_view received) {
+  auto* made = new TlsSocket(loop, *socket.io(), std::move(profile), role, std::move(peer));
+  const bool fits = received.empty() || made->cipher_.append(received, received.size()) == received.size();
+  if (made->ssl_ == nullptr || !fits) {
     delete made;
     return nullptr;
   }
@@ -140,27 +140,16 @@ TlsSocket::Progress TlsSocket::advance_handshake() {
 }
 
 void TlsSocket::handshake_done() {
+  const TlsFault fault = profile_->check(ssl_.get(), peer_);
+  if (fault != TlsFault::kNoFault) return fail(fault, -EPROTO);
+  state_ = State::kOpen;
+}
+
+std::string_view TlsSocket::protocol() const {
   const unsigned char* protocol = nullptr;
   unsigned int length = 0;
   SSL_get0_alpn_selected(ssl_.get(), &protocol, &length);
-  if (length != 2 || std::memcmp(protocol, "h2", 2) != 0) return fail(TlsFault::kNoProtocol, -EPROTO);
-  if (resumed()) check_resumed();
-  if (state_ == State::kHandshake) state_ = State::kOpen;
-}
-
-// The library verifies nothing when it resumes: the certificate is the one of the first handshake.
-void TlsSocket::check_resumed() {
-  X509* certificate = SSL_get0_peer_certificate(ssl_.get());
-  if (certificate == nullptr || peer_.chain.empty()) return fail(TlsFault::kNoCertificate, -EPROTO);
-  const SanReading reading = read_san(certificate, &peer_.id);
-  TlsFault fault = reading == SanReading::kOk ? TlsContext::recheck(peer_.chain, context_->credentials())
-                                              : TlsFault::kNoIdentity;
-  const bool expected =
-      peer_.expected.empty()
-          ? peer_.id.trust_domain == context_->credentials().id.trust_domain
-          : std::find(peer_.expected.begin(), peer_.expected.end(), peer_.id) != peer_.expected.end();
-  if (fault == TlsFault::kNoFault && !expected) fault = TlsFault::kWrongIdentity;
-  if (fault != TlsFault::kNoFault) fail(fault, -EPROTO);
+  return {reinterpret_cast<const char*>(protocol), length};
 }
 
 void TlsSocket::fail(TlsFault fault, int result) {

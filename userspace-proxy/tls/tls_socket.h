@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "userspace-proxy/net/event_loop.h"
@@ -23,6 +24,8 @@ class TlsSocket final : public SocketIo, public ListNode<TlsContextTag> {
   bool handshake(Operation& operation);
   TlsFault fault() const { return peer_.fault; }
   const SpiffeId& peer() const { return peer_.id; }
+  // What ALPN agreed on; empty: nothing.
+  std::string_view protocol() const;
   bool resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
 
   bool connect(Operation& operation, const SocketAddress& address) override;
@@ -43,12 +46,12 @@ class TlsSocket final : public SocketIo, public ListNode<TlsContextTag> {
 
  private:
   friend class TlsContext;
-  friend TlsSocket* start_tls(EventLoop& loop, Socket& socket, std::shared_ptr<TlsContext> context,
-                              TlsRole role, TlsPeer peer);
+  friend TlsSocket* start_tls(EventLoop& loop, Socket& socket, std::shared_ptr<TlsProfile> profile,
+                              TlsRole role, TlsPeer peer, std::string_view received);
   enum class State : uint8_t { kHandshake, kOpen, kEnded };
   enum class Progress : uint8_t { kDone, kWaits, kFailed };
 
-  TlsSocket(EventLoop& loop, SocketIo& inner, std::shared_ptr<TlsContext> context, TlsRole role,
+  TlsSocket(EventLoop& loop, SocketIo& inner, std::shared_ptr<TlsProfile> profile, TlsRole role,
             TlsPeer peer);
   ~TlsSocket() override;
 
@@ -58,7 +61,6 @@ class TlsSocket final : public SocketIo, public ListNode<TlsContextTag> {
 
   Progress advance_handshake();
   void handshake_done();
-  void check_resumed();
   bool try_recv(Operation& operation, InputBuffer& into);
   bool try_send();
   Progress encrypt();
@@ -74,8 +76,7 @@ class TlsSocket final : public SocketIo, public ListNode<TlsContextTag> {
 
   EventLoop& loop_;
   SocketIo& inner_;
-  const std::shared_ptr<TlsContext> context_;
-  const TlsRole role_;
+  const std::shared_ptr<TlsProfile> profile_;
   TlsPeer peer_;
   State state_ = State::kHandshake;
   SslPtr ssl_;
@@ -96,8 +97,9 @@ class TlsSocket final : public SocketIo, public ListNode<TlsContextTag> {
 };
 
 // From here on `socket`, which is connected, speaks TLS; handshake() comes next. The result is the socket's
-// and lives until it is closed. Null when there is no memory for it; the socket is then as it was.
-TlsSocket* start_tls(EventLoop& loop, Socket& socket, std::shared_ptr<TlsContext> context, TlsRole role,
-                     TlsPeer peer);
+// and lives until it is closed. `received`: what the peer has sent already, at most kChunkBytes. Null when
+// there is no memory for it; the socket is then as it was.
+TlsSocket* start_tls(EventLoop& loop, Socket& socket, std::shared_ptr<TlsProfile> profile, TlsRole role,
+                     TlsPeer peer, std::string_view received = {});
 
 }  // namespace weft::proxy

@@ -4,6 +4,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 
 #include <functional>
 #include <string>
@@ -24,7 +25,8 @@ class OpensslPeer {
     std::vector<X509*> trusts;    // empty: everybody
     const char* alpn = "\x02h2";  // empty: none
     int max_version = TLS1_3_VERSION;
-    SSL_SESSION* session = nullptr;  // to resume
+    SSL_SESSION* session = nullptr;     // to resume
+    const char* server_name = nullptr;  // that a client asks for; null: none
   };
   using Script = std::function<void(SSL*)>;
 
@@ -61,6 +63,11 @@ class OpensslPeer {
 
  private:
   void run() {
+    // The other side may be gone: then a write fails, and nothing else ends.
+    sigset_t broken_pipe;
+    sigemptyset(&broken_pipe);
+    sigaddset(&broken_pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
     SSL_CTX* context = SSL_CTX_new(setup_.server ? TLS_server_method() : TLS_client_method());
     SSL_CTX_set_max_proto_version(context, setup_.max_version);
     if (setup_.leaf != nullptr) {
@@ -85,6 +92,7 @@ class OpensslPeer {
     SSL_CTX_set_session_id_context(context, name, sizeof(name));
     SSL* ssl = SSL_new(context);
     if (setup_.session != nullptr) SSL_set_session(ssl, setup_.session);
+    if (setup_.server_name != nullptr) SSL_set_tlsext_host_name(ssl, setup_.server_name);
     SSL_set_fd(ssl, fd_.get());
     shook_hands_ = (setup_.server ? SSL_accept(ssl) : SSL_connect(ssl)) == 1;
     resumed_ = SSL_session_reused(ssl) == 1;

@@ -94,8 +94,8 @@ class AdsServer final : public xds::AggregatedDiscoveryService::Service {
   std::unique_ptr<grpc::Server> server_;
 };
 
-// Addresses, routes, destination policies, authorizations.
-constexpr size_t kTypes = 4;
+// Addresses, Secrets, routes, destination policies, authorizations.
+constexpr size_t kTypes = 5;
 
 class ConfigClientTest : public testing::Test {
  protected:
@@ -126,6 +126,7 @@ class ConfigClientTest : public testing::Test {
     start();
     take_subscription();
     server_->send(kAddressType, "a1", {make_resource("s", cart()), make_resource("w", pod())});
+    server_->send(kSecretType, "k1", {});
     server_->send(kRouteSetType, "r1", {make_resource("shop/cart", routes(), "7")});
     server_->send(kDestinationPolicyType, "p1", {});
     server_->send(kAuthorizationType, "z1", {});

@@ -230,7 +230,7 @@ TEST_F(ExplainEntryTest, RoutesOfAGatewayLeadSomewhere) {
                                 "gateway{port:8080 kind:HTTP} http{",
                                 kBoth, "}"));
   set("shop/mail@tls",
-      "name:'mail' namespace:'shop' hosts:'mail.example.com' gateway{port:8443 kind:TLS_PASSTHROUGH} "
+      "name:'mail' namespace:'shop' hosts:'mail.example.com' gateway{port:8443 kind:TLS} "
       "tls{matches{sni_hosts:'mail.example.com'} destinations{host:'mail.shop.svc.cluster.local' port:443 "
       "weight:1}}");
   explainer.build();

@@ -63,6 +63,7 @@ void TunnelTest::SetUp() {
                                   .pool = *pool_,
                                   .hbone = *hbone_,
                                   .tls = tls_,
+                                  .server_tls = server_tls_,
                                   .balancer = balancer_,
                                   .home = *home_,
                                   .sink = sink_,

@@ -67,6 +67,7 @@ class TunnelTest : public LoopTest, protected HboneServers::Owner {
   RecordingSink sink_;
   Http2FaultCounts faults_;
   TlsContexts tls_;
+  ServerTlsTable server_tls_;
   std::unique_ptr<HbonePool> hbone_;
   std::unique_ptr<UpstreamPool> pool_;
   Balancer balancer_{1};

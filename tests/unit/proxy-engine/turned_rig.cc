@@ -73,6 +73,7 @@ TurnedRig::TurnedRig(const Setup& setup)
                                 .pool = *pool_,
                                 .hbone = hbone_,
                                 .tls = tls_,
+                                .server_tls = server_tls_,
                                 .balancer = balancer_,
                                 .home = home_,
                                 .sink = sink_,

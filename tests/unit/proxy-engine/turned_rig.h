@@ -83,6 +83,7 @@ class TurnedRig final : private DownstreamConnection::Owner {
   Http2FaultCounts http2_faults_;
   std::unique_ptr<UpstreamPool> pool_;
   TlsContexts tls_;
+  ServerTlsTable server_tls_;
   HbonePool hbone_{*loop_, home_, tls_};
   Balancer balancer_{1};
   std::unique_ptr<ProxyContext> context_;

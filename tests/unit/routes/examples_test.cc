@@ -5,6 +5,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "absl/strings/escaping.h"
+#include "tests/unit/identity/pki.h"
 #include "tests/unit/routes/route_world.h"
 
 namespace weft::proxy {
@@ -75,6 +77,22 @@ TEST(ExampleTest, Gateway) {
   EXPECT_EQ(world.ask_gateway("/products", "shop.example.com", 8080), "product-service");
   EXPECT_EQ(world.ask_gateway("/", "shop.example.com", 8080), "404");
   EXPECT_EQ(world.ask_gateway("/a", "old.example.com", 8080), "301 https://old.example.com/a");
+}
+
+TEST(ExampleTest, GatewayTls) {
+  const test::Leaf leaf =
+      test::make_leaf(test::make_authority("public"), {.names = {{GEN_DNS, "shop.example.com"}}});
+  const auto encoded = [](const std::string& text) { return absl::Base64Escape(text); };
+  const RouteWorld world(str_cat(file("canary/workloads.yaml"), "\n---\n", file("gateway-tls/routing.yaml"),
+                                 "---\napiVersion: v1\nkind: Secret\nmetadata: {name: "
+                                 "shop-certificate}\ntype: kubernetes.io/tls\ndata: {tls.crt: ",
+                                 encoded(to_pem(leaf.certificate.get())),
+                                 ", tls.key: ", encoded(test::key_pem(leaf.key.get())), "}\n"));
+  const GatewayServer* server = world.snapshot().find_gateway_server("shop.example.com", 8443);
+  ASSERT_NE(server, nullptr);
+  EXPECT_EQ(server->tls->problem, "");
+  EXPECT_EQ(world.ask_gateway("/products", "shop.example.com", 8443), "product-service");
+  EXPECT_EQ(world.ask_gateway("/a", "shop.example.com", 8080), "301 https://shop.example.com/a");
 }
 
 TEST(ExampleTest, GatewayApi) {

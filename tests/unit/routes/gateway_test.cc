@@ -165,9 +165,9 @@ TEST(GatewayTest, TcpPortsHaveOneRoute) {
 TEST(GatewayTest, WhatIsNotServedIsAFinding) {
   const RouteWorld world(
       str_cat(istio("  - {port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: "
-                    "SIMPLE, credentialName: c}}\n"
+                    "ISTIO_MUTUAL}}\n"
                     "  - {port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*']}\n"),
-              api("  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: c}]}}\n"
+              api("  - {name: https, port: 443, protocol: HTTPS, tls: {mode: Passthrough}}\n"
                   "  - {name: tls, port: 8080, protocol: TLS, tls: {mode: Passthrough}}\n"),
               bound("a", "a.example", V("v1")), bound("b", "b.example", V("v1"), "nobody")));
   const auto is_open = [&](uint16_t port) { return world.snapshot().find_gateway_port(port) != nullptr; };

@@ -1,0 +1,74 @@
+// What is bound to one port of the node while gateways.cc gathers it.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control-plane/compile/route_precedence.h"
+#include "control-plane/resource/objects.h"
+
+namespace weft::control_plane {
+
+using ListenerKind = Gateway::Listener::Kind;
+
+struct Listening {
+  const Gateway* gateway = nullptr;
+  const Gateway::Listener* listener = nullptr;
+};
+
+// What a listener is routed by.
+enum class Routing : uint8_t { kRequests, kServerNames, kConnections };
+
+inline Routing routing_of(const Gateway::Listener& listener) {
+  if (listener.kind == ListenerKind::kHttp) return Routing::kRequests;
+  if (listener.kind == ListenerKind::kTcp) return Routing::kConnections;
+  if (!listener.tls) return Routing::kServerNames;
+  return listener.tls->opaque ? Routing::kConnections : Routing::kRequests;
+}
+
+// Connections that one VirtualService has, or TCPRoutes.
+struct Connections {
+  const VirtualService* owner = nullptr;
+  std::vector<mesh::v1::L4Route> routes;
+  std::vector<ResolvedRoute> tcp_routes;
+
+  std::vector<mesh::v1::L4Route> all() const {
+    std::vector<mesh::v1::L4Route> out = tcp_in_precedence(tcp_routes);
+    out.insert(out.end(), routes.begin(), routes.end());
+    return out;
+  }
+};
+
+// What is bound to one port.
+struct Port {
+  ListenerKind kind = ListenerKind::kHttp;
+  const Gateway* first = nullptr;
+  std::vector<Listening> listeners;
+  // By host; "*": all others. Of VirtualServices, oldest first, and of HTTPRoutes.
+  std::map<std::string, std::vector<mesh::v1::HttpRoute>> http;
+  std::map<std::string, std::vector<ResolvedRoute>> http_routes, grpc_routes;
+  std::set<std::string> redirected;
+  std::vector<mesh::v1::L4Route> tls;
+  std::vector<NamedRoute> tls_routes;
+  // Of the port, null, or of a listener that ends TLS.
+  std::map<const Gateway::Listener*, Connections> tcp;
+
+  Connections& connections_of(const Gateway::Listener& listener) {
+    return tcp[kind == ListenerKind::kTcp ? nullptr : &listener];
+  }
+  bool ends_tls() const {
+    return std::any_of(listeners.begin(), listeners.end(),
+                       [](const Listening& one) { return one.listener->tls.has_value(); });
+  }
+};
+
+// Host names of a listener that a route has.
+struct Taken {
+  const GatewayRoute* route = nullptr;
+  std::set<std::string> hosts;
+};
+
+}  // namespace weft::control_plane

@@ -1,0 +1,146 @@
+// See gateway_tls.h.
+#include "control-plane/compile/gateway_tls.h"
+
+#include <set>
+
+#include "base/strings.h"
+#include "control-plane/compile/route_backends.h"
+#include "control-plane/resource/finding_codes.h"
+
+namespace weft::control_plane {
+namespace {
+
+namespace tls = envoy::extensions::transport_sockets::tls::v3;
+using mesh::v1::TlsServer;
+using SecretRef = TlsTermination::SecretRef;
+
+const Secret* find_secret(const Objects& objects, const std::string& ns, const std::string& name) {
+  const auto found = objects.find(ObjectKey{"Secret", ns, name});
+  return found == objects.end() ? nullptr : &std::get<Secret>(*found->second);
+}
+
+class Termination {
+ public:
+  Termination(const Gateway& gateway, const Gateway::Listener& listener, const Objects& objects,
+              std::vector<Finding>* findings)
+      : gateway_(gateway), listener_(listener), objects_(objects), findings_(findings) {}
+
+  void fill(TlsServer* out) {
+    const TlsTermination& wanted = *listener_.tls;
+    for (const SecretRef& ref : wanted.certificates) {
+      const Secret* secret = usable(ref, out);
+      if (secret == nullptr) continue;
+      if (secret->certificate.empty())
+        refuse(ref, str_cat(name_of(ref), " has no certificate with its key"), "give tls.crt and tls.key",
+               out);
+      out->add_certificates(str_cat(ref.ns, "/", ref.name));
+    }
+    if (wanted.mutual) fill_roots(wanted, out);
+  }
+
+ private:
+  static std::string name_of(const SecretRef& ref) { return str_cat("Secret ", ref.ns, "/", ref.name); }
+
+  // Of its own, or of the certificate's Secret, or of the one beside it that has "-cacert" at its end, as
+  // Istio has it.
+  void fill_roots(const TlsTermination& wanted, TlsServer* out) {
+    if (wanted.certificates.empty()) return;
+    SecretRef ref = wanted.ca ? *wanted.ca : wanted.certificates.front();
+    if (!wanted.ca) {
+      const Secret* own = find_secret(objects_, ref.ns, ref.name);
+      const std::string beside = str_cat(ref.name, "-cacert");
+      if (own != nullptr && own->ca.empty() && find_secret(objects_, ref.ns, beside) != nullptr)
+        ref.name = beside;
+    }
+    const Secret* secret = usable(ref, out);
+    if (secret == nullptr) return;
+    if (secret->ca.empty())
+      refuse(ref, str_cat(name_of(ref), " has no authority for the certificates of clients"),
+             "give ca.crt, or another Secret in caCertCredentialName", out);
+    out->set_client_roots(str_cat(ref.ns, "/", ref.name));
+  }
+
+  // Null: it was reported.
+  const Secret* usable(const SecretRef& ref, TlsServer* out) {
+    if (ref.ns != gateway_.meta.ns &&
+        !is_granted({gateway_.meta.kind, gateway_.meta.ns, "", "Secret", ref.ns, ref.name}, objects_)) {
+      refuse(ref,
+             str_cat("no ReferenceGrant of namespace ", ref.ns, " lets Gateways of ", gateway_.meta.ns,
+                     " refer to ", name_of(ref)),
+             str_cat("add a ReferenceGrant in ", ref.ns), out);
+      return nullptr;
+    }
+    const Secret* secret = find_secret(objects_, ref.ns, ref.name);
+    if (secret == nullptr)
+      refuse(ref, str_cat(name_of(ref), " is unknown, or was refused"),
+             "add it, or correct the name or the Secret", out);
+    return secret;
+  }
+
+  void refuse(const SecretRef& ref, std::string message, std::string remedy, TlsServer* out) {
+    if (!out->problem().empty()) return;
+    out->set_problem(str_cat(message, "; next: ", remedy));
+    warn_about(gateway_.meta, kTlsNotEnded, ref.line, ref.field,
+               str_cat(message, ": handshakes with this listener are refused"), std::move(remedy), findings_);
+  }
+
+  const Gateway& gateway_;
+  const Gateway::Listener& listener_;
+  const Objects& objects_;
+  std::vector<Finding>* findings_;
+};
+
+tls::Secret to_wire(const std::string& name, const Secret& secret) {
+  tls::Secret out;
+  out.set_name(name);
+  if (!secret.certificate.empty()) {
+    out.mutable_tls_certificate()->mutable_certificate_chain()->set_inline_bytes(secret.certificate);
+    out.mutable_tls_certificate()->mutable_private_key()->set_inline_bytes(secret.key);
+  }
+  if (!secret.ca.empty()) out.mutable_validation_context()->mutable_trusted_ca()->set_inline_bytes(secret.ca);
+  if (!secret.crl.empty()) out.mutable_validation_context()->mutable_crl()->set_inline_bytes(secret.crl);
+  return out;
+}
+
+}  // namespace
+
+TlsServer tls_server(const Gateway& gateway, const Gateway::Listener& listener, const Objects& objects,
+                     std::vector<Finding>* findings) {
+  TlsServer out;
+  out.set_name(str_cat(ObjectKey{gateway.meta.kind, gateway.meta.ns, gateway.meta.name}.to_string(), " ",
+                       listener.field));
+  for (const auto& host : listener.hosts) out.add_hosts(host.name);
+  out.set_mode(!listener.tls          ? TlsServer::PASSTHROUGH
+               : listener.tls->mutual ? TlsServer::MUTUAL
+                                      : TlsServer::SIMPLE);
+  if (!listener.tls) return out;
+  const TlsTermination& wanted = *listener.tls;
+  out.set_opaque(wanted.opaque);
+  out.set_min_version(wanted.min_version);
+  out.set_max_version(wanted.max_version);
+  out.mutable_client_names()->Assign(wanted.client_names.begin(), wanted.client_names.end());
+  out.mutable_cipher_suites()->Assign(wanted.cipher_suites.begin(), wanted.cipher_suites.end());
+  Termination(gateway, listener, objects, findings).fill(&out);
+  return out;
+}
+
+std::vector<std::pair<std::string, tls::Secret>> secrets_of(const NamedRouteSets& sets,
+                                                            const Objects& objects) {
+  std::set<std::string> names;
+  for (const auto& [name, set] : sets) {
+    for (const TlsServer& server : set.gateway().servers()) {
+      if (!server.problem().empty()) continue;
+      names.insert(server.certificates().begin(), server.certificates().end());
+      if (!server.client_roots().empty()) names.insert(server.client_roots());
+    }
+  }
+  std::vector<std::pair<std::string, tls::Secret>> out;
+  for (const std::string& name : names) {
+    const size_t slash = name.find('/');
+    const Secret* secret = find_secret(objects, name.substr(0, slash), name.substr(slash + 1));
+    if (secret != nullptr) out.emplace_back(name, to_wire(name, *secret));
+  }
+  return out;
+}
+
+}  // namespace weft::control_plane

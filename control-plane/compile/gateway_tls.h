@@ -1,0 +1,22 @@
+// How a gateway's listener ends TLS, once the Secrets that it names are there. Pure; gateways.cc calls it.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control-plane/compile/gateway_routes.h"
+#include "proto/xds/secret.pb.h"
+
+namespace weft::control_plane {
+
+// With `problem` set, and a finding, when a Secret is missing, lacks what is needed, or may not be used. A
+// listener that passes TLS on is one too.
+mesh::v1::TlsServer tls_server(const Gateway& gateway, const Gateway::Listener& listener,
+                               const Objects& objects, std::vector<Finding>* findings);
+
+// The Secrets that the sets name, as proxies get them, by name: no other Secret leaves the control plane.
+std::vector<std::pair<std::string, envoy::extensions::transport_sockets::tls::v3::Secret>> secrets_of(
+    const NamedRouteSets& sets, const Objects& objects);
+
+}  // namespace weft::control_plane

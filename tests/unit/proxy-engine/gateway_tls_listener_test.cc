@@ -1,0 +1,282 @@
+// Clients that speak TLS with a gateway's port, through a real worker; they are OpenSSL and nothing of ours.
+// Which certificate they see, whom the port refuses, and that what is decrypted is routed as any request.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include "base/strings.h"
+#include "tests/unit/identity/openssl_peer.h"
+#include "tests/unit/proxy-engine/rig.h"
+
+namespace weft::proxy {
+namespace {
+
+using test::OpensslPeer;
+
+constexpr char kHttp1[] = "\x08http/1.1";
+
+class GatewayTlsListenerTest : public testing::Test {
+ protected:
+  GatewayTlsListenerTest()
+      : server_([this](TestConnection& connection) { answer(connection); }),
+        rig_(setup_for(server_.address())) {
+    listener_ = listen_on_loopback(&address_);
+    fcntl(listener_.get(), F_SETFL, O_NONBLOCK);
+  }
+
+  // The request's head is what the endpoint saw last.
+  void answer(TestConnection& connection) {
+    for (;;) {
+      std::string head = connection.read_until("\r\n\r\n");
+      if (head.empty() || !connection.send(ok_response("inside"))) return;
+    }
+  }
+
+  static TlsKeyPair pair_of(const test::Leaf& leaf) {
+    return {to_pem(leaf.certificate.get()), test::key_pem(leaf.key.get())};
+  }
+  std::shared_ptr<ServerTerms> terms(const std::string& name) const {
+    auto out = std::make_shared<ServerTerms>();
+    out->name = str_cat("Gateway shop/edge ", name);
+    out->certificates = {pair_of(test::make_leaf(authority_, {.names = {{GEN_DNS, name}}}))};
+    return out;
+  }
+  static std::shared_ptr<ServerTerms> mutual(std::shared_ptr<ServerTerms> terms,
+                                             const test::Authority& clients) {
+    terms->mutual = true;
+    terms->roots = to_pem(clients.certificate.get());
+    return terms;
+  }
+
+  // `servers`: by server name. Their hosts' requests go to the endpoint.
+  void serve(const std::vector<std::pair<std::string, std::shared_ptr<const ServerTerms>>>& servers) {
+    auto snapshot = std::make_shared<Snapshot>(*rig_.make_snapshot(clusters_, ++generation_));
+    snapshot->gateway_ports[address_.port] = {.kind = GatewayPort::Kind::kTls};
+    for (const auto& [name, terms] : servers) {
+      const Snapshot::HostKey key{"", address_.port, name};
+      snapshot->gateway_server_by_name[key] = static_cast<uint32_t>(snapshot->gateway_servers.size());
+      snapshot->gateway_servers.push_back({.tls = terms});
+      snapshot->gateway_host_by_host[key] = 0;
+    }
+    rig_.use(std::move(snapshot));
+    if (!listener_.valid()) return;
+    rig_.worker().add_listener({.netns_cookie = 99,
+                                .workload_uid = "weft.dev/gateway",
+                                .netns = {},
+                                .listener = std::move(listener_)});
+  }
+
+  UniqueFd dial() const {
+    const TestConnection client = TestConnection::to(address_);
+    return UniqueFd(::fcntl(client.fd(), F_DUPFD_CLOEXEC, 0));
+  }
+  static std::string request(const std::string& host) {
+    return str_cat("GET / HTTP/1.1\r\nHost: ", host, "\r\n\r\n");
+  }
+  static std::string ask(SSL* ssl, const std::string& host) {
+    OpensslPeer::write(ssl, request(host));
+    return OpensslPeer::read(ssl, ok_response("inside").size());
+  }
+  OpensslPeer::Setup client(const char* name) const {
+    return {.trusts = {authority_.certificate.get()}, .alpn = kHttp1, .server_name = name};
+  }
+  // The first bytes of the response to a request of that host; empty when there was none.
+  std::string get(OpensslPeer::Setup setup, const std::string& host) {
+    std::string response;
+    OpensslPeer peer(dial(), std::move(setup), [&](SSL* ssl) { response = ask(ssl, host); });
+    peer.join();
+    return response;
+  }
+
+  const test::Authority authority_ = test::make_authority("public");
+  const test::Authority clients_of_ = test::make_authority("clients");
+  TestServer server_;
+  std::vector<TestCluster> clusters_ = one_endpoint(server_.address());
+  Rig rig_;
+  SocketAddress address_;
+  UniqueFd listener_;
+  uint64_t generation_ = 1;
+};
+
+// The name in the certificate that the other side showed.
+std::string shown_name(SSL* ssl) {
+  const NamesPtr names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(SSL_get0_peer_certificate(ssl), NID_subject_alt_name, nullptr, nullptr)));
+  if (names == nullptr || sk_GENERAL_NAME_num(names.get()) == 0) return "";
+  const ASN1_STRING* text = sk_GENERAL_NAME_value(names.get(), 0)->d.dNSName;
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<size_t>(ASN1_STRING_length(text))};
+}
+
+TEST_F(GatewayTlsListenerTest, RequestsAreDecryptedAndRouted) {
+  serve({{"a.example", terms("a.example")}});
+  EXPECT_EQ(get(client("a.example"), "a.example"), ok_response("inside"));
+}
+
+TEST_F(GatewayTlsListenerTest, TheServerNameChoosesTheCertificate) {
+  serve({{"a.example", terms("a.example")}, {".example", terms("wide.example")}, {"", terms("any")}});
+  const auto name_for = [&](const char* name) {
+    std::string seen;
+    OpensslPeer peer(dial(), client(name), [&](SSL* ssl) { seen = shown_name(ssl); });
+    peer.join();
+    return seen;
+  };
+  EXPECT_EQ(name_for("a.example"), "a.example");
+  EXPECT_EQ(name_for("b.example"), "wide.example");
+  EXPECT_EQ(name_for("elsewhere"), "any");
+  EXPECT_EQ(name_for(nullptr), "any");
+}
+
+TEST_F(GatewayTlsListenerTest, ANameThatNobodyHasIsRefused) {
+  serve({{"a.example", terms("a.example")}});
+  EXPECT_EQ(get(client("b.example"), "b.example"), "");
+  EXPECT_EQ(get(client(nullptr), "a.example"), "");
+}
+
+TEST_F(GatewayTlsListenerTest, Http2IsChosenByAlpn) {
+  serve({{"a.example", terms("a.example")}});
+  OpensslPeer::Setup setup = client("a.example");
+  setup.alpn = "\x02h2\x08http/1.1";
+  std::string frame;
+  OpensslPeer peer(dial(), setup, [&](SSL* ssl) {
+    OpensslPeer::write(
+        ssl, std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") + std::string("\0\0\0\4\0\0\0\0\0", 9));
+    frame = OpensslPeer::read(ssl, 9);
+  });
+  peer.join();
+  ASSERT_EQ(frame.size(), 9u);
+  EXPECT_EQ(frame[3], 4) << "the first frame is SETTINGS";
+  // Who offers nothing that is spoken gets HTTP/1.1.
+  setup.alpn =
+      "\x03"
+      "foo";
+  EXPECT_EQ(get(setup, "a.example"), ok_response("inside"));
+}
+
+TEST_F(GatewayTlsListenerTest, ClientsWithoutTheRightCertificateAreRefused) {
+  const test::Leaf good = test::make_leaf(clients_of_, {.names = {{GEN_DNS, "robot"}}});
+  const test::Leaf other = test::make_leaf(clients_of_, {.names = {{GEN_DNS, "else"}}});
+  const test::Leaf foreign = test::make_leaf(authority_, {.names = {{GEN_DNS, "robot"}}});
+  const test::Leaf expired =
+      test::make_leaf(clients_of_, {.names = {{GEN_DNS, "robot"}}, .from_seconds = -100, .to_seconds = -10});
+  const test::Leaf revoked = test::make_leaf(clients_of_, {.names = {{GEN_DNS, "robot"}}});
+  auto server = mutual(terms("a.example"), clients_of_);
+  server->client_names = {"robot"};
+  server->crls = test::crl_pem(clients_of_, {revoked.certificate.get()});
+  serve({{"a.example", server}});
+  const auto with = [&](const test::Leaf* leaf) {
+    OpensslPeer::Setup setup = client("a.example");
+    setup.leaf = leaf;
+    return get(setup, "a.example");
+  };
+  EXPECT_EQ(with(&good), ok_response("inside"));
+  EXPECT_EQ(with(nullptr), "");
+  EXPECT_EQ(with(&other), "");
+  EXPECT_EQ(with(&foreign), "");
+  EXPECT_EQ(with(&expired), "");
+  EXPECT_EQ(with(&revoked), "");
+}
+
+TEST_F(GatewayTlsListenerTest, VersionsHaveLimits) {
+  auto modern = terms("b.example");
+  modern->min = TlsVersion::k13;
+  auto old = terms("c.example");
+  old->max = TlsVersion::k12;
+  serve({{"a.example", terms("a.example")}, {"b.example", modern}, {"c.example", old}});
+  const auto version = [&](const char* name, int most) {
+    std::string seen;
+    OpensslPeer::Setup setup = client(name);
+    setup.max_version = most;
+    OpensslPeer peer(dial(), setup, [&](SSL* ssl) { seen = SSL_get_version(ssl); });
+    peer.join();
+    return seen;
+  };
+  EXPECT_EQ(version("a.example", TLS1_2_VERSION), "TLSv1.2");
+  EXPECT_EQ(version("a.example", TLS1_3_VERSION), "TLSv1.3");
+  EXPECT_EQ(version("b.example", TLS1_2_VERSION), "");
+  EXPECT_EQ(version("b.example", TLS1_3_VERSION), "TLSv1.3");
+  EXPECT_EQ(version("c.example", TLS1_3_VERSION), "TLSv1.2");
+}
+
+// Else who has no certificate could have what asks for one, by a connection to what does not.
+TEST_F(GatewayTlsListenerTest, ARequestIsForTheListenerThatItsConnectionWasMadeTo) {
+  serve({{"a.example", terms("a.example")}, {"b.example", mutual(terms("b.example"), clients_of_)}});
+  EXPECT_TRUE(get(client("a.example"), "b.example").starts_with("HTTP/1.1 421"));
+  EXPECT_TRUE(get(client("a.example"), "elsewhere").starts_with("HTTP/1.1 421"));
+  EXPECT_EQ(get(client("a.example"), "A.Example:8443"), ok_response("inside"));
+  EXPECT_EQ(rig_.sink().wait(1).at(0).outcome, Outcome::kMisdirected);
+}
+
+TEST_F(GatewayTlsListenerTest, WhatHasNoCertificateRefusesHandshakesAndOthersGoOn) {
+  auto broken = terms("b.example");
+  broken->problem = "Secret shop/b is unknown; next: add it";
+  auto unusable = terms("c.example");
+  unusable->certificates.front().key = "nonsense";
+  serve({{"a.example", terms("a.example")}, {"b.example", broken}, {"c.example", unusable}});
+  for (const char* name : {"b.example", "c.example"}) {
+    OpensslPeer peer(dial(), client(name));
+    peer.join();
+    EXPECT_FALSE(peer.shook_hands());
+    EXPECT_NE(peer.error().find("handshake failure"), std::string::npos) << peer.error();
+  }
+  EXPECT_EQ(get(client("a.example"), "a.example"), ok_response("inside"));
+}
+
+TEST_F(GatewayTlsListenerTest, AChangedSecretIsForNewHandshakes) {
+  const auto before = terms("a.example");
+  serve({{"a.example", before}});
+  std::string first, second, shown;
+  OpensslPeer live(dial(), client("a.example"), [&](SSL* ssl) {
+    first = ask(ssl, "a.example");
+    auto after = std::make_shared<ServerTerms>(*before);
+    after->certificates = {pair_of(test::make_leaf(authority_, {.names = {{GEN_DNS, "new.example"}}}))};
+    serve({{"a.example", after}});
+    second = ask(ssl, "a.example");
+  });
+  live.join();
+  EXPECT_EQ(first, ok_response("inside"));
+  EXPECT_EQ(second, ok_response("inside")) << "the live connection stays";
+  OpensslPeer next(dial(), client("a.example"), [&](SSL* ssl) { shown = shown_name(ssl); });
+  next.join();
+  EXPECT_EQ(shown, "new.example");
+}
+
+TEST_F(GatewayTlsListenerTest, SessionsAreResumedForTheirListenerOnly) {
+  auto other = terms("b.example");
+  serve({{"a.example", terms("a.example")}, {"b.example", other}});
+  SSL_SESSION* session = nullptr;
+  OpensslPeer first(dial(), client("a.example"), [&](SSL* ssl) {
+    ask(ssl, "a.example");
+    session = SSL_get1_session(ssl);
+    // The library resumes nothing that did not end well.
+    SSL_shutdown(ssl);
+  });
+  first.join();
+  ASSERT_NE(session, nullptr);
+  const auto resumed = [&](const char* name) {
+    OpensslPeer::Setup setup = client(name);
+    setup.session = session;
+    OpensslPeer peer(dial(), setup, [&](SSL* ssl) { ask(ssl, name); });
+    peer.join();
+    return peer.resumed();
+  };
+  EXPECT_TRUE(resumed("a.example"));
+  EXPECT_FALSE(resumed("b.example"));
+  SSL_SESSION_free(session);
+}
+
+// Decrypted bytes are none of the connections that are passed through by the same name.
+TEST_F(GatewayTlsListenerTest, WhatIsNoHttpGoesNowhereElse) {
+  serve({{"a.example", terms("a.example")}});
+  std::string got = "nothing read";
+  OpensslPeer peer(dial(), client("a.example"), [&](SSL* ssl) {
+    OpensslPeer::write(ssl, "\x01\x02\x03\x04\r\n\r\n");
+    got = OpensslPeer::read(ssl, 1);
+  });
+  peer.join();
+  EXPECT_EQ(got, "");
+  EXPECT_EQ(rig_.sink().wait(1).at(0).outcome, Outcome::kNoRoute);
+  EXPECT_EQ(server_.connections(), 0);
+}
+
+}  // namespace
+}  // namespace weft::proxy

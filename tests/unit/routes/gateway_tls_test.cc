@@ -1,0 +1,231 @@
+// Gateways of both APIs that end TLS: which listener has a server name, with which Secret, and what stands in
+// the way.
+#include <algorithm>
+
+#include "absl/strings/escaping.h"
+#include "proto/xds/secret.pb.h"
+#include "tests/unit/identity/pki.h"
+#include "tests/unit/routes/route_world.h"
+
+namespace weft::proxy {
+namespace {
+
+const test::Authority& authority() {
+  static const test::Authority made = test::make_authority("public");
+  return made;
+}
+const test::Leaf& leaf() {
+  static const test::Leaf made = test::make_leaf(authority(), {.names = {{GEN_DNS, "a.example"}}});
+  return made;
+}
+std::string key() { return test::key_pem(leaf().key.get()); }
+std::string roots() { return to_pem(authority().certificate.get()); }
+
+std::string entry(std::string_view name, std::string_view value) {
+  return str_cat(name, ": ", absl::Base64Escape(to_absl(value)), ", ");
+}
+std::string secret(std::string_view name, std::string_view entries, std::string_view ns = "shop",
+                   std::string_view type = "Opaque") {
+  return str_cat("apiVersion: v1\nkind: Secret\nmetadata: {name: ", name, ", namespace: ", ns,
+                 "}\ntype: ", type, "\ndata: {", entries, "}\n---\n");
+}
+std::string pair(std::string_view name, std::string_view ns = "shop") {
+  return secret(name, entry("tls.crt", to_pem(leaf().certificate.get())) + entry("tls.key", key()), ns,
+                "kubernetes.io/tls");
+}
+std::string istio(std::string_view servers) {
+  return str_cat(
+      "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: shop}\nspec:\n  "
+      "servers:\n",
+      servers, "---\n");
+}
+std::string https(std::string_view hosts, std::string_view tls, std::string_view protocol = "HTTPS") {
+  return str_cat("  - {port: {number: 443, name: tls, protocol: ", protocol, "}, hosts: [", hosts,
+                 "], tls: {", tls, "}}\n");
+}
+std::string api(std::string_view listeners) {
+  return str_cat(
+      "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: shop}\n",
+      "spec:\n  gatewayClassName: weft\n  listeners:\n", listeners, "---\n");
+}
+std::string service(std::string_view name, std::string_view spec) {
+  return str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ", name,
+                 ", namespace: shop}\nspec: {gateways: [edge], ", spec, "}\n---\n");
+}
+std::string http(std::string_view host, std::string_view to) {
+  return service(to, str_cat("hosts: ['", host, "'], http: [{route: [{destination: {host: ", to, "}}]}]"));
+}
+
+const GatewayServer* server(const RouteWorld& world, std::string_view name) {
+  return world.snapshot().find_gateway_server(name, 443);
+}
+// What a handshake with this name would fail for; "" when it succeeds, "none" when nothing ends TLS there.
+std::string problem(const RouteWorld& world, std::string_view name) {
+  const GatewayServer* found = server(world, name);
+  return found == nullptr || found->tls == nullptr ? "none" : found->tls->problem;
+}
+bool found(const RouteWorld& world, std::string_view code, std::string_view words) {
+  return std::any_of(world.findings().begin(), world.findings().end(), [&](const control_plane::Finding& f) {
+    return f.code == code && f.message.find(words) != std::string::npos;
+  });
+}
+
+TEST(GatewayTlsTest, RequestsOfAServerNameAreThoseOfItsListener) {
+  const RouteWorld world(str_cat(pair("a"), pair("wide"),
+                                 istio(https("a.example", "mode: SIMPLE, credentialName: a") +
+                                       https("'*.example'", "mode: SIMPLE, credentialName: wide")),
+                                 http("a.example", "v1"), http("*.example", "v2")));
+  EXPECT_EQ(world.ask_gateway("/", "a.example", 443), "v1");
+  EXPECT_EQ(world.ask_gateway("/", "b.example", 443), "v2");
+  ASSERT_EQ(problem(world, "a.example"), "");
+  EXPECT_EQ(server(world, "a.example")->tls->certificates.front().key, key());
+  EXPECT_NE(server(world, "a.example"), server(world, "b.example"));
+  EXPECT_EQ(problem(world, "elsewhere"), "none");
+  EXPECT_EQ(problem(world, ""), "none");
+}
+
+TEST(GatewayTlsTest, ListenersOfTheGatewayApiEndTls) {
+  const RouteWorld world(str_cat(
+      pair("a"), api("  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: a}]}}\n"),
+      "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: shop}\n"
+      "spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: v1, port: 80}]}]}\n"));
+  EXPECT_EQ(world.ask_gateway("/", "any.example", 443), "v1");
+  EXPECT_EQ(problem(world, ""), "");
+}
+
+TEST(GatewayTlsTest, ASecretOfAnotherNamespaceNeedsAGrant) {
+  const std::string listener =
+      "  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: a, namespace: keys}]}}\n";
+  const RouteWorld without(str_cat(pair("a", "keys"), api(listener)));
+  EXPECT_NE(problem(without, ""), "");
+  EXPECT_TRUE(found(without, "WF0054", "no ReferenceGrant of namespace keys lets Gateways of shop"));
+  EXPECT_TRUE(without.snapshot().gateway_servers.front().tls->certificates.empty());
+  const RouteWorld granted(str_cat(pair("a", "keys"), api(listener),
+                                   "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: "
+                                   "ReferenceGrant\nmetadata: {name: g, namespace: keys}\n"
+                                   "spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, "
+                                   "namespace: shop}], to: [{group: '', kind: "
+                                   "Secret}]}\n"));
+  EXPECT_EQ(problem(granted, ""), "");
+}
+
+TEST(GatewayTlsTest, AMissingSecretIsOneListenersProblem) {
+  const RouteWorld world(str_cat(pair("b"), istio(https("a.example", "mode: SIMPLE, credentialName: a") +
+                                                  https("b.example", "mode: SIMPLE, credentialName: b"))));
+  EXPECT_NE(problem(world, "a.example").find("Secret shop/a is unknown"), std::string::npos);
+  EXPECT_NE(problem(world, "a.example").find("next:"), std::string::npos);
+  EXPECT_TRUE(found(world, "WF0054", "Secret shop/a is unknown"));
+  EXPECT_EQ(problem(world, "b.example"), "");
+}
+
+TEST(GatewayTlsTest, MutualNeedsAnAuthority) {
+  const std::string gateway = istio(https("a.example", "mode: MUTUAL, credentialName: a"));
+  const RouteWorld without(str_cat(pair("a"), gateway));
+  EXPECT_TRUE(found(without, "WF0054", "Secret shop/a has no authority"));
+  EXPECT_NE(problem(without, "a.example"), "");
+  const RouteWorld beside(str_cat(pair("a"), secret("a-cacert", entry("cacert", roots())), gateway));
+  ASSERT_EQ(problem(beside, "a.example"), "");
+  EXPECT_TRUE(server(beside, "a.example")->tls->mutual);
+  EXPECT_EQ(server(beside, "a.example")->tls->roots, roots());
+  const RouteWorld named(
+      str_cat(pair("a"), secret("clients", entry("ca.crt", roots())),
+              istio(https("a.example",
+                          "mode: MUTUAL, credentialName: a, caCertCredentialName: clients, "
+                          "subjectAltNames: [b.example], minProtocolVersion: TLSV1_3"))));
+  ASSERT_EQ(problem(named, "a.example"), "");
+  EXPECT_EQ(server(named, "a.example")->tls->client_names, std::vector<std::string>{"b.example"});
+  EXPECT_EQ(server(named, "a.example")->tls->min, TlsVersion::k13);
+}
+
+// Which of the two it is decides whether bytes are decrypted: nothing may mix them.
+TEST(GatewayTlsTest, WhatIsPassedThroughStandsBesideWhatIsNot) {
+  const RouteWorld world(str_cat(
+      pair("a"),
+      istio(https("a.example", "mode: SIMPLE, credentialName: a", "TLS") +
+            https("'*.example'", "mode: PASSTHROUGH", "TLS")),
+      service("t", "hosts: [a.example], tcp: [{route: [{destination: {host: v1, port: {number: 80}}}]}]"),
+      service("u",
+              "hosts: ['*.example'], tls: [{match: [{sniHosts: ['*.example']}], route: [{destination: {host: "
+              "v2}}]}]")));
+  const GatewayServer* ended = server(world, "a.example");
+  ASSERT_EQ(problem(world, "a.example"), "");
+  EXPECT_TRUE(ended->tls->opaque);
+  ASSERT_NE(ended->l4_host, kNone);
+  const L4Host& connections = world.snapshot().l4_hosts[ended->l4_host];
+  EXPECT_TRUE(connections.tls.empty());
+  EXPECT_EQ(world.snapshot().clusters[connections.tcp.front().clusters.front().cluster].service, "v1");
+  EXPECT_EQ(problem(world, "b.example"), "none");
+  ASSERT_NE(server(world, "b.example"), nullptr);
+}
+
+TEST(GatewayTlsTest, AServerNameHasOneListener) {
+  const RouteWorld world(str_cat(pair("a"), istio(https("a.example", "mode: SIMPLE, credentialName: a") +
+                                                  https("a.example", "mode: PASSTHROUGH", "TLS"))));
+  EXPECT_TRUE(found(world, "WF0050", "has a server name of this on port 443"));
+  EXPECT_EQ(problem(world, "a.example"), "");
+}
+
+// Nothing is taken for enforced that is not.
+TEST(GatewayTlsTest, SettingsThatAreNotEnforcedKeepTheListenerFromBeingServed) {
+  for (const std::string_view setting :
+       {"serverCertificate: /c, privateKey: /k", "caCrl: /c, credentialName: a",
+        "insecureSkipVerify: true, credentialName: a", "verifyCertificateHash: [x], credentialName: a",
+        "verifyCertificateSpki: [x], credentialName: a", "caCertificates: /c, credentialName: a",
+        "subjectAltNames: [x], credentialName: a", "maxProtocolVersion: TLSV1_1, credentialName: a"}) {
+    const std::string manifest =
+        str_cat(pair("a"), istio(https("a.example", str_cat("mode: SIMPLE, ", setting)) +
+                                 "  - {port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*']}\n"));
+    const control_plane::ParsedFile parsed = control_plane::parse_file("f.yaml", manifest);
+    ASSERT_EQ(parsed.findings.size(), 1u) << setting;
+    EXPECT_EQ(parsed.findings.front().code, "WF0052") << setting;
+    EXPECT_NE(parsed.findings.front().message.find("this listener is not served"), std::string::npos);
+    const RouteWorld world(manifest);
+    EXPECT_EQ(world.snapshot().find_gateway_port(443), nullptr) << setting;
+    EXPECT_NE(world.snapshot().find_gateway_port(8080), nullptr) << setting;
+  }
+}
+
+// Resources but Secrets, and findings, are what listings and logs show.
+TEST(GatewayTlsTest, KeysAreInNamedSecretsOnly) {
+  const control_plane::Compiled compiled =
+      control_plane::compile_text(str_cat(pair("a"), pair("unnamed"),
+                                          istio(https("a.example", "mode: SIMPLE, credentialName: a") +
+                                                https("b.example", "mode: SIMPLE, credentialName: b"))));
+  const std::string bytes = key().substr(40, 40);
+  size_t secrets = 0;
+  for (const auto& [name, resource] : compiled.resources) {
+    const bool has_key = resource.body().find(bytes) != std::string_view::npos;
+    EXPECT_EQ(has_key, name.first == control_plane::kSecretType) << name.second;
+    secrets += name.first == control_plane::kSecretType ? 1 : 0;
+  }
+  EXPECT_EQ(secrets, 1u);
+  for (const control_plane::Finding& finding : compiled.findings)
+    EXPECT_EQ(control_plane::to_string(finding).find(bytes), std::string::npos);
+}
+
+struct BadSecret {
+  std::string entries, words;
+};
+TEST(GatewayTlsTest, BadSecretsAreRefusedWithoutBeingQuoted) {
+  const std::string certificate = to_pem(leaf().certificate.get());
+  const std::string other = test::key_pem(test::p256_key().get());
+  const std::vector<BadSecret> rows = {
+      {str_cat("tls.crt: '", key().substr(0, 60), "', ", entry("tls.key", key())), "no base64"},
+      {entry("tls.crt", certificate) + entry("tls.key", other), "not that of the certificate"},
+      {entry("tls.crt", "nonsense") + entry("tls.key", key()), "the certificate: "},
+      {entry("tls.crt", certificate) + entry("tls.key", key().substr(0, 100)), "the key: "},
+      {entry("ca.crt", key()), "the authority: "},
+  };
+  for (const BadSecret& row : rows) {
+    const control_plane::ParsedFile parsed = control_plane::parse_file("f.yaml", secret("a", row.entries));
+    ASSERT_EQ(parsed.findings.size(), 1u) << row.words;
+    const std::string text = control_plane::to_string(parsed.findings.front());
+    EXPECT_NE(text.find(row.words), std::string::npos) << text;
+    EXPECT_TRUE(parsed.objects.empty());
+    for (const std::string& value : {key(), other})
+      EXPECT_EQ(text.find(value.substr(40, 20)), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace weft::proxy

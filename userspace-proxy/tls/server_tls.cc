@@ -1,0 +1,190 @@
+// ServerTls and its table, see server_tls.h.
+#include "userspace-proxy/tls/server_tls.h"
+
+#include <openssl/err.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
+#include <array>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "userspace-proxy/tls/peer_names.h"
+
+namespace weft::proxy {
+namespace {
+
+constexpr unsigned char kHttpProtocols[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+// Forward secrecy and AEAD (RFC 9325 §4.2).
+constexpr char kCiphers[] =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+
+// Who offers nothing that we speak gets HTTP/1.1, as without ALPN.
+int select_http(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* offered,
+                unsigned int offered_length, void*) {
+  unsigned char* chosen = nullptr;
+  if (SSL_select_next_proto(&chosen, length, kHttpProtocols, sizeof(kHttpProtocols), offered,
+                            offered_length) != OPENSSL_NPN_NEGOTIATED)
+    return SSL_TLSEXT_ERR_NOACK;
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+int version_of(TlsVersion version, int automatic) {
+  switch (version) {
+    case TlsVersion::kAuto:
+      return automatic;
+    case TlsVersion::k12:
+      return TLS1_2_VERSION;
+    case TlsVersion::k13:
+      return TLS1_3_VERSION;
+  }
+  return automatic;
+}
+
+// Of the process: the workers' ticket keys come from it, so that any of them resumes what another began.
+// Another one after a restart.
+absl::StatusOr<std::array<unsigned char, 32>> process_secret() {
+  static const auto secret = []() -> absl::StatusOr<std::array<unsigned char, 32>> {
+    std::array<unsigned char, 32> out{};
+    if (RAND_bytes(out.data(), static_cast<int>(out.size())) != 1) return openssl_status("random bytes");
+    return out;
+  }();
+  return secret;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<ServerTls>> ServerTls::make(std::shared_ptr<const ServerTerms> terms) {
+  if (!terms->problem.empty()) return absl::FailedPreconditionError(terms->problem);
+  std::shared_ptr<ServerTls> out(new ServerTls(std::move(terms)));
+  RETURN_IF_ERROR(out->open());
+  return out;
+}
+
+absl::Status ServerTls::open() {
+  context_.reset(SSL_CTX_new(TLS_server_method()));
+  if (context_ == nullptr) return openssl_status("TLS context");
+  SSL_CTX* const context = context_.get();
+  set_common_options(context);
+  SSL_CTX_set_min_proto_version(context, version_of(terms_->min, TLS1_2_VERSION));
+  SSL_CTX_set_max_proto_version(context, version_of(terms_->max, TLS1_3_VERSION));
+  std::string ciphers;
+  for (const std::string& each : terms_->ciphers) str_append(&ciphers, ciphers.empty() ? "" : ":", each);
+  if (SSL_CTX_set_cipher_list(context, ciphers.empty() ? kCiphers : ciphers.c_str()) != 1)
+    return openssl_status("cipher suites");
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  if (!terms_->opaque) SSL_CTX_set_alpn_select_cb(context, select_http, nullptr);
+  RETURN_IF_ERROR(add_certificates());
+  RETURN_IF_ERROR(terms_->mutual ? ask_for_certificates() : share_tickets());
+  ERR_clear_error();
+  return absl::OkStatus();
+}
+
+absl::Status ServerTls::add_certificates() {
+  if (terms_->certificates.empty()) return absl::FailedPreconditionError("no certificate");
+  std::set<int> kinds;
+  for (const TlsKeyPair& pair : terms_->certificates) {
+    ASSIGN_OR_RETURN(const std::vector<X509Ptr> chain, read_certificates(pair.chain));
+    ASSIGN_OR_RETURN(const KeyPtr key, read_private_key(pair.key));
+    if (!kinds.insert(EVP_PKEY_get_base_id(key.get())).second)
+      return absl::FailedPreconditionError("two certificates have keys of one kind; next: give one of them");
+    if (SSL_CTX_use_certificate(context_.get(), chain.front().get()) != 1 ||
+        SSL_CTX_use_PrivateKey(context_.get(), key.get()) != 1)
+      return openssl_status("certificate and key");
+    for (size_t i = 1; i < chain.size(); ++i) {
+      if (SSL_CTX_add1_chain_cert(context_.get(), chain[i].get()) != 1) return openssl_status("chain");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Nothing is resumed: each connection shows its certificate anew.
+absl::Status ServerTls::ask_for_certificates() {
+  ASSIGN_OR_RETURN(const std::vector<X509Ptr> roots, read_certificates(terms_->roots));
+  ASSIGN_OR_RETURN(const std::vector<X509CrlPtr> crls, read_crls(terms_->crls));
+  add_trust(SSL_CTX_get_cert_store(context_.get()), roots, crls);
+  for (const X509Ptr& root : roots) SSL_CTX_add_client_CA(context_.get(), root.get());
+  SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_cert_verify_callback(context_.get(), &ServerTls::verify, this);
+  SSL_CTX_set_options(context_.get(), SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(context_.get(), 0);
+  return absl::OkStatus();
+}
+
+// Of this listener only, and of these certificates: another one's tickets are not understood.
+absl::Status ServerTls::share_tickets() {
+  ASSIGN_OR_RETURN(const auto secret, process_secret());
+  std::string material = str_cat(terms_->name, "\n");
+  for (const TlsKeyPair& pair : terms_->certificates) material += pair.chain;
+  std::array<unsigned char, 128> keys{};
+  for (unsigned char part = 0; part < 2; ++part) {
+    const std::string input = str_cat(material, static_cast<int>(part));
+    unsigned length = 0;
+    if (HMAC(EVP_sha512(), secret.data(), static_cast<int>(secret.size()),
+             reinterpret_cast<const unsigned char*>(input.data()), input.size(), keys.data() + part * 64,
+             &length) == nullptr)
+      return openssl_status("session tickets");
+  }
+  unsigned char name[32];
+  EVP_Digest(terms_->name.data(), terms_->name.size(), name, nullptr, EVP_sha256(), nullptr);
+  if (SSL_CTX_set_session_id_context(context_.get(), name, sizeof(name)) != 1 ||
+      SSL_CTX_set_tlsext_ticket_keys(context_.get(), keys.data(), 80) != 1)
+    return openssl_status("session tickets");
+  return absl::OkStatus();
+}
+
+SslPtr ServerTls::new_connection(TlsRole, TlsPeer& peer) {
+  SslPtr ssl(SSL_new(context_.get()));
+  if (ssl == nullptr) return ssl;
+  set_peer(ssl.get(), peer);
+  SSL_set_accept_state(ssl.get());
+  return ssl;
+}
+
+int ServerTls::verify(X509_STORE_CTX* store, void* self) {
+  const auto* ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  TlsPeer& peer = peer_of(ssl);
+  const ServerTerms& terms = static_cast<ServerTls*>(self)->terms();
+  X509_STORE_CTX_set_verify_cb(store, allow_unknown_status);
+  if (X509_verify_cert(store) != 1) {
+    peer.fault = fault_of(X509_STORE_CTX_get_error(store));
+    return 0;
+  }
+  if (terms.client_names.empty() || has_name_of(X509_STORE_CTX_get0_cert(store), terms.client_names))
+    return 1;
+  peer.fault = TlsFault::kWrongName;
+  X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+  return 0;
+}
+
+void ServerTlsTable::replace(std::span<const std::shared_ptr<const ServerTerms>> servers) {
+  std::map<std::string, Entry> next;
+  for (const auto& terms : servers) {
+    const auto known = by_name_.find(terms->name);
+    if (known != by_name_.end() && *known->second.terms == *terms) {
+      next.emplace(terms->name, known->second);
+      continue;
+    }
+    next.emplace(terms->name, Entry{terms, ServerTls::make(terms)});
+  }
+  by_name_ = std::move(next);
+}
+
+std::shared_ptr<ServerTls> ServerTlsTable::find(const ServerTerms& terms, std::string* problem) const {
+  const auto found = by_name_.find(terms.name);
+  if (found == by_name_.end()) {
+    *problem = "it is not known here";
+    return nullptr;
+  }
+  if (found->second.profile.ok()) return *found->second.profile;
+  *problem = std::string(found->second.profile.status().message());
+  return nullptr;
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,78 @@
+// What connections of one kind prove, ask of their peers and check: a TlsSocket has one. The mesh's own is
+// tls_context.h, a gateway's server_tls.h. Worker thread only.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/spiffe_id.h"
+#include "base/x509.h"
+#include "userspace-proxy/net/intrusive_list.h"
+#include "userspace-proxy/tls/tls_fault.h"
+
+namespace weft::proxy {
+
+using SslPtr = std::unique_ptr<SSL, FreeWith<SSL_free>>;
+using SslContextPtr = std::unique_ptr<SSL_CTX, FreeWith<SSL_CTX_free>>;
+using SslSessionPtr = std::unique_ptr<SSL_SESSION, FreeWith<SSL_SESSION_free>>;
+
+class TlsContext;
+class TlsSocket;
+struct TlsContextTag;
+
+enum class TlsRole : uint8_t { kClient, kServer };
+
+// What one connection expects of its peer, and what it found. Lives as long as the connection.
+struct TlsPeer {
+  // Of the mesh. One of these; empty: any workload of our own trust domain.
+  std::vector<SpiffeId> expected;
+  // Client: sessions are resumed with the same name only; the name must tell endpoint and expectation.
+  std::string session_name;
+
+  TlsContext* context = nullptr;
+  TlsFault fault = TlsFault::kNoFault;
+  SpiffeId id;  // of the mesh, once the handshake is done
+  // As verified, the leaf first; of a resumed session, what was verified when it began.
+  std::vector<X509Ptr> chain;
+};
+
+class TlsProfile {
+ public:
+  virtual ~TlsProfile() = default;
+  TlsProfile(const TlsProfile&) = delete;
+  TlsProfile& operator=(const TlsProfile&) = delete;
+
+  // A connection whose verification asks `peer`, which outlives it. Null: no memory.
+  virtual SslPtr new_connection(TlsRole role, TlsPeer& peer) = 0;
+  // Once the library has shaken hands: what is still wrong.
+  virtual TlsFault check(SSL* ssl, TlsPeer& peer) = 0;
+
+ protected:
+  TlsProfile() = default;
+
+  friend class TlsSocket;
+  IntrusiveList<TlsSocket, TlsContextTag> live_;
+};
+
+// Where a connection's TlsPeer is kept.
+void set_peer(SSL* ssl, TlsPeer& peer);
+TlsPeer& peer_of(const SSL* ssl);
+
+// What the library says of a certificate, as a fault.
+TlsFault fault_of(int verify_error);
+// X509_STORE_CTX_verify_cb: a certificate without a list, or with one that was not renewed in time, is taken;
+// what an old list revokes stays revoked.
+int allow_unknown_status(int good, X509_STORE_CTX* store);
+// The chain that was verified, the leaf first.
+std::vector<X509Ptr> verified_chain(X509_STORE_CTX* store);
+// Roots to trust, and lists to obey.
+void add_trust(X509_STORE* store, const std::vector<X509Ptr>& roots, const std::vector<X509CrlPtr>& crls);
+
+// What every context of ours is like: no renegotiation, no early data, buffers released when idle.
+void set_common_options(SSL_CTX* context);
+
+}  // namespace weft::proxy
