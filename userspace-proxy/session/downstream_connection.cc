@@ -123,7 +123,8 @@ const L4Host* DownstreamConnection::l4_host() const {
 // To where its client may go by a name only that the registry knows, and not by the address.
 bool DownstreamConnection::is_undeclared() const {
   const Snapshot& snapshot = context_.current->snapshot();
-  return policy_ == nullptr && !origin_->is_gateway() && snapshot.is_undeclared(source_of(*origin_, snapshot), dialled_);
+  return policy_ == nullptr && !origin_->is_gateway() &&
+         snapshot.is_undeclared(source_of(*origin_, snapshot), dialled_);
 }
 
 bool DownstreamConnection::hello_wanted() const {
