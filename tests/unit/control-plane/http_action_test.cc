@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "control-plane/control_plane.h"
+#include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/parse_file.h"
 #include "control-plane/resource/value_template.h"
 
@@ -180,13 +181,22 @@ TEST(ValueTemplateTest, WhatIsNoVariableIsSaid) {
   EXPECT_EQ(parse_value_template("%RESP(x)%", true, value), "");
 }
 
-// The workloads of the canary example are those that the others route.
+// The workloads of the canary example are those that the others route. A certificate is its reader's own to
+// make, and that it is not there is said.
 TEST(ExamplesTest, EveryExampleIsAcceptedWithoutAFinding) {
   int folders = 0;
   for (const auto& entry : std::filesystem::directory_iterator("examples")) {
     ++folders;
-    for (const Finding& finding : analyze({"examples/canary/workloads.yaml", entry.path() / "routing.yaml"}))
-      ADD_FAILURE() << to_string(finding);
+    size_t expected = entry.path().filename() == "gateway-tls" ? 1 : 0;
+    for (const Finding& finding :
+         analyze({"examples/canary/workloads.yaml", entry.path() / "routing.yaml"})) {
+      if (expected > 0 && finding.code == kTlsNotEnded) {
+        --expected;
+      } else {
+        ADD_FAILURE() << to_string(finding);
+      }
+    }
+    EXPECT_EQ(expected, 0U) << entry.path();
     EXPECT_TRUE(std::filesystem::exists(entry.path() / "README.md")) << entry.path();
   }
   EXPECT_GE(folders, 5);
