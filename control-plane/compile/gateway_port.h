@@ -42,14 +42,22 @@ struct Connections {
   }
 };
 
+// Requests, by host; "*": all others. Of VirtualServices, oldest first, and of HTTPRoutes and GRPCRoutes.
+struct Requests {
+  std::map<std::string, std::vector<mesh::v1::HttpRoute>> http;
+  std::map<std::string, std::vector<ResolvedRoute>> http_routes, grpc_routes;
+};
+
 // What is bound to one port.
 struct Port {
   ListenerKind kind = ListenerKind::kHttp;
   const Gateway* first = nullptr;
   std::vector<Listening> listeners;
-  // By host; "*": all others. Of VirtualServices, oldest first, and of HTTPRoutes.
-  std::map<std::string, std::vector<mesh::v1::HttpRoute>> http;
-  std::map<std::string, std::vector<ResolvedRoute>> http_routes, grpc_routes;
+  // Not served, for a host name that another has. No wider listener may take their other names, which may ask
+  // less of clients.
+  std::vector<Listening> refused;
+  // Of the port, null, or of a listener that ends TLS: what one asks of clients holds for all of its routes.
+  std::map<const Gateway::Listener*, Requests> requests;
   std::set<std::string> redirected;
   std::vector<mesh::v1::L4Route> tls;
   std::vector<NamedRoute> tls_routes;
@@ -58,6 +66,9 @@ struct Port {
 
   Connections& connections_of(const Gateway::Listener& listener) {
     return tcp[kind == ListenerKind::kTcp ? nullptr : &listener];
+  }
+  Requests& requests_of(const Gateway::Listener& listener) {
+    return requests[kind == ListenerKind::kHttp ? nullptr : &listener];
   }
   bool ends_tls() const {
     return std::any_of(listeners.begin(), listeners.end(),

@@ -2,6 +2,9 @@
 #include "control-plane/compile/gateway_tls.h"
 
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/strings.h"
 #include "control-plane/compile/route_backends.h"
@@ -104,12 +107,39 @@ tls::Secret to_wire(const std::string& name, const Secret& secret) {
 
 }  // namespace
 
+std::vector<std::string> sorted_hosts(const Gateway::Listener& listener) {
+  std::set<std::string> out;
+  for (const auto& host : listener.hosts) out.insert(host.name);
+  return {out.begin(), out.end()};
+}
+
+std::string tls_server_name(const Gateway& gateway, const Gateway::Listener& listener) {
+  std::string out = str_cat(ObjectKey{gateway.meta.kind, gateway.meta.ns, gateway.meta.name}.to_string(), ":",
+                            listener.port);
+  for (const std::string& host : sorted_hosts(listener)) str_append(&out, " ", host);
+  return out;
+}
+
+TlsServer refusing_server(const Gateway& gateway, const Gateway::Listener& listener, std::string problem) {
+  TlsServer out;
+  out.set_name(str_cat(tls_server_name(gateway, listener), " (refused)"));
+  for (const auto& host : listener.hosts) out.add_hosts(host.name);
+  out.set_mode(TlsServer::MUTUAL);
+  out.set_problem(std::move(problem));
+  return out;
+}
+
 TlsServer tls_server(const Gateway& gateway, const Gateway::Listener& listener, const Objects& objects,
                      std::vector<Finding>* findings) {
   TlsServer out;
-  out.set_name(str_cat(ObjectKey{gateway.meta.kind, gateway.meta.ns, gateway.meta.name}.to_string(), " ",
-                       listener.field));
+  out.set_name(tls_server_name(gateway, listener));
   for (const auto& host : listener.hosts) out.add_hosts(host.name);
+  // Who came in before what is refused now was asked for is not admitted any more.
+  if (listener.tls && !listener.tls->problem.empty()) {
+    out.set_mode(TlsServer::MUTUAL);
+    out.set_problem(listener.tls->problem);
+    return out;
+  }
   out.set_mode(!listener.tls          ? TlsServer::PASSTHROUGH
                : listener.tls->mutual ? TlsServer::MUTUAL
                                       : TlsServer::SIMPLE);

@@ -91,6 +91,7 @@ class Gateways {
               str_cat(other->gateway->meta.kind, " ", other->gateway->meta.ns, "/", other->gateway->meta.name,
                       " has a server name of this on port ", listener.port, ": this listener is not served"),
               "use other host names, or one listener", findings_);
+          port.refused.push_back({gateway, &listener});
           continue;
         }
         port.listeners.push_back({gateway, &listener});
@@ -223,7 +224,7 @@ class Gateways {
         for (const HttpRoute& route : routes.http()) {
           if (!reaches_port(route, listener.port)) continue;
           any = true;
-          for (const std::string& host : hosts) port.http[host].push_back(route);
+          for (const std::string& host : hosts) port.requests_of(listener).http[host].push_back(route);
         }
         return any;
       case Routing::kServerNames:
@@ -329,7 +330,8 @@ class Gateways {
       return true;
     }
     taken_[&listener].push_back({&route, hosts});
-    auto& by_host = route.kind == Kind::kGrpc ? port.grpc_routes : port.http_routes;
+    Requests& requests = port.requests_of(listener);
+    auto& by_host = route.kind == Kind::kGrpc ? requests.grpc_routes : requests.http_routes;
     for (const std::string& host : hosts) {
       auto& routes = by_host[host];
       const auto same = [&](const ResolvedRoute& other) { return other.route == &route; };
@@ -355,29 +357,39 @@ class Gateways {
   }
 
   void compile(uint16_t number, Port& port, NamedRouteSets& out) {
-    const bool requests = std::any_of(port.listeners.begin(), port.listeners.end(), [](const Listening& one) {
-      return routing_of(*one.listener) == Routing::kRequests;
-    });
-    if (!requests) {
-      RouteSet set = begin(number, port);
-      fill_layer4(port, &set);
-      // Never "<namespace>/<name>", which VirtualServices have.
-      out.emplace_back(str_cat("gateway/", number, "/*"), std::move(set));
-      return;
+    // Never "<namespace>/<name>", which VirtualServices have.
+    const std::string place = str_cat("gateway/", number, "/");
+    if (port.kind == ListenerKind::kHttp)
+      return compile_requests(begin(number, port), port.requests[nullptr], port.redirected, place, out);
+    RouteSet set = begin(number, port);
+    fill_layer4(port, &set);
+    out.emplace_back(str_cat(place, "*"), std::move(set));
+    for (const Listening& one : port.listeners) {
+      if (routing_of(*one.listener) != Routing::kRequests) continue;
+      RouteSet first = begin(number, port);
+      first.mutable_gateway()->set_server(tls_server_name(*one.gateway, *one.listener));
+      // No other listener of the port has that name.
+      const std::string own = sorted_hosts(*one.listener).front();
+      compile_requests(first, port.requests_of(*one.listener), {}, str_cat(place, own, "/"), out);
     }
-    std::set<std::string> hosts = port.redirected;
-    for (const auto& [host, routes] : port.http) hosts.insert(host);
-    for (const auto& [host, routes] : port.http_routes) hosts.insert(host);
-    for (const auto& [host, routes] : port.grpc_routes) hosts.insert(host);
+  }
+
+  // A set for each host, which begins as `first`.
+  static void compile_requests(const RouteSet& first, Requests& requests,
+                               const std::set<std::string>& redirected, const std::string& place,
+                               NamedRouteSets& out) {
+    std::set<std::string> hosts = redirected;
+    for (const auto& [host, routes] : requests.http) hosts.insert(host);
+    for (const auto& [host, routes] : requests.http_routes) hosts.insert(host);
+    for (const auto& [host, routes] : requests.grpc_routes) hosts.insert(host);
     // What no other host has is answered too, with 404.
     hosts.insert("*");
     for (const std::string& host : hosts) {
-      RouteSet set = begin(number, port);
+      RouteSet set = first;
       set.mutable_gateway()->set_any_host(host == "*");
       if (host != "*") set.add_hosts(host);
-      fill_http(host, port, &set);
-      if (host == "*" && port.kind == ListenerKind::kTls) fill_layer4(port, &set);
-      out.emplace_back(str_cat("gateway/", number, "/", host), std::move(set));
+      fill_http(host, requests, redirected, &set);
+      out.emplace_back(str_cat(place, host), std::move(set));
     }
   }
 
@@ -393,12 +405,12 @@ class Gateways {
     return out;
   }
 
-  static void fill_http(const std::string& host, Port& port, RouteSet* set) {
-    const bool redirected =
-        std::any_of(port.redirected.begin(), port.redirected.end(), [&](const std::string& pattern) {
-          return pattern == "*" || pattern == host || host_covers(pattern, host);
-        });
-    if (redirected) {
+  static void fill_http(const std::string& host, Requests& requests, const std::set<std::string>& redirected,
+                        RouteSet* set) {
+    const auto covers = [&](const std::string& pattern) {
+      return pattern == "*" || pattern == host || host_covers(pattern, host);
+    };
+    if (std::any_of(redirected.begin(), redirected.end(), covers)) {
       HttpRoute& route = *set->add_http();
       route.set_name("https-redirect");
       route.mutable_redirect()->set_scheme("https");
@@ -409,17 +421,17 @@ class Gateways {
     }
     // gRPC's are more specific by their kind; VirtualServices follow in their own order, what takes
     // everything last.
-    for (HttpRoute& route : in_precedence(port.grpc_routes[host])) *set->add_http() = std::move(route);
-    for (HttpRoute& route : in_precedence(port.http_routes[host])) *set->add_http() = std::move(route);
+    for (HttpRoute& route : in_precedence(requests.grpc_routes[host])) *set->add_http() = std::move(route);
+    for (HttpRoute& route : in_precedence(requests.http_routes[host])) *set->add_http() = std::move(route);
     for (const bool catch_all : {false, true}) {
-      for (const HttpRoute& route : port.http[host]) {
+      for (const HttpRoute& route : requests.http[host]) {
         if (is_catch_all(route) == catch_all) *set->add_http() = route;
       }
     }
   }
 
   void fill_layer4(const Port& port, RouteSet* set) {
-    if (port.ends_tls()) {
+    if (port.ends_tls() || !port.refused.empty()) {
       for (const Listening& one : port.listeners) {
         mesh::v1::TlsServer& server = *set->mutable_gateway()->add_servers();
         server = tls_server(*one.gateway, *one.listener, objects_, findings_);
@@ -427,6 +439,11 @@ class Gateways {
         if (connections == port.tcp.end()) continue;
         for (auto& route : connections->second.all()) *server.add_tcp() = std::move(route);
       }
+      // After those that are served: the first of a name has it.
+      for (const Listening& one : port.refused)
+        *set->mutable_gateway()->add_servers() = refusing_server(
+            *one.gateway, *one.listener,
+            "another listener has a server name of this one; next: use other host names, or one listener");
     }
     for (auto& route : tls_in_precedence(port.tls_routes)) *set->add_tls() = std::move(route);
     for (const auto& route : port.tls) *set->add_tls() = route;

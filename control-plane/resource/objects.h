@@ -268,6 +268,9 @@ struct TlsTermination {
   mesh::v1::TlsServer::Version min_version = mesh::v1::TlsServer::TLS_AUTO;
   mesh::v1::TlsServer::Version max_version = mesh::v1::TlsServer::TLS_AUTO;
   std::vector<std::string> cipher_suites;
+  // Not empty: it asks for what is not done here. Its host names are kept, so that no wider listener has
+  // them, and handshakes are refused.
+  std::string problem;
 };
 
 // A gateway of either API: ports of the node, and the hosts that are served there.

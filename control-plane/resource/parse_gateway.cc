@@ -50,13 +50,6 @@ bool check_port(const FieldReader& reader, Names field, uint16_t port) {
   return false;
 }
 
-// False: a listener that is not served, which was reported.
-bool not_served(const FieldReader& listener, Names what) {
-  listener.warning(kNotAttached, str_cat(what, " is not supported, so this listener is not served"),
-                   "use SIMPLE, MUTUAL or PASSTHROUGH; the others of this Gateway are served");
-  return false;
-}
-
 // "ns/host", "./host", "*/host", "host"; the host may be "*".
 void parse_server_host(const FieldReader& item, const std::string& ns, Listener& out) {
   const auto text = item.as_text();
@@ -129,12 +122,15 @@ bool parse_server_tls(const FieldReader& server, const std::string& protocol, co
     warn_of_idle_settings(*tls);
     return true;
   }
+  out.tls.emplace().opaque = protocol == "TLS";
   if (mode == "SIMPLE" || mode == "MUTUAL") {
-    out.tls.emplace().opaque = protocol == "TLS";
-    return parse_server_termination(server, *tls, mode, ns, *out.tls);
+    parse_server_termination(server, *tls, mode, ns, *out.tls);
+    return true;
   }
   for (const Names other : {"AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"}) {
-    if (mode == other) return not_served(server, str_cat("tls.mode ", mode));
+    if (mode != other) continue;
+    refuse_handshakes(server, str_cat("tls.mode ", mode), "use SIMPLE, MUTUAL or PASSTHROUGH", *out.tls);
+    return true;
   }
   tls->error_at("mode", kValueRejected, str_cat("\"", mode.substr(0, 32), "\" is no mode"),
                 "use SIMPLE, MUTUAL or PASSTHROUGH");
@@ -235,11 +231,16 @@ bool parse_listener(const FieldReader& item, const std::string& ns, Listener& ou
     }
     return true;
   }
-  if ((protocol == "HTTPS" || protocol == "TLS") && mode == "Terminate") {
+  const bool ends = (protocol == "HTTPS" || protocol == "TLS") && mode == "Terminate";
+  if (ends || protocol == "HTTPS") {
     out.tls.emplace().opaque = protocol == "TLS";
-    return parse_listener_termination(item, ns, *out.tls);
+    if (ends)
+      parse_listener_termination(item, ns, *out.tls);
+    else
+      refuse_handshakes(item, str_cat("protocol HTTPS with mode ", mode.substr(0, 32)),
+                        "use the mode Terminate", *out.tls);
+    return true;
   }
-  if (protocol == "HTTPS") return not_served(item, str_cat("protocol HTTPS with mode ", mode.substr(0, 32)));
   item.error_at("protocol", kValueRejected, str_cat("\"", protocol.substr(0, 32), "\" is not served"),
                 "use HTTP, HTTPS, TCP or TLS");
   return false;

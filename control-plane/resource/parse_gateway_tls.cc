@@ -32,15 +32,9 @@ constexpr std::array<Names, 6> kCiphers = {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECD
 constexpr std::array<Names, 4> kRefRead = {"group", "kind", "name", "namespace"};
 constexpr size_t kMaxCertificates = 8;
 
-bool not_served(const FieldReader& listener, std::string what, std::string remedy) {
-  listener.warning(kNotAttached, str_cat(what, ": this listener is not served"),
-                   str_cat(remedy, "; the others of this Gateway are served"));
-  return false;
-}
-
-// Nullopt: it was reported, and the listener is not served.
-std::optional<TlsServer::Version> parse_version(const FieldReader& server, const FieldReader& tls,
-                                                Names field, bool low) {
+// A version that is none was reported.
+TlsServer::Version parse_version(const FieldReader& server, const FieldReader& tls, Names field, bool low,
+                                 TlsTermination& out) {
   const std::string text = tls.text(field).value_or("TLS_AUTO");
   if (text == "TLS_AUTO") return TlsServer::TLS_AUTO;
   if (text == "TLSV1_2") return TlsServer::TLS_1_2;
@@ -48,12 +42,12 @@ std::optional<TlsServer::Version> parse_version(const FieldReader& server, const
   if (text != "TLSV1_0" && text != "TLSV1_1") {
     tls.error_at(field, kValueRejected, str_cat("\"", text.substr(0, 32), "\" is no version"),
                  "use TLS_AUTO, TLSV1_2 or TLSV1_3");
-    return std::nullopt;
+    return TlsServer::TLS_AUTO;
   }
   if (!low) {
-    not_served(server, str_cat("tls.", field, " ", text, ": TLS below 1.2 is not spoken"),
-               "use TLSV1_2 or TLSV1_3");
-    return std::nullopt;
+    refuse_handshakes(server, str_cat("tls.", field, " ", text, ": TLS below 1.2 is not spoken"),
+                      "use TLSV1_2 or TLSV1_3", out);
+    return TlsServer::TLS_1_2;
   }
   tls.child(field)->warning(kWithoutEffect, "TLS below 1.2 is not spoken: clients need 1.2",
                             "use TLSV1_2 or TLSV1_3");
@@ -117,38 +111,42 @@ std::optional<TlsTermination::SecretRef> parse_certificate_ref(const FieldReader
 
 }  // namespace
 
-bool parse_server_termination(const FieldReader& server, const FieldReader& tls, const std::string& mode,
+void refuse_handshakes(const FieldReader& listener, std::string what, std::string remedy,
+                       TlsTermination& out) {
+  listener.warning(kNotAttached, str_cat(what, ": handshakes with this listener are refused"),
+                   str_cat(remedy, "; the others of this Gateway are served"));
+  if (out.problem.empty()) out.problem = str_cat(what, "; next: ", remedy);
+}
+
+void parse_server_termination(const FieldReader& server, const FieldReader& tls, const std::string& mode,
                               const std::string& ns, TlsTermination& out) {
   for (const auto& [field, remedy] : kNotServed) {
-    if (tls.has(field)) return not_served(server, str_cat("tls.", field), std::string(remedy));
+    if (tls.has(field)) return refuse_handshakes(server, str_cat("tls.", field), std::string(remedy), out);
   }
   out.mutual = mode == "MUTUAL";
   parse_credentials(tls, ns, out);
   parse_ciphers(tls, out);
   out.client_names = tls.texts("subjectAltNames");
   if (!out.client_names.empty() && !out.mutual)
-    return not_served(server, "tls.subjectAltNames without mode MUTUAL: clients have no names",
-                      "use mode MUTUAL, or remove it");
-  const auto low = parse_version(server, tls, "minProtocolVersion", true);
-  const auto high = parse_version(server, tls, "maxProtocolVersion", false);
-  if (!low || !high) return false;
-  out.min_version = *low;
-  out.max_version = *high;
-  if (*low == TlsServer::TLS_1_3 && *high == TlsServer::TLS_1_2)
+    return refuse_handshakes(server, "tls.subjectAltNames without mode MUTUAL: clients have no names",
+                             "use mode MUTUAL, or remove it", out);
+  out.min_version = parse_version(server, tls, "minProtocolVersion", true, out);
+  out.max_version = parse_version(server, tls, "maxProtocolVersion", false, out);
+  if (out.min_version == TlsServer::TLS_1_3 && out.max_version == TlsServer::TLS_1_2 && out.problem.empty())
     tls.error_at("maxProtocolVersion", kValueRejected, "it is below minProtocolVersion",
                  "correct one of them");
-  return true;
 }
 
-bool parse_listener_termination(const FieldReader& listener, const std::string& ns, TlsTermination& out) {
+void parse_listener_termination(const FieldReader& listener, const std::string& ns, TlsTermination& out) {
   const auto tls = listener.child("tls");
   if (!tls || !tls->has("certificateRefs")) {
     listener.error_at("tls", kFieldMissing, "a listener that ends TLS needs tls.certificateRefs",
                       "refer to a Secret of kubernetes.io/tls");
-    return false;
+    return;
   }
   if (tls->has("frontendValidation"))
-    return not_served(listener, "tls.frontendValidation", "use a Gateway of Istio's API with mode MUTUAL");
+    return refuse_handshakes(listener, "tls.frontendValidation",
+                             "use a Gateway of Istio's API with mode MUTUAL", out);
   if (const auto options = tls->child("options"))
     options->warning(kWithoutEffect, "there are no options here: TLS 1.2 and 1.3 are spoken",
                      "remove it, or know it");
@@ -158,7 +156,6 @@ bool parse_listener_termination(const FieldReader& listener, const std::string& 
   if (out.certificates.size() > kMaxCertificates)
     tls->error_at("certificateRefs", kOverLimit, str_cat("more than ", kMaxCertificates, " certificates"),
                   "give one for each kind of key");
-  return true;
 }
 
 }  // namespace weft::control_plane

@@ -1,5 +1,5 @@
-// How the listeners of both kinds of Gateway end TLS. False: the listener is not served, which was reported;
-// the others of its Gateway are. Nothing that is not enforced is accepted.
+// How the listeners of both kinds of Gateway end TLS. Nothing that is not enforced is accepted: a listener
+// that asks for such refuses handshakes, and the others of its Gateway are served.
 #pragma once
 
 #include <string>
@@ -10,9 +10,13 @@
 namespace weft::control_plane {
 
 // `server`: of an Istio Gateway in namespace `ns`; `tls`: its field of that name, `mode` SIMPLE or MUTUAL.
-bool parse_server_termination(const FieldReader& server, const FieldReader& tls, const std::string& mode,
+void parse_server_termination(const FieldReader& server, const FieldReader& tls, const std::string& mode,
                               const std::string& ns, TlsTermination& out);
 // `listener`: of a Gateway of the Gateway API in namespace `ns`, with mode Terminate.
-bool parse_listener_termination(const FieldReader& listener, const std::string& ns, TlsTermination& out);
+void parse_listener_termination(const FieldReader& listener, const std::string& ns, TlsTermination& out);
+
+// Reports that `what` is not done here, and has handshakes with the listener refused for it.
+void refuse_handshakes(const FieldReader& listener, std::string what, std::string remedy,
+                       TlsTermination& out);
 
 }  // namespace weft::control_plane

@@ -106,6 +106,7 @@ struct RouteSetSpec : std::enable_shared_from_this<RouteSetSpec> {
     uint16_t port = 0;
     GatewayPort::Kind kind = GatewayPort::Kind::kHttp;
     bool any_host = false;
+    std::string server;  // of a port for TLS: whose requests the routes are for
     // Of a port for TLS: for which server names, lower case, wildcards as ".suffix", empty: any.
     struct Server {
       std::vector<std::string> hosts;

@@ -123,9 +123,9 @@ namespace {
 
 // The index of a name of a gateway's port, or of the most specific wildcard over it, or of all others.
 template <typename Map>
-uint32_t find_by_name(const Map& map, std::string_view authority, uint16_t port) {
+uint32_t find_by_name(const Map& map, std::string_view owner, std::string_view authority, uint16_t port) {
   const auto by_host = [&](std::string_view host) -> const uint32_t* {
-    const auto found = map.find(Snapshot::HostRef{"", port, host});
+    const auto found = map.find(Snapshot::HostRef{owner, port, host});
     return found == map.end() ? nullptr : &found->second;
   };
   HostBuffer buffer;
@@ -136,13 +136,16 @@ uint32_t find_by_name(const Map& map, std::string_view authority, uint16_t port)
 
 }  // namespace
 
-const VirtualHost* Snapshot::find_gateway_host(std::string_view authority, uint16_t port) const {
-  const uint32_t index = find_by_name(gateway_host_by_host, authority, port);
+const VirtualHost* Snapshot::find_gateway_host(std::string_view authority, uint16_t port,
+                                               const GatewayServer* server) const {
+  const bool encrypted = server != nullptr && server->tls != nullptr;
+  const std::string_view owner = encrypted ? std::string_view(server->tls->name) : std::string_view();
+  const uint32_t index = find_by_name(gateway_host_by_host, owner, authority, port);
   return index == kNone ? nullptr : &virtual_hosts[index];
 }
 
 const GatewayServer* Snapshot::find_gateway_server(std::string_view server_name, uint16_t port) const {
-  const uint32_t index = find_by_name(gateway_server_by_name, server_name, port);
+  const uint32_t index = find_by_name(gateway_server_by_name, "", server_name, port);
   return index == kNone ? nullptr : &gateway_servers[index];
 }
 

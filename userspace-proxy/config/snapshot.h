@@ -216,8 +216,10 @@ class Snapshot {
   uint32_t find_tcp_cluster(uint32_t source, const SocketAddress& dialled, const ServicePort& port) const;
   // nullptr: no gateway has this port.
   const GatewayPort* find_gateway_port(uint16_t port) const;
-  // The routes for a request that came to a gateway's port; nullptr: it has no such host.
-  const VirtualHost* find_gateway_host(std::string_view authority, uint16_t port) const;
+  // The routes for a request that came to a gateway's port, by what ended its TLS (nullptr: nothing did): of
+  // that alone, whatever others of the port have. nullptr: it has no such host.
+  const VirtualHost* find_gateway_host(std::string_view authority, uint16_t port,
+                                       const GatewayServer* server) const;
   // What ends TLS for a client that asks for this server name (empty: for none); nullptr: nothing does.
   const GatewayServer* find_gateway_server(std::string_view server_name, uint16_t port) const;
   std::string_view namespace_of(uint32_t source) const;
@@ -268,14 +270,15 @@ class Snapshot {
   // Of client namespaces whose rules are not the service's own.
   absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> tcp_cluster_by_address;
   absl::flat_hash_map<uint16_t, GatewayPort> gateway_ports;
-  // With an empty namespace; an empty host takes what no other has.
+  // With the name of what ended the TLS in place of the namespace (empty: nothing did); an empty host takes
+  // what no other has.
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_host_by_host;
   // For sources that are registry_only, and empty without any: addresses of workloads (port 0), ranges, and
   // clusters of entries without an address, by the names of their ports that are not declared HTTP.
   absl::flat_hash_set<SocketAddress> declared_workloads;
   std::vector<DeclaredRange> declared_ranges;
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> named_cluster_by_host;
-  // As those; "" takes also who names no server.
+  // With an empty namespace; an empty name takes what no other has, and who names no server.
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_server_by_name;
   absl::flat_hash_map<std::string, uint32_t> source_by_uid;
   absl::flat_hash_map<std::string, uint32_t> cluster_by_name;

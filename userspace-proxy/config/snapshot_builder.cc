@@ -119,9 +119,9 @@ class NamespaceView {
     if (gateway.kind == GatewayPort::Kind::kHttp || gateway.any_host || !set.hosts.empty()) {
       const uint32_t host = add_routes(set, gateway.port);
       if (gateway.any_host)
-        out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{"", gateway.port, ""}, host);
+        out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{gateway.server, gateway.port, ""}, host);
       for (const std::string& name : set.hosts)
-        out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{"", gateway.port, name}, host);
+        out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{gateway.server, gateway.port, name}, host);
     }
     if (gateway.kind != GatewayPort::Kind::kHttp) {
       port.l4_host = add_l4_host(set, set.tls, set.tcp, gateway.port);

@@ -175,6 +175,7 @@ absl::StatusOr<RouteSetSpec::Gateway::Server> compile_server(const mesh::TlsServ
     return invalid("mode ", static_cast<int>(server.mode()), " is unknown");
   if (server.mode() == Server::MUTUAL && server.client_roots().empty() && server.problem().empty())
     return invalid("mode MUTUAL without client_roots");
+  if (server.name().empty()) return invalid("name: empty, expected one that no other server of the port has");
   auto terms = std::make_shared<ServerTerms>();
   terms->name = server.name();
   terms->mutual = server.mode() == Server::MUTUAL;
@@ -206,7 +207,12 @@ absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh:
   const mesh::GatewayBinding& binding = set.gateway();
   if (binding.port() == 0 || binding.port() > kMaxPort)
     return invalid("gateway.port: ", binding.port(), ", expected 1-65535");
-  RouteSetSpec::Gateway out{.port = static_cast<uint16_t>(binding.port()), .any_host = binding.any_host()};
+  RouteSetSpec::Gateway out{.port = static_cast<uint16_t>(binding.port()),
+                            .any_host = binding.any_host(),
+                            .server = binding.server()};
+  // Else requests of every listener would have them.
+  if (binding.kind() == mesh::GatewayBinding::TLS && out.server.empty() && set.http_size() > 0)
+    return invalid("gateway.server: empty, expected the server that decrypts the requests of http");
   switch (binding.kind()) {
     case mesh::GatewayBinding::HTTP:
       out.kind = GatewayPort::Kind::kHttp;

@@ -140,9 +140,10 @@ Outcome Exchange::choose_route() {
   source_ = source_of(client_.origin, snapshot);
   // What CONNECT names is behind the service that was dialled, a forward proxy.
   const std::string_view authority = is_connect() ? std::string_view() : request().authority;
-  if (client_.server != nullptr && !is_admitted(snapshot, authority)) return Outcome::kMisdirected;
+  const GatewayServer* server = client_.server == nullptr ? nullptr : admitting_server(snapshot, authority);
+  if (client_.server != nullptr && server == nullptr) return Outcome::kMisdirected;
   const VirtualHost* host = client_.origin.is_gateway()
-                                ? snapshot.find_gateway_host(authority, client_.dialled.port)
+                                ? snapshot.find_gateway_host(authority, client_.dialled.port, server)
                                 : snapshot.find_virtual_host(source_, authority, client_.dialled);
   if (host == nullptr)
     return snapshot.is_undeclared(source_, client_.dialled) ? Outcome::kNotDeclared : Outcome::kNoRoute;
@@ -170,12 +171,13 @@ Outcome Exchange::choose_route() {
   return Outcome::kOk;
 }
 
-// The host is one that the client's connection may ask for: it would have been made to the same listener,
-// with the same demands on the client (RFC 9110 §7.4).
-bool Exchange::is_admitted(const Snapshot& snapshot, std::string_view authority) const {
+// Whose the host is, if the client's connection may ask for it: it would have been made to the same listener,
+// with the same demands on the client (RFC 9110 §7.4). Else null.
+const GatewayServer* Exchange::admitting_server(const Snapshot& snapshot, std::string_view authority) const {
   const GatewayServer* server = snapshot.find_gateway_server(authority, client_.dialled.port);
-  return server != nullptr && server->tls != nullptr &&
-         (server->tls.get() == client_.server || server->tls->admits_as(*client_.server));
+  const bool same = server != nullptr && server->tls != nullptr &&
+                    (server->tls.get() == client_.server || server->tls->admits_as(*client_.server));
+  return same ? server : nullptr;
 }
 
 // For who counts requests by their source: the pod, or the address of a client outside the mesh.

@@ -46,7 +46,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   Outcome choose_route();
   Outcome judge();
   std::string_view source_name() const;
-  bool is_admitted(const Snapshot& snapshot, std::string_view authority) const;
+  const GatewayServer* admitting_server(const Snapshot& snapshot, std::string_view authority) const;
   void aim(uint32_t cluster);
   void begin_action();
   Outcome act();

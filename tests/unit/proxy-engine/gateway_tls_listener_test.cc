@@ -55,7 +55,7 @@ class GatewayTlsListenerTest : public testing::Test {
       const Snapshot::HostKey key{"", address_.port, name};
       snapshot->gateway_server_by_name[key] = static_cast<uint32_t>(snapshot->gateway_servers.size());
       snapshot->gateway_servers.push_back({.tls = terms});
-      snapshot->gateway_host_by_host[key] = 0;
+      snapshot->gateway_host_by_host[Snapshot::HostKey{terms->name, address_.port, name}] = 0;
     }
     rig_.use(std::move(snapshot));
     if (!listener_.valid()) return;

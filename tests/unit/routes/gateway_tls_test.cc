@@ -84,6 +84,25 @@ TEST(GatewayTlsTest, RequestsOfAServerNameAreThoseOfItsListener) {
   EXPECT_EQ(problem(world, ""), "none");
 }
 
+// What one listener asks of clients holds for all that is routed by it: no other listener of the port has it.
+TEST(GatewayTlsTest, NobodyComesPastMutualByAWiderOrNarrowerListener) {
+  const std::string gateways = str_cat(
+      pair("a"), secret("clients", entry("ca.crt", roots())),
+      istio(https("'*.example'", "mode: MUTUAL, credentialName: a, caCertCredentialName: clients")),
+      "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: open, namespace: shop}\nspec:\n  "
+      "servers:\n",
+      https("public.example", "mode: SIMPLE, credentialName: a"), "---\n");
+  const RouteWorld wide(str_cat(gateways, http("*.example", "v1")));
+  EXPECT_EQ(wide.ask_gateway("/", "inside.example", 443), "v1");
+  ASSERT_FALSE(server(wide, "public.example")->tls->mutual);
+  EXPECT_EQ(wide.ask_gateway("/", "public.example", 443), "404");
+  // A host of the routes that both listeners could have.
+  const RouteWorld named(str_cat(gateways, http("public.example", "v1")));
+  EXPECT_EQ(named.ask_gateway("/", "public.example", 443), "404");
+  // A connection that is not encrypted has nothing of a port for TLS.
+  EXPECT_EQ(wide.snapshot().find_gateway_host("inside.example", 443, nullptr), nullptr);
+}
+
 TEST(GatewayTlsTest, ListenersOfTheGatewayApiEndTls) {
   const RouteWorld world(str_cat(
       pair("a"), api("  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: a}]}}\n"),
@@ -166,7 +185,7 @@ TEST(GatewayTlsTest, AServerNameHasOneListener) {
 }
 
 // Nothing is taken for enforced that is not.
-TEST(GatewayTlsTest, SettingsThatAreNotEnforcedKeepTheListenerFromBeingServed) {
+TEST(GatewayTlsTest, SettingsThatAreNotEnforcedHaveHandshakesRefused) {
   for (const std::string_view setting :
        {"serverCertificate: /c, privateKey: /k", "caCrl: /c, credentialName: a",
         "insecureSkipVerify: true, credentialName: a", "verifyCertificateHash: [x], credentialName: a",
@@ -178,11 +197,47 @@ TEST(GatewayTlsTest, SettingsThatAreNotEnforcedKeepTheListenerFromBeingServed) {
     const control_plane::ParsedFile parsed = control_plane::parse_file("f.yaml", manifest);
     ASSERT_EQ(parsed.findings.size(), 1u) << setting;
     EXPECT_EQ(parsed.findings.front().code, "WF0052") << setting;
-    EXPECT_NE(parsed.findings.front().message.find("this listener is not served"), std::string::npos);
+    EXPECT_NE(parsed.findings.front().message.find("handshakes with this listener are refused"),
+              std::string::npos);
     const RouteWorld world(manifest);
-    EXPECT_EQ(world.snapshot().find_gateway_port(443), nullptr) << setting;
+    EXPECT_NE(problem(world, "a.example").find("next:"), std::string::npos) << setting;
     EXPECT_NE(world.snapshot().find_gateway_port(8080), nullptr) << setting;
   }
+}
+
+// What is not served keeps its names: who asks for one is not taken for a client of a wider listener.
+TEST(GatewayTlsTest, ARefusedListenersNamesAreNobodyElses) {
+  const std::string wide = https("'*.example'", "mode: SIMPLE, credentialName: a");
+  for (const std::string_view tls :
+       {"mode: MUTUAL, credentialName: a, caCrl: /c", "mode: OPTIONAL_MUTUAL, credentialName: a",
+        "mode: ISTIO_MUTUAL", "mode: AUTO_PASSTHROUGH"}) {
+    const RouteWorld world(
+        str_cat(pair("a"), istio(wide + https("admin.example", tls)), http("*.example", "v1")));
+    ASSERT_EQ(problem(world, "b.example"), "") << tls;
+    EXPECT_NE(problem(world, "admin.example"), "") << tls;
+    EXPECT_FALSE(server(world, "admin.example")->tls->admits_as(*server(world, "b.example")->tls));
+  }
+  const RouteWorld of_api(
+      str_cat(pair("a"),
+              api("  - {name: w, port: 443, hostname: '*.example', protocol: HTTPS, tls: {certificateRefs: "
+                  "[{name: a}]}}\n"
+                  "  - {name: n, port: 443, hostname: admin.example, protocol: HTTPS, tls: "
+                  "{certificateRefs: [{name: a}], frontendValidation: {caCertificateRefs: []}}}\n")));
+  EXPECT_EQ(problem(of_api, "b.example"), "");
+  EXPECT_NE(problem(of_api, "admin.example"), "");
+  // One that shares a name with an older one.
+  const RouteWorld conflict(
+      str_cat(pair("a"), istio(wide + https("a.example", "mode: SIMPLE, credentialName: a") +
+                               https("a.example, admin.example", "mode: MUTUAL, credentialName: a"))));
+  EXPECT_EQ(problem(conflict, "a.example"), "");
+  EXPECT_NE(problem(conflict, "admin.example"), "");
+}
+
+// Some of the key is in the text, as PEM or as it stands in a manifest.
+bool quotes(std::string_view text, const std::string& pem) {
+  const std::string encoded = absl::Base64Escape(pem);
+  return text.find(pem.substr(40, 20)) != std::string_view::npos ||
+         text.find(encoded.substr(40, 20)) != std::string_view::npos;
 }
 
 // Resources but Secrets, and findings, are what listings and logs show.
@@ -191,16 +246,15 @@ TEST(GatewayTlsTest, KeysAreInNamedSecretsOnly) {
       control_plane::compile_text(str_cat(pair("a"), pair("unnamed"),
                                           istio(https("a.example", "mode: SIMPLE, credentialName: a") +
                                                 https("b.example", "mode: SIMPLE, credentialName: b"))));
-  const std::string bytes = key().substr(40, 40);
   size_t secrets = 0;
   for (const auto& [name, resource] : compiled.resources) {
-    const bool has_key = resource.body().find(bytes) != std::string_view::npos;
+    const bool has_key = quotes(resource.body(), key());
     EXPECT_EQ(has_key, name.first == control_plane::kSecretType) << name.second;
     secrets += name.first == control_plane::kSecretType ? 1 : 0;
   }
   EXPECT_EQ(secrets, 1u);
   for (const control_plane::Finding& finding : compiled.findings)
-    EXPECT_EQ(control_plane::to_string(finding).find(bytes), std::string::npos);
+    EXPECT_FALSE(quotes(control_plane::to_string(finding), key()));
 }
 
 struct BadSecret {
@@ -222,8 +276,7 @@ TEST(GatewayTlsTest, BadSecretsAreRefusedWithoutBeingQuoted) {
     const std::string text = control_plane::to_string(parsed.findings.front());
     EXPECT_NE(text.find(row.words), std::string::npos) << text;
     EXPECT_TRUE(parsed.objects.empty());
-    for (const std::string& value : {key(), other})
-      EXPECT_EQ(text.find(value.substr(40, 20)), std::string::npos);
+    for (const std::string& value : {key(), other}) EXPECT_FALSE(quotes(text, value));
   }
 }
 

@@ -90,14 +90,15 @@ class RouteWorld {
     return chosen(host, head, source(ns), address);
   }
 
-  // The same of a client outside the mesh, at a port of the node.
+  // The same of a client outside the mesh, at a port of the node; its TLS has the host as server name.
   std::string ask_gateway(std::string_view path, std::string_view host, uint16_t port) const {
     HeadText text;
     RequestHead head;
     if (!read(str_cat("GET ", path, " HTTP/1.1\r\nHost: ", host), &text, &head)) return "bad request";
     if (snapshot_->find_gateway_port(port) == nullptr) return "no port";
     const SocketAddress address{*IpAddress::parse("192.0.2.1"), port};
-    return chosen(snapshot_->find_gateway_host(head.authority, port), head, kNone, address);
+    const GatewayServer* server = snapshot_->find_gateway_server(head.authority, port);
+    return chosen(snapshot_->find_gateway_host(head.authority, port, server), head, kNone, address);
   }
 
  private:
