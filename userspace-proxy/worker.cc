@@ -105,6 +105,7 @@ class WorkerThread final : public Worker,
   absl::Status open();
   void run(absl::Status* status, std::atomic<bool>* ready);
   void swap_snapshot(SnapshotPtr snapshot);
+  void recheck_admissions();
   void open_listener(CaptureListener listener);
   void close_listener(uint64_t netns_cookie);
   void begin_drain(std::chrono::milliseconds deadline, std::function<void()> done);
@@ -225,8 +226,17 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
   server_tls_.replace(terms_of(context_->current->snapshot()));
   pool_->prune();
   hbone_servers_->recheck();
+  recheck_admissions();
   if (!first || context_->draining) return;
   for (const auto& listener : listeners_) listener->acceptor().resume();
+}
+
+void WorkerThread::recheck_admissions() {
+  for (DownstreamConnection* c = connections_.front(); c != nullptr;) {
+    DownstreamConnection* next = connections_.after(*c);
+    c->recheck_admission();
+    c = next;
+  }
 }
 
 void WorkerThread::open_listener(CaptureListener capture) {

@@ -71,6 +71,12 @@ void DownstreamConnection::recheck() {
   if (http2_ != nullptr) http2_->recheck();
 }
 
+void DownstreamConnection::recheck_admission() {
+  if (terms_ == nullptr || admitting_server(context_.current->snapshot()) != nullptr) return;
+  if (http2_ != nullptr) return http2_->drain();
+  if (tcp_ != nullptr || state_ == State::kHandshake) cut(Outcome::kMisdirected);
+}
+
 void DownstreamConnection::choose_protocol() {
   if (origin_->is_gateway()) return choose_gateway_protocol();
   const Snapshot& snapshot = context_.current->snapshot();
@@ -106,15 +112,21 @@ void DownstreamConnection::choose_gateway_protocol() {
   receive();
 }
 
+// What ends TLS for the connection's server name, if it would still admit the client; else null.
+const GatewayServer* DownstreamConnection::admitting_server(const Snapshot& snapshot) const {
+  const GatewayServer* server = snapshot.find_gateway_server(server_name_, dialled_.port);
+  const bool same = server != nullptr && server->tls != nullptr && server->tls->admits_as(*terms_);
+  return same ? server : nullptr;
+}
+
 // The routes of what is no HTTP, in the snapshot of now; null when there are none.
 const L4Host* DownstreamConnection::l4_host() const {
   const Snapshot& snapshot = context_.current->snapshot();
   if (!origin_->is_gateway()) return snapshot.find_l4_host(source_of(*origin_, snapshot), dialled_);
   if (terms_ != nullptr) {
     // What was decrypted is never sent where a listener passes TLS on.
-    const GatewayServer* server = snapshot.find_gateway_server(server_name_, dialled_.port);
-    const bool same = server != nullptr && server->tls != nullptr && server->tls->admits_as(*terms_);
-    return same && server->l4_host != kNone ? &snapshot.l4_hosts[server->l4_host] : nullptr;
+    const GatewayServer* server = admitting_server(snapshot);
+    return server != nullptr && server->l4_host != kNone ? &snapshot.l4_hosts[server->l4_host] : nullptr;
   }
   const GatewayPort* port = snapshot.find_gateway_port(dialled_.port);
   return port == nullptr || port->l4_host == kNone ? nullptr : &snapshot.l4_hosts[port->l4_host];

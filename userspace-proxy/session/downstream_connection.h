@@ -41,6 +41,10 @@ class DownstreamConnection final : public ListNode<>,
   void start_judged(SocketIo* io, const SocketAddress& dialled, const ConnectionPolicy& policy);
   // The policy changed: what it forbids now ends.
   void recheck();
+  // The configuration changed. Where the gateway's listener that admitted the client is gone, or asks
+  // something else of clients now, decrypted connections and handshakes end, and HTTP/2 says GOAWAY. HTTP/1
+  // is told by the answer to its next request, 421 and Connection: close.
+  void recheck_admission();
   // The worker drains. A connection that is idle keeps a short grace in which one more request is answered,
   // with Connection: close; closing at once would reset a request that is already on its way. Others end
   // after their exchange.
@@ -72,6 +76,7 @@ class DownstreamConnection final : public ListNode<>,
   void on_received(int result);
   void detect();
   void choose_gateway_protocol();
+  const GatewayServer* admitting_server(const Snapshot& snapshot) const;
   const L4Host* l4_host() const;
   bool is_undeclared() const;
   bool hello_wanted() const;

@@ -91,7 +91,7 @@ void Http1DownstreamStream::write_response(const ResponseHead& head) {
 
 void Http1DownstreamStream::write_local_reply(Outcome outcome) {
   close_ = close_ || !request_whole() || context_.draining || request().minor_version == 0 ||
-           outcome == Outcome::kOverload;
+           outcome == Outcome::kOverload || outcome == Outcome::kMisdirected;
   text_->out.clear();
   proxy::write_local_reply(outcome, close_, parsed() && request().method == "HEAD", &text_->out);
   sink_.start(text_->out, SocketSink::Framing::kPlain, delivery());

@@ -47,14 +47,21 @@ class GatewayTlsListenerTest : public testing::Test {
     return terms;
   }
 
-  // `servers`: by server name. Their hosts' requests go to the endpoint.
+  // `servers`: by server name. Their hosts' requests go to the endpoint, and connections that are opaque.
   void serve(const std::vector<std::pair<std::string, std::shared_ptr<const ServerTerms>>>& servers) {
     auto snapshot = std::make_shared<Snapshot>(*rig_.make_snapshot(clusters_, ++generation_));
     snapshot->gateway_ports[address_.port] = {.kind = GatewayPort::Kind::kTls};
+    const auto l4_host = static_cast<uint32_t>(snapshot->l4_hosts.size());
+    snapshot->l4_hosts.push_back(
+        {.name = "edge",
+         .resource = "edge",
+         .tls = {},
+         .tcp = {
+             {.name = "all", .index = 0, .matches = {}, .clusters = {{.cluster = 0}}, .total_weight = 1}}});
     for (const auto& [name, terms] : servers) {
       const Snapshot::HostKey key{"", address_.port, name};
       snapshot->gateway_server_by_name[key] = static_cast<uint32_t>(snapshot->gateway_servers.size());
-      snapshot->gateway_servers.push_back({.tls = terms});
+      snapshot->gateway_servers.push_back({.tls = terms, .l4_host = terms->opaque ? l4_host : kNone});
       snapshot->gateway_host_by_host[Snapshot::HostKey{terms->name, address_.port, name}] = 0;
     }
     rig_.use(std::move(snapshot));
@@ -238,6 +245,67 @@ TEST_F(GatewayTlsListenerTest, AChangedSecretIsForNewHandshakes) {
   OpensslPeer next(dial(), client("a.example"), [&](SSL* ssl) { shown = shown_name(ssl); });
   next.join();
   EXPECT_EQ(shown, "new.example");
+}
+
+// Who came in without a certificate does not stay where one is asked for.
+TEST_F(GatewayTlsListenerTest, DecryptedConnectionsEndWithWhatAdmittedThem) {
+  auto before = terms("a.example");
+  before->opaque = true;
+  serve({{"a.example", before}});
+  std::string first, second, rest = "not read";
+  OpensslPeer live(dial(), client("a.example"), [&](SSL* ssl) {
+    first = ask(ssl, "a.example");
+    serve({{"a.example", std::make_shared<ServerTerms>(*before)}});
+    second = ask(ssl, "a.example");
+    serve({{"a.example", mutual(std::make_shared<ServerTerms>(*before), clients_of_)}});
+    rest = OpensslPeer::read(ssl, 1);
+  });
+  live.join();
+  EXPECT_EQ(first, ok_response("inside"));
+  EXPECT_EQ(second, ok_response("inside")) << "what asks the same of clients keeps them";
+  EXPECT_EQ(rest, "");
+  EXPECT_EQ(rig_.sink().wait(1).at(0).outcome, Outcome::kMisdirected);
+}
+
+TEST_F(GatewayTlsListenerTest, ClientsAreSentAwayByAnswersWhenTheirListenerAsksSomethingElse) {
+  const auto before = terms("a.example");
+  serve({{"a.example", before}});
+  std::string first, rest;
+  OpensslPeer live(dial(), client("a.example"), [&](SSL* ssl) {
+    first = ask(ssl, "a.example");
+    serve({{"a.example", mutual(std::make_shared<ServerTerms>(*before), clients_of_)}});
+    OpensslPeer::write(ssl, request("a.example"));
+    rest = OpensslPeer::read(ssl, 4096);
+  });
+  live.join();
+  EXPECT_EQ(first, ok_response("inside"));
+  EXPECT_TRUE(rest.starts_with("HTTP/1.1 421")) << rest;
+  EXPECT_NE(rest.find("onnection: close"), std::string::npos) << rest;
+}
+
+TEST_F(GatewayTlsListenerTest, Http2SaysGoawayWhenItsListenerAsksSomethingElse) {
+  const auto before = terms("a.example");
+  serve({{"a.example", before}});
+  OpensslPeer::Setup setup = client("a.example");
+  setup.alpn = "\x02h2";
+  std::string frames;
+  OpensslPeer live(dial(), setup, [&](SSL* ssl) {
+    OpensslPeer::write(
+        ssl, std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") + std::string("\0\0\0\4\0\0\0\0\0", 9));
+    frames = OpensslPeer::read(ssl, 9);
+    serve({{"a.example", mutual(std::make_shared<ServerTerms>(*before), clients_of_)}});
+    frames += OpensslPeer::read(ssl, 4096);
+  });
+  live.join();
+  std::string types;
+  for (size_t at = 0; at + 9 <= frames.size();) {
+    const auto byte = [&](size_t i) {
+      return static_cast<size_t>(static_cast<unsigned char>(frames[at + i]));
+    };
+    types += static_cast<char>('0' + byte(3));
+    at += 9 + (byte(0) << 16 | byte(1) << 8 | byte(2));
+  }
+  EXPECT_NE(types.find('7'), std::string::npos) << "GOAWAY among " << types;
 }
 
 TEST_F(GatewayTlsListenerTest, SessionsAreResumedForTheirListenerOnly) {
