@@ -105,7 +105,7 @@ class WorkerThread final : public Worker,
   absl::Status open();
   void run(absl::Status* status, std::atomic<bool>* ready);
   void swap_snapshot(SnapshotPtr snapshot);
-  void recheck_admissions();
+  void each_connection(void (DownstreamConnection::*call)());
   void open_listener(CaptureListener listener);
   void close_listener(uint64_t netns_cookie);
   void begin_drain(std::chrono::milliseconds deadline, std::function<void()> done);
@@ -226,16 +226,16 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
   server_tls_.replace(terms_of(context_->current->snapshot()));
   pool_->prune();
   hbone_servers_->recheck();
-  recheck_admissions();
+  each_connection(&DownstreamConnection::recheck_admission);
   if (!first || context_->draining) return;
   for (const auto& listener : listeners_) listener->acceptor().resume();
 }
 
-void WorkerThread::recheck_admissions() {
-  for (DownstreamConnection* c = connections_.front(); c != nullptr;) {
-    DownstreamConnection* next = connections_.after(*c);
-    c->recheck_admission();
-    c = next;
+// It may end the connection.
+void WorkerThread::each_connection(void (DownstreamConnection::*call)()) {
+  for (DownstreamConnection *c = connections_.front(), *next = nullptr; c != nullptr; c = next) {
+    next = connections_.after(*c);
+    (c->*call)();
   }
 }
 
@@ -349,11 +349,7 @@ void WorkerThread::begin_drain(std::chrono::milliseconds deadline, std::function
   drained_ = std::move(done);
   pool_->clear();
   loop_->arm(deadline_, static_cast<uint64_t>(deadline.count()));
-  for (DownstreamConnection* c = connections_.front(); c != nullptr;) {
-    DownstreamConnection* next = connections_.after(*c);
-    c->drain();
-    c = next;
-  }
+  each_connection(&DownstreamConnection::drain);
   hbone_servers_->drain();
   hbone_pool_->clear();
   if (drained()) end_drain();

@@ -173,7 +173,7 @@ TEST(GatewayTest, WhatIsNotServedIsAFinding) {
   const auto is_open = [&](uint16_t port) { return world.snapshot().find_gateway_port(port) != nullptr; };
   const GatewayServer* refusing = world.snapshot().find_gateway_server("a.example", 443);
   ASSERT_NE(refusing, nullptr);
-  EXPECT_NE(refusing->tls->problem.find("tls.mode ISTIO_MUTUAL"), std::string::npos);
+  EXPECT_NE(refusing->tls->problem.find("protocol HTTPS with mode Passthrough"), std::string::npos);
   EXPECT_TRUE(is_open(8080));
   EXPECT_TRUE(found(world, "WF0050", "port 8080 speaks another protocol"));
   EXPECT_TRUE(found(world, "WF0005", "Gateway shop/nobody is unknown"));
