@@ -1,12 +1,17 @@
 // See gateway_tls.h.
 #include "control-plane/compile/gateway_tls.h"
 
+#include <openssl/evp.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/strings.h"
+#include "base/x509.h"
 #include "control-plane/compile/route_backends.h"
 #include "control-plane/resource/finding_codes.h"
 
@@ -20,6 +25,18 @@ using SecretRef = TlsTermination::SecretRef;
 const Secret* find_secret(const Objects& objects, const std::string& ns, const std::string& name) {
   const auto found = objects.find(ObjectKey{"Secret", ns, name});
   return found == objects.end() ? nullptr : &std::get<Secret>(*found->second);
+}
+
+// Of level 2, which OpenSSL has proxies hold to: RSA of 2048 bits, SHA-224.
+constexpr int kSecurityBits = 112;
+
+// OpenSSL gives no connection such a certificate.
+bool is_too_weak(X509* certificate) {
+  if (EVP_PKEY_get_security_bits(X509_get0_pubkey(certificate)) < kSecurityBits) return true;
+  if ((X509_get_extension_flags(certificate) & EXFLAG_SS) != 0) return false;
+  int bits = -1;
+  if (X509_get_signature_info(certificate, nullptr, nullptr, &bits, nullptr) != 1) bits = -1;
+  return bits < kSecurityBits;
 }
 
 class Termination {
@@ -36,6 +53,7 @@ class Termination {
       if (secret->certificate.empty())
         refuse(ref, str_cat(name_of(ref), " has no certificate with its key"), "give tls.crt and tls.key",
                out);
+      check_chain(ref, *secret, out);
       out->add_certificates(str_cat(ref.ns, "/", ref.name));
     }
     if (wanted.mutual) fill_roots(wanted, out);
@@ -43,6 +61,21 @@ class Termination {
 
  private:
   static std::string name_of(const SecretRef& ref) { return str_cat("Secret ", ref.ns, "/", ref.name); }
+
+  // What no proxy could use: said here, not at each handshake.
+  void check_chain(const SecretRef& ref, const Secret& secret, TlsServer* out) {
+    const auto chain = read_certificates(secret.certificate);
+    if (!chain.ok()) return;  // it has none, which was reported
+    if (std::any_of(chain->begin(), chain->end(),
+                    [](const X509Ptr& each) { return is_too_weak(each.get()); }))
+      refuse(ref,
+             str_cat("a key or signature in the certificate of ", name_of(ref), " is too weak for OpenSSL"),
+             "give RSA keys of 2048 bits or ECDSA keys, signed with SHA-256", out);
+    if (!kinds_.insert(EVP_PKEY_get_base_id(X509_get0_pubkey(chain->front().get()))).second)
+      refuse(ref,
+             str_cat("the key of ", name_of(ref), " is of the same kind as another one's of this listener"),
+             "give one certificate for each kind of key", out);
+  }
 
   // Of its own, or of the certificate's Secret, or of the one beside it that has "-cacert" at its end, as
   // Istio has it.
@@ -91,6 +124,7 @@ class Termination {
   const Gateway::Listener& listener_;
   const Objects& objects_;
   std::vector<Finding>* findings_;
+  std::set<int> kinds_;  // of keys, as OpenSSL numbers them
 };
 
 tls::Secret to_wire(const std::string& name, const Secret& secret) {

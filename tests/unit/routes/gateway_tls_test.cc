@@ -1,5 +1,7 @@
 // Gateways of both APIs that end TLS: which listener has a server name, with which Secret, and what stands in
 // the way.
+#include <openssl/rsa.h>
+
 #include <algorithm>
 
 #include "absl/strings/escaping.h"
@@ -135,6 +137,32 @@ TEST(GatewayTlsTest, AMissingSecretIsOneListenersProblem) {
   EXPECT_NE(problem(world, "a.example").find("next:"), std::string::npos);
   EXPECT_TRUE(found(world, "WF0054", "Secret shop/a is unknown"));
   EXPECT_EQ(problem(world, "b.example"), "");
+}
+
+// A certificate for the key, in a Secret.
+std::string secret_of(std::string_view name, KeyPtr key) {
+  const X509Ptr certificate(X509_new());
+  X509_set_version(certificate.get(), X509_VERSION_3);
+  ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), 1);
+  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -60);
+  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);
+  X509_set_pubkey(certificate.get(), key.get());
+  EXPECT_GT(X509_sign(certificate.get(), key.get(), EVP_sha256()), 0);
+  return secret(name,
+                entry("tls.crt", to_pem(certificate.get())) + entry("tls.key", test::key_pem(key.get())));
+}
+
+TEST(GatewayTlsTest, CertificatesThatNoProxyCouldUseAreFindings) {
+  const std::string two = istio(https("a.example", "mode: SIMPLE, credentialNames: [a, b]"));
+  const RouteWorld same(str_cat(pair("a"), pair("b"), two));
+  EXPECT_TRUE(found(same, "WF0054", "the key of Secret shop/b is of the same kind"));
+  EXPECT_NE(problem(same, "a.example"), "");
+  const RouteWorld different(str_cat(pair("a"), secret_of("b", test::rsa_key()), two));
+  EXPECT_EQ(problem(different, "a.example"), "");
+  const RouteWorld weak(str_cat(secret_of("a", KeyPtr(EVP_RSA_gen(1024))),
+                                istio(https("a.example", "mode: SIMPLE, credentialName: a"))));
+  EXPECT_TRUE(found(weak, "WF0054", "too weak for OpenSSL"));
+  EXPECT_NE(problem(weak, "a.example"), "");
 }
 
 TEST(GatewayTlsTest, MutualNeedsAnAuthority) {
