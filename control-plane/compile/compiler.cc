@@ -59,9 +59,10 @@ pb::Address to_address(const CompiledWorkload& compiled, const EgressModes& egre
   mesh::v1::WorkloadLabels labels;
   for (const auto& [key, value] : compiled.labels) (*labels.mutable_labels())[key] = value;
   extend(*address.mutable_workload()->mutable_extensions(), "weft.mesh.v1.WorkloadLabels", labels);
-  if (!egress.registry_only(compiled.workload.namespace_(), compiled.labels)) return address;
   mesh::v1::EgressPolicy policy;
-  policy.set_registry_only(true);
+  policy.set_registry_only(egress.registry_only(compiled.workload.namespace_(), compiled.labels));
+  policy.set_declared_by_services(compiled.declared_by_services);
+  if (!policy.registry_only() && !policy.declared_by_services()) return address;
   extend(*address.mutable_workload()->mutable_extensions(), "weft.mesh.v1.EgressPolicy", policy);
   return address;
 }

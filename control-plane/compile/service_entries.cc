@@ -91,6 +91,7 @@ class EntryCompiler {
     if (fresh) {
       workload = external_workload(known->second, entry.meta.ns, entry.meta.name, packed, endpoint);
       workload.workload.set_name(address);
+      workload.declared_by_services = true;
     }
     workload.workload.mutable_services()->insert({key, ports_for(entry, endpoint.ports)});
   }

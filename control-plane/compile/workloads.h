@@ -13,6 +13,7 @@ namespace weft::control_plane {
 struct CompiledWorkload {
   istio::workload::Workload workload;  // without extensions
   std::map<std::string, std::string> labels;
+  bool declared_by_services = false;  // as in weft.mesh.v1.EgressPolicy
 };
 
 // By uid.

@@ -58,6 +58,7 @@ struct WorkloadSpec : std::enable_shared_from_this<WorkloadSpec> {
   bool hbone = false;  // takes tunnels on port 15008
   bool host_network = false;
   bool registry_only = false;         // it may reach declared destinations only
+  bool declared_by_services = false;  // it declares no address of its own to those
   std::vector<std::string> policies;  // "<namespace>/<name>" of those that select it
 };
 

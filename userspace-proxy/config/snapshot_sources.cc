@@ -82,9 +82,10 @@ void add_declared(const Resources& resources, Snapshot* out) {
   const auto confined = [](const Source& source) { return source.registry_only; };
   if (std::none_of(out->sources.begin(), out->sources.end(), confined)) return;
   for (const auto& [name, workload] : resources.workloads) {
+    // A node is more than the pods that share its addresses; what is outside is no more than its entries say.
+    if (workload->host_network || workload->declared_by_services) continue;
     for (const std::optional<IpAddress>& ip : {workload->v4, workload->v6}) {
-      // A node is more than the pods that share its addresses.
-      if (ip && !workload->host_network) out->declared_workloads.insert(SocketAddress{*ip, 0});
+      if (ip) out->declared_workloads.insert(SocketAddress{*ip, 0});
     }
   }
   for (const auto& [name, service] : resources.services) {

@@ -173,6 +173,7 @@ absl::StatusOr<WorkloadSpec> validate(const istio::workload::Workload& workload)
   ASSIGN_OR_RETURN(const auto egress,
                    extension<weft::mesh::v1::EgressPolicy>(workload.extensions(), kEgressPolicy));
   out.registry_only = egress.registry_only();
+  out.declared_by_services = egress.declared_by_services();
   const auto or_default = [](const std::string& text, const char* otherwise) {
     return text.empty() ? std::string(otherwise) : text;
   };

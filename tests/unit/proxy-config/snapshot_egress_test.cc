@@ -9,14 +9,22 @@ namespace {
 class SnapshotEgressTest : public testing::Test {
  protected:
   SnapshotEgressTest() {
-    auto client = workload_address("shop", "client", {"10.1.0.1"});
     weft::mesh::v1::EgressPolicy policy;
     policy.set_registry_only(true);
-    istio::workload::Extension* extension = client.mutable_workload()->add_extensions();
+    workload(workload_address("shop", "client", {"10.1.0.1"}), policy);
+    world_.workload("other", "client", {"10.1.0.2"});
+  }
+  void workload(istio::workload::Address address, const weft::mesh::v1::EgressPolicy& policy) {
+    istio::workload::Extension* extension = address.mutable_workload()->add_extensions();
     extension->set_name("weft.mesh.v1.EgressPolicy");
     extension->mutable_config()->PackFrom(policy);
-    world_.address(client.workload().uid(), client);
-    world_.workload("other", "client", {"10.1.0.2"});
+    world_.address(address.workload().uid(), address);
+  }
+  // Of entries: it is declared by them alone.
+  void endpoint(const std::string& ip, const std::vector<std::string>& services) {
+    weft::mesh::v1::EgressPolicy policy;
+    policy.set_declared_by_services(true);
+    workload(workload_address("shop", ip, {ip}, services), policy);
   }
   // An entry whose ports are of `protocol`.
   void entry(const std::string& host, const std::vector<std::string>& ips, bool passthrough,
@@ -51,11 +59,12 @@ TEST_F(SnapshotEgressTest, ServicesWorkloadsAndEntriesAreDeclared) {
   world_.service("shop", "web", {"10.96.0.1"}, {{80, 8080}});
   world_.workload("shop", "web-1", {"10.1.0.9"}, {"shop/web"});
   entry("api.example.com", {}, false);
-  world_.workload("shop", "192.0.2.1", {"192.0.2.1"}, {"shop/api.example.com"});
+  endpoint("192.0.2.1", {"shop/api.example.com"});
   EXPECT_FALSE(undeclared("10.96.0.1:80"));
   EXPECT_TRUE(undeclared("10.96.0.1:81")) << "a port that the Service has not";
   EXPECT_FALSE(undeclared("10.1.0.9:9999")) << "a pod is known as such";
   EXPECT_FALSE(undeclared("192.0.2.1:443"));
+  EXPECT_TRUE(undeclared("192.0.2.1:22")) << "a port that the entry has not";
   EXPECT_TRUE(undeclared("198.51.100.1:443"));
   EXPECT_FALSE(undeclared("198.51.100.1:443", "other")) << "that pod is not confined";
 }
@@ -81,6 +90,9 @@ TEST_F(SnapshotEgressTest, RangesAreDeclaredForTheirPortsAndNamespaces) {
 TEST_F(SnapshotEgressTest, AnEntryThatIsNotExportedDeclaresNothing) {
   entry("api.example.com", {"240.0.0.1"}, false, weft::mesh::v1::PROTOCOL_TLS, "other");
   EXPECT_TRUE(undeclared("240.0.0.1:443"));
+  entry("by.example.com", {}, false, weft::mesh::v1::PROTOCOL_TLS, "other");
+  endpoint("192.0.2.1", {"shop/by.example.com"});
+  EXPECT_TRUE(undeclared("192.0.2.1:443"));
 }
 
 TEST_F(SnapshotEgressTest, EntriesWithoutAnAddressAreFoundByServerName) {

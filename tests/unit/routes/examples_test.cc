@@ -131,6 +131,47 @@ TEST(ExampleTest, RegistryOnly) {
   EXPECT_EQ(snapshot.find_named_cluster(client, "cloud.example.com", 443), kNone);
 }
 
+TEST(ConfinedPodTest, AnEndpointOfAServiceEntryIsDeclaredAtItsPortsToWhomTheEntryIsFor) {
+  const RouteWorld world(R"(
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: only, namespace: istio-system}
+spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: fixed, namespace: shop}
+spec:
+  hosts: [api.example.com]
+  exportTo: ["."]
+  ports: [{number: 443, name: tls, protocol: TLS}]
+  resolution: STATIC
+  endpoints: [{address: 203.0.113.7}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: machines, namespace: shop}
+spec:
+  hosts: [db.example.com]
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  workloadSelector: {labels: {app: db}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: db, namespace: shop}
+spec: {address: 203.0.113.9, labels: {app: db}}
+)");
+  const auto undeclared = [&](const std::string& address, std::string_view ns) {
+    return world.snapshot().is_undeclared(world.source(ns), *SocketAddress::parse(address));
+  };
+  EXPECT_FALSE(undeclared("203.0.113.7:443", "shop"));
+  EXPECT_TRUE(undeclared("203.0.113.7:22", "shop")) << "a port that the entry has not";
+  EXPECT_TRUE(undeclared("203.0.113.7:443", "other")) << "a namespace that the entry is not for";
+  EXPECT_TRUE(undeclared("203.0.113.7:22", "other"));
+  EXPECT_FALSE(undeclared("203.0.113.9:22", "other")) << "a machine is known as such, as a pod is";
+}
+
 TEST(ExampleTest, WorkloadEntry) {
   const RouteWorld world = example("workload-entry");
   EXPECT_EQ(world.ask(str_cat("GET /", kHost), kAddress, "default"),
