@@ -4,75 +4,17 @@
 #include "userspace-proxy/config/snapshot_builder.h"
 
 #include <algorithm>
-#include <set>
 #include <tuple>
 #include <utility>
 
 #include "userspace-proxy/config/cluster_table.h"
 #include "userspace-proxy/config/snapshot_sources.h"
+#include "userspace-proxy/config/snapshot_world.h"
 
 namespace weft::proxy {
 namespace {
 
-constexpr char kDefaultNamespace[] = "default";
 constexpr char kDefaultRoute[] = "default";
-
-// What is looked up while building; borrowed from the resources.
-struct World {
-  const Resources& resources;
-  // Services, then entries: what any namespace may add never comes before what the cluster has.
-  std::vector<const ServiceSpec*> services;
-  // In that order.
-  absl::flat_hash_map<std::string, std::vector<const ServiceSpec*>> services_by_host;
-  HostIndex<RouteSetSpec> route_sets;
-  // Those with routes for what is no HTTP.
-  HostIndex<RouteSetSpec> l4_sets;
-  // Of the Gateway API, by the host of the service that they take.
-  absl::flat_hash_map<std::string, std::vector<const RouteSetSpec*>> address_sets;
-  std::set<std::string> namespaces;
-  std::set<uint16_t> http_ports;
-  bool confined = false;  // some workload may reach declared destinations only
-};
-
-bool is_opaque(Protocol protocol) { return protocol == Protocol::kTcp || protocol == Protocol::kTls; }
-
-bool has_l4(const RouteSetSpec& set) { return !set.tls.empty() || !set.tcp.empty(); }
-
-void add_set(const RouteSetSpec& set, World* world) {
-  if (set.gateway) return;
-  for (const std::string& host : set.hosts) {
-    if (set.by_address) {
-      world->address_sets[host].push_back(&set);
-      continue;
-    }
-    // Without HTTP routes it says nothing about HTTP, and the other way round.
-    if (!set.routes.empty()) world->route_sets.add(host, set);
-    if (has_l4(set)) world->l4_sets.add(host, set);
-  }
-}
-
-World make_world(const Resources& resources) {
-  World world{resources, {}, {}, {}, {}, {}, {kDefaultNamespace}, {}, false};
-  for (const bool entry : {false, true}) {
-    for (const auto& [name, service] : resources.services) {
-      if (service->entry == entry) world.services.push_back(service.get());
-    }
-  }
-  for (const ServiceSpec* service : world.services) {
-    world.services_by_host[service->host].push_back(service);
-    for (const ServiceSpec::Port& port : service->ports) {
-      if (!is_opaque(port.protocol)) world.http_ports.insert(port.number);
-    }
-  }
-  for (const auto& [name, set] : resources.route_sets) add_set(*set, &world);
-  world.route_sets.sort();
-  world.l4_sets.sort();
-  for (const auto& [name, workload] : resources.workloads) {
-    world.namespaces.insert(workload->ns);
-    world.confined = world.confined || workload->registry_only;
-  }
-  return world;
-}
 
 // What a service may be called in `client_ns`, besides its full name. Names that are no "<name>.<ns>.svc…"
 // have no short form.
@@ -94,7 +36,7 @@ using SharedLists = absl::flat_hash_map<std::pair<const RouteSetSpec*, std::vect
 // One client namespace's view, written into the snapshot.
 class NamespaceView {
  public:
-  NamespaceView(const World& world, const std::string& ns, ClusterTable& clusters, SharedLists& lists,
+  NamespaceView(const SnapshotWorld& world, const std::string& ns, ClusterTable& clusters, SharedLists& lists,
                 Snapshot& out)
       : world_(world), ns_(ns), clusters_(clusters), lists_(lists), out_(out) {}
 
@@ -437,7 +379,7 @@ class NamespaceView {
     }
   }
 
-  const World& world_;
+  const SnapshotWorld& world_;
   const std::string& ns_;
   ClusterTable& clusters_;
   SharedLists& lists_;
@@ -452,7 +394,7 @@ class NamespaceView {
 // when it dials.
 class ServicePorts {
  public:
-  ServicePorts(const World& world, ClusterTable& clusters, Snapshot& out)
+  ServicePorts(const SnapshotWorld& world, ClusterTable& clusters, Snapshot& out)
       : world_(world), clusters_(clusters), out_(out) {}
 
   void build() {
@@ -482,7 +424,7 @@ class ServicePorts {
     out_.service_ports[last].next = index;
   }
 
-  const World& world_;
+  const SnapshotWorld& world_;
   ClusterTable& clusters_;
   Snapshot& out_;
 };
@@ -493,7 +435,7 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   auto out = std::make_shared<Snapshot>();
   out->generation = generation;
   out->path_normalisation = resources.path_normalisation;
-  const World world = make_world(resources);
+  const SnapshotWorld world(resources);
   ClusterTable clusters(resources, out.get());
   add_sources(resources, clusters, out.get());
   add_declared(resources, out.get());
