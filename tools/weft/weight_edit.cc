@@ -116,13 +116,22 @@ absl::StatusOr<RoutePlace> read_route(const std::string& text, const Form& form,
   return out;
 }
 
-// The destination that `to` names; the number of them when there is none.
-size_t index_of(const Form& form, const YAML::Node& destinations, const std::string& to) {
+// The destinations that `to` names.
+std::vector<size_t> indices_of(const Form& form, const YAML::Node& destinations, const std::string& to) {
+  std::vector<size_t> out;
   for (size_t i = 0; i < destinations.size(); ++i) {
     const WeightPlace target = read_target(form, destinations[i]);
-    if (target.subset == to || (target.subset.empty() && is_called(target.host, to))) return i;
+    if (target.subset == to || (target.subset.empty() && is_called(target.host, to))) out.push_back(i);
   }
-  return destinations.size();
+  return out;
+}
+
+// "cart:8080 on line 7": with what tells it from another of the same name.
+std::string place_of(const Form& form, const YAML::Node& item) {
+  const YAML::Node port = form.istio ? item["destination"]["port"]["number"] : item["port"];
+  const WeightPlace target = read_target(form, item);
+  return str_cat(target.host, text_of(port).empty() ? "" : ":", text_of(port),
+                 target.subset.empty() ? "" : " subset ", target.subset, " on line ", line_of(item));
 }
 
 absl::StatusOr<RoutePlace> find_in(const std::string& text, const RouteQuery& query) {
@@ -140,11 +149,17 @@ absl::StatusOr<RoutePlace> find_in(const std::string& text, const RouteQuery& qu
       str_append(&seen, seen.empty() ? "" : ", ", name.empty() ? str_cat(form->routes, "[", i, "]") : name);
       const bool wanted = names_host(*form, spec, query.host) && (query.route.empty() || name == query.route);
       // A route that redirects has none.
-      if (!wanted || !destinations || destinations.size() < 2 ||
-          index_of(*form, destinations, query.to) == destinations.size())
-        continue;
+      if (!wanted || !destinations || destinations.size() < 2) continue;
+      const std::vector<size_t> named = indices_of(*form, destinations, query.to);
+      if (named.empty()) continue;
+      if (named.size() > 1)
+        return unusable("route ", name.empty() ? str_cat(form->routes, "[", i, "]") : name, ": ", query.to,
+                        " is ", named.size(), " of its destinations, ",
+                        place_of(*form, destinations[named[0]]), " and ",
+                        place_of(*form, destinations[named[1]]),
+                        "; next: write the weights by hand, or give each version a name of its own");
       ASSIGN_OR_RETURN(RoutePlace place, read_route(text, *form, document, routes[i], i));
-      place.canary = index_of(*form, destinations, query.to);
+      place.canary = named.front();
       found.push_back(std::move(place));
     }
   }

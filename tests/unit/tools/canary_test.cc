@@ -129,6 +129,26 @@ TEST(WeightEditTest, ABackendWithoutAWeightAndAnotherHostAreRefused) {
       HasSubstr("there are: rules[0], primary"));
 }
 
+TEST(WeightEditTest, ANameOfTwoDestinationsIsRefusedAndBothAreNamed) {
+  constexpr char kRoute[] = R"(kind: HTTPRoute
+metadata: {name: cart}
+spec:
+  parentRefs: [{kind: Service, name: cart}]
+  rules:
+  - backendRefs:
+    - {name: cart-v1, port: 80, weight: 90}
+    - {name: cart-v2, port: 80, weight: 5}
+    - {name: cart-v2, port: 8080, weight: 5}
+)";
+  const auto place = find_route(kRoute, {.route = "", .host = "", .to = "cart-v2"});
+  ASSERT_FALSE(place.ok()) << "the weight of " << place->destinations[place->canary].line;
+  EXPECT_THAT(
+      std::string(place.status().message()),
+      HasSubstr(
+          "rules[0]: cart-v2 is 2 of its destinations, cart-v2:80 on line 8 and cart-v2:8080 on line 9"));
+  EXPECT_TRUE(find_route(kRoute, {.route = "", .host = "", .to = "cart-v1"}).ok());
+}
+
 TEST(WeightEditTest, OthersShareTheRestAsBefore) {
   auto place = find_route(kManifest, {.route = "", .host = "other", .to = "other-c"});
   ASSERT_TRUE(place.ok()) << place.status();
