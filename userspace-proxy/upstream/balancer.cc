@@ -253,18 +253,35 @@ ConnectionTermsPtr Balancer::terms(Generation& generation, uint32_t index, uint6
   const bool is_known = known != state.terms.end();
   if (is_known && (known->second->settings == settings || *known->second->settings == *settings))
     return known->second;
+  const std::shared_ptr<SourceCounts> counts =
+      is_known ? known->second->counts : state.shared->counts(netns_cookie);
+  if (is_old(generation)) return over_terms(state, settings, counts);
   auto fresh = std::make_shared<ConnectionTerms>();
   fresh->id = ++last_terms_;
   fresh->settings = settings;
-  fresh->counts = is_known ? known->second->counts : state.shared->counts(netns_cookie);
-  fresh->over = is_old(generation);
-  if (fresh->over) return fresh;
+  fresh->counts = counts;
   if (is_known) {
     known->second->over = true;
     state.leaving.push_back(known->second);
   }
   state.terms[netns_cookie] = fresh;
   return fresh;
+}
+
+// Waits with the others that are over, so that the swap after its last user forgets what was counted.
+ConnectionTermsPtr Balancer::over_terms(ClusterState& state,
+                                        const std::shared_ptr<const ConnectionSettings>& settings,
+                                        const std::shared_ptr<SourceCounts>& counts) {
+  for (const auto& terms : state.leaving) {
+    if (terms->counts == counts && *terms->settings == *settings) return terms;
+  }
+  auto out = std::make_shared<ConnectionTerms>();
+  out->id = ++last_terms_;
+  out->settings = settings;
+  out->counts = counts;
+  out->over = true;
+  state.leaving.push_back(out);
+  return out;
 }
 
 RetryBudget& Balancer::budget(Generation& generation, uint32_t index, const ConnectionTerms* terms) {

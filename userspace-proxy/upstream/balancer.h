@@ -64,6 +64,10 @@ class Balancer {
   void make_view(Generation& generation, uint32_t cluster, ClusterView& view);
   // Of requests that began before the last swap: what clusters remember is not theirs to change.
   bool is_old(const Generation& generation) const { return generation.snapshot().generation < newest_; }
+  // For requests of an old generation.
+  ConnectionTermsPtr over_terms(ClusterState& state,
+                                const std::shared_ptr<const ConnectionSettings>& settings,
+                                const std::shared_ptr<SourceCounts>& counts);
   EndpointSet& set_for(Generation& generation, uint32_t cluster, ClusterView& view, const PickFor& who);
   // Each an index into the group's members.
   uint32_t pick_random(const EndpointGroup& group);

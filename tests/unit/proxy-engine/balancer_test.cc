@@ -212,6 +212,20 @@ TEST(BalancerTest, WhatBeganBeforeASwapDoesNotTakeTheNewTermsAway) {
   EXPECT_FALSE(fresh->over);
 }
 
+TEST(BalancerTest, WhatWasCountedOfRequestsFromBeforeASwapIsForgottenAtTheNextOne) {
+  Balancer balancer(1);
+  const GenerationRef old = limited(1, 1), now = limited(2, 2);
+  balancer.prune(now->snapshot());
+  ConnectionTermsPtr late = balancer.terms(*old, 0, 7);
+  EXPECT_EQ(balancer.terms(*old, 0, 7), late) << "one for all of them";
+  const std::weak_ptr<const SourceCounts> counts = late->counts;
+  balancer.prune(now->snapshot());
+  EXPECT_FALSE(counts.expired()) << "a request is still counted";
+  late = nullptr;
+  balancer.prune(now->snapshot());
+  EXPECT_TRUE(counts.expired());
+}
+
 TEST(BalancerTest, AHashWhoseEndpointsFailedFindsNobody) {
   Balancer balancer(1);
   auto snapshot = std::make_shared<Snapshot>(generation(LoadBalancer::kMaglev, {1, 100'000})->snapshot());
