@@ -13,6 +13,7 @@
 
 #include "agent/agent.h"
 #include "agent/run_dir.h"
+#include "base/core_dumps.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
@@ -158,6 +159,8 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
 }
 
 int run(const Flags& flags) {
+  // Keys of Secrets, and the authority's, are read later.
+  if (const absl::Status forbidden = forbid_core_dumps(); !forbidden.ok()) return fail(forbidden);
   prepare_process();
   // Blocked in every thread, taken by sigwait below: no handler, no race with start.
   sigset_t stop;

@@ -12,6 +12,7 @@
 
 #include <array>
 
+#include "base/core_dumps.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 
@@ -74,8 +75,7 @@ absl::Status drop_privileges(const std::string& user) {
   if (::setresuid(account.uid, account.uid, account.uid) != 0) return errno_status("change user", errno);
   RETURN_IF_ERROR(keep_only_sys_admin());
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_status("forbid new privileges", errno);
-  if (::prctl(PR_SET_DUMPABLE, 0) != 0) return errno_status("forbid dumps", errno);
-  return absl::OkStatus();
+  return forbid_core_dumps();
 }
 
 }  // namespace weft::proxy

@@ -2,12 +2,18 @@
 // itself gives says why in x-weft-reason.
 #include <gmock/gmock.h>
 
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "base/strings.h"
 #include "tests/harness/mesh_test.h"
 
 namespace weft::harness {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 class LogsTest : public MeshTest {
@@ -32,6 +38,15 @@ class LogsTest : public MeshTest {
     return curl(client_, {"-i", std::string("http://") + kProductV4 + path});
   }
 };
+
+// Both hold keys.
+TEST_F(LogsTest, NeitherAgentNorProxyLeavesACoreDump) {
+  for (Process* process : {&mesh_->agent(), &mesh_->proxy()}) {
+    std::ifstream file(str_cat("/proc/", process->pid(), "/limits"));
+    const std::string limits((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    EXPECT_THAT(limits, ContainsRegex("Max core file size +0 +0 ")) << process->pid();
+  }
+}
 
 TEST_F(LogsTest, ExchangeLeavesOneLineWithItsOutcome) {
   ASSERT_EQ(get("/logged-once").exit_code, 0);
