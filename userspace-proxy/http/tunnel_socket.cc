@@ -85,14 +85,19 @@ void TunnelSocket::shutdown_write() {
 }
 
 void TunnelSocket::close() {
+  const bool server = transport_.session().role() == Http2Session::Role::kServer;
+  const bool cut_short = send_operation_ != nullptr;
   cancel_operations();
-  if (sent_end_ && received_end_ && queue_.bytes() == 0 && attached()) {
+  // A server's end is END_STREAM too: a reset before it would take the answer from who reads it.
+  if (server && open_ && !cut_short) shutdown_write();
+  const bool all_heard = received_end_ && (server || queue_.bytes() == 0);
+  const bool end_waits = server && !end_taken_;
+  if (attached() && sent_end_ && !cut_short && (all_heard || end_waits)) {
     closing_ = true;
     return;
   }
   // Not CANCEL: nothing broke, to the server's application this is the end that close(2) would be.
-  if (open_ && attached() && session()->role() == Http2Session::Role::kClient)
-    session()->reset(*this, NGHTTP2_NO_ERROR);
+  if (open_ && attached() && !server) session()->reset(*this, NGHTTP2_NO_ERROR);
   leave();
 }
 
@@ -130,7 +135,12 @@ void TunnelSocket::end_received() {
   if (queue_.bytes() == 0) finish(&recv_operation_, 0);
 }
 
-void TunnelSocket::payload_taken() { finish(&send_operation_, 0); }
+void TunnelSocket::payload_taken() {
+  end_taken_ = sent_end_;
+  // The session says NO_ERROR after the end: what the client still sends, nobody reads (RFC 9113 §8.1).
+  if (closing_ && !received_end_) return leave();
+  finish(&send_operation_, 0);
+}
 
 void TunnelSocket::stream_closed(Http2StreamEnd end) {
   closed_ = true;

@@ -44,8 +44,8 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   bool unsent() const override { return false; }
   void watch_reset(Operation& operation) override { operation.park(&reset_operation_); }
   void shutdown_write() override;
-  // Ends what is left of the stream: a client's with NO_ERROR, which its server takes for a FIN. When both
-  // directions have ended it goes once that is sent.
+  // Ends what is left of the stream: a client's with NO_ERROR, which its server takes for a FIN; a server's
+  // with END_STREAM, unless something is still being sent, and then NO_ERROR. It goes once that is sent.
   void close() override;
   // RST_STREAM with CONNECT_ERROR: an application's connection that broke (RFC 9113 §8.5).
   void reset() override;
@@ -73,7 +73,8 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   bool head_told_ = false;
   bool received_end_ = false;
   bool sent_end_ = false;
-  bool closing_ = false;  // nobody's any more; both directions have ended, ours is still to be sent
+  bool end_taken_ = false;  // END_STREAM is out
+  bool closing_ = false;    // nobody's any more; our end is still to be sent
   bool closed_ = false;
   bool cut_ = false;           // the peer, or its connection, broke off
   std::vector<iovec> pieces_;  // offered to the session

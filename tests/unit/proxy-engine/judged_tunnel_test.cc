@@ -175,6 +175,34 @@ TEST_P(JudgedTunnelTest, StreamsOfHttp2AreJudgedOneByOneAndGrpcGetsItsStatus) {
   EXPECT_EQ(allowed.field(0, ":status"), "200");
 }
 
+TEST_P(JudgedTunnelTest, AnAnswerIsWholeWhereTheConnectionEndsAfterIt) {
+  use_policies({about(pb::DENY, "/admin")});
+  for (const char* request : {"GET /ok HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n",
+                              "GET /ok HTTP/1.0\r\nHost: shop\r\n\r\n"}) {
+    const auto tunnel = opened();
+    send(*tunnel, request);
+    FarEnd application = accept_application();
+    ASSERT_TRUE(until([&] { return application.has("\r\n\r\n"); }));
+    application.send(kAnswer);
+    EXPECT_THAT(read_until(*tunnel, "<end>"), ::testing::EndsWith("\r\n\r\nanswer<end>")) << request;
+    tunnel->socket.close();
+  }
+  const auto denied = opened();
+  send(*denied, "GET /admin HTTP/1.0\r\nHost: shop\r\n\r\n");
+  EXPECT_THAT(read_until(*denied, "<end>"), ::testing::EndsWith("RBAC: access denied<end>"));
+}
+
+TEST_P(JudgedTunnelTest, AClientThatHasNothingMoreToAskSeesAnEnd) {
+  use_policies({about(pb::DENY, "/admin")});
+  const auto silent = opened(), asked = opened();
+  silent->socket.shutdown_write();
+  EXPECT_EQ(read_until(*silent, "anything"), "<end>");
+  send(*asked, get("/admin"));
+  EXPECT_THAT(read_until(*asked, "denied"), StartsWith("HTTP/1.1 403 "));
+  asked->socket.shutdown_write();
+  EXPECT_EQ(read_until(*asked, "anything"), "<end>");
+}
+
 TEST_P(JudgedTunnelTest, WhatIsNoHttpNeverReachesTheApplication) {
   use_policies({about(pb::DENY, "/admin")});
   const auto tunnel = opened();
