@@ -2,7 +2,7 @@
 weft_library(weft_proxy_routing
   SOURCES
     http/message.cc
-    http/path.cc
+    http/field_rules.cc http/path.cc
     route/l4_matcher.cc
     route/matcher.cc
     route/path_index.cc

@@ -6,7 +6,7 @@ weft_library(weft_proxy_net
   DEPS weft_base PkgConfig::LIBURING absl::synchronization)
 
 weft_library(weft_proxy_http
-  SOURCES http/authority.cc http/body_decoder.cc http/field_block.cc http/field_rules.cc http/framing.cc
+  SOURCES http/authority.cc http/body_decoder.cc http/field_block.cc http/framing.cc
     http/grpc.cc http/h2c_upgrade.cc
     http/head_reader.cc http/head_text.cc http/http1_head.cc http/http1_writer.cc http/http2_callbacks.cc
     http/http2_fields.cc http/http2_frame_meter.cc http/http2_head.cc http/http2_memory.cc http/http2_message.cc

@@ -110,6 +110,7 @@ struct ProxyContext {
   MonotonicNs next_tls_line = 0;
   uint64_t active_exchanges = 0;
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
+  PathReadings path_readings;    // of the request that is being judged
 };
 
 inline uint32_t source_of(CaptureOrigin& origin, const Snapshot& snapshot) {
@@ -142,7 +143,7 @@ inline bool choose_tunnel(ProxyContext& context, CaptureOrigin& origin, const Sn
   const WorkloadSpec* own = source == kNone ? nullptr : snapshot.sources[source].spec.get();
   if (own != nullptr && !workload->node.empty() && own->node == workload->node) {
     const uint32_t server = workload->uid == own->uid ? kNone : snapshot.find_source(workload->uid);
-    if (server == kNone || !snapshot.sources[server].judges_requests) return false;
+    if (server == kNone || !snapshot.sources[server].judges_requests || !own->hbone) return false;
   }
   dial.hbone = &context.hbone;
   dial.tunnel_to = &workload->identity;

@@ -45,6 +45,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   Outcome request_read();
   Outcome choose_route();
   Outcome judge();
+  ConnectionPolicy::Verdict verdict() const;
   std::string_view source_name() const;
   const GatewayServer* admitting_server(const Snapshot& snapshot, std::string_view authority) const;
   void aim(uint32_t cluster);

@@ -1,21 +1,34 @@
 // Requests that come in to a pod: the steps of an Exchange that stand in place of its route.
 #include "base/log.h"
+#include "base/strings.h"
 #include "userspace-proxy/exchange/exchange.h"
 
 namespace weft::proxy {
 
+ConnectionPolicy::Verdict Exchange::verdict() const {
+  const ConnectionPolicy& policy = *client_.policy;
+  // What follows in a tunnel cannot be read. A WebSocket is the resource that its request names; behind
+  // CONNECT and other protocols may be requests that nobody judged.
+  if (policy.decision() == ConnectionPolicy::Decision::kDepends && tunnel_asked_) {
+    const std::string_view upgrade = request().protocol.empty()
+                                         ? request().find("upgrade").value_or(std::string_view())
+                                         : std::string_view(request().protocol);
+    if (is_connect() || !equals_ignore_case(upgrade, "websocket")) return {false, policy.denied_by()};
+  }
+  return policy.judge(judged(request(), client_.client.ip, &context_.path_readings));
+}
+
 // What comes in to a pod has no route: it is for that pod, or not allowed.
 Outcome Exchange::judge() {
-  std::string plain_path;
-  const auto verdict = client_.policy->judge(judged(request(), client_.client.ip, &plain_path));
-  if (!verdict.allowed) {
+  const ConnectionPolicy::Verdict said = verdict();
+  if (!said.allowed) {
     // A line a second is enough to find out which.
     if (context_.loop.now() >= context_.next_tunnel_line) {
       context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
       log::info("request_denied", {{"workload", client_.origin.workload_uid()},
                                    {"client", client_.client.to_string()},
                                    {"port", client_.dialled.port},
-                                   {"policy", verdict.policy}});
+                                   {"policy", said.policy}});
     }
     return Outcome::kAccessDenied;
   }
@@ -26,8 +39,7 @@ Outcome Exchange::judge() {
 bool Exchange::forbidden() const {
   if (recorded_ || client_.policy == nullptr || downstream_.request_status() != HeadStatus::kComplete)
     return false;
-  std::string plain_path;
-  return !client_.policy->judge(judged(request(), client_.client.ip, &plain_path)).allowed;
+  return !verdict().allowed;
 }
 
 }  // namespace weft::proxy

@@ -147,16 +147,6 @@ bool take_host(RequestHead* head) {
 
 }  // namespace
 
-bool has_token(std::string_view list, std::string_view token) {
-  while (!list.empty()) {
-    const size_t comma = list.find(',');
-    if (equals_ignore_case(trim(list.substr(0, comma)), token)) return true;
-    if (comma == std::string_view::npos) return false;
-    list.remove_prefix(comma + 1);
-  }
-  return false;
-}
-
 bool wants_upgrade(const RequestHead& head) {
   const auto upgrade = head.find("upgrade");
   if (!upgrade || has_token(*upgrade, "h2c") || head.minor_version == 0) return false;

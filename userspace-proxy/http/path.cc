@@ -58,7 +58,8 @@ PathResult scan(std::string_view path, PathNormalisation level) {
           result = PathResult::kRewritten;
         break;
       case '.':
-        if (path[i - 1] == '/' && is_dot_segment(segment_at(path, i))) result = PathResult::kRewritten;
+        if (i > 0 && path[i - 1] == '/' && is_dot_segment(segment_at(path, i)))
+          result = PathResult::kRewritten;
         break;
       default:
         break;
@@ -128,6 +129,49 @@ PathResult normalise_path(std::string_view path, PathNormalisation level, std::s
   remove_dot_segments(out);
   if (level >= PathNormalisation::kMergeSlashes) merge_slashes(out);
   return PathResult::kRewritten;
+}
+
+bool read_path(std::string_view path, PathReading reading, std::string* out) {
+  if (scan(path, PathNormalisation::kBase) == PathResult::kRefused) return false;
+  out->clear();
+  if (!path.starts_with('/')) {
+    out->assign(path);
+    return true;
+  }
+  for (size_t i = 0; i < path.size(); ++i) {
+    if (path[i] == '\\') {
+      out->push_back(reading.slashes == SlashReading::kSlash ? '\\' : '/');
+    } else if (path[i] != '%') {
+      out->push_back(path[i]);
+    } else {
+      const char byte = static_cast<char>(escaped_byte(path, i));
+      const bool slash = byte == '/' || byte == '\\';
+      if (!slash) {
+        out->push_back(byte);
+      } else if (reading.slashes == SlashReading::kEscapedToo) {
+        out->push_back('/');
+      } else {
+        out->append(path.substr(i, 3));
+      }
+      i += 2;
+    }
+  }
+  if (reading.merges_first) merge_slashes(out);
+  remove_dot_segments(out);
+  merge_slashes(out);
+  return true;
+}
+
+std::string plain_path_text(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const int byte = text[i] == '%' ? escaped_byte(text, i) : -1;
+    const char c = byte > 0 ? static_cast<char>(byte) : text[i];
+    out.push_back(c == '\\' ? '/' : c);
+    if (byte > 0) i += 2;
+  }
+  merge_slashes(&out);
+  return out;
 }
 
 bool is_target_text(std::string_view target) {

@@ -38,6 +38,22 @@ enum class PathResult : uint8_t {
 // that is normal already. Normalising the result again leaves it unchanged.
 PathResult normalise_path(std::string_view path, PathNormalisation level, std::string* out);
 
+// Servers disagree about what parts a path, and in which order it is tidied up. Every other escape is decoded
+// by all of them.
+enum class SlashReading : uint8_t { kSlash, kBackslashToo, kEscapedToo };
+struct PathReading {
+  SlashReading slashes = SlashReading::kEscapedToo;
+  bool merges_first = false;  // runs of "/" become one before ".." takes a segment away, not after it
+};
+
+// `path` as such a server reads it: fully decoded, without dot segments and without runs of "/". What does
+// not begin with "/" stays as it is. False: it has an escape that is none, or "%00"; `out` is then not
+// touched.
+bool read_path(std::string_view path, PathReading reading, std::string* out);
+// A text that is compared with such paths, or a part of one: escapes decoded, "\" as "/", runs of "/" as one.
+// What is no escape stays.
+std::string plain_path_text(std::string_view text);
+
 // Only bytes that a target may have (RFC 9112 §3.2, RFC 9113 §8.3.1): no controls, no spaces, nothing above
 // 0x7e, no "#". False when empty.
 bool is_target_text(std::string_view target);

@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "proto/istio/security.pb.h"
 #include "proto/weft/mesh/v1/http_terms.pb.h"
+#include "userspace-proxy/http/field_rules.h"
 #include "userspace-proxy/http/path.h"
 
 namespace weft::proxy {
@@ -26,16 +27,16 @@ absl::Status add(const List<pb::StringMatch>& texts, std::string_view what, std:
   for (const pb::StringMatch& text : texts) {
     switch (text.match_type_case()) {
       case pb::StringMatch::kExact:
-        out->push_back({Text::Kind::kExact, text.exact()});
+        out->push_back({Text::Kind::kExact, text.exact(), {}});
         break;
       case pb::StringMatch::kPrefix:
-        out->push_back({Text::Kind::kPrefix, text.prefix()});
+        out->push_back({Text::Kind::kPrefix, text.prefix(), {}});
         break;
       case pb::StringMatch::kSuffix:
-        out->push_back({Text::Kind::kSuffix, text.suffix()});
+        out->push_back({Text::Kind::kSuffix, text.suffix(), {}});
         break;
       case pb::StringMatch::kPresence:
-        out->push_back({Text::Kind::kPresent, {}});
+        out->push_back({Text::Kind::kPresent, {}, {}});
         break;
       case pb::StringMatch::MATCH_TYPE_NOT_SET:
         return absl::InvalidArgumentError(
@@ -46,7 +47,13 @@ absl::Status add(const List<pb::StringMatch>& texts, std::string_view what, std:
 }
 
 void add_templates(const List<std::string>& templates, std::vector<Text>* out) {
-  for (const std::string& text : templates) out->push_back({Text::Kind::kTemplate, text});
+  for (const std::string& text : templates) out->push_back({Text::Kind::kTemplate, text, {}});
+}
+
+void make_plain(Choice* paths) {
+  for (auto* texts : {&paths->in, &paths->out}) {
+    for (Text& each : *texts) each.plain = plain_path_text(each.text);
+  }
 }
 
 absl::Status add(const List<pb::Address>& ranges, std::string_view what, std::vector<IpRange>* out) {
@@ -59,10 +66,9 @@ absl::Status add(const List<pb::Address>& ranges, std::string_view what, std::ve
 }
 
 template <typename Equal>
-bool hits(const Text& wanted, std::string_view text, Equal equal) {
-  const std::string_view part = wanted.text;
+bool hits(Text::Kind kind, std::string_view part, std::string_view text, Equal equal) {
   if (text.empty()) return false;
-  switch (wanted.kind) {
+  switch (kind) {
     case Text::Kind::kExact:
       return equal(text, part);
     case Text::Kind::kPrefix:
@@ -77,15 +83,36 @@ bool hits(const Text& wanted, std::string_view text, Equal equal) {
   return false;
 }
 
-bool holds(const Choice& choice, std::string_view text) {
-  const auto hit = [text](const Text& wanted) {
-    return hits(wanted, text, std::equal_to<std::string_view>());
-  };
+template <typename Hit>
+bool holds_by(const Choice& choice, Hit hit) {
   return (choice.in.empty() || std::any_of(choice.in.begin(), choice.in.end(), hit)) &&
          std::none_of(choice.out.begin(), choice.out.end(), hit);
 }
 
-bool hits_host(const Text& wanted, std::string_view host) { return hits(wanted, host, equals_ignore_case); }
+bool holds(const Choice& choice, std::string_view text) {
+  return holds_by(choice, [text](const Text& wanted) {
+    return hits(wanted.kind, wanted.text, text, std::equal_to<std::string_view>());
+  });
+}
+
+// A path that is fully decoded. Authors write an escape or what it stands for: either is meant.
+bool reading_holds(const Choice& choice, std::string_view path) {
+  return holds_by(choice, [path](const Text& wanted) {
+    constexpr std::equal_to<std::string_view> kSame{};
+    return hits(wanted.kind, wanted.text, path, kSame) || hits(wanted.kind, wanted.plain, path, kSame);
+  });
+}
+
+bool hits_host(const Text& wanted, std::string_view host) {
+  return hits(wanted.kind, wanted.text, host, equals_ignore_case);
+}
+
+// The application gets neither these nor what Connection names. TE and Upgrade go on where they mean
+// something.
+bool is_kept(const RequestHead& head, std::string_view name) {
+  if (equals_ignore_case(name, "te") || equals_ignore_case(name, "upgrade")) return true;
+  return !is_connection_field(name) && !listed_in_connection(head.headers, name);
+}
 
 // "[::1]:80" and "a.b:80" without the port, and without the dot that may end a name.
 std::string_view host_of(std::string_view authority) {
@@ -106,7 +133,7 @@ std::string_view trimmed(std::string_view text) {
 IpAddress remote_of(const RequestHead& head, const IpAddress& peer) {
   std::string_view last;
   for (const Header& header : head.headers) {
-    if (equals_ignore_case(header.name, "x-forwarded-for")) last = header.value;
+    if (equals_ignore_case(header.name, "x-forwarded-for") && is_kept(head, header.name)) last = header.value;
   }
   if (const size_t comma = last.rfind(','); comma != std::string_view::npos) last = last.substr(comma + 1);
   return IpAddress::parse(trimmed(last)).value_or(peer);
@@ -114,11 +141,22 @@ IpAddress remote_of(const RequestHead& head, const IpAddress& peer) {
 
 }  // namespace
 
-JudgedRequest judged(const RequestHead& head, const IpAddress& peer, std::string* storage) {
-  const PathResult result = normalise_path(head.path, PathNormalisation::kDecodeAndMergeSlashes, storage);
-  return {.head = head,
-          .plain_path = result == PathResult::kRewritten ? std::string_view(*storage) : head.path,
-          .remote = remote_of(head, peer)};
+void PathReadings::read(std::string_view path) {
+  count_ = 0;
+  for (const bool merges_first : {false, true}) {
+    for (const SlashReading slashes :
+         {SlashReading::kEscapedToo, SlashReading::kBackslashToo, SlashReading::kSlash}) {
+      if (!read_path(path, {.slashes = slashes, .merges_first = merges_first}, &readings_[count_])) return;
+      ++count_;
+      // Most paths have one reading only.
+      if (count_ == 1 && readings_[0] == path) return;
+    }
+  }
+}
+
+JudgedRequest judged(const RequestHead& head, const IpAddress& peer, PathReadings* paths) {
+  paths->read(head.path);
+  return {.head = head, .paths = *paths, .remote = remote_of(head, peer)};
 }
 
 bool matches_template(std::string_view pattern, std::string_view path) {
@@ -155,6 +193,7 @@ absl::StatusOr<std::unique_ptr<HttpTerms>> HttpTerms::compile(const pb::Match& m
     RETURN_IF_ERROR(add(terms.not_paths(), "not_paths", &out->paths_.out));
     add_templates(terms.path_templates(), &out->paths_.in);
     add_templates(terms.not_path_templates(), &out->paths_.out);
+    make_plain(&out->paths_);
     for (const auto& header : terms.headers()) {
       HeaderChoice& choice = out->headers_.emplace_back(HeaderChoice{.name = header.name(), .values = {}});
       RETURN_IF_ERROR(add(header.values(), header.name(), &choice.values.in));
@@ -172,9 +211,18 @@ bool HttpTerms::hold(const JudgedRequest& request, bool any) const {
   if (std::any_of(remote_out_.begin(), remote_out_.end(), remote_hits)) return false;
   const RequestHead& head = request.head;
   if (!holds(methods_, head.method) || !host_holds(head.authority)) return false;
-  if (!holds(paths_, head.path) && !(any && holds(paths_, request.plain_path))) return false;
+  if (!path_holds(request, any)) return false;
   return std::all_of(headers_.begin(), headers_.end(),
                      [&](const HeaderChoice& header) { return header_holds(header, head, any); });
+}
+
+bool HttpTerms::path_holds(const JudgedRequest& request, bool any) const {
+  if (paths_.empty()) return true;
+  if (request.paths.unreadable()) return any;
+  if (holds(paths_, request.head.path) == any) return any;
+  const auto held = [this](const std::string& path) { return reading_holds(paths_, path); };
+  const auto all = request.paths.all();
+  return any ? std::any_of(all.begin(), all.end(), held) : std::all_of(all.begin(), all.end(), held);
 }
 
 // Authors write a host with its port or without: either is meant.
@@ -191,7 +239,7 @@ bool HttpTerms::header_holds(const HeaderChoice& header, const RequestHead& head
   if (header.name == "host") return holds(header.values, head.authority);
   bool present = false, held = !any;
   for (const Header& line : head.headers) {
-    if (!equals_ignore_case(line.name, header.name)) continue;
+    if (!equals_ignore_case(line.name, header.name) || !is_kept(head, line.name)) continue;
     present = true;
     const bool holds_here = holds(header.values, line.value);
     held = any ? held || holds_here : held && holds_here;

@@ -2,7 +2,9 @@
 // Immutable, any thread; a question allocates nothing.
 #pragma once
 
+#include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,19 +19,30 @@ class Match;
 
 namespace weft::proxy {
 
+// The ways in which servers may read the path of one request, beside its spelling. Keeps its memory from
+// request to request.
+class PathReadings {
+ public:
+  void read(std::string_view path);
+  // No server's reading is sure: it has an escape that is none, or "%00".
+  bool unreadable() const { return count_ == 0; }
+  std::span<const std::string> all() const { return {readings_.data(), count_}; }
+
+ private:
+  std::array<std::string, 6> readings_;
+  size_t count_ = 0;
+};
+
 // A request as policies see it. Views end with the head.
 struct JudgedRequest {
   const RequestHead& head;
-  // The path as the strictest level of normalisation spells it (http/path.h); as head.path where it is the
-  // same. Servers may read a path either way, so what denies asks both.
-  std::string_view plain_path;
+  const PathReadings& paths;
   // The client's address: the last of X-Forwarded-For, or the peer's.
   IpAddress remote;
 };
 
-// Of a head whose target is normalised. `storage` holds the plain path where it is another one, keeps its
-// memory, and outlives what is returned.
-JudgedRequest judged(const RequestHead& head, const IpAddress& peer, std::string* storage);
+// Of a head whose target is normalised. `paths` outlives what is returned, and serves one request at a time.
+JudgedRequest judged(const RequestHead& head, const IpAddress& peer, PathReadings* paths);
 
 class HttpTerms {
  public:
@@ -38,8 +51,9 @@ class HttpTerms {
   static absl::StatusOr<std::unique_ptr<HttpTerms>> compile(const istio::security::Match& match);
 
   // Where a request can be read in several ways (a path in two spellings, a header in several lines) `any` of
-  // them satisfies a rule that denies, and all of them must satisfy one that allows. A rule that allows reads
-  // the path as it is forwarded.
+  // them satisfies a rule that denies, and all of them must satisfy one that allows. A path that cannot be
+  // read satisfies every term about paths of a rule that denies, and none of one that allows. Header fields
+  // that the application does not get, because they are of the connection, are not there.
   bool hold(const JudgedRequest& request, bool any) const;
 
   // A text of a policy.
@@ -47,6 +61,7 @@ class HttpTerms {
     enum class Kind : uint8_t { kExact, kPrefix, kSuffix, kPresent, kTemplate };
     Kind kind = Kind::kExact;
     std::string text;
+    std::string plain;  // of a path: what its readings are compared with
   };
   // Any of `in`, if there are any, and none of `out`.
   struct Choice {
@@ -59,6 +74,7 @@ class HttpTerms {
   };
 
  private:
+  bool path_holds(const JudgedRequest& request, bool any) const;
   bool host_holds(std::string_view authority) const;
   bool header_holds(const HeaderChoice& header, const RequestHead& head, bool any) const;
 

@@ -36,10 +36,7 @@ DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner,
       client_(client),
       accepted_(context.loop.now()),
       socket_(context.loop),
-      input_(context.buffers, &origin_->use->buffered_bytes) {
-  origin_->connections.push_back(*this);
-  origin_->use->connections.add(1);
-}
+      input_(context.buffers, &origin_->use->buffered_bytes) {}
 
 DownstreamConnection::~DownstreamConnection() {
   // Exchanges first: they hold operations on the socket.
@@ -49,6 +46,8 @@ DownstreamConnection::~DownstreamConnection() {
 }
 
 void DownstreamConnection::start(UniqueFd fd) {
+  origin_->connections.push_back(*this);
+  origin_->use->connections.add(1);
   set_tcp_options(fd.get());
   dialled_ = local_address(fd.get());
   if (!socket_.open(std::move(fd), true)) return end(false);
@@ -57,6 +56,7 @@ void DownstreamConnection::start(UniqueFd fd) {
   choose_protocol();
 }
 
+// Not one of the pod's connections: streams of its tunnel's connection are bounded there.
 void DownstreamConnection::start_judged(SocketIo* io, const SocketAddress& dialled,
                                         const ConnectionPolicy& policy) {
   policy_ = &policy;
@@ -474,7 +474,7 @@ void DownstreamConnection::end(bool with_reset) {
   if (with_reset) socket_.reset();
   socket_.close();
   ListNode<PodTag>::unlink();
-  origin_->use->connections.subtract(1);
+  if (policy_ == nullptr) origin_->use->connections.subtract(1);
   owner_.ended(*this);
 }
 

@@ -39,11 +39,11 @@ std::string verdict(const ConnectionPolicy& policy, const Asked& asked) {
   head.authority = asked.host;
   head.target = asked.target;
   head.headers = asked.headers;
-  std::string plain;
+  proxy::PathReadings paths;
   if (!proxy::split_origin_form(head.target, &head) ||
       !proxy::normalise_target(asked.level, &head.rewritten, &head))
     return "400";
-  return policy.judge(proxy::judged(head, *IpAddress::parse("10.0.0.2"), &plain)).allowed ? "allow" : "deny";
+  return policy.judge(proxy::judged(head, *IpAddress::parse("10.0.0.2"), &paths)).allowed ? "allow" : "deny";
 }
 
 std::string to(const std::string& operation) {
@@ -133,6 +133,65 @@ TEST(HttpPolicyTest, NoSpellingOfAPathPassesARuleThatDeniesIt) {
                            "/%2561dmin", "/admin2"}) {
     EXPECT_EQ(verdict(policy, {.target = path}), "allow") << path;
   }
+}
+
+TEST(HttpPolicyTest, WhateverAServerMakesOfAPathIsDenied) {
+  const ConnectionPolicy policy = for_web(
+      "{action: DENY, rules: [{to: [{operation: {paths: [/admin, '/v1/jobs:cancel', '/caf\u00e9', '/my "
+      "file/*']}}]}]}");
+  const struct {
+    const char* path;
+    bool at_none_only;
+  } rows[] = {{"/a%2f%2f..%2fadmin", false}, {"/a//..%2Fadmin", false},    {"/a%5c/..%2fadmin", false},
+              {"/v1/jobs%3Acancel", false},  {"/v1/jobs%3acancel", false}, {"/v1//jobs%3acancel", false},
+              {"/caf%c3%a9", false},         {"/caf%C3%A9", false},        {"/my%20file/x", false},
+              {"/a//../admin", true},        {"/%zz/../admin", true},      {"/%61dmin%00", true},
+              {"/y%2Fz/../admin", true},     {"/x%2F//../admin", true},    {"/b\\c/../admin", true},
+              {"/a%2Fb\\..\\admin", true}};
+  for (const auto& row : rows) {
+    EXPECT_EQ(verdict(policy, {.target = row.path, .level = PathNormalisation::kNone}), "deny") << row.path;
+    if (row.at_none_only) continue;
+    EXPECT_EQ(verdict(policy, {.target = row.path}), "deny") << row.path;
+  }
+  for (const char* path : {"/v1/jobs%253Acancel", "/v1/jobs", "/my%20file", "/caf%c3%a8"})
+    EXPECT_EQ(verdict(policy, {.target = path}), "allow") << path;
+}
+
+TEST(HttpPolicyTest, ARuleAllowsAPathOnlyInEveryReading) {
+  const ConnectionPolicy policy = for_web(
+      "{rules: [{to: [{operation: {paths: ['/public/*', '/one/{*}', '/obj/%2F', '/v1/jobs:list']}}]}]}");
+  for (const char* path : {"/public/..%2Fadmin", "/public/%2e%2e%2fadmin", "/public//..%2f..%2fadmin",
+                           "/public/..%5cadmin", "/one/a%2Fb", "/one/..%2f"})
+    EXPECT_EQ(verdict(policy, {.target = path}), "deny") << path;
+  for (const char* path : {"/public/../admin", "/public/%zz", "/public/a%00"})
+    EXPECT_EQ(verdict(policy, {.target = path, .level = PathNormalisation::kNone}), "deny") << path;
+  for (const char* path :
+       {"/public/a", "/public/a%2Fb", "/public/a%20b", "/one/a%20b", "/obj/%2F", "/v1/jobs:list"})
+    EXPECT_EQ(verdict(policy, {.target = path}), "allow") << path;
+}
+
+TEST(HttpPolicyTest, FieldsThatTheApplicationDoesNotGetSatisfyNothing) {
+  const char* const allow = "{rules: [{when: [{key: 'request.headers[x-user]', values: [ann]}]}]}";
+  const char* const deny =
+      "{action: DENY, rules: [{when: [{key: 'request.headers[x-user]', notValues: [ann]}]}]}";
+  for (const char* spec : {allow, deny}) {
+    EXPECT_EQ(verdict(for_web(spec), {.headers = {{"x-user", "ann"}}}), "allow") << spec;
+    EXPECT_EQ(verdict(for_web(spec), {.headers = {{"x-user", "ann"}, {"Connection", "close, X-User"}}}),
+              "deny")
+        << spec;
+  }
+  EXPECT_EQ(verdict(for_web("{rules: [{when: [{key: 'request.headers[keep-alive]', values: ['*']}]}]}"),
+                    {.headers = {{"keep-alive", "5"}}}),
+            "deny");
+  EXPECT_EQ(
+      verdict(
+          for_web(
+              "{action: DENY, rules: [{when: [{key: 'request.headers[upgrade]', values: [websocket]}]}]}"),
+          {.headers = {{"upgrade", "websocket"}, {"connection", "upgrade"}}}),
+      "deny");
+  EXPECT_EQ(verdict(for_web("{rules: [{from: [{source: {remoteIpBlocks: [9.9.9.9]}}]}]}"),
+                    {.headers = {{"x-forwarded-for", "9.9.9.9"}, {"connection", "x-forwarded-for"}}}),
+            "deny");
 }
 
 TEST(HttpPolicyTest, AConnectionIsDecidedWithoutItsRequestsWhereTheyCannotMatter) {

@@ -89,7 +89,11 @@ struct Reading {
   }
 
   bool paths(const Values& values) const {
-    return field(values, request.path, path_hits) || (deny && field(values, request.plain_path, path_hits));
+    std::vector<std::string> ways = request.readings;
+    ways.push_back(request.path);
+    size_t held = 0;
+    for (const std::string& path : ways) held += field(values, path, path_hits) ? 1 : 0;
+    return deny ? held > 0 : held == ways.size();
   }
 
   bool header(const std::string& name, const Values& values) const {

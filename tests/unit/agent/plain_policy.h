@@ -48,7 +48,8 @@ struct Request {
   std::string source, remote, destination;  // IPv4
   int port = 0;
   std::string method, host;
-  std::string path, plain_path;  // as forwarded, and as the strictest normalisation spells it
+  std::string path;                   // as forwarded
+  std::vector<std::string> readings;  // what servers may make of it, where that is something else
   std::vector<std::pair<std::string, std::string>> headers;
 };
 

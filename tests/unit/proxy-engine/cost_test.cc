@@ -92,12 +92,13 @@ TEST(CostTest, JudgingARequestAllocatesNothing) {
   RequestHead head;
   head.method = "POST";
   head.authority = "CART:8080";
-  head.path = "/a/a-segment-that-is-no-short-string/c/d";
+  head.path = "/a/a%20segment-that-is-no-short-string/c/d";
   head.headers = {{"X-User", "somebody"}, {"X-Forwarded-For", "192.168.0.1, 10.1.2.3"}};
-  std::string storage;
+  PathReadings paths;
   int denied = 0;
+  judged(head, IpAddress(), &paths);
   g_counting = true;
-  for (int i = 0; i < 1000; ++i) denied += policy.judge(judged(head, IpAddress(), &storage)).allowed ? 0 : 1;
+  for (int i = 0; i < 1000; ++i) denied += policy.judge(judged(head, IpAddress(), &paths)).allowed ? 0 : 1;
   g_counting = false;
   EXPECT_EQ(g_allocations.exchange(0), 0u);
   EXPECT_EQ(denied, 1000);

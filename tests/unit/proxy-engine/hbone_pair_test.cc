@@ -300,6 +300,10 @@ TEST_P(HbonePairTest, AWorkloadOnTheSameNodeIsDialledPlainly) {
   judging.sources.push_back(Source{.uid = "neighbour", .judges_requests = true});
   judging.source_by_uid.emplace(kServerUid, 0);
   judging.source_by_uid.emplace("neighbour", 1);
+  EXPECT_FALSE(choose_tunnel(*context_, *server_, judging, &peer, dial)) << "its client takes part in none";
+  const auto own = std::make_shared<WorkloadSpec>(*judging.sources[0].spec);
+  own->hbone = true;
+  judging.sources[0].spec = own;
   EXPECT_TRUE(choose_tunnel(*context_, *server_, judging, &peer, dial)) << "its requests are to be judged";
   judging.sources[0].judges_requests = true;
   peer.uid = kServerUid;

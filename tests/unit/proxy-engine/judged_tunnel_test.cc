@@ -192,6 +192,38 @@ TEST_P(JudgedTunnelTest, AnAnswerIsWholeWhereTheConnectionEndsAfterIt) {
   EXPECT_THAT(read_until(*denied, "<end>"), ::testing::EndsWith("RBAC: access denied<end>"));
 }
 
+TEST_P(JudgedTunnelTest, WhatHidesRequestsBehindARequestIsDenied) {
+  use_policies({about(pb::DENY, "/admin")});
+  for (const char* request :
+       {"CONNECT shop:80 HTTP/1.1\r\nHost: shop:80\r\n\r\n",
+        "GET /ok HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"}) {
+    const auto tunnel = opened();
+    send(*tunnel, request);
+    EXPECT_THAT(read_until(*tunnel, "denied"), StartsWith("HTTP/1.1 403 ")) << request;
+  }
+  const auto tunnel = opened();
+  send(*tunnel,
+       "GET /ok HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n"
+       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  FarEnd application = accept_application();
+  EXPECT_TRUE(until([&] { return application.has("\r\n\r\n"); }));
+  EXPECT_THAT(application.received(), HasSubstr("Upgrade: WebSocket\r\n"));
+}
+
+TEST_P(JudgedTunnelTest, TunnelsOfOneConnectionAreOneConnectionOfThePod) {
+  use_policies({about(pb::DENY, "/admin")});
+  const auto one = opened(), other = opened();
+  for (Call* tunnel : {one.get(), other.get()}) {
+    send(*tunnel, get("/admin"));
+    EXPECT_THAT(read_until(*tunnel, "denied"), StartsWith("HTTP/1.1 403 "));
+  }
+  EXPECT_EQ(server_->use->connections.get(), 1u);
+  EXPECT_EQ(server_->connections.front(), nullptr) << "to give one up would make no room";
+  one->socket.shutdown_write();
+  EXPECT_EQ(read_until(*one, "anything"), "<end>");
+  EXPECT_EQ(server_->use->connections.get(), 1u);
+}
+
 TEST_P(JudgedTunnelTest, AClientThatHasNothingMoreToAskSeesAnEnd) {
   use_policies({about(pb::DENY, "/admin")});
   const auto silent = opened(), asked = opened();
