@@ -22,8 +22,8 @@
 namespace weft::proxy {
 namespace {
 
-// Enough to fill every pool and table.
-constexpr int kWarmUp = 50;
+// Enough to fill every pool and table, also those of the version that gets 5 % of the requests.
+constexpr int kWarmUp = 300;
 constexpr int kCounted = 200;
 
 [[noreturn]] void fail(std::string_view name, const char* what) {
