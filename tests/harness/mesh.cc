@@ -30,9 +30,7 @@ Mesh::Mesh(const Sandbox& sandbox, uint32_t node, std::string cgroup)
       node_(node),
       suffix_(node == 1 ? "" : str_cat(node)),
       cgroup_(cgroup.empty() ? "" : "/" + cgroup),
-      manifests_(sandbox.directory() + "/config"),
-      metrics_port_(free_port()),
-      health_port_(free_port()) {
+      manifests_(sandbox.directory() + "/config") {
   ::mkdir(run_dir().c_str(), 0755);
 }
 
@@ -61,8 +59,8 @@ absl::Status Mesh::start_agent(const std::string& program) {
       start("agent", {binary(program), "--config-dir", manifests_.path(), "--run-dir", run_dir(),
                       "--pin-root", sandbox_.pin_root() + suffix_, "--cgroup", sandbox_.cgroup() + cgroup_,
                       "--node-name", str_cat("node", node_), "--proxy-user", "nobody", "--metrics-address",
-                      str_cat("127.0.0.1:", metrics_port_), "--health-address",
-                      str_cat("127.0.0.1:", health_port_), "--gateway-address", "127.0.0.1"}));
+                      str_cat("127.0.0.1:", metrics_port_.number()), "--health-address",
+                      str_cat("127.0.0.1:", health_port_.number()), "--gateway-address", "127.0.0.1"}));
   const bool up =
       wait_until(kStartDeadline, [this] { return cli({"status"}).exit_code == 0 || !agent_->running(); });
   if (up && agent_->running()) return absl::OkStatus();
@@ -126,7 +124,7 @@ CommandResult Mesh::cli(std::vector<std::string> arguments) const {
 std::string Mesh::metrics() const {
   Spawn spawn;
   spawn.argv = {"curl", "--silent", "--max-time", "5",
-                str_cat("http://127.0.0.1:", metrics_port_, "/metrics")};
+                str_cat("http://127.0.0.1:", metrics_port_.number(), "/metrics")};
   return run(spawn).output;
 }
 

@@ -12,6 +12,7 @@
 #include "tests/harness/manifests.h"
 #include "tests/harness/process.h"
 #include "tests/harness/sandbox.h"
+#include "tests/harness/wait.h"
 
 namespace weft::harness {
 
@@ -63,8 +64,7 @@ class Mesh {
   const std::string suffix_;  // of paths: empty for node 1
   const std::string cgroup_;  // below the sandbox's, with a slash before it; or empty
   ManifestFolder manifests_;
-  uint16_t metrics_port_;
-  uint16_t health_port_;
+  const ReservedPort metrics_port_, health_port_;
   std::unique_ptr<Process> agent_;
   std::unique_ptr<Process> proxy_;
   std::string past_log_;

@@ -71,14 +71,15 @@ absl::Status wait_for_port(const std::string& netns, const SocketAddress& addres
                                         server != nullptr ? str_cat("; it wrote: ", server->output()) : ""));
 }
 
-uint16_t free_port() {
-  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+ReservedPort::ReservedPort() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  const int one = 1;
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
   sockaddr_storage storage{};
   socklen_t length = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(&storage);
   auto* address = reinterpret_cast<sockaddr*>(&storage);
-  if (::bind(socket.get(), address, length) != 0 || ::getsockname(socket.get(), address, &length) != 0)
-    return 0;
-  return SocketAddress::from_sockaddr(address)->port;
+  if (::bind(socket_.get(), address, length) != 0 || ::getsockname(socket_.get(), address, &length) != 0)
+    return;
+  number_ = SocketAddress::from_sockaddr(address)->port;
 }
 
 }  // namespace weft::harness

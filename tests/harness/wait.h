@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "base/address.h"
+#include "base/fd.h"
 
 namespace weft::harness {
 
@@ -25,7 +26,17 @@ bool wait_until(milliseconds deadline, const std::function<bool()>& condition);
 absl::Status wait_for_port(const std::string& netns, const SocketAddress& address, Process* server,
                            milliseconds deadline = milliseconds(10'000));
 
-// A TCP port of 127.0.0.1 in our namespace that was free a moment ago.
-uint16_t free_port();
+// A TCP port of 127.0.0.1 in our namespace, free for a program that binds it with SO_REUSEADDR and for nobody
+// else: it is bound here and not listened on, so no bind() or connect() that asks for any port gets it.
+class ReservedPort {
+ public:
+  ReservedPort();
+  // 0: there was none.
+  uint16_t number() const { return number_; }
+
+ private:
+  UniqueFd socket_;
+  uint16_t number_ = 0;
+};
 
 }  // namespace weft::harness

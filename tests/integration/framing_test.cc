@@ -81,7 +81,8 @@ TEST(FramingIntegrationTest, NginxBehindTheProxySeesWhatTheClientFramed) {
   FramingRecorder recorder;
   const Folder folder;
   ASSERT_FALSE(folder.path().empty());
-  const SocketAddress address{*IpAddress::parse("127.0.0.1"), harness::free_port()};
+  const harness::ReservedPort port;
+  const SocketAddress address{*IpAddress::parse("127.0.0.1"), port.number()};
   const std::string config = folder.path() + "/nginx.conf";
   std::ofstream(config) << nginx_config(folder.path(), address.port, recorder.address());
   expect_one_framing({.argv = {"nginx", "-e", "stderr", "-p", folder.path(), "-c", config}}, address,
@@ -92,7 +93,8 @@ TEST(FramingIntegrationTest, HaproxyBehindTheProxySeesWhatTheClientFramed) {
   FramingRecorder recorder;
   const Folder folder;
   ASSERT_FALSE(folder.path().empty());
-  const SocketAddress address{*IpAddress::parse("127.0.0.1"), harness::free_port()};
+  const harness::ReservedPort port;
+  const SocketAddress address{*IpAddress::parse("127.0.0.1"), port.number()};
   const std::string config = folder.path() + "/haproxy.cfg";
   std::ofstream(config) << haproxy_config(address.port, recorder.address());
   expect_one_framing({.argv = {"haproxy", "-db", "-f", config}}, address, recorder);
