@@ -14,6 +14,9 @@
 namespace weft::bench {
 namespace {
 
+// The bar is in units of 10^6 bytes.
+constexpr double kMbPerMib = 1.048576;
+
 struct Options {
   std::string client_netns, other_netns, server_netns, cgroup_none, cgroup_small, cgroup_large, run_dir,
       pins_small, pins_large, json;
@@ -147,7 +150,7 @@ int run(const Options& options) {
       "%.1f at its peak with a proxy\n",
       load_seconds.cpu_seconds, loaded.resident_mib, loaded.peak_mib, after.peak_mib);
   figures.push_back({str_cat("agent's memory, its proxy connected, after ", options.changes, " changes"),
-                     "MiB", single(after.resident_mib), 150, true});
+                     "MB", single(after.resident_mib * kMbPerMib), 150, true});
   if (!report(figures, options.json)) {
     std::fprintf(stderr, "weft-bench-l4: cannot write %s\n", options.json.c_str());
     return 1;
