@@ -26,28 +26,30 @@ Destinations::Destinations(int fd) : rows_(fd, "m_dest") {
   for (const weft_dest_key& key : rows_.keys(WEFT_MAX_DESTINATIONS)) {
     SocketAddress address{.port = static_cast<uint16_t>(key.port)};
     std::memcpy(address.ip.bytes.data(), key.ip, sizeof(key.ip));
-    if (const auto row = rows_.find(key)) known_[address] = row->id;
+    if (const auto row = rows_.find(key)) known_.put(address, row->id);
   }
   count_ = known_.size();
+}
+
+void Destinations::remove(const SocketAddress& address) {
+  if (known_.erase(address)) rows_.erase(to_key(address));
 }
 
 void Destinations::remove_unnamed(const std::vector<DestinationEntry>& entries) {
   if (known_.empty()) return;
   absl::flat_hash_set<SocketAddress> named;
   for (const DestinationEntry& entry : entries) named.insert(entry.address);
-  absl::erase_if(known_, [&](const auto& row) {
-    const bool unnamed = !named.contains(row.first);
-    if (unnamed) rows_.erase(to_key(row.first));
-    return unnamed;
-  });
+  std::vector<SocketAddress> unnamed;
+  for (const auto& [address, id] : known_) {
+    if (!named.contains(address)) unnamed.push_back(address);
+  }
+  for (const SocketAddress& address : unnamed) remove(address);
 }
 
 absl::Status Destinations::apply(const std::vector<DestinationEntry>& entries,
                                  const std::vector<SocketAddress>& gone, bool full) {
   // Removals first: a full map makes room before it is asked for more.
-  for (const SocketAddress& address : gone) {
-    if (known_.erase(address) == 1) rows_.erase(to_key(address));
-  }
+  for (const SocketAddress& address : gone) remove(address);
   if (full) remove_unnamed(entries);
   absl::Status first;
   std::vector<const DestinationEntry*> changed;
@@ -55,14 +57,14 @@ absl::Status Destinations::apply(const std::vector<DestinationEntry>& entries,
     std::vector<bool> refused(changed.size());
     absl::Status status = batch_.write(rows_, [&refused](size_t i) { refused[i] = true; });
     for (size_t i = 0; i < changed.size(); ++i) {
-      if (!refused[i]) known_[changed[i]->address] = changed[i]->id;
+      if (!refused[i]) known_.put(changed[i]->address, changed[i]->id);
     }
     changed.clear();
     if (first.ok()) first = std::move(status);
   };
   for (const DestinationEntry& entry : entries) {
-    const auto it = known_.find(entry.address);
-    if (it != known_.end() && it->second == entry.id) continue;
+    const uint32_t* known = known_.find(entry.address);
+    if (known != nullptr && *known == entry.id) continue;
     batch_.put(to_key(entry.address), {.id = entry.id, .flags = 0});
     changed.push_back(&entry);
     if (changed.size() == kSlice) write_changed();
@@ -84,10 +86,10 @@ DriftRow Destinations::drift(const std::vector<DestinationEntry>& wanted) const 
   absl::flat_hash_set<SocketAddress> asked;
   for (const DestinationEntry& entry : wanted) {
     asked.insert(entry.address);
-    const auto known = known_.find(entry.address);
-    if (known == known_.end())
+    const uint32_t* known = known_.find(entry.address);
+    if (known == nullptr)
       out.note(entry.address.to_string(), entry.id, "not written by the agent");
-    else if (known->second != entry.id)
+    else if (*known != entry.id)
       out.note(entry.address.to_string(), entry.id, "written with another id by the agent");
   }
   for (const auto& [address, id] : known_) {

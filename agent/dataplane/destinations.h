@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "agent/dataplane/dataplane.h"
+#include "base/packed_map.h"
 #include "bpf/abi/constants.h"
 #include "bpf/user/batch.h"
 #include "bpf/user/map.h"
@@ -31,11 +31,12 @@ class Destinations {
   size_t count() const { return count_.load(std::memory_order_relaxed); }
 
  private:
+  void remove(const SocketAddress& address);
   void remove_unnamed(const std::vector<DestinationEntry>& entries);
 
   bpf::Map<weft_dest_key, weft_dest> rows_;
   bpf::Batch<weft_dest_key, weft_dest> batch_;
-  absl::flat_hash_map<SocketAddress, uint32_t> known_;
+  PackedMap<SocketAddress, uint32_t> known_;
   std::atomic<size_t> count_ = 0;
 };
 

@@ -26,9 +26,9 @@ void ServiceTable::adopt() {
     next_tag_ = std::max(next_tag_, row->tag + 1);
     const weft_svc pass = pass_row(from_key(key), row->id);
     if (std::memcmp(&*row, &pass, sizeof(pass)) == 0)
-      passes_.emplace(from_key(key), row->id);
+      passes_.put(from_key(key), row->id);
     else
-      known_.emplace(from_key(key), read_table(*row));
+      known_.put(from_key(key), read_table(*row));
   }
   // Backends that no table names may be remembered by clients: their generation must not come again.
   if (!keys.empty()) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "agent/dataplane/alias_table.h"
 #include "agent/dataplane/service_rows.h"
@@ -56,11 +57,11 @@ bool ServiceTable::same(const Table& table, const ServiceEntry& entry) const {
 
 bool ServiceTable::is_current(const ServiceEntry& entry) const {
   if (is_pass(entry)) {
-    const auto pass = passes_.find(entry.key);
-    return pass != passes_.end() && pass->second == entry.id;
+    const uint32_t* pass = passes_.find(entry.key);
+    return pass != nullptr && *pass == entry.id;
   }
-  const auto known = known_.find(entry.key);
-  return known != known_.end() && same(known->second, entry);
+  const Table* known = known_.find(entry.key);
+  return known != nullptr && same(*known, entry);
 }
 
 weft_backend ServiceTable::backend_row(const Backend& backend) {
@@ -130,12 +131,11 @@ absl::Status ServiceTable::place_picks(Pending& pending, MonotonicNs now) {
 }
 
 absl::StatusOr<ServiceTable::Pending> ServiceTable::prepare(const ServiceEntry& entry, MonotonicNs now) {
-  const auto known = known_.find(entry.key);
+  const Table* known = known_.find(entry.key);
   Pending pending{.key = entry.key};
   if (is_pass(entry)) {
     pending.table.row = pass_row(entry.key, entry.id);
-    if (known != known_.end())
-      pending.gone.assign(known->second.backends.begin(), known->second.backends.end());
+    if (known != nullptr) pending.gone.assign(known->backends.begin(), known->backends.end());
     return pending;
   }
   const weft_svc_key key = to_key(entry.key);
@@ -147,7 +147,7 @@ absl::StatusOr<ServiceTable::Pending> ServiceTable::prepare(const ServiceEntry& 
                        .affinity_s = entry.affinity_seconds,
                        .eject_after = entry.eject_after,
                        .check = weft_svc_check(&key)};
-  absl::Status status = place_backends(entry, known == known_.end() ? nullptr : &known->second, pending, now);
+  absl::Status status = place_backends(entry, known, pending, now);
   if (status.ok()) status = place_picks(pending, now);
   if (status.ok()) return pending;
   abandon(pending, now);
@@ -164,37 +164,36 @@ void ServiceTable::retire(const Backend& backend, MonotonicNs now) {
 
 // The old table stays: only what is new in this one goes back.
 void ServiceTable::abandon(Pending& pending, MonotonicNs now) {
-  const auto known = known_.find(pending.key);
+  const Table* known = known_.find(pending.key);
   for (const Backend& backend : pending.table.backends) {
     const bool had =
-        known != known_.end() && std::any_of(known->second.backends.begin(), known->second.backends.end(),
-                                             [&](const Backend& b) { return b.index == backend.index; });
+        known != nullptr && std::any_of(known->backends.begin(), known->backends.end(),
+                                        [&](const Backend& b) { return b.index == backend.index; });
     if (!had) retire(backend, now);
   }
   if (pending.table.row.count != 0) picks_.release(pending.table.row.base, pending.table.row.count, now);
 }
 
 void ServiceTable::commit(Pending& pending, MonotonicNs now) {
-  const auto known = known_.find(pending.key);
-  if (known != known_.end() && known->second.row.count != 0)
-    picks_.release(known->second.row.base, known->second.row.count, now);
+  const Table* known = known_.find(pending.key);
+  if (known != nullptr && known->row.count != 0) picks_.release(known->row.base, known->row.count, now);
   for (const Backend& backend : pending.gone) retire(backend, now);
   if (is_pass(pending.table.row)) {
-    if (known != known_.end()) known_.erase(known);
-    passes_[pending.key] = pending.table.row.id;
+    known_.erase(pending.key);
+    passes_.put(pending.key, pending.table.row.id);
   } else {
     passes_.erase(pending.key);
-    known_[pending.key] = std::move(pending.table);
+    known_.put(pending.key, std::move(pending.table));
   }
 }
 
 void ServiceTable::remove(const ServiceKey& key, MonotonicNs now) {
-  const auto known = known_.find(key);
-  if (passes_.erase(key) == 1 || known != known_.end()) svc_.erase(to_key(key));
-  if (known == known_.end()) return;
-  if (known->second.row.count != 0) picks_.release(known->second.row.base, known->second.row.count, now);
-  for (const Backend& backend : known->second.backends) retire(backend, now);
-  known_.erase(known);
+  const Table* known = known_.find(key);
+  if (passes_.erase(key) || known != nullptr) svc_.erase(to_key(key));
+  if (known == nullptr) return;
+  if (known->row.count != 0) picks_.release(known->row.base, known->row.count, now);
+  for (const Backend& backend : known->backends) retire(backend, now);
+  known_.erase(key);
 }
 
 absl::Status ServiceTable::write(std::vector<Pending>& pending, MonotonicNs now) {

@@ -8,11 +8,11 @@
 #include <optional>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "agent/dataplane/dataplane.h"
 #include "agent/dataplane/row_pool.h"
+#include "base/packed_map.h"
 #include "bpf/abi/constants.h"
 #include "bpf/abi/service.h"
 #include "bpf/user/batch.h"
@@ -89,9 +89,9 @@ class ServiceTable {
   bpf::Batch<weft_svc_key, weft_svc> svc_batch_;
   bpf::Batch<uint32_t, weft_pick> pick_batch_;
   bpf::Batch<uint32_t, weft_backend> backend_batch_;
-  absl::flat_hash_map<ServiceKey, Table> known_;
+  PackedMap<ServiceKey, Table> known_;
   // Those that are dialled as they are have no table, only the service's id. There is one for each endpoint.
-  absl::flat_hash_map<ServiceKey, uint32_t> passes_;
+  PackedMap<ServiceKey, uint32_t> passes_;
   RowPool picks_{WEFT_MAX_PICKS};
   RowPool backends_{WEFT_MAX_BACKENDS};
   uint32_t next_tag_ = 1;

@@ -5,11 +5,12 @@
   hbone_peer.py serve  CERT KEY ROOTS EXPECTED-ID ANSWER
 
 `call` opens a tunnel to AUTHORITY by way of HOST:15008, sends REQUEST (with \\r and \\n written out) and prints the status,
-then what came back. `serve` listens on 15008, takes one tunnel after the other, prints who asked for what, reads up to an
+then what came back. `serve` listens on 15008, takes tunnels, prints who asked for what, reads up to an
 empty line and sends ANSWER."""
 import socket
 import ssl
 import sys
+import threading
 
 import h2.config
 import h2.connection
@@ -107,11 +108,16 @@ def serve(cert, key, roots, expected, answer):
         if expected not in identity_of(sock):
             sock.close()
             continue
-        serve_connection(Tunnel(sock, False), answer)
-        sock.close()
+        # A connection that its caller keeps must not hold up the next one.
+        threading.Thread(target=serve_connection, args=(sock, answer), daemon=True).start()
 
 
-def serve_connection(tunnel, answer):
+def serve_connection(sock, answer):
+    with sock:
+        serve_tunnels(Tunnel(sock, False), answer)
+
+
+def serve_tunnels(tunnel, answer):
     asked = {}
     while True:
         try:

@@ -3,6 +3,8 @@
 STEP_NAMES=()
 STEP_RESULTS=()
 STEP_SECONDS=()
+# What the failed tests said, for the end of the output: it is far up by then.
+FAILURES_FILE=
 
 # step NAME COMMAND...: runs it, remembers how it ended and how long it took. Later steps run even when one fails.
 step() {
@@ -34,8 +36,21 @@ privileged_reason() {
 }
 
 run_ctest() {
-  local preset=$1 labels=$2
-  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j "$(nproc)" -L "$labels"
+  local preset=$1 labels=$2 status=0
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j "$(nproc)" -L "$labels" || status=$?
+  [ $status -eq 0 ] || note_failures "$preset" >>"$FAILURES_FILE"
+  return $status
+}
+
+# note_failures PRESET: of the last run of ctest, each failed test with its first failed expectations.
+note_failures() {
+  awk -v preset="$1" '
+    / Testing: / { name = $3; kept = 0; text = ""; left = 0 }
+    /: Failure$/ { if (kept++ < 3) left = 8 }
+    left > 0 { text = text "  " substr($0, 1, 240) "\n"; left-- }
+    /^\[  FAILED  \].*ms\)$/ { text = text "  " $0 "\n" }
+    /^Test (Failed|timeout)/ || /Exception/ { printf "%s (%s): %s\n%s", name, preset, $0, text; text = "" }
+  ' "build/$1/Testing/Temporary/LastTest.log"
 }
 
 privileged_ctest() {
@@ -69,6 +84,10 @@ fuzz_smoke() {
 
 summary() {
   local i failed=0 total=0
+  if [ -s "$FAILURES_FILE" ]; then
+    printf '\nWhat failed first:\n'
+    head -n 60 "$FAILURES_FILE"
+  fi
   printf '\n%-34s %-14s %8s\n' STEP RESULT SECONDS
   for i in "${!STEP_NAMES[@]}"; do
     printf '%-34s %-14s %8d\n' "${STEP_NAMES[$i]}" "${STEP_RESULTS[$i]}" "${STEP_SECONDS[$i]}"
@@ -85,6 +104,8 @@ summary() {
 }
 
 verb_test() {
+  FAILURES_FILE=$(mktemp)
+  trap 'rm -f "$FAILURES_FILE"' EXIT
   step "packages" ensure_packages
   step "lint" tests/lint/run
   step "build release" build release

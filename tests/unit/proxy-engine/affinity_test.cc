@@ -83,7 +83,7 @@ class HashedRig {
 TEST(AffinityTest, AHeaderKeepsItsServerAndManySpread) {
   HashedRig rig(HashKey{.kind = HashKey::Kind::kHeader, .name = "x-user"});
   std::set<std::string> seen;
-  for (int user = 0; user < 20; ++user) {
+  for (int user = 0; user < 200; ++user) {
     const std::string field = str_cat("X-User: ", user, "\r\n");
     const std::string first = rig.get(field);
     EXPECT_EQ(rig.get(field), first);
