@@ -6,11 +6,13 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "bpf/abi/constants.h"
 #include "userspace-proxy/admission_limits.h"
 #include "userspace-proxy/net/acceptor.h"
 #include "userspace-proxy/net/descriptor_reserve.h"
@@ -20,6 +22,8 @@
 
 namespace weft::proxy {
 namespace {
+
+constexpr uint16_t kInboundPort = WEFT_PORT_INBOUND;
 
 // How often a worker without descriptors looks whether there are some again.
 constexpr MonotonicNs kRefillNs = 10 * kNsPerMs;
@@ -49,14 +53,13 @@ class Listener final : public Acceptor::Receiver {
   Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener, std::shared_ptr<CaptureOrigin> origin);
   void accepted(UniqueFd fd, const SocketAddress& peer) override;
   bool accept_failed(int error) override;
-  bool takes_tunnels() const { return takes_tunnels_; }
   Acceptor& acceptor() { return acceptor_; }
-  const CaptureOrigin& origin() const { return *origin_; }
+  CaptureOrigin& origin() const { return *origin_; }
 
  private:
   WorkerThread& worker_;
   std::shared_ptr<CaptureOrigin> origin_;
-  const bool takes_tunnels_;
+  const uint16_t port_;  // says what comes to it
   Acceptor acceptor_;
 };
 
@@ -94,6 +97,7 @@ class WorkerThread final : public Worker,
 
   // From the listeners, connections and loop.
   void serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
+  void serve_inbound(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
   void serve_tunnels(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd, const SocketAddress& peer);
   bool has_room(CaptureOrigin& pod) override;
   void hbone_ended() override { connection_gone(); }
@@ -115,6 +119,9 @@ class WorkerThread final : public Worker,
   void cut_all(Outcome outcome);
   std::shared_ptr<CaptureOrigin> origin_of(CaptureListener& listener);
   bool make_room(CaptureOrigin& origin);
+  DownstreamConnection* add_connection(const std::shared_ptr<CaptureOrigin>& origin,
+                                       const SocketAddress& peer);
+  std::optional<agent::PeerIdentity> captured_at(const IpAddress& address) const;
   void connection_added();
   void connection_gone();
   void relieve();
@@ -227,6 +234,7 @@ void WorkerThread::swap_snapshot(SnapshotPtr snapshot) {
   pool_->prune();
   hbone_servers_->recheck();
   each_connection(&DownstreamConnection::recheck_admission);
+  each_connection(&DownstreamConnection::recheck_inbound);
   if (!first || context_->draining) return;
   for (const auto& listener : listeners_) listener->acceptor().resume();
 }
@@ -280,15 +288,42 @@ void WorkerThread::close_listener(uint64_t netns_cookie) {
 
 void WorkerThread::serve(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
                          const SocketAddress& peer) {
+  if (DownstreamConnection* connection = add_connection(origin, peer)) connection->start(std::move(fd));
+}
+
+// Null: the pod has no room.
+DownstreamConnection* WorkerThread::add_connection(const std::shared_ptr<CaptureOrigin>& origin,
+                                                   const SocketAddress& peer) {
   if (!make_room(*origin)) {
     ++refused_;
     origin->use->refuse(Refusal::kPodConnections);
-    return;
+    return nullptr;
   }
   auto* connection = new DownstreamConnection(*context_, *this, origin, peer);
   connections_.push_back(*connection);
   connection_added();
-  connection->start(std::move(fd));
+  return connection;
+}
+
+void WorkerThread::serve_inbound(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
+                                 const SocketAddress& peer) {
+  agent::PolicyConnection facts{
+      .source = peer.ip, .identity = captured_at(peer.ip), .destination = local_address(fd.get())};
+  if (DownstreamConnection* connection = add_connection(origin, peer))
+    connection->start_inbound(std::move(fd), std::make_unique<PlainInbound>(std::move(facts)));
+}
+
+// As in the kernel (m_local), a pod that is captured here is known by its address, and nobody else.
+std::optional<agent::PeerIdentity> WorkerThread::captured_at(const IpAddress& address) const {
+  const Snapshot& snapshot = context_->current->snapshot();
+  for (const auto& listener : listeners_) {
+    const uint32_t source = source_of(listener->origin(), snapshot);
+    if (source == kNone || snapshot.sources[source].spec == nullptr) continue;
+    const WorkloadSpec& spec = *snapshot.sources[source].spec;
+    if (spec.host_network || (spec.v4 != address && spec.v6 != address)) continue;
+    return agent::PeerIdentity{spec.identity.trust_domain, spec.identity.ns, spec.identity.account};
+  }
+  return std::nullopt;
 }
 
 void WorkerThread::connection_added() {
@@ -459,12 +494,13 @@ Listener::Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener,
                    std::shared_ptr<CaptureOrigin> origin)
     : worker_(worker),
       origin_(std::move(origin)),
-      takes_tunnels_(local_address(listener.get()).port == kHbonePort),
+      port_(local_address(listener.get()).port),
       acceptor_(loop, std::move(listener), *this) {}
 
 void Listener::accepted(UniqueFd fd, const SocketAddress& peer) {
-  takes_tunnels_ ? worker_.serve_tunnels(origin_, std::move(fd), peer)
-                 : worker_.serve(origin_, std::move(fd), peer);
+  if (port_ == kHbonePort) return worker_.serve_tunnels(origin_, std::move(fd), peer);
+  port_ == kInboundPort && !origin_->is_gateway() ? worker_.serve_inbound(origin_, std::move(fd), peer)
+                                                  : worker_.serve(origin_, std::move(fd), peer);
 }
 
 bool Listener::accept_failed(int error) { return worker_.accept_failed(error); }

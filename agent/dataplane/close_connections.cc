@@ -5,12 +5,10 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <set>
 #include <vector>
 
-#include "agent/dataplane/addresses.h"
 #include "agent/dataplane/rtnetlink.h"
 #include "base/status_macros.h"
 #include "bpf/abi/constants.h"
@@ -33,8 +31,6 @@ absl::StatusOr<uint64_t> close_inbound_connections(
     const SocketRecords& records, const std::function<bool(const InboundConnection&)>& forbidden) {
   ASSIGN_OR_RETURN(RouteSocket socket, RouteSocket::open(NETLINK_SOCK_DIAG));
   ASSIGN_OR_RETURN(const std::set<uint16_t> listened, listened_tcp_ports(socket));
-  ASSIGN_OR_RETURN(const std::vector<IpAddress> own, local_addresses());
-  const auto is_own = [&own](const IpAddress& ip) { return std::ranges::find(own, ip) != own.end(); };
   std::vector<Doomed> doomed;
   const TcpDumpRequest request{.states = kOpen, .storage_maps = records.maps()};
   RETURN_IF_ERROR(for_each_tcp_socket(socket, request, [&](const TcpSocketRow& row) {
@@ -43,8 +39,9 @@ absl::StatusOr<uint64_t> close_inbound_connections(
     const bool inbound =
         record ? record->key.direction == WEFT_DIRECTION_INBOUND : listened.contains(connection.local.port);
     if (!inbound || connection.remote.ip == connection.local.ip || connection.remote.ip.is_loopback()) return;
-    // What the proxy accepted on a capture listener: its local address is what the pod dialled.
-    if ((row.mark() & WEFT_MARK_MASK) == WEFT_MARK_PROXY && !is_own(connection.local.ip)) return;
+    // What the proxy accepted: what the pod dialled, which is not inbound, or what comes in, of which it ends
+    // itself what its policies forbid.
+    if ((row.mark() & WEFT_MARK_MASK) == WEFT_MARK_PROXY) return;
     if (record) connection.source_workload = record->key.source;
     if (forbidden(connection)) doomed.push_back({row.family(), row.id()});
   }));

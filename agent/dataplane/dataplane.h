@@ -41,6 +41,8 @@ struct NamespacePlan {
   bool tunnels = false;
   // Its application speaks HBONE itself: what comes to that port is not touched.
   bool native_tunnel = false;
+  // The proxy judges plain connections to it: it gets listeners for those, too.
+  bool inspected = false;
   std::vector<uint16_t> exclude_ports;
   std::vector<CidrExclusion> exclude_cidrs;
 };

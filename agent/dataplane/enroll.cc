@@ -75,27 +75,37 @@ absl::Status KernelDataplane::open_listeners(uint64_t cookie, uint32_t slot, int
 }
 
 // Behind the capture listeners, of which the first is in the slot.
-absl::Status KernelDataplane::open_tunnels(uint64_t cookie, uint32_t slot, int netns_fd,
-                                           std::vector<std::string>& steps) {
+absl::Status KernelDataplane::open_inbound(const InboundListeners& group, uint64_t cookie, uint32_t slot,
+                                           int netns_fd, std::vector<std::string>& steps) {
   std::vector<UniqueFd>& held = listeners_[cookie];
   // Those that only a running proxy holds come back with it.
   if (held.empty()) return absl::OkStatus();
-  if (std::any_of(held.begin(), held.end(), takes_tunnels)) return put_tunnel_listener(slot, held);
+  const auto in_group = [&group](const UniqueFd& listener) { return is_of(group, listener); };
+  if (std::any_of(held.begin(), held.end(), in_group)) return put_inbound(group, slot, held);
   RETURN_IF_ERROR(run_in_netns(netns_fd, [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(std::vector<UniqueFd> opened, open_tunnel_listeners(options_.listeners_per_namespace));
+    ASSIGN_OR_RETURN(std::vector<UniqueFd> opened,
+                     open_inbound_listeners(group, options_.listeners_per_namespace));
     for (UniqueFd& one : opened) held.push_back(std::move(one));
     return absl::OkStatus();
   }));
-  steps.push_back(str_cat("opened tunnel listener(s) on port ", WEFT_PORT_HBONE));
-  return put_tunnel_listener(slot, held);
+  steps.push_back(str_cat("opened ", group.port == WEFT_PORT_HBONE ? "tunnel" : "inbound",
+                          " listener(s) on port ", group.port));
+  return put_inbound(group, slot, held);
 }
 
-// Without one nobody can open a tunnel.
-absl::Status KernelDataplane::put_tunnel_listener(uint32_t slot, const std::vector<UniqueFd>& listeners) {
-  const auto found = std::find_if(listeners.begin(), listeners.end(), takes_tunnels);
+// Without one nobody can open a tunnel, and the fail mode decides about plain connections that are inspected.
+absl::Status KernelDataplane::put_inbound(const InboundListeners& group, uint32_t slot,
+                                          const std::vector<UniqueFd>& listeners) {
+  const auto found = std::find_if(listeners.begin(), listeners.end(),
+                                  [&group](const UniqueFd& listener) { return is_of(group, listener); });
   if (found == listeners.end()) return absl::OkStatus();
-  return inbound_slots_.put(slot * WEFT_INBOUND_LISTENERS + WEFT_INBOUND_HBONE,
+  return inbound_slots_.put(slot * WEFT_INBOUND_LISTENERS + group.which,
                             static_cast<uint64_t>(found->get()));
+}
+
+absl::Status KernelDataplane::put_inbound(uint32_t slot, const std::vector<UniqueFd>& listeners) {
+  RETURN_IF_ERROR(put_inbound(kTunnelListeners, slot, listeners));
+  return put_inbound(kPlaintextListeners, slot, listeners);
 }
 
 absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot,
@@ -160,7 +170,10 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
     listeners_.erase(cookie);
     RETURN_IF_ERROR(open_listeners(cookie, *slot, netns_fd, undo, result.steps));
   }
-  if (plan.tunnels) RETURN_IF_ERROR(open_tunnels(cookie, *slot, netns_fd, result.steps));
+  if (plan.tunnels)
+    RETURN_IF_ERROR(open_inbound(kTunnelListeners, cookie, *slot, netns_fd, result.steps));
+  if (plan.inspected)
+    RETURN_IF_ERROR(open_inbound(kPlaintextListeners, cookie, *slot, netns_fd, result.steps));
   {
     const std::lock_guard lock(programs_mutex_);
     if (fresh) undo.push([this, cookie] { programs_->detach_lookup(cookie); });
@@ -292,7 +305,7 @@ absl::Status KernelDataplane::adopt_listeners(uint64_t cookie, std::vector<Uniqu
   // Also in the place of a listener that is there: whoever holds that one may close it, and then the slot
   // would be empty. These are ours from now on.
   RETURN_IF_ERROR(slots_.put(row->slot, static_cast<uint64_t>(listeners[0].get())));
-  RETURN_IF_ERROR(put_tunnel_listener(row->slot, listeners));
+  RETURN_IF_ERROR(put_inbound(row->slot, listeners));
   listeners_[cookie] = std::move(listeners);
   return absl::OkStatus();
 }
@@ -303,7 +316,7 @@ bool KernelDataplane::refill_slot(uint64_t cookie, uint32_t slot) {
   const auto held = listeners_.find(cookie);
   if (slot_is_live(slot) || held == listeners_.end() || held->second.empty()) return false;
   return slots_.put(slot, static_cast<uint64_t>(held->second[0].get())).ok() &&
-         put_tunnel_listener(slot, held->second).ok();
+         put_inbound(slot, held->second).ok();
 }
 
 bool KernelDataplane::has_listener(uint64_t cookie) const {

@@ -16,6 +16,7 @@
 #include "agent/dataplane/exclusions.h"
 #include "agent/dataplane/failing_reports.h"
 #include "agent/dataplane/inbound.h"
+#include "agent/dataplane/listener.h"
 #include "agent/dataplane/map_dump.h"
 #include "agent/dataplane/measurements.h"
 #include "agent/dataplane/service_table.h"
@@ -90,8 +91,11 @@ class KernelDataplane final : public Dataplane {
   bool refill_slot(uint64_t cookie, uint32_t slot);
   absl::Status open_listeners(uint64_t cookie, uint32_t slot, int netns_fd, Undo& undo,
                               std::vector<std::string>& steps);
-  absl::Status open_tunnels(uint64_t cookie, uint32_t slot, int netns_fd, std::vector<std::string>& steps);
-  absl::Status put_tunnel_listener(uint32_t slot, const std::vector<UniqueFd>& listeners);
+  absl::Status open_inbound(const InboundListeners& group, uint64_t cookie, uint32_t slot, int netns_fd,
+                            std::vector<std::string>& steps);
+  absl::Status put_inbound(const InboundListeners& group, uint32_t slot,
+                           const std::vector<UniqueFd>& listeners);
+  absl::Status put_inbound(uint32_t slot, const std::vector<UniqueFd>& listeners);
   absl::Status write_rows(const NamespacePlan& plan, uint64_t cookie, uint32_t slot,
                           const std::optional<weft_netns>& before, Undo& undo);
   absl::StatusOr<std::vector<UniqueFd>> share_listeners(uint64_t cookie) const;

@@ -110,16 +110,16 @@ absl::StatusOr<std::vector<UniqueFd>> open_capture_listeners(uint32_t count) {
   return listeners;
 }
 
-absl::StatusOr<std::vector<UniqueFd>> open_tunnel_listeners(uint32_t count) {
-  return open_group(count, WEFT_PORT_HBONE);
+absl::StatusOr<std::vector<UniqueFd>> open_inbound_listeners(const InboundListeners& group, uint32_t count) {
+  return open_group(count, group.port);
 }
 
-bool takes_tunnels(const UniqueFd& listener) {
+bool is_of(const InboundListeners& group, const UniqueFd& listener) {
   sockaddr_storage storage{};
   socklen_t length = sizeof(storage);
   if (getsockname(listener.get(), reinterpret_cast<sockaddr*>(&storage), &length) != 0) return false;
   const auto address = SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
-  return address && address->port == WEFT_PORT_HBONE;
+  return address && address->port == group.port;
 }
 
 }  // namespace weft::agent

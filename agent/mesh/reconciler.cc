@@ -305,6 +305,8 @@ void Reconciler::enforce_policies() {
   if (!policy_changed_ && captured == enforced_for_) return;
   policy_changed_ = false;
   enforced_for_ = std::move(captured);
+  Enforcement::plan_inspection(model_, pods_);
+  pods_.reconcile(clock_.now());
   policy_problem_ = enforcement_.enforce(model_, ids_, pods_);
   pods_.reconcile(clock_.now());
 }

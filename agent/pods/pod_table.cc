@@ -140,6 +140,15 @@ void PodTable::set_tunnels(const std::string& uid, bool tunnels, bool native) {
   }
 }
 
+void PodTable::set_inspected(const std::string& uid, bool inspected) {
+  for (auto& [key, pod] : pods_) {
+    if (pod.uid != uid || pod.inspected == inspected) continue;
+    pod.inspected = inspected;
+    pod.changed = pod.state == Pod::State::kCaptured;
+    pod.next_try = 0;
+  }
+}
+
 void PodTable::reconcile(MonotonicNs now) {
   for (size_t i = 0; i < leaving_.size();) {
     if (leaving_[i].next_look <= now && finish_leaving(leaving_[i].captured)) {
@@ -220,6 +229,7 @@ NamespacePlan PodTable::plan_of(const Pod& pod) const {
                        .fail_closed = pod.fails_closed(),
                        .tunnels = pod.tunnels && !pod.native_tunnel,
                        .native_tunnel = pod.tunnels && pod.native_tunnel,
+                       .inspected = pod.inspected,
                        .exclude_ports = pod.exclude_ports,
                        .exclude_cidrs = pod.exclude_cidrs};
 }
@@ -257,7 +267,7 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
   if (!known && pod.netns_cookie != 0) feed_.remove(pod.netns_cookie, [](const absl::Status&) {});
   if (pod.fds == nullptr || pod.netns_cookie != enrolled.netns_cookie)
     pod.fds = std::make_shared<NamespaceFds>();
-  // The proxy takes the whole list anew when there are more, which are those for tunnels.
+  // The proxy takes the whole list anew when there are more, those for what comes in.
   const bool more = !pod.fds->listeners.empty() && enrolled.listeners.size() > pod.fds->listeners.size();
   if (more) pod.fds = without_listeners(*pod.fds);
   if (!pod.fds->netns.valid()) pod.fds->netns = std::move(enrolled.netns);
@@ -387,9 +397,9 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
         continue;
       }
       pod.fds->listeners = std::move(ns.fds->listeners);
-      // It may have none for tunnels, if its agent knew of none. What there is is known now: enrolling adds
-      // them.
-      if (pod.tunnels && !pod.native_tunnel) {
+      // It may have none for what comes in, if its agent knew of no need. What there is is known now:
+      // enrolling adds them.
+      if (pod.inspected || (pod.tunnels && !pod.native_tunnel)) {
         pod.changed = true;
         pod.next_try = 0;
       }

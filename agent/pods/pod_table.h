@@ -36,6 +36,8 @@ struct Pod {
   // Other nodes open tunnels to it, and its application takes them itself; the reconciler says so.
   bool tunnels = false;
   bool native_tunnel = false;
+  // The proxy judges its plain connections; the reconciler says so.
+  bool inspected = false;
 
   State state = State::kPending;
   std::string reason;   // while pending
@@ -78,6 +80,8 @@ class PodTable {
   void set_has_policy(const std::string& uid, bool has_policy);
   // Whether other nodes open tunnels to it, and whether it takes them itself; changes how it fails, too.
   void set_tunnels(const std::string& uid, bool tunnels, bool native);
+  // Whether the proxy judges the plain connections that come to it.
+  void set_inspected(const std::string& uid, bool inspected);
 
   // Brings every pod whose time has come closer to what is wanted.
   void reconcile(MonotonicNs now);

@@ -45,8 +45,11 @@ void append(std::string* out, const void* data, size_t size) {
   out->append(static_cast<const char*>(data), size);
 }
 
-std::string fingerprint(const PolicyTable& table) {
-  std::string out;
+std::string fingerprint(const InboundPolicy& inbound) {
+  if (inbound.deny_all) return "deny all";
+  if (!inbound.rules) return {};
+  const PolicyTable& table = *inbound.rules;
+  std::string out = inbound.inspect ? "inspected" : "";
   append(&out, &table.fixed, sizeof(table.fixed));
   for (const PolicyTable::Cidr& cidr : table.cidrs) {
     append(&out, cidr.ip.bytes.data(), cidr.ip.bytes.size());
@@ -63,6 +66,13 @@ std::string fingerprint(const PolicyTable& table) {
   return out;
 }
 
+// Whether what its plain connections say decides about them. Dry-run policies decide nothing.
+bool inspects(const SelectedPolicies& selected) {
+  return std::ranges::any_of(selected.policies, [](const istio::security::Authorization* policy) {
+    return !policy->dry_run() && has_request_terms(*policy);
+  });
+}
+
 // What the policies of one pod make of its namespace.
 struct PodPolicy {
   SelectedPolicies selected;
@@ -76,7 +86,10 @@ PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> loc
   PodPolicy out{.selected = select_policies(workload, model.authorizations())};
   out.any = std::ranges::any_of(out.selected.policies, [](const auto* policy) { return !policy->dry_run(); });
   if (!out.any) return out;
-  absl::StatusOr<PolicyTable> table = compile_policies(out.selected.policies, addresses_of(workload), local);
+  out.inbound.inspect = inspects(out.selected);
+  const RequestRules requests = out.inbound.inspect ? RequestRules::kLeftOpen : RequestRules::kStrict;
+  absl::StatusOr<PolicyTable> table =
+      compile_policies(out.selected.policies, addresses_of(workload), local, requests);
   out.problem = table.status();
   out.inbound.deny_all = !table.ok();
   if (table.ok()) out.inbound.rules = *std::move(table);
@@ -93,7 +106,7 @@ absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const Lo
   for (const std::string& name : selected.missing)
     log::warn("policy_missing", {{"pod", pod.key()}, {"policy", name}});
   pods.set_has_policy(pod.uid, planned.any);
-  const std::string print = inbound.deny_all ? "deny all" : inbound.rules ? fingerprint(*inbound.rules) : "";
+  const std::string print = fingerprint(inbound);
   const auto before = written_.find(pod.netns_cookie);
   if (before != written_.end() && before->second == print) return planned.problem;
   const absl::Status written = dataplane_.set_policy(pod.netns_cookie, inbound);
@@ -122,6 +135,15 @@ absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const Lo
               {{"pod", pod.key()}, {"policies", selected.policies.size()}, {"closed", closed}});
   }
   return written.ok() ? planned.problem : written;
+}
+
+void Enforcement::plan_inspection(const MeshModel& model, PodTable& pods) {
+  std::vector<std::pair<std::string, bool>> found;
+  for (const auto& [key, pod] : pods.pods()) {
+    if (pod.state != Pod::State::kCaptured) continue;
+    found.emplace_back(pod.uid, inspects(select_policies(workload_of(model, pod), model.authorizations())));
+  }
+  for (const auto& [uid, inspected] : found) pods.set_inspected(uid, inspected);
 }
 
 std::vector<PlannedNamespace> planned_namespaces(const MeshModel& model, const IdRegistry& ids,

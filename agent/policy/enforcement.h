@@ -24,6 +24,10 @@ class Enforcement {
  public:
   explicit Enforcement(Dataplane& dataplane) : dataplane_(dataplane) {}
 
+  // Says which captured pods need listeners for plain connections that the proxy is to judge. They are to be
+  // there before enforce() makes the kernel hand it any.
+  static void plan_inspection(const MeshModel& model, PodTable& pods);
+
   // Call after a policy, a captured pod or a workload of this node changed. Only pods whose tables differ are
   // written. Empty, or the first problem, in which case that pod denies everything.
   std::string enforce(const MeshModel& model, const IdRegistry& ids, PodTable& pods);

@@ -55,15 +55,22 @@ bool source_holds(const pb::Match& match, const Prefix* place) {
          std::none_of(match.not_source_ips().begin(), match.not_source_ips().end(), hit);
 }
 
+// Whether the kernel goes by the match's parts. Of requests that the proxy reads it knows the outcome only
+// where no request could change it: who may be allowed passes, and only who is surely denied does not.
+bool counts(const pb::Match& match, bool deny, RequestRules requests) {
+  if (requests == RequestRules::kLeftOpen && has_request_terms(match)) return !deny;
+  return can_hold(match, deny ? pb::DENY : pb::ALLOW);
+}
+
 // Every way to choose one match of each clause; nothing when a clause can never hold.
-void expand(const pb::Rule& rule, bool deny, std::vector<Conjunction>* out) {
+void expand(const pb::Rule& rule, bool deny, RequestRules requests, std::vector<Conjunction>* out) {
   std::vector<Conjunction> partial{{.deny = deny, .matches = {}}};
   for (const pb::Clause& clause : rule.clauses()) {
     if (clause.matches().empty()) continue;
     std::vector<Conjunction> next;
     for (const Conjunction& before : partial) {
       for (const pb::Match& match : clause.matches()) {
-        if (!can_hold(match, deny ? pb::DENY : pb::ALLOW) || next.size() > WEFT_POLICY_RULES) continue;
+        if (!counts(match, deny, requests) || next.size() > WEFT_POLICY_RULES) continue;
         next.push_back(before);
         next.back().matches.push_back(&match);
       }
@@ -135,14 +142,14 @@ void fill_tables(const std::vector<Conjunction>& rules, std::span<const LocalIde
 
 absl::StatusOr<PolicyTable> compile_policies(std::span<const pb::Authorization* const> policies,
                                              std::span<const IpAddress> own,
-                                             std::span<const LocalIdentity> local) {
+                                             std::span<const LocalIdentity> local, RequestRules requests) {
   PolicyTable table;
   std::vector<Conjunction> rules;
   for (const pb::Authorization* policy : policies) {
     if (policy->dry_run()) continue;
     const bool deny = policy->action() == pb::DENY;
     if (!deny) table.fixed.flags |= WEFT_POLICY_HAS_ALLOW;
-    for (const pb::Rule& rule : policy->rules()) expand(rule, deny, &rules);
+    for (const pb::Rule& rule : policy->rules()) expand(rule, deny, requests, &rules);
   }
   std::erase_if(rules, [&own](const Conjunction& rule) { return !concerns(rule, own); });
   if (rules.size() > WEFT_POLICY_RULES) {

@@ -12,6 +12,12 @@
 
 namespace weft::agent {
 
+// Who decides what depends on requests.
+enum class RequestRules : uint8_t {
+  kStrict,   // nobody reads them: see can_hold() of l4_policy.h
+  kLeftOpen  // the proxy reads them: denied here is only what no request could change
+};
+
 // A workload of this node whose connections the kernel can tell by their namespace.
 struct LocalIdentity {
   uint32_t workload_id = 0;
@@ -22,6 +28,7 @@ struct LocalIdentity {
 // WEFT_POLICY_RULES conjunctions.
 absl::StatusOr<PolicyTable> compile_policies(std::span<const istio::security::Authorization* const> policies,
                                              std::span<const IpAddress> own,
-                                             std::span<const LocalIdentity> local);
+                                             std::span<const LocalIdentity> local,
+                                             RequestRules requests = RequestRules::kStrict);
 
 }  // namespace weft::agent

@@ -221,6 +221,15 @@ bool has_terms(const pb::Match& match) { return names_identity(match) || names_a
 
 bool has_request_terms(const pb::Match& match) { return !match.extensions().empty(); }
 
+bool has_request_terms(const pb::Authorization& policy) {
+  return std::any_of(policy.rules().begin(), policy.rules().end(), [](const pb::Rule& rule) {
+    return std::any_of(rule.clauses().begin(), rule.clauses().end(), [](const pb::Clause& clause) {
+      return std::any_of(clause.matches().begin(), clause.matches().end(),
+                         [](const pb::Match& match) { return has_request_terms(match); });
+    });
+  });
+}
+
 bool can_hold(const pb::Match& match, pb::Action action) {
   return has_request_terms(match) ? action == pb::DENY : has_terms(match);
 }

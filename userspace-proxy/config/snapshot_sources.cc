@@ -11,12 +11,7 @@ namespace weft::proxy {
 namespace {
 
 bool asks_about_requests(const std::shared_ptr<const istio::security::Authorization>& policy) {
-  if (policy == nullptr || policy->dry_run()) return false;
-  return std::any_of(policy->rules().begin(), policy->rules().end(), [](const auto& rule) {
-    return std::any_of(rule.clauses().begin(), rule.clauses().end(), [](const auto& clause) {
-      return std::any_of(clause.matches().begin(), clause.matches().end(), agent::has_request_terms);
-    });
-  });
+  return policy != nullptr && !policy->dry_run() && agent::has_request_terms(*policy);
 }
 
 // Which policies apply to a workload: looked up while building.

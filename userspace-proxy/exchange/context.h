@@ -73,6 +73,8 @@ struct ClientSide {
   // Of what comes in to the pod `origin` at the address `dialled`: each request is judged, and goes there and
   // nowhere else. Null: the pod is the client.
   const ConnectionPolicy* policy = nullptr;
+  // Of what comes in: nobody in the mesh saw it go out. Else only what is denied is recorded here.
+  bool from_outside = false;
   const ServerTerms* server = nullptr;  // what ended its TLS; null: it speaks none with us
 };
 

@@ -473,7 +473,7 @@ void Exchange::record(Outcome outcome) {
   recorded_ = true;
   if (!downstream_.request_started()) return;
   // What comes in is counted where it went out; only who refuses it counts it here.
-  if (client_.policy != nullptr && outcome != Outcome::kAccessDenied) return;
+  if (client_.policy != nullptr && outcome != Outcome::kAccessDenied && !client_.from_outside) return;
   ExchangeRecord record;
   record.protocol =
       request().major_version == 2 ? ExchangeRecord::Protocol::kHttp2 : ExchangeRecord::Protocol::kHttp1;
@@ -487,6 +487,7 @@ void Exchange::record(Outcome outcome) {
   record.upstream = upstream_address_;
   record.snapshot_generation = generation_->snapshot().generation;
   record.source = source_;
+  if (client_.policy != nullptr) record.server = source_of(client_.origin, generation_->snapshot());
   record.cluster = target_.cluster_index();
   record.endpoint = target_.endpoint_index();
   record.route = route_name_;

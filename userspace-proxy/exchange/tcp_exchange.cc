@@ -116,7 +116,7 @@ Outcome TcpExchange::dial() {
     const auto known = snapshot.tunnels.find(SocketAddress{upstream_address_.ip, 0});
     if (known != snapshot.tunnels.end()) workload = known->second.get();
   }
-  choose_tunnel(context_, client_.origin, snapshot, workload, dial);
+  if (client_.policy == nullptr) choose_tunnel(context_, client_.origin, snapshot, workload, dial);
   step_.begin(connector_.start(step_.operation(), upstream_, upstream_address_, dial));
   return Outcome::kOk;
 }
@@ -202,6 +202,9 @@ void TcpExchange::on_idle() {
 
 void TcpExchange::record(Outcome outcome) {
   recorded_ = true;
+  // What comes in is counted where it went out; only who refuses it counts it here.
+  const bool inbound = client_.policy != nullptr;
+  if (inbound && outcome != Outcome::kAccessDenied && !client_.from_outside) return;
   const Snapshot& snapshot = generation_->snapshot();
   ExchangeRecord record;
   record.protocol = ExchangeRecord::Protocol::kTcp;
@@ -213,7 +216,7 @@ void TcpExchange::record(Outcome outcome) {
   record.dialled = client_.dialled;
   record.upstream = upstream_address_;
   record.snapshot_generation = snapshot.generation;
-  record.source = source_of(client_.origin, snapshot);
+  (inbound ? record.server : record.source) = source_of(client_.origin, snapshot);
   record.cluster = target_.cluster_index();
   record.endpoint = target_.endpoint_index();
   record.route = aim_.route;

@@ -5,9 +5,10 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <map>
+
 #include "base/address.h"
 #include "base/status_macros.h"
-#include "bpf/abi/constants.h"
 
 namespace weft::proxy {
 namespace {
@@ -43,12 +44,10 @@ absl::Status ServedNamespaces::add(uint64_t netns_cookie, ServedNamespace served
     shares.push_back(std::move(share));
   }
   remove(netns_cookie);
-  // Each kind is dealt anew: every worker takes tunnels when there are enough listeners of them.
-  size_t next[2] = {0, 0};
-  for (CaptureListener& share : shares) {
-    const bool tunnels = listening_port(share.listener.get()) == WEFT_PORT_HBONE;
-    workers_[next[tunnels ? 1 : 0]++ % workers_.size()]->add_listener(std::move(share));
-  }
+  // Each kind is dealt anew: every worker takes each when there are enough listeners of it.
+  std::map<uint16_t, size_t> next;
+  for (CaptureListener& share : shares)
+    workers_[next[listening_port(share.listener.get())]++ % workers_.size()]->add_listener(std::move(share));
   served_[netns_cookie] = std::move(served);
   return absl::OkStatus();
 }

@@ -46,14 +46,31 @@ DownstreamConnection::~DownstreamConnection() {
 }
 
 void DownstreamConnection::start(UniqueFd fd) {
+  if (adopt(std::move(fd))) choose_protocol();
+}
+
+// One of the pod's connections from here on. False: it has ended.
+bool DownstreamConnection::adopt(UniqueFd fd) {
   origin_->connections.push_back(*this);
   origin_->use->connections.add(1);
   set_tcp_options(fd.get());
   dialled_ = local_address(fd.get());
-  if (!socket_.open(std::move(fd), true)) return end(false);
+  if (!socket_.open(std::move(fd), true)) {
+    end(false);
+    return false;
+  }
   socket_.charge_to(origin_->use->buffered_bytes);
   socket_.watch_reset(reset_);
-  choose_protocol();
+  return true;
+}
+
+void DownstreamConnection::start_inbound(UniqueFd fd, std::unique_ptr<PlainInbound> inbound) {
+  inbound_ = std::move(inbound);
+  inbound_->read(*origin_, context_.current->snapshot());
+  policy_ = &inbound_->policy();
+  if (!adopt(std::move(fd))) return;
+  if (policy_->decision() == ConnectionPolicy::Decision::kDenied) log_forbidden("connection_denied");
+  policy_->decision() == ConnectionPolicy::Decision::kDepends ? enter_idle() : start_tcp();
 }
 
 // Not one of the pod's connections: streams of its tunnel's connection are bounded there.
@@ -69,6 +86,32 @@ void DownstreamConnection::start_judged(SocketIo* io, const SocketAddress& diall
 void DownstreamConnection::recheck() {
   if (http_ != nullptr && http_->exchange.forbidden()) return cut(Outcome::kAccessDenied);
   if (http2_ != nullptr) http2_->recheck();
+}
+
+// What was let in unread would have to be read from its beginning.
+void DownstreamConnection::recheck_inbound() {
+  if (inbound_ == nullptr || !inbound_->read(*origin_, context_.current->snapshot())) return;
+  switch (policy_->decision()) {
+    case ConnectionPolicy::Decision::kAllowed:
+      return;
+    case ConnectionPolicy::Decision::kDepends:
+      if (tcp_ == nullptr) return recheck();
+      break;
+    case ConnectionPolicy::Decision::kDenied:
+      break;
+  }
+  log_forbidden("connection_closed");
+  cut(Outcome::kAccessDenied);
+}
+
+// A line a second is enough to find out which.
+void DownstreamConnection::log_forbidden(std::string_view event) {
+  if (context_.loop.now() < context_.next_tunnel_line) return;
+  context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
+  log::info(event, {{"workload", origin_->workload_uid()},
+                    {"address", client_.to_string()},
+                    {"port", dialled_.port},
+                    {"policy", policy_->denied_by()}});
 }
 
 void DownstreamConnection::recheck_admission() {
@@ -226,7 +269,10 @@ void DownstreamConnection::refuse_tls(std::string_view fault, std::string_view n
 // All of it in the snapshot of now, which the exchange is made in: the one that the connection was accepted
 // in may be gone, and its indices mean something else.
 TcpAim DownstreamConnection::aim_tcp() {
-  if (policy_ != nullptr) return TcpAim{.refused = Outcome::kAccessDenied};
+  if (policy_ != nullptr) {
+    const bool allowed = policy_->decision() == ConnectionPolicy::Decision::kAllowed;
+    return TcpAim{.refused = allowed ? Outcome::kOk : Outcome::kAccessDenied};
+  }
   const Snapshot& snapshot = context_.current->snapshot();
   const uint32_t index = source_of(*origin_, snapshot);
   if (is_undeclared()) return aim_by_name(snapshot, index);
@@ -474,7 +520,7 @@ void DownstreamConnection::end(bool with_reset) {
   if (with_reset) socket_.reset();
   socket_.close();
   ListNode<PodTag>::unlink();
-  if (policy_ == nullptr) origin_->use->connections.subtract(1);
+  if (policy_ == nullptr || inbound_ != nullptr) origin_->use->connections.subtract(1);
   owner_.ended(*this);
 }
 

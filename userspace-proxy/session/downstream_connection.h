@@ -5,6 +5,7 @@
 //                 \_________\_________\-> kHttp2 ________/
 //                  \_________\__________-> kTcp _________/
 //
+// What comes in to a pod begins in kIdle or, where no request could change the verdict, in kTcp.
 // At a gateway that ends TLS: kDetecting -> kHandshake -> kIdle, kHttp2 or kTcp.
 #pragma once
 
@@ -15,6 +16,7 @@
 #include "userspace-proxy/exchange/tcp_exchange.h"
 #include "userspace-proxy/session/http1_downstream_stream.h"
 #include "userspace-proxy/session/http2_connection.h"
+#include "userspace-proxy/session/plain_inbound.h"
 #include "userspace-proxy/tls/tls_socket.h"
 
 namespace weft::proxy {
@@ -39,8 +41,12 @@ class DownstreamConnection final : public ListNode<>,
   // What comes in to the pod at this address, by a layer over another connection (the socket owns it): HTTP
   // whose requests the policy judges; anything else is refused. The policy outlives this.
   void start_judged(SocketIo* io, const SocketAddress& dialled, const ConnectionPolicy& policy);
+  // What comes in to the pod in plain: not read where no request could change the verdict, else the same.
+  void start_inbound(UniqueFd fd, std::unique_ptr<PlainInbound> inbound);
   // The policy changed: what it forbids now ends.
   void recheck();
+  // The configuration changed: the same for what comes in in plain.
+  void recheck_inbound();
   // The configuration changed. Where the gateway's listener that admitted the client is gone, or asks
   // something else of clients now, decrypted connections and handshakes end, and HTTP/2 says GOAWAY. HTTP/1
   // is told by the answer to its next request, 421 and Connection: close.
@@ -83,6 +89,8 @@ class DownstreamConnection final : public ListNode<>,
   bool awaits_hello() const;
   void read_hello();
   bool begin_tls();
+  bool adopt(UniqueFd fd);
+  void log_forbidden(std::string_view event);
   void on_handshake(int result);
   void on_refused(int) { linger(); }
   void refuse_tls(std::string_view fault, std::string_view next);
@@ -105,7 +113,8 @@ class DownstreamConnection final : public ListNode<>,
   void linger();
   void end(bool with_reset);
   ClientSide client_side(bool upgraded = false) {
-    return ClientSide{client_, dialled_, *origin_, upgraded, policy_, terms_.get()};
+    const bool from_outside = inbound_ != nullptr && inbound_->from_outside();
+    return ClientSide{client_, dialled_, *origin_, upgraded, policy_, from_outside, terms_.get()};
   }
 
   ProxyContext& context_;
@@ -118,6 +127,7 @@ class DownstreamConnection final : public ListNode<>,
   bool tls_ = false;         // the client said a ClientHello, which asked for
   std::string server_name_;
   const ConnectionPolicy* policy_ = nullptr;  // see ClientSide
+  std::unique_ptr<PlainInbound> inbound_;     // whose policy it is then; null: not of start_inbound()
   std::shared_ptr<const ServerTerms> terms_;  // of the listener that ends its TLS; null: nothing does
   TlsSocket* tls_socket_ = nullptr;           // of socket_, then
   SocketAddress client_, dialled_;

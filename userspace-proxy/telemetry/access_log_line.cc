@@ -87,6 +87,8 @@ void append_access_log_line(const ExchangeRecord& record, const Snapshot& snapsh
     const Cluster& cluster = snapshot.clusters[record.cluster];
     if (record.endpoint < cluster.endpoints.size()) workload = cluster.endpoints[record.endpoint].workload;
   }
+  const bool inbound = record.server < snapshot.sources.size();
+  if (inbound) workload = snapshot.sources[record.server].name;
   field("workload", workload, out);
   str_append(out, " protocol=", label(record.protocol));
   if (record.protocol != ExchangeRecord::Protocol::kTcp) {
@@ -97,7 +99,7 @@ void append_access_log_line(const ExchangeRecord& record, const Snapshot& snapsh
     field("route", record.route, out);
   }
   str_append(out, " outcome=", label(record.outcome), " duration_us=", record.duration / 1000,
-             " received=", record.received_bytes, " sent=", record.sent_bytes, "\n");
+             " received=", record.received_bytes, " sent=", record.sent_bytes, inbound ? " direction=inbound\n" : "\n");
 }
 
 }  // namespace weft::proxy

@@ -22,6 +22,7 @@ struct ExchangeRecord {
   SocketAddress client, dialled, upstream;  // upstream all zero when none was chosen
   uint64_t snapshot_generation = 0;
   uint32_t source = 0xffffffff;    // index into Snapshot::sources
+  uint32_t server = 0xffffffff;    // the same, of what comes in to one of them
   uint32_t cluster = 0xffffffff;   // index into Snapshot::clusters
   uint32_t endpoint = 0xffffffff;  // index into Cluster::endpoints
   std::string_view method, authority, path, route;

@@ -23,6 +23,9 @@ SeriesLabels labels_of(const ExchangeRecord& record, const Snapshot& snapshot, c
     out.ns = cluster.ns;
     if (record.endpoint < cluster.endpoints.size())
       out.workload = cluster.endpoints[record.endpoint].workload;
+  } else if (record.server < snapshot.sources.size()) {
+    out.workload = snapshot.sources[record.server].name;
+    out.ns = snapshot.sources[record.server].ns;
   } else if (dialled != nullptr) {
     out.service = dialled->service;
     out.ns = dialled->ns;
@@ -73,14 +76,14 @@ void RequestSeriesTable::add(const ExchangeRecord& record, const Snapshot& snaps
   }
   const bool chosen = record.cluster < snapshot.clusters.size();
   const ServicePort* dialled = chosen ? nullptr : snapshot.find_service_port(record.source, record.dialled);
-  const Key key{record.source,        record.cluster, record.endpoint,
-                record.status / 100u, dialled,        to_absl(record.route)};
+  const Key key{record.source,        record.server, record.cluster,         record.endpoint,
+                record.status / 100u, dialled,       to_absl(record.route)};
   const auto found = by_index_.find(key);
   RequestSeries* series =
       found != by_index_.end() ? found->second : intern(labels_of(record, snapshot, dialled));
   // The key's route must outlive the record; in the overflow series it is a different text and is not cached.
   if (found == by_index_.end() && series->labels.route == record.route) {
-    by_index_.emplace(Key{key.source, key.cluster, key.endpoint, key.code, dialled, series->labels.route},
+    by_index_.emplace(Key{key.source, key.server, key.cluster, key.endpoint, key.code, dialled, series->labels.route},
                       series);
   }
   series->requests.add(1);

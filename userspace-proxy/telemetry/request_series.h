@@ -49,13 +49,14 @@ class RequestSeriesTable {
 
  private:
   struct Key {
-    uint32_t source, cluster, endpoint, code;
+    uint32_t source, server, cluster, endpoint, code;
     const ServicePort* dialled;  // where no cluster was chosen
     absl::string_view route;
     bool operator==(const Key&) const = default;
     template <typename H>
     friend H AbslHashValue(H h, const Key& k) {
-      return H::combine(std::move(h), k.source, k.cluster, k.endpoint, k.code, k.dialled, k.route);
+      return H::combine(std::move(h), k.source, k.server, k.cluster, k.endpoint, k.code, k.dialled,
+                        k.route);
     }
   };
   RequestSeries* intern(SeriesLabels labels);

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "base/strings.h"
+#include "tests/unit/agent/kernel_verdict.h"
 #include "tests/unit/agent/plain_policy.h"
 #include "tests/unit/agent/policy_fixture.h"
 #include "userspace-proxy/http/path.h"
@@ -149,11 +150,15 @@ plain::Request request(Dice& dice) {
   return out;
 }
 
+PolicyConnection connection_of(const plain::Request& r) {
+  PolicyConnection out{.source = *IpAddress::parse(r.source),
+                       .destination = {*IpAddress::parse(r.destination), static_cast<uint16_t>(r.port)}};
+  if (!r.ns.empty()) out.identity = PeerIdentity{r.trust_domain, r.ns, r.account};
+  return out;
+}
+
 bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const plain::Request& r) {
-  PolicyConnection connection{
-      .source = *IpAddress::parse(r.source),
-      .destination = {*IpAddress::parse(r.destination), static_cast<uint16_t>(r.port)}};
-  if (!r.ns.empty()) connection.identity = PeerIdentity{r.trust_domain, r.ns, r.account};
+  const PolicyConnection connection = connection_of(r);
   const proxy::ConnectionPolicy policy(set, connection);
   if (!r.http) return policy.decision() == Decision::kAllowed;
   proxy::RequestHead head;
@@ -169,6 +174,20 @@ bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const pl
   }
   EXPECT_EQ(verdict.policy.empty(), verdict.allowed);
   return verdict.allowed;
+}
+
+// What the kernel hands to the proxy: everything that some request could be allowed by, and nothing else.
+void expect_kernel_leaves_open(const std::shared_ptr<const proxy::PolicySet>& set,
+                               const std::vector<const istio::security::Authorization*>& policies,
+                               const plain::Request& r) {
+  const PolicyConnection connection = connection_of(r);
+  std::vector<LocalIdentity> local;
+  if (connection.identity) local.push_back({.workload_id = 7, .identity = *connection.identity});
+  const std::vector<IpAddress> own = {connection.destination.ip};
+  const auto table = compile_policies(policies, own, local, RequestRules::kLeftOpen);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ(kernel_allows(*table, connection.source, connection.destination.port, local.empty() ? 0 : 7),
+            proxy::ConnectionPolicy(set, connection).decision() != Decision::kDenied);
 }
 
 TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
@@ -189,10 +208,14 @@ TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
     }
     ASSERT_EQ(messages.size(), policies.size()) << manifests;
     const auto set = std::make_shared<const proxy::PolicySet>(messages);
+    std::vector<const istio::security::Authorization*> in_kernel;
+    for (const proxy::AuthorizationPtr& message : messages) in_kernel.push_back(message.get());
     for (int i = 0; i < kRequests; ++i) {
       const plain::Request r = request(dice);
       const bool expected = plain::allowed(policies, r);
       allowed_count += expected ? 1 : 0;
+      if (i == 0) expect_kernel_leaves_open(set, in_kernel, r);
+      if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << "\n" << manifests;
       ASSERT_EQ(judged_allowed(set, r), expected)
           << "seed " << seed << " request " << i << (r.http ? " " : " no HTTP ") << r.method << " " << r.host
           << r.path << " from " << r.source << " " << r.ns << "/" << r.account << "\n"

@@ -236,6 +236,20 @@ TEST_F(PodTableTest, APodThatSpeaksHboneItselfKeepsItsPort) {
   EXPECT_FALSE(dataplane_.plans["/ns/web"].native_tunnel);
 }
 
+TEST_F(PodTableTest, APodWhosePlainConnectionsAreJudgedIsEnrolledAgainForIt) {
+  paths_["/ns/web"] = 1;
+  const control_plane::LocalPod web = pod("web", "/ns/web");
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  EXPECT_FALSE(dataplane_.plans["/ns/web"].inspected);
+  table_.set_inspected(web.uid, true);
+  table_.reconcile(now_);
+  EXPECT_TRUE(dataplane_.plans["/ns/web"].inspected);
+  table_.set_inspected(web.uid, false);
+  table_.reconcile(now_);
+  EXPECT_FALSE(dataplane_.plans["/ns/web"].inspected);
+}
+
 TEST_F(PodTableTest, HeldListenersAreAdoptedAndKeptAfterAnAgentRestart) {
   paths_["/ns/web"] = 1;
   paths_["/ns/db"] = 2;

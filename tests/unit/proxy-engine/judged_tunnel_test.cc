@@ -8,9 +8,8 @@
 #include <utility>
 
 #include "base/strings.h"
-#include "proto/istio/security.pb.h"
-#include "proto/weft/mesh/v1/http_terms.pb.h"
 #include "tests/unit/proxy-engine/http2_peers.h"
+#include "tests/unit/proxy-engine/policy_messages.h"
 #include "tests/unit/proxy-engine/tunnel_rig.h"
 
 namespace weft::proxy {
@@ -25,25 +24,6 @@ constexpr char kAnswer[] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nanswer";
 
 class JudgedTunnelTest : public TunnelTest {
  protected:
-  // ALLOW or DENY for requests with this path.
-  static AuthorizationPtr about(pb::Action action, const char* path) {
-    auto out = std::make_shared<pb::Authorization>();
-    out->set_name("one");
-    out->set_namespace_("shop");
-    out->set_action(action);
-    weft::mesh::v1::HttpTerms terms;
-    terms.add_paths()->set_exact(path);
-    auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
-    extension.set_name("weft.mesh.v1.HttpTerms");
-    extension.mutable_config()->PackFrom(terms);
-    return out;
-  }
-  static AuthorizationPtr everything(pb::Action action) {
-    auto out = std::make_shared<pb::Authorization>();
-    out->set_action(action);
-    out->add_rules();
-    return out;
-  }
   // What comes next, until it has this in it; also what came before it ends or breaks.
   std::string read_until(Call& call, std::string_view text) {
     std::string out;
@@ -110,7 +90,7 @@ class JudgedTunnelTest : public TunnelTest {
 };
 
 TEST_P(JudgedTunnelTest, EachRequestOfAConnectionIsJudgedAndTheOthersGoOn) {
-  use_policies({about(pb::DENY, "/admin")});
+  use_policies({about_path(pb::DENY, "/admin")});
   const auto tunnel = opened();
   send(*tunnel, get("/a/../%61dmin"));
   const std::string denied = read_until(*tunnel, "denied");
@@ -134,7 +114,7 @@ TEST_P(JudgedTunnelTest, EachRequestOfAConnectionIsJudgedAndTheOthersGoOn) {
 }
 
 TEST_P(JudgedTunnelTest, WhatNoRuleAllowsIsDenied) {
-  use_policies({about(pb::ALLOW, "/ok")});
+  use_policies({about_path(pb::ALLOW, "/ok")});
   const auto tunnel = opened();
   send(*tunnel, get("/other"));
   EXPECT_THAT(read_until(*tunnel, "denied"), StartsWith("HTTP/1.1 403 "));
@@ -144,7 +124,7 @@ TEST_P(JudgedTunnelTest, WhatNoRuleAllowsIsDenied) {
 }
 
 TEST_P(JudgedTunnelTest, StreamsOfHttp2AreJudgedOneByOneAndGrpcGetsItsStatus) {
-  use_policies({about(pb::DENY, "/shop.Cart/Drop")});
+  use_policies({about_path(pb::DENY, "/shop.Cart/Drop")});
   const auto tunnel = opened();
   RecordingStream plain, call, allowed;
   Client client(*this, *tunnel);
@@ -176,7 +156,7 @@ TEST_P(JudgedTunnelTest, StreamsOfHttp2AreJudgedOneByOneAndGrpcGetsItsStatus) {
 }
 
 TEST_P(JudgedTunnelTest, AnAnswerIsWholeWhereTheConnectionEndsAfterIt) {
-  use_policies({about(pb::DENY, "/admin")});
+  use_policies({about_path(pb::DENY, "/admin")});
   for (const char* request : {"GET /ok HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n",
                               "GET /ok HTTP/1.0\r\nHost: shop\r\n\r\n"}) {
     const auto tunnel = opened();
@@ -193,7 +173,7 @@ TEST_P(JudgedTunnelTest, AnAnswerIsWholeWhereTheConnectionEndsAfterIt) {
 }
 
 TEST_P(JudgedTunnelTest, WhatHidesRequestsBehindARequestIsDenied) {
-  use_policies({about(pb::DENY, "/admin")});
+  use_policies({about_path(pb::DENY, "/admin")});
   for (const char* request :
        {"CONNECT shop:80 HTTP/1.1\r\nHost: shop:80\r\n\r\n",
         "GET /ok HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"}) {
@@ -211,7 +191,7 @@ TEST_P(JudgedTunnelTest, WhatHidesRequestsBehindARequestIsDenied) {
 }
 
 TEST_P(JudgedTunnelTest, TunnelsOfOneConnectionAreOneConnectionOfThePod) {
-  use_policies({about(pb::DENY, "/admin")});
+  use_policies({about_path(pb::DENY, "/admin")});
   const auto one = opened(), other = opened();
   for (Call* tunnel : {one.get(), other.get()}) {
     send(*tunnel, get("/admin"));
@@ -225,7 +205,7 @@ TEST_P(JudgedTunnelTest, TunnelsOfOneConnectionAreOneConnectionOfThePod) {
 }
 
 TEST_P(JudgedTunnelTest, AClientThatHasNothingMoreToAskSeesAnEnd) {
-  use_policies({about(pb::DENY, "/admin")});
+  use_policies({about_path(pb::DENY, "/admin")});
   const auto silent = opened(), asked = opened();
   silent->socket.shutdown_write();
   EXPECT_EQ(read_until(*silent, "anything"), "<end>");
@@ -236,7 +216,7 @@ TEST_P(JudgedTunnelTest, AClientThatHasNothingMoreToAskSeesAnEnd) {
 }
 
 TEST_P(JudgedTunnelTest, WhatIsNoHttpNeverReachesTheApplication) {
-  use_policies({about(pb::DENY, "/admin")});
+  use_policies({about_path(pb::DENY, "/admin")});
   const auto tunnel = opened();
   send(*tunnel, "\x16\x03\x01 no HTTP at all\r\n\r\n");
   EXPECT_EQ(read_until(*tunnel, "anything"), "<broken>");
@@ -246,7 +226,7 @@ TEST_P(JudgedTunnelTest, WhatIsNoHttpNeverReachesTheApplication) {
 }
 
 TEST_P(JudgedTunnelTest, ATunnelThatNoRequestCouldHelpIsRefusedWhenItIsAsked) {
-  use_policies({about(pb::ALLOW, "/ok"), everything(pb::DENY)});
+  use_policies({about_path(pb::ALLOW, "/ok"), everything(pb::DENY)});
   const auto tunnel = call();
   ASSERT_TRUE(until([&] { return tunnel->step.done; }));
   EXPECT_EQ(tunnel->status(), ConnectStatus::kRefused);
@@ -255,7 +235,7 @@ TEST_P(JudgedTunnelTest, ATunnelThatNoRequestCouldHelpIsRefusedWhenItIsAsked) {
 TEST_P(JudgedTunnelTest, AChangeEndsRequestsThatItForbidsAndTunnelsThatWereNotRead) {
   const auto unread = opened();
   FarEnd bytes = accept_application();
-  use_policies({about(pb::DENY, "/admin")});
+  use_policies({about_path(pb::DENY, "/admin")});
   EXPECT_EQ(read_until(*unread, "anything"), "<broken>");
   const auto forbidden = opened(), other = opened();
   send(*forbidden, get("/slow"));
@@ -264,7 +244,7 @@ TEST_P(JudgedTunnelTest, AChangeEndsRequestsThatItForbidsAndTunnelsThatWereNotRe
   send(*other, get("/fast"));
   FarEnd elsewhere = accept_application();
   ASSERT_TRUE(until([&] { return elsewhere.has("/fast"); }));
-  use_policies({about(pb::DENY, "/slow")});
+  use_policies({about_path(pb::DENY, "/slow")});
   EXPECT_EQ(read_until(*forbidden, "anything"), "<broken>");
   elsewhere.send(kAnswer);
   EXPECT_THAT(read_until(*other, "answer"), StartsWith("HTTP/1.1 200 "));
@@ -280,7 +260,7 @@ TEST_P(JudgedTunnelTest, AChangeEndsRequestsThatItForbidsAndTunnelsThatWereNotRe
 }
 
 TEST_P(JudgedTunnelTest, AStreamThatAChangeForbidsEndsAloneOfItsConnection) {
-  use_policies({about(pb::DENY, "/admin")});
+  use_policies({about_path(pb::DENY, "/admin")});
   const auto tunnel = opened();
   RecordingStream slow, fast;
   Client client(*this, *tunnel);
@@ -291,7 +271,7 @@ TEST_P(JudgedTunnelTest, AStreamThatAChangeForbidsEndsAloneOfItsConnection) {
     server.turn();
     return server.streams.size() == 2;
   }));
-  use_policies({about(pb::DENY, "/slow")});
+  use_policies({about_path(pb::DENY, "/slow")});
   ASSERT_TRUE(client.until([&] {
     server.turn();
     return !slow.closed.empty();

@@ -1,0 +1,178 @@
+// Plain connections to a pod whose policies ask about requests, as the kernel hands them over: judged request
+// by request, passed on unread where no request could change the verdict, ended when a change forbids them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "base/strings.h"
+#include "tests/unit/proxy-engine/http2_peers.h"
+#include "tests/unit/proxy-engine/policy_messages.h"
+#include "tests/unit/proxy-engine/tunnel_rig.h"
+#include "userspace-proxy/session/downstream_connection.h"
+
+namespace weft::proxy {
+namespace {
+
+namespace pb = istio::security;
+using ::testing::EndsWith;
+using ::testing::StartsWith;
+
+std::string get(std::string_view path) { return str_cat("GET ", path, " HTTP/1.1\r\nHost: shop\r\n\r\n"); }
+constexpr char kAnswer[] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nanswer";
+
+class PlainInboundTest : public TunnelTest, private DownstreamConnection::Owner {
+ protected:
+  void TearDown() override {
+    while (DownstreamConnection* one = connections_.front()) one->cut(Outcome::kDrained);
+    TunnelTest::TearDown();
+  }
+
+  // A client's end; the proxy has taken the other from the application's port, as the kernel would steer it.
+  FarEnd connect(std::optional<agent::PeerIdentity> identity = std::nullopt) {
+    UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage storage{};
+    const socklen_t length = application_address_.to_sockaddr(&storage);
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), length), 0);
+    UniqueFd taken;
+    EXPECT_TRUE(until([&] {
+      taken.reset(::accept4(application_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      return taken.valid();
+    }));
+    const SocketAddress client = local_address(fd.get());
+    auto* connection = new DownstreamConnection(*context_, *this, server_, client);
+    connections_.push_back(*connection);
+    connection->start_inbound(
+        std::move(taken), std::make_unique<PlainInbound>(agent::PolicyConnection{
+                              .source = client.ip, .identity = std::move(identity),
+                              .destination = application_address_}));
+    return FarEnd(std::move(fd));
+  }
+  // As the worker does after a snapshot.
+  void change_policies(std::vector<AuthorizationPtr> policies) {
+    use_policies(std::move(policies));
+    for (DownstreamConnection *one = connections_.front(), *next = nullptr; one != nullptr; one = next) {
+      next = connections_.after(*one);
+      one->recheck_inbound();
+    }
+  }
+  bool over(FarEnd& end) {
+    return until([&] { return end.end() != FarEnd::End::kOpen; });
+  }
+
+  void ended(DownstreamConnection& connection) override {
+    static_cast<ListNode<>&>(connection).unlink();
+    loop_->retire(std::unique_ptr<Retirable>(&connection));
+  }
+
+  IntrusiveList<DownstreamConnection> connections_;
+};
+
+TEST_P(PlainInboundTest, EachRequestIsJudgedAndRecorded) {
+  use_policies({about_path(pb::DENY, "/admin")});
+  FarEnd client = connect();
+  client.send(get("/a/../%61dmin"));
+  ASSERT_TRUE(until([&] { return client.has("RBAC: access denied"); }));
+  EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 403 Forbidden\r\n"));
+  client.send(get("/ok"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("\r\n\r\n"); }));
+  EXPECT_THAT(application.received(), StartsWith("GET /ok HTTP/1.1\r\n"));
+  application.send(kAnswer);
+  ASSERT_TRUE(until([&] { return client.has("answer"); }));
+  const std::vector<SeenRecord> records = sink_.wait(2);
+  ASSERT_EQ(records.size(), 2u) << "nobody else saw what comes from outside";
+  EXPECT_EQ(records[0].outcome, Outcome::kAccessDenied);
+  EXPECT_EQ(records[0].status, 403);
+  EXPECT_EQ(records[1].outcome, Outcome::kOk);
+  EXPECT_EQ(records[1].path, "/ok");
+  EXPECT_EQ(server_->use->connections.get(), 1u) << "it is one of the pod's";
+}
+
+TEST_P(PlainInboundTest, AnIdentityThatIsKnownCounts) {
+  AuthorizationPtr allow = with_principal(about_path(pb::ALLOW, "/ok"), "cluster.local/ns/shop/sa/client");
+  use_policies({allow});
+  FarEnd stranger = connect();
+  ASSERT_TRUE(over(stranger)) << "no request of it could be allowed";
+  EXPECT_EQ(stranger.received(), "");
+  FarEnd known = connect(agent::PeerIdentity{"cluster.local", "shop", "client"});
+  known.send(get("/ok"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("GET /ok HTTP/1.1\r\n"); }));
+  application.send(kAnswer);
+  ASSERT_TRUE(until([&] { return known.has("answer"); }));
+  EXPECT_EQ(sink_.wait(1).size(), 1u) << "where it went out it was counted";
+  EXPECT_EQ(sink_.wait(1)[0].outcome, Outcome::kAccessDenied);
+}
+
+TEST_P(PlainInboundTest, Http2IsJudgedStreamByStream) {
+  use_policies({about_path(pb::DENY, "/admin")});
+  FarEnd end = connect();
+  Peer client(Http2Session::Role::kClient);
+  RecordingStream denied;
+  ASSERT_TRUE(client.session->send_request(denied, request_fields("GET", "/admin"), true));
+  size_t heard = 0;
+  ASSERT_TRUE(until([&] {
+    if (const std::string bytes = client.said(); !bytes.empty()) end.send(bytes);
+    client.hears(std::string_view(end.received()).substr(heard));
+    heard = end.received().size();
+    return denied.ended;
+  }));
+  EXPECT_EQ(denied.field(0, ":status"), "403");
+}
+
+TEST_P(PlainInboundTest, BytesPassUnreadWhereNoRequestCouldChangeTheVerdict) {
+  use_policies({on_port(about_path(pb::DENY, "/admin"), 1)});
+  FarEnd client = connect();
+  FarEnd application = accept_application();
+  // The server speaks first.
+  application.send("220 ready\r\n");
+  ASSERT_TRUE(until([&] { return client.has("220 ready\r\n"); }));
+  client.send("GET /admin is no request here\r\n");
+  ASSERT_TRUE(until([&] { return application.has("here\r\n"); }));
+  // It would have to be read from its beginning.
+  change_policies({about_path(pb::DENY, "/admin")});
+  EXPECT_TRUE(over(client));
+  EXPECT_EQ(sink_.wait(1)[0].protocol, ExchangeRecord::Protocol::kTcp);
+  EXPECT_EQ(sink_.wait(1)[0].outcome, Outcome::kAccessDenied);
+}
+
+TEST_P(PlainInboundTest, WhatIsNoHttpNeverReachesTheApplication) {
+  use_policies({about_path(pb::DENY, "/admin")});
+  FarEnd client = connect();
+  client.send("\x16\x03\x01 no HTTP at all\r\n\r\n");
+  ASSERT_TRUE(over(client));
+  EXPECT_EQ(sink_.wait(1)[0].outcome, Outcome::kAccessDenied);
+  EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1);
+}
+
+TEST_P(PlainInboundTest, AChangeEndsWhatItForbidsAndNothingElse) {
+  use_policies({about_path(pb::DENY, "/admin")});
+  FarEnd slow = connect();
+  slow.send(get("/slow"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("/slow"); }));
+  FarEnd fast = connect();
+  fast.send(get("/fast"));
+  FarEnd elsewhere = accept_application();
+  ASSERT_TRUE(until([&] { return elsewhere.has("/fast"); }));
+  change_policies({about_path(pb::DENY, "/slow")});
+  ASSERT_TRUE(over(slow));
+  elsewhere.send(kAnswer);
+  ASSERT_TRUE(until([&] { return fast.has("answer"); }));
+  EXPECT_THAT(fast.received(), EndsWith("answer"));
+  EXPECT_EQ(fast.end(), FarEnd::End::kOpen);
+  change_policies({everything(pb::DENY)});
+  EXPECT_TRUE(over(fast));
+}
+
+TEST_P(PlainInboundTest, APodThatIsNotKnownLetsNobodyIn) {
+  use_policies({nullptr});
+  FarEnd client = connect();
+  EXPECT_TRUE(over(client));
+}
+
+INSTANTIATE_TEST_SUITE_P(, PlainInboundTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
+                         [](const auto& kind) { return kind.param == IoKind::kEpoll ? "Epoll" : "Uring"; });
+
+}  // namespace
+}  // namespace weft::proxy

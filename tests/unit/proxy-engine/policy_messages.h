@@ -1,0 +1,46 @@
+// Authorization policies of one rule, for tests of who may come in.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "proto/istio/security.pb.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
+#include "userspace-proxy/policy/request_policy.h"
+
+namespace weft::proxy {
+
+// ALLOW or DENY for requests with this path.
+inline AuthorizationPtr about_path(istio::security::Action action, const char* path) {
+  auto out = std::make_shared<istio::security::Authorization>();
+  out->set_name("one");
+  out->set_namespace_("shop");
+  out->set_action(action);
+  weft::mesh::v1::HttpTerms terms;
+  terms.add_paths()->set_exact(path);
+  auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
+  extension.set_name("weft.mesh.v1.HttpTerms");
+  extension.mutable_config()->PackFrom(terms);
+  return out;
+}
+
+inline AuthorizationPtr everything(istio::security::Action action) {
+  auto out = std::make_shared<istio::security::Authorization>();
+  out->set_action(action);
+  out->add_rules();
+  return out;
+}
+
+// The same with one condition more in its rule.
+inline AuthorizationPtr with_principal(const AuthorizationPtr& policy, const char* principal) {
+  auto out = std::make_shared<istio::security::Authorization>(*policy);
+  out->mutable_rules(0)->add_clauses()->add_matches()->add_principals()->set_exact(principal);
+  return out;
+}
+inline AuthorizationPtr on_port(const AuthorizationPtr& policy, uint16_t port) {
+  auto out = std::make_shared<istio::security::Authorization>(*policy);
+  out->mutable_rules(0)->add_clauses()->add_matches()->add_destination_ports(port);
+  return out;
+}
+
+}  // namespace weft::proxy

@@ -1,0 +1,37 @@
+// One plain connection that comes in to a pod whose policies ask about requests: who opened it, as far as that
+// is known, and what the policies leave to decide. Owned by its DownstreamConnection. Worker thread only.
+#pragma once
+
+#include <memory>
+
+#include "userspace-proxy/exchange/context.h"
+
+namespace weft::proxy {
+
+class PlainInbound {
+ public:
+  explicit PlainInbound(agent::PolicyConnection facts) : facts_(std::move(facts)) {}
+
+  // Reads the pod's policies of this snapshot. False: they are those of before. A pod that is not known lets
+  // nobody in.
+  bool read(CaptureOrigin& origin, const Snapshot& snapshot) {
+    std::shared_ptr<const PolicySet> now = policies_of(origin, snapshot);
+    if (was_read_ && now == set_) return false;
+    was_read_ = true;
+    set_ = std::move(now);
+    policy_ = set_ == nullptr ? ConnectionPolicy() : ConnectionPolicy(set_, facts_);
+    return true;
+  }
+
+  const ConnectionPolicy& policy() const { return policy_; }
+  // Nobody in the mesh saw it go out, so every request of it is recorded here.
+  bool from_outside() const { return !facts_.identity; }
+
+ private:
+  const agent::PolicyConnection facts_;
+  bool was_read_ = false;
+  std::shared_ptr<const PolicySet> set_;
+  ConnectionPolicy policy_;
+};
+
+}  // namespace weft::proxy
