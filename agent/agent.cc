@@ -69,7 +69,8 @@ std::vector<grpc::Service*> Agent::proxy_services() {
 }
 
 std::vector<grpc::Service*> Agent::admin_services() {
-  std::vector<grpc::Service*> out{admin_.get()};
+  authorization_list_ = std::make_unique<AuthorizationList>(options_.node_name, reconciler_);
+  std::vector<grpc::Service*> out{admin_.get(), authorization_list_.get()};
   if (certificates_ == nullptr) return out;
   certificate_list_ = std::make_unique<CertificateList>(*parts_.authority, *certificates_);
   out.push_back(certificate_list_.get());

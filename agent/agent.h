@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/admin/admin_service.h"
+#include "agent/admin/authorization_list.h"
 #include "agent/admin/certificate_list.h"
 #include "agent/feed/grpc_unix_server.h"
 #include "agent/feed/handover_server.h"
@@ -83,6 +84,7 @@ class Agent {
   std::unique_ptr<control_plane::CertificateService> certificates_;
   std::unique_ptr<RevocationService> revocations_;
   std::unique_ptr<CertificateList> certificate_list_;
+  std::unique_ptr<AuthorizationList> authorization_list_;
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<control_plane::ControlPlane> control_plane_;
   std::unique_ptr<GrpcUnixServer> proxy_server_;

@@ -21,7 +21,7 @@ weft_library(weft_proxy_routing
     config/validate_route.cc
   DEPS weft_base weft_l4_policy weft_istio_proto weft_mesh_proto weft_xds_proto PkgConfig::RE2 absl::flat_hash_map absl::hash
        absl::status absl::statusor)
-weft_library(weft_route_explain SOURCES config/explain.cc config/explain_text.cc DEPS weft_proxy_routing)
+weft_library(weft_route_explain SOURCES config/explain.cc config/explain_policy.cc config/explain_text.cc DEPS weft_proxy_routing)
 
 # The proxy's facts and voices: how the snapshot is fetched, handover of listeners, telemetry.
 weft_library(weft_proxy_config

@@ -3,10 +3,8 @@
 #include "userspace-proxy/worker.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <optional>
 #include <thread>
 #include <vector>
 
@@ -19,11 +17,10 @@
 #include "userspace-proxy/pod_registry.h"
 #include "userspace-proxy/session/hbone_servers.h"
 #include "userspace-proxy/session/quiet.h"
+#include "userspace-proxy/worker_gauges.h"
 
 namespace weft::proxy {
 namespace {
-
-constexpr uint16_t kInboundPort = WEFT_PORT_INBOUND;
 
 // How often a worker without descriptors looks whether there are some again.
 constexpr MonotonicNs kRefillNs = 10 * kNsPerMs;
@@ -38,12 +35,6 @@ std::vector<std::shared_ptr<const ServerTerms>> terms_of(const Snapshot& snapsho
   }
   return out;
 }
-
-struct Gauges {
-  std::atomic<uint64_t> downstream{0}, upstream{0}, idle{0}, exchanges{0}, generation{0};
-  std::atomic<uint64_t> buffered{0}, heads{0}, overloaded{0}, shed{0}, refused{0}, evicted{0},
-      accept_failures{0};
-};
 
 class WorkerThread;
 
@@ -91,7 +82,13 @@ class WorkerThread final : public Worker,
   void drain(std::chrono::milliseconds deadline, std::function<void()> done) override {
     loop_->post([this, deadline, done = std::move(done)] { begin_drain(deadline, done); });
   }
-  WorkerGauges gauges() const override;
+  WorkerGauges gauges() const override {
+    WorkerGauges out = gauges_.values();
+    out.loop_turns = loop_->turns();
+    out.http2_faults = downstream_faults_.values();
+    out.http2_upstream_faults = upstream_faults_.values();
+    return out;
+  }
   PodRegistry::Pods pods() const override { return pods_.pods(); }
   uint64_t snapshot_generation() const override { return gauges_.generation.load(std::memory_order_relaxed); }
 
@@ -121,7 +118,6 @@ class WorkerThread final : public Worker,
   bool make_room(CaptureOrigin& origin);
   DownstreamConnection* add_connection(const std::shared_ptr<CaptureOrigin>& origin,
                                        const SocketAddress& peer);
-  std::optional<agent::PeerIdentity> captured_at(const IpAddress& address) const;
   void connection_added();
   void connection_gone();
   void relieve();
@@ -307,23 +303,11 @@ DownstreamConnection* WorkerThread::add_connection(const std::shared_ptr<Capture
 
 void WorkerThread::serve_inbound(const std::shared_ptr<CaptureOrigin>& origin, UniqueFd fd,
                                  const SocketAddress& peer) {
-  agent::PolicyConnection facts{
-      .source = peer.ip, .identity = captured_at(peer.ip), .destination = local_address(fd.get())};
+  agent::PolicyConnection facts{.source = peer.ip, .identity = {}, .destination = local_address(fd.get())};
+  for (size_t i = 0; i < listeners_.size() && !facts.identity; ++i)
+    facts.identity = identity_at(listeners_[i]->origin(), context_->current->snapshot(), peer.ip);
   if (DownstreamConnection* connection = add_connection(origin, peer))
     connection->start_inbound(std::move(fd), std::make_unique<PlainInbound>(std::move(facts)));
-}
-
-// As in the kernel (m_local), a pod that is captured here is known by its address, and nobody else.
-std::optional<agent::PeerIdentity> WorkerThread::captured_at(const IpAddress& address) const {
-  const Snapshot& snapshot = context_->current->snapshot();
-  for (const auto& listener : listeners_) {
-    const uint32_t source = source_of(listener->origin(), snapshot);
-    if (source == kNone || snapshot.sources[source].spec == nullptr) continue;
-    const WorkloadSpec& spec = *snapshot.sources[source].spec;
-    if (spec.host_network || (spec.v4 != address && spec.v6 != address)) continue;
-    return agent::PeerIdentity{spec.identity.trust_domain, spec.identity.ns, spec.identity.account};
-  }
-  return std::nullopt;
 }
 
 void WorkerThread::connection_added() {
@@ -477,17 +461,11 @@ void WorkerThread::turn_ended() {
     trim_at_ = loop_->now() + kTrimNs;
     loop_->buffers().trim();
   }
-  gauges_.buffered.store(loop_->buffers().bytes(), std::memory_order_relaxed);
-  gauges_.heads.store(context_->held_head_bytes, std::memory_order_relaxed);
-  gauges_.overloaded.store(context_->admission.overloaded() ? 1 : 0, std::memory_order_relaxed);
-  gauges_.shed.store(context_->admission.shed(), std::memory_order_relaxed);
+  gauges_.take(*context_);
   gauges_.refused.store(refused_, std::memory_order_relaxed);
   gauges_.evicted.store(evicted_, std::memory_order_relaxed);
   gauges_.accept_failures.store(accept_failures_, std::memory_order_relaxed);
   gauges_.downstream.store(connection_count_, std::memory_order_relaxed);
-  gauges_.upstream.store(pool_->open(), std::memory_order_relaxed);
-  gauges_.idle.store(pool_->idle(), std::memory_order_relaxed);
-  gauges_.exchanges.store(context_->active_exchanges, std::memory_order_relaxed);
 }
 
 Listener::Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener,
@@ -499,30 +477,11 @@ Listener::Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener,
 
 void Listener::accepted(UniqueFd fd, const SocketAddress& peer) {
   if (port_ == kHbonePort) return worker_.serve_tunnels(origin_, std::move(fd), peer);
-  port_ == kInboundPort && !origin_->is_gateway() ? worker_.serve_inbound(origin_, std::move(fd), peer)
+  port_ == WEFT_PORT_INBOUND && !origin_->is_gateway() ? worker_.serve_inbound(origin_, std::move(fd), peer)
                                                   : worker_.serve(origin_, std::move(fd), peer);
 }
 
 bool Listener::accept_failed(int error) { return worker_.accept_failed(error); }
-
-WorkerGauges WorkerThread::gauges() const {
-  WorkerGauges out;
-  out.downstream_connections = gauges_.downstream.load(std::memory_order_relaxed);
-  out.upstream_connections = gauges_.upstream.load(std::memory_order_relaxed);
-  out.upstream_idle = gauges_.idle.load(std::memory_order_relaxed);
-  out.active_exchanges = gauges_.exchanges.load(std::memory_order_relaxed);
-  out.loop_turns = loop_->turns();
-  out.buffered_bytes = gauges_.buffered.load(std::memory_order_relaxed);
-  out.held_head_bytes = gauges_.heads.load(std::memory_order_relaxed);
-  out.overloaded = gauges_.overloaded.load(std::memory_order_relaxed);
-  out.shed_requests = gauges_.shed.load(std::memory_order_relaxed);
-  out.refused_connections = gauges_.refused.load(std::memory_order_relaxed);
-  out.evicted_connections = gauges_.evicted.load(std::memory_order_relaxed);
-  out.http2_faults = downstream_faults_.values();
-  out.http2_upstream_faults = upstream_faults_.values();
-  out.accept_failures = gauges_.accept_failures.load(std::memory_order_relaxed);
-  return out;
-}
 
 }  // namespace
 

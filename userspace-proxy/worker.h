@@ -47,6 +47,8 @@ struct WorkerGauges {
   // Since the start: requests refused, connections refused, quiet connections closed to make room.
   uint64_t shed_requests = 0;
   uint64_t refused_connections = 0;
+  // See ShadowCounts.
+  uint64_t shadow_allowed = 0, shadow_denied = 0, audited = 0;
   uint64_t evicted_connections = 0;
   // Failed accepts, most for want of descriptors.
   uint64_t accept_failures = 0;

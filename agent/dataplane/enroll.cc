@@ -74,6 +74,13 @@ absl::Status KernelDataplane::open_listeners(uint64_t cookie, uint32_t slot, int
   return absl::OkStatus();
 }
 
+absl::Status KernelDataplane::open_inbound(const NamespacePlan& plan, uint64_t cookie, uint32_t slot,
+                                           int netns_fd, std::vector<std::string>& steps) {
+  if (plan.tunnels) RETURN_IF_ERROR(open_inbound(kTunnelListeners, cookie, slot, netns_fd, steps));
+  if (plan.inspected) RETURN_IF_ERROR(open_inbound(kPlaintextListeners, cookie, slot, netns_fd, steps));
+  return absl::OkStatus();
+}
+
 // Behind the capture listeners, of which the first is in the slot.
 absl::Status KernelDataplane::open_inbound(const InboundListeners& group, uint64_t cookie, uint32_t slot,
                                            int netns_fd, std::vector<std::string>& steps) {
@@ -99,8 +106,7 @@ absl::Status KernelDataplane::put_inbound(const InboundListeners& group, uint32_
   const auto found = std::find_if(listeners.begin(), listeners.end(),
                                   [&group](const UniqueFd& listener) { return is_of(group, listener); });
   if (found == listeners.end()) return absl::OkStatus();
-  return inbound_slots_.put(slot * WEFT_INBOUND_LISTENERS + group.which,
-                            static_cast<uint64_t>(found->get()));
+  return inbound_slots_.put(slot * WEFT_INBOUND_LISTENERS + group.which, static_cast<uint64_t>(found->get()));
 }
 
 absl::Status KernelDataplane::put_inbound(uint32_t slot, const std::vector<UniqueFd>& listeners) {
@@ -170,10 +176,7 @@ absl::StatusOr<EnrolledNamespace> KernelDataplane::enroll(const NamespacePlan& p
     listeners_.erase(cookie);
     RETURN_IF_ERROR(open_listeners(cookie, *slot, netns_fd, undo, result.steps));
   }
-  if (plan.tunnels)
-    RETURN_IF_ERROR(open_inbound(kTunnelListeners, cookie, *slot, netns_fd, result.steps));
-  if (plan.inspected)
-    RETURN_IF_ERROR(open_inbound(kPlaintextListeners, cookie, *slot, netns_fd, result.steps));
+  RETURN_IF_ERROR(open_inbound(plan, cookie, *slot, netns_fd, result.steps));
   {
     const std::lock_guard lock(programs_mutex_);
     if (fresh) undo.push([this, cookie] { programs_->detach_lookup(cookie); });

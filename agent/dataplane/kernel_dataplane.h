@@ -91,6 +91,8 @@ class KernelDataplane final : public Dataplane {
   bool refill_slot(uint64_t cookie, uint32_t slot);
   absl::Status open_listeners(uint64_t cookie, uint32_t slot, int netns_fd, Undo& undo,
                               std::vector<std::string>& steps);
+  absl::Status open_inbound(const NamespacePlan& plan, uint64_t cookie, uint32_t slot, int netns_fd,
+                            std::vector<std::string>& steps);
   absl::Status open_inbound(const InboundListeners& group, uint64_t cookie, uint32_t slot, int netns_fd,
                             std::vector<std::string>& steps);
   absl::Status put_inbound(const InboundListeners& group, uint32_t slot,

@@ -1,7 +1,7 @@
 // The listeners of one namespace, an SO_REUSEPORT group for each purpose: what it dials
-// (WEFT_PORT_OUTBOUND), and what comes in, in tunnels or in plain, for the proxy to judge. Made in the namespace
-// of the calling thread; the proxy accepts on them, the agent only holds them so that the accept queue
-// outlives a proxy.
+// (WEFT_PORT_OUTBOUND), and what comes in, in tunnels or in plain, for the proxy to judge. Made in the
+// namespace of the calling thread; the proxy accepts on them, the agent only holds them so that the accept
+// queue outlives a proxy.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ absl::StatusOr<std::vector<UniqueFd>> open_capture_listeners(uint32_t count);
 
 // A group for what comes in.
 struct InboundListeners {
-  uint16_t port;  // WEFT_PORT_*
+  uint16_t port;   // WEFT_PORT_*
   uint32_t which;  // of m_inbound_listener
 };
 inline constexpr InboundListeners kTunnelListeners{WEFT_PORT_HBONE, WEFT_INBOUND_HBONE};

@@ -47,9 +47,9 @@ void append(std::string* out, const void* data, size_t size) {
 
 std::string fingerprint(const InboundPolicy& inbound) {
   if (inbound.deny_all) return "deny all";
-  if (!inbound.rules) return {};
-  const PolicyTable& table = *inbound.rules;
   std::string out = inbound.inspect ? "inspected" : "";
+  if (!inbound.rules) return out;
+  const PolicyTable& table = *inbound.rules;
   append(&out, &table.fixed, sizeof(table.fixed));
   for (const PolicyTable::Cidr& cidr : table.cidrs) {
     append(&out, cidr.ip.bytes.data(), cidr.ip.bytes.size());
@@ -66,10 +66,11 @@ std::string fingerprint(const InboundPolicy& inbound) {
   return out;
 }
 
-// Whether what its plain connections say decides about them. Dry-run policies decide nothing.
+// Whether the proxy has to see its plain connections: what they say decides about them, or somebody wants to
+// know what a policy would make of them.
 bool inspects(const SelectedPolicies& selected) {
   return std::ranges::any_of(selected.policies, [](const istio::security::Authorization* policy) {
-    return !policy->dry_run() && has_request_terms(*policy);
+    return policy->dry_run() || has_request_terms(*policy);
   });
 }
 
@@ -85,8 +86,8 @@ PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> loc
   const istio::workload::Workload workload = workload_of(model, pod);
   PodPolicy out{.selected = select_policies(workload, model.authorizations())};
   out.any = std::ranges::any_of(out.selected.policies, [](const auto* policy) { return !policy->dry_run(); });
-  if (!out.any) return out;
   out.inbound.inspect = inspects(out.selected);
+  if (!out.any) return out;
   const RequestRules requests = out.inbound.inspect ? RequestRules::kLeftOpen : RequestRules::kStrict;
   absl::StatusOr<PolicyTable> table =
       compile_policies(out.selected.policies, addresses_of(workload), local, requests);

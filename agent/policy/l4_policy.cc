@@ -163,6 +163,11 @@ PeerIdentity identity_of(const istio::workload::Workload& workload) {
           .service_account = or_default(workload.service_account(), "default")};
 }
 
+bool is_audit(const pb::Authorization& policy) {
+  return std::any_of(policy.extensions().begin(), policy.extensions().end(),
+                     [](const auto& extension) { return extension.name() == kAuditExtension; });
+}
+
 SelectedPolicies select_policies(const istio::workload::Workload& workload, const Authorizations& all) {
   SelectedPolicies out;
   // By name, so that a policy that is in reach twice counts once.

@@ -55,6 +55,14 @@ struct Verdict {
   bool operator==(const Verdict&) const = default;
 };
 
+// The name of the extension that makes a policy one of AUDIT. The message itself says DENY and dry run, so
+// that who does not know the extension enforces nothing; it matches as a DENY policy does.
+inline constexpr char kAuditExtension[] = "weft.dev/audit";
+bool is_audit(const istio::security::Authorization& policy);
+
+// The name of the extension that says which manifest a policy comes from (weft.mesh.v1.Origin).
+inline constexpr char kOriginExtension[] = "weft.dev/origin";
+
 // Every policy by its resource name, "<namespace>/<name>".
 using Authorizations = std::map<std::string, istio::security::Authorization>;
 

@@ -10,7 +10,7 @@ namespace weft::control_plane {
 // nowhere.
 void attach_policies(const Objects& objects, Workloads& workloads);
 
-// Whether the policy has a selector and it selects that workload.
+// Whether the policy has a selector or targets, and they select that workload.
 bool selects(const AuthorizationPolicy& policy, const CompiledWorkload& workload);
 
 }  // namespace weft::control_plane

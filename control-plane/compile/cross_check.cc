@@ -156,9 +156,14 @@ class Checks {
   }
 
   void check_policy(const AuthorizationPolicy& policy) {
-    if (policy.selector.empty()) return;
+    if (policy.selector.empty() && policy.services.empty()) return;
     for (const auto& [uid, workload] : workloads_) {
       if (selects(policy, workload)) return;
+    }
+    if (!policy.services.empty()) {
+      return warn(kPolicySelectsNothing, policy.meta, policy.meta.line, "spec.targetRefs",
+                  "no pod is an endpoint of the Services that it names",
+                  "compare the names with those of the namespace's Services");
     }
     warn(kPolicySelectsNothing, policy.meta, policy.meta.line, "spec.selector",
          "no pod has the selector's labels", "compare the selector with the pods' labels");

@@ -200,8 +200,10 @@ struct Node {
 struct AuthorizationPolicy {
   ObjectMeta meta;
   istio::security::Authorization policy;
-  // Not empty exactly when the policy's scope is WORKLOAD_SELECTOR.
+  // One of the two is not empty exactly when the policy's scope is WORKLOAD_SELECTOR: labels of pods, or
+  // names of Services of its namespace (targetRefs), whose endpoints it is for.
   std::map<std::string, std::string> selector;
+  std::vector<std::string> services;
 };
 
 // HTTPRoute, GRPCRoute, TLSRoute or TCPRoute of the Gateway API, as written: what it attaches to and whether

@@ -7,6 +7,7 @@
 #include "control-plane/resource/parse_object.h"
 #include "control-plane/resource/parse_policy_rule.h"
 #include "control-plane/resource/policy_terms.h"
+#include "proto/weft/mesh/v1/mesh.pb.h"
 
 namespace weft::control_plane {
 namespace {
@@ -17,7 +18,10 @@ using Names = std::string_view;
 constexpr std::array<Names, 5> kSpecRead = {"selector", "action", "rules", "targetRef", "targetRefs"};
 constexpr std::array<Names, 1> kSpecKnown = {"provider"};
 constexpr std::array<Names, 1> kSelectorRead = {"matchLabels"};
-constexpr std::array<Names, 2> kTargets = {"targetRef", "targetRefs"};
+constexpr std::array<Names, 4> kTargetRead = {"group", "kind", "name", "namespace"};
+// As in Istio.
+constexpr size_t kMaxTargets = 16;
+constexpr char kAuditExtension[] = "weft.dev/audit";
 constexpr char kDryRun[] = "istio.io/dry-run";
 
 // The words that Istio's annotations take for a boolean.
@@ -32,13 +36,52 @@ void parse_dry_run(const FieldReader& root, AuthorizationPolicy& out) {
   const std::string& word = value->node().scalar;
   if (std::find(kTrue.begin(), kTrue.end(), word) != kTrue.end()) {
     out.policy.set_dry_run(true);
-    value->warning(kAnnotationIgnored,
-                   "a dry-run policy is not enforced, and its verdicts are not logged yet",
-                   "remove the annotation to enforce the policy");
   } else if (std::find(kFalse.begin(), kFalse.end(), word) == kFalse.end()) {
     value->error(kValueRejected, str_cat("\"", word.substr(0, 64), "\" is neither true nor false"),
                  "use \"true\" or \"false\"");
   }
+}
+
+// What a policy for a Service says holds for the pods behind it, however they are reached: they are where it
+// is judged.
+void parse_target(const FieldReader& target, AuthorizationPolicy& out) {
+  if (!expect_full_map(target, {.read = kTargetRead, .known = {}})) return;
+  const std::string kind = target.required_text("kind", "Service");
+  const std::string group = target.text("group").value_or("");
+  const std::string name = target.required_text("name", "the Service's name");
+  if (kind.empty() || name.empty()) return;
+  if (kind != "Service" || !(group.empty() || group == "core")) {
+    target.error_at("kind", kNotSupportedYet,
+                    str_cat("policies for a ", kind.substr(0, 64), " are not supported yet"),
+                    "target a Service, or use selector.matchLabels");
+    return;
+  }
+  if (target.text("namespace").value_or(out.meta.ns) != out.meta.ns) {
+    target.error_at("namespace", kValueRejected, "a policy is for Services of its own namespace",
+                    "remove the field, or write the policy in the Service's namespace");
+    return;
+  }
+  out.services.push_back(name);
+}
+
+void parse_targets(const FieldReader& spec, AuthorizationPolicy& out) {
+  std::vector<FieldReader> targets = spec.items("targetRefs");
+  if (const auto one = spec.child("targetRef")) targets.push_back(*one);
+  if (targets.empty() && spec.has("targetRefs")) {
+    spec.error_at("targetRefs", kFieldMissing, "the list is empty",
+                  "name a Service, or remove the field to reach every pod of the namespace");
+  }
+  if (targets.size() > kMaxTargets) {
+    spec.error_at("targetRefs", kValueRejected, str_cat("more than ", kMaxTargets, " targets"),
+                  "split the policy");
+  }
+  if (!targets.empty() && spec.has("selector")) {
+    spec.error_at("selector", kValueRejected, "a policy has either a selector or targets",
+                  "remove one of them");
+  }
+  if (targets.empty()) return;
+  out.policy.set_scope(pb::WORKLOAD_SELECTOR);
+  for (const FieldReader& target : targets) parse_target(target, out);
 }
 
 void parse_selector(const FieldReader& spec, AuthorizationPolicy& out) {
@@ -64,14 +107,18 @@ void parse_selector(const FieldReader& spec, AuthorizationPolicy& out) {
 
 void parse_action(const FieldReader& spec, pb::Authorization& out) {
   const std::string action = spec.text("action").value_or("ALLOW");
-  if (action == "DENY") out.set_action(pb::DENY);
-  if (action == "ALLOW" || action == "DENY") return;
-  if (action == "AUDIT" || action == "CUSTOM") {
-    spec.error_at("action", kNotSupportedYet, str_cat(action, " is not supported yet"),
-                  "use ALLOW or DENY, or remove the policy");
-  } else {
+  if (action == "ALLOW") return;
+  out.set_action(pb::DENY);
+  if (action == "AUDIT") {
+    // See kAuditExtension of agent/policy/l4_policy.h.
+    out.set_dry_run(true);
+    out.add_extensions()->set_name(kAuditExtension);
+  } else if (action == "CUSTOM") {
+    spec.error_at("action", kNotSupportedYet, "CUSTOM is not supported yet",
+                  "use ALLOW, DENY or AUDIT, or remove the policy");
+  } else if (action != "DENY") {
     spec.error_at("action", kValueRejected, str_cat("\"", action.substr(0, 32), "\" is no action"),
-                  "use ALLOW or DENY");
+                  "use ALLOW, DENY or AUDIT");
   }
 }
 
@@ -100,9 +147,22 @@ void parse_rules(const FieldReader& spec, AuthorizationPolicy& out) {
     *out.policy.add_rules() = std::move(parsed.rule);
   }
   if (out.policy.action() == pb::DENY && out.policy.rules().empty()) {
-    spec.error_at("rules", kFieldMissing, "a DENY policy without rules denies nothing",
-                  "add rules; \"rules: [{}]\" denies everything");
+    const bool audit = !out.policy.extensions().empty();
+    spec.error_at("rules", kFieldMissing,
+                  audit ? "an AUDIT policy without rules reports nothing"
+                        : "a DENY policy without rules denies nothing",
+                  str_cat("add rules; \"rules: [{}]\" ", audit ? "reports" : "denies", " everything"));
   }
+}
+
+// See kOriginExtension of agent/policy/l4_policy.h.
+void add_origin(AuthorizationPolicy& out) {
+  mesh::v1::Origin origin;
+  origin.set_file(out.meta.file);
+  origin.set_line(out.meta.line);
+  auto& extension = *out.policy.add_extensions();
+  extension.set_name("weft.dev/origin");
+  extension.mutable_config()->PackFrom(origin);
 }
 
 }  // namespace
@@ -119,15 +179,11 @@ AuthorizationPolicy parse_authorization_policy(const FieldReader& root, ObjectMe
     return out;
   }
   if (!expect_full_map(*spec, {.read = kSpecRead, .known = kSpecKnown})) return out;
-  for (std::string_view name : kTargets) {
-    if (!spec->has(name)) continue;
-    spec->error_at(name, kNotSupportedYet,
-                   str_cat(name, " is not supported yet: Services and gateways need policies that read HTTP"),
-                   "use selector.matchLabels, or remove the policy");
-  }
   parse_selector(*spec, out);
+  parse_targets(*spec, out);
   parse_action(*spec, out.policy);
   parse_rules(*spec, out);
+  add_origin(out);
   return out;
 }
 

@@ -29,10 +29,11 @@ class InboundTest : public MeshTest {
   }
 
   void use_policy(const std::string& spec) {
-    mesh_->manifests().write("policy.yaml",
-                             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, "
-                             "namespace: default}\nspec: " +
-                                 spec + "\n");
+    mesh_->manifests().write(
+        "policy.yaml",
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, "
+        "namespace: default}\nspec: " +
+            spec + "\n");
   }
   // The status of an answer; "000": there was none.
   static std::string status_of(const Pod& from, const SocketAddress& at, const std::string& path) {
@@ -73,10 +74,19 @@ TEST_F(InboundTest, EachRequestOfAPlainClientIsJudged) {
   EXPECT_TRUE(logged("path=/ok .*status=200 .*direction=inbound"));
   EXPECT_TRUE(logged("path=/admin/x .*status=403 .*outcome=access_denied .*direction=inbound"));
   EXPECT_TRUE(wait_until(milliseconds(20'000), [&] {
-    return ::testing::Matches(ContainsRegex("weft_requests_total\\{[^}]*source_workload=\"unknown\"[^}]*"
-                                            "destination_workload=\"" +
-                                            client_.name))(mesh_->metrics());
+    return ::testing::Matches(
+        ContainsRegex("weft_requests_total\\{[^}]*source_workload=\"unknown\"[^}]*"
+                      "destination_workload=\"" +
+                      client_.name))(mesh_->metrics());
   })) << mesh_->metrics();
+  // The agent says the same, and why.
+  const CommandResult denied =
+      mesh_->cli({"authz", "check", v1_.name, client_.name + ":8090", "--http", "GET /admin/x"});
+  EXPECT_EQ(denied.exit_code, 79) << denied.output << denied.errors;
+  EXPECT_THAT(denied.output, ContainsRegex("denied by default/p rules\\[0\\] \\(.*policy.yaml:1\\)"));
+  EXPECT_EQ(mesh_->cli({"authz", "check", v1_.name, client_.name + ":8090", "--http", "GET /ok"}).exit_code,
+            0);
+  EXPECT_EQ(mesh_->cli({"authz", "explain", v1_.name, client_.name + ":7009"}).exit_code, 0);
   mesh_->manifests().remove("policy.yaml");
   ASSERT_TRUE(comes_to(v1_, client_.v4(kHttp), "/admin/x", "200"));
   // Nobody stands in between any more.
@@ -90,13 +100,33 @@ TEST_F(InboundTest, APodOfThisNodeIsKnownByItsNamespaceAndOthersAreNobody) {
   mesh_->manifests().write("other.yaml", pod_yaml(*other, {{"app", "other"}}, true));
   ASSERT_TRUE(comes_to(*other, client_.v4(kHttp), "/ok", "200"));
   use_policy(
-      "{action: ALLOW, rules: [{from: [{source: {namespaces: [default]}}], to: [{operation: {paths: [/ok]}}]}, "
+      "{action: ALLOW, rules: [{from: [{source: {namespaces: [default]}}], to: [{operation: {paths: "
+      "[/ok]}}]}, "
       "{to: [{operation: {paths: [/open]}}]}]}");
   ASSERT_TRUE(comes_to(v1_, client_.v4(kHttp), "/ok", "403"));
   EXPECT_EQ(status_of(v1_, client_.v4(kHttp), "/open"), "200");
   EXPECT_TRUE(comes_to(*other, client_.v4(kHttp), "/ok", "200"));
   EXPECT_EQ(status_of(*other, client_.v4(kHttp), "/no"), "403");
   EXPECT_FALSE(dials(v1_, client_.v4(kTcp))) << "what is no HTTP is allowed by no path";
+}
+
+TEST_F(InboundTest, APolicyThatDecidesNothingCountsWhatItWouldSay) {
+  use_policy("{action: AUDIT, rules: [{to: [{operation: {paths: [/seen]}}]}]}");
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
+    EXPECT_EQ(status_of(v1_, client_.v4(kHttp), "/seen"), "200");
+    return ::testing::Matches(ContainsRegex("weft_proxy_policy_audited_total [1-9]"))(mesh_->metrics());
+  })) << mesh_->log();
+  EXPECT_TRUE(dials(v1_, client_.v4(kTcp)));
+  EXPECT_TRUE(logged("audited.*policy=default/p"));
+  mesh_->manifests().write("policy.yaml",
+                           "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, "
+                           "namespace: default, annotations: {istio.io/dry-run: \"true\"}}\nspec: {}\n");
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
+    EXPECT_EQ(status_of(v1_, client_.v4(kHttp), "/ok"), "200");
+    return ::testing::Matches(ContainsRegex("weft_proxy_policy_shadow_denied_total [1-9]"))(mesh_->metrics());
+  })) << mesh_->log();
+  EXPECT_TRUE(dials(v1_, client_.v4(kTcp)));
+  EXPECT_TRUE(logged("shadow_denied.*policy=default/p"));
 }
 
 TEST_F(InboundTest, AChangeEndsALiveAnswerThatItForbids) {
@@ -108,8 +138,7 @@ TEST_F(InboundTest, AChangeEndsALiveAnswerThatItForbids) {
   auto download = Process::start(slow);
   ASSERT_TRUE(download.ok()) << download.status();
   ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
-    return ::testing::Matches(ContainsRegex("[1-9]"))(
-        run(Spawn{.argv = {"stat", "-c", "%s", got}}).output);
+    return ::testing::Matches(ContainsRegex("[1-9]"))(run(Spawn{.argv = {"stat", "-c", "%s", got}}).output);
   }));
   use_policy("{action: DENY, rules: [{to: [{operation: {paths: [/file]}}]}]}");
   EXPECT_NE((*download)->wait(milliseconds(30'000)), 0);
@@ -121,8 +150,8 @@ TEST_F(InboundTest, WithoutAProxyTheFailModeDecides) {
   ASSERT_TRUE(comes_to(v1_, client_.v4(kHttp), "/admin", "403"));
   mesh_->proxy().signal(SIGSTOP);
   ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
-    return curl(v1_, {"--max-time", "1", "-s", "http://" + client_.v4(kHttp).to_string() + "/ok"}).exit_code ==
-           7;
+    return curl(v1_, {"--max-time", "1", "-s", "http://" + client_.v4(kHttp).to_string() + "/ok"})
+               .exit_code == 7;
   })) << mesh_->log();
   EXPECT_THAT(mesh_->cli({"status"}).output, HasSubstr(" inbound: "));
   mesh_->proxy().signal(SIGCONT);

@@ -32,6 +32,7 @@ struct Tree {
   void add_conns();
   void add_certificates();
   void add_trace();
+  void add_authorization();
   void add_canary();
   void add_enrollment();
   void add_kernel();
@@ -72,6 +73,7 @@ Tree::Tree() {
   add_conns();
   add_certificates();
   add_trace();
+  add_authorization();
   add_canary();
   add_enrollment();
   add_kernel();
@@ -154,6 +156,30 @@ void Tree::add_trace() {
                       "a TLS connection that is opened to this server name; default: any TCP connection");
   command->add_option("--header", flags.headers, "a header of the request, NAME:VALUE; may be repeated")
       ->take_all();
+}
+
+void Tree::add_authorization() {
+  CLI::App* authz = app.add_subcommand("authz", "Who may reach whom.");
+  authz->require_subcommand(1);
+  authz->fallthrough();
+  const std::tuple<const char*, const char*, Command> kinds[] = {
+      {"check",
+       "Whether the policies of a pod let a client's request or connection in, and which rule says so. Sends "
+       "nothing; exit code 79 when they do not.",
+       authz_check},
+      {"explain",
+       "The same with every rule of every policy that is for the pod, in the order in which they are asked.",
+       authz_explain}};
+  for (const auto& [name, help, command] : kinds) {
+    CLI::App* sub = leaf(authz, name, help, command);
+    sub->add_option("FROM", flags.from, "the client: NAME or NAMESPACE/NAME of a workload")->required();
+    sub->add_option("TO", flags.to, "the server: NAME or NAMESPACE/NAME of a workload, :PORT (default 80)")
+        ->required();
+    sub->add_option("--http", flags.http,
+                    "an HTTP request, 'GET /path?query'; default: a connection that is no HTTP");
+    sub->add_option("--header", flags.headers, "a header of the request, NAME:VALUE; may be repeated")
+        ->take_all();
+  }
 }
 
 void Tree::add_canary() {
@@ -308,7 +334,8 @@ const char* kExitCodes =
     "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, a failed "
     "check, a canary that was rolled back or interrupted |\n"
     "| 64 | wrong usage |\n| 65 | wrong input |\n| 69 | the agent does not answer |\n| 77 | not permitted |\n"
-    "| 79 | findings at or above `--fail-on`; drift; a trace that would not arrive |\n| 80 | only a part of "
+    "| 79 | findings at or above `--fail-on`; drift; a trace that would not arrive; what is denied |\n| 80 | "
+    "only a part of "
     "the nodes answered |\n";
 
 }  // namespace

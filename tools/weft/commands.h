@@ -67,6 +67,9 @@ int observe(const Flags& flags, Environment& env);
 int cert_list(const Flags& flags, Environment& env);
 // Of the identity in flags.name: the whole of it, or NAMESPACE/sa/SERVICE-ACCOUNT.
 int cert_show(const Flags& flags, Environment& env);
+// kFindings when it would be denied.
+int authz_check(const Flags& flags, Environment& env);
+int authz_explain(const Flags& flags, Environment& env);
 int conns(const Flags& flags, Environment& env);
 int enroll(const Flags& flags, Environment& env);
 int unenroll(const Flags& flags, Environment& env);

@@ -88,6 +88,12 @@ struct ExchangeLimits {
   uint32_t max_head_bytes = 64 * 1024;
 };
 
+// What policies that decide nothing said of requests, and of connections that were not read.
+struct ShadowCounts {
+  uint64_t allowed = 0, denied = 0;  // with dry-run policies in force
+  uint64_t audited = 0;              // a policy of AUDIT matched
+};
+
 struct ProxyContext {
   EventLoop& loop;
   BufferPool& buffers;
@@ -110,6 +116,8 @@ struct ProxyContext {
   MonotonicNs next_http2_fault_line = 0;
   MonotonicNs next_tunnel_line = 0;
   MonotonicNs next_tls_line = 0;
+  MonotonicNs next_shadow_line = 0;
+  ShadowCounts shadow;
   uint64_t active_exchanges = 0;
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
   PathReadings path_readings;    // of the request that is being judged

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "userspace-proxy/exchange/exchange.h"
+#include "userspace-proxy/exchange/shadow_report.h"
 
 namespace weft::proxy {
 
@@ -31,6 +32,10 @@ Outcome Exchange::judge() {
                                    {"policy", said.policy}});
     }
     return Outcome::kAccessDenied;
+  }
+  if (const ShadowPolicy* shadow = client_.policy->shadow()) {
+    report_shadow(context_, client_.origin, client_.client, client_.dialled.port,
+                  shadow->judge(judged(request(), client_.client.ip, &context_.path_readings)));
   }
   target_.aim_at_dialled(generation_, {client_.dialled, client_.origin.netns_cookie(), kNone, true, {}});
   return Outcome::kOk;

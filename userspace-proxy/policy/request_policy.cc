@@ -32,7 +32,10 @@ PolicySet::PolicySet(std::span<const AuthorizationPtr> policies) {
       complete_ = false;
       continue;
     }
-    Policy policy{message, str_cat(message->namespace_(), "/", message->name()), {}};
+    const bool audit = agent::is_audit(*message);
+    has_audit_ = has_audit_ || audit;
+    has_dry_run_ = has_dry_run_ || (message->dry_run() && !audit);
+    Policy policy{message, str_cat(message->namespace_(), "/", message->name()), audit, {}};
     for (const pb::Rule& rule : message->rules()) {
       for (const pb::Clause& clause : rule.clauses()) {
         for (const pb::Match& match : clause.matches()) {
@@ -46,14 +49,20 @@ PolicySet::PolicySet(std::span<const AuthorizationPtr> policies) {
 }
 
 ConnectionPolicy::ConnectionPolicy(std::shared_ptr<const PolicySet> set,
-                                   const agent::PolicyConnection& connection)
+                                   const agent::PolicyConnection& connection, View view)
     : set_(std::move(set)) {
+  if (view == View::kEnforced && (set_->has_dry_run_ || set_->has_audit_))
+    shadow_ = std::make_shared<const ShadowPolicy>(set_, connection);
   if (!set_->complete_) return;
   const std::vector<PolicySet::Policy>& policies = set_->policies_;
+  const auto asked = [view](const PolicySet::Policy& policy) {
+    if (view == View::kAudit || policy.audit) return view == View::kAudit && policy.audit;
+    return view == View::kAsIfEnforced || !policy.message->dry_run();
+  };
   bool open = false;
   for (uint32_t i = 0; i < policies.size(); ++i) {
     const pb::Authorization& message = *policies[i].message;
-    if (message.dry_run() || message.action() != pb::DENY) continue;
+    if (!asked(policies[i]) || message.action() != pb::DENY) continue;
     const Left left = reduce(policies[i], i, connection);
     if (left == Left::kAlways) {
       denied_by_ = policies[i].name;
@@ -65,7 +74,7 @@ ConnectionPolicy::ConnectionPolicy(std::shared_ptr<const PolicySet> set,
   bool may_allow = false;
   for (uint32_t i = 0; i < policies.size() && !allowed_otherwise_; ++i) {
     const pb::Authorization& message = *policies[i].message;
-    if (message.dry_run() || message.action() != pb::ALLOW) continue;
+    if (!asked(policies[i]) || message.action() != pb::ALLOW) continue;
     if (first_allow == nullptr) first_allow = &policies[i];
     const Left left = reduce(policies[i], i, connection);
     allowed_otherwise_ = left == Left::kAlways;
@@ -143,6 +152,46 @@ ConnectionPolicy::Verdict ConnectionPolicy::judge(const JudgedRequest& request) 
     if (!rule.deny && would_allow.empty()) would_allow = name;
   }
   return allowed_otherwise_ ? Verdict{} : Verdict{false, would_allow};
+}
+
+ConnectionPolicy::Verdict ConnectionPolicy::judge_bytes() const {
+  return decision_ == Decision::kAllowed ? Verdict{} : Verdict{false, denied_by_};
+}
+
+ShadowPolicy::ShadowPolicy(const std::shared_ptr<const PolicySet>& set,
+                           const agent::PolicyConnection& connection)
+    : dry_run_(set->has_dry_run()),
+      audit_(set->has_audit()),
+      as_if_enforced_(set, connection, ConnectionPolicy::View::kAsIfEnforced),
+      audited_(set, connection, ConnectionPolicy::View::kAudit) {}
+
+bool ShadowPolicy::asks_requests() const {
+  const auto asks = [](const ConnectionPolicy& policy) {
+    return policy.decision() == ConnectionPolicy::Decision::kDepends;
+  };
+  return (dry_run_ && asks(as_if_enforced_)) || (audit_ && asks(audited_));
+}
+
+ShadowPolicy::Report ShadowPolicy::judge(const JudgedRequest& request) const {
+  Report out{.dry_run = dry_run_};
+  if (dry_run_) {
+    const ConnectionPolicy::Verdict said = as_if_enforced_.judge(request);
+    out.allowed = said.allowed;
+    out.denied_by = said.policy;
+  }
+  if (audit_) out.audited_by = audited_.judge(request).policy;
+  return out;
+}
+
+ShadowPolicy::Report ShadowPolicy::judge_bytes() const {
+  Report out{.dry_run = dry_run_};
+  if (dry_run_) {
+    const ConnectionPolicy::Verdict said = as_if_enforced_.judge_bytes();
+    out.allowed = said.allowed;
+    out.denied_by = said.policy;
+  }
+  if (audit_) out.audited_by = audited_.judge_bytes().policy;
+  return out;
 }
 
 }  // namespace weft::proxy

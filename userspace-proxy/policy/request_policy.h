@@ -1,6 +1,7 @@
 // Authorization policies of a workload of this node, as the proxy judges what comes in to it: first the
 // connection, by the evaluator that the agent has for the kernel (agent/policy/l4_policy.h), then, where that
-// leaves something open, each request. DENY goes before ALLOW; dry-run policies decide nothing.
+// leaves something open, each request. DENY goes before ALLOW; dry-run and AUDIT policies decide nothing:
+// what they would say is shadow()'s.
 //
 //   PolicySet (of the workload) -> ConnectionPolicy (of one connection to it) -> judge() (of one request)
 #pragma once
@@ -33,19 +34,27 @@ class PolicySet {
   // their match says.
   explicit PolicySet(std::span<const AuthorizationPtr> policies);
 
+  // A policy of the kind that decides nothing is among them.
+  bool has_dry_run() const { return has_dry_run_; }
+  bool has_audit() const { return has_audit_; }
+
  private:
   friend class ConnectionPolicy;
 
   struct Policy {
     AuthorizationPtr message;
     std::string name;
+    bool audit = false;
     // Of each match, in the order in which they stand in the message; null: it asks nothing of requests, or
     // cannot be read.
     std::vector<std::unique_ptr<const HttpTerms>> terms;
   };
   std::vector<Policy> policies_;
   bool complete_ = true;
+  bool has_dry_run_ = false, has_audit_ = false;
 };
+
+class ShadowPolicy;
 
 // What is left to decide of a workload's policies once a connection's facts are known.
 class ConnectionPolicy {
@@ -62,15 +71,27 @@ class ConnectionPolicy {
     std::string_view policy;
   };
 
+  // Which policies of a set are asked.
+  enum class View : uint8_t {
+    kEnforced,
+    kAsIfEnforced,  // dry-run policies too
+    kAudit          // those of AUDIT alone, each as if it denied
+  };
+
   // Denies everything.
   ConnectionPolicy() = default;
-  ConnectionPolicy(std::shared_ptr<const PolicySet> set, const agent::PolicyConnection& connection);
+  ConnectionPolicy(std::shared_ptr<const PolicySet> set, const agent::PolicyConnection& connection,
+                   View view = View::kEnforced);
 
   Decision decision() const { return decision_; }
   // Of kDenied, and of kDepends for what is no HTTP.
   std::string_view denied_by() const { return denied_by_; }
   // Of a request; allocates nothing.
   Verdict judge(const JudgedRequest& request) const;
+  // Of what is no HTTP, or is not read.
+  Verdict judge_bytes() const;
+  // What the policies that decide nothing say; null: there are none. Of kEnforced only.
+  const ShadowPolicy* shadow() const { return shadow_.get(); }
 
  private:
   struct Clause {
@@ -87,12 +108,35 @@ class ConnectionPolicy {
   bool holds(const Rule& rule, const JudgedRequest& request) const;
 
   std::shared_ptr<const PolicySet> set_;
+  std::shared_ptr<const ShadowPolicy> shadow_;
   Decision decision_ = Decision::kDenied;
   bool allowed_otherwise_ = false;  // by a policy that asks nothing of requests, or because none allows
   std::string_view denied_by_ = kUnknownPolicy;
   std::vector<Rule> rules_;  // those that deny first
   std::vector<Clause> clauses_;
   std::vector<const HttpTerms*> alternatives_;
+};
+
+// The policies that decide nothing, about one connection.
+class ShadowPolicy {
+ public:
+  ShadowPolicy(const std::shared_ptr<const PolicySet>& set, const agent::PolicyConnection& connection);
+
+  struct Report {
+    bool dry_run = false;  // there are such policies, and with them in force
+    bool allowed = true;   // it would be allowed
+    std::string_view denied_by;
+    std::string_view audited_by;  // empty: no policy of AUDIT matches
+  };
+  // Some request could change what is said.
+  bool asks_requests() const;
+  // Of a request that is let in; allocates nothing.
+  Report judge(const JudgedRequest& request) const;
+  Report judge_bytes() const;
+
+ private:
+  const bool dry_run_, audit_;
+  ConnectionPolicy as_if_enforced_, audited_;
 };
 
 }  // namespace weft::proxy

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/exchange/leads_back.h"
+#include "userspace-proxy/exchange/shadow_report.h"
 #include "userspace-proxy/http/client_hello.h"
 #include "userspace-proxy/http/protocol_detect.h"
 
@@ -62,56 +63,6 @@ bool DownstreamConnection::adopt(UniqueFd fd) {
   socket_.charge_to(origin_->use->buffered_bytes);
   socket_.watch_reset(reset_);
   return true;
-}
-
-void DownstreamConnection::start_inbound(UniqueFd fd, std::unique_ptr<PlainInbound> inbound) {
-  inbound_ = std::move(inbound);
-  inbound_->read(*origin_, context_.current->snapshot());
-  policy_ = &inbound_->policy();
-  if (!adopt(std::move(fd))) return;
-  if (policy_->decision() == ConnectionPolicy::Decision::kDenied) log_forbidden("connection_denied");
-  policy_->decision() == ConnectionPolicy::Decision::kDepends ? enter_idle() : start_tcp();
-}
-
-// Not one of the pod's connections: streams of its tunnel's connection are bounded there.
-void DownstreamConnection::start_judged(SocketIo* io, const SocketAddress& dialled,
-                                        const ConnectionPolicy& policy) {
-  policy_ = &policy;
-  dialled_ = dialled;
-  socket_.replace_io(io);
-  socket_.watch_reset(reset_);
-  enter_idle();
-}
-
-void DownstreamConnection::recheck() {
-  if (http_ != nullptr && http_->exchange.forbidden()) return cut(Outcome::kAccessDenied);
-  if (http2_ != nullptr) http2_->recheck();
-}
-
-// What was let in unread would have to be read from its beginning.
-void DownstreamConnection::recheck_inbound() {
-  if (inbound_ == nullptr || !inbound_->read(*origin_, context_.current->snapshot())) return;
-  switch (policy_->decision()) {
-    case ConnectionPolicy::Decision::kAllowed:
-      return;
-    case ConnectionPolicy::Decision::kDepends:
-      if (tcp_ == nullptr) return recheck();
-      break;
-    case ConnectionPolicy::Decision::kDenied:
-      break;
-  }
-  log_forbidden("connection_closed");
-  cut(Outcome::kAccessDenied);
-}
-
-// A line a second is enough to find out which.
-void DownstreamConnection::log_forbidden(std::string_view event) {
-  if (context_.loop.now() < context_.next_tunnel_line) return;
-  context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
-  log::info(event, {{"workload", origin_->workload_uid()},
-                    {"address", client_.to_string()},
-                    {"port", dialled_.port},
-                    {"policy", policy_->denied_by()}});
 }
 
 void DownstreamConnection::recheck_admission() {
@@ -338,7 +289,7 @@ void DownstreamConnection::detect() {
     case Detected::kHttp2:
       return start_http2();
     case Detected::kOther:
-      return read_hello();
+      return policy_ != nullptr ? start_tcp() : read_hello();
     case Detected::kNeedMore:
       return receive();
   }
@@ -436,6 +387,9 @@ void DownstreamConnection::start_tcp() {
   state_ = State::kTcp;
   timer_.cancel();
   recv_.cancel();
+  const bool let_in = policy_ != nullptr && policy_->decision() == ConnectionPolicy::Decision::kAllowed;
+  if (let_in && policy_->shadow() != nullptr)
+    report_shadow(context_, *origin_, client_, dialled_.port, policy_->shadow()->judge_bytes());
   tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, aim_tcp()));
   tcp_->start(tcp_finished_);
 }

@@ -5,8 +5,9 @@
 //                 \_________\_________\-> kHttp2 ________/
 //                  \_________\__________-> kTcp _________/
 //
-// What comes in to a pod begins in kIdle or, where no request could change the verdict, in kTcp.
-// At a gateway that ends TLS: kDetecting -> kHandshake -> kIdle, kHttp2 or kTcp.
+// What comes in to a pod begins in kIdle or, where no request could change the verdict, in kTcp; where a
+// policy that decides nothing would read it, in kDetecting. At a gateway that ends TLS: kDetecting ->
+// kHandshake -> kIdle, kHttp2 or kTcp.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,8 @@ class DownstreamConnection final : public ListNode<>,
 
   void start(UniqueFd fd);
   // What comes in to the pod at this address, by a layer over another connection (the socket owns it): HTTP
-  // whose requests the policy judges; anything else is refused. The policy outlives this.
+  // whose requests the policy judges; anything else is refused, unless the policy allows it whatever it says
+  // and only its shadow wants to read. The policy outlives this.
   void start_judged(SocketIo* io, const SocketAddress& dialled, const ConnectionPolicy& policy);
   // What comes in to the pod in plain: not read where no request could change the verdict, else the same.
   void start_inbound(UniqueFd fd, std::unique_ptr<PlainInbound> inbound);
@@ -90,6 +92,7 @@ class DownstreamConnection final : public ListNode<>,
   void read_hello();
   bool begin_tls();
   bool adopt(UniqueFd fd);
+  void begin_judged();
   void log_forbidden(std::string_view event);
   void on_handshake(int result);
   void on_refused(int) { linger(); }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "bpf/abi/constants.h"
 #include "userspace-proxy/config/resources.h"
+#include "userspace-proxy/exchange/shadow_report.h"
 #include "userspace-proxy/http/http2_fields.h"
 
 namespace weft::proxy {
@@ -99,7 +100,11 @@ uint16_t InboundTunnel::refusal() {
 
 void InboundTunnel::on_begin(int) {
   if (const uint16_t status = refusal(); status != 0) return refuse(status);
-  if (policy_.decision() == ConnectionPolicy::Decision::kDepends) return open_judged();
+  const ShadowPolicy* shadow = policy_.shadow();
+  if (policy_.decision() == ConnectionPolicy::Decision::kDepends ||
+      (shadow != nullptr && shadow->asks_requests()))
+    return open_judged();
+  if (shadow != nullptr) report_shadow(context_, *origin_, peer_.address, port_, shadow->judge_bytes());
   state_ = State::kDialling;
   const DialParameters dial{
       .netns = origin_->netns.get(), .timeout_ms = kConnectMs, .use = origin_->use.get()};

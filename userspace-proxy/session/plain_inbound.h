@@ -1,8 +1,10 @@
-// One plain connection that comes in to a pod whose policies ask about requests: who opened it, as far as that
-// is known, and what the policies leave to decide. Owned by its DownstreamConnection. Worker thread only.
+// One plain connection that comes in to a pod whose policies ask about requests: who opened it, as far as
+// that is known, and what the policies leave to decide. Owned by its DownstreamConnection. Worker thread
+// only.
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "userspace-proxy/exchange/context.h"
 
@@ -33,5 +35,16 @@ class PlainInbound {
   std::shared_ptr<const PolicySet> set_;
   ConnectionPolicy policy_;
 };
+
+// The identity of the captured pod, where the address is its: as in the kernel (m_local), a pod that is
+// captured on this node is known by its address, and nobody else.
+inline std::optional<agent::PeerIdentity> identity_at(CaptureOrigin& pod, const Snapshot& snapshot,
+                                                      const IpAddress& address) {
+  const uint32_t source = source_of(pod, snapshot);
+  if (source == kNone || snapshot.sources[source].spec == nullptr) return std::nullopt;
+  const WorkloadSpec& spec = *snapshot.sources[source].spec;
+  if (spec.host_network || (spec.v4 != address && spec.v6 != address)) return std::nullopt;
+  return agent::PeerIdentity{spec.identity.trust_domain, spec.identity.ns, spec.identity.account};
+}
 
 }  // namespace weft::proxy

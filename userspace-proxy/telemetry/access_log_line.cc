@@ -99,7 +99,8 @@ void append_access_log_line(const ExchangeRecord& record, const Snapshot& snapsh
     field("route", record.route, out);
   }
   str_append(out, " outcome=", label(record.outcome), " duration_us=", record.duration / 1000,
-             " received=", record.received_bytes, " sent=", record.sent_bytes, inbound ? " direction=inbound\n" : "\n");
+             " received=", record.received_bytes, " sent=", record.sent_bytes,
+             inbound ? " direction=inbound\n" : "\n");
 }
 
 }  // namespace weft::proxy

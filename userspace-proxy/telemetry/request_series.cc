@@ -76,15 +76,16 @@ void RequestSeriesTable::add(const ExchangeRecord& record, const Snapshot& snaps
   }
   const bool chosen = record.cluster < snapshot.clusters.size();
   const ServicePort* dialled = chosen ? nullptr : snapshot.find_service_port(record.source, record.dialled);
-  const Key key{record.source,        record.server, record.cluster,         record.endpoint,
+  const Key key{record.source,        record.server, record.cluster,       record.endpoint,
                 record.status / 100u, dialled,       to_absl(record.route)};
   const auto found = by_index_.find(key);
   RequestSeries* series =
       found != by_index_.end() ? found->second : intern(labels_of(record, snapshot, dialled));
   // The key's route must outlive the record; in the overflow series it is a different text and is not cached.
   if (found == by_index_.end() && series->labels.route == record.route) {
-    by_index_.emplace(Key{key.source, key.server, key.cluster, key.endpoint, key.code, dialled, series->labels.route},
-                      series);
+    by_index_.emplace(
+        Key{key.source, key.server, key.cluster, key.endpoint, key.code, dialled, series->labels.route},
+        series);
   }
   series->requests.add(1);
   series->duration.add(record.duration);

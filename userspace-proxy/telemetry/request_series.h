@@ -55,8 +55,7 @@ class RequestSeriesTable {
     bool operator==(const Key&) const = default;
     template <typename H>
     friend H AbslHashValue(H h, const Key& k) {
-      return H::combine(std::move(h), k.source, k.server, k.cluster, k.endpoint, k.code, k.dialled,
-                        k.route);
+      return H::combine(std::move(h), k.source, k.server, k.cluster, k.endpoint, k.code, k.dialled, k.route);
     }
   };
   RequestSeries* intern(SeriesLabels labels);

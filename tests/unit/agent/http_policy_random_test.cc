@@ -116,13 +116,15 @@ plain::Condition condition(Dice& dice) {
 }
 
 plain::Policy policy(Dice& dice, int index) {
-  plain::Policy out{str_cat("p", index), dice.one_in(2), {}};
+  plain::Policy out{.name = str_cat("p", index), .deny = dice.one_in(2), .rules = {}};
+  out.audit = dice.one_in(6);
+  out.dry_run = !out.audit && dice.one_in(6);
   out.rules = some(dice, 3, [&] {
     return plain::Rule{some(dice, 2, [&] { return source(dice); }),
                        some(dice, 2, [&] { return operation(dice); }),
                        some(dice, 1, [&] { return condition(dice); })};
   });
-  if (out.deny && out.rules.empty()) out.rules.emplace_back();
+  if ((out.deny || out.audit) && out.rules.empty()) out.rules.emplace_back();
   return out;
 }
 
@@ -157,10 +159,24 @@ PolicyConnection connection_of(const plain::Request& r) {
   return out;
 }
 
-bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const plain::Request& r) {
+// What policies that decide nothing say.
+struct Shadow {
+  bool allowed = true, audited = false;
+};
+
+bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const plain::Request& r,
+                    Shadow* shadow) {
   const PolicyConnection connection = connection_of(r);
   const proxy::ConnectionPolicy policy(set, connection);
-  if (!r.http) return policy.decision() == Decision::kAllowed;
+  const auto note = [&](const proxy::ShadowPolicy::Report& said) {
+    *shadow = {said.allowed, !said.audited_by.empty()};
+    EXPECT_EQ(said.dry_run, set->has_dry_run());
+  };
+  if (!r.http) {
+    if (policy.shadow() != nullptr) note(policy.shadow()->judge_bytes());
+    EXPECT_EQ(policy.judge_bytes().allowed, policy.decision() == Decision::kAllowed);
+    return policy.decision() == Decision::kAllowed;
+  }
   proxy::RequestHead head;
   head.method = r.method;
   head.authority = r.host;
@@ -169,6 +185,7 @@ bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const pl
   proxy::PathReadings paths;
   const proxy::JudgedRequest request = proxy::judged(head, connection.source, &paths);
   const auto verdict = policy.judge(request);
+  if (policy.shadow() != nullptr) note(policy.shadow()->judge(request));
   if (policy.decision() != Decision::kDepends) {
     EXPECT_EQ(verdict.allowed, policy.decision() == Decision::kAllowed);
   }
@@ -191,7 +208,7 @@ void expect_kernel_leaves_open(const std::shared_ptr<const proxy::PolicySet>& se
 }
 
 TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
-  int allowed_count = 0;
+  int allowed_count = 0, audited_count = 0, shadow_count = 0;
   for (unsigned seed = 0; seed < kSets; ++seed) {
     Dice dice(seed);
     std::vector<plain::Policy> policies;
@@ -204,7 +221,11 @@ TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
     std::vector<proxy::AuthorizationPtr> messages;
     for (const auto& [name, message] : model.authorizations()) {
       EXPECT_TRUE(validate_policy(message).ok() && proxy::validate_request_terms(message).ok()) << manifests;
-      messages.push_back(std::make_shared<const istio::security::Authorization>(message));
+      auto copy = std::make_shared<istio::security::Authorization>(message);
+      for (const plain::Policy& one : policies) {
+        if (one.dry_run && one.name == message.name()) copy->set_dry_run(true);
+      }
+      messages.push_back(std::move(copy));
     }
     ASSERT_EQ(messages.size(), policies.size()) << manifests;
     const auto set = std::make_shared<const proxy::PolicySet>(messages);
@@ -216,12 +237,20 @@ TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
       allowed_count += expected ? 1 : 0;
       if (i == 0) expect_kernel_leaves_open(set, in_kernel, r);
       if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << "\n" << manifests;
-      ASSERT_EQ(judged_allowed(set, r), expected)
-          << "seed " << seed << " request " << i << (r.http ? " " : " no HTTP ") << r.method << " " << r.host
-          << r.path << " from " << r.source << " " << r.ns << "/" << r.account << "\n"
-          << manifests;
+      Shadow shadow;
+      const bool judged = judged_allowed(set, r, &shadow);
+      if (set->has_dry_run()) ASSERT_EQ(shadow.allowed, plain::allowed(policies, r, true)) << manifests;
+      ASSERT_EQ(shadow.audited, plain::audited(policies, r)) << manifests;
+      audited_count += shadow.audited ? 1 : 0;
+      shadow_count += shadow.allowed != expected ? 1 : 0;
+      ASSERT_EQ(judged, expected) << "seed " << seed << " request " << i << (r.http ? " " : " no HTTP ")
+                                  << r.method << " " << r.host << r.path << " from " << r.source << " "
+                                  << r.ns << "/" << r.account << "\n"
+                                  << manifests;
     }
   }
+  EXPECT_GT(audited_count, kSets * kRequests / 100);
+  EXPECT_GT(shadow_count, kSets * kRequests / 100);
   // Neither verdict is the rule.
   EXPECT_GT(allowed_count, kSets * kRequests / 10);
   EXPECT_LT(allowed_count, kSets * kRequests * 9 / 10);

@@ -6,7 +6,8 @@
 namespace weft::agent {
 
 // As bpf/lib/policy.h decides.
-inline bool kernel_allows(const PolicyTable& table, const IpAddress& source, uint16_t port, uint32_t workload) {
+inline bool kernel_allows(const PolicyTable& table, const IpAddress& source, uint16_t port,
+                          uint32_t workload) {
   weft_rules ip = table.fixed.other_ip, at = table.fixed.other_port, who = table.fixed.other_workload;
   uint32_t longest = 0;
   for (const PolicyTable::Cidr& cidr : table.cidrs) {

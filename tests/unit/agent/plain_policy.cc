@@ -203,9 +203,20 @@ std::string write(const Rule& rule) {
 
 }  // namespace
 
-bool allowed(const std::vector<Policy>& policies, const Request& request) {
+bool audited(const std::vector<Policy>& policies, const Request& request) {
+  for (const Policy& policy : policies) {
+    for (const Rule& rule : policy.rules) {
+      // Where nobody reads requests it reports what it would have denied.
+      if (policy.audit && Reading{request, true}.matches(rule)) return true;
+    }
+  }
+  return false;
+}
+
+bool allowed(const std::vector<Policy>& policies, const Request& request, bool as_if_enforced) {
   bool any_allow = false, allows = false;
   for (const Policy& policy : policies) {
+    if (policy.audit || (policy.dry_run && !as_if_enforced)) continue;
     bool matches = false;
     for (const Rule& rule : policy.rules) matches = matches || Reading{request, policy.deny}.matches(rule);
     if (policy.deny && matches) return false;
@@ -216,7 +227,7 @@ bool allowed(const std::vector<Policy>& policies, const Request& request) {
 }
 
 std::string spec_of(const Policy& policy) {
-  const std::string action = policy.deny ? "action: DENY" : "action: ALLOW";
+  const std::string action = policy.audit ? "action: AUDIT" : policy.deny ? "action: DENY" : "action: ALLOW";
   return "{" + joined({action, items("rules", policy.rules, [](const Rule& r) { return write(r); })}) + "}";
 }
 

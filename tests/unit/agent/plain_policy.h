@@ -38,6 +38,8 @@ struct Rule {
 struct Policy {
   std::string name;
   bool deny = false;
+  bool audit = false;    // AUDIT in place of the above
+  bool dry_run = false;  // decides nothing
   std::vector<Rule> rules;
 };
 
@@ -53,7 +55,10 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-bool allowed(const std::vector<Policy>& policies, const Request& request);
+// `as_if_enforced`: dry-run policies decide, too.
+bool allowed(const std::vector<Policy>& policies, const Request& request, bool as_if_enforced = false);
+// Some policy of AUDIT matches.
+bool audited(const std::vector<Policy>& policies, const Request& request);
 
 // The spec of a manifest, in flow style.
 std::string spec_of(const Policy& policy);

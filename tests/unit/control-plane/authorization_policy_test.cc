@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "proto/weft/mesh/v1/http_terms.pb.h"
+#include "proto/weft/mesh/v1/mesh.pb.h"
 #include "tests/unit/control-plane/compile_fixture.h"
 
 namespace weft::control_plane {
@@ -37,6 +38,7 @@ void expect_rules(const std::string& spec, const std::string& expected) {
   got.clear_name();
   got.clear_namespace_();
   got.clear_scope();
+  got.clear_extensions();
   std::string difference;
   google::protobuf::util::MessageDifferencer differencer;
   differencer.ReportDifferencesToString(&difference);
@@ -295,16 +297,72 @@ TEST(ChangeTest, AnotherRuleRepublishesThePolicyAloneAndAnotherSelectorItsPodsTo
   EXPECT_TRUE(names(first, with("  selector: {matchLabels: {app: web}}")).empty());
 }
 
-TEST(DryRunTest, ThePolicySaysSoAndSoDoesAFinding) {
+TEST(DryRunTest, ThePolicySaysSo) {
   const auto text = [](const char* word) {
     return policy(str_cat("name: p, annotations: {istio.io/dry-run: \"", word, "\"}"), "  {}");
   };
   EXPECT_TRUE(published(compile_text(text("true")), "default/p").dry_run());
   EXPECT_FALSE(published(compile_text(text("0")), "default/p").dry_run());
-  const ParsedFile parsed = parse_file("f", text("1"));
-  ASSERT_EQ(parsed.findings.size(), 1U);
-  EXPECT_EQ(parsed.findings[0].code, "WF0034");
-  EXPECT_EQ(parsed.findings[0].level, Finding::Level::kWarning);
+  EXPECT_TRUE(parse_file("f", text("1")).findings.empty());
+}
+
+TEST(AuditTest, WhoDoesNotKnowItEnforcesNothing) {
+  const pb::Authorization audit =
+      published(compile_text(policy("name: p", "  {action: AUDIT, rules: [{}]}")), "default/p");
+  EXPECT_TRUE(audit.dry_run());
+  EXPECT_EQ(audit.action(), pb::DENY);
+  ASSERT_EQ(audit.extensions_size(), 2);
+  EXPECT_EQ(audit.extensions(0).name(), "weft.dev/audit");
+  EXPECT_TRUE(findings_of("  {action: AUDIT, rules: [{}]}").empty());
+}
+
+TEST(OriginTest, APolicySaysWhereItIsWritten) {
+  const ParsedFile parsed = parse_file("f.yaml", "---\n" + policy("name: p", "  {}"));
+  ASSERT_EQ(parsed.objects.size(), 1U);
+  const auto& one = std::get<AuthorizationPolicy>(parsed.objects[0]);
+  ASSERT_EQ(one.policy.extensions_size(), 1);
+  EXPECT_EQ(one.policy.extensions(0).name(), "weft.dev/origin");
+  mesh::v1::Origin origin;
+  ASSERT_TRUE(one.policy.extensions(0).config().UnpackTo(&origin));
+  EXPECT_EQ(origin.file(), "f.yaml");
+  EXPECT_EQ(origin.line(), one.meta.line);
+}
+
+TEST(TargetRefsTest, APolicyForAServiceIsNamedByItsEndpoints) {
+  const std::string world =
+      pod("default", "web", "app: web") + pod("default", "other", "app: other") +
+      "apiVersion: v1\nkind: Service\nmetadata: {name: front}\nspec: {clusterIP: 10.96.0.1, selector: {app: "
+      "web}, ports: [{port: 80}]}\n---\n";
+  const auto named = [&](const std::string& spec, const char* uid) {
+    const auto workload =
+        resource<istio::workload::Address>(compile_text(world + policy("name: p", spec)), kAddressType, uid)
+            .workload();
+    return !workload.authorization_policies().empty();
+  };
+  for (const char* target : {"targetRefs: [{kind: Service, group: \"\", name: front}]",
+                             "targetRef: {kind: Service, group: core, name: front, namespace: default}"}) {
+    const std::string spec = str_cat("  {", target, ", rules: [{}]}");
+    EXPECT_TRUE(findings_of(spec).empty()) << target;
+    EXPECT_TRUE(named(spec, "Kubernetes//Pod/default/web")) << target;
+    EXPECT_FALSE(named(spec, "Kubernetes//Pod/default/other")) << target;
+    const pb::Authorization one = published(compile_text(world + policy("name: p", spec)), "default/p");
+    EXPECT_EQ(one.scope(), pb::WORKLOAD_SELECTOR);
+  }
+}
+
+TEST(TargetRefsTest, WhatCannotBeATargetIsRefused) {
+  const auto refused = [](const std::string& spec) {
+    const std::vector<Finding> findings = findings_of("  {" + spec + ", rules: [{}]}");
+    return !findings.empty() && findings[0].level == Finding::Level::kError;
+  };
+  EXPECT_TRUE(refused("targetRefs: []"));
+  EXPECT_TRUE(refused("targetRefs: [{kind: Service}]"));
+  EXPECT_TRUE(refused("targetRefs: [{kind: ServiceEntry, group: networking.istio.io, name: a}]"));
+  EXPECT_TRUE(refused("targetRefs: [{kind: Service, name: a, namespace: other}]"));
+  EXPECT_TRUE(refused("targetRefs: [{kind: Service, name: a}], selector: {matchLabels: {app: web}}"));
+  std::string many;
+  for (int i = 0; i < 17; ++i) many += str_cat(i == 0 ? "" : ", ", "{kind: Service, name: s", i, "}");
+  EXPECT_TRUE(refused("targetRefs: [" + many + "]"));
 }
 
 TEST(CrossCheckPolicyTest, ASelectorWithoutPodsIsAWarning) {

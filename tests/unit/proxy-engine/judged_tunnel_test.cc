@@ -287,6 +287,22 @@ TEST_P(JudgedTunnelTest, AStreamThatAChangeForbidsEndsAloneOfItsConnection) {
   EXPECT_EQ(fast.field(0, ":status"), "200");
 }
 
+TEST_P(JudgedTunnelTest, WhatOnlyAShadowReadsIsPassedOnWhateverItIs) {
+  use_policies({dry_run(about_path(pb::DENY, "/admin"))});
+  const auto http = opened(), bytes = opened();
+  send(*http, get("/admin"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("GET /admin"); }));
+  application.send(kAnswer);
+  EXPECT_THAT(read_until(*http, "answer"), StartsWith("HTTP/1.1 200 "));
+  send(*bytes, "\x16\x03\x01 no HTTP at all\r\n\r\n");
+  FarEnd elsewhere = accept_application();
+  ASSERT_TRUE(until([&] { return elsewhere.has("at all"); }));
+  elsewhere.send("heard");
+  EXPECT_EQ(read_until(*bytes, "heard"), "heard");
+  EXPECT_EQ(context_->shadow.denied, 2u);
+}
+
 INSTANTIATE_TEST_SUITE_P(, JudgedTunnelTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
                          [](const auto& kind) { return kind.param == IoKind::kEpoll ? "Epoll" : "Uring"; });
 

@@ -42,9 +42,9 @@ class PlainInboundTest : public TunnelTest, private DownstreamConnection::Owner 
     auto* connection = new DownstreamConnection(*context_, *this, server_, client);
     connections_.push_back(*connection);
     connection->start_inbound(
-        std::move(taken), std::make_unique<PlainInbound>(agent::PolicyConnection{
-                              .source = client.ip, .identity = std::move(identity),
-                              .destination = application_address_}));
+        std::move(taken),
+        std::make_unique<PlainInbound>(agent::PolicyConnection{
+            .source = client.ip, .identity = std::move(identity), .destination = application_address_}));
     return FarEnd(std::move(fd));
   }
   // As the worker does after a snapshot.
@@ -169,6 +169,38 @@ TEST_P(PlainInboundTest, APodThatIsNotKnownLetsNobodyIn) {
   use_policies({nullptr});
   FarEnd client = connect();
   EXPECT_TRUE(over(client));
+}
+
+TEST_P(PlainInboundTest, PoliciesThatDecideNothingAreCountedAndNothingIsRefused) {
+  use_policies({dry_run(about_path(pb::DENY, "/new")), audit(about_path(pb::DENY, "/seen"))});
+  FarEnd client = connect();
+  FarEnd application;
+  for (const char* path : {"/ok", "/new", "/seen"}) {
+    client.send(get(path));
+    if (application.fd() < 0) application = accept_application();
+    ASSERT_TRUE(until([&] { return application.has(path); })) << path;
+    application.send(kAnswer);
+    ASSERT_TRUE(until([&] { return client.has("answer"); })) << path;
+    client.forget_received();
+  }
+  EXPECT_EQ(context_->shadow.allowed, 2u);
+  EXPECT_EQ(context_->shadow.denied, 1u);
+  EXPECT_EQ(context_->shadow.audited, 1u);
+  // What is no HTTP, and what waits for its server, goes on as it is.
+  FarEnd bytes = connect();
+  bytes.send("\x16\x03\x01 no HTTP at all\r\n\r\n");
+  FarEnd elsewhere = accept_application();
+  ASSERT_TRUE(until([&] { return elsewhere.has("at all"); }));
+  FarEnd silent = connect();
+  clock_.advance(kNsPerSecond);
+  FarEnd greeting = accept_application();
+  greeting.send("220 ready");
+  ASSERT_TRUE(until([&] { return silent.has("220 ready"); }));
+  EXPECT_EQ(context_->shadow.denied, 3u);
+  EXPECT_EQ(context_->shadow.audited, 3u);
+  // One that is enforced now wants to read from the beginning.
+  change_policies({about_path(pb::DENY, "/new")});
+  EXPECT_TRUE(over(bytes));
 }
 
 INSTANTIATE_TEST_SUITE_P(, PlainInboundTest, testing::Values(IoKind::kEpoll, IoKind::kUring),

@@ -31,6 +31,18 @@ inline AuthorizationPtr everything(istio::security::Action action) {
   return out;
 }
 
+inline AuthorizationPtr dry_run(const AuthorizationPtr& policy) {
+  auto out = std::make_shared<istio::security::Authorization>(*policy);
+  out->set_dry_run(true);
+  return out;
+}
+inline AuthorizationPtr audit(const AuthorizationPtr& policy) {
+  auto out = std::make_shared<istio::security::Authorization>(*policy);
+  out->set_dry_run(true);
+  out->add_extensions()->set_name(agent::kAuditExtension);
+  return out;
+}
+
 // The same with one condition more in its rule.
 inline AuthorizationPtr with_principal(const AuthorizationPtr& policy, const char* principal) {
   auto out = std::make_shared<istio::security::Authorization>(*policy);

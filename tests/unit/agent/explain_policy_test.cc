@@ -1,0 +1,79 @@
+// Which rule decided, and where it is written: as the proxy's evaluator says.
+#include "userspace-proxy/config/explain_policy.h"
+
+#include <gtest/gtest.h>
+
+#include "base/strings.h"
+#include "tests/unit/agent/policy_fixture.h"
+
+namespace weft::proxy {
+namespace {
+
+using agent::authorization;
+
+// Of shop/web to shop/cart:80; null: no HTTP.
+PolicyExplanation asked(const std::string& manifests, const char* path) {
+  const agent::MeshModel model = agent::model_of(manifests);
+  const auto server = model.find_workload("shop", "cart"), client = model.find_workload("shop", "web");
+  EXPECT_TRUE(server && client);
+  PolicyQuestion question{.connection = {.source = *IpAddress::parse("10.0.0.2"),
+                                         .identity = agent::identity_of(*client),
+                                         .destination = {*IpAddress::parse("10.0.0.1"), 80}},
+                          .method = path == nullptr ? "" : "GET",
+                          .target = path == nullptr ? "" : path,
+                          .authority = "cart.shop",
+                          .headers = {}};
+  const auto explained = explain_policy(select_policies(*server, model.authorizations()), question);
+  EXPECT_TRUE(explained.ok()) << explained.status();
+  return explained.value_or(PolicyExplanation{});
+}
+
+TEST(ExplainPolicyTest, TheRuleThatDecidesIsNamedWithItsManifest) {
+  const std::string policies =
+      authorization(
+          "shop", "readers",
+          "{rules: [{to: [{operation: {paths: [/other]}}]}, {to: [{operation: {paths: [/ok]}}]}]}") +
+      authorization("shop", "strict", "{action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}");
+  const PolicyExplanation allowed = asked(policies, "/ok");
+  EXPECT_TRUE(allowed.allowed);
+  EXPECT_EQ(allowed.verdict, "allowed by shop/readers");
+  ASSERT_TRUE(allowed.rule);
+  const ExplainedPolicyRule& decided = allowed.rules[*allowed.rule];
+  EXPECT_EQ(decided.index, 1);
+  EXPECT_EQ(decided.file, "f.yaml");
+  EXPECT_GT(decided.line, 0u);
+  ASSERT_EQ(allowed.rules.size(), 3u);
+  EXPECT_EQ(allowed.rules[0].policy, "shop/strict") << "what denies is asked first";
+  EXPECT_FALSE(allowed.rules[0].matched);
+  const PolicyExplanation denied = asked(policies, "/admin");
+  EXPECT_EQ(denied.verdict, "denied by shop/strict");
+  ASSERT_TRUE(denied.rule);
+  EXPECT_EQ(denied.rules[*denied.rule].index, 0);
+  EXPECT_LT(denied.rules[*denied.rule].line, 100u);
+  const PolicyExplanation other = asked(policies, "/no");
+  EXPECT_FALSE(other.allowed);
+  EXPECT_EQ(other.verdict, "denied: no rule allows it, and shop/readers allows others");
+  EXPECT_FALSE(other.rule);
+  EXPECT_EQ(asked(policies, nullptr).verdict, "denied by shop/strict")
+      << "no HTTP: denied by what else it says";
+}
+
+TEST(ExplainPolicyTest, WhatDecidesNothingIsShownAndDoesNot) {
+  const PolicyExplanation check = asked(authorization("shop", "seen", "{action: AUDIT, rules: [{}]}"), "/ok");
+  EXPECT_TRUE(check.allowed);
+  EXPECT_EQ(check.verdict, "allowed: no policy asks for more");
+  ASSERT_EQ(check.rules.size(), 1u);
+  EXPECT_STREQ(check.rules[0].action, "AUDIT");
+  EXPECT_TRUE(check.rules[0].matched);
+}
+
+TEST(ExplainPolicyTest, APolicyWithoutRulesHasARowOfItsOwn) {
+  const PolicyExplanation check = asked(authorization("shop", "nobody", "{}"), "/ok");
+  EXPECT_FALSE(check.allowed);
+  ASSERT_EQ(check.rules.size(), 1u);
+  EXPECT_EQ(check.rules[0].index, -1);
+  EXPECT_EQ(check.verdict, "denied: no rule allows it, and shop/nobody allows others");
+}
+
+}  // namespace
+}  // namespace weft::proxy

@@ -1,0 +1,128 @@
+// See explain_policy.h. Each rule is asked alone, as a policy of its own; who decides says the whole set.
+#include "userspace-proxy/config/explain_policy.h"
+
+#include <algorithm>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "proto/weft/mesh/v1/mesh.pb.h"
+#include "userspace-proxy/http/path.h"
+#include "userspace-proxy/policy/request_policy.h"
+
+namespace weft::proxy {
+namespace {
+
+namespace pb = istio::security;
+
+ConnectionPolicy::Verdict judge(const std::vector<AuthorizationPtr>& policies,
+                                const agent::PolicyConnection& connection, const RequestHead* head,
+                                std::shared_ptr<const PolicySet>* set) {
+  *set = std::make_shared<const PolicySet>(policies);
+  const ConnectionPolicy policy(*set, connection);
+  if (head == nullptr) return policy.judge_bytes();
+  PathReadings readings;
+  return policy.judge(judged(*head, connection.source, &readings));
+}
+
+bool rule_matches(const pb::Authorization& policy, const pb::Rule& rule,
+                  const agent::PolicyConnection& connection, const RequestHead* head) {
+  auto alone = std::make_shared<pb::Authorization>();
+  alone->set_action(policy.action());
+  *alone->add_rules() = rule;
+  std::shared_ptr<const PolicySet> set;
+  const bool allowed = judge({alone}, connection, head, &set).allowed;
+  return policy.action() == pb::DENY ? !allowed : allowed;
+}
+
+ExplainedPolicyRule row_of(const pb::Authorization& policy) {
+  ExplainedPolicyRule out{.policy = str_cat(policy.namespace_(), "/", policy.name()), .file = {}};
+  const bool audit = agent::is_audit(policy);
+  out.action = audit ? "AUDIT" : policy.action() == pb::DENY ? "DENY" : "ALLOW";
+  out.dry_run = policy.dry_run() && !audit;
+  for (const auto& extension : policy.extensions()) {
+    mesh::v1::Origin origin;
+    if (extension.name() != agent::kOriginExtension || !extension.config().UnpackTo(&origin)) continue;
+    out.file = origin.file();
+    out.line = origin.line();
+  }
+  return out;
+}
+
+// As the proxy would read it. The question outlives the head.
+absl::Status make_head(const PolicyQuestion& question, RequestHead* head) {
+  if (question.method.empty()) return absl::OkStatus();
+  head->method = question.method;
+  head->authority = question.authority;
+  head->target = question.target;
+  if (!is_target_text(question.target) || !split_origin_form(question.target, head) ||
+      !normalise_target(PathNormalisation::kBase, &head->rewritten, head)) {
+    return absl::InvalidArgumentError(
+        str_cat("\"", question.target, "\" is no path that the proxy takes; expected one like \"/items\""));
+  }
+  for (const auto& [name, value] : question.headers) {
+    if (equals_ignore_case(name, "host"))
+      head->authority = value;
+    else
+      head->headers.push_back({name, value});
+  }
+  return absl::OkStatus();
+}
+
+// In the order in which they are asked.
+int turn_of(const pb::Authorization& policy) {
+  if (policy.dry_run()) return 2;
+  return policy.action() == pb::DENY ? 0 : 1;
+}
+
+void decide(std::string_view policy, PolicyExplanation* out) {
+  bool any_allow = false;
+  for (size_t i = 0; i < out->rules.size(); ++i) {
+    const ExplainedPolicyRule& rule = out->rules[i];
+    const std::string_view action = rule.action;
+    if (rule.dry_run || action == "AUDIT") continue;
+    any_allow = any_allow || action == "ALLOW";
+    if (rule.matched && (action == "ALLOW") == out->allowed && !out->rule) out->rule = i;
+  }
+  if (out->allowed) {
+    out->verdict = out->rule   ? str_cat("allowed by ", out->rules[*out->rule].policy)
+                   : any_allow ? "allowed"
+                               : "allowed: no policy asks for more";
+  } else {
+    out->verdict = out->rule ? str_cat("denied by ", out->rules[*out->rule].policy)
+                   : policy == kUnknownPolicy
+                       ? "denied: it names a policy that is not there"
+                       : str_cat("denied: no rule allows it, and ", std::string(policy), " allows others");
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& selected,
+                                                 const PolicyQuestion& question) {
+  RequestHead request;
+  RETURN_IF_ERROR(make_head(question, &request));
+  const RequestHead* const head = question.method.empty() ? nullptr : &request;
+  std::vector<const pb::Authorization*> ordered = selected.policies;
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const auto* a, const auto* b) { return turn_of(*a) < turn_of(*b); });
+  PolicyExplanation out;
+  std::vector<AuthorizationPtr> all;
+  for (const pb::Authorization* policy : ordered) {
+    all.push_back(std::make_shared<const pb::Authorization>(*policy));
+    ExplainedPolicyRule row = row_of(*policy);
+    if (policy->rules().empty()) out.rules.push_back(row);
+    for (const pb::Rule& rule : policy->rules()) {
+      ++row.index;
+      row.matched = rule_matches(*policy, rule, question.connection, head);
+      out.rules.push_back(row);
+    }
+  }
+  if (!selected.missing.empty()) all.push_back(nullptr);
+  std::shared_ptr<const PolicySet> set;  // holds what the verdict names
+  const ConnectionPolicy::Verdict said = judge(all, question.connection, head, &set);
+  out.allowed = said.allowed;
+  decide(said.policy, &out);
+  return out;
+}
+
+}  // namespace weft::proxy

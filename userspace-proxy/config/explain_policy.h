@@ -1,0 +1,48 @@
+// Why a request or a connection is let in to a workload or not, rule by rule, by the evaluator of what comes
+// in (policy/request_policy.h). The agent asks for `weft authz`. Pure; for operators, and so without regard
+// to cost.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/policy/l4_policy.h"
+
+namespace weft::proxy {
+
+struct PolicyQuestion {
+  agent::PolicyConnection connection;
+  // Of an HTTP request; empty: what comes is no HTTP.
+  std::string method;
+  std::string target;  // "/items?page=2"
+  std::string authority;
+  std::vector<std::pair<std::string, std::string>> headers;  // "host" takes the authority's place
+};
+
+struct ExplainedPolicyRule {
+  std::string policy;  // "<namespace>/<name>"
+  const char* action = "ALLOW";
+  bool dry_run = false;
+  int index = -1;  // in the policy's rules; -1: it has none
+  bool matched = false;
+  std::string file;  // of the manifest, and the line it begins at; empty and 0 without
+  uint32_t line = 0;
+};
+
+struct PolicyExplanation {
+  bool allowed = true;
+  std::string verdict;         // in words
+  std::optional<size_t> rule;  // of `rules`, the one that decided
+  std::vector<ExplainedPolicyRule> rules;
+};
+
+// The policies passed validate_policy(); a missing one denies everything that the proxy judges.
+// InvalidArgument: the target is none that the proxy takes.
+absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& selected,
+                                                 const PolicyQuestion& question);
+
+}  // namespace weft::proxy
