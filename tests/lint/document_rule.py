@@ -4,7 +4,7 @@ import pathlib
 import re
 import sys
 
-FOLDERS = ("agent/", "base/", "bpf/", "control-plane/", "docs/", "examples/", "proto/", "tests/", "tools/", "userspace-proxy/")
+FOLDERS = ("agent/", "base/", "bpf/", "control-plane/", "docs/", "examples/", "helm/", "proto/", "tests/", "tools/", "userspace-proxy/")
 IN_BACKTICKS = re.compile(r"`([\w./-]+)`")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
@@ -26,7 +26,7 @@ def missing_paths(root, document):
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parents[2])
     failed = False
-    for document in sorted([*root.glob("*.md"), *root.glob("docs/*.md")]):
+    for document in sorted([*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("helm/*/*.md")]):
         for number, name in missing_paths(root, document):
             print(f"{document.relative_to(root)}:{number}: {name} does not exist: name the file that does this now")
             failed = True

@@ -110,6 +110,7 @@ verb_test() {
   step "lint" tests/lint/run
   step "build release" build release
   step "test of the lint" run_ctest release '^lint$'
+  step "Helm, for the tests of the chart" tools/helm --build
   step "unit tests" run_ctest release '^unit$'
   step "kernel program tests" privileged_ctest release '^bpf$'
   step "integration tests" privileged_ctest release '^integration$'

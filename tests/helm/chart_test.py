@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""What the chart gives a cluster: rendered by Helm for every values file, and held against the code that it starts."""
+import json
+import re
+import sys
+import unittest
+
+import chart
+import yaml
+
+GATEWAY = ("--set", "agent.gateway.address=0.0.0.0")
+SECRET = ("--set", "agent.authority.secretName=weft-ca")
+
+
+def rule_pairs(role):
+    return {(group, resource): sorted(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"]
+            for resource in rule["resources"]}
+
+
+def host_paths(pod):
+    return {v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v}
+
+
+def backticked(table, column):
+    """First name in backticks of a column of a README table under a heading."""
+    text = chart.read("helm/weft/README.md")
+    section = text.split(f"## {table}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| ")]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row[column])]
+
+
+class RenderedTest(unittest.TestCase):
+    """For every values file, and for the switches that change what is asked of the node."""
+
+    def variants(self):
+        for name in chart.values_files():
+            for more in ((), GATEWAY, SECRET):
+                with self.subTest(values=name, more=more):
+                    yield chart.render("--values", f"{chart.CHART}/{name}", *more)
+
+    def test_lint_finds_nothing(self):
+        for name in chart.values_files():
+            out = chart.run_helm("lint", "--strict", "--values", f"{chart.CHART}/{name}", chart.CHART)
+            self.assertEqual(out.returncode, 0, f"{name}: {out.stdout}{out.stderr}")
+
+    def test_nothing_is_privileged_and_every_capability_is_named(self):
+        for objects in self.variants():
+            gateway = any("--gateway-address" in a for a in chart.container(objects, "weft-agent")["args"])
+            wanted = {"weft-agent": ["BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"] + ["NET_BIND_SERVICE"] * gateway,
+                      "weft-proxy": ["SETGID", "SETUID", "SYS_ADMIN"]}
+            for name, capabilities in wanted.items():
+                context = chart.container(objects, name)["securityContext"]
+                self.assertIs(context["privileged"], False)
+                self.assertIs(context["readOnlyRootFilesystem"], True)
+                self.assertEqual(context["capabilities"], {"drop": ["ALL"], "add": capabilities})
+                pod = chart.one(objects, "DaemonSet", name)["spec"]["template"]["spec"]
+                self.assertEqual(pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+                self.assertNotIn("initContainers", pod)
+
+    def test_what_is_the_nodes_and_reaches_a_pod_is_listed(self):
+        for objects in self.variants():
+            agent = chart.one(objects, "DaemonSet", "weft-agent")["spec"]["template"]["spec"]
+            authority = {"/var/lib/weft"} if any("hostPath" in v and v["name"] == "authority" for v in agent["volumes"]) else set()
+            self.assertEqual(host_paths(agent), {"/run/weft", "/sys/fs/bpf", "/sys/fs/cgroup", "/run/netns"} | authority)
+            writable = {m["mountPath"] for m in chart.container(objects, "weft-agent")["volumeMounts"] if not m.get("readOnly")}
+            self.assertEqual(writable, {"/run/weft", "/sys/fs/bpf"} | authority)
+            self.assertEqual((agent["hostNetwork"], agent["hostPID"], agent.get("hostIPC")), (True, True, None))
+            proxy = chart.one(objects, "DaemonSet", "weft-proxy")["spec"]["template"]["spec"]
+            self.assertEqual(host_paths(proxy), {"/run/weft"})
+            self.assertEqual([m.get("readOnly") for m in chart.container(objects, "weft-proxy")["volumeMounts"]], [True])
+            self.assertEqual([proxy.get(k) for k in ("hostNetwork", "hostPID", "hostIPC")], [None] * 3)
+
+    def test_the_agent_may_do_what_its_code_does_and_no_more(self):
+        for objects in self.variants():
+            granted = rule_pairs(chart.one(objects, "ClusterRole", "weft-agent"))
+            self.assertEqual(granted, {kind: ["list", "watch"] for kind in chart.agent_kinds()})
+            bound = [(o["roleRef"]["name"], [s["name"] for s in o["subjects"]]) for o in objects if o["kind"].endswith("RoleBinding")]
+            self.assertEqual(bound, [("weft-agent", ["weft-agent"])])
+            self.assertEqual([o["metadata"]["name"] for o in objects if o["kind"] in ("Role", "ClusterRole")], ["weft-agent"])
+
+    def test_the_proxy_has_no_token_and_no_way_to_the_network(self):
+        for objects in self.variants():
+            self.assertIs(chart.one(objects, "ServiceAccount", "weft-proxy")["automountServiceAccountToken"], False)
+            pod = chart.one(objects, "DaemonSet", "weft-proxy")["spec"]["template"]
+            self.assertIs(pod["spec"]["automountServiceAccountToken"], False)
+            policy = chart.one(objects, "NetworkPolicy", "weft-proxy")["spec"]
+            self.assertEqual(policy["policyTypes"], ["Ingress", "Egress"])
+            self.assertNotIn("ingress", policy)
+            self.assertNotIn("egress", policy)
+            self.assertLessEqual(policy["podSelector"]["matchLabels"].items(), pod["metadata"]["labels"].items())
+
+    def test_programs_know_their_arguments(self):
+        for objects in self.variants():
+            for name, source in (("weft-agent", "agent/main.cc"), ("weft-proxy", "userspace-proxy/main.cc")):
+                started = chart.container(objects, name)
+                self.assertEqual(started["command"], [name])
+                known = set(re.findall(r'"(--[a-z-]+)"', chart.read(source)))
+                self.assertIn("--run-dir", known)
+                for argument in started["args"]:
+                    self.assertIn(argument.split("=")[0], known, argument)
+
+    def test_there_is_a_capture_listener_for_every_worker(self):
+        for objects in self.variants():
+            workers = [a.split("=")[1] for a in chart.container(objects, "weft-proxy")["args"] if a.startswith("--workers=")]
+            listeners = [a.split("=")[1] for a in chart.container(objects, "weft-agent")["args"] if a.startswith("--listeners=")]
+            self.assertEqual(workers, listeners)
+
+    def test_a_proxy_is_replaced_before_it_goes_and_may_end_its_connections(self):
+        for objects in self.variants():
+            spec = chart.one(objects, "DaemonSet", "weft-proxy")["spec"]
+            rolling = spec["updateStrategy"]["rollingUpdate"]
+            self.assertEqual(rolling["maxUnavailable"], 0)
+            self.assertNotIn(rolling["maxSurge"], (0, "0%"))
+            self.assertGreater(spec["minReadySeconds"], 0)
+            pod = spec["template"]["spec"]
+            drain = int(next(a.split("=")[1] for a in chart.container(objects, "weft-proxy")["args"] if a.startswith("--drain")))
+            pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+            self.assertGreater(pod["terminationGracePeriodSeconds"], drain + pause)
+
+    def test_two_agents_never_meet_on_a_node(self):
+        for objects in self.variants():
+            rolling = chart.one(objects, "DaemonSet", "weft-agent")["spec"]["updateStrategy"]["rollingUpdate"]
+            self.assertEqual(rolling["maxSurge"], 0)
+
+    def test_selectors_find_the_pods(self):
+        for objects in self.variants():
+            for daemonset in (o for o in objects if o["kind"] == "DaemonSet"):
+                labels = daemonset["spec"]["template"]["metadata"]["labels"]
+                self.assertLessEqual(daemonset["spec"]["selector"]["matchLabels"].items(), labels.items())
+            for service in (o for o in objects if o["kind"] == "Service"):
+                agent = chart.one(objects, "DaemonSet", "weft-agent")["spec"]["template"]["metadata"]["labels"]
+                self.assertLessEqual(service["spec"]["selector"].items(), agent.items())
+
+    def test_monitoring_is_what_the_files_say_and_only_when_asked_for(self):
+        kinds = {o["kind"] for o in chart.render()}
+        self.assertFalse(kinds & {"ServiceMonitor", "PrometheusRule", "ConfigMap", "Service"})
+        objects = chart.render("--values", f"{chart.CHART}/values-large.yaml")
+        self.assertEqual(chart.one(objects, "PrometheusRule", "weft")["spec"]["groups"], chart.alert_groups())
+        stored = chart.one(objects, "ConfigMap", "weft-dashboard")["data"]["weft.json"]
+        self.assertEqual(json.loads(stored), chart.dashboard())
+        (endpoint,) = chart.one(objects, "ServiceMonitor", "weft-agent")["spec"]["endpoints"]
+        (port,) = chart.one(objects, "Service", "weft-agent-metrics")["spec"]["ports"]
+        self.assertEqual((endpoint["port"], port["targetPort"]), (port["name"], "metrics"))
+        job = chart.one(objects, "Service", "weft-agent-metrics")["metadata"]["name"]
+        self.assertIn(f'job="{job}"', chart.read("helm/weft/files/alerts.yaml"))
+
+    def test_an_authority_of_the_cluster_is_read_only_and_nobody_elses(self):
+        (volume,) = [v for v in chart.one(chart.render(*SECRET), "DaemonSet", "weft-agent")["spec"]["template"]["spec"]["volumes"]
+                     if v["name"] == "authority"]
+        self.assertEqual(volume["secret"], {"secretName": "weft-ca", "defaultMode": 0o400})
+        self.assertIn("--ca-dir=/etc/weft/ca", chart.container(chart.render(*SECRET), "weft-agent")["args"])
+
+    def test_extra_labels_annotations_and_digests_arrive(self):
+        digest = "sha256:" + "0" * 64
+        objects = chart.render("--set", "agent.podLabels.team=mesh,agent.podAnnotations.note=a,proxy.podAnnotations.note=b",
+                               "--set", f"proxy.image.digest={digest},image.tag=t,image.pullSecrets[0].name=s")
+        agent, proxy = (chart.one(objects, "DaemonSet", n)["spec"]["template"] for n in ("weft-agent", "weft-proxy"))
+        self.assertEqual((agent["metadata"]["labels"]["team"], agent["metadata"]["annotations"]["note"]), ("mesh", "a"))
+        self.assertEqual(proxy["metadata"]["annotations"], {"note": "b"})
+        self.assertEqual(proxy["spec"]["containers"][0]["image"], f"weft-proxy@{digest}")
+        self.assertEqual(agent["spec"]["containers"][0]["image"], "weft-agent:t")
+        self.assertEqual(agent["spec"]["imagePullSecrets"], [{"name": "s"}])
+
+
+class SchemaTest(unittest.TestCase):
+    # What is given, and the words that must be in what Helm says.
+    REFUSED = [
+        ("agent.metricAddress=x", ["agent", "metricAddress"]),
+        ("proxy.workers=0", ["proxy", "workers", "1"]),
+        ("proxy.workers=32", ["workers", "31"]),
+        ("proxy.maxSurge=0", ["maxSurge"]),
+        ("agent.maxUnavailable=none", ["maxUnavailable"]),
+        ("proxy.accessLog=/tmp/x", ["accessLog"]),
+        ("agent.cgroup=/proc", ["cgroup"]),
+        ("agent.pinRoot=/tmp/pins", ["pinRoot"]),
+        ("agent.metricsAddress=15020", ["metricsAddress"]),
+        ("agent.image.digest=sha256:beef", ["digest"]),
+        ("proxy.image.repository=", ["repository"]),
+        ("proxy.resources.limits.memory=much", ["memory"]),
+        ("logLevel=verbose", ["logLevel", "debug"]),
+        ("agent.appArmorProfile=None", ["appArmorProfile"]),
+        ("networkPolicy.enabled=maybe", ["networkPolicy", "enabled"]),
+        ("priviliged=true", ["priviliged"]),
+    ]
+
+    def test_values_that_mean_nothing_are_refused_by_name(self):
+        for given, words in self.REFUSED:
+            with self.subTest(given=given):
+                out = chart.run_helm("template", "weft", chart.CHART, "--set", given)
+                self.assertNotEqual(out.returncode, 0)
+                for word in words:
+                    self.assertIn(word, out.stderr)
+
+    def test_every_value_has_a_description_and_every_description_a_value(self):
+        described = dict(chart.described(chart.schema()))
+        for path, node in described.items():
+            self.assertGreater(len(node.get("description", "")), 8, path)
+        given = {path for path, _ in chart.leaves(yaml.safe_load(chart.read("helm/weft/values.yaml")))}
+        # Maps of the operator's have names of their own.
+        open_maps = {path for path, node in described.items() if node.get("additionalProperties") is not False and node.get("type") == "object"}
+        for path in given:
+            self.assertTrue(path in described or any(path.startswith(m + ".") for m in open_maps), path)
+        no_default = {path for path, node in described.items() if "properties" not in node and path not in given and
+                      not any(g.startswith(path + ".") for g in given)}
+        self.assertEqual(no_default, {"global"})
+
+    def test_the_readme_lists_every_value(self):
+        listed = backticked("Values", 1)
+        wanted = [path for path, node in chart.described(chart.schema()) if "properties" not in node and path != "global"]
+        self.assertEqual(sorted(listed), sorted(wanted))
+
+
+class DocumentsTest(unittest.TestCase):
+    def test_the_readme_says_why_each_capability_and_mount_is_there(self):
+        objects = chart.render(*GATEWAY)
+        granted = {name: chart.container(objects, name)["securityContext"]["capabilities"]["add"] for name in ("weft-agent", "weft-proxy")}
+        self.assertEqual(sorted(backticked("Capabilities", 2)), sorted(granted["weft-agent"] + granted["weft-proxy"]))
+        mounts = [m["mountPath"] for name in granted for m in chart.container(objects, name)["volumeMounts"]]
+        self.assertEqual(sorted(backticked("What of the node is mounted", 2)), sorted(mounts))
+
+    def test_docs_kubernetes_grants_the_same(self):
+        text = chart.read("docs/kubernetes.md")
+        role = yaml.safe_load(re.search(r"```yaml\n(apiVersion: rbac.*?)```", text, re.S).group(1))
+        self.assertEqual(rule_pairs(role), rule_pairs(chart.one(chart.render(), "ClusterRole", "weft-agent")))
+
+    def test_notes_tell_three_commands(self):
+        out = chart.run_helm("install", "weft", chart.CHART, "--namespace", "mesh", "--dry-run=client")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        notes = out.stdout.split("NOTES:", 1)[1]
+        commands = [line for line in notes.split("Next:", 1)[1].split("\n\n")[0].splitlines() if line.startswith("  ")]
+        self.assertEqual(len(commands), 3)
+        self.assertIn("namespace mesh", notes)
+        self.assertIn("agent.authority.secretName", notes)
+
+
+if __name__ == "__main__":
+    if chart.helm() is None:
+        print("*** SKIPPED, NOTHING WAS TESTED: no Helm; next: tools/helm --build ***")
+        sys.exit(77)
+    unittest.main()
