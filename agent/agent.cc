@@ -128,18 +128,51 @@ absl::Status Agent::start_all() {
   return absl::OkStatus();
 }
 
-Agent::~Agent() {
-  // No new questions and no new changes, then the proxy's streams, then the decisions that are still queued.
+void Agent::end_questions() {
   if (admin_ != nullptr) admin_->shutdown();
   admin_server_.reset();
   metrics_.reset();
   health_.reset();
+}
+
+Agent::~Agent() {
+  // No new questions and no new changes, then the proxy's streams, then the decisions that are still queued.
+  end_questions();
   control_plane_.reset();
   telemetry_.shutdown();
   parts_.ads->shutdown();
   proxy_server_.reset();
   handover_.stop();
   reconciler_.stop();
+}
+
+void Agent::stop_capturing() {
+  // Who asks what the control plane says goes before it; and no change may ask for pods again.
+  end_questions();
+  control_plane_.reset();
+  struct Now {
+    uint64_t generation = 0;
+    std::vector<std::string> enrolled;
+  };
+  const auto now = reconciler_.read([](const Reconciler::View& view) {
+    Now out{.generation = view.generation, .enrolled = {}};
+    for (const auto& [key, pod] : view.pods.pods()) {
+      if (pod.from_cli) out.enrolled.push_back(key);
+    }
+    return out;
+  });
+  if (!now) return;
+  for (const std::string& key : now->enrolled) {
+    const auto done = reconciler_.unenroll(key, false);
+    if (!done.ok()) log::warn("unenroll_failed", {{"pod", key}, {"error", done.status().message()}});
+  }
+  // No pod of this node asks to be captured.
+  reconciler_.apply(control_plane::Change{.generation = now->generation, .upserted = {}, .removed = {}});
+}
+
+size_t Agent::captured() {
+  return reconciler_.read([](const Reconciler::View& view) { return view.pods.captured_namespaces().size(); })
+      .value_or(0);
 }
 
 std::vector<std::string> Agent::rejected() const {

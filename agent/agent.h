@@ -58,12 +58,18 @@ class Agent {
   // Leaves capture in place: traffic goes on without the agent.
   ~Agent();
 
+  // Nothing is captured from now on; what is goes on to its end. Nobody is answered any more.
+  void stop_capturing();
+  // Namespaces that are captured, or have captured connections that are still open.
+  size_t captured();
+
   SocketAddress metrics_address() const { return metrics_->address(); }
   SocketAddress health_address() const { return health_->address(); }
 
  private:
   Agent(Options options, Parts parts);
   absl::Status start_all();
+  void end_questions();
   HttpReply serve_metrics(std::string_view path);
   HttpReply serve_health(std::string_view path);
   MetricsInput gather_metrics();

@@ -31,6 +31,7 @@ struct Flags {
   bool kubernetes = false;
   std::string kubeconfig;  // given: kubernetes too
   std::string context;
+  std::string own_daemonset;
   std::string run_dir = kDefaultRunDir;
   std::string pin_root = "/sys/fs/bpf/weft";
   std::string ca_dir;  // empty: as default_ca_dir() says
@@ -120,13 +121,16 @@ absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane
                    control_plane::start_kubernetes({.node_name = flags.node_name,
                                                     .kubeconfig = flags.kubeconfig,
                                                     .context = flags.context,
+                                                    .own_daemonset = flags.own_daemonset,
                                                     .give_up = told_to_stop},
                                                    std::move(subscriber)));
   source = started.get();
   return started;
 }
 
-absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
+// `source` outlives the agent's parts that use it.
+absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
+                                                   const std::shared_ptr<KubernetesSource>& source) {
   Agent::Options options{
       .node_name = flags.node_name, .config_source = config_source(flags), .run_dir = flags.run_dir};
   ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
@@ -147,7 +151,6 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
   parts.ads = control_plane::AdsService::create();
   ASSIGN_OR_RETURN(parts.authority,
                    control_plane::CertificateAuthority::open({.folder = ca_dir_of(flags)}, absl::Now()));
-  const auto source = std::make_shared<KubernetesSource>(nullptr);
   parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber) {
     return start_control_plane(flags, std::move(subscriber), *source);
   };
@@ -158,42 +161,8 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags) {
   return Agent::start(std::move(options), std::move(parts));
 }
 
-int run(const Flags& flags) {
-  // Keys of Secrets, and the authority's, are read later.
-  if (const absl::Status forbidden = forbid_core_dumps(); !forbidden.ok()) return fail(forbidden);
-  prepare_process();
-  // Blocked in every thread, taken by sigwait below: no handler, no race with start.
-  sigset_t stop;
-  ::sigemptyset(&stop);
-  ::sigaddset(&stop, SIGTERM);
-  ::sigaddset(&stop, SIGINT);
-  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
-  if (::geteuid() != 0)
-    return fail(absl::PermissionDeniedError("weft-agent needs root; next: sudo weft-agent"));
-  const absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
-  if (!lock.ok()) return fail(lock.status());
-  const bool fresh = ::access(flags.pin_root.c_str(), F_OK) != 0;
-  absl::StatusOr<std::unique_ptr<Agent>> agent = start_agent(flags);
-  if (!agent.ok()) {
-    // What an earlier agent had captured goes on; what this one began goes away again.
-    if (fresh) static_cast<void>(cleanup(flags.pin_root, {}));
-    return fail(agent.status());
-  }
-  int signal = 0;
-  ::sigwait(&stop, &signal);
-  log::info("agent_stopping", {{"signal", signal}});
-  agent->reset();
-  log::info("agent_stopped",
-            {{"capture", "stays in place"}, {"next", "run weft-agent cleanup to remove it"}});
-  return 0;
-}
-
-int clean_up(const Flags& flags, bool force) {
-  if (::geteuid() != 0)
-    return fail(absl::PermissionDeniedError("cleanup needs root; next: sudo weft-agent cleanup"));
-  absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
-  if (!lock.ok() && !(force && absl::IsAlreadyExists(lock.status()))) return fail(lock.status());
-  libbpf_set_print(libbpf_log);
+// What `weft-agent cleanup` and the end of an installation have in common; the run dir is locked.
+int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
   std::vector<std::string> paths;
   const absl::StatusOr<StoredPods> stored =
       EnrollmentStore(str_cat(flags.run_dir, "/enrollments.json")).load();
@@ -212,6 +181,64 @@ int clean_up(const Flags& flags, bool force) {
   return 0;
 }
 
+// Open connections may take so long to end; the proxy is told to end them at about the same time.
+constexpr absl::Duration kLetGo = absl::Seconds(40);
+
+// Until nothing is captured any more, the time is over, or a second signal comes.
+void let_go(Agent& agent, const sigset_t& stop) {
+  agent.stop_capturing();
+  const absl::Time end = absl::Now() + kLetGo;
+  const timespec pause{.tv_sec = 0, .tv_nsec = 100'000'000};
+  while (agent.captured() > 0 && absl::Now() < end && ::sigtimedwait(&stop, nullptr, &pause) < 0) {
+  }
+  log::info("capture_ended", {{"still_open", agent.captured()}});
+}
+
+int run(const Flags& flags) {
+  // Keys of Secrets, and the authority's, are read later.
+  if (const absl::Status forbidden = forbid_core_dumps(); !forbidden.ok()) return fail(forbidden);
+  prepare_process();
+  // Blocked in every thread, taken by sigwait below: no handler, no race with start.
+  sigset_t stop;
+  ::sigemptyset(&stop);
+  ::sigaddset(&stop, SIGTERM);
+  ::sigaddset(&stop, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+  if (::geteuid() != 0)
+    return fail(absl::PermissionDeniedError("weft-agent needs root; next: sudo weft-agent"));
+  const absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
+  if (!lock.ok()) return fail(lock.status());
+  const bool fresh = ::access(flags.pin_root.c_str(), F_OK) != 0;
+  const auto source = std::make_shared<KubernetesSource>(nullptr);
+  absl::StatusOr<std::unique_ptr<Agent>> agent = start_agent(flags, source);
+  if (!agent.ok()) {
+    // What an earlier agent had captured goes on; what this one began goes away again.
+    if (fresh) static_cast<void>(cleanup(flags.pin_root, {}));
+    return fail(agent.status());
+  }
+  int signal = 0;
+  ::sigwait(&stop, &signal);
+  // Asked before the control plane ends.
+  const control_plane::KubernetesControlPlane* const started = source->load();
+  const bool uninstalled = started != nullptr && started->uninstalled();
+  log::info("agent_stopping", {{"signal", signal}, {"uninstalled", uninstalled}});
+  if (uninstalled) let_go(**agent, stop);
+  agent->reset();
+  if (uninstalled) return remove_traces(flags, lock);
+  log::info("agent_stopped",
+            {{"capture", "stays in place"}, {"next", "run weft-agent cleanup to remove it"}});
+  return 0;
+}
+
+int clean_up(const Flags& flags, bool force) {
+  if (::geteuid() != 0)
+    return fail(absl::PermissionDeniedError("cleanup needs root; next: sudo weft-agent cleanup"));
+  absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
+  if (!lock.ok() && !(force && absl::IsAlreadyExists(lock.status()))) return fail(lock.status());
+  libbpf_set_print(libbpf_log);
+  return remove_traces(flags, lock);
+}
+
 std::string not_empty(const std::string& text) { return text.empty() ? "names no file" : ""; }
 
 void add_source_options(CLI::App& app, Flags& flags) {
@@ -226,6 +253,11 @@ void add_source_options(CLI::App& app, Flags& flags) {
                                 ->check(not_empty);
   app.add_option("--context", flags.context, "context in the kubeconfig (default: its current one)")
       ->needs(file);
+  app.add_option(
+         "--daemonset", flags.own_daemonset,
+         "NAMESPACE/NAME of the DaemonSet that this agent runs for: when it was deleted before the agent "
+         "is told to end, the agent removes every trace of weft from the node")
+      ->excludes(folder);
   folder->excludes(in_pod)->excludes(file);
   in_pod->excludes(file);
 }

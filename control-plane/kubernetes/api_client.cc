@@ -162,6 +162,11 @@ class CurlApiClient final : public ApiClient {
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "weft");
+    if (!request.post.empty()) {
+      add_header("Content-Type: application/json");
+      curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.post.size()));
+      curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request.post.c_str());
+    }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers.get());
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
     // Rather wait for the first connection to say that it is HTTP/2 than open one for each watch. Without TLS

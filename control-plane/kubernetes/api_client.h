@@ -21,6 +21,8 @@ struct ApiRequest {
   std::chrono::milliseconds deadline{0};
   // No byte for so long ends it; whole seconds; 0: no limit.
   std::chrono::seconds silence{0};
+  // JSON to send by POST; empty: GET.
+  std::string post = {};
 };
 
 // How a request ended.

@@ -106,7 +106,8 @@ std::string KubernetesKind::resource() const {
 }
 
 std::string KubernetesKind::path(size_t version) const {
-  return str_cat(group.empty() ? "/api/" : "/apis/", api_version(version), "/", plural);
+  const std::string where = in_namespace.empty() ? "/" : str_cat("/namespaces/", in_namespace, "/");
+  return str_cat(group.empty() ? "/api/" : "/apis/", api_version(version), where, plural);
 }
 
 std::span<const KubernetesKind> kubernetes_kinds() { return kKinds; }

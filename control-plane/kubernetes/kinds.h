@@ -18,6 +18,7 @@ struct KubernetesKind {
   std::span<const std::string_view> left_out;  // see json_tree.h
   // A CustomResourceDefinition: it may be missing, and come later.
   bool may_be_missing = false;
+  std::string_view in_namespace = {};  // "": of all namespaces
 
   std::string api_version(size_t version) const;  // "v1", "networking.istio.io/v1"
   std::string resource() const;                   // "services", "gateways.networking.istio.io": for kubectl

@@ -4,11 +4,29 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "control-plane/kubernetes/kubernetes_source.h"
 #include "control-plane/pipeline.h"
 
 namespace weft::control_plane {
 namespace {
+
+// They become part of a path: letters, digits, '-' and '.' only, as Kubernetes' names are.
+bool is_name(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-.") == text.npos;
+}
+
+absl::Status name_own(const std::string& text, KubernetesSource::Options& source) {
+  if (text.empty()) return absl::OkStatus();
+  const size_t slash = text.find('/');
+  if (slash != text.npos) {
+    source.own_namespace = text.substr(0, slash);
+    source.own_daemonset = text.substr(slash + 1);
+  }
+  if (is_name(source.own_namespace) && is_name(source.own_daemonset)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      str_cat("'", text, "' is not NAMESPACE/NAME of a DaemonSet (weft-system/weft-agent)"));
+}
 
 class WatchingControlPlane final : public KubernetesControlPlane {
  public:
@@ -22,6 +40,7 @@ class WatchingControlPlane final : public KubernetesControlPlane {
     RETURN_IF_ERROR(annotate("access to the Kubernetes API", access.status()));
     KubernetesSource::Options source;
     source.timing.first_look = options.first_look;
+    RETURN_IF_ERROR(name_own(options.own_daemonset, source));
     ASSIGN_OR_RETURN(source_,
                      KubernetesSource::start(*std::move(access), source, [this](Store::Changes changes) {
                        pipeline_.update(std::move(changes));
@@ -36,6 +55,7 @@ class WatchingControlPlane final : public KubernetesControlPlane {
   }
 
   SourceReport report() const override { return source_->report(); }
+  bool uninstalled() const override { return source_->uninstalled(); }
 
  private:
   Pipeline pipeline_;

@@ -17,6 +17,8 @@ struct KubernetesOptions {
   // Empty: in a pod, by its ServiceAccount.
   std::string kubeconfig;
   std::string context;  // empty: the file's current one
+  // NAMESPACE/NAME of the DaemonSet that this process runs for; empty: none.
+  std::string own_daemonset = {};
   // The server must have told everything once after so long.
   std::chrono::milliseconds first_limit{60'000};
   // A kind that the server does not know is missing when it says so three times; the first two pauses are
@@ -30,11 +32,14 @@ class KubernetesControlPlane : public ControlPlane {
  public:
   // Any thread.
   virtual SourceReport report() const = 0;
+  // The server said that the DaemonSet of the options was there and is gone: nobody comes after this process.
+  // False on any doubt. Any thread.
+  virtual bool uninstalled() const = 0;
 };
 
 // Calls `subscriber` with the first change, which is everything, before it returns; all calls come from the
-// control plane's own threads. Errors: the access is not usable (see api_access.h), DeadlineExceeded with
-// what the server answered, Cancelled.
+// control plane's own threads. Errors: the access is not usable (see api_access.h), InvalidArgument (no
+// NAMESPACE/NAME), DeadlineExceeded with what the server answered, Cancelled.
 absl::StatusOr<std::unique_ptr<KubernetesControlPlane>> start_kubernetes(KubernetesOptions options,
                                                                          ControlPlane::Subscriber subscriber);
 

@@ -24,20 +24,27 @@ constexpr Milliseconds kAskGiveUp(100);
 
 KubernetesSource::KubernetesSource(ApiAccess access, Options options, Subscriber subscriber)
     : server_(access.server),
-      options_(options),
+      options_(std::move(options)),
       subscriber_(std::move(subscriber)),
       random_(options.seed != 0 ? options.seed : std::random_device()()) {}
 
 absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAccess access, Options options,
                                                                           Subscriber subscriber) {
-  std::unique_ptr<KubernetesSource> source(new KubernetesSource(access, options, std::move(subscriber)));
+  const ApiClient::Options client = options.client;
+  std::unique_ptr<KubernetesSource> source(
+      new KubernetesSource(access, std::move(options), std::move(subscriber)));
   if (!access.verify)
     log::warn("kubernetes_not_verified",
               {{"server", access.server}, {"next", "remove insecure-skip-tls-verify from the kubeconfig"}});
-  ASSIGN_OR_RETURN(source->client_, ApiClient::create(std::move(access), options.client));
+  ASSIGN_OR_RETURN(source->client_, ApiClient::create(std::move(access), client));
   for (const KubernetesKind& kind : kubernetes_kinds()) {
     source->reflectors_.push_back(
         std::make_unique<Reflector>(kind, *source->client_, source->options_.timing, source->random_));
+  }
+  const Options& made = source->options_;
+  if (!made.own_daemonset.empty()) {
+    source->own_ = std::make_unique<OwnDaemonSet>(made.own_namespace, made.own_daemonset, *source->client_,
+                                                  made.timing, source->random_);
   }
   source->thread_ = std::thread([raw = source.get()] { raw->run(); });
   return source;
@@ -52,6 +59,7 @@ KubernetesSource::~KubernetesSource() {
     client_->wake();
     thread_.join();
   }
+  own_.reset();
   reflectors_.clear();
 }
 
@@ -70,6 +78,20 @@ SourceReport KubernetesSource::report() const {
   return report_;
 }
 
+bool KubernetesSource::uninstalled() const {
+  const absl::MutexLock lock(&mutex_);
+  return uninstalled_;
+}
+
+Clock::time_point KubernetesSource::look_after_own(Clock::time_point now) {
+  if (own_ == nullptr) return Clock::time_point::max();
+  own_->reflector().tick(now);
+  own_->look();
+  const absl::MutexLock lock(&mutex_);
+  uninstalled_ = own_->deleted();
+  return own_->reflector().due();
+}
+
 void KubernetesSource::run() {
   while (true) {
     const Clock::time_point now = Clock::now();
@@ -78,7 +100,7 @@ void KubernetesSource::run() {
       reflector->tick(now);
       due = std::min(due, reflector->due());
     }
-    due = std::min(due, publish(now));
+    due = std::min({due, look_after_own(now), publish(now)});
     note_report();
     {
       const absl::MutexLock lock(&mutex_);
@@ -120,6 +142,11 @@ void KubernetesSource::note_report() {
   SourceReport next;
   next.problems = describe_trouble(server_, reflectors_, Clock::now());
   for (const auto& reflector : reflectors_) next.kinds.push_back(reflector->counts());
+  if (own_ != nullptr) {
+    next.kinds.push_back(own_->reflector().counts());
+    if (std::optional<std::string> problem = own_->problem(server_))
+      next.problems.push_back(*std::move(problem));
+  }
   log_trouble(next.problems);
   const absl::MutexLock lock(&mutex_);
   report_ = std::move(next);

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "control-plane/kubernetes/api_client.h"
+#include "control-plane/kubernetes/own_daemonset.h"
 #include "control-plane/kubernetes/reflector.h"
 #include "control-plane/kubernetes/source_report.h"
 #include "control-plane/resource/store.h"
@@ -32,6 +33,9 @@ class KubernetesSource {
     std::chrono::milliseconds gather{10};
     // 0: from the system.
     uint32_t seed = 0;
+    // NAMESPACE and NAME of the DaemonSet that this process runs for; empty: none.
+    std::string own_namespace = {};
+    std::string own_daemonset = {};
   };
 
   // Begins at once on its own thread, which also calls `subscriber`. Errors: libcurl cannot be used.
@@ -44,6 +48,8 @@ class KubernetesSource {
   bool wait_for_first(std::chrono::milliseconds limit, const std::function<bool()>& give_up);
 
   SourceReport report() const;
+  // The server said that the DaemonSet of the options is gone.
+  bool uninstalled() const;
 
  private:
   KubernetesSource(ApiAccess access, Options options, Subscriber subscriber);
@@ -51,6 +57,8 @@ class KubernetesSource {
   // Gives the subscriber what changed, when it is time; when it will be.
   Reflector::Clock::time_point publish(Reflector::Clock::time_point now);
   void note_report();
+  // When it has something to do next.
+  Reflector::Clock::time_point look_after_own(Reflector::Clock::time_point now);
   void log_trouble(const std::vector<std::string>& problems);
 
   const std::string server_;
@@ -59,6 +67,7 @@ class KubernetesSource {
   std::unique_ptr<ApiClient> client_;
   std::minstd_rand random_;
   std::vector<std::unique_ptr<Reflector>> reflectors_;
+  std::unique_ptr<OwnDaemonSet> own_;  // null: none
 
   // Source thread.
   bool first_told_ = false;
@@ -70,6 +79,7 @@ class KubernetesSource {
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool told_ ABSL_GUARDED_BY(mutex_) = false;
+  bool uninstalled_ ABSL_GUARDED_BY(mutex_) = false;
   SourceReport report_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -63,6 +63,7 @@ class Reflector final : public ApiReader {
   };
   const std::optional<Trouble>& trouble() const { return trouble_; }
   SourceReport::Kind counts() const;
+  size_t objects() const { return objects_.size(); }
   const KubernetesKind& kind() const { return kind_; }
 
   // ApiReader.

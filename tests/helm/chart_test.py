@@ -74,9 +74,15 @@ class RenderedTest(unittest.TestCase):
         for objects in self.variants():
             granted = rule_pairs(chart.one(objects, "ClusterRole", "weft-agent"))
             self.assertEqual(granted, {kind: ["list", "watch"] for kind in chart.agent_kinds()})
-            bound = [(o["roleRef"]["name"], [s["name"] for s in o["subjects"]]) for o in objects if o["kind"].endswith("RoleBinding")]
-            self.assertEqual(bound, [("weft-agent", ["weft-agent"])])
-            self.assertEqual([o["metadata"]["name"] for o in objects if o["kind"] in ("Role", "ClusterRole")], ["weft-agent"])
+            own = chart.one(objects, "Role", "weft-agent")["rules"]
+            self.assertEqual(own, [{"apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["weft-agent"],
+                                    "verbs": ["list", "watch"]}])
+            self.assertIn("--daemonset=weft-system/weft-agent", chart.container(objects, "weft-agent")["args"])
+            bound = [(o["kind"], o["roleRef"]["kind"], o["roleRef"]["name"], o["subjects"]) for o in objects
+                     if o["kind"].endswith("RoleBinding")]
+            who = [{"kind": "ServiceAccount", "name": "weft-agent", "namespace": "weft-system"}]
+            self.assertEqual(bound, [("ClusterRoleBinding", "ClusterRole", "weft-agent", who), ("RoleBinding", "Role", "weft-agent", who)])
+            self.assertEqual(sorted(o["kind"] for o in objects if o["kind"].endswith("Role")), ["ClusterRole", "Role"])
 
     def test_the_proxy_has_no_token_and_no_way_to_the_network(self):
         for objects in self.variants():

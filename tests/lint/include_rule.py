@@ -19,7 +19,8 @@ MAY = {
     "agent": {"base", "bpf/abi", "bpf/user", "proto", "control-plane/control_plane.h",
               "control-plane/kubernetes/kubernetes_control_plane.h", "control-plane/discovery/ads_service.h", "control-plane/identity/certificate_service.h",
               PROXY + "config/explain.h", PROXY + "config/explain_policy.h"},
-    "tools/weft": {"base", "bpf/abi", "proto", "agent/dataplane/dataplane.h", "control-plane/control_plane.h"},
+    "tools/weft": {"base", "bpf/abi", "proto", "agent/dataplane/dataplane.h", "control-plane/control_plane.h",
+                   "control-plane/kubernetes/cluster_check.h"},
     "tools/bench": {"base", "proto", "agent", "control-plane", PROXY.rstrip("/")},
 }
 # Inside the proxy: every step may include the steps before it.

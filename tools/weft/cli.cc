@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "base/suggest.h"
+#include "tools/weft/cluster_commands.h"
 #include "tools/weft/commands.h"
 #include "tools/weft/completion.h"
 
@@ -28,6 +29,8 @@ struct Tree {
     commands.emplace_back(sub, command);
     return sub;
   }
+  void add_access(CLI::App* command);
+  void add_cluster();
   void add_get();
   void add_conns();
   void add_certificates();
@@ -64,6 +67,13 @@ Tree::Tree() {
       "cgroup2 directory that weft-agent is started with; default: the whole hierarchy");
   check_command->add_option("--pin-root", flags.pin_root, "pins that weft-agent is started with")
       ->default_str("/sys/fs/bpf/weft");
+  check_command->add_flag(
+      "--cluster", flags.cluster.asked,
+      "not this node but the cluster, as its API server tells: versions, rights, resource "
+      "definitions, nodes; without --pre also how the Weft in it does (-n: its namespace, "
+      "default weft-system)");
+  add_access(check_command);
+  add_cluster();
   add_get();
   CLI::App* observe_command = leaf(&app, "observe", "Requests and connections as they end.", observe);
   observe_command->add_flag("-f,--follow", flags.follow, "until interrupted; otherwise for five seconds");
@@ -89,6 +99,46 @@ Tree::Tree() {
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   leaf(&app, "version", "Print the version of this program.", version);
   docs = app.add_subcommand("__docs", "Print docs/cli.md.")->group("");
+}
+
+void Tree::add_access(CLI::App* command) {
+  command->add_option(
+      "--kubeconfig", flags.cluster.kubeconfig,
+      "how the cluster is reached; default: KUBECONFIG, ~/.kube/config, or as the pod that this "
+      "runs in");
+  command->add_option("--context", flags.cluster.context,
+                      "context in the kubeconfig; default: its current one");
+}
+
+void Tree::add_cluster() {
+  ClusterFlags& f = flags.cluster;
+  CLI::App* install_command = leaf(&app, "install",
+                                   "Install Weft in a cluster: the checks of weft check --pre --cluster, "
+                                   "then Helm (WEFT_HELM, or helm) with "
+                                   "Weft's chart. -n is its namespace, default weft-system.",
+                                   install);
+  CLI::App* upgrade_command = leaf(
+      &app, "upgrade", "Upgrade the Weft of a cluster to a chart; what was set before stays set.", upgrade);
+  CLI::App* uninstall_command = leaf(&app, "uninstall",
+                                     "Remove Weft from a cluster, and wait until every agent has taken its "
+                                     "programs and rules from its node. "
+                                     "Namespaces, labels and resource definitions stay.",
+                                     uninstall);
+  install_command->add_flag("--skip-checks", f.skip_checks, "install whatever the checks say");
+  for (CLI::App* command : {install_command, upgrade_command}) {
+    command->add_option("--chart", f.chart, "folder, archive or oci:// of the chart")
+        ->default_str("WEFT_CHART, else /usr/share/weft/chart");
+    command->add_option("--values", f.values, "file of values (helm/weft/README.md); may be repeated")
+        ->take_all();
+    command->add_option("--set", f.sets, "one value, PATH=VALUE; may be repeated")->take_all();
+  }
+  for (CLI::App* command : {install_command, upgrade_command, uninstall_command}) {
+    add_access(command);
+    command->add_option("--timeout", f.timeout, "how long Helm waits for the pods")->default_str("5m");
+    command->add_flag(
+        "--dry-run", flags.dry_run,
+        command == uninstall_command ? "only say what would be removed" : "only print the manifests");
+  }
 }
 
 void Tree::add_get() {

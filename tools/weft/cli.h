@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+
 namespace weft::cli {
 
 // docs/cli.md has the meaning of each.
@@ -38,6 +40,24 @@ struct KernelResult {
   std::string hint;
 };
 
+// A cluster, and how it is reached.
+struct ClusterAsk {
+  std::string kubeconfig;  // empty: as the pod that this runs in
+  std::string context;
+  std::string ns;
+  bool before = false;  // Weft is not there yet
+};
+
+// KernelResult with the heading that it stands under.
+struct CheckRow {
+  std::string category;
+  std::string id;
+  std::string description;
+  std::string result;
+  std::string error;
+  std::string hint;
+};
+
 struct AnalysisFinding {
   std::string code;
   std::string level;  // "warning" or "error"
@@ -55,6 +75,11 @@ struct Environment {
   bool colour_terminal = false;  // a terminal, TERM is not dumb, NO_COLOR is not set
   std::function<std::vector<KernelResult>(const KernelQuestion&)> check_kernel;
   std::function<std::vector<AnalysisFinding>(const std::vector<std::string>&)> analyze;
+  std::function<std::vector<CheckRow>(const ClusterAsk&)> check_cluster = {};
+  // Pods of Weft in the cluster.
+  std::function<absl::StatusOr<size_t>(const ClusterAsk&)> count_pods = {};
+  // Runs it with the terminal of this process; its exit code, 127 when it cannot be run.
+  std::function<int(const std::vector<std::string>&)> run_program = {};
 };
 
 // `args` without the program's name.

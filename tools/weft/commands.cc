@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "tools/weft/admin_call.h"
+#include "tools/weft/cluster_commands.h"
 
 namespace weft::cli {
 namespace {
@@ -26,6 +27,15 @@ std::string refusals_text(const google::protobuf::Map<std::string, uint64_t>& re
   std::string out;
   for (const auto& [reason, count] : sorted) str_append(&out, out.empty() ? "" : ", ", count, " ", reason);
   return out.empty() ? "-" : out;
+}
+
+Json row_json(const std::string& id, const std::string& description, const std::string& result,
+              const std::string& error, const std::string& hint) {
+  return Json{{"id", id}, {"description", description}, {"result", result}, {"error", error}, {"hint", hint}};
+}
+
+Json check_json(bool success, const Json& categories) {
+  return Json{{"schema", "weft.check.v1"}, {"success", success}, {"categories", categories}};
 }
 
 // Objects of a cluster have no lines.
@@ -227,27 +237,25 @@ int check(const Flags& flags, Environment& env) {
     str_append(&text, "              ", check["error"].get<std::string>(),
                "\n              next: ", check["hint"].get<std::string>(), "\n");
   };
+  const bool of_cluster = flags.cluster.asked || !flags.cluster.kubeconfig.empty();
+  if (of_cluster) {
+    for (const CheckRow& c : env.check_cluster(cluster_of(flags, flags.pre)))
+      row(c.category, row_json(c.id, c.description, c.result, c.error, c.hint));
+    print(check_json(success, categories), text, flags, env);
+    return success ? kOk : kRuntimeError;
+  }
   const KernelQuestion question{.cgroup = flags.cgroup, .pin_root = flags.pin_root, .with_rivals = flags.pre};
   for (const KernelResult& k : env.check_kernel(question)) {
-    row("kernel features", {{"id", k.id},
-                            {"description", k.description},
-                            {"result", k.result},
-                            {"error", k.error},
-                            {"hint", k.hint}});
+    row("kernel features", row_json(k.id, k.description, k.result, k.error, k.hint));
   }
   if (!flags.pre) {
     const auto reply = call(flags, &Admin::Stub::Check, admin::v1::CheckRequest());
     if (!reply.ok()) return report(reply.status(), "weft check --pre", env);
     for (const auto& c : reply->checks()) {
-      row(c.category(), {{"id", c.id()},
-                         {"description", c.description()},
-                         {"result", c.result()},
-                         {"error", c.error()},
-                         {"hint", c.hint()}});
+      row(c.category(), row_json(c.id(), c.description(), c.result(), c.error(), c.hint()));
     }
   }
-  print(Json{{"schema", "weft.check.v1"}, {"success", success}, {"categories", categories}}, text, flags,
-        env);
+  print(check_json(success, categories), text, flags, env);
   return success ? kOk : kRuntimeError;
 }
 

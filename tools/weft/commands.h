@@ -22,6 +22,15 @@ struct CanaryFlags {
   std::string patience;
 };
 
+struct ClusterFlags {
+  bool asked = false;
+  std::string kubeconfig, context;
+  std::string chart;
+  std::vector<std::string> values, sets;
+  std::string timeout = "5m";
+  bool skip_checks = false;
+};
+
 struct Flags {
   std::string run_dir = "/run/weft";
   std::string ns;
@@ -45,6 +54,7 @@ struct Flags {
   std::string tls;
   std::vector<std::string> headers;
   CanaryFlags canary;
+  ClusterFlags cluster;
 };
 
 // Prints "error: ..." and "next: ..." to err; the status's own "; next: ..." wins over `next`. Returns the

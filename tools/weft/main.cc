@@ -11,7 +11,9 @@
 
 #include "agent/dataplane/dataplane.h"
 #include "control-plane/control_plane.h"
+#include "control-plane/kubernetes/cluster_check.h"
 #include "tools/weft/cli.h"
+#include "tools/weft/run_program.h"
 
 namespace weft::cli {
 namespace {
@@ -44,6 +46,31 @@ std::vector<AnalysisFinding> analyze(const std::vector<std::string>& paths) {
   return out;
 }
 
+control_plane::ClusterQuestion question_of(const ClusterAsk& ask) {
+  return {.kubeconfig = ask.kubeconfig,
+          .context = ask.context,
+          .ns = ask.ns,
+          .version = WEFT_VERSION,
+          .before = ask.before};
+}
+
+std::vector<CheckRow> check_cluster(const ClusterAsk& ask) {
+  using Result = control_plane::ClusterCheck::Result;
+  std::vector<CheckRow> out;
+  for (control_plane::ClusterCheck& check : control_plane::check_cluster(question_of(ask))) {
+    const char* result = check.result == Result::kSuccess   ? "success"
+                         : check.result == Result::kWarning ? "warning"
+                                                            : "error";
+    out.push_back({std::move(check.category), std::move(check.id), std::move(check.description), result,
+                   std::move(check.error), std::move(check.hint)});
+  }
+  return out;
+}
+
+absl::StatusOr<size_t> count_pods(const ClusterAsk& ask) {
+  return control_plane::count_pods(question_of(ask));
+}
+
 bool colour_terminal() {
   const char* term = std::getenv("TERM");
   const char* no_colour = std::getenv("NO_COLOR");
@@ -60,7 +87,13 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_DFL);
   libbpf_set_print(weft::cli::quiet);
   gpr_set_log_function([](gpr_log_func_args*) {});
-  weft::cli::Environment environment{std::cout, std::cerr, weft::cli::colour_terminal(),
-                                     weft::cli::check_kernel, weft::cli::analyze};
+  weft::cli::Environment environment{std::cout,
+                                     std::cerr,
+                                     weft::cli::colour_terminal(),
+                                     weft::cli::check_kernel,
+                                     weft::cli::analyze,
+                                     weft::cli::check_cluster,
+                                     weft::cli::count_pods,
+                                     weft::cli::run_program};
   return weft::cli::run(std::vector<std::string>(argv + 1, argv + argc), environment);
 }

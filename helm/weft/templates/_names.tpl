@@ -24,9 +24,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- /* Where a pod may run, and as what; the same for both. */}}
 {{- define "weft.placement" -}}
 priorityClassName: {{ .priorityClassName | quote }}
-{{- with .nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .nodeSelector }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- with .tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}

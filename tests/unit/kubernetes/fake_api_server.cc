@@ -53,6 +53,11 @@ FakeApiServer::Request parse_head(const std::string& head) {
   return out;
 }
 
+size_t body_length(const std::string& head) {
+  const size_t header = head.find("\r\nContent-Length: ");
+  return header == std::string::npos ? 0 : std::strtoul(head.c_str() + header + 18, nullptr, 10);
+}
+
 bool send_all(int socket, std::string_view text) {
   while (!text.empty()) {
     const ssize_t sent = ::send(socket, text.data(), text.size(), MSG_NOSIGNAL);
@@ -162,8 +167,16 @@ void FakeApiServer::serve(int socket) {
       input.append(buffer, static_cast<size_t>(got));
       continue;
     }
-    const Request request = parse_head(input.substr(0, end + 2));
-    input.erase(0, end + 4);
+    Request request = parse_head(input.substr(0, end + 2));
+    const size_t length = body_length(input.substr(0, end + 2));
+    if (input.size() < end + 4 + length) {
+      const ssize_t got = ::recv(socket, buffer, sizeof(buffer), 0);
+      if (got <= 0) break;
+      input.append(buffer, static_cast<size_t>(got));
+      continue;
+    }
+    request.body = input.substr(end + 4, length);
+    input.erase(0, end + 4 + length);
     if (!answer(socket, request)) break;
   }
   const std::lock_guard lock(mutex_);

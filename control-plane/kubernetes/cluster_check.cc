@@ -1,0 +1,305 @@
+// See cluster_check.h. One function for each row, in the order in which they are told.
+#include "control-plane/kubernetes/cluster_check.h"
+
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "control-plane/kubernetes/api_access.h"
+#include "control-plane/kubernetes/cluster_reader.h"
+#include "control-plane/kubernetes/kinds.h"
+#include "control-plane/kubernetes/server_text.h"
+
+namespace weft::control_plane {
+namespace {
+
+using Result = ClusterCheck::Result;
+
+constexpr char kCluster[] = "cluster";
+constexpr char kInstallation[] = "installation";
+// The chart's kubeVersion.
+constexpr int64_t kOldestMinor = 30;
+constexpr std::pair<int64_t, int64_t> kOldestKernel = {5, 15};
+constexpr char kPrivilegedLabel[] = "pod-security.kubernetes.io/enforce";
+
+// "6.8.0-49-generic" → {6, 8}
+std::pair<int64_t, int64_t> numbers_of(const std::string& release) {
+  char* rest = nullptr;
+  const int64_t major = std::strtol(release.c_str(), &rest, 10);
+  return {major, *rest == '.' ? std::strtol(rest + 1, nullptr, 10) : 0};
+}
+
+bool is_label(const std::string& text) {
+  return !text.empty() && text.size() < 64 &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == text.npos;
+}
+
+bool check_server(ApiClient& client, const std::string& server, ClusterReport* report) {
+  const JsonAnswer version = ask(client, "/version");
+  if (!version.ok()) {
+    report->bad("P-01", kCluster, str_cat("the API server at ", server, " answers"), version.problem,
+                "kubectl get --raw /version, with the same kubeconfig");
+    return false;
+  }
+  report->good("P-01", kCluster, str_cat("the API server at ", server, " answers"));
+  const std::string name = server_text(text(version.value, {"gitVersion"}), 64);
+  const std::string description = str_cat("Kubernetes ", name, " is 1.", kOldestMinor, " or newer");
+  const auto [major, minor] = numbers_of(name.starts_with('v') ? name.substr(1) : name);
+  if (major > 1 || (major == 1 && minor >= kOldestMinor))
+    report->good("P-02", kCluster, description);
+  else
+    report->bad("P-02", kCluster, description, "older: its kubelets do not know all that the pods are told",
+                "upgrade the cluster");
+  return true;
+}
+
+// Names of the resources that the server has in a version of a group.
+std::set<std::string> resources_of(ApiClient& client, const std::string& api_version) {
+  std::set<std::string> out;
+  const JsonAnswer answer = ask(client, str_cat("/apis/", api_version));
+  const Json* const resources = answer.ok() ? find(answer.value, {"resources"}) : nullptr;
+  if (resources == nullptr || !resources->is_array()) return out;
+  for (const Json& resource : *resources) out.insert(text(resource, {"name"}));
+  return out;
+}
+
+void check_definitions(ApiClient& client, ClusterReport* report) {
+  std::map<std::string, std::set<std::string>> known;
+  std::map<std::string, std::vector<std::string>> missing;
+  for (const KubernetesKind& kind : kubernetes_kinds()) {
+    if (!kind.may_be_missing) continue;
+    bool there = false;
+    for (size_t version = 0; version < kind.versions.size() && !there; ++version) {
+      const std::string name = kind.api_version(version);
+      if (!known.contains(name)) known[name] = resources_of(client, name);
+      there = known[name].contains(std::string(kind.plural));
+    }
+    if (!there)
+      missing[kind.group.ends_with("istio.io") ? "Istio" : "Gateway API"].push_back(kind.resource());
+  }
+  for (const char* owner : {"Istio", "Gateway API"}) {
+    const std::string description = str_cat("the resource definitions of ", owner);
+    if (!missing.contains(owner)) {
+      report->good("P-04", kCluster, description);
+      continue;
+    }
+    report->bad(
+        "P-04", kCluster, description, str_cat("missing: ", some_of(missing[owner], 8)),
+        owner == std::string("Istio")
+            ? "install Istio's chart `base`, which holds only them; without them Weft runs, and reads none"
+            : "kubectl apply the standard-install.yaml of a release of the Gateway API; without them Weft "
+              "runs, and reads none",
+        Result::kWarning);
+  }
+}
+
+void check_nodes(ApiClient& client, ClusterReport* report) {
+  size_t nodes = 0;
+  std::vector<std::string> old;
+  const JsonAnswer end = each(client, "/api/v1/nodes", [&](const Json& node) {
+    if (text(node, {"status", "nodeInfo", "operatingSystem"}) != "linux") return;
+    ++nodes;
+    const std::string kernel = text(node, {"status", "nodeInfo", "kernelVersion"});
+    if (numbers_of(kernel) < kOldestKernel)
+      old.push_back(
+          str_cat(server_text(text(node, {"metadata", "name"}), 64), " (", server_text(kernel, 32), ")"));
+  });
+  const std::string description = str_cat("the kernels of all nodes are 5.15 or newer");
+  if (!end.ok())
+    return report->bad("P-05", kCluster, description, str_cat("not known: ", end.problem),
+                       "kubectl get nodes", Result::kWarning);
+  if (nodes == 0)
+    return report->bad("P-05", kCluster, description, "there is no node with Linux",
+                       "kubectl get nodes -o wide");
+  if (old.empty()) return report->good("P-05", kCluster, str_cat(description, " (", nodes, ")"));
+  report->bad("P-05", kCluster, description, str_cat("older: ", some_of(old)),
+              "give them a newer kernel, or keep the agent away with agent.nodeSelector");
+}
+
+void check_namespace(ApiClient& client, const std::string& ns, ClusterReport* report) {
+  const std::string description = str_cat("namespace ", ns, " lets the agent use the node");
+  const JsonAnswer found = ask(client, str_cat("/api/v1/namespaces/", ns));
+  if (found.status == 404) return report->good("P-06", kCluster, str_cat("namespace ", ns, " can be made"));
+  if (!found.ok())
+    return report->bad("P-06", kCluster, description, str_cat("not known: ", found.problem),
+                       str_cat("kubectl get namespace ", ns), Result::kWarning);
+  const std::string enforced = text(found.value, {"metadata", "labels", kPrivilegedLabel});
+  if (enforced.empty() || enforced == "privileged") return report->good("P-06", kCluster, description);
+  report->bad("P-06", kCluster, description,
+              str_cat("Pod Security there is ", server_text(enforced, 32), ", which forbids host paths"),
+              str_cat("kubectl label --overwrite namespace ", ns, " ", kPrivilegedLabel, "=privileged"));
+}
+
+// Pods of Weft; more of the selector may follow.
+std::string pods_path(const std::string& ns) {
+  return str_cat("/api/v1/namespaces/", ns, "/pods?labelSelector=app.kubernetes.io%2Fname%3Dweft");
+}
+
+// Why the first pod that is not ready is not; "" when none says.
+std::string why_not_ready(ApiClient& client, const std::string& ns, const std::string& component) {
+  std::string out;
+  each(client, str_cat(pods_path(ns), "%2Capp.kubernetes.io%2Fcomponent%3D", component),
+       [&out](const Json& pod) {
+         const Json* const statuses = find(pod, {"status", "containerStatuses"});
+         if (!out.empty() || statuses == nullptr || !statuses->is_array()) return;
+         for (const Json& status : *statuses) {
+           const Json* const ready = find(status, {"ready"});
+           if (!out.empty() || (ready != nullptr && *ready == true)) continue;
+           std::string reason = text(status, {"state", "waiting", "reason"});
+           if (reason.empty()) reason = "not ready";
+           const std::string last = text(status, {"lastState", "terminated", "message"});
+           out = str_cat(text(pod, {"metadata", "name"}), " on ", text(pod, {"spec", "nodeName"}), ": ",
+                         reason, last.empty() ? "" : ": ", last);
+         }
+       });
+  return server_text(out);
+}
+
+// The object; null when it is not there.
+Json check_daemonset(ApiClient& client, const char* id, const std::string& ns, const std::string& component,
+                     ClusterReport* report) {
+  const std::string name = str_cat("weft-", component);
+  const JsonAnswer found = ask(client, str_cat("/apis/apps/v1/namespaces/", ns, "/daemonsets/", name));
+  std::string description = str_cat("DaemonSet ", ns, "/", name, " runs on every node");
+  if (!found.ok()) {
+    report->bad(id, kInstallation, description, found.status == 404 ? "it is not there" : found.problem,
+                found.status == 404 ? str_cat("weft install -n ", ns, ", or name its namespace with -n")
+                                    : str_cat("kubectl -n ", ns, " get daemonset ", name));
+    return nullptr;
+  }
+  const int64_t wanted = number(found.value, {"status", "desiredNumberScheduled"});
+  const int64_t ready = number(found.value, {"status", "numberReady"});
+  if (wanted == 0) {
+    report->bad(id, kInstallation, description, "no node is to have it",
+                str_cat("kubectl -n ", ns, " describe daemonset ", name));
+  } else if (ready < wanted) {
+    const std::string why = why_not_ready(client, ns, component);
+    report->bad(id, kInstallation, description,
+                str_cat(ready, " of ", wanted, " are ready", why.empty() ? "" : "; ", why),
+                str_cat("kubectl -n ", ns, " describe pods -l app.kubernetes.io/component=", component));
+  } else {
+    report->good(id, kInstallation, str_cat(description, " (", wanted, ")"));
+  }
+  return found.value;
+}
+
+std::string version_of(const Json& daemonset) {
+  return server_text(text(daemonset, {"metadata", "labels", "app.kubernetes.io/version"}), 64);
+}
+
+void check_versions(const Json& agent, const Json& proxy, const std::string& own, ClusterReport* report) {
+  const std::string description = "agents, proxies and this program are of one version";
+  const std::string theirs[] = {version_of(agent), version_of(proxy)};
+  if (theirs[0] != theirs[1])
+    return report->bad("M-03", kInstallation, description,
+                       str_cat("agents ", theirs[0], ", proxies ", theirs[1]), "weft upgrade");
+  for (const Json* const daemonset : {&agent, &proxy}) {
+    const int64_t wanted = number(*daemonset, {"status", "desiredNumberScheduled"});
+    const int64_t updated = number(*daemonset, {"status", "updatedNumberScheduled"});
+    if (updated < wanted)
+      return report->bad("M-03", kInstallation, description,
+                         str_cat(text(*daemonset, {"metadata", "name"}), ": ", updated, " of ", wanted,
+                                 " nodes have the newest version"),
+                         str_cat("kubectl -n ", text(*daemonset, {"metadata", "namespace"}),
+                                 " rollout status daemonset ", text(*daemonset, {"metadata", "name"})),
+                         Result::kWarning);
+  }
+  if (numbers_of(theirs[0]) == numbers_of(own)) return report->good("M-03", kInstallation, description);
+  report->bad("M-03", kInstallation, description, str_cat("the cluster has ", theirs[0], ", this is ", own),
+              "weft upgrade, or take the weft of that version", Result::kWarning);
+}
+
+void check_authority(const Json& agent, ClusterReport* report) {
+  const std::string description = "nodes trust each other's certificates";
+  const Json* const volumes = find(agent, {"spec", "template", "spec", "volumes"});
+  bool shared = false;
+  if (volumes != nullptr && volumes->is_array()) {
+    for (const Json& volume : *volumes)
+      shared = shared || (text(volume, {"name"}) == "authority" && find(volume, {"secret"}) != nullptr);
+  }
+  if (shared || number(agent, {"status", "desiredNumberScheduled"}) < 2)
+    return report->good("M-05", kInstallation, description);
+  report->bad("M-05", kInstallation, description,
+              "each node has a root of its own: no tunnel between nodes comes about",
+              "make a Secret of an intermediate and set agent.authority.secretName (helm/weft/README.md)",
+              Result::kWarning);
+}
+
+void check_enrolled(ApiClient& client, ClusterReport* report) {
+  const std::string description = "namespaces are in the mesh";
+  size_t count = 0;
+  const JsonAnswer end = each(client, "/api/v1/namespaces", [&count](const Json& ns) {
+    if (text(ns, {"metadata", "labels", "weft.dev/mesh"}) == "enabled" ||
+        text(ns, {"metadata", "labels", "istio.io/dataplane-mode"}) == "ambient")
+      ++count;
+  });
+  if (!end.ok())
+    return report->bad("M-06", kInstallation, description, str_cat("not known: ", end.problem),
+                       "kubectl get namespaces --show-labels", Result::kWarning);
+  if (count > 0) return report->good("M-06", kInstallation, str_cat(description, " (", count, ")"));
+  report->bad("M-06", kInstallation, description, "none is labelled; pods may be, one by one",
+              "kubectl label namespace NAMESPACE weft.dev/mesh=enabled", Result::kWarning);
+}
+
+absl::StatusOr<ApiAccess> access_of(const ClusterQuestion& question) {
+  if (question.kubeconfig.empty()) return in_cluster_access();
+  return read_kubeconfig(question.kubeconfig, question.context);
+}
+
+}  // namespace
+
+absl::StatusOr<size_t> count_pods(const ClusterQuestion& question) {
+  if (!is_label(question.ns))
+    return absl::InvalidArgumentError(str_cat("'", question.ns, "' is no name of a namespace"));
+  ASSIGN_OR_RETURN(const ApiAccess access, access_of(question));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ApiClient> client, ApiClient::create(access, {}));
+  size_t count = 0;
+  const JsonAnswer end = each(*client, pods_path(question.ns), [&count](const Json&) { ++count; });
+  if (!end.ok()) return absl::UnavailableError(str_cat("pods of ", question.ns, ": ", end.problem));
+  return count;
+}
+
+std::vector<ClusterCheck> check_cluster(const ClusterQuestion& question) {
+  ClusterReport report;
+  // It becomes part of paths.
+  if (!is_label(question.ns)) {
+    report.bad("P-01", kCluster, "a namespace for Weft",
+               str_cat("'", question.ns, "' is no name of a namespace"),
+               "weft check --cluster -n weft-system");
+    return report.rows;
+  }
+  const absl::StatusOr<ApiAccess> access = access_of(question);
+  absl::StatusOr<std::unique_ptr<ApiClient>> client = access.status();
+  if (access.ok()) client = ApiClient::create(*access, {});
+  if (!client.ok()) {
+    std::string message(client.status().message());
+    std::string hint = "weft check --cluster --kubeconfig FILE";
+    if (const size_t next = message.rfind("; next: "); next != message.npos) {
+      hint = message.substr(next + 8);
+      message.resize(next);
+    }
+    report.bad("P-01", kCluster, "access to the API server", message, hint);
+    return report.rows;
+  }
+  if (!check_server(**client, access->server, &report)) return report.rows;
+  if (question.before) check_own_rights(**client, question.ns, &report);
+  check_definitions(**client, &report);
+  check_nodes(**client, &report);
+  if (question.before) {
+    check_namespace(**client, question.ns, &report);
+    return report.rows;
+  }
+  const Json agent = check_daemonset(**client, "M-01", question.ns, "agent", &report);
+  const Json proxy = check_daemonset(**client, "M-02", question.ns, "proxy", &report);
+  if (agent.is_null() || proxy.is_null()) return report.rows;
+  check_versions(agent, proxy, question.version, &report);
+  check_agent_rights(**client, &report);
+  check_authority(agent, &report);
+  check_enrolled(**client, &report);
+  return report.rows;
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,52 @@
+// See own_daemonset.h. A field selector with one name: RBAC grants it by resourceNames.
+#include "control-plane/kubernetes/own_daemonset.h"
+
+#include <array>
+#include <utility>
+
+#include "base/strings.h"
+
+namespace weft::control_plane {
+namespace {
+
+constexpr std::array<std::string_view, 1> kVersions = {"v1"};
+// Not the annotations: a bookmark's says that a streamed list is complete.
+constexpr std::array<std::string_view, 3> kLeftOut = {"metadata.managedFields", "spec", "status"};
+
+}  // namespace
+
+OwnDaemonSet::OwnDaemonSet(std::string ns, std::string name, ApiClient& client, const ReflectorTiming& timing,
+                           std::minstd_rand& random)
+    : ns_(std::move(ns)),
+      name_(std::move(name)),
+      selector_(str_cat("fieldSelector=metadata.name%3D", name_)),
+      kind_{.name = "DaemonSet",
+            .kind = "DaemonSet",
+            .group = "apps",
+            .versions = kVersions,
+            .plural = "daemonsets",
+            .selector = selector_,
+            .left_out = kLeftOut,
+            .may_be_missing = false,
+            .in_namespace = ns_},
+      reflector_(kind_, client, timing, random) {}
+
+void OwnDaemonSet::look() {
+  // Whether it is there is all that is asked of it.
+  static_cast<void>(reflector_.take());
+  if (!reflector_.settled()) return;
+  there_ = reflector_.objects() > 0;
+  seen_ = seen_ || there_;
+}
+
+std::optional<std::string> OwnDaemonSet::problem(const std::string& server) const {
+  const auto& trouble = reflector_.trouble();
+  if (!trouble || (trouble->status != 403 && trouble->status != 404)) return std::nullopt;
+  return str_cat(
+      "Kubernetes API ", server, ": DaemonSet ", ns_, "/", name_, ": ", trouble->message,
+      ": an uninstall will not be noticed, and this node not cleaned (next: allow list and watch of "
+      "daemonsets.apps ",
+      name_, " in ", ns_, " (docs/kubernetes.md))");
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,41 @@
+// The DaemonSet that an agent runs for, watched so that the agent knows, when it is told to end, whether it
+// is being replaced or uninstalled, without asking anybody then: by that time its rights may be gone, and the
+// API server too. Part of KubernetesSource, on its thread.
+#pragma once
+
+#include <optional>
+#include <random>
+#include <string>
+
+#include "control-plane/kubernetes/reflector.h"
+
+namespace weft::control_plane {
+
+class OwnDaemonSet {
+ public:
+  // `client`, `timing` and `random` outlive it.
+  OwnDaemonSet(std::string ns, std::string name, ApiClient& client, const ReflectorTiming& timing,
+               std::minstd_rand& random);
+
+  Reflector& reflector() { return reflector_; }
+  // After each turn of the client.
+  void look();
+  // It was there, and then the server said that it is gone. One that nobody saw, or that nobody can ask for,
+  // is not deleted.
+  bool deleted() const { return seen_ && !there_; }
+  // Why that would not be noticed, ending with " (next: …)"; nullopt: it would, or the server does not answer
+  // at all, which the other kinds say.
+  std::optional<std::string> problem(const std::string& server) const;
+
+ private:
+  // What kind_ points to.
+  const std::string ns_;
+  const std::string name_;
+  const std::string selector_;
+  const KubernetesKind kind_;
+  Reflector reflector_;
+  bool seen_ = false;
+  bool there_ = false;
+};
+
+}  // namespace weft::control_plane

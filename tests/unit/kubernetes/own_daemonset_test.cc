@@ -1,0 +1,103 @@
+// Whether the agent's DaemonSet is gone: only when the server said so of one that was there.
+#include "control-plane/kubernetes/own_daemonset.h"
+
+#include "tests/unit/kubernetes/source_fixture.h"
+
+namespace weft::control_plane::test {
+namespace {
+
+constexpr char kDaemonSets[] = "/apis/apps/v1/namespaces/weft-system/daemonsets";
+
+Json daemonset() {
+  return {{"apiVersion", "apps/v1"},
+          {"kind", "DaemonSet"},
+          {"metadata", {{"namespace", "weft-system"}, {"name", "weft-agent"}}},
+          {"spec", {{"template", Json::object()}}}};
+}
+
+class OwnDaemonSetTest : public SourceTest {
+ protected:
+  void SetUp() override {
+    SourceTest::SetUp();
+    server_.install(kDaemonSets);
+    options_.own_namespace = "weft-system";
+    options_.own_daemonset = "weft-agent";
+  }
+  // Started, and the DaemonSet was read.
+  void start_there() {
+    server_.put(kDaemonSets, daemonset());
+    start_and_wait();
+    ASSERT_TRUE(report_says([&](const SourceReport&) { return counts("DaemonSet").objects == 1; }));
+  }
+  bool becomes(bool uninstalled) {
+    return report_says([&](const SourceReport&) { return source_->uninstalled() == uninstalled; });
+  }
+  // A Service that came after whatever happened to the DaemonSet: all watches have had their turn.
+  void let_the_source_turn() {
+    server_.put(kServices, service("later"));
+    ASSERT_TRUE(holds("Service shop/later"));
+  }
+};
+
+TEST_F(OwnDaemonSetTest, AskedForByItsNameInItsNamespaceAndNothingElse) {
+  start_there();
+  for (const Request& request : server_.requests(kDaemonSets))
+    EXPECT_EQ(request.value("fieldSelector"), "metadata.name=weft-agent");
+}
+
+TEST_F(OwnDaemonSetTest, DeletedMeansUninstalledAndMadeAgainDoesNot) {
+  start_there();
+  EXPECT_FALSE(source_->uninstalled());
+  server_.remove(kDaemonSets, "weft-system", "weft-agent");
+  EXPECT_TRUE(becomes(true));
+  server_.put(kDaemonSets, daemonset());
+  EXPECT_TRUE(becomes(false));
+}
+
+TEST_F(OwnDaemonSetTest, OneThatNobodySawIsNotDeleted) {
+  start_and_wait();
+  ASSERT_TRUE(report_says([&](const SourceReport&) { return counts("DaemonSet").lists == 1; }));
+  EXPECT_FALSE(source_->uninstalled());
+  server_.put(kDaemonSets, daemonset());
+  ASSERT_TRUE(report_says([&](const SourceReport&) { return counts("DaemonSet").objects == 1; }));
+  EXPECT_FALSE(source_->uninstalled());
+}
+
+TEST_F(OwnDaemonSetTest, AServerThatRefusesOrKnowsNoneOrIsAwayIsADoubt) {
+  start_there();
+  for (const int status : {403, 404, 500}) {
+    server_.set_script([status](const Request& request) -> std::optional<Reply> {
+      if (request.path != kDaemonSets) return std::nullopt;
+      return Reply{.status = status, .body = "{}"};
+    });
+    const size_t before = server_.count(kDaemonSets, any);
+    server_.end_watches();
+    ASSERT_TRUE(server_.wait_for(kDaemonSets, before + 3, any)) << status;
+    EXPECT_FALSE(source_->uninstalled()) << status;
+    if (status == 500) continue;
+    EXPECT_TRUE(report_says([](const SourceReport& report) {
+      return !report.problems.empty() &&
+             report.problems.back().find("an uninstall will not be noticed") != std::string::npos;
+    })) << status;
+  }
+}
+
+TEST_F(OwnDaemonSetTest, WhatWasDeletedWhileTheServerWasAwayIsSeenAfterwards) {
+  start_there();
+  server_.stop();
+  server_.remove(kDaemonSets, "weft-system", "weft-agent");
+  server_.compact();
+  server_.start();
+  EXPECT_TRUE(becomes(true));
+}
+
+TEST_F(OwnDaemonSetTest, OtherSourcesAskForNone) {
+  options_.own_daemonset.clear();
+  start_and_wait();
+  let_the_source_turn();
+  EXPECT_EQ(server_.count(kDaemonSets, any), 0u);
+  EXPECT_FALSE(source_->uninstalled());
+}
+
+}  // namespace
+}  // namespace weft::control_plane::test
