@@ -1,0 +1,196 @@
+"""One machine of the test cluster seen from outside: namespaces of its own (mount, network, process, host name, IPC, cgroup), in cgroups of its
+own. Used by cluster.py. Nothing is made in the network of the real machine."""
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LEAF = "system"  # as in machine_init.py
+HIERARCHY_OPTION = re.compile(r"^(cpu|cpuacct|cpuset|memory|devices|freezer|blkio|pids|net_cls|net_prio|perf_event|hugetlb|rdma|misc|name=.+)$")
+
+
+class ClusterError(Exception):
+    """The cluster cannot go on; the message says why and where to look."""
+
+
+def hierarchies():
+    """The cgroup mounts of the real machine, with what it takes to mount the same again."""
+    found = []
+    with open("/proc/mounts", encoding="utf-8") as mounts:
+        for line in mounts:
+            _, at, kind, options, *_ = line.split()
+            if kind not in ("cgroup", "cgroup2") or not (at + "/").startswith("/sys/fs/cgroup/"):
+                continue
+            kept = [o for o in options.split(",") if HIERARCHY_OPTION.match(o)]
+            if any(o.startswith("name=") for o in kept):
+                kept.insert(0, "none")
+            found.append({"at": at, "type": kind, "options": ",".join(kept) if kind == "cgroup" else ""})
+    if not found:
+        raise ClusterError("no cgroups are mounted below /sys/fs/cgroup")
+    return found
+
+
+def make_group(hierarchy, path):
+    """`path` below the root of a hierarchy, ready to take processes and to have children with limits."""
+    at = hierarchy["at"]
+    for part in path.split("/"):
+        if hierarchy["type"] == "cgroup2":
+            enable_controllers(at)
+        parent, at = at, f"{at}/{part}"
+        os.makedirs(at, exist_ok=True)
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if hierarchy["type"] == "cgroup" and os.path.exists(f"{at}/{name}"):
+                with open(f"{parent}/{name}", encoding="ascii") as f:
+                    value = f.read()
+                with open(f"{at}/{name}", "w", encoding="ascii") as f:
+                    f.write(value)
+    return at
+
+
+def enable_controllers(at):
+    with open(at + "/cgroup.controllers", encoding="ascii") as f:
+        controllers = f.read().split()
+    if controllers:
+        with open(at + "/cgroup.subtree_control", "w", encoding="ascii") as f:
+            f.write(" ".join("+" + c for c in controllers))
+
+
+def groups_below(path):
+    """Cgroups at and below `path` of every hierarchy, children first."""
+    for hierarchy in hierarchies():
+        for folder, _, _ in os.walk(f"{hierarchy['at']}/{path}", topdown=False):
+            yield folder
+
+
+def kill_groups(path, seconds=20):
+    """Kills what lives in these cgroups, however it came there, and removes them."""
+    deadline = time.monotonic() + seconds
+    while True:
+        for folder in groups_below(path):
+            try:
+                with open(folder + "/cgroup.procs", encoding="ascii") as f:
+                    for pid in f.read().split():
+                        # 0 is a process of another PID namespace, which is not ours.
+                        if pid != "0":
+                            os.kill(int(pid), signal.SIGKILL)
+                os.rmdir(folder)
+            except OSError:
+                pass
+        left = list(groups_below(path))
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise ClusterError("cgroups that cannot be removed: " + " ".join(left))
+        # A cgroup says in no file of every version that it is empty.
+        time.sleep(0.05)
+
+
+class Machine:
+    def __init__(self, cluster, name, address):
+        self.cluster = cluster
+        self.name = name
+        self.address = address
+        self.folder = f"/run/{cluster}/{name}"
+        self.group = f"{cluster}/{name}"
+
+    @property
+    def pid(self):
+        """Of its first process."""
+        with open(self.folder + "/pid", encoding="ascii") as f:
+            return int(f.read())
+
+    def open(self, binds, sysctls=()):
+        """Makes the machine. binds: (folder outside, folder inside, "ro" or "rw")."""
+        for folder in ("root", "log"):
+            os.makedirs(f"{self.folder}/{folder}")
+        os.mkfifo(self.folder + "/log/orders")
+        spec = {"name": self.name, "address": self.address, "root": self.folder + "/root", "cgroups": hierarchies(),
+                "binds": [(self.folder + "/log", "/var/log/cluster", "rw"), *binds], "sysctls": list(sysctls)}
+        groups = [make_group(h, self.group) for h in spec["cgroups"]]
+
+        def join():
+            for group in groups:
+                with open(group + "/cgroup.procs", "w", encoding="ascii") as f:
+                    f.write("0")
+
+        with open(self.folder + "/log/init.log", "ab") as log:
+            outer = subprocess.Popen(
+                ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--fork", "--", "/usr/bin/python3", "-B",
+                 HERE + "/machine_init.py", json.dumps(spec)],
+                preexec_fn=join, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True, cwd="/")
+        if not select.select([outer.stdout], [], [], 30)[0] or outer.stdout.readline() != b"ready\n":
+            raise ClusterError(f"{self.name} did not start\n{self.log('init')}")
+        # In cgroup2 groups with controllers have no processes of their own; the machine's first process has left it already.
+        for group in groups:
+            if os.path.exists(group + "/" + LEAF):
+                with open(f"{group}/{LEAF}/cgroup.procs", "w", encoding="ascii") as f:
+                    f.write(str(outer.pid))
+        with open(f"/proc/{outer.pid}/task/{outer.pid}/children", encoding="ascii") as f:
+            pid = f.read().split()[0]
+        with open(self.folder + "/pid", "w", encoding="ascii") as f:
+            f.write(pid)
+
+    def start(self, name, argv):
+        self.order({"name": name, "argv": argv})
+
+    def stop(self, name, number=signal.SIGTERM):
+        self.order({"name": name, "signal": int(number)})
+
+    def order(self, order):
+        with open(self.folder + "/log/orders", "w", encoding="utf-8") as orders:
+            orders.write(json.dumps(order) + "\n")
+
+    def runs(self, name):
+        """False when it was never started, or has ended."""
+        try:
+            with open(self.folder + "/log/programs", encoding="ascii") as f:
+                lines = [line.strip() for line in f if line.startswith(name + " ")]
+        except FileNotFoundError:
+            return False
+        return bool(lines) and lines[-1].endswith(" started")
+
+    def log(self, name, length=2500):
+        try:
+            with open(f"{self.folder}/log/{name}.log", encoding="utf-8", errors="replace") as f:
+                return f"--- {self.name}: {name}\n" + f.read()[-length:]
+        except FileNotFoundError:
+            return f"--- {self.name}: {name} wrote no log"
+
+    def inside(self, argv):
+        """What to run for `argv` to run on the machine, with its files and processes."""
+        return ["nsenter", "--target", str(self.pid), "--all", "--", *argv]
+
+    def on_its_network(self, argv):
+        """What to run for `argv` to run here, with the machine's network."""
+        return ["nsenter", "--target", str(self.pid), "--net", "--", *argv]
+
+    def run(self, *argv, check=True, timeout=60):
+        out = subprocess.run(self.inside(argv), text=True, capture_output=True, timeout=timeout, check=False)
+        if check and out.returncode != 0:
+            raise ClusterError(f"{self.name}: {' '.join(argv)}: {out.stderr.strip()}")
+        return out.stdout
+
+    def wait_for(self, program, seconds, ready):
+        """Until ready() is true; over at once when the program has died."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{self.name}: {program} was not ready after {seconds} s\n{self.log(program)}")
+            if os.path.exists(self.folder + "/log/programs") and f"{program} ended" in self.programs():
+                raise ClusterError(f"{self.name}: {program} ended\n{self.log(program)}")
+            time.sleep(0.05)
+
+    def programs(self):
+        with open(self.folder + "/log/programs", encoding="ascii") as f:
+            return f.read()
+
+
+def remove(cluster):
+    """Everything of a cluster of this name, whoever made it and however that ended."""
+    kill_groups(cluster)
+    shutil.rmtree("/run/" + cluster, ignore_errors=True)
