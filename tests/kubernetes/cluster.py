@@ -1,5 +1,6 @@
 """A Kubernetes cluster on this machine: a control plane and nodes with real kubelets and containerd, each a machine of machine.py, joined by
 a bridge in the control plane's network namespace. Used by ./cluster, by the test and by the demo."""
+import functools
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pki
 from machine import ClusterError, Machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
 CONTROL = "172.30.0.1"
 NODE = "172.30.0.1{}"
 POD_NETWORK = "10.244.0.0/16"
@@ -27,6 +29,13 @@ def programs_folder():
     if out.returncode != 0:
         raise SystemExit(out.returncode)
     return out.stdout.strip()
+
+
+@functools.cache
+def helm_folder():
+    """Helm's, or one that does not matter when it is not there."""
+    out = subprocess.run([ROOT + "/tools/helm"], text=True, capture_output=True, check=False)
+    return os.path.dirname(out.stdout.strip()) or "/usr/bin"
 
 
 class Cluster:
@@ -186,12 +195,17 @@ class Cluster:
         if self.programs is None:
             with open(self.folder + "/programs", encoding="utf-8") as f:
                 self.programs = f.read()
-        environment = ["KUBECONFIG=" + self.kubeconfig, f"PATH={self.programs}:{os.environ['PATH']}"]
+        environment = ["KUBECONFIG=" + self.kubeconfig, f"PATH={self.programs}:{helm_folder()}:{os.environ['PATH']}"]
         return self.control.on_its_network(["env", *environment, *argv])
 
     def try_kubectl(self, *arguments, timeout=10):
         out = subprocess.run(self.command(["kubectl", *arguments]), text=True, capture_output=True, timeout=timeout, check=False)
         return out.returncode == 0
+
+    def try_output(self, *arguments, timeout=20):
+        """Its output, or why there is none; for reports."""
+        out = subprocess.run(self.command(["kubectl", *arguments]), text=True, capture_output=True, timeout=timeout, check=False)
+        return out.stdout if out.returncode == 0 else out.stderr
 
     def kubectl(self, *arguments, stdin=None, timeout=120, attempts=1):
         """Its output. A command that has nothing to look at yet may be tried again, a tenth of a second apart."""

@@ -1,13 +1,20 @@
 # The smaller verbs: demo, lint, bench, soak, fuzz. Sourced by tools/dev.
 
 verb_demo() {
-  local argument
+  local argument demo_on_kubernetes=
   for argument in "$@"; do
     # Answered before anything is installed or built.
-    case $argument in -h | --help) exec tools/demo/run --help ;; esac
+    case $argument in
+      -h | --help) exec tools/demo/run --help ;;
+      --kubernetes) demo_on_kubernetes=1 ;;
+    esac
   done
   ensure_packages
   build release
+  if [ -n "$demo_on_kubernetes" ]; then
+    prepare_cluster
+    exec tools/demo/kubernetes.py --bin-dir "$ROOT/build/release/bin" "${@/--kubernetes/}"
+  fi
   echo "==> starting the demo"
   if [ "$(id -u)" -eq 0 ]; then
     exec tools/demo/run --bin-dir "$ROOT/build/release/bin" "$@"

@@ -42,7 +42,6 @@ if [ ! -e "$target/complete" ]; then
     done
     # A program of its own: it is started so often that the servers' initializers would count.
     "$go" build -ldflags "$flags" -o "$target/kubectl" k8s.io/kubernetes/cmd/kubectl >&2
-    "$go" build -ldflags "-s -w" -o "$target/helm" helm.sh/helm/v3/cmd/helm >&2
     touch "$target/complete"
   fi
   flock -u 9

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Weft on a Kubernetes of two nodes: installed by its chart under running traffic, a canary by kubectl, new weights, every component restarted,
+the API server lost, taken out again. A client that dials anew for each request counts what failed from beginning to end.
+tools/dev test runs it; --keep leaves the cluster up for a look."""
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from machine import ClusterError  # noqa: E402 pylint: disable=wrong-import-position
+from scenario import Failed, Scenario  # noqa: E402 pylint: disable=wrong-import-position
+
+# In this order; each needs the ones before.
+STEPS = ("start", "deploy", "install", "enrol", "apply_canary", "change_weights", "restart_agent", "restart_proxy", "lose_api_server", "uninstall")
+
+
+def run(scenario):
+    """How many steps passed, and how many failed."""
+    for number, name in enumerate(STEPS):
+        started = time.monotonic()
+        try:
+            said = getattr(scenario, name)()
+        except (Failed, ClusterError, subprocess.SubprocessError, KeyError, ValueError) as error:
+            print(f"FAILED  {name} after {time.monotonic() - started:.1f} s: {type(error).__name__}: {error}", flush=True)
+            return number, 1
+        print(f"ok      {name:<16} {time.monotonic() - started:5.1f} s  {said}", flush=True)
+    return len(STEPS), 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin-dir", default=os.path.dirname(os.path.dirname(HERE)) + "/build/release/bin")
+    parser.add_argument("--name", default="weft-k8s-test", help="of the cluster")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster up")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("*** SKIPPED, NOTHING WAS TESTED: not root ***")
+        return 77
+    scenario = Scenario(options.name, options.bin_dir)
+    passed, failed = 0, 1
+    try:
+        passed, failed = run(scenario)
+    finally:
+        if options.keep:
+            print(f"the cluster is up: tests/kubernetes/cluster --name {options.name} run")
+        else:
+            scenario.cluster.down()
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""Weft on the test cluster, as its users have it: images, installation by the chart, a canary by kubectl, restarts, uninstallation. The steps
+of mesh_test.py and of tools/demo/kubernetes.py."""
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import images  # noqa: E402 pylint: disable=wrong-import-position
+import pki  # noqa: E402 pylint: disable=wrong-import-position
+from cluster import Cluster, ClusterError  # noqa: E402 pylint: disable=wrong-import-position
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+CHART = ROOT + "/helm/weft"
+CANARY = ROOT + "/tools/demo/canary.yaml"
+MESH = "weft-system"
+SHOP = "shop"
+SAMPLE = 4000
+REPOSITORY = "weft.test"
+# A random share is further off than this many standard deviations less than once in a million runs.
+DEVIATIONS = 5.5
+
+
+class Failed(Exception):
+    """What was expected did not come about."""
+
+
+def until(what, seconds, condition, detail=lambda: ""):
+    """Asks until it is so; an answer that is not the one is no reason to wait longer than it takes to ask again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise Failed(f"not within {seconds} s: {what}\n{detail()}")
+        time.sleep(0.2)
+
+
+def canary(v2_percent):
+    """tools/demo/canary.yaml with these weights."""
+    weights = iter([100 - v2_percent, v2_percent])
+    with open(CANARY, encoding="utf-8") as f:
+        return re.sub(r"(weight: )\d+", lambda m: m.group(1) + str(next(weights)), f.read())
+
+
+class Scenario:
+    def __init__(self, name, bin_dir, drain_seconds=5):
+        self.cluster = Cluster(name)
+        self.bin_dir = bin_dir
+        self.drain_seconds = drain_seconds
+
+    # --- helpers of the steps
+
+    def kubectl(self, *arguments, **more):
+        return self.cluster.kubectl(*arguments, **more)
+
+    def helm(self, *arguments, timeout=180):
+        out = subprocess.run(self.cluster.command(["helm", *arguments]), text=True, capture_output=True, timeout=timeout, check=False)
+        if out.returncode != 0:
+            raise Failed(f"helm {' '.join(arguments)}: {out.stderr}\n{self.mesh_logs()}")
+        return out.stdout
+
+    def in_client(self, *argv, timeout=60):
+        return self.kubectl("-n", SHOP, "exec", "client", "--", *argv, timeout=timeout)
+
+    def service_address(self):
+        return self.kubectl("-n", SHOP, "get", "service", "product-service", "-o", "jsonpath={.spec.clusterIP}")
+
+    def ask(self, count):
+        """So many requests of the client pod, each on a connection of its own: the load generator's report."""
+        out = self.in_client("weft-bench-load", self.service_address() + ":80", "-n", str(count), "-c", "8", "--new-connections", "--interval", "0",
+                             "--timeout", "10", "--version-header", "x-version")
+        return json.loads(out)
+
+    def share_of_v2(self, report):
+        versions = report["versions"]
+        return versions.get("v2", 0) / max(1, sum(versions.values()))
+
+    def expect_share(self, wanted):
+        report = self.ask(SAMPLE)
+        share = self.share_of_v2(report)
+        allowed = DEVIATIONS * math.sqrt(wanted * (1 - wanted) / SAMPLE)
+        if report["failed"] or abs(share - wanted) > allowed:
+            raise Failed(f"wanted {wanted:.1%} of v2, allowed ±{allowed:.1%}, got {share:.2%}, {report['failed']} failed: {report}\n{self.mesh_logs()}")
+        return f"{share:.2%} of {SAMPLE} requests went to v2, wanted {wanted:.0%} ± {allowed:.1%}"
+
+    def watcher(self):
+        """(requests, failed) of the client that never stops, up to now."""
+        done = failed = 0
+        for line in self.kubectl("-n", SHOP, "logs", "watcher").splitlines():
+            if line.startswith("{"):
+                interval = json.loads(line)
+                done += sum(interval["statuses"].values())
+                failed += interval["failed"]
+        return done, failed
+
+    def expect_unbroken(self, during):
+        before, _ = self.watcher()
+        # Two more intervals, so that what is counted includes now.
+        done, failed = until("the watcher goes on", 30, lambda: (lambda now: now if now[0] > before + 100 else None)(self.watcher()))
+        if failed:
+            lines = [line for line in self.kubectl("-n", SHOP, "logs", "watcher").splitlines() if '"failed":0' not in line.replace(" ", "")]
+            raise Failed(f"{failed} of {done} requests failed {during}\n" + "\n".join(lines[-5:]) + "\n" + self.mesh_logs())
+        return f"{done} requests so far, none failed"
+
+    def mesh_logs(self):
+        text = ""
+        for name in self.cluster.try_output("-n", MESH, "get", "pods", "-o", "name").split():
+            text += f"--- {name}\n" + self.cluster.try_output("-n", MESH, "logs", name, "--tail=40")
+        return text + self.cluster.try_output("-n", MESH, "get", "pods", "-o", "wide") + self.cluster.try_output(
+            "-n", MESH, "get", "events", "--sort-by=.lastTimestamp")
+
+    def weft(self, node, *arguments):
+        """The CLI inside the agent of a node."""
+        pod = self.kubectl("-n", MESH, "get", "pods", "-l", "app.kubernetes.io/component=agent", "--field-selector", f"spec.nodeName={node}",
+                           "-o", "jsonpath={.items[0].metadata.name}")
+        return self.kubectl("-n", MESH, "exec", pod, "-c", "agent", "--", "weft", *arguments)
+
+    # --- the steps, in order
+
+    def start(self):
+        subprocess.run([ROOT + "/tools/image/build", "--bin-dir", self.bin_dir, "--out", images.OUT, "--repository", REPOSITORY], check=True)
+        archives = [images.pause(), images.application(self.bin_dir), images.OUT + "/weft-agent.tar", images.OUT + "/weft-proxy.tar"]
+        self.cluster.up(2, archives, print)
+        return "two nodes are ready"
+
+    def deploy(self):
+        self.kubectl("apply", "-f", HERE + "/crds.yaml")
+        self.kubectl("apply", "-f", HERE + "/shop.yaml")
+        for name in ("product-v1", "product-v2"):
+            self.kubectl("-n", SHOP, "rollout", "status", "deployment/" + name, "--timeout=60s")
+        self.kubectl("-n", SHOP, "wait", "--for=condition=Ready", "pod/client", "pod/watcher", "--timeout=60s")
+        report = self.ask(400)
+        if report["failed"] or set(report["versions"]) != {"v1", "v2"}:
+            raise Failed(f"without a mesh: {report}")
+        until("the watcher is served", 30, lambda: self.watcher()[0] > 50)
+        return f"without a mesh: {report['versions']}"
+
+    def install(self):
+        self.kubectl("create", "namespace", MESH)
+        folder = self.cluster.folder + "/authority"
+        pki.make_authority(folder)
+        self.kubectl("-n", MESH, "create", "secret", "generic", "weft-ca", f"--from-file=ca.crt={folder}/ca.crt",
+                     f"--from-file=ca.key={folder}/ca.key", f"--from-file=roots.crt={folder}/ca.crt")
+        self.helm("install", "weft", CHART, "-n", MESH, "--values", CHART + "/values-small.yaml", "--wait", "--timeout", "120s",
+                  "--set", f"agent.image.repository={REPOSITORY}/weft-agent", "--set", f"proxy.image.repository={REPOSITORY}/weft-proxy",
+                  "--set", "image.pullPolicy=Never", "--set", "agent.authority.secretName=weft-ca",
+                  "--set", f"proxy.drainTimeoutSeconds={self.drain_seconds}")
+        return self.expect_unbroken("while the mesh was installed")
+
+    def enrol(self):
+        self.kubectl("label", "namespace", SHOP, "weft.dev/mesh=enabled")
+        for node, pods in (("n1", 3), ("n2", 1)):
+            until(f"{pods} pods of {node} are captured", 30, lambda: self.captured(node) == pods, lambda: self.weft(node, "get", "pods") + self.mesh_logs())
+        return self.expect_unbroken("while the namespace was enrolled")
+
+    def captured(self, node):
+        pods = json.loads(self.weft(node, "-o", "json", "get", "pods"))
+        return sum(pod.get("state") == "captured" for pod in pods.get("pods", pods))
+
+    def apply_canary(self):
+        with open(CANARY, encoding="utf-8") as f:
+            self.kubectl("-n", SHOP, "apply", "-f", "-", stdin=f.read())  # as it is
+        until("v2 gets less than a fifth", 20, lambda: self.share_of_v2(self.ask(200)) < 0.2, self.mesh_logs)
+        return self.expect_share(0.05)
+
+    def change_weights(self):
+        self.kubectl("-n", SHOP, "apply", "-f", "-", stdin=canary(70))
+        until("v2 gets more than half", 20, lambda: self.share_of_v2(self.ask(200)) > 0.5, self.mesh_logs)
+        return self.expect_share(0.70)
+
+    def restart(self, component):
+        self.kubectl("-n", MESH, "rollout", "restart", "daemonset/weft-" + component)
+        self.kubectl("-n", MESH, "rollout", "status", "daemonset/weft-" + component, "--timeout=150s", timeout=180)
+        self.expect_share(0.70)
+        return self.expect_unbroken(f"while weft-{component} was restarted on both nodes")
+
+    def restart_agent(self):
+        return self.restart("agent")
+
+    def restart_proxy(self):
+        return self.restart("proxy")
+
+    def lose_api_server(self):
+        control = self.cluster.control
+        before = self.watcher()[0]
+        control.stop("kube-apiserver", 9)
+        until("kube-apiserver has ended", 20, lambda: not control.runs("kube-apiserver"))
+        # Without it there are no logs to read: that the traffic went on shows afterwards.
+        time.sleep(5)
+        self.cluster.start_apiserver()
+        until("the API server answers", 60, lambda: self.cluster.try_kubectl("get", "--raw", "/readyz"))
+        self.expect_unbroken("while the API server was away")
+        self.kubectl("-n", SHOP, "apply", "-f", "-", stdin=canary(5))
+        until("a change comes through again", 60, lambda: self.share_of_v2(self.ask(200)) < 0.2, self.mesh_logs)
+        return f"a change came through again, {self.watcher()[0] - before} requests meanwhile"
+
+    def uninstall(self):
+        self.helm("uninstall", "weft", "-n", MESH, "--wait", "--timeout", "120s")
+        until("no pod of the mesh is left", 90, lambda: not self.kubectl("-n", MESH, "get", "pods", "-o", "name").strip(),
+              lambda: self.kubectl("-n", MESH, "get", "pods"))
+        for node in self.cluster.nodes():
+            left = self.left_on(node)
+            if left:
+                raise Failed(f"{node.name} still has: " + ", ".join(left))
+        report = self.ask(400)
+        if report["failed"] or not 0.2 < self.share_of_v2(report) < 0.8:
+            raise Failed(f"the canary is still in force without a mesh: {report}")
+        return self.expect_unbroken("while the mesh was taken out")
+
+    def left_on(self, node):
+        """What Weft made on a node, and in the pods on it."""
+        left = []
+        for path in ("/sys/fs/bpf/weft", "/run/weft", "/opt/cni/bin/weft-cni"):
+            if node.run("sh", "-c", f"[ -e {path} ] && find {path} | head -5 || true").strip():
+                left.append(path)
+        if "weft" in node.run("sh", "-c", "cat /etc/cni/net.d/*"):
+            left.append("a plugin in the CNI configuration")
+        if node.run("sh", "-c", "pgrep -x 'weft-agent|weft-proxy' || true").strip():
+            left.append("a process")
+        namespaces = node.run("ls", "/run/netns").split()
+        for namespace in namespaces:
+            rules = node.run("nsenter", f"--net=/run/netns/{namespace}", "--", "ip", "rule")
+            if "0x570c" in rules:
+                left.append(f"a rule in {namespace}")
+        return left
