@@ -75,7 +75,7 @@ class Cluster:
             self.load_images(self.node(number), archives)
             self.start_kubelet(number)
         done("images loaded, kubelets started")
-        self.kubectl("wait", "--for=condition=Ready", "node", "--all", f"--timeout=60s", attempts=60)
+        self.kubectl("wait", "--for=condition=Ready", *(f"node/n{number}" for number in numbers), "--timeout=60s", attempts=100)
         done(f"{count} nodes ready")
 
     def down(self):
@@ -255,6 +255,8 @@ tlsCertFile: /etc/kubernetes/pki/{node}.crt
 tlsPrivateKeyFile: /etc/kubernetes/pki/{node}.key
 cgroupDriver: cgroupfs
 failSwapOn: false
+# What it would set for the whole kernel; machine_init.py shows it what it wants to see.
+protectKernelDefaults: true
 failCgroupV1: false
 oomScoreAdj: 0
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock

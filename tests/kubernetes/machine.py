@@ -1,5 +1,4 @@
-"""One machine of the test cluster seen from outside: namespaces of its own (mount, network, process, host name, IPC, cgroup), in cgroups of its
-own. Used by cluster.py. Nothing is made in the network of the real machine."""
+"""One machine of the test cluster seen from outside: namespaces of its own (mount, network, host name, IPC, cgroup), in cgroups of its own. Used by cluster.py. Nothing is made in the network of the real machine."""
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import subprocess
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LEAF = "system"  # as in machine_init.py
 HIERARCHY_OPTION = re.compile(r"^(cpu|cpuacct|cpuset|memory|devices|freezer|blkio|pids|net_cls|net_prio|perf_event|hugetlb|rdma|misc|name=.+)$")
 
 
@@ -75,7 +73,7 @@ def kill_groups(path, seconds=20):
             try:
                 with open(folder + "/cgroup.procs", encoding="ascii") as f:
                     for pid in f.read().split():
-                        # 0 is a process of another PID namespace, which is not ours.
+                        # 0 is a process of another PID namespace, which cannot be ours.
                         if pid != "0":
                             os.kill(int(pid), signal.SIGKILL)
                 os.rmdir(folder)
@@ -119,21 +117,15 @@ class Machine:
                     f.write("0")
 
         with open(self.folder + "/log/init.log", "ab") as log:
-            outer = subprocess.Popen(
-                ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--fork", "--", "/usr/bin/python3", "-B",
-                 HERE + "/machine_init.py", json.dumps(spec)],
+            # No PID namespace: kernel programs know processes by their ids on the real machine, and so must an agent on the node.
+            first = subprocess.Popen(
+                ["unshare", "--mount", "--net", "--ipc", "--uts", "--cgroup", "--", "/usr/bin/python3", "-B", HERE + "/machine_init.py",
+                 json.dumps(spec)],
                 preexec_fn=join, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True, cwd="/")
-        if not select.select([outer.stdout], [], [], 30)[0] or outer.stdout.readline() != b"ready\n":
-            raise ClusterError(f"{self.name} did not start\n{self.log('init')}")
-        # In cgroup2 groups with controllers have no processes of their own; the machine's first process has left it already.
-        for group in groups:
-            if os.path.exists(group + "/" + LEAF):
-                with open(f"{group}/{LEAF}/cgroup.procs", "w", encoding="ascii") as f:
-                    f.write(str(outer.pid))
-        with open(f"/proc/{outer.pid}/task/{outer.pid}/children", encoding="ascii") as f:
-            pid = f.read().split()[0]
         with open(self.folder + "/pid", "w", encoding="ascii") as f:
-            f.write(pid)
+            f.write(str(first.pid))
+        if not select.select([first.stdout], [], [], 30)[0] or first.stdout.readline() != b"ready\n":
+            raise ClusterError(f"{self.name} did not start\n{self.log('init')}")
 
     def start(self, name, argv):
         self.order({"name": name, "argv": argv})
@@ -174,6 +166,21 @@ class Machine:
         if check and out.returncode != 0:
             raise ClusterError(f"{self.name}: {' '.join(argv)}: {out.stderr.strip()}")
         return out.stdout
+
+    def commands(self):
+        """Names of the processes in its cgroups, those in containers included."""
+        found = set()
+        for folder in groups_below(self.group):
+            try:
+                with open(folder + "/cgroup.procs", encoding="ascii") as f:
+                    pids = f.read().split()
+                for pid in pids:
+                    with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+                        found.add(f.read().strip())
+            except OSError:
+                # It, or its group, ended meanwhile.
+                pass
+        return found
 
     def wait_for(self, program, seconds, ready):
         """Until ready() is true; over at once when the program has died."""

@@ -1,6 +1,7 @@
 """The first process of a machine of the test cluster. machine.py starts it in new namespaces; it gives the machine a root folder of
-its own, says so, and from then on starts and ends the programs that it is told to. When it dies, so does everything it started, and
-with its mount namespace goes everything that was written."""
+its own, says so, and from then on starts and ends the programs that it is told to, and reaps what they leave. With the mount namespace of
+its processes goes everything that they have written."""
+import ctypes
 import json
 import os
 import select
@@ -9,9 +10,13 @@ import signal
 import subprocess
 import sys
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_CHILD_SUBREAPER = 36
 # What is taken from the real /etc: users, and where alternatives and libraries are.
 ETC = ("passwd", "group", "nsswitch.conf", "protocols", "services", "alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ssl")
-LEAF = "system"  # the group of the machine's own programs, as in machine.py
+LEAF = "system"  # the group of the machine's own programs: with cgroup2, groups that have controllers have no processes
+TUNABLES = {"vm/overcommit_memory": 1, "vm/panic_on_oom": 0, "kernel/panic": 10, "kernel/panic_on_oops": 1,
+            "kernel/keys/root_maxkeys": 1000000, "kernel/keys/root_maxbytes": 25000000}
 ROOT_SIZE = "3g"
 
 
@@ -62,7 +67,17 @@ def mount_cgroups(root, hierarchies):
         if hierarchy["type"] == "cgroup2":
             os.mkdir(f"{at}/{LEAF}")
             with open(f"{at}/{LEAF}/cgroup.procs", "w", encoding="ascii") as f:
-                f.write("1")
+                f.write("0")
+
+
+def pin_tunables(root):
+    """A kubelet sets these for the whole kernel, so here it finds them as it wants them: in files that stand before the real ones."""
+    for key, value in TUNABLES.items():
+        stand_in = f"{root}/etc/tunables/{key}"
+        os.makedirs(os.path.dirname(stand_in), exist_ok=True)
+        with open(stand_in, "w", encoding="ascii") as f:
+            f.write(f"{value}\n")
+        mount("--bind", stand_in, f"{root}/proc/sys/{key}")
 
 
 def enter_root(root):
@@ -94,7 +109,6 @@ class Programs:
             os.kill(self.pids[name], number)
 
     def reap(self):
-        """Also orphans, such as the shims that hold containers."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -114,6 +128,9 @@ class Programs:
 
 
 def serve():
+    # Orphans, such as the shims that hold containers, become children of this process and not of the real machine's first one.
+    if LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
     # Opened for both, so that it never ends when the one who wrote goes away.
     orders = os.open("/var/log/cluster/orders", os.O_RDWR | os.O_NONBLOCK)
     programs = Programs()
@@ -152,6 +169,7 @@ def main():
         key, value = line.split("=")
         with open(f"{root}/proc/sys/{key}", "w", encoding="ascii") as f:
             f.write(value)
+    pin_tunables(root)
     enter_root(root)
     subprocess.run(["hostname", spec["name"]], check=True)
     with open("/etc/hosts", "w", encoding="ascii") as hosts:

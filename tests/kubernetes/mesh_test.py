@@ -10,7 +10,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from machine import ClusterError  # noqa: E402 pylint: disable=wrong-import-position
+from machine import ClusterError, remove  # noqa: E402 pylint: disable=wrong-import-position
+from machine_state import difference, state  # noqa: E402 pylint: disable=wrong-import-position
 from scenario import Failed, Scenario  # noqa: E402 pylint: disable=wrong-import-position
 
 # In this order; each needs the ones before.
@@ -40,6 +41,8 @@ def main():
         print("*** SKIPPED, NOTHING WAS TESTED: not root ***")
         return 77
     scenario = Scenario(options.name, options.bin_dir)
+    remove(options.name)
+    before = state(options.name)
     passed, failed = 0, 1
     try:
         passed, failed = run(scenario)
@@ -48,6 +51,9 @@ def main():
             print(f"the cluster is up: tests/kubernetes/cluster --name {options.name} run")
         else:
             scenario.cluster.down()
+            changed = difference(before, state(options.name))
+            print("\n".join(changed) or "ok      the machine is as it was")
+            passed, failed = passed + (not changed), failed + bool(changed)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

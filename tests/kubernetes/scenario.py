@@ -19,6 +19,7 @@ CHART = ROOT + "/helm/weft"
 CANARY = ROOT + "/tools/demo/canary.yaml"
 MESH = "weft-system"
 SHOP = "shop"
+SERVICE = "10.96.10.10:80"  # of shop.yaml
 SAMPLE = 4000
 REPOSITORY = "weft.test"
 # A random share is further off than this many standard deviations less than once in a million runs.
@@ -68,12 +69,9 @@ class Scenario:
     def in_client(self, *argv, timeout=60):
         return self.kubectl("-n", SHOP, "exec", "client", "--", *argv, timeout=timeout)
 
-    def service_address(self):
-        return self.kubectl("-n", SHOP, "get", "service", "product-service", "-o", "jsonpath={.spec.clusterIP}")
-
     def ask(self, count):
         """So many requests of the client pod, each on a connection of its own: the load generator's report."""
-        out = self.in_client("weft-bench-load", self.service_address() + ":80", "-n", str(count), "-c", "8", "--new-connections", "--interval", "0",
+        out = self.in_client("weft-bench-load", SERVICE, "-n", str(count), "-c", "8", "--new-connections", "--interval", "0",
                              "--timeout", "10", "--version-header", "x-version")
         return json.loads(out)
 
@@ -131,7 +129,8 @@ class Scenario:
 
     def deploy(self):
         self.kubectl("apply", "-f", HERE + "/crds.yaml")
-        self.kubectl("apply", "-f", HERE + "/shop.yaml")
+        # A pod is refused until its namespace has a ServiceAccount.
+        self.kubectl("apply", "-f", HERE + "/shop.yaml", attempts=50)
         for name in ("product-v1", "product-v2"):
             self.kubectl("-n", SHOP, "rollout", "status", "deployment/" + name, "--timeout=60s")
         self.kubectl("-n", SHOP, "wait", "--for=condition=Ready", "pod/client", "pod/watcher", "--timeout=60s")
@@ -156,12 +155,11 @@ class Scenario:
     def enrol(self):
         self.kubectl("label", "namespace", SHOP, "weft.dev/mesh=enabled")
         for node, pods in (("n1", 3), ("n2", 1)):
-            until(f"{pods} pods of {node} are captured", 30, lambda: self.captured(node) == pods, lambda: self.weft(node, "get", "pods") + self.mesh_logs())
+            until(f"{pods} pods of {node} are captured", 30, lambda: self.captured(node) == pods, lambda: self.weft(node, "-n", SHOP, "get", "workloads") + self.mesh_logs())
         return self.expect_unbroken("while the namespace was enrolled")
 
     def captured(self, node):
-        pods = json.loads(self.weft(node, "-o", "json", "get", "pods"))
-        return sum(pod.get("state") == "captured" for pod in pods.get("pods", pods))
+        return json.loads(self.weft(node, "-o", "json", "status"))["podsCaptured"]
 
     def apply_canary(self):
         with open(CANARY, encoding="utf-8") as f:
@@ -221,8 +219,7 @@ class Scenario:
                 left.append(path)
         if "weft" in node.run("sh", "-c", "cat /etc/cni/net.d/*"):
             left.append("a plugin in the CNI configuration")
-        if node.run("sh", "-c", "pgrep -x 'weft-agent|weft-proxy' || true").strip():
-            left.append("a process")
+        left += [name for name in node.commands() if name.startswith("weft-") and name != "weft-bench-load"]
         namespaces = node.run("ls", "/run/netns").split()
         for namespace in namespaces:
             rules = node.run("nsenter", f"--net=/run/netns/{namespace}", "--", "ip", "rule")

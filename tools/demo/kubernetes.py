@@ -14,7 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, ROOT + "/tests/kubernetes"]
 import table  # noqa: E402 pylint: disable=wrong-import-position
 from machine import ClusterError  # noqa: E402 pylint: disable=wrong-import-position
-from scenario import SHOP, Failed, Scenario, canary  # noqa: E402 pylint: disable=wrong-import-position
+from scenario import SERVICE, SHOP, Failed, Scenario, canary  # noqa: E402 pylint: disable=wrong-import-position
 
 # Title, percent of v2. The first is tools/demo/canary.yaml as it is in the repository.
 WEIGHTS = [("canary.yaml as it is", 5), ("shift to 25 %", 25), ("shift to 50 %", 50), ("all to v2", 100), ("rollback", 0)]
@@ -60,7 +60,7 @@ def demo(scenario, options):
     said("Weft, under running traffic", "helm install weft helm/weft -n weft-system --wait", scenario.install())
     scenario.kubectl("-n", SHOP, "apply", "-f", "-", stdin=canary(WEIGHTS[0][1]))
     said("the namespace joins the mesh", "kubectl label namespace shop weft.dev/mesh=enabled", scenario.enrol())
-    argv = ["kubectl", "-n", SHOP, "exec", "client", "--", "weft-bench-load", scenario.service_address() + ":80", "-c", "8", "--rate",
+    argv = ["kubectl", "-n", SHOP, "exec", "client", "--", "weft-bench-load", SERVICE, "-c", "8", "--rate",
             str(options.rate), "-d", "600", "--interval", "1", "--version-header", "x-version"]
     with subprocess.Popen(scenario.cluster.command(argv), stdout=subprocess.PIPE, text=True) as load:
         try:

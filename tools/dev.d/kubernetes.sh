@@ -22,5 +22,7 @@ prepare_cluster() {
 
 kubernetes_tests() {
   prepare_cluster
+  tests/kubernetes/image_test.py --bin-dir build/release/bin
+  tests/kubernetes/cluster_test.py
   tests/kubernetes/mesh_test.py --bin-dir build/release/bin
 }
