@@ -478,7 +478,7 @@ Listener::Listener(WorkerThread& worker, EventLoop& loop, UniqueFd listener,
 void Listener::accepted(UniqueFd fd, const SocketAddress& peer) {
   if (port_ == kHbonePort) return worker_.serve_tunnels(origin_, std::move(fd), peer);
   port_ == WEFT_PORT_INBOUND && !origin_->is_gateway() ? worker_.serve_inbound(origin_, std::move(fd), peer)
-                                                  : worker_.serve(origin_, std::move(fd), peer);
+                                                       : worker_.serve(origin_, std::move(fd), peer);
 }
 
 bool Listener::accept_failed(int error) { return worker_.accept_failed(error); }
