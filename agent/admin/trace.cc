@@ -2,6 +2,7 @@
 // thread, fold them as the proxy does on their own, and ask the proxy's matcher.
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "agent/admin/listing.h"
 #include "base/strings.h"
 #include "userspace-proxy/config/explain.h"
+#include "userspace-proxy/config/explain_policy.h"
 
 namespace weft::agent {
 namespace {
@@ -171,10 +173,42 @@ IpAddress source_address(const istio::workload::Workload& client, bool v4) {
   return {};
 }
 
-// What the server's node says to a new TCP connection of the client, which is captured on this `node`. Who
-// that is it knows of captured pods of its own, and of those that come by a tunnel.
+// "shop/cart:80" as a client would write it, without the port, which no policy needs.
+std::string authority_of(const std::string& to) {
+  const size_t slash = to.find('/');
+  if (slash == std::string::npos) return to;
+  return str_cat(to.substr(slash + 1, to.find(':', slash) - slash - 1), ".", to.substr(0, slash));
+}
+
+// To the request that is traced, as its client writes it, where a policy asks about requests; to its
+// connection else.
+std::string verdict_of(const SelectedPolicies& selected, const PolicyConnection& asked,
+                       const admin::v1::TraceRequest& request, bool rewritten, bool* allowed) {
+  const bool of_request =
+      !request.method().empty() && std::any_of(selected.policies.begin(), selected.policies.end(),
+                                               [](const auto* policy) { return has_request_terms(*policy); });
+  if (of_request) {
+    proxy::PolicyQuestion question{.connection = asked,
+                                   .method = request.method(),
+                                   .target = request.target(),
+                                   .authority = authority_of(request.to()),
+                                   .headers = {}};
+    for (const auto& header : request.headers()) question.headers.emplace_back(header.name(), header.value());
+    const auto explained = proxy::explain_policy(selected, question);
+    *allowed = explained.ok() && explained->allowed;
+    if (!explained.ok()) return str_cat("denied: ", std::string(explained.status().message()));
+    // What the rule does to the request the server's node sees, and the trace does not.
+    return str_cat(explained->verdict, rewritten ? " (as the client writes the request)" : "");
+  }
+  const Verdict verdict = evaluate(selected.policies, asked);
+  *allowed = verdict.allowed();
+  return verdict_text(verdict);
+}
+
+// What the server's node says to the client, which is captured on this `node`. Who that is it knows of
+// captured pods of its own, and of those that come by a tunnel.
 void write_verdicts(const MeshModel& model, const istio::workload::Workload& client, const std::string& node,
-                    admin::v1::TraceReport* out) {
+                    const admin::v1::TraceRequest& request, admin::v1::TraceReport* out) {
   for (admin::v1::TraceTarget& target : *out->mutable_targets()) {
     for (admin::v1::TraceEndpoint& endpoint : *target.mutable_endpoints()) {
       const size_t slash = endpoint.workload().find('/');
@@ -188,9 +222,10 @@ void write_verdicts(const MeshModel& model, const istio::workload::Workload& cli
       if (server->node() == node || server->tunnel_protocol() == istio::workload::HBONE)
         asked.identity = identity_of(client);
       const SelectedPolicies selected = select_policies(*server, model.authorizations());
-      const Verdict verdict = evaluate(selected.policies, asked);
-      const bool unknown = !verdict.allowed() && !asked.identity;
-      endpoint.set_policy(str_cat(verdict_text(verdict),
+      bool allowed = false;
+      const std::string verdict = verdict_of(selected, asked, request, !out->actions().empty(), &allowed);
+      const bool unknown = !allowed && !asked.identity;
+      endpoint.set_policy(str_cat(verdict,
                                   unknown ? " (from another node, without a tunnel, it is nobody)" : ""));
     }
   }
@@ -257,7 +292,7 @@ grpc::Status AdminService::Trace(grpc::ServerContext*, const admin::v1::TraceReq
   }
   const auto judged = parts_.reconciler.read([&](const Reconciler::View& view) {
     write_kernel_path(view, explanation->dialled, reply);
-    if (client) write_verdicts(view.model, *client, parts_.node_name, reply);
+    if (client) write_verdicts(view.model, *client, parts_.node_name, *request, reply);
     return true;
   });
   return judged ? grpc::Status::OK : stopping();

@@ -7,6 +7,7 @@
 #include <future>
 #include <thread>
 
+#include "proto/weft/mesh/v1/http_terms.pb.h"
 #include "proto/weft/proxy/v1/telemetry.grpc.pb.h"
 #include "tests/unit/agent/agent_world.h"
 
@@ -124,6 +125,27 @@ admin::v1::TraceReport trace_of(admin::v1::Admin::Stub& stub, const std::string&
   const grpc::Status status = stub.Trace(&context, request, &report);
   EXPECT_TRUE(status.ok()) << status.error_message();
   return report;
+}
+
+TEST_F(TraceTest, APolicyAboutRequestsIsAskedAboutTheRequest) {
+  control_plane::Change change = small_mesh({.allowed = "shop"});
+  istio::security::Authorization policy;
+  policy.set_name("no-admin");
+  policy.set_namespace_("shop");
+  policy.set_scope(istio::security::NAMESPACE);
+  policy.set_action(istio::security::DENY);
+  mesh::v1::HttpTerms terms;
+  terms.add_paths()->set_exact("/admin");
+  auto& extension = *policy.add_rules()->add_clauses()->add_matches()->add_extensions();
+  extension.set_name("weft.mesh.v1.HttpTerms");
+  extension.mutable_config()->PackFrom(terms);
+  change.upserted.emplace_back(control_plane::kAuthorizationType, "shop/no-admin", "1",
+                               policy.SerializeAsString());
+  subscriber_(change);
+  const admin::v1::TraceReport request = trace_of(*stub_);
+  ASSERT_EQ(request.targets_size(), 1);
+  ASSERT_EQ(request.targets(0).endpoints_size(), 1);
+  EXPECT_EQ(request.targets(0).endpoints(0).policy(), "allowed by shop/readers");
 }
 
 TEST_F(TraceTest, OnlyCapturedClientsAreAnswered) {
