@@ -225,8 +225,8 @@ void write_verdicts(const MeshModel& model, const istio::workload::Workload& cli
       bool allowed = false;
       const std::string verdict = verdict_of(selected, asked, request, !out->actions().empty(), &allowed);
       const bool unknown = !allowed && !asked.identity;
-      endpoint.set_policy(str_cat(verdict,
-                                  unknown ? " (from another node, without a tunnel, it is nobody)" : ""));
+      endpoint.set_policy(
+          str_cat(verdict, unknown ? " (from another node, without a tunnel, it is nobody)" : ""));
     }
   }
 }

@@ -2,39 +2,13 @@
 // the agent decides, this only prints.
 #include <grpcpp/grpcpp.h>
 
-#include "absl/strings/ascii.h"
 #include "base/strings.h"
 #include "proto/weft/admin/v1/authorization.grpc.pb.h"
 #include "tools/weft/admin_call.h"
+#include "tools/weft/http_question.h"
 
 namespace weft::cli {
 namespace {
-
-std::string in_namespace(const Flags& flags, const std::string& name) {
-  return flags.ns.empty() || name.find('/') != std::string::npos ? name : str_cat(flags.ns, "/", name);
-}
-
-absl::Status read_request(const Flags& flags, admin::v1::AuthorizationRequest* request) {
-  request->set_from(in_namespace(flags, flags.from));
-  request->set_to(in_namespace(flags, flags.to));
-  if (!flags.headers.empty() && flags.http.empty())
-    return absl::InvalidArgumentError("--header needs --http; next: add --http 'GET /'");
-  if (!flags.http.empty()) {
-    const size_t space = flags.http.find(' ');
-    request->set_method(space == std::string::npos ? "GET" : flags.http.substr(0, space));
-    request->set_target(space == std::string::npos ? flags.http : flags.http.substr(space + 1));
-  }
-  for (const std::string& header : flags.headers) {
-    const size_t colon = header.find(':');
-    if (colon == std::string::npos || colon == 0)
-      return absl::InvalidArgumentError(
-          str_cat("\"", header, "\" is no header; next: write it as --header name:value"));
-    admin::v1::AuthorizationHeader* out = request->add_headers();
-    out->set_name(absl::AsciiStrToLower(header.substr(0, colon)));
-    out->set_value(std::string(absl::StripAsciiWhitespace(header.substr(colon + 1))));
-  }
-  return absl::OkStatus();
-}
 
 absl::StatusOr<admin::v1::AuthorizationReport> ask(const Flags& flags,
                                                    const admin::v1::AuthorizationRequest& request) {
@@ -66,7 +40,9 @@ Json rule_json(const admin::v1::AuthorizationRule& rule) {
 
 int ask_and_print(const Flags& flags, bool explain, Environment& env) {
   admin::v1::AuthorizationRequest request;
-  if (const absl::Status status = read_request(flags, &request); !status.ok())
+  request.set_from(in_namespace(flags, flags.from));
+  request.set_to(in_namespace(flags, flags.to));
+  if (const absl::Status status = read_http(flags, &request); !status.ok())
     return report(status, "weft authz check --help", env);
   const auto reply = ask(flags, request);
   if (!reply.ok()) return report(reply.status(), "weft get workloads -A", env);

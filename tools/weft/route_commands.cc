@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "base/strings.h"
 #include "tools/weft/admin_call.h"
+#include "tools/weft/http_question.h"
 
 namespace weft::cli {
 namespace {
@@ -79,32 +80,13 @@ int explain_routes(const admin::v1::RouteList& list, const Flags& flags, Environ
 }
 
 absl::Status read_request(const Flags& flags, admin::v1::TraceRequest* request) {
-  request->set_from(!flags.ns.empty() && flags.from.find('/') == std::string::npos
-                        ? str_cat(flags.ns, "/", flags.from)
-                        : flags.from);
+  request->set_from(in_namespace(flags, flags.from));
   request->set_to(flags.to);
-  if (!flags.headers.empty() && flags.http.empty())
-    return absl::InvalidArgumentError("--header needs --http; next: add --http 'GET /'");
-  if (!flags.http.empty()) {
-    const size_t space = flags.http.find(' ');
-    request->set_method(space == std::string::npos ? "GET" : flags.http.substr(0, space));
-    request->set_target(space == std::string::npos ? flags.http : flags.http.substr(space + 1));
-  }
   if (!flags.tls.empty() && !flags.http.empty())
     return absl::InvalidArgumentError(
         "--tls is of a connection that is not read further; next: leave out --http");
-  for (const char c : flags.tls) request->mutable_tls()->push_back(absl::ascii_tolower(c));
-  for (const std::string& header : flags.headers) {
-    const size_t colon = header.find(':');
-    if (colon == std::string::npos || colon == 0)
-      return absl::InvalidArgumentError(
-          str_cat("\"", header, "\" is no header; next: write it as --header name:value"));
-    const size_t begin = std::min(header.find_first_not_of(' ', colon + 1), header.size());
-    admin::v1::TraceHeader* out = request->add_headers();
-    for (const char c : header.substr(0, colon)) out->mutable_name()->push_back(absl::ascii_tolower(c));
-    out->set_value(header.substr(begin));
-  }
-  return absl::OkStatus();
+  request->set_tls(absl::AsciiStrToLower(flags.tls));
+  return read_http(flags, request);
 }
 
 bool arrives(const admin::v1::TraceReport& report) {
