@@ -13,6 +13,8 @@ namespace weft::agent {
 namespace {
 
 constexpr std::chrono::milliseconds kMetricsDeadline{1000};
+// Milliseconds are usual; a node with thousands of cgroups and no time to spare takes longer.
+constexpr std::chrono::milliseconds kFirstLook{10'000};
 
 double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -29,12 +31,17 @@ Agent::Agent(Options options, Parts parts)
                                         .heartbeat_fd = heartbeat_.get()}),
       reconciler_(Reconciler::Options{.store_path = run_path("enrollments.json"),
                                       .node_name = options_.node_name,
-                                      .gateways = options_.gateways},
+                                      .gateways = options_.gateways,
+                                      .pods_by_cgroup = parts_.find_pods.has_value()},
                   Reconciler::Parts{
                       .dataplane = *parts_.dataplane,
                       .feed = handover_,
                       .publish = [this](const control_plane::Change& change) { parts_.ads->apply(change); },
-                      .probe = parts_.probe}),
+                      .probe = parts_.probe,
+                      .look_for =
+                          [this](std::set<std::string> uids) {
+                            if (sandbox_watch_ != nullptr) sandbox_watch_->want(std::move(uids));
+                          }}),
       telemetry_(hub_, [this] { reconciler_.beat(); }) {}
 
 std::string Agent::run_path(std::string_view name) const { return str_cat(options_.run_dir, "/", name); }
@@ -77,6 +84,41 @@ std::vector<grpc::Service*> Agent::admin_services() {
   return out;
 }
 
+// Where pods are, and who asks before they start. Questions wait for the first configuration.
+absl::Status Agent::start_pods() {
+  if (parts_.find_pods) {
+    ASSIGN_OR_RETURN(sandbox_watch_, SandboxWatch::start(*parts_.find_pods,
+                                                         [this](const std::string& uid, const auto& sandbox) {
+                                                           reconciler_.sandbox_found(uid, sandbox);
+                                                         }));
+  }
+  if (!parts_.cni) return absl::OkStatus();
+  ASSIGN_OR_RETURN(cni_server_,
+                   CniServer::start(run_path("cni.sock"), [this](CniRequest request, CniServer::Reply reply) {
+                     reconciler_.admit(std::move(request), std::move(reply));
+                   }));
+  CniInstaller::Options options = *parts_.cni;
+  options.config.socket = run_path("cni.sock");
+  options.config.namespaces_file = run_path("cni-namespaces");
+  ASSIGN_OR_RETURN(cni_installer_, CniInstaller::start(std::move(options)));
+  return absl::OkStatus();
+}
+
+// On the source's thread.
+void Agent::take_change(const control_plane::Change& change) {
+  std::set<std::string> refused;
+  for (const control_plane::Finding& finding : change.findings) {
+    if (finding.level == control_plane::Finding::Level::kError)
+      refused.insert(str_cat(finding.file, " ", finding.object, " ", finding.field, " ", finding.message));
+  }
+  refused_manifests_.update(std::move(refused));
+  if (cni_installer_ != nullptr) {
+    const absl::Status written = cni_installer_->set_namespaces(change.mesh_namespaces);
+    if (!written.ok()) log::error("cni_namespaces_not_written", {{"error", written.message()}});
+  }
+  reconciler_.apply(change);
+}
+
 absl::Status Agent::start_all() {
   // Does nothing before the first change, but answers the servers below.
   RETURN_IF_ERROR(annotate("read enrolments", reconciler_.start()));
@@ -86,20 +128,18 @@ absl::Status Agent::start_all() {
                                      [this](std::string_view path) { return serve_metrics(path); }));
   ASSIGN_OR_RETURN(health_, HttpServer::start({.address = options_.health_address},
                                               [this](std::string_view path) { return serve_health(path); }));
+  RETURN_IF_ERROR(start_pods());
   // The first change is queued before this returns ...
-  ASSIGN_OR_RETURN(control_plane_, parts_.start_control_plane([this](const control_plane::Change& change) {
-    std::set<std::string> refused;
-    for (const control_plane::Finding& finding : change.findings) {
-      if (finding.level == control_plane::Finding::Level::kError)
-        refused.insert(str_cat(finding.file, " ", finding.object, " ", finding.field, " ", finding.message));
-    }
-    refused_manifests_.update(std::move(refused));
-    reconciler_.apply(change);
-  }));
+  ASSIGN_OR_RETURN(control_plane_, parts_.start_control_plane(
+                                       [this](const control_plane::Change& change) { take_change(change); }));
   // From here on the fail modes hold: a proxy that never comes is one that does not answer.
   RETURN_IF_ERROR(parts_.dataplane->watch_proxy());
   // ... and applied before the proxy may speak: it drains what its first snapshot does not name.
   reconciler_.read([](const Reconciler::View& view) { return view.generation; });
+  // So does finding pods: what a former agent captured is none of theirs until then.
+  if (sandbox_watch_ != nullptr && !sandbox_watch_->wait_looked(kFirstLook))
+    log::warn("pods_not_looked_for", {{"next", "weft get workloads -A"}});
+  reconciler_.sandboxes_known();
   ASSIGN_OR_RETURN(proxy_server_,
                    GrpcUnixServer::start(run_path("xds.sock"), options_.proxy_access, proxy_services()));
   HandoverServer::Events events;
@@ -118,7 +158,11 @@ absl::Status Agent::start_all() {
                           .served = [this] { return handover_.served(); },
                           .acked = [this] { return acked(); },
                           .rejected = [this] { return rejected(); },
-                          .source_problems = [this] { return source_report().problems; }});
+                          .source_problems = [this] { return source_report().problems; },
+                          .cni_problem = [this]() -> std::optional<std::string> {
+                            if (cni_installer_ == nullptr) return std::nullopt;
+                            return cni_installer_->problem();
+                          }});
   ASSIGN_OR_RETURN(admin_server_,
                    GrpcUnixServer::start(run_path("agent.sock"), SocketAccess{}, admin_services()));
   log::info("agent_started", {{"node", options_.node_name},
@@ -139,11 +183,14 @@ Agent::~Agent() {
   // No new questions and no new changes, then the proxy's streams, then the decisions that are still queued.
   end_questions();
   control_plane_.reset();
+  cni_installer_.reset();
+  cni_server_.reset();
   telemetry_.shutdown();
   parts_.ads->shutdown();
   proxy_server_.reset();
   handover_.stop();
   reconciler_.stop();
+  sandbox_watch_.reset();
 }
 
 void Agent::stop_capturing() {
@@ -223,6 +270,7 @@ MetricsInput Agent::gather_metrics() {
     }
     input.pods_eligible = static_cast<uint32_t>(view.pods.pods().size());
     input.pods_captured = view.pods.captured();
+    input.pod_starts = view.pod_starts;
     return true;
   });
   const std::vector<std::string> refused = rejected();

@@ -6,12 +6,15 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "agent/admin/admin_service.h"
 #include "agent/admin/authorization_list.h"
 #include "agent/admin/certificate_list.h"
+#include "agent/cni/installer.h"
+#include "agent/cni/server.h"
 #include "agent/feed/grpc_unix_server.h"
 #include "agent/feed/handover_server.h"
 #include "agent/feed/observe_hub.h"
@@ -21,6 +24,7 @@
 #include "agent/metrics/exporter.h"
 #include "agent/metrics/http_server.h"
 #include "agent/metrics/rejections.h"
+#include "agent/pods/sandbox_watch.h"
 #include "base/fd.h"
 #include "control-plane/control_plane.h"
 #include "control-plane/discovery/ads_service.h"
@@ -51,6 +55,11 @@ class Agent {
     // Null: pods get no certificates.
     std::unique_ptr<control_plane::CertificateAuthority> authority;
     NetnsProbe probe = probe_netns;
+    // Where the cgroups of pods are; nullopt: manifests say where pods are, by annotation.
+    std::optional<SandboxWatch::Options> find_pods = {};
+    // Where the CNI plugin is to be installed; nullopt: nowhere. Socket and file of its configuration are of
+    // the run dir.
+    std::optional<CniInstaller::Options> cni = {};
   };
 
   // On an error everything that was started is stopped again.
@@ -70,6 +79,8 @@ class Agent {
   Agent(Options options, Parts parts);
   absl::Status start_all();
   void end_questions();
+  absl::Status start_pods();
+  void take_change(const control_plane::Change& change);
   HttpReply serve_metrics(std::string_view path);
   HttpReply serve_health(std::string_view path);
   MetricsInput gather_metrics();
@@ -85,12 +96,16 @@ class Agent {
   ObserveHub hub_;
   UniqueFd heartbeat_;
   HandoverServer handover_;
+  // Null: pods are not looked for. Ends after the reconciler's thread, which tells it what to look for.
+  std::unique_ptr<SandboxWatch> sandbox_watch_;
   Reconciler reconciler_;
   TelemetryService telemetry_;
   std::unique_ptr<control_plane::CertificateService> certificates_;
   std::unique_ptr<RevocationService> revocations_;
   std::unique_ptr<CertificateList> certificate_list_;
   std::unique_ptr<AuthorizationList> authorization_list_;
+  std::unique_ptr<CniServer> cni_server_;
+  std::unique_ptr<CniInstaller> cni_installer_;
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<control_plane::ControlPlane> control_plane_;
   std::unique_ptr<GrpcUnixServer> proxy_server_;

@@ -9,6 +9,8 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 
 #include "agent/agent.h"
@@ -41,6 +43,9 @@ struct Flags {
   std::string metrics_address = "0.0.0.0:15020";
   std::string health_address = "0.0.0.0:15021";
   std::string gateway_address;
+  std::string cni_conf_dir;  // empty, as is the next: no plugin
+  std::string cni_bin_dir;
+  std::string find_pods;  // empty: by cgroup with Kubernetes, by annotation without
   std::string proxy_user = "nobody";
   std::string proxy_group = "nogroup";
   std::string log_level = "info";
@@ -128,6 +133,40 @@ absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane
   return started;
 }
 
+// Whoever makes pods in a cluster may annotate them, and must not choose what is captured.
+absl::StatusOr<std::optional<SandboxWatch::Options>> pods_in_cgroups(const Flags& flags) {
+  const bool kubernetes = flags.kubernetes || !flags.kubeconfig.empty();
+  const bool by_cgroup = flags.find_pods.empty() ? kubernetes : flags.find_pods == "cgroup";
+  if (!by_cgroup) return std::nullopt;
+  SandboxWatch::Options options{.cgroup_root = flags.cgroup};
+  if (options.cgroup_root.empty()) {
+    ASSIGN_OR_RETURN(options.cgroup_root, find_cgroup2_root());
+  }
+  return options;
+}
+
+// The agent's own pods, and those that a cluster needs before it can have an agent.
+std::vector<std::string> exempt_namespaces() {
+  std::vector<std::string> out{"kube-system"};
+  std::ifstream file("/var/run/secrets/kubernetes.io/serviceaccount/namespace");
+  std::string own;
+  if (std::getline(file, own) && !own.empty() && own != out.front()) out.push_back(own);
+  return out;
+}
+
+absl::StatusOr<std::optional<CniInstaller::Options>> cni_plugin(const Flags& flags) {
+  if (flags.cni_conf_dir.empty() != flags.cni_bin_dir.empty())
+    return absl::InvalidArgumentError("--cni-conf-dir and --cni-bin-dir need each other; next: give both");
+  if (flags.cni_conf_dir.empty()) return std::nullopt;
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  return CniInstaller::Options{
+      .conf_dir = flags.cni_conf_dir,
+      .bin_dir = flags.cni_bin_dir,
+      .program = self.parent_path() / kCniPluginName,
+      .config = {.socket = "", .namespaces_file = "", .exempt = exempt_namespaces()}};
+}
+
 // `source` outlives the agent's parts that use it.
 absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
                                                    const std::shared_ptr<KubernetesSource>& source) {
@@ -151,6 +190,8 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
   parts.ads = control_plane::AdsService::create();
   ASSIGN_OR_RETURN(parts.authority,
                    control_plane::CertificateAuthority::open({.folder = ca_dir_of(flags)}, absl::Now()));
+  ASSIGN_OR_RETURN(parts.find_pods, pods_in_cgroups(flags));
+  ASSIGN_OR_RETURN(parts.cni, cni_plugin(flags));
   parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber) {
     return start_control_plane(flags, std::move(subscriber), *source);
   };
@@ -163,6 +204,13 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
 
 // What `weft-agent cleanup` and the end of an installation have in common; the run dir is locked.
 int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
+  // First: no pod shall start to wait for an agent that is not to come.
+  if (!flags.cni_conf_dir.empty() && !flags.cni_bin_dir.empty()) {
+    const absl::StatusOr<std::vector<std::string>> taken =
+        CniInstaller::remove(flags.cni_conf_dir, flags.cni_bin_dir);
+    if (!taken.ok()) return fail(taken.status());
+    for (const std::string& step : *taken) std::cout << step << "\n";
+  }
   std::vector<std::string> paths;
   const absl::StatusOr<StoredPods> stored =
       EnrollmentStore(str_cat(flags.run_dir, "/enrollments.json")).load();
@@ -286,6 +334,17 @@ int main_with(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--gateway-address", flags.gateway_address,
                  "address whose ports gateways open (0.0.0.0, ::); not given: this node serves no gateways");
+  app.add_option(
+         "--find-pods", flags.find_pods,
+         "how the network namespaces of pods are found: cgroup (of the kubelet; default with Kubernetes), "
+         "or annotation (weft.dev/netns; default with a folder)")
+      ->check(CLI::IsMember({"cgroup", "annotation"}));
+  app.add_option(
+      "--cni-conf-dir", flags.cni_conf_dir,
+      "the node's folder of CNI configurations, usually /etc/cni/net.d, to install weft-cni in; not "
+      "given: pods are captured after their start");
+  app.add_option("--cni-bin-dir", flags.cni_bin_dir,
+                 "the node's folder of CNI plugins, usually /opt/cni/bin");
   app.add_option("--proxy-user", flags.proxy_user, "user of weft-proxy")->capture_default_str();
   app.add_option("--proxy-group", flags.proxy_group, "group that may connect to the proxy's sockets")
       ->capture_default_str();

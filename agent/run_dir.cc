@@ -49,7 +49,8 @@ std::string default_ca_dir(const std::string& run_dir, const std::string& usual,
 
 void remove_run_files(const std::string& path) {
   for (const char* name :
-       {"agent.sock", "xds.sock", "handover.sock", "enrollments.json", "enrollments.json.new", "agent.pid"}) {
+       {"agent.sock", "xds.sock", "handover.sock", "enrollments.json", ".enrollments.json.new", "agent.pid",
+        "cni.sock", "cni-namespaces", ".cni-namespaces.new"}) {
     ::unlink(str_cat(path, "/", name).c_str());
   }
   ::rmdir(path.c_str());

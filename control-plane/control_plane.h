@@ -43,6 +43,9 @@ struct LocalPod {
   std::string uid;  // of the Workload resource
   std::string ns;
   std::string name;
+  // metadata.uid, or of a static pod its config hash: how the kubelet names the pod's cgroup. Empty: the
+  // manifest has none.
+  std::string kubelet_uid;
   // From annotation weft.dev/netns; empty: unknown here, enrolment waits for the CLI or for discovery.
   std::string netns_path;
   // Label istio.io/dataplane-mode: ambient or weft.dev/mesh: enabled, on the pod or its Namespace, and not
@@ -67,6 +70,9 @@ struct Change {
   std::vector<std::pair<std::string, std::string>> removed;
   // The complete lists, always: they are small.
   std::vector<LocalPod> local_pods;
+  // Of the whole cluster, sorted: namespaces that have a pod that is to be captured, or would have it
+  // captured.
+  std::vector<std::string> mesh_namespaces;
   std::vector<Finding> findings;
 };
 

@@ -48,10 +48,14 @@ void Pipeline::update(Store::Changes changes) {
 
 void Pipeline::recompile() {
   Compiled next = compile(store_.objects(), node_name_, resolver_->addresses(), &compiled_);
-  Change change{.local_pods = next.local_pods, .findings = all_findings(store_, next)};
+  Change change{.local_pods = next.local_pods,
+                .mesh_namespaces = next.mesh_namespaces,
+                .findings = all_findings(store_, next)};
   diff(compiled_, next, change);
   const bool nothing_new = generation_ > 0 && change.upserted.empty() && change.removed.empty() &&
-                           change.local_pods == compiled_.local_pods && same(change.findings, findings_);
+                           change.local_pods == compiled_.local_pods &&
+                           change.mesh_namespaces == compiled_.mesh_namespaces &&
+                           same(change.findings, findings_);
   compiled_ = std::move(next);
   if (nothing_new) return;
   change.generation = ++generation_;

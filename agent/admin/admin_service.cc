@@ -64,6 +64,7 @@ bool AdminService::gather(NodeFacts* facts, admin::v1::NodeStatus* status) {
   facts->stats = parts_.dataplane.stats();
   facts->proxy_rejected = parts_.rejected();
   facts->source_problems = parts_.source_problems();
+  if (parts_.cni_problem) facts->cni_problem = parts_.cni_problem();
   facts->acked_generation = parts_.acked();
   const std::set<uint64_t> served = parts_.served();
   const std::vector<BypassRow> bypasses = parts_.dataplane.bypasses();

@@ -39,6 +39,8 @@ class AdminService final : public admin::v1::Admin::Service {
     std::function<std::vector<std::string>()> rejected;
     // What the source of the configuration is stuck with.
     std::function<std::vector<std::string>()> source_problems;
+    // Why the runtime does not use the CNI plugin; nullopt: it is not ours to install.
+    std::function<std::optional<std::string>()> cni_problem = {};
   };
   explicit AdminService(Parts parts);
 

@@ -75,6 +75,21 @@ void report_source(const std::vector<std::string>& problems, Report& report) {
   }
 }
 
+// A pod that was found ran unmeshed for a while; how long is said in any case.
+void report_starts(const PodStarts& starts, Report& report) {
+  constexpr MonotonicNs kLong = kNsPerSecond;
+  std::string description = "pods are captured as they start";
+  if (starts.held > 0) str_append(&description, "; before their first container: ", starts.held);
+  const std::string longest = str_cat(starts.window_longest / kNsPerMs, " ms");
+  if (starts.found() > 0)
+    str_append(&description, "; by their cgroup: ", starts.found(), ", ", longest, " after it at most");
+  if (starts.running > 0) str_append(&description, "; that ran already: ", starts.running);
+  report.row(
+      "C-05", "capture", description.c_str(),
+      starts.window_longest < kLong ? "" : str_cat("a pod ran for ", longest, " before it was captured"),
+      "install the CNI plugin, which captures pods before they start", "warning");
+}
+
 }  // namespace
 
 std::pair<std::string, uint32_t> fullest_map(const std::vector<MapStatus>& maps) {
@@ -97,6 +112,7 @@ void add_pod_facts(const Reconciler::View& view, const std::set<uint64_t>& serve
     if (facts->findings_error++ == 0)
       facts->first_finding = str_cat(place_of(finding), ": ", finding.message);
   }
+  facts->pod_starts = view.pod_starts;
   for (const auto& [key, pod] : view.pods.pods()) {
     ++facts->eligible;
     if (pod.state != Pod::State::kCaptured) {
@@ -162,6 +178,10 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
                              ? "no proxy: after three seconds the fail mode of each pod decides"
                              : ""),
              "weft status");
+  report_starts(facts.pod_starts, report);
+  if (facts.cni_problem)
+    report.row("C-06", "capture", "the runtime asks before pods start", *facts.cni_problem,
+               "ls the folder that --cni-conf-dir names");
   return std::move(report.out);
 }
 

@@ -2,6 +2,7 @@
 // and the gathering of those facts. Called by the admin service and the status row; never changes anything.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -34,6 +35,9 @@ struct NodeFacts {
   std::vector<std::string> not_captured;
   uint32_t eligible = 0;
   uint32_t captured = 0;
+  PodStarts pod_starts;
+  // Why the runtime does not use the CNI plugin; nullopt: it is not ours to install.
+  std::optional<std::string> cni_problem;
   // "shop/web", captured but not acknowledged by the proxy.
   std::vector<std::string> not_served;
   // Why the configuration may be old, each ending with " (next: …)".

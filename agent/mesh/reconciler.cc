@@ -3,9 +3,6 @@
 #include "agent/mesh/reconciler.h"
 
 #include <malloc.h>
-#include <poll.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -54,10 +51,12 @@ Reconciler::Reconciler(Options options, Parts parts)
       store_(options_.store_path),
       planner_(options_.node_name),
       gateways_(parts_.feed, options_.gateways),
+      sandboxes_(options_.pods_by_cgroup, parts_.probe, boottime_now()),
       pods_(parts_.dataplane, gateways_, parts_.probe,
             PodTable::Callbacks{
                 [this](const std::string& uid) { return ids_.find(Subject::Kind::kWorkload, uid); },
-                [this](const std::string& ns, const std::string& name) { return uid_of(ns, name); }}),
+                [this](const std::string& ns, const std::string& name) { return uid_of(ns, name); },
+                [this](const std::string& uid) { return sandboxes_.why_unknown(uid); }}),
       enforcement_(parts_.dataplane) {}
 
 Reconciler::~Reconciler() { stop(); }
@@ -103,7 +102,7 @@ void Reconciler::run() {
         const MonotonicNs now = clock_.now();
         const MonotonicNs next =
             std::min({pods_.next_deadline(now), std::max(ejection_.next(UINT64_MAX), now),
-                      std::max(gateways_.next_retry(), now)});
+                      std::max(gateways_.next_retry(), now), std::max(next_admission(), now)});
         wake_.wait_for(lock, std::chrono::nanoseconds(next - now), has_news);
       } else {
         wake_.wait(lock, has_news);
@@ -123,9 +122,16 @@ void Reconciler::run() {
 }
 
 Reconciler::View Reconciler::view() const {
-  return View{model_,      pods_,       ids_,
-              planner_,    findings_,   gateways_.failed(),
-              generation_, applied_at_, kernel_problem_.empty() ? policy_problem_ : kernel_problem_};
+  return View{model_,
+              pods_,
+              ids_,
+              planner_,
+              sandboxes_.starts(),
+              findings_,
+              gateways_.failed(),
+              generation_,
+              applied_at_,
+              kernel_problem_.empty() ? policy_problem_ : kernel_problem_};
 }
 
 void Reconciler::apply(control_plane::Change change) {
@@ -159,7 +165,9 @@ void Reconciler::apply_now(control_plane::Change change) {
   const Touched touched = model_.apply(change);
   findings_ = change.findings;
   generation_ = change.generation;
-  pods_.set_manifest(change.local_pods);
+  sandboxes_.set_pods(std::move(change.local_pods));
+  locate_pods();
+  begin_admissions();
   std::vector<uint32_t> gone = refresh_mesh_ids(touched);
   const std::vector<uint32_t> gone_pods = refresh_pod_ids();
   gone.insert(gone.end(), gone_pods.begin(), gone_pods.end());
@@ -294,9 +302,12 @@ void Reconciler::reconcile_pods() {
                       workload != nullptr && workload->native_tunnel);
   }
   pods_.reconcile(clock_.now());
+  sandboxes_.count_starts(pods_, boottime_now());
   enforce_policies();
-  if (!leftovers_.empty()) pods_.release_leftovers(std::exchange(leftovers_, {}), clock_.now());
+  if (sandboxes_known_ && !leftovers_.empty())
+    pods_.release_leftovers(std::exchange(leftovers_, {}), clock_.now());
   save();
+  settle_admissions();
 }
 
 // How a pod fails depends on whether a policy applies to it, so its row may change once more.
@@ -323,49 +334,6 @@ std::string Reconciler::uid_of(const std::string& ns, const std::string& name) c
   const std::optional<istio::workload::Workload> workload = model_.find_workload(ns, name);
   // The form of Istio's uids: cluster/group/kind/namespace/name.
   return workload ? workload->uid() : str_cat("Kubernetes//Pod/", ns, "/", name);
-}
-
-void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, std::vector<HeldNamespace> held) {
-  // The kernel must leave the proxy's own sockets alone before the proxy gets the first listener.
-  post([this, connection, pid, shared = std::make_shared<std::vector<HeldNamespace>>(std::move(held))] {
-    const absl::Status status = parts_.dataplane.set_proxy(pid);
-    if (!status.ok()) {
-      log::error("proxy_not_set", {{"error", status.message()}});
-      kernel_problem_ = std::string(status.message());
-    }
-    watch_proxy(pid);
-    gateways_.take_held(shared.get());
-    pods_.proxy_ready(connection, std::move(*shared));
-  });
-}
-
-// pidfd_open(2): told apart from a later process with the same number, and readable when it has ended.
-void Reconciler::watch_proxy(uint32_t pid) {
-  std::erase_if(proxies_, [pid](const auto& proxy) { return proxy.first == pid; });
-  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
-  if (!pidfd.valid()) return;
-  proxies_.emplace_back(pid, std::move(pidfd));
-}
-
-void Reconciler::forget_dead_proxies() {
-  std::erase_if(proxies_, [this](const auto& proxy) {
-    pollfd event{proxy.second.get(), POLLIN, 0};
-    if (::poll(&event, 1, 0) != 1) return false;
-    parts_.dataplane.forget_proxy(proxy.first);
-    return true;
-  });
-}
-
-void Reconciler::proxy_gone() {
-  // Only the connection is known to be gone: a proxy that drains must not be captured by its successor.
-  post([this] { pods_.proxy_gone(); });
-}
-
-void Reconciler::beat() {
-  post([this] {
-    const absl::Status status = parts_.dataplane.beat_proxy();
-    if (!status.ok()) log::warn("beat_failed", {{"error", status.message()}});
-  });
 }
 
 absl::StatusOr<Reconciler::Enrolled> Reconciler::enroll(const std::string& workload,

@@ -17,11 +17,13 @@
 #include <thread>
 #include <vector>
 
+#include "agent/cni/message.h"
 #include "agent/feed/gateway_feed.h"
 #include "agent/mesh/ejection.h"
 #include "agent/mesh/id_registry.h"
 #include "agent/mesh/kernel_plan.h"
 #include "agent/mesh/model.h"
+#include "agent/pods/pod_sandboxes.h"
 #include "agent/pods/pod_table.h"
 #include "agent/policy/enforcement.h"
 #include "base/fd.h"
@@ -39,6 +41,11 @@ class Reconciler {
     std::chrono::milliseconds proxy_deadline{5000};
     // The node's ports for clients outside the mesh.
     GatewayFeed::Options gateways = {};
+    // Namespaces of pods are found by their cgroups; annotations that name them do not count.
+    bool pods_by_cgroup = false;
+    // How long a CNI plugin waits for a pod that is not known or not captured yet, before it is refused;
+    // shorter than the plugin's own patience.
+    std::chrono::milliseconds admission_deadline{8000};
   };
   struct Parts {
     Dataplane& dataplane;
@@ -46,6 +53,8 @@ class Reconciler {
     // Folds a change into the resources that the proxy is served.
     std::function<void(const control_plane::Change&)> publish;
     NetnsProbe probe;
+    // Tells the sandbox watch which pods are wanted; may be absent.
+    std::function<void(std::set<std::string>)> look_for = {};
   };
   // What readers see; valid inside read() only.
   struct View {
@@ -53,6 +62,7 @@ class Reconciler {
     const PodTable& pods;
     const IdRegistry& ids;
     const KernelPlanner& planner;
+    const PodStarts& pod_starts;
     const std::vector<control_plane::Finding>& findings;
     // Ports of gateways that could not be opened, and why.
     const std::map<uint16_t, std::string>& closed_ports;
@@ -79,6 +89,14 @@ class Reconciler {
   void proxy_ready(uint64_t connection, uint32_t pid, std::vector<HeldNamespace> held);
   void proxy_gone();
   void beat();
+  // Returns when it is done: pods that run already have been found as far as they can be, so that what an
+  // earlier agent captured besides is nobody's.
+  void sandboxes_known();
+  void sandbox_found(const std::string& kubelet_uid, const absl::StatusOr<Sandbox>& sandbox);
+
+  // What the runtime asks for a pod that starts or ends (agent/cni/message.h); any thread. The reply comes on
+  // the reconciler's, once.
+  void admit(CniRequest request, std::function<void(CniAnswer)> reply);
 
   // Any thread but the reconciler's and the feed's; they wait for the outcome.
   absl::StatusOr<Enrolled> enroll(const std::string& workload, const std::string& netns_path, bool dry_run);
@@ -95,6 +113,17 @@ class Reconciler {
   }
 
  private:
+  // A pod whose start waits for us.
+  struct Admission {
+    CniRequest request;
+    std::function<void(CniAnswer)> reply;
+    MonotonicNs deadline = 0;
+    // What it waits for until `key` is the pod's and `identity` its namespace's.
+    std::string reason;
+    std::string key = {};
+    NetnsIdentity identity = {};
+  };
+
   bool post(std::function<void()> task);
   void run();
   View view() const;
@@ -111,6 +140,15 @@ class Reconciler {
   void watch_backends();
   bool concerns_policy(const control_plane::Change& change, const Touched& touched) const;
   void forget_unknown_flows();
+  void locate_pods();
+  void begin_admissions();
+  std::optional<CniAnswer> begin(Admission& admission);
+  CniAnswer check_pod(const CniRequest& request) const;
+  void release_sandbox(const CniRequest& request);
+  const control_plane::LocalPod* local_pod(const CniRequest& request) const;
+  // Answers those that are captured, or have waited for too long.
+  void settle_admissions();
+  MonotonicNs next_admission() const;
   void reconcile_pods();
   void watch_proxy(uint32_t pid);
   void forget_dead_proxies();
@@ -131,6 +169,7 @@ class Reconciler {
   KernelPlanner planner_;
   Ejection ejection_;
   GatewayFeed gateways_;
+  PodSandboxes sandboxes_;
   PodTable pods_;
   Enforcement enforcement_;
   // What was captured when policies were enforced last; they are again when it differs.
@@ -143,6 +182,8 @@ class Reconciler {
   std::vector<std::pair<uint32_t, UniqueFd>> proxies_;
   StoredPods stored_;
   std::vector<CapturedNamespace> leftovers_;
+  bool sandboxes_known_ = false;
+  std::vector<Admission> admissions_;
   std::vector<control_plane::Finding> findings_;
   uint64_t generation_ = 0;
   std::optional<std::chrono::steady_clock::time_point> applied_at_;

@@ -236,6 +236,15 @@ struct Writer {
   void weft_pods_redirected(std::string_view name) const {
     out.sample(name, {}, uint64_t{input.pods_captured});
   }
+  void weft_pods_captured_before_start_total(std::string_view name) const {
+    out.sample(name, {}, input.pod_starts.held);
+  }
+  void weft_pod_start_to_capture_seconds(std::string_view name) const {
+    out.histogram(name, {}, input.pod_starts.window, static_cast<double>(input.pod_starts.window_sum) / 1e9);
+  }
+  void weft_pods_captured_running_total(std::string_view name) const {
+    out.sample(name, {}, input.pod_starts.running);
+  }
   void weft_observe_dropped_total(std::string_view name) const {
     out.sample(name, {}, input.observe_dropped);
   }

@@ -10,6 +10,7 @@
 
 #include "agent/dataplane/dataplane.h"
 #include "agent/mesh/id_registry.h"
+#include "agent/pods/pod_starts.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
 #include "proto/weft/proxy/v1/telemetry.pb.h"
 
@@ -31,6 +32,7 @@ struct MetricsInput {
   uint64_t rejected_total = 0;
   uint32_t pods_eligible = 0;
   uint32_t pods_captured = 0;
+  PodStarts pod_starts;
   uint64_t observe_dropped = 0;
   // Of an API server; none: the configuration is a folder.
   std::vector<control_plane::SourceReport::Kind> source_kinds;

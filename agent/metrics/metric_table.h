@@ -49,6 +49,12 @@ namespace weft::agent {
   X(weft_config_rejected_total, counter, "", "Refusals of manifests and resources since the agent started") \
   X(weft_pods_eligible, gauge, "", "Pods of this node that ask to be captured")                             \
   X(weft_pods_redirected, gauge, "", "Pods of this node that are captured")                                 \
+  X(weft_pods_captured_before_start_total, counter, "",                                                     \
+    "Pods that the CNI plugin had captured before their first container")                                   \
+  X(weft_pod_start_to_capture_seconds, histogram, "",                                                       \
+    "How long pods ran until they were captured, of those that were found by their cgroup")                 \
+  X(weft_pods_captured_running_total, counter, "",                                                          \
+    "Pods captured that ran before the agent did, or before they were to be in the mesh")                   \
   X(weft_observe_dropped_total, counter, "", "Exchanges that a watcher was too slow to see")                \
   X(weft_kubernetes_objects, gauge, "kind", "Objects that the Kubernetes API server has told of")           \
   X(weft_kubernetes_parsed_total, counter, "kind", "Objects that were new or changed")                      \

@@ -2,14 +2,11 @@
 // file in place.
 #include "agent/pods/enrollment_store.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "base/fd.h"
+#include "agent/replace_file.h"
 #include "base/status_macros.h"
 
 namespace weft::agent {
@@ -53,19 +50,7 @@ absl::Status EnrollmentStore::save(const StoredPods& pods) const {
   for (const CapturedNamespace& c : pods.captured)
     captured.push_back({{"cookie", c.netns_cookie}, {"netns", c.netns_path}});
   const std::string text = nlohmann::json{{"enrollments", rows}, {"captured", captured}}.dump(2) + "\n";
-  const std::string temporary = str_cat(path_, ".new");
-  UniqueFd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file.valid()) return errno_status(temporary, errno);
-  size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t n = ::write(file.get(), text.data() + written, text.size() - written);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_status(temporary, errno);
-    written += static_cast<size_t>(n);
-  }
-  if (::fsync(file.get()) != 0) return errno_status(temporary, errno);
-  if (::rename(temporary.c_str(), path_.c_str()) != 0) return errno_status(path_, errno);
-  return absl::OkStatus();
+  return replace_file(path_, text, 0600);
 }
 
 }  // namespace weft::agent

@@ -111,6 +111,8 @@ void PodTable::want(Pod wanted) {
     pod.next_try = 0;
     pod.backoff = 0;
   }
+  // What it waits for may be another thing by now.
+  if (pod.state == Pod::State::kPending && wanted.netns_path.empty()) pod.next_try = 0;
   pod.fail_mode = wanted.fail_mode;
   pod.from_cli = wanted.from_cli;
   pod.uid = std::move(wanted.uid);
@@ -236,8 +238,11 @@ NamespacePlan PodTable::plan_of(const Pod& pod) const {
 
 void PodTable::enroll(Pod& pod, MonotonicNs now) {
   if (pod.netns_path.empty()) {
+    const std::string why = callbacks_.why_unknown ? callbacks_.why_unknown(pod.uid) : "";
     postpone(pod, now,
-             str_cat("its network namespace is unknown; next: weft enroll ", pod.key(), " --netns PATH"));
+             !why.empty() ? why
+                          : str_cat("its network namespace is unknown; next: weft enroll ", pod.key(),
+                                    " --netns PATH"));
     return;
   }
   const absl::StatusOr<NetnsIdentity> identity = probe_(pod.netns_path);

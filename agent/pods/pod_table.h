@@ -66,6 +66,8 @@ class PodTable {
     std::function<uint32_t(const std::string& uid)> id_of;
     // The uid of a pod that no manifest describes.
     std::function<std::string(const std::string& ns, const std::string& name)> uid_of;
+    // Why no namespace is known of the pod with this uid; "": nobody looks for it. May be absent.
+    std::function<std::string(const std::string& uid)> why_unknown = {};
   };
 
   PodTable(Dataplane& dataplane, ProxyFeed& feed, NetnsProbe probe, Callbacks callbacks);

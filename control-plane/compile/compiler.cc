@@ -242,6 +242,7 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   });
   for (const auto& [name, policy] : plaintext_denials) add(out, kAuthorizationType, name, policy);
   out.local_pods = local_pods(objects, node_name);
+  out.mesh_namespaces = mesh_namespaces(objects);
   out.findings = cross_check(objects, workloads);
   out.findings.insert(out.findings.end(), of_routes.begin(), of_routes.end());
   return out;

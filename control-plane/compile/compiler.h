@@ -20,6 +20,7 @@ struct Compiled {
   // {type_url, name}.
   std::map<std::pair<std::string, std::string>, Resource> resources;
   std::vector<LocalPod> local_pods;
+  std::vector<std::string> mesh_namespaces;
   std::vector<Finding> findings;
   // What objects became that depend on no other object, by ObjectMeta::revision; nullopt: nothing.
   absl::flat_hash_map<uint64_t, std::optional<Resource>> by_revision;
@@ -40,5 +41,7 @@ std::vector<Finding> cross_check(const Objects& objects, const Workloads& worklo
 
 // Pods of this node and whether they ask to be captured. In local_pods.cc.
 std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node_name);
+// As Change::mesh_namespaces; in local_pods.cc.
+std::vector<std::string> mesh_namespaces(const Objects& objects);
 
 }  // namespace weft::control_plane

@@ -1,4 +1,6 @@
 // The pods of this node, for the agent's enrolment; see compiler.h.
+#include <set>
+
 #include "base/strings.h"
 #include "control-plane/compile/compiler.h"
 #include "control-plane/compile/egress.h"
@@ -36,6 +38,7 @@ std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node
     LocalPod local{.uid = pod_uid(pod.meta),
                    .ns = pod.meta.ns,
                    .name = pod.meta.name,
+                   .kubelet_uid = pod.kubelet_uid,
                    .wants_capture = wants_capture(pod, objects),
                    .exclude_ports = pod.exclude_ports,
                    .exclude_cidrs = pod.exclude_cidrs};
@@ -49,6 +52,17 @@ std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node
     out.push_back(std::move(local));
   });
   return out;
+}
+
+std::vector<std::string> mesh_namespaces(const Objects& objects) {
+  std::set<std::string> out;
+  for_each<Namespace>(objects, [&out](const Namespace& ns) {
+    if (wish_of(ns.meta.labels) == Wish::kIn) out.insert(ns.meta.name);
+  });
+  for_each<Pod>(objects, [&](const Pod& pod) {
+    if (!is_terminal(pod) && wants_capture(pod, objects)) out.insert(pod.meta.ns);
+  });
+  return {out.begin(), out.end()};
 }
 
 }  // namespace weft::control_plane

@@ -56,6 +56,7 @@ struct Pod {
     uint16_t number = 0;
   };
   ObjectMeta meta;
+  std::string kubelet_uid;  // by which the node's kubelet knows it; empty: the manifest has none
   std::string node;
   std::string service_account;
   bool host_network = false;

@@ -94,6 +94,7 @@ constexpr std::array<Names, 14> kStatusKnown = {"containerStatuses",
 constexpr std::array<Names, 1> kIpRead = {"ip"};
 constexpr char kExcludePorts[] = "traffic.sidecar.istio.io/excludeOutboundPorts";
 constexpr char kFailMode[] = "weft.dev/fail-mode";
+constexpr char kConfigHash[] = "kubernetes.io/config.hash";
 constexpr char kExcludeRanges[] = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
 
 void parse_ports(const FieldReader& container, Pod& out) {
@@ -222,6 +223,10 @@ Pod parse_pod(const FieldReader& root, ObjectMeta meta) {
   if (const auto metadata = root.child("metadata")) {
     out.deleting = metadata->has("deletionTimestamp");
     parse_owner(*metadata, out);
+    out.kubelet_uid = metadata->text("uid").value_or("");
+    // A static pod's object is a mirror with a uid of its own.
+    const auto hash = out.meta.annotations.find(kConfigHash);
+    if (hash != out.meta.annotations.end()) out.kubelet_uid = hash->second;
     if (const auto annotations = metadata->child("annotations")) {
       parse_exclusions(*annotations, out);
       check_fail_mode(*annotations, out);

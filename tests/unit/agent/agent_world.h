@@ -4,6 +4,9 @@
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -19,10 +22,18 @@ namespace weft::agent {
 // Shared with the test, which outlives the agent that owns the fakes.
 struct Journal {
   std::mutex mutex;
+  std::condition_variable came;
   std::vector<std::string> lines;
   void add(const std::string& line) {
     const std::lock_guard lock(mutex);
     lines.push_back(line);
+    came.notify_all();
+  }
+  // Until the line is there; false: not in time.
+  bool wait_for(const std::string& line) {
+    std::unique_lock lock(mutex);
+    return came.wait_for(lock, std::chrono::seconds(30),
+                         [&] { return std::find(lines.begin(), lines.end(), line) != lines.end(); });
   }
   std::vector<std::string> all() {
     const std::lock_guard lock(mutex);
@@ -91,10 +102,8 @@ class AgentWorld : public ::testing::Test {
       return std::make_unique<NoControlPlane>();
     };
     parts.source_report = [this] { return source_; };
-    parts.probe = [](const std::string& path) -> absl::StatusOr<NetnsIdentity> {
-      if (path == "/ns/missing") return absl::NotFoundError("no such file");
-      return NetnsIdentity{1, std::hash<std::string>()(path)};
-    };
+    parts.find_pods = find_pods_;
+    parts.probe = probe_;
     auto agent = Agent::start(std::move(options), std::move(parts));
     ASSERT_TRUE(agent.ok()) << agent.status();
     agent_ = std::move(*agent);
@@ -128,6 +137,12 @@ class AgentWorld : public ::testing::Test {
   control_plane::Change first_;
   // Not changed while an agent runs.
   control_plane::SourceReport source_;
+  // Of agents that are started from now on, as is how they tell namespaces apart.
+  std::optional<SandboxWatch::Options> find_pods_;
+  NetnsProbe probe_ = [](const std::string& path) -> absl::StatusOr<NetnsIdentity> {
+    if (path == "/ns/missing") return absl::NotFoundError("no such file");
+    return NetnsIdentity{1, std::hash<std::string>()(path)};
+  };
   control_plane::ControlPlane::Subscriber subscriber_;
   std::unique_ptr<Agent> agent_;
   FakeDataplane* dataplane_ = nullptr;  // owned by the agent

@@ -333,7 +333,7 @@ TEST(EnrollmentStoreTest, WhatWasSavedIsLoadedAndRubbishIsRefusedWithTheNextStep
   const StoredPods pods{{{"shop", "web", "/run/netns/web"}}, {{11, "/run/netns/web"}}};
   ASSERT_TRUE(store.save(pods).ok());
   EXPECT_EQ(*store.load(), pods);
-  EXPECT_FALSE(std::filesystem::exists(folder.file("enrollments.json.new")));
+  EXPECT_FALSE(std::filesystem::exists(folder.file(".enrollments.json.new")));
   std::ofstream(folder.file("enrollments.json")) << "{ broken";
   EXPECT_THAT(std::string(store.load().status().message()), HasSubstr("next: "));
 }
