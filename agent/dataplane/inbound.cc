@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "agent/dataplane/addresses.h"
 #include "base/status_macros.h"
 #include "bpf/abi/constants.h"
 
@@ -66,6 +67,9 @@ void Inbound::adopt() {
 }
 
 absl::Status Inbound::enroll(uint32_t slot, const NamespacePlan& plan) {
+  // The bridge that a kubelet's probes come from is made with the node's first pod.
+  ASSIGN_OR_RETURN(const std::vector<IpAddress> of_node, local_addresses());
+  RETURN_IF_ERROR(set_node_addresses(of_node));
   weft_inbound row = slots_.find(slot).value_or(weft_inbound{});
   // A slot of somebody else's leaves nothing behind, but an agent that comes back finds its policy in force.
   if (row.workload_id != plan.workload_id) row = {};
@@ -174,6 +178,7 @@ absl::Status Inbound::set_policy(uint32_t slot, const InboundPolicy& policy) {
 
 absl::Status Inbound::set_node_addresses(const std::vector<IpAddress>& addresses) {
   const std::set<IpAddress> wanted(addresses.begin(), addresses.end());
+  if (wanted == node_addresses_) return absl::OkStatus();
   for (const IpAddress& ip : node_addresses_) {
     if (!wanted.contains(ip)) node_.erase(to_key(ip));
   }
