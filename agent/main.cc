@@ -34,6 +34,7 @@ struct Flags {
   std::string kubeconfig;  // given: kubernetes too
   std::string context;
   std::string own_daemonset;
+  uint32_t release_seconds = 40;
   std::string run_dir = kDefaultRunDir;
   std::string pin_root = "/sys/fs/bpf/weft";
   std::string ca_dir;  // empty: as default_ca_dir() says
@@ -229,13 +230,11 @@ int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
   return 0;
 }
 
-// Open connections may take so long to end; the proxy is told to end them at about the same time.
-constexpr absl::Duration kLetGo = absl::Seconds(40);
-
-// Until nothing is captured any more, the time is over, or a second signal comes.
-void let_go(Agent& agent, const sigset_t& stop) {
+// Until nothing is captured any more, the time is over, or a second signal comes. The proxy is told to end
+// what it has at about the same time.
+void let_go(Agent& agent, uint32_t seconds, const sigset_t& stop) {
   agent.stop_capturing();
-  const absl::Time end = absl::Now() + kLetGo;
+  const absl::Time end = absl::Now() + absl::Seconds(seconds);
   const timespec pause{.tv_sec = 0, .tv_nsec = 100'000'000};
   while (agent.captured() > 0 && absl::Now() < end && ::sigtimedwait(&stop, nullptr, &pause) < 0) {
   }
@@ -270,7 +269,7 @@ int run(const Flags& flags) {
   const control_plane::KubernetesControlPlane* const started = source->load();
   const bool uninstalled = started != nullptr && started->uninstalled();
   log::info("agent_stopping", {{"signal", signal}, {"uninstalled", uninstalled}});
-  if (uninstalled) let_go(**agent, stop);
+  if (uninstalled) let_go(**agent, flags.release_seconds, stop);
   agent->reset();
   if (uninstalled) return remove_traces(flags, lock);
   log::info("agent_stopped",
@@ -306,6 +305,10 @@ void add_source_options(CLI::App& app, Flags& flags) {
          "NAMESPACE/NAME of the DaemonSet that this agent runs for: when it was deleted before the agent "
          "is told to end, the agent removes every trace of weft from the node")
       ->excludes(folder);
+  app.add_option("--release-timeout", flags.release_seconds,
+                 "seconds that captured connections may take to end before that")
+      ->check(CLI::Range(0, 3600))
+      ->capture_default_str();
   folder->excludes(in_pod)->excludes(file);
   in_pod->excludes(file);
 }

@@ -272,8 +272,9 @@ std::vector<ClusterCheck> check_cluster(const ClusterQuestion& question) {
     return report.rows;
   }
   const absl::StatusOr<ApiAccess> access = access_of(question);
-  absl::StatusOr<std::unique_ptr<ApiClient>> client = access.status();
-  if (access.ok()) client = ApiClient::create(*access, {});
+  const absl::StatusOr<std::unique_ptr<ApiClient>> client =
+      access.ok() ? ApiClient::create(*access, {})
+                  : absl::StatusOr<std::unique_ptr<ApiClient>>(access.status());
   if (!client.ok()) {
     std::string message(client.status().message());
     std::string hint = "weft check --cluster --kubeconfig FILE";

@@ -122,6 +122,11 @@ class RenderedTest(unittest.TestCase):
             drain = int(next(a.split("=")[1] for a in chart.container(objects, "weft-proxy")["args"] if a.startswith("--drain")))
             pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
             self.assertGreater(pod["terminationGracePeriodSeconds"], drain + pause)
+            # Agents that are uninstalled wait for what the proxies end, and have time to clean up afterwards.
+            agent = chart.one(objects, "DaemonSet", "weft-agent")["spec"]["template"]["spec"]
+            release = int(next(a.split("=")[1] for a in agent["containers"][0]["args"] if a.startswith("--release-timeout")))
+            self.assertGreater(release, drain + pause)
+            self.assertGreater(agent["terminationGracePeriodSeconds"], release)
 
     def test_two_agents_never_meet_on_a_node(self):
         for objects in self.variants():

@@ -71,7 +71,8 @@ bool send_reply(int socket, const FakeApiServer::Reply& reply) {
   std::string head =
       str_cat("HTTP/1.1 ", reply.status, " x\r\nContent-Type: application/json\r\n", reply.headers);
   str_append(&head, "Content-Length: ", reply.body.size() + (reply.hang ? 1 : 0), "\r\n\r\n");
-  return send_all(socket, head) && send_all(socket, reply.body);
+  // In one segment: two would wait for an acknowledgement in between.
+  return send_all(socket, head + reply.body);
 }
 
 bool send_chunk(int socket, const std::string& text) {
