@@ -128,7 +128,7 @@ class Cluster:
             "--initial-advertise-peer-urls=http://127.0.0.1:2380", "--initial-cluster=default=http://127.0.0.1:2380"])
 
     def start_apiserver(self):
-        pki_file = CREDENTIALS + "/{}".format
+        pki_file = (CREDENTIALS + "/{}").format
         self.control.start("kube-apiserver", [
             PROGRAMS + "/kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--bind-address=0.0.0.0", "--advertise-address=" + CONTROL,
             "--secure-port=6443", "--tls-cert-file=" + pki_file("apiserver.crt"), "--tls-private-key-file=" + pki_file("apiserver.key"),
@@ -151,6 +151,8 @@ class Cluster:
         self.control.run("ip", "link", "set", port, "master", "lan0", "up")
         node.run("ip", "addr", "add", f"{node.address}/24", "dev", "eth0")
         node.run("ip", "link", "set", "eth0", "up")
+        # Addresses of services are translated on the way out, so there must be a way. It leads nowhere: the control plane forwards nothing.
+        node.run("ip", "route", "add", "default", "via", CONTROL)
         # As the cloud's router does it: every machine knows where the pods of the others are.
         self.control.run("ip", "route", "add", PODS_OF_NODE.format(number), "via", node.address)
         for other in self.nodes():

@@ -146,7 +146,7 @@ class Scenario:
         pki.make_authority(folder)
         self.kubectl("-n", MESH, "create", "secret", "generic", "weft-ca", f"--from-file=ca.crt={folder}/ca.crt",
                      f"--from-file=ca.key={folder}/ca.key", f"--from-file=roots.crt={folder}/ca.crt")
-        self.helm("install", "weft", CHART, "-n", MESH, "--values", CHART + "/values-small.yaml", "--wait", "--timeout", "120s",
+        self.helm("install", "weft", CHART, "-n", MESH, "--values", CHART + "/values-small.yaml", "--wait", "--timeout", "60s",
                   "--set", f"agent.image.repository={REPOSITORY}/weft-agent", "--set", f"proxy.image.repository={REPOSITORY}/weft-proxy",
                   "--set", "image.pullPolicy=Never", "--set", "agent.authority.secretName=weft-ca",
                   "--set", f"proxy.drainTimeoutSeconds={self.drain_seconds}")
@@ -199,7 +199,7 @@ class Scenario:
         return f"a change came through again, {self.watcher()[0] - before} requests meanwhile"
 
     def uninstall(self):
-        self.helm("uninstall", "weft", "-n", MESH, "--wait", "--timeout", "120s")
+        self.helm("uninstall", "weft", "-n", MESH, "--wait", "--timeout", "60s")
         until("no pod of the mesh is left", 90, lambda: not self.kubectl("-n", MESH, "get", "pods", "-o", "name").strip(),
               lambda: self.kubectl("-n", MESH, "get", "pods"))
         for node in self.cluster.nodes():
