@@ -22,7 +22,8 @@ def state(cluster):
     found += ["cgroup: " + path for path in machine.groups_below(cluster)]
     for folder in ("/run", "/etc/cni", "/opt/cni", "/var/lib/kubelet", "/var/lib/etcd", "/run/containerd", "/sys/fs/bpf"):
         if os.path.isdir(folder):
-            found += [f"{folder}: {name}" for name in os.listdir(folder)]
+            # Folders of other tests come and go.
+            found += [f"{folder}: {name}" for name in os.listdir(folder) if not name.startswith("weft-") or name == cluster]
     found += ["process: " + line for line in lines_of("pgrep", "-a", "-f", f"/run/{cluster}/")]
     return sorted(found)
 

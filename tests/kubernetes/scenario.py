@@ -154,22 +154,9 @@ class Scenario:
 
     def enrol(self):
         self.kubectl("label", "namespace", SHOP, "weft.dev/mesh=enabled")
-        if "--find-pods" not in subprocess.run([self.bin_dir + "/weft-agent", "--help"], text=True, capture_output=True, check=True).stdout:
-            self.tell_namespaces()
         for node, pods in (("n1", 3), ("n2", 1)):
             until(f"{pods} pods of {node} are captured", 30, lambda: self.captured(node) == pods, lambda: self.weft(node, "-n", SHOP, "get", "workloads") + self.mesh_logs())
         return self.expect_unbroken("while the namespace was enrolled")
-
-    def tell_namespaces(self):
-        """For agents that do not find pods by themselves: where each is stands in an annotation."""
-        pods = json.loads(self.kubectl("-n", SHOP, "get", "pods", "-o", "json"))["items"]
-        for node in self.cluster.nodes():
-            for namespace in node.run("ls", "/run/netns").split():
-                path = "/run/netns/" + namespace
-                addresses = node.run("nsenter", "--net=" + path, "--", "ip", "-o", "-4", "addr", "show", "eth0", check=False)
-                for pod in pods:
-                    if f" {pod['status']['podIP']}/" in addresses:
-                        self.kubectl("-n", SHOP, "annotate", "pod", pod["metadata"]["name"], "weft.dev/netns=" + path)
 
     def captured(self, node):
         return json.loads(self.weft(node, "-o", "json", "status"))["podsCaptured"]
@@ -227,9 +214,12 @@ class Scenario:
     def left_on(self, node):
         """What Weft made on a node, and in the pods on it."""
         left = []
-        for path in ("/sys/fs/bpf/weft", "/run/weft", "/opt/cni/bin/weft-cni"):
-            if node.run("sh", "-c", f"[ -e {path} ] && find {path} | head -5 || true").strip():
+        for path in ("/sys/fs/bpf/weft", "/opt/cni/bin/weft-cni"):
+            if node.run("sh", "-c", f"ls -d {path} 2>/dev/null || true").strip():
                 left.append(path)
+        # The folders themselves are the kubelet's: it makes what a pod mounts of the node.
+        for path in ("/run/weft", "/var/lib/weft"):
+            left += node.run("sh", "-c", f"find {path} -mindepth 1 2>/dev/null || true").split()
         if "weft" in node.run("sh", "-c", "cat /etc/cni/net.d/*"):
             left.append("a plugin in the CNI configuration")
         left += [name for name in node.commands() if name.startswith("weft-") and name != "weft-bench-load"]
