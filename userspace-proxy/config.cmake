@@ -13,6 +13,7 @@ weft_library(weft_proxy_routing
     config/cluster_table.cc
     config/match_route.cc
     config/resource_store.cc
+    config/route_lists.cc
     config/snapshot.cc
     config/snapshot_builder.cc config/snapshot_sources.cc config/snapshot_world.cc
     config/validate_action.cc

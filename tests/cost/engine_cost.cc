@@ -54,8 +54,8 @@ SnapshotPtr canary_snapshot(const SocketAddress& dialled, const SocketAddress& e
   Route weighted{.name = "canary", .total_weight = 100};
   weighted.clusters = {{.cluster = 0, .weight = 95, .label = "v1"},
                        {.cluster = 1, .weight = 5, .label = "v2"}};
-  snapshot->virtual_hosts.push_back(
-      VirtualHost{.name = "cart", .routes = {std::move(testers), std::move(weighted)}, .owner = matches});
+  snapshot->virtual_hosts.push_back(std::make_shared<const VirtualHost>(
+      VirtualHost{.name = "cart", .routes = {std::move(testers), std::move(weighted)}, .owner = matches}));
   for (const char* host : {"cart", "cart.shop", "cart.shop.svc.cluster.local"})
     snapshot->virtual_host_by_host[Snapshot::HostKey{.ns = "shop", .port = dialled.port, .host = host}] = 0;
   snapshot->service_ports.push_back(
@@ -76,8 +76,9 @@ SnapshotPtr under_policy(const SnapshotPtr& canary) {
       ConnectionSettings{.max_connections = 10, .max_pending = 10, .max_requests = 10});
   snapshot->clusters[0].policy = policy;
   snapshot->clusters[0].load_balancer = LoadBalancer::kRingHash;
-  Route& weighted = snapshot->virtual_hosts[0].routes[1];
-  weighted.clusters = {{.cluster = 0, .weight = 100, .label = "v1"}};
+  const auto host = std::make_shared<VirtualHost>(*snapshot->virtual_hosts[0]);
+  host->routes[1].clusters = {{.cluster = 0, .weight = 100, .label = "v1"}};
+  snapshot->virtual_hosts[0] = host;
   return snapshot;
 }
 

@@ -128,7 +128,7 @@ void check_authority(const std::string& authority, const SocketAddress& dialled)
   if (!valid_authority(authority)) return;
   require(authority.find_first_of("@/?#\\, %") == std::string::npos);
   Snapshot snapshot;
-  snapshot.virtual_hosts.resize(1);
+  snapshot.virtual_hosts.push_back(std::make_shared<const VirtualHost>());
   std::string host = authority.substr(0, authority.find(':'));
   if (authority.front() == '[' || host.back() == '.') return;
   std::transform(host.begin(), host.end(), host.begin(),

@@ -217,7 +217,7 @@ class StreamingConfigClient final : public ConfigClient {
     if (!dirty_ && generation_ > 0) return;
     dirty_ = false;
     if (published_ != nullptr) retired_.push_back(std::move(published_));
-    published_ = build_snapshot(store_.resources(), ++generation_);
+    published_ = build_snapshot(store_.resources(), ++generation_, lists_);
     publish_(published_);
   }
 
@@ -229,6 +229,7 @@ class StreamingConfigClient final : public ConfigClient {
   std::set<std::string> answered_;
   bool dirty_ = false;
   uint64_t generation_ = 0;
+  RouteLists lists_;
   SnapshotPtr published_;
   std::vector<SnapshotPtr> retired_;  // in use by exchanges that began with them
 

@@ -159,7 +159,7 @@ void Explainer::build() {
     return set != store_->resources().route_sets.end() && (ns.empty() || set->second->ns == ns);
   };
   const auto reach_http = [&](const std::string& ns, uint32_t index) {
-    const std::string& resource = snapshot_->virtual_hosts[index].resource;
+    const std::string& resource = snapshot_->virtual_hosts[index]->resource;
     if (resource.empty()) return;
     Reached& row = reached_[resource];
     (is_own(resource, ns) ? row.own_http : row.http).insert(index);
@@ -424,7 +424,7 @@ RouteSetTargets Explainer::targets(const std::string& resource) const {
   RouteSetTargets out{.reached = true, .http = {}, .tls = {}, .tcp = {}};
   const std::set<uint32_t>& http = reached.own_http.empty() ? reached.http : reached.own_http;
   if (!http.empty()) {
-    for (const Route& route : snapshot_->virtual_hosts[*http.begin()].routes)
+    for (const Route& route : snapshot_->virtual_hosts[*http.begin()]->routes)
       out.http.push_back(targets_of(route.clusters, {}));
   }
   for (const uint32_t index : reached.own_l4.empty() ? reached.l4 : reached.own_l4) {

@@ -76,11 +76,14 @@ uint32_t Snapshot::find_cluster(std::string_view name) const {
 }
 
 bool Snapshot::is_undeclared(uint32_t source, const SocketAddress& dialled) const {
-  if (source >= sources.size() || !sources[source].registry_only) return false;
-  if (find_service_port(source, dialled) != nullptr) return false;
-  if (declared_workloads.contains(SocketAddress{dialled.ip, 0})) return false;
-  return std::none_of(declared_ranges.begin(), declared_ranges.end(), [&](const DeclaredRange& declared) {
-    return declared.range.contains(dialled.ip) && visible_in(declared, sources[source].ns) &&
+  return source < sources.size() && sources[source].registry_only && !is_declared(source, dialled);
+}
+
+bool Snapshot::is_declared(uint32_t source, const SocketAddress& dialled) const {
+  if (find_service_port(source, dialled) != nullptr) return true;
+  if (declared_workloads.contains(SocketAddress{dialled.ip, 0})) return true;
+  return std::any_of(declared_ranges.begin(), declared_ranges.end(), [&](const DeclaredRange& declared) {
+    return declared.range.contains(dialled.ip) && visible_in(declared, namespace_of(source)) &&
            std::find(declared.ports.begin(), declared.ports.end(), dialled.port) != declared.ports.end();
   });
 }
@@ -141,7 +144,7 @@ const VirtualHost* Snapshot::find_gateway_host(std::string_view authority, uint1
   const bool encrypted = server != nullptr && server->tls != nullptr;
   const std::string_view owner = encrypted ? std::string_view(server->tls->name) : std::string_view();
   const uint32_t index = find_by_name(gateway_host_by_host, owner, authority, port);
-  return index == kNone ? nullptr : &virtual_hosts[index];
+  return index == kNone ? nullptr : virtual_hosts[index].get();
 }
 
 const GatewayServer* Snapshot::find_gateway_server(std::string_view server_name, uint16_t port) const {
@@ -154,17 +157,17 @@ const VirtualHost* Snapshot::find_virtual_host(uint32_t source, std::string_view
   const std::string_view ns = namespace_of(source);
   if (!routed_host_by_address.empty()) {
     const auto routed = routed_host_by_address.find(AddressRef{ns, dialled});
-    if (routed != routed_host_by_address.end()) return &virtual_hosts[routed->second];
+    if (routed != routed_host_by_address.end()) return virtual_hosts[routed->second].get();
   }
   const auto by_host = [&](std::string_view host) -> const VirtualHost* {
     auto found = virtual_host_by_host.find(HostRef{ns, dialled.port, host});
     if (found == virtual_host_by_host.end()) found = virtual_host_by_host.find(HostRef{ns, 0, host});
-    return found == virtual_host_by_host.end() ? nullptr : &virtual_hosts[found->second];
+    return found == virtual_host_by_host.end() ? nullptr : virtual_hosts[found->second].get();
   };
   HostBuffer buffer;
   if (const VirtualHost* named = find_name(normalised_host(authority, &buffer), by_host)) return named;
   const auto found = virtual_host_by_address.find(AddressRef{ns, dialled});
-  return found == virtual_host_by_address.end() ? nullptr : &virtual_hosts[found->second];
+  return found == virtual_host_by_address.end() ? nullptr : virtual_hosts[found->second].get();
 }
 
 }  // namespace weft::proxy

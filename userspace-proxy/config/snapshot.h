@@ -187,7 +187,8 @@ class Snapshot {
   // Of every request, before it is matched and forwarded; mesh-wide.
   PathNormalisation path_normalisation = PathNormalisation::kBase;
   std::vector<Cluster> clusters;
-  std::vector<VirtualHost> virtual_hosts;
+  // Shared with other snapshots that have the same.
+  std::vector<std::shared_ptr<const VirtualHost>> virtual_hosts;
   std::vector<L4Host> l4_hosts;
   std::vector<GatewayServer> gateway_servers;
   std::vector<ServicePort> service_ports;
@@ -206,6 +207,9 @@ class Snapshot {
   const VirtualHost* find_virtual_host(uint32_t source, std::string_view authority,
                                        const SocketAddress& dialled) const;
   uint32_t find_cluster(std::string_view name) const;
+  // A service, a workload or an entry has this address, as the source's namespace sees them. Workloads and
+  // ranges count when some source is registry_only.
+  bool is_declared(uint32_t source, const SocketAddress& dialled) const;
   // The source may reach declared destinations only, and nobody has declared this one.
   bool is_undeclared(uint32_t source, const SocketAddress& dialled) const;
   // Where a client goes that speaks TLS to this name at an address that nobody has declared; kNone: nowhere.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "userspace-proxy/config/cluster_table.h"
+#include "userspace-proxy/config/route_lists.h"
 #include "userspace-proxy/config/snapshot_sources.h"
 #include "userspace-proxy/config/snapshot_world.h"
 
@@ -29,14 +30,10 @@ std::vector<std::string> short_names(const ServiceSpec& service, std::string_vie
   return out;
 }
 
-// Lists of routes that are in the snapshot already: a RouteSet and the clusters that its destinations and
-// mirrors are, in order. Namespaces and ports that see the same share one.
-using SharedLists = absl::flat_hash_map<std::pair<const RouteSetSpec*, std::vector<uint32_t>>, uint32_t>;
-
 // One client namespace's view, written into the snapshot.
 class NamespaceView {
  public:
-  NamespaceView(const SnapshotWorld& world, const std::string& ns, ClusterTable& clusters, SharedLists& lists,
+  NamespaceView(const SnapshotWorld& world, const std::string& ns, ClusterTable& clusters, RouteLists& lists,
                 Snapshot& out)
       : world_(world), ns_(ns), clusters_(clusters), lists_(lists), out_(out) {}
 
@@ -171,55 +168,19 @@ class NamespaceView {
     return row->second = clusters_.intern(service, port, destination.subset, policy(service));
   }
 
-  static WeightedCluster weighted(const DestinationSpec& destination, uint32_t cluster) {
-    if (destination.invalid) return {.weight = destination.weight, .label = "invalid", .invalid = true};
-    return {.cluster = cluster,
-            .weight = destination.weight,
-            .label = destination.subset.empty() ? destination.host : destination.subset,
-            .action = destination.action};
-  }
-
   uint32_t add_routes(const RouteSetSpec& set, uint16_t port) {
+    const std::vector<const DestinationSpec*>& destinations = lists_.destinations_of(set);
     std::vector<uint32_t> clusters;
-    for (const RouteSpec& spec : set.routes) {
-      for (const DestinationSpec& destination : spec.destinations)
-        clusters.push_back(cluster_of(destination, port));
-      for (const MirrorSpec& mirror : spec.mirrors) clusters.push_back(cluster_of(mirror.destination, port));
-    }
-    const auto next = static_cast<uint32_t>(out_.virtual_hosts.size());
-    const auto [row, inserted] = lists_.try_emplace({&set, std::move(clusters)}, next);
-    if (inserted) add(make_host(set, row->first.second));
-    return row->second;
-  }
-
-  // `clusters`: of all destinations and mirrors, in order.
-  static VirtualHost make_host(const RouteSetSpec& set, const std::vector<uint32_t>& clusters) {
-    VirtualHost host{.name = str_cat(set.ns, "/", set.name),
-                     .resource = set.resource,
-                     .routes = {},
-                     .index = set.index,
-                     .owner = set.shared_from_this()};
-    host.routes.reserve(set.routes.size());
-    auto next = clusters.begin();
-    for (const RouteSpec& spec : set.routes) {
-      Route& route = host.routes.emplace_back();
-      route.name = spec.name;
-      route.matches = spec.matches;
-      route.action = spec.action;
-      route.clusters.reserve(spec.destinations.size());
-      for (const DestinationSpec& destination : spec.destinations) {
-        route.clusters.push_back(weighted(destination, *next++));
-        route.total_weight += destination.weight;
-      }
-      for (const MirrorSpec& mirror : spec.mirrors) route.mirrors.push_back(RouteMirror{*next++, mirror.ppm});
-    }
-    return host;
+    clusters.reserve(destinations.size());
+    for (const DestinationSpec* destination : destinations)
+      clusters.push_back(cluster_of(*destination, port));
+    return lists_.add(set, std::move(clusters), out_);
   }
 
   L4Route l4_route(const L4RouteSpec& spec, uint32_t index, uint16_t port) {
     L4Route out{.name = spec.name, .index = index, .matches = spec.matches, .clusters = {}};
     for (const DestinationSpec& destination : spec.destinations) {
-      out.clusters.push_back(weighted(destination, cluster_of(destination, port)));
+      out.clusters.push_back(weighted_cluster(destination, cluster_of(destination, port)));
       out.total_weight += destination.weight;
     }
     return out;
@@ -308,7 +269,7 @@ class NamespaceView {
   }
 
   uint32_t add(VirtualHost host) {
-    out_.virtual_hosts.push_back(std::move(host));
+    out_.virtual_hosts.push_back(std::make_shared<const VirtualHost>(std::move(host)));
     return static_cast<uint32_t>(out_.virtual_hosts.size() - 1);
   }
 
@@ -353,14 +314,10 @@ class NamespaceView {
     return service != nullptr && service->ports.size() > 1;
   }
 
-  bool depends_on_port(const RouteSetSpec& set) const {
-    for (const RouteSpec& route : set.routes) {
-      for (const DestinationSpec& destination : route.destinations)
-        if (depends_on_port(destination)) return true;
-      for (const MirrorSpec& mirror : route.mirrors)
-        if (depends_on_port(mirror.destination)) return true;
-    }
-    return false;
+  bool depends_on_port(const RouteSetSpec& set) {
+    const std::vector<const DestinationSpec*>& destinations = lists_.destinations_of(set);
+    return std::any_of(destinations.begin(), destinations.end(),
+                       [this](const DestinationSpec* each) { return depends_on_port(*each); });
   }
 
   // Hosts that are no service: reachable by name on any port of the mesh's HTTP services.
@@ -382,7 +339,7 @@ class NamespaceView {
   const SnapshotWorld& world_;
   const std::string& ns_;
   ClusterTable& clusters_;
-  SharedLists& lists_;
+  RouteLists& lists_;
   Snapshot& out_;
   // By host, subset and port of the destination (0: none) and the dialled one.
   absl::flat_hash_map<std::tuple<absl::string_view, absl::string_view, uint16_t, uint16_t>, uint32_t> known_;
@@ -432,6 +389,11 @@ class ServicePorts {
 }  // namespace
 
 SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
+  RouteLists lists;
+  return build_snapshot(resources, generation, lists);
+}
+
+SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation, RouteLists& lists) {
   auto out = std::make_shared<Snapshot>();
   out->generation = generation;
   out->path_normalisation = resources.path_normalisation;
@@ -440,11 +402,11 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
   add_sources(resources, clusters, out.get());
   add_declared(resources, out.get());
   ServicePorts(world, clusters, *out).build();
-  SharedLists lists;
   for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, lists, *out).build();
   for (const auto& [name, set] : resources.route_sets) {
     if (set->gateway) NamespaceView(world, set->ns, clusters, lists, *out).add_gateway(*set);
   }
+  lists.finish();
   return out;
 }
 

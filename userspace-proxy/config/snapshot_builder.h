@@ -4,9 +4,13 @@
 #pragma once
 
 #include "userspace-proxy/config/resources.h"
+#include "userspace-proxy/config/route_lists.h"
 
 namespace weft::proxy {
 
 SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation);
+// `lists`: of the snapshot before, with which this one shares what has not changed. They remember, which
+// changes nothing but the time.
+SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation, RouteLists& lists);
 
 }  // namespace weft::proxy

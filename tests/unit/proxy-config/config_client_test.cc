@@ -170,7 +170,7 @@ TEST_F(ConfigClientTest, FirstSnapshotComesWhenEveryTypeHasAnswered) {
   ASSERT_NE(snapshot, nullptr);
   EXPECT_EQ(snapshot->generation, 1u);
   EXPECT_EQ(snapshot->clusters.size(), 1u);
-  EXPECT_EQ(snapshot->virtual_hosts.front().routes.front().name, "mine");
+  EXPECT_EQ(snapshot->virtual_hosts.front()->routes.front().name, "mine");
 }
 
 TEST_F(ConfigClientTest, AcknowledgesWithTheNonceAfterPublishing) {
@@ -241,7 +241,7 @@ TEST_F(ConfigClientTest, RemovedResourceLeavesTheSnapshot) {
   server_->send(kRouteSetType, "r2", {}, {"shop/cart"});
   const auto snapshot = snapshots_.take();
   ASSERT_TRUE(snapshot.has_value());
-  EXPECT_EQ((*snapshot)->virtual_hosts.front().routes.front().name, "default");
+  EXPECT_EQ((*snapshot)->virtual_hosts.front()->routes.front().name, "default");
 }
 
 TEST_F(ConfigClientTest, ReconnectsAndSaysWhatItHolds) {

@@ -294,6 +294,52 @@ TEST(SnapshotBuilderTest, SameResourcesMakeTheSameSnapshot) {
             ask(*b, "shop", "cart", "10.96.0.1:80").endpoints());
 }
 
+// A service "<name>" in namespace shop, and routes of the same name that go there.
+void add_routed(World& world, const std::string& name, const std::string& ip, const std::string& path) {
+  world.service("shop", name, {ip}, {{80, 8080}});
+  world.routes(str_cat("name:'", name, "' namespace:'shop' hosts:'", name,
+                       ".shop.svc.cluster.local' http{matches{uri{prefix:'", path, "'}} destinations{host:'",
+                       name, ".shop.svc.cluster.local' weight:1}}"));
+}
+
+TEST(SnapshotBuilderTest, RoutesThatDidNotChangeAreSharedWithTheSnapshotBefore) {
+  World world;
+  world.workload("shop", "client", {"10.1.0.1"});
+  add_routed(world, "a", "10.96.0.1", "/one");
+  add_routed(world, "b", "10.96.0.2", "/one");
+  RouteLists lists;
+  const auto host = [](const SnapshotPtr& snapshot, const std::string& name) {
+    return snapshot->find_virtual_host(snapshot->find_source("cluster/shop/client"), name,
+                                       *SocketAddress::parse("10.96.9.9:80"));
+  };
+  const auto first = build_snapshot(world.store.resources(), 1, lists);
+  add_routed(world, "b", "10.96.0.2", "/two");
+  const auto second = build_snapshot(world.store.resources(), 2, lists);
+  EXPECT_EQ(host(second, "a"), host(first, "a"));
+  EXPECT_NE(host(second, "b"), host(first, "b"));
+  EXPECT_EQ(host(second, "b")->routes.front().matches.front().uri.text, "/two");
+  EXPECT_EQ(host(first, "b")->routes.front().matches.front().uri.text, "/one");
+}
+
+TEST(SnapshotBuilderTest, SharedRoutesFollowTheirClustersToOtherPlaces) {
+  World world;
+  world.workload("shop", "client", {"10.1.0.1"});
+  add_routed(world, "b", "10.96.0.2", "/one");
+  RouteLists lists;
+  const auto first = build_snapshot(world.store.resources(), 1, lists);
+  // Its cluster comes before b's.
+  add_routed(world, "a", "10.96.0.1", "/one");
+  const auto second = build_snapshot(world.store.resources(), 2, lists);
+  const auto third = build_snapshot(world.store.resources(), 3, lists);
+  for (const SnapshotPtr& snapshot : {first, second, third}) {
+    const VirtualHost* host = snapshot->find_virtual_host(snapshot->find_source("cluster/shop/client"), "b",
+                                                          *SocketAddress::parse("10.96.9.9:80"));
+    ASSERT_NE(host, nullptr);
+    const uint32_t cluster = host->routes.front().clusters.front().cluster;
+    EXPECT_EQ(snapshot->clusters.at(cluster).name, "b.shop.svc.cluster.local|80|");
+  }
+}
+
 TEST(SnapshotBuilderTest, AThousandServicesInFiveNamespacesBuildQuickly) {
   World world;
   for (int ns = 0; ns < 5; ++ns) world.workload(str_cat("ns", ns), "client", {str_cat("10.1.0.", ns + 1)});

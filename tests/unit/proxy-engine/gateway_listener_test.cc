@@ -23,7 +23,9 @@ class GatewayListenerTest : public testing::Test {
     snapshot->gateway_ports[address_.port] = port;
     if (!host.empty()) snapshot->gateway_host_by_host[Snapshot::HostKey{"", address_.port, host}] = 0;
     snapshot->l4_hosts.push_back(std::move(l4));
-    snapshot->virtual_hosts.front().routes.front().action = action_;
+    const auto routes = std::make_shared<VirtualHost>(*snapshot->virtual_hosts.front());
+    routes->routes.front().action = action_;
+    snapshot->virtual_hosts.front() = routes;
     rig_.use(std::move(snapshot));
     rig_.worker().add_listener({.netns_cookie = 99,
                                 .workload_uid = std::string(kGatewayUid),

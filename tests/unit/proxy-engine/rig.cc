@@ -272,7 +272,7 @@ std::shared_ptr<Snapshot> service_snapshot(const SocketAddress& dialled, Protoco
   }
   VirtualHost host{.name = "service"};
   host.routes.push_back(std::move(route));
-  snapshot->virtual_hosts.push_back(std::move(host));
+  snapshot->virtual_hosts.push_back(std::make_shared<const VirtualHost>(std::move(host)));
   snapshot->service_ports.push_back(ServicePort{.protocol = protocol, .tcp_cluster = 0});
   snapshot->service_port_by_address[dialled] = 0;
   snapshot->virtual_host_by_address[Snapshot::AddressKey{.ns = "default", .address = dialled}] = 0;

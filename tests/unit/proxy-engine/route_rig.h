@@ -25,7 +25,9 @@ inline SnapshotPtr with_routes(const SnapshotPtr& base, const std::string& http)
   auto out = std::make_shared<Snapshot>(*base);
   if (!valid.ok()) return out;
   const auto spec = std::make_shared<const RouteSetSpec>(*std::move(valid));
-  VirtualHost& host = out->virtual_hosts.front();
+  const auto made = std::make_shared<VirtualHost>(*out->virtual_hosts.front());
+  out->virtual_hosts.front() = made;
+  VirtualHost& host = *made;
   const Route forward = host.routes.front();
   host.routes.clear();
   host.owner = spec;

@@ -25,7 +25,9 @@ class StrictPathTest : public testing::Test {
   void use(PathNormalisation level) {
     const auto snapshot = std::make_shared<Snapshot>(*rig_.make_snapshot(clusters(), ++generation_));
     snapshot->path_normalisation = level;
-    std::vector<Route>& routes = snapshot->virtual_hosts.front().routes;
+    const auto host = std::make_shared<VirtualHost>(*snapshot->virtual_hosts.front());
+    snapshot->virtual_hosts.front() = host;
+    std::vector<Route>& routes = host->routes;
     routes.front().clusters = {WeightedCluster{.cluster = 0}};
     routes.front().total_weight = 1;
     Route admin{.name = "admin", .clusters = {WeightedCluster{.cluster = 1}}, .total_weight = 1};
