@@ -1,10 +1,6 @@
 // See compiler.h.
 #include "control-plane/compile/compiler.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
-#include "absl/strings/str_format.h"
 #include "base/address.h"
 #include "base/strings.h"
 #include "control-plane/compile/authorization.h"
@@ -15,6 +11,7 @@
 #include "control-plane/compile/gateway_tls.h"
 #include "control-plane/compile/gateways.h"
 #include "control-plane/compile/layer4_ports.h"
+#include "control-plane/compile/make_resource.h"
 #include "control-plane/compile/peer_authentication.h"
 #include "control-plane/compile/protocol.h"
 #include "control-plane/compile/routes_at.h"
@@ -25,24 +22,6 @@ namespace weft::control_plane {
 namespace {
 
 namespace pb = istio::workload;
-
-// Maps in key order, so that equal content gives equal bytes within one build.
-std::string serialize(const google::protobuf::Message& message) {
-  std::string out;
-  google::protobuf::io::StringOutputStream stream(&out);
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);
-  message.SerializeToCodedStream(&coded);
-  coded.Trim();
-  return out;
-}
-
-// FNV-1a, 64 bits: versions are compared for equality only, and the input is not hostile to itself.
-std::string hash_of(const std::string& body) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (unsigned char c : body) hash = (hash ^ c) * 0x100000001b3;
-  return absl::StrFormat("%016x", hash);
-}
 
 void extend(google::protobuf::RepeatedPtrField<pb::Extension>& extensions, const std::string& name,
             const google::protobuf::Message& message) {
@@ -150,11 +129,6 @@ pb::Address to_address(const ServiceEntry& entry, const std::string& host, const
   return address;
 }
 
-Resource make_resource(const char* type, const std::string& name, const google::protobuf::Message& message) {
-  const std::string body = serialize(message);
-  return Resource(type, name, hash_of(body), body);
-}
-
 void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
   Resource resource = make_resource(type, name, message);
   out.resources.emplace(std::pair<std::string, std::string>{type, std::move(name)}, std::move(resource));
@@ -167,36 +141,41 @@ std::optional<mesh::v1::RouteSet> of_mesh(const VirtualService& service, const m
   return out;
 }
 
-// The resource of objects that depend on no other: made once for each revision.
-class Unshared {
+// Puts the resources of steps into the result, made anew where something that they depend on has changed.
+class Steps {
  public:
-  Unshared(const Compiled* before, Compiled& out) : before_(before), out_(out) {}
+  Steps(Remembered& remembered, Compiled& out) : remembered_(remembered), out_(out) {}
 
-  // `make()`: the message, or nullopt when the object becomes nothing.
+  // `make(findings)`: the message, or nullopt when it becomes nothing.
+  template <typename Make>
+  void add(const Inputs& inputs, const char* type, const std::string& name, Make make) {
+    const auto result = remembered_.get(inputs, [&](StepResult* made) {
+      if (const auto message = make(&made->findings))
+        made->resources.push_back(make_resource(type, name, *message));
+    });
+    add(*result);
+  }
+
+  void add(const StepResult& result) {
+    for (const Resource& resource : result.resources)
+      out_.resources.emplace(std::pair<std::string, std::string>{resource.type_url(), resource.name()},
+                             resource);
+    findings_.insert(findings_.end(), result.findings.begin(), result.findings.end());
+  }
+
+  // Of an object that depends on no other.
   template <typename Make>
   void add(const ObjectMeta& meta, const char* type, Make make) {
-    const std::string name = str_cat(meta.ns, "/", meta.name);
-    std::optional<Resource> resource;
-    if (const std::optional<Resource>* known = find(meta.revision)) {
-      resource = *known;
-    } else if (const auto message = make()) {
-      resource = make_resource(type, name, *message);
-    }
-    if (meta.revision != 0) out_.by_revision.emplace(meta.revision, resource);
-    if (resource)
-      out_.resources.emplace(std::pair<std::string, std::string>{type, name}, *std::move(resource));
+    add(Inputs(Step::kObject).object(meta), type, str_cat(meta.ns, "/", meta.name),
+        [&make](std::vector<Finding>*) { return make(); });
   }
+
+  const std::vector<Finding>& findings() const { return findings_; }
 
  private:
-  // nullptr: it is new.
-  const std::optional<Resource>* find(uint64_t revision) const {
-    if (before_ == nullptr || revision == 0) return nullptr;
-    const auto found = before_->by_revision.find(revision);
-    return found == before_->by_revision.end() ? nullptr : &found->second;
-  }
-
-  const Compiled* const before_;
+  Remembered& remembered_;
   Compiled& out_;
+  std::vector<Finding> findings_;
 };
 
 }  // namespace
@@ -204,7 +183,9 @@ class Unshared {
 Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved,
                  const Compiled* before) {
   Compiled out;
-  Unshared unshared(before, out);
+  const KindStamps stamps(objects);
+  Remembered remembered(before == nullptr ? nullptr : &before->steps, out.steps);
+  Steps steps(remembered, out);
   Workloads workloads = compile_workloads(objects);
   add_service_entries(objects, resolved, workloads);
   const EgressModes egress(objects);
@@ -212,7 +193,7 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   attach_policies(objects, workloads);
   for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload, egress));
   std::vector<Finding> of_routes;
-  const NamedRouteSets gateway_api = mesh_routes(objects, &of_routes);
+  const std::vector<MeshRouteSet> gateway_api = mesh_routes(objects, stamps, remembered, &of_routes);
   const Layer4Ports layer4 = layer4_ports(objects, gateway_api);
   for_each<Service>(objects, [&](const Service& service) {
     if (!service.external_name)
@@ -223,27 +204,31 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
     for (const std::string& host : hosts_of(entry, objects))
       add(out, kAddressType, service_key(entry, host), to_address(entry, host, layer4));
   });
-  for (const auto& [name, set] : gateway_api) add(out, kRouteSetType, name, set);
-  const NamedRouteSets of_gateways = gateway_routes(objects, &of_routes);
-  for (const auto& [name, set] : of_gateways) add(out, kRouteSetType, name, set);
-  for (const auto& [name, secret] : secrets_of(of_gateways, objects)) add(out, kSecretType, name, secret);
-  warn_of_tunnels(of_gateways, workloads, &of_routes);
+  for (const MeshRouteSet& set : gateway_api) steps.add(*set.made);
+  const GatewayRouteSets of_gateways = gateway_routes(objects, stamps, remembered, &of_routes);
+  for (const auto& set : of_gateways.sets) steps.add(*set);
+  for (const auto& [name, secret] : secrets_of(of_gateways.servers, objects))
+    add(out, kSecretType, name, secret);
+  warn_of_tunnels(of_gateways, workloads, remembered, &of_routes);
   for_each<VirtualService>(objects, [&](const VirtualService& v) {
     if (v.hidden || v.is_delegate()) return;
-    if (!v.has_delegates) return unshared.add(v.meta, kRouteSetType, [&v] { return of_mesh(v, v.routes); });
-    if (const auto routes = of_mesh(v, with_delegates(v, objects, &of_routes)))
-      add(out, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name), *routes);
+    if (!v.has_delegates) return steps.add(v.meta, kRouteSetType, [&v] { return of_mesh(v, v.routes); });
+    Inputs inputs(Step::kDelegating);
+    add_delegating(v, objects, &inputs);
+    steps.add(inputs, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name),
+              [&](std::vector<Finding>* found) { return of_mesh(v, with_delegates(v, objects, found)); });
   });
-  for_each<DestinationRule>(objects, [&unshared](const DestinationRule& d) {
-    if (!d.hidden) unshared.add(d.meta, kDestinationPolicyType, [&d] { return std::optional(d.policy); });
+  for_each<DestinationRule>(objects, [&steps](const DestinationRule& d) {
+    if (!d.hidden) steps.add(d.meta, kDestinationPolicyType, [&d] { return std::optional(d.policy); });
   });
-  for_each<AuthorizationPolicy>(objects, [&unshared](const AuthorizationPolicy& a) {
-    unshared.add(a.meta, kAuthorizationType, [&a] { return std::optional(a.policy); });
+  for_each<AuthorizationPolicy>(objects, [&steps](const AuthorizationPolicy& a) {
+    steps.add(a.meta, kAuthorizationType, [&a] { return std::optional(a.policy); });
   });
   for (const auto& [name, policy] : plaintext_denials) add(out, kAuthorizationType, name, policy);
   out.local_pods = local_pods(objects, node_name);
   out.mesh_namespaces = mesh_namespaces(objects);
-  out.findings = cross_check(objects, workloads);
+  out.findings = cross_check(objects, workloads, stamps, remembered);
+  out.findings.insert(out.findings.end(), steps.findings().begin(), steps.findings().end());
   out.findings.insert(out.findings.end(), of_routes.begin(), of_routes.end());
   return out;
 }

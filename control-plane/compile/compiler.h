@@ -4,12 +4,11 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "control-plane/compile/remembered.h"
 #include "control-plane/compile/service_entries.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
@@ -22,8 +21,8 @@ struct Compiled {
   std::vector<LocalPod> local_pods;
   std::vector<std::string> mesh_namespaces;
   std::vector<Finding> findings;
-  // What objects became that depend on no other object, by ObjectMeta::revision; nullopt: nothing.
-  absl::flat_hash_map<uint64_t, std::optional<Resource>> by_revision;
+  // For the next compilation.
+  StepResults steps;
 };
 
 // `resolved`: addresses of the names that hosts_to_resolve() names, as far as they are known. `before`: an
@@ -37,7 +36,8 @@ void diff(const Compiled& before, const Compiled& after, Change& out);
 
 // Unknown hosts and subsets, empty subsets, services without endpoints, hosts with two owners, policies
 // without pods. In cross_check.cc.
-std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads);
+std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads, const KindStamps& stamps,
+                                 Remembered& remembered);
 
 // Pods of this node and whether they ask to be captured. In local_pods.cc.
 std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node_name);

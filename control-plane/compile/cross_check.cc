@@ -2,6 +2,7 @@
 // anything: the parts of one change often arrive one after the other.
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/address.h"
 #include "base/strings.h"
@@ -16,7 +17,8 @@ namespace {
 
 class Checks {
  public:
-  Checks(const Objects& objects, const Workloads& workloads) : objects_(objects), workloads_(workloads) {}
+  Checks(const Objects& objects, const Workloads& workloads, const KindStamps& stamps, Remembered& remembered)
+      : objects_(objects), workloads_(workloads), stamps_(stamps), remembered_(remembered) {}
 
   std::vector<Finding> run() {
     for_each<Service>(
@@ -219,6 +221,20 @@ class Checks {
   }
 
   void check_routes(const VirtualService& service) {
+    Inputs inputs(Step::kReferences);
+    inputs.object(service.meta);
+    for (const char* kind : {"Service", "ServiceEntry", "DestinationRule"}) stamps_.add(kind, &inputs);
+    const auto result = remembered_.get(inputs, [&](StepResult* made) {
+      std::vector<Finding> others = std::exchange(findings_, {});
+      check_references(service);
+      made->findings = std::exchange(findings_, std::move(others));
+    });
+    findings_.insert(findings_.end(), result->findings.begin(), result->findings.end());
+    check_owners(service);
+    if (service.is_delegate()) check_delegate(service);
+  }
+
+  void check_references(const VirtualService& service) {
     std::set<std::string> reported;
     // The last that was found: the routes of one object mostly go to few hosts.
     const std::string* known = nullptr;
@@ -235,8 +251,6 @@ class Checks {
              "add the subset to a DestinationRule of that host");
       }
     }
-    check_owners(service);
-    if (service.is_delegate()) check_delegate(service);
   }
 
   void check_delegate(const VirtualService& service) {
@@ -292,6 +306,8 @@ class Checks {
 
   const Objects& objects_;
   const Workloads& workloads_;
+  const KindStamps& stamps_;
+  Remembered& remembered_;
   std::map<std::string, const Service*> services_;
   std::set<std::string> entry_hosts_;
   std::map<std::string, std::pair<const ServiceEntry*, const ServiceEntry::Endpoint*>> endpoints_;
@@ -306,8 +322,9 @@ class Checks {
 
 }  // namespace
 
-std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads) {
-  return Checks(objects, workloads).run();
+std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads, const KindStamps& stamps,
+                                 Remembered& remembered) {
+  return Checks(objects, workloads, stamps, remembered).run();
 }
 
 }  // namespace weft::control_plane

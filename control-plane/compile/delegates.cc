@@ -115,6 +115,12 @@ bool ends_list(const HttpRoute& route) {
                                                 [](const HttpMatch& m) { return is_catch_all(m); });
 }
 
+// nullptr: it is unknown.
+const VirtualService* find_delegate(const VirtualService::Delegate& delegate, const Objects& objects) {
+  const auto found = objects.find(ObjectKey{"VirtualService", delegate.ns, delegate.name});
+  return found == objects.end() ? nullptr : &std::get<VirtualService>(*found->second);
+}
+
 class Merger {
  public:
   Merger(const VirtualService& root, const Objects& objects, std::vector<Finding>* findings)
@@ -142,8 +148,7 @@ class Merger {
   }
 
   void take(const HttpRoute& whole, const VirtualService::Delegate& delegate) {
-    const auto found = objects_.find(ObjectKey{"VirtualService", delegate.ns, delegate.name});
-    const auto* leaf = found == objects_.end() ? nullptr : &std::get<VirtualService>(*found->second);
+    const VirtualService* leaf = find_delegate(delegate, objects_);
     if (leaf == nullptr || !leaf->is_delegate() || !is_visible(*leaf, root_.meta.ns)) {
       const char* why = leaf == nullptr        ? " is unknown"
                         : !leaf->is_delegate() ? " has hosts of its own"
@@ -204,6 +209,16 @@ bool merge_match(const HttpMatch& root, const HttpMatch& leaf, HttpMatch* out) {
          merge_named(root.without_headers(), leaf.without_headers(), out->mutable_without_headers()) &&
          merge_named(root.query_params(), leaf.query_params(), out->mutable_query_params()) &&
          merge_source(root, leaf, out);
+}
+
+void add_delegating(const VirtualService& root, const Objects& objects, Inputs* out) {
+  out->object(root.meta);
+  if (!root.has_delegates) return;
+  for (const VirtualService::Delegate& delegate : root.delegates) {
+    if (delegate.name.empty()) continue;
+    const VirtualService* leaf = find_delegate(delegate, objects);
+    out->object(leaf == nullptr ? nullptr : &leaf->meta);
+  }
 }
 
 mesh::v1::RouteSet with_delegates(const VirtualService& root, const Objects& objects,

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "control-plane/compile/remembered.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
 
@@ -14,6 +15,9 @@ namespace weft::control_plane {
 // root's namespace, and pairs of routes whose matches exclude each other, are left out and become findings.
 mesh::v1::RouteSet with_delegates(const VirtualService& root, const Objects& objects,
                                   std::vector<Finding>* findings);
+
+// Adds what that depends on: the root, and what it delegates to.
+void add_delegating(const VirtualService& root, const Objects& objects, Inputs* out);
 
 // One match that holds where both hold, if `leaf` asks for no more than a part of what `root` asks for;
 // false: it does not (Istio's rules: two regular expressions, or one and something else, are never a part).

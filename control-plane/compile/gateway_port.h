@@ -42,9 +42,17 @@ struct Connections {
   }
 };
 
-// Requests, by host; "*": all others. Of VirtualServices, oldest first, and of HTTPRoutes and GRPCRoutes.
+// A VirtualService at a gateway, by one of its ports.
+struct BoundService {
+  const VirtualService* service = nullptr;
+  std::string place;  // "<namespace>/<name>" of the gateway
+  uint16_t port = 0;
+};
+
+// Requests, by host; "*": all others. Of VirtualServices, oldest first, and of HTTPRoutes and GRPCRoutes
+// (whose rules are not resolved yet).
 struct Requests {
-  std::map<std::string, std::vector<mesh::v1::HttpRoute>> http;
+  std::map<std::string, std::vector<BoundService>> http;
   std::map<std::string, std::vector<ResolvedRoute>> http_routes, grpc_routes;
 };
 

@@ -3,6 +3,7 @@
 
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/strings.h"
 #include "control-plane/resource/finding_codes.h"
@@ -10,18 +11,13 @@
 namespace weft::control_plane {
 namespace {
 
+// Of one RouteSet: where it goes, once for each object and host.
 class TunnelChecks {
  public:
-  TunnelChecks(const Workloads& workloads, std::vector<Finding>* findings) : findings_(findings) {
-    for (const auto& [uid, workload] : workloads) {
-      if (workload.workload.tunnel_protocol() != istio::workload::HBONE) continue;
-      for (const auto& [key, ports] : workload.workload.services())
-        hosts_.insert(key.substr(key.find('/') + 1));
-    }
-  }
+  TunnelChecks(const std::set<std::string>& hosts, std::vector<Finding>* findings)
+      : hosts_(hosts), findings_(findings) {}
 
   void check(const mesh::v1::RouteSet& set) {
-    if (hosts_.empty()) return;
     for (const auto& route : set.http()) check(route);
     for (const auto& route : set.tls()) check(route);
     for (const auto& route : set.tcp()) check(route);
@@ -48,15 +44,41 @@ class TunnelChecks {
                           "route the gateway to pods without ambient.istio.io/redirection"});
   }
 
-  std::set<std::string> hosts_, reported_;
+  const std::set<std::string>& hosts_;
+  std::set<std::string> reported_;
   std::vector<Finding>* findings_;
 };
 
+std::set<std::string> hosts_with_tunnels(const Workloads& workloads) {
+  std::set<std::string> out;
+  for (const auto& [uid, workload] : workloads) {
+    if (workload.workload.tunnel_protocol() != istio::workload::HBONE) continue;
+    for (const auto& [key, ports] : workload.workload.services()) out.insert(key.substr(key.find('/') + 1));
+  }
+  return out;
+}
+
 }  // namespace
 
-void warn_of_tunnels(const NamedRouteSets& sets, const Workloads& workloads, std::vector<Finding>* findings) {
-  TunnelChecks checks(workloads, findings);
-  for (const auto& [name, set] : sets) checks.check(set);
+void warn_of_tunnels(const GatewayRouteSets& gateways, const Workloads& workloads, Remembered& remembered,
+                     std::vector<Finding>* findings) {
+  const std::set<std::string> hosts = hosts_with_tunnels(workloads);
+  if (hosts.empty()) return;
+  // The sets of several ports or hosts may have the same routes.
+  std::set<std::pair<std::string, std::string>> reported;
+  for (const auto& set : gateways.sets) {
+    const Resource& resource = set->resources.front();
+    Inputs inputs(Step::kTunnels);
+    inputs.text(resource.name()).text(resource.version());
+    for (const std::string& host : hosts) inputs.text(host);
+    const auto result = remembered.get(inputs, [&](StepResult* made) {
+      mesh::v1::RouteSet routes;
+      if (resource.decode(&routes)) TunnelChecks(hosts, &made->findings).check(routes);
+    });
+    for (const Finding& finding : result->findings) {
+      if (reported.emplace(finding.object, finding.message).second) findings->push_back(finding);
+    }
+  }
 }
 
 }  // namespace weft::control_plane

@@ -3,12 +3,13 @@
 
 #include <vector>
 
-#include "control-plane/compile/gateway_routes.h"
+#include "control-plane/compile/gateways.h"
 
 namespace weft::control_plane {
 
 // A gateway has no identity: pods that take tunnels do not let it in. Warns once for each route object and
-// host. `sets`: of gateways only.
-void warn_of_tunnels(const NamedRouteSets& sets, const Workloads& workloads, std::vector<Finding>* findings);
+// host.
+void warn_of_tunnels(const GatewayRouteSets& gateways, const Workloads& workloads, Remembered& remembered,
+                     std::vector<Finding>* findings);
 
 }  // namespace weft::control_plane

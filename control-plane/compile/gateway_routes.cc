@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <map>
-#include <tuple>
+#include <set>
+#include <utility>
 
 #include "base/strings.h"
+#include "control-plane/compile/make_resource.h"
 #include "control-plane/compile/protocol.h"
 #include "control-plane/compile/route_backends.h"
 #include "control-plane/compile/route_precedence.h"
@@ -42,17 +44,18 @@ bool is_for_http(const Service::Port& port) {
 
 class MeshRoutes {
  public:
-  MeshRoutes(const Objects& objects, std::vector<Finding>* findings)
-      : objects_(objects), findings_(findings) {}
+  MeshRoutes(const Objects& objects, const KindStamps& stamps, Remembered& remembered,
+             std::vector<Finding>* findings)
+      : objects_(objects), stamps_(stamps), remembered_(remembered), findings_(findings) {}
 
-  NamedRouteSets run() {
+  std::vector<MeshRouteSet> run() {
     for_each<GatewayRoute>(objects_, [this](const GatewayRoute& route) {
       for (const GatewayRoute::Parent& parent : route.parents) {
         if (parent.service) attach(route, parent);
       }
     });
-    NamedRouteSets out;
-    for (auto& [place, attached] : places_) out.push_back(compile(place, attached));
+    std::vector<MeshRouteSet> out;
+    for (const auto& [place, attached] : places_) out.push_back(make(place, attached));
     return out;
   }
 
@@ -106,18 +109,57 @@ class MeshRoutes {
            protocol == mesh::v1::PROTOCOL_GRPC;
   }
 
-  std::pair<std::string, RouteSet> compile(const Place& place, const std::vector<Attached>& attached) {
+  MeshRouteSet make(const Place& place, const std::vector<Attached>& attached) {
     const Kind kind = std::min_element(attached.begin(), attached.end(), [](const auto& a, const auto& b) {
                         return a.route->kind < b.route->kind;
                       })->route->kind;
+    Inputs inputs(Step::kPlace);
+    inputs.object(meta_of(*objects_.at(ObjectKey{"Service", place.ns, place.service}))).number(place.port);
+    for (const Attached& one : attached) {
+      inputs.object(one.route->meta).number(static_cast<uint64_t>(one.parent - one.route->parents.data()));
+      if (one.route->kind == kind) report(*one.route);
+    }
+    // Their backends.
+    stamps_.add("Service", &inputs);
+    const auto has_rules = [kind](const Attached& one) {
+      return one.route->kind == kind && !one.route->rules.empty() &&
+             (kind != Kind::kTls || !one.route->hostnames.empty());
+    };
+    const bool any = std::any_of(attached.begin(), attached.end(), has_rules);
+    return {.host = service_host(place.service, place.ns),
+            .port = place.port,
+            .consumer = !place.client_ns.empty(),
+            .tls = any && kind == Kind::kTls,
+            .tcp = any && kind == Kind::kTcp,
+            .made = remembered_.get(inputs, [&](StepResult* made) {
+              auto [name, set] = compile(place, kind, attached, &made->findings);
+              made->resources.push_back(make_resource(kRouteSetType, name, set));
+            })};
+  }
+
+  // What is wrong with its references, once.
+  void report(const GatewayRoute& route) {
+    if (!reported_.insert(&route).second) return;
+    Inputs inputs(Step::kRules);
+    inputs.object(route.meta);
+    stamps_.add("Service", &inputs);
+    const auto result = remembered_.get(inputs, [&](StepResult* made) {
+      rules_[&route] = resolve_rules(route, objects_, Grants::kNotNeeded, &made->findings);
+    });
+    findings_->insert(findings_->end(), result->findings.begin(), result->findings.end());
+  }
+
+  std::pair<std::string, RouteSet> compile(const Place& place, Kind kind,
+                                           const std::vector<Attached>& attached,
+                                           std::vector<Finding>* findings) {
     std::vector<ResolvedRoute> routes;
     for (const Attached& one : attached) {
       if (one.route->kind != kind) {
-        warn(*one.route, *one.parent, kRouteConflict,
-             str_cat("a ", attached_of(attached, kind).meta.kind, " has port ", place.port, " of Service ",
-                     place.ns, "/", place.service, " already: this ", one.route->meta.kind,
-                     " takes nothing there"),
-             "attach them to different ports, or use one kind");
+        warn_about(one.route->meta, kRouteConflict, one.parent->line, one.parent->field,
+                   str_cat("a ", attached_of(attached, kind).meta.kind, " has port ", place.port,
+                           " of Service ", place.ns, "/", place.service, " already: this ",
+                           one.route->meta.kind, " takes nothing there"),
+                   "attach them to different ports, or use one kind", findings);
       } else if (std::none_of(routes.begin(), routes.end(),
                               [&](const ResolvedRoute& r) { return r.route == one.route; })) {
         routes.push_back({one.route, rules_of(*one.route)});
@@ -164,7 +206,8 @@ class MeshRoutes {
 
   const std::vector<HttpRoute>* rules_of(const GatewayRoute& route) {
     const auto [row, inserted] = rules_.try_emplace(&route);
-    if (inserted) row->second = resolve_rules(route, objects_, Grants::kNotNeeded, findings_);
+    std::vector<Finding> reported;
+    if (inserted) row->second = resolve_rules(route, objects_, Grants::kNotNeeded, &reported);
     return &row->second;
   }
 
@@ -174,15 +217,19 @@ class MeshRoutes {
   }
 
   const Objects& objects_;
+  const KindStamps& stamps_;
+  Remembered& remembered_;
   std::vector<Finding>* findings_;
+  std::set<const GatewayRoute*> reported_;
   std::map<Place, std::vector<Attached>> places_;
   std::map<const GatewayRoute*, std::vector<HttpRoute>> rules_;
 };
 
 }  // namespace
 
-NamedRouteSets mesh_routes(const Objects& objects, std::vector<Finding>* findings) {
-  return MeshRoutes(objects, findings).run();
+std::vector<MeshRouteSet> mesh_routes(const Objects& objects, const KindStamps& stamps,
+                                      Remembered& remembered, std::vector<Finding>* findings) {
+  return MeshRoutes(objects, stamps, remembered, findings).run();
 }
 
 }  // namespace weft::control_plane

@@ -2,18 +2,26 @@
 // kind wins on a port, in which order they are tried. Pure; the compiler calls it.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "control-plane/compile/remembered.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
 
 namespace weft::control_plane {
 
-// {resource name, set}: for each port of a Service those of its own namespace, and those of each client
-// namespace.
-using NamedRouteSets = std::vector<std::pair<std::string, mesh::v1::RouteSet>>;
-NamedRouteSets mesh_routes(const Objects& objects, std::vector<Finding>* findings);
+// The routes of a Service's port: of its own namespace, or of a client namespace.
+struct MeshRouteSet {
+  std::string host;  // of the Service
+  uint16_t port = 0;
+  bool consumer = false;          // of a client namespace
+  bool tls = false, tcp = false;  // it has routes for connections
+  std::shared_ptr<const StepResult> made;
+};
+std::vector<MeshRouteSet> mesh_routes(const Objects& objects, const KindStamps& stamps,
+                                      Remembered& remembered, std::vector<Finding>* findings);
 
 }  // namespace weft::control_plane

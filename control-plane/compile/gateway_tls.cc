@@ -188,15 +188,13 @@ TlsServer tls_server(const Gateway& gateway, const Gateway::Listener& listener, 
   return out;
 }
 
-std::vector<std::pair<std::string, tls::Secret>> secrets_of(const NamedRouteSets& sets,
+std::vector<std::pair<std::string, tls::Secret>> secrets_of(const std::vector<TlsServer>& servers,
                                                             const Objects& objects) {
   std::set<std::string> names;
-  for (const auto& [name, set] : sets) {
-    for (const TlsServer& server : set.gateway().servers()) {
-      if (!server.problem().empty()) continue;
-      names.insert(server.certificates().begin(), server.certificates().end());
-      if (!server.client_roots().empty()) names.insert(server.client_roots());
-    }
+  for (const TlsServer& server : servers) {
+    if (!server.problem().empty()) continue;
+    names.insert(server.certificates().begin(), server.certificates().end());
+    if (!server.client_roots().empty()) names.insert(server.client_roots());
   }
   std::vector<std::pair<std::string, tls::Secret>> out;
   for (const std::string& name : names) {

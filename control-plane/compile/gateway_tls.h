@@ -5,7 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "control-plane/compile/gateway_routes.h"
+#include "control-plane/compile/workloads.h"
+#include "control-plane/control_plane.h"
 #include "proto/xds/secret.pb.h"
 
 namespace weft::control_plane {
@@ -26,8 +27,8 @@ mesh::v1::TlsServer tls_server(const Gateway& gateway, const Gateway::Listener& 
 mesh::v1::TlsServer refusing_server(const Gateway& gateway, const Gateway::Listener& listener,
                                     std::string problem);
 
-// The Secrets that the sets name, as proxies get them, by name: no other Secret leaves the control plane.
+// The Secrets that these name, as proxies get them, by name: no other Secret leaves the control plane.
 std::vector<std::pair<std::string, envoy::extensions::transport_sockets::tls::v3::Secret>> secrets_of(
-    const NamedRouteSets& sets, const Objects& objects);
+    const std::vector<mesh::v1::TlsServer>& servers, const Objects& objects);
 
 }  // namespace weft::control_plane

@@ -12,6 +12,7 @@
 #include "control-plane/compile/delegates.h"
 #include "control-plane/compile/gateway_port.h"
 #include "control-plane/compile/gateway_tls.h"
+#include "control-plane/compile/make_resource.h"
 #include "control-plane/compile/route_backends.h"
 #include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/finding_codes.h"
@@ -53,13 +54,15 @@ const Gateway* find_gateway(const Objects& objects, const char* kind, const std:
 
 class Gateways {
  public:
-  Gateways(const Objects& objects, std::vector<Finding>* findings) : objects_(objects), findings_(findings) {}
+  Gateways(const Objects& objects, const KindStamps& stamps, Remembered& remembered,
+           std::vector<Finding>* findings)
+      : objects_(objects), stamps_(stamps), remembered_(remembered), findings_(findings) {}
 
-  NamedRouteSets run() {
+  GatewayRouteSets run() {
     add_listeners();
     bind_virtual_services();
     attach_routes();
-    NamedRouteSets out;
+    GatewayRouteSets out;
     for (auto& [number, port] : ports_) compile(number, port, out);
     return out;
   }
@@ -122,24 +125,8 @@ class Gateways {
     });
     std::sort(services.begin(), services.end(), is_before);
     for (const VirtualService* service : services) {
-      for (const std::string& place : places_of(*service)) bind(*service, place);
+      for (const std::string& place : service->bound_to) bind(*service, place);
     }
-  }
-
-  // Of the VirtualService and of its matches, without the mesh.
-  static std::set<std::string> places_of(const VirtualService& service) {
-    std::set<std::string> out(service.gateways.begin(), service.gateways.end());
-    for (const HttpRoute& route : service.routes.http()) {
-      for (const auto& match : route.matches()) out.insert(match.gateways().begin(), match.gateways().end());
-    }
-    for (const auto* list : {&service.routes.tls(), &service.routes.tcp()}) {
-      for (const auto& route : *list) {
-        for (const auto& match : route.matches())
-          out.insert(match.gateways().begin(), match.gateways().end());
-      }
-    }
-    out.erase("mesh");
-    return out;
   }
 
   void bind(const VirtualService& service, const std::string& place) {
@@ -155,16 +142,12 @@ class Gateways {
                         str_cat("add ", gateway->meta.ns, " to exportTo"), findings_);
     // Why nothing of it is served was reported.
     if (gateway->listeners.empty()) return;
-    std::vector<Finding> already_reported;
-    const RouteSet all =
-        service.has_delegates ? with_delegates(service, objects_, &already_reported) : service.routes;
-    const RouteSet routes = routes_at(service, all, place);
     bool any = false;
     for (auto& [number, port] : ports_) {
       for (const Listening& one : port.listeners)
-        any = (one.gateway == gateway && bind_listener(service, routes, *one.listener, port)) || any;
+        any = (one.gateway == gateway && bind_listener(service, place, *one.listener, port)) || any;
     }
-    if (any) return warn_of_passthrough(service, routes);
+    if (any) return warn_of_passthrough(service, place);
     warn_about(service.meta, kNotAttached, service.meta.line, "spec.gateways",
                str_cat("no server of Gateway ", place,
                        " takes anything of this: their hosts, protocols and ports do not fit, or an older "
@@ -173,7 +156,16 @@ class Gateways {
   }
 
   // A gateway's client dialled the gateway: what is sent on to where it was dialled would come back.
-  void warn_of_passthrough(const VirtualService& service, const RouteSet& routes) {
+  void warn_of_passthrough(const VirtualService& service, const std::string& place) {
+    Inputs inputs = bound(Step::kPassthrough, service, place);
+    for (const char* kind : {"ServiceEntry", "DestinationRule"}) stamps_.add(kind, &inputs);
+    take(*remembered_.get(inputs, [&](StepResult* made) {
+      warn_of_passthrough(service, routes_of(service, place), &made->findings);
+    }));
+  }
+
+  void warn_of_passthrough(const VirtualService& service, const RouteSet& routes,
+                           std::vector<Finding>* findings) const {
     std::set<std::string> hosts;
     for (const auto& route : routes.http()) add_hosts(route, &hosts);
     for (const auto& route : routes.tls()) add_hosts(route, &hosts);
@@ -184,7 +176,7 @@ class Gateways {
                    str_cat("host ", host,
                            " is reached at the address that was dialled, which is the gateway's own: it "
                            "answers 503 there"),
-                   "give the host endpoints, or another balancing", findings_);
+                   "give the host endpoints, or another balancing", findings);
     }
   }
 
@@ -208,8 +200,8 @@ class Gateways {
   }
 
   // True: something of it is served there.
-  bool bind_listener(const VirtualService& service, const RouteSet& routes, const Gateway::Listener& listener,
-                     Port& port) {
+  bool bind_listener(const VirtualService& service, const std::string& place,
+                     const Gateway::Listener& listener, Port& port) {
     std::set<std::string> hosts;
     for (const auto& server : listener.hosts) {
       if (server.ns != "*" && server.ns != service.meta.ns) continue;
@@ -218,15 +210,18 @@ class Gateways {
       }
     }
     if (hosts.empty()) return false;
+    if (routing_of(listener) == Routing::kRequests) {
+      if (!asks_for_requests(service, place, listener.port)) return false;
+      for (const std::string& host : hosts)
+        port.requests_of(listener).http[host].push_back({&service, place, listener.port});
+      return true;
+    }
+    if (!service.has_layer4()) return false;
+    const RouteSet& routes = routes_of(service, place);
     bool any = false;
     switch (routing_of(listener)) {
       case Routing::kRequests:
-        for (const HttpRoute& route : routes.http()) {
-          if (!reaches_port(route, listener.port)) continue;
-          any = true;
-          for (const std::string& host : hosts) port.requests_of(listener).http[host].push_back(route);
-        }
-        return any;
+        break;
       case Routing::kServerNames:
         for (mesh::v1::L4Route route : routes.tls()) {
           if (!keep_names(service.meta.ns, listener, &route)) continue;
@@ -238,6 +233,40 @@ class Gateways {
         return take_tcp(service, routes, listener, port.connections_of(listener));
     }
     return any;
+  }
+
+  // Its routes at the gateway; what delegates lack was reported.
+  const RouteSet& routes_of(const VirtualService& service, const std::string& place) {
+    const auto [row, inserted] = routes_.try_emplace({&service, place});
+    if (!inserted) return row->second;
+    std::vector<Finding> reported;
+    return row->second = routes_at(
+               service, service.has_delegates ? with_delegates(service, objects_, &reported) : service.routes,
+               place);
+  }
+
+  Inputs bound(Step step, const VirtualService& service, const std::string& place) const {
+    Inputs out(step);
+    add_delegating(service, objects_, &out);
+    return out.text(place);
+  }
+
+  bool asks_for_requests(const VirtualService& service, const std::string& place, uint16_t port) {
+    const auto ports = remembered_.get(bound(Step::kGatewayPorts, service, place), [&](StepResult* made) {
+      // 0: any.
+      std::set<uint64_t> named;
+      for (const HttpRoute& route : routes_of(service, place).http()) {
+        if (route.matches().empty()) named.insert(0);
+        for (const auto& match : route.matches()) named.insert(match.port());
+      }
+      made->numbers.assign(named.begin(), named.end());
+    });
+    return std::any_of(ports->numbers.begin(), ports->numbers.end(),
+                       [port](uint64_t named) { return named == 0 || named == port; });
+  }
+
+  void take(const StepResult& result) {
+    findings_->insert(findings_->end(), result.findings.begin(), result.findings.end());
   }
 
   // The first VirtualService that has routes for the port has it alone.
@@ -308,7 +337,8 @@ class Gateways {
                            : route.kind == Kind::kTls ? Routing::kServerNames
                                                       : Routing::kConnections;
     if (routing_of(listener) != wanted) return false;
-    const ResolvedRoute resolved{&route, rules_of(route)};
+    report(route);
+    const ResolvedRoute resolved{&route, http ? nullptr : rules_of(route)};
     if (route.kind == Kind::kTcp) {
       port.connections_of(listener).tcp_routes.push_back(resolved);
       return true;
@@ -356,14 +386,17 @@ class Gateways {
     return nullptr;
   }
 
-  void compile(uint16_t number, Port& port, NamedRouteSets& out) {
+  void compile(uint16_t number, Port& port, GatewayRouteSets& out) {
     // Never "<namespace>/<name>", which VirtualServices have.
     const std::string place = str_cat("gateway/", number, "/");
     if (port.kind == ListenerKind::kHttp)
       return compile_requests(begin(number, port), port.requests[nullptr], port.redirected, place, out);
     RouteSet set = begin(number, port);
     fill_layer4(port, &set);
-    out.emplace_back(str_cat(place, "*"), std::move(set));
+    out.servers.insert(out.servers.end(), set.gateway().servers().begin(), set.gateway().servers().end());
+    auto connections = std::make_shared<StepResult>();
+    connections->resources.push_back(make_resource(kRouteSetType, str_cat(place, "*"), set));
+    out.sets.push_back(std::move(connections));
     for (const Listening& one : port.listeners) {
       if (routing_of(*one.listener) != Routing::kRequests) continue;
       RouteSet first = begin(number, port);
@@ -375,9 +408,8 @@ class Gateways {
   }
 
   // A set for each host, which begins as `first`.
-  static void compile_requests(const RouteSet& first, Requests& requests,
-                               const std::set<std::string>& redirected, const std::string& place,
-                               NamedRouteSets& out) {
+  void compile_requests(const RouteSet& first, Requests& requests, const std::set<std::string>& redirected,
+                        const std::string& place, GatewayRouteSets& out) {
     std::set<std::string> hosts = redirected;
     for (const auto& [host, routes] : requests.http) hosts.insert(host);
     for (const auto& [host, routes] : requests.http_routes) hosts.insert(host);
@@ -385,12 +417,33 @@ class Gateways {
     // What no other host has is answered too, with 404.
     hosts.insert("*");
     for (const std::string& host : hosts) {
-      RouteSet set = first;
-      set.mutable_gateway()->set_any_host(host == "*");
-      if (host != "*") set.add_hosts(host);
-      fill_http(host, requests, redirected, &set);
-      out.emplace_back(str_cat(place, host), std::move(set));
+      const std::string name = str_cat(place, host);
+      out.sets.push_back(remembered_.get(inputs_of(name, host, requests), [&](StepResult* made) {
+        RouteSet set = first;
+        set.mutable_gateway()->set_any_host(host == "*");
+        if (host != "*") set.add_hosts(host);
+        fill_http(host, requests, redirected, &set);
+        made->resources.push_back(make_resource(kRouteSetType, name, set));
+      }));
     }
+  }
+
+  // Of a host's set: the gateways, what is bound to it, and what that refers to.
+  Inputs inputs_of(const std::string& name, const std::string& host, Requests& requests) const {
+    Inputs out(Step::kGatewayHost);
+    out.text(name);
+    for (const char* kind : {"Gateway", "IstioGateway"}) stamps_.add(kind, &out);
+    for (const BoundService& one : requests.http[host]) {
+      add_delegating(*one.service, objects_, &out);
+      out.text(one.place).number(one.port);
+    }
+    for (const auto* routes : {&requests.grpc_routes[host], &requests.http_routes[host]}) {
+      out.number(routes->size());
+      for (const ResolvedRoute& one : *routes) out.object(one.route->meta);
+      if (routes->empty()) continue;
+      for (const char* kind : {"Service", "ReferenceGrant"}) stamps_.add(kind, &out);
+    }
+    return out;
   }
 
   static RouteSet begin(uint16_t number, const Port& port) {
@@ -405,8 +458,8 @@ class Gateways {
     return out;
   }
 
-  static void fill_http(const std::string& host, Requests& requests, const std::set<std::string>& redirected,
-                        RouteSet* set) {
+  void fill_http(const std::string& host, Requests& requests, const std::set<std::string>& redirected,
+                 RouteSet* set) {
     const auto covers = [&](const std::string& pattern) {
       return pattern == "*" || pattern == host || host_covers(pattern, host);
     };
@@ -421,11 +474,15 @@ class Gateways {
     }
     // gRPC's are more specific by their kind; VirtualServices follow in their own order, what takes
     // everything last.
-    for (HttpRoute& route : in_precedence(requests.grpc_routes[host])) *set->add_http() = std::move(route);
-    for (HttpRoute& route : in_precedence(requests.http_routes[host])) *set->add_http() = std::move(route);
+    for (auto* routes : {&requests.grpc_routes[host], &requests.http_routes[host]}) {
+      for (ResolvedRoute& one : *routes) one.rules = rules_of(*one.route);
+      for (HttpRoute& route : in_precedence(*routes)) *set->add_http() = std::move(route);
+    }
     for (const bool catch_all : {false, true}) {
-      for (const HttpRoute& route : requests.http[host]) {
-        if (is_catch_all(route) == catch_all) *set->add_http() = route;
+      for (const BoundService& one : requests.http[host]) {
+        for (const HttpRoute& route : routes_of(*one.service, one.place).http()) {
+          if (reaches_port(route, one.port) && is_catch_all(route) == catch_all) *set->add_http() = route;
+        }
       }
     }
   }
@@ -454,31 +511,49 @@ class Gateways {
 
   const std::vector<HttpRoute>* rules_of(const GatewayRoute& route) {
     const auto [row, inserted] = rules_.try_emplace(&route);
-    if (!inserted) return &row->second;
+    std::vector<Finding> reported;
+    if (inserted) row->second = resolve_rules(route, objects_, Grants::kNeeded, &reported);
+    return &row->second;
+  }
+
+  // What is wrong with its references, once.
+  void report(const GatewayRoute& route) {
+    if (!reported_.insert(&route).second) return;
+    Inputs inputs(Step::kGatewayRules);
+    inputs.object(route.meta);
+    for (const char* kind : {"Service", "ReferenceGrant"}) stamps_.add(kind, &inputs);
+    take(*remembered_.get(inputs, [&](StepResult* made) { report_rules(route, &made->findings); }));
+  }
+
+  void report_rules(const GatewayRoute& route, std::vector<Finding>* findings) {
     // Parents that are Services have reported the same references, but for grants.
     const bool of_mesh = std::any_of(route.parents.begin(), route.parents.end(),
                                      [](const GatewayRoute::Parent& parent) { return parent.service; });
     std::vector<Finding> reported, all;
     if (of_mesh) resolve_rules(route, objects_, Grants::kNotNeeded, &reported);
-    row->second = resolve_rules(route, objects_, Grants::kNeeded, &all);
+    rules_[&route] = resolve_rules(route, objects_, Grants::kNeeded, &all);
     for (Finding& finding : all) {
       const auto same = [&](const Finding& f) { return f.code == finding.code && f.field == finding.field; };
-      if (std::none_of(reported.begin(), reported.end(), same)) findings_->push_back(std::move(finding));
+      if (std::none_of(reported.begin(), reported.end(), same)) findings->push_back(std::move(finding));
     }
-    return &row->second;
   }
 
   const Objects& objects_;
+  const KindStamps& stamps_;
+  Remembered& remembered_;
   std::vector<Finding>* findings_;
   std::map<uint16_t, Port> ports_;
+  std::map<std::pair<const VirtualService*, std::string>, RouteSet> routes_;
+  std::set<const GatewayRoute*> reported_;
   std::map<const Gateway::Listener*, std::vector<Taken>> taken_;
   std::map<const GatewayRoute*, std::vector<HttpRoute>> rules_;
 };
 
 }  // namespace
 
-NamedRouteSets gateway_routes(const Objects& objects, std::vector<Finding>* findings) {
-  return Gateways(objects, findings).run();
+GatewayRouteSets gateway_routes(const Objects& objects, const KindStamps& stamps, Remembered& remembered,
+                                std::vector<Finding>* findings) {
+  return Gateways(objects, stamps, remembered, findings).run();
 }
 
 }  // namespace weft::control_plane

@@ -84,16 +84,16 @@ class PortsOfRoutes {
 
 }  // namespace
 
-Layer4Ports layer4_ports(const Objects& objects, const NamedRouteSets& gateway_api) {
+Layer4Ports layer4_ports(const Objects& objects, const std::vector<MeshRouteSet>& gateway_api) {
   Layer4Ports out;
   add_ruled_ports(objects, out);
   // Whoever attaches a route says what the port speaks.
-  for (const auto& [name, set] : gateway_api) {
-    if (set.tls().empty() && set.tcp().empty()) continue;
-    const mesh::v1::Protocol protocol =
-        set.consumer() ? mesh::v1::PROTOCOL_UNSPECIFIED
-                       : (set.tls().empty() ? mesh::v1::PROTOCOL_TCP : mesh::v1::PROTOCOL_TLS);
-    mesh::v1::Protocol& port = out[{set.hosts(0), set.port()}];
+  for (const MeshRouteSet& set : gateway_api) {
+    if (!set.tls && !set.tcp) continue;
+    const mesh::v1::Protocol protocol = set.consumer ? mesh::v1::PROTOCOL_UNSPECIFIED
+                                        : set.tls    ? mesh::v1::PROTOCOL_TLS
+                                                     : mesh::v1::PROTOCOL_TCP;
+    mesh::v1::Protocol& port = out[{set.host, set.port}];
     if (protocol != mesh::v1::PROTOCOL_UNSPECIFIED) port = protocol;
   }
   for_each<VirtualService>(objects, [&](const VirtualService& service_routes) {

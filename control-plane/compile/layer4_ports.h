@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "control-plane/compile/compiler.h"
 #include "control-plane/compile/gateway_routes.h"
@@ -14,6 +15,6 @@ namespace weft::control_plane {
 
 // {host, port} to what the routes, if any, make of the port: unspecified when its own declaration stands.
 using Layer4Ports = std::map<std::pair<std::string, uint32_t>, mesh::v1::Protocol>;
-Layer4Ports layer4_ports(const Objects& objects, const NamedRouteSets& gateway_api);
+Layer4Ports layer4_ports(const Objects& objects, const std::vector<MeshRouteSet>& gateway_api);
 
 }  // namespace weft::control_plane

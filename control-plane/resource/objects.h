@@ -127,6 +127,8 @@ struct VirtualService {
   bool hidden = false;
   // "mesh" and "<namespace>/<name>" of gateways.
   std::vector<std::string> gateways = {"mesh"};
+  // Gateways that these or the matches name, each once.
+  std::vector<std::string> bound_to;
   // Where a route hands its requests on to; no name: it does not.
   struct Delegate {
     std::string ns, name;

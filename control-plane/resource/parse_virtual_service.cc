@@ -3,6 +3,7 @@
 // result is final: hosts expanded, weights cleaned, routes behind a catch-all gone.
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "base/strings.h"
 #include "control-plane/resource/host_name.h"
@@ -184,6 +185,21 @@ void parse_http_routes(const FieldReader& spec, VirtualService& out) {
   }
 }
 
+// Of the VirtualService and of its matches, without the mesh.
+std::vector<std::string> gateways_of(const VirtualService& service) {
+  std::set<std::string> out(service.gateways.begin(), service.gateways.end());
+  for (const mesh::v1::HttpRoute& route : service.routes.http()) {
+    for (const auto& match : route.matches()) out.insert(match.gateways().begin(), match.gateways().end());
+  }
+  for (const auto* list : {&service.routes.tls(), &service.routes.tcp()}) {
+    for (const auto& route : *list) {
+      for (const auto& match : route.matches()) out.insert(match.gateways().begin(), match.gateways().end());
+    }
+  }
+  out.erase("mesh");
+  return {out.begin(), out.end()};
+}
+
 }  // namespace
 
 VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
@@ -215,6 +231,7 @@ VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
   }
   parse_http_routes(*spec, out);
   parse_layer4_routes(*spec, out);
+  out.bound_to = gateways_of(out);
   std::vector<LimitedRoute> limited;
   for (mesh::v1::HttpRoute& route : *out.routes.mutable_http()) limited.push_back({route.name(), &route});
   parse_rate_limits(root, out.meta, limited);

@@ -107,9 +107,29 @@ class RecompileTest : public testing::Test {
   // As if nothing had been before.
   void expect_as_fresh() const {
     Change change;
-    diff(compile(store_.objects(), "node1"), now_, change);
+    const Compiled fresh = compile(store_.objects(), "node1");
+    diff(fresh, now_, change);
     EXPECT_TRUE(change.upserted.empty());
     EXPECT_TRUE(change.removed.empty());
+    EXPECT_EQ(sorted(now_.findings), sorted(fresh.findings));
+  }
+  static std::vector<std::string> sorted(const std::vector<Finding>& findings) {
+    std::vector<std::string> out;
+    for (const Finding& finding : findings) out.push_back(to_string(finding));
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  static std::string service(const std::string& name, uint32_t port) {
+    return str_cat("apiVersion: v1\nkind: Service\nmetadata: {name: ", name, "}\nspec: {clusterIP: 10.96.0.",
+                   name.size(), ", ports: [{port: ", port, "}]}\n---\n");
+  }
+  // `parent` and `hostname` as they stand in the manifest.
+  static std::string http_route(const std::string& name, const std::string& parent, const std::string& to,
+                                const std::string& path, const std::string& hostname = "") {
+    return str_cat("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: ", name,
+                   "}\nspec:\n  parentRefs: [", parent, "]\n  hostnames: [", hostname,
+                   "]\n  rules: [{matches: [{path: {value: ", path, "}}], backendRefs: [{name: ", to,
+                   ", port: 80}]}]\n---\n");
   }
 
   Store store_;
@@ -138,7 +158,7 @@ TEST_F(RecompileTest, WhatIsRenamedOrGoneIsForgotten) {
   expect_as_fresh();
   write("b.yaml", std::nullopt);
   EXPECT_EQ(body("default/c"), nullptr);
-  EXPECT_EQ(now_.by_revision.size(), 1U);
+  EXPECT_EQ(now_.steps.size(), 2U) << "its routes, and its references";
   expect_as_fresh();
 }
 
@@ -154,6 +174,92 @@ TEST_F(RecompileTest, RoutesThatDelegateFollowTheirDelegate) {
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: part}\n"
         "spec: {http: [{route: [{destination: {host: two}}]}]}\n");
   EXPECT_NE(now_.resources.at({kRouteSetType, "default/root"}).version(), before.version());
+  expect_as_fresh();
+}
+
+TEST_F(RecompileTest, RoutesThatDelegateAreCompiledOnlyWhenTheyChange) {
+  const auto root = [](const std::string& name, const std::string& part) {
+    return str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ", name,
+                   "}\nspec: {hosts: [", name,
+                   "], http: [{match: [{uri: {prefix: /x}}], delegate: {name: ", part, "}}]}\n");
+  };
+  const auto part = [](const std::string& name, const std::string& path) {
+    return str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ", name,
+                   "}\nspec: {http: [{match: [{uri: {prefix: ", path,
+                   "}}], route: [{destination: {host: a}}]}]}\n");
+  };
+  write("one.yaml", root("one", "first"));
+  write("two.yaml", root("two", "second"));
+  write("first.yaml", part("first", "/y"));
+  write("second.yaml", part("second", "/x/1"));
+  expect_as_fresh();
+  const char* one = body("default/one");
+  write("second.yaml", part("second", "/x/2"));
+  EXPECT_EQ(body("default/one"), one);
+  // That /y is no part of /x is still said.
+  expect_as_fresh();
+  write("first.yaml", std::nullopt);
+  EXPECT_NE(body("default/one"), one);
+  expect_as_fresh();
+}
+
+TEST_F(RecompileTest, RoutesOfTheGatewayApiAreCompiledByPort) {
+  write("services.yaml", service("a", 80) + service("bb", 80));
+  write("a.yaml", http_route("a", "{kind: Service, group: '', name: a}", "a", "/one"));
+  write("b.yaml", http_route("b", "{kind: Service, group: '', name: bb}", "nobody", "/one"));
+  const std::string of_a = "gateway-api/default/a:80", of_b = "gateway-api/default/bb:80";
+  const char* a = body(of_a);
+  const char* b = body(of_b);
+  ASSERT_NE(a, nullptr);
+  ASSERT_NE(b, nullptr);
+  expect_as_fresh();
+  write("a.yaml", http_route("a", "{kind: Service, group: '', name: a}", "a", "/two"));
+  EXPECT_NE(body(of_a), a);
+  EXPECT_EQ(body(of_b), b);
+  // That nobody is unknown is still said.
+  expect_as_fresh();
+  write("nobody.yaml", service("nobody", 80));
+  EXPECT_NE(body(of_b), b);
+  expect_as_fresh();
+}
+
+TEST_F(RecompileTest, RoutesOfGatewaysAreCompiledByHost) {
+  write("services.yaml", service("a", 80) + service("bb", 80));
+  write("edge.yaml",
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\n"
+        "spec: {servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*']}]}\n---\n"
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: other}\n"
+        "spec: {gatewayClassName: weft, listeners: [{name: http, port: 8081, protocol: HTTP}]}\n");
+  const auto bound = [](const std::string& name, const std::string& path) {
+    return str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: ", name,
+                   "}\nspec: {hosts: [", name,
+                   ".example], gateways: [edge], http: [{match: [{uri: {prefix: ", path,
+                   "}}], route: [{destination: {host: a}}]}]}\n");
+  };
+  write("x.yaml", bound("x", "/one"));
+  write("y.yaml", bound("y", "/one"));
+  write("r.yaml", http_route("r", "{name: other}", "a", "/one", "r.example"));
+  write("s.yaml", http_route("s", "{name: other}", "nobody", "/one", "s.example"));
+  const std::vector<std::string> names = {"gateway/8080/x.example", "gateway/8080/y.example",
+                                          "gateway/8081/r.example", "gateway/8081/s.example"};
+  const auto bodies = [&] {
+    std::vector<const char*> out;
+    for (const std::string& name : names) out.push_back(body(name));
+    return out;
+  };
+  const std::vector<const char*> first = bodies();
+  for (const char* made : first) ASSERT_NE(made, nullptr);
+  expect_as_fresh();
+  write("x.yaml", bound("x", "/two"));
+  write("r.yaml", http_route("r", "{name: other}", "a", "/two", "r.example"));
+  const std::vector<const char*> second = bodies();
+  EXPECT_NE(second[0], first[0]);
+  EXPECT_EQ(second[1], first[1]);
+  EXPECT_NE(second[2], first[2]);
+  EXPECT_EQ(second[3], first[3]);
+  expect_as_fresh();
+  write("y.yaml", std::nullopt);
+  EXPECT_EQ(body(names[1]), nullptr);
   expect_as_fresh();
 }
 
