@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/scheduling.h"
 #include "base/status_macros.h"
 #include "bpf/abi/constants.h"
 #include "userspace-proxy/admission_limits.h"
@@ -27,6 +28,10 @@ constexpr MonotonicNs kRefillNs = 10 * kNsPerMs;
 
 // How often memory that a burst of traffic needed, and nothing since, is given back.
 constexpr MonotonicNs kTrimNs = 1'000 * kNsPerMs;
+
+// A turn is shorter: what arrives waits for no thread that uses its CPU up, be it the proxy's own
+// configuration client or a pod.
+constexpr std::chrono::microseconds kSlice{100};
 
 std::vector<std::shared_ptr<const ServerTerms>> terms_of(const Snapshot& snapshot) {
   std::vector<std::shared_ptr<const ServerTerms>> out;
@@ -167,6 +172,7 @@ absl::Status WorkerThread::launch() {
 
 // What belongs to the thread that uses it: the loop and the way home from other namespaces.
 absl::Status WorkerThread::open() {
+  work_in_slices(kSlice);
   ASSIGN_OR_RETURN(loop_, EventLoop::open(options_.io));
   ASSIGN_OR_RETURN(HomeNetns home, HomeNetns::open());
   home_ = std::make_unique<HomeNetns>(std::move(home));
@@ -264,9 +270,13 @@ std::shared_ptr<CaptureOrigin> WorkerThread::origin_of(CaptureListener& listener
   absl::erase_if(origins_, [](const auto& known) { return known.second.expired(); });
   std::weak_ptr<CaptureOrigin>& known = origins_[listener.netns_cookie];
   std::shared_ptr<CaptureOrigin> origin = known.lock();
-  if (origin != nullptr && origin->workload_uid() == listener.workload_uid) return origin;
+  if (origin != nullptr && origin->workload_uid() == listener.workload_uid) {
+    origin->confined = listener.confined;
+    return origin;
+  }
   origin = std::make_shared<CaptureOrigin>(listener.netns_cookie, listener.workload_uid);
   origin->netns = std::move(listener.netns);
+  origin->confined = listener.confined;
   known = origin;
   return origin;
 }
