@@ -64,6 +64,7 @@ class Published {
 class Changes {
  public:
   explicit Changes(const ChangeOptions& options) : options_(options) {
+    run_where_weft_runs();
     const RouteMesh::Options mesh{options.routes, options.sets, traffic_.dialled(), traffic_.upstream()};
     mesh_ = std::make_unique<RouteMesh>(mesh, [this](proxy::SnapshotPtr s) { published_.put(std::move(s)); });
     wait(0, 0);
@@ -89,25 +90,32 @@ class Changes {
     }
     std::printf(
         "one change, median: %.2f ms to parse, %.2f to compile and diff, %.2f over ADS to a snapshot, "
-        "%.2f to the worker; %.2f ms of CPU\n",
+        "%.2f to the worker (at most %.2f); %.2f ms of CPU\n",
         median_interval(parse).value, median_interval(compile).value, median_interval(deliver).value,
-        median_interval(swap).value, median_interval(cpu).value);
+        median_interval(swap).value, *std::max_element(swap.begin(), swap.end()), median_interval(cpu).value);
     return all;
   }
 
   // p99 with changes to p99 without, of each round.
   std::vector<double> latency_ratios() {
-    std::vector<double> ratios, calm, busy;
+    std::vector<double> ratios, calm, busy, waits_with, waits_without;
     for (uint32_t round = 0; round < options_.rounds; ++round) {
       double with = 0, without = 0;
-      for (const bool changing : {round % 2 == 1, round % 2 == 0})
+      for (const bool changing : {round % 2 == 1, round % 2 == 0}) {
+        const double waited = traffic_.waited_ms();
         (changing ? with : without) = slice(changing);
+        (changing ? waits_with : waits_without).push_back((traffic_.waited_ms() - waited) / options_.slice);
+      }
       ratios.push_back(with / without);
       calm.push_back(without);
       busy.push_back(with);
     }
-    std::printf("p99 of %.0f requests/s, median: %.0f us without changes, %.0f us with %.0f a second\n",
-                options_.rate, median_interval(calm).value, median_interval(busy).value, 1 / options_.pause);
+    std::printf(
+        "p99 of %.0f requests/s, median: %.0f us without changes, %.0f us with %.0f a second%s\n",
+        options_.rate, median_interval(calm).value, median_interval(busy).value, 1 / options_.pause,
+        RouteTraffic::has_priority() ? "" : " (clients and upstream have no priority: run it as root)");
+    std::printf("the worker waited for its CPU, median: %.2f ms a second without changes, %.2f with\n",
+                median_interval(waits_without).value, median_interval(waits_with).value);
     return ratios;
   }
 

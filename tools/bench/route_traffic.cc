@@ -12,9 +12,13 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
 #include <string_view>
 #include <utility>
 
+#include "base/strings.h"
 #include "userspace-proxy/net/socket.h"
 
 namespace weft::bench {
@@ -31,6 +35,19 @@ void run_on(int first_cpu, int last_cpu) {
   CPU_ZERO(&cpus);
   for (int cpu = first_cpu; cpu <= last_cpu; ++cpu) CPU_SET(static_cast<size_t>(cpu), &cpus);
   sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+// True: the calling thread has it, or had it taken away.
+bool prefer(bool first) {
+  const sched_param parameters{.sched_priority = first ? 1 : 0};
+  return sched_setscheduler(0, first ? SCHED_FIFO : SCHED_OTHER, &parameters) == 0;
+}
+
+std::set<std::string> tasks() {
+  std::set<std::string> out;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task"))
+    out.insert(entry.path().filename());
+  return out;
 }
 
 int last_cpu() { return static_cast<int>(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L)) - 1; }
@@ -52,6 +69,8 @@ void watch(int epoll, int fd) {
 
 }  // namespace
 
+void run_where_weft_runs() { run_on(0, 0); }
+
 FixedUpstream::FixedUpstream()
     : listener_(listen_here(&address_)),
       stop_(::eventfd(0, EFD_CLOEXEC)),
@@ -69,6 +88,7 @@ FixedUpstream::~FixedUpstream() {
 
 void FixedUpstream::run() {
   run_on(last_cpu(), last_cpu());
+  prefer(true);
   std::array<epoll_event, 64> events;
   while (true) {
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
@@ -109,10 +129,13 @@ RouteTraffic::RouteTraffic() {
   listener.listener = listen_here(&dialled_);
   proxy::Worker::Options options;
   options.sink = &sink_;
-  run_on(0, 0);
+  run_where_weft_runs();
+  const std::set<std::string> before = tasks();
   auto worker = proxy::Worker::start(options);
-  run_on(0, last_cpu());
   if (!worker.ok()) fail("the worker does not start");
+  for (const std::string& task : tasks()) {
+    if (!before.contains(task)) worker_task_ = task;
+  }
   worker_ = *std::move(worker);
   worker_->add_listener(std::move(listener));
   LoadOptions load;
@@ -127,11 +150,27 @@ void RouteTraffic::wait_for(uint64_t generation) const {
   while (worker_->snapshot_generation() < generation) std::this_thread::yield();
 }
 
+bool RouteTraffic::has_priority() {
+  bool out = false;
+  std::thread([&out] { out = prefer(true); }).join();
+  return out;
+}
+
+// The second number of schedstat: nanoseconds.
+double RouteTraffic::waited_ms() const {
+  std::ifstream file(str_cat("/proc/self/task/", worker_task_, "/schedstat"));
+  uint64_t ran = 0, waited = 0;
+  file >> ran >> waited;
+  return static_cast<double>(waited) / 1e6;
+}
+
 double RouteTraffic::p99_us(double seconds, double rate) {
   run_on(last_cpu(), last_cpu());
+  prefer(true);
   load_->set_pace(seconds, rate);
   const absl::Status status = load_->run(nullptr);
-  run_on(0, last_cpu());
+  prefer(false);
+  run_where_weft_runs();
   const Counters& totals = load_->totals();
   if (!status.ok() || totals.failed() > 0 || totals.requests == 0)
     fail("a request failed while routes changed");

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -34,7 +35,12 @@ class FixedUpstream {
   std::thread thread_;
 };
 
-// A worker on CPU 0, whose clients and upstream are on the last CPU.
+// All of Weft, its workers and what changes their configuration, is on CPU 0; clients and upstream, which
+// measure, are on the last one, before everything else there where that is allowed. So what is seen is what
+// Weft's threads do to each other, at its worst, and not what the benchmark's do.
+void run_where_weft_runs();
+
+// A worker and its clients.
 class RouteTraffic {
  public:
   RouteTraffic();
@@ -44,6 +50,10 @@ class RouteTraffic {
   proxy::Worker& worker() { return *worker_; }
   // Until the worker uses that generation.
   void wait_for(uint64_t generation) const;
+  // Clients and upstream may be ahead of other threads (SCHED_FIFO).
+  static bool has_priority();
+  // Milliseconds that the worker has waited for its CPU, so far.
+  double waited_ms() const;
   // Percentile 99 of the latency in microseconds of `rate` requests per second on 16 connections, counted
   // from when each was due. Exits the program when one fails.
   double p99_us(double seconds, double rate);
@@ -57,6 +67,7 @@ class RouteTraffic {
   NoRecords sink_;
   FixedUpstream upstream_;
   SocketAddress dialled_;
+  std::string worker_task_;  // its number
   std::unique_ptr<proxy::Worker> worker_;
   std::unique_ptr<Load> load_;
 };
