@@ -112,4 +112,15 @@ std::string KubernetesKind::path(size_t version) const {
 
 std::span<const KubernetesKind> kubernetes_kinds() { return kKinds; }
 
+KubernetesKind secret_kind(std::string_view ns, std::string_view selector) {
+  return {.name = "Secret",
+          .kind = "Secret",
+          .group = "",
+          .versions = kV1,
+          .plural = "secrets",
+          .selector = selector,
+          .left_out = kSpecOnly,
+          .in_namespace = ns};
+}
+
 }  // namespace weft::control_plane

@@ -18,7 +18,7 @@ struct KubernetesKind {
   std::span<const std::string_view> left_out;  // see json_tree.h
   // A CustomResourceDefinition: it may be missing, and come later.
   bool may_be_missing = false;
-  std::string_view in_namespace = {};  // "": of all namespaces
+  std::string_view in_namespace = {};  // where it is listed; "": in all namespaces
 
   std::string api_version(size_t version) const;  // "v1", "networking.istio.io/v1"
   std::string resource() const;                   // "services", "gateways.networking.istio.io": for kubectl
@@ -26,5 +26,7 @@ struct KubernetesKind {
 };
 
 std::span<const KubernetesKind> kubernetes_kinds();
+// Secrets of one namespace that the selector selects; both outlive it.
+KubernetesKind secret_kind(std::string_view ns, std::string_view selector);
 
 }  // namespace weft::control_plane

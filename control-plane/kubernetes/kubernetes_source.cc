@@ -46,6 +46,7 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
     source->own_ = std::make_unique<OwnDaemonSet>(made.own_namespace, made.own_daemonset, *source->client_,
                                                   made.timing, source->random_);
   }
+  source->secrets_ = std::make_unique<SecretWatches>(*source->client_, made.timing, source->random_);
   source->thread_ = std::thread([raw = source.get()] { raw->run(); });
   return source;
 }
@@ -61,6 +62,7 @@ KubernetesSource::~KubernetesSource() {
   }
   own_.reset();
   reflectors_.clear();
+  secrets_.reset();
 }
 
 bool KubernetesSource::wait_for_first(Milliseconds limit, const std::function<bool()>& give_up) {
@@ -100,7 +102,9 @@ void KubernetesSource::run() {
       reflector->tick(now);
       due = std::min(due, reflector->due());
     }
+    secrets_->tick(now);
     due = std::min({due, look_after_own(now), publish(now)});
+    due = std::min(due, secrets_->due());
     note_report();
     {
       const absl::MutexLock lock(&mutex_);
@@ -117,18 +121,21 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
   };
   // The first change is the whole state, whatever is listed again meanwhile.
   if (!first_told_ && !all([](const Reflector& r) { return r.synced(); })) return Clock::time_point::max();
-  if (first_told_ && all([](const Reflector& r) { return !r.settled() || !r.changed(); }))
-    return Clock::time_point::max();
+  const bool nothing = all([](const Reflector& r) { return !r.settled() || !r.changed(); });
+  if (first_told_ && nothing && pending_.empty() && !secrets_->changed()) return Clock::time_point::max();
   if (!std::exchange(gathering_, true)) gathering_since_ = now;
   const Clock::time_point when =
       first_told_ ? std::max(gathering_since_ + options_.gather, not_before_) : now;
   if (when > now) return when;
-  Store::Changes changes;
   for (const auto& reflector : reflectors_) {
-    if (!first_told_ || reflector->settled()) changes.merge(reflector->take());
+    if (first_told_ && !reflector->settled()) continue;
+    for (auto& [place, file] : reflector->take()) pending_.insert_or_assign(place, std::move(file));
   }
+  secrets_->note(now, &pending_);
+  if (const Clock::time_point until = secrets_->awaited(); until > now) return until;
+  secrets_->take(&pending_);
   gathering_ = false;
-  subscriber_(std::move(changes));
+  subscriber_(std::exchange(pending_, {}));
   not_before_ = Clock::now() + (Clock::now() - now);
   if (std::exchange(first_told_, true)) return Clock::time_point::max();
   log::info("kubernetes_read", {{"server", server_}});
@@ -140,8 +147,13 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
 
 void KubernetesSource::note_report() {
   SourceReport next;
-  next.problems = describe_trouble(server_, reflectors_, Clock::now());
-  for (const auto& reflector : reflectors_) next.kinds.push_back(reflector->counts());
+  std::vector<const Reflector*> all = secrets_->reflectors();
+  for (const auto& reflector : reflectors_) {
+    all.push_back(reflector.get());
+    next.kinds.push_back(reflector->counts());
+  }
+  for (SourceReport::Kind& secrets : secrets_->counts()) next.kinds.push_back(std::move(secrets));
+  next.problems = describe_trouble(server_, all, first_told_, Clock::now());
   if (own_ != nullptr) {
     next.kinds.push_back(own_->reflector().counts());
     if (std::optional<std::string> problem = own_->problem(server_))

@@ -1,6 +1,7 @@
-// An API server as a stream of changes for the store: one reflector for each kind, one connection, one
-// thread. It tells the first change when every kind was seen once, and later ones as they come, gathered for
-// some milliseconds. While the server is away what is known stays known.
+// An API server as a stream of changes for the store: one reflector for each kind and for each Secret that a
+// gateway names, one connection, one thread. It tells the first change when every kind was seen once, and
+// later ones as they come, gathered for some milliseconds. While the server is away what is known stays
+// known.
 #pragma once
 
 #include <chrono>
@@ -17,6 +18,7 @@
 #include "control-plane/kubernetes/api_client.h"
 #include "control-plane/kubernetes/own_daemonset.h"
 #include "control-plane/kubernetes/reflector.h"
+#include "control-plane/kubernetes/secret_watches.h"
 #include "control-plane/kubernetes/source_report.h"
 #include "control-plane/resource/store.h"
 
@@ -68,9 +70,11 @@ class KubernetesSource {
   std::minstd_rand random_;
   std::vector<std::unique_ptr<Reflector>> reflectors_;
   std::unique_ptr<OwnDaemonSet> own_;  // null: none
+  std::unique_ptr<SecretWatches> secrets_;
 
   // Source thread.
   bool first_told_ = false;
+  Store::Changes pending_;  // read, and not told yet
   bool gathering_ = false;
   Reflector::Clock::time_point gathering_since_;
   Reflector::Clock::time_point not_before_;

@@ -36,24 +36,22 @@ std::string names_of(const std::vector<const Reflector*>& stopped) {
 }  // namespace
 
 std::vector<std::string> describe_trouble(const std::string& server,
-                                          const std::vector<std::unique_ptr<Reflector>>& reflectors,
+                                          const std::vector<const Reflector*>& reflectors, bool told,
                                           Reflector::Clock::time_point now) {
   std::map<std::pair<long, std::string>, Cause> causes;
-  bool all_synced = true;
-  for (const auto& reflector : reflectors) {
-    all_synced = all_synced && reflector->synced();
+  for (const Reflector* reflector : reflectors) {
     if (!reflector->trouble()) continue;
     Cause& cause = causes[{reflector->trouble()->status, reflector->trouble()->message}];
     if (cause.stopped.empty() || reflector->trouble()->since < cause.since)
       cause.since = reflector->trouble()->since;
-    cause.stopped.push_back(reflector.get());
+    cause.stopped.push_back(reflector);
   }
   std::vector<std::string> out;
   for (const auto& [what, cause] : causes) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now - cause.since).count();
     out.push_back(str_cat(
         "Kubernetes API ", server, ": ", names_of(cause.stopped), ": ", what.second, ", for ", seconds,
-        " s; ", all_synced ? "what was read before stays in force" : "nothing is in force before it answers",
+        " s; ", told ? "what was read before stays in force" : "nothing is in force before it answers",
         " (next: ", next_step(what.first, cause.stopped.front()->kind()), ")"));
   }
   return out;

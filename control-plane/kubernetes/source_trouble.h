@@ -3,7 +3,6 @@
 #pragma once
 
 #include <chrono>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,8 +10,9 @@
 
 namespace weft::control_plane {
 
+// `told`: what was read before is in force.
 std::vector<std::string> describe_trouble(const std::string& server,
-                                          const std::vector<std::unique_ptr<Reflector>>& reflectors,
+                                          const std::vector<const Reflector*>& reflectors, bool told,
                                           Reflector::Clock::time_point now);
 
 }  // namespace weft::control_plane

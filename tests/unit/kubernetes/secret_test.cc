@@ -1,0 +1,114 @@
+// Secrets of an API server: those that a gateway names are read, each by its name, and no other.
+#include "base/strings.h"
+#include "tests/unit/kubernetes/source_fixture.h"
+
+namespace weft::control_plane::test {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr char kGateways[] = "/apis/networking.istio.io/v1/gateways";
+constexpr char kSecrets[] = "/api/v1/namespaces/shop/secrets";
+constexpr char kEdge[] = "IstioGateway shop/edge";
+constexpr char kCertificate[] = "Secret shop/edge-cert";
+
+Json gateway(const std::string& credential) {
+  return {{"apiVersion", "networking.istio.io/v1"},
+          {"kind", "Gateway"},
+          {"metadata", {{"namespace", "shop"}, {"name", "edge"}}},
+          {"spec",
+           {{"servers",
+             {{{"port", {{"number", 443}, {"name", "https"}, {"protocol", "HTTPS"}}},
+               {"hosts", {"shop.example"}},
+               {"tls", {{"mode", "SIMPLE"}, {"credentialName", credential}}}}}}}}};
+}
+
+// With nothing in it that could be used: what it says is read all the same.
+Json secret(const std::string& name, const std::string& annotation = "a") {
+  return {{"apiVersion", "v1"},
+          {"kind", "Secret"},
+          {"type", "Opaque"},
+          {"metadata", {{"namespace", "shop"}, {"name", name}, {"annotations", {{"note", annotation}}}}}};
+}
+
+class SecretTest : public SourceTest {
+ protected:
+  void SetUp() override {
+    SourceTest::SetUp();
+    server_.install(kGateways);
+    server_.install(kSecrets);
+  }
+  std::string note_of(const std::string& place) {
+    const auto found = state_.find(place);
+    if (found == state_.end() || found->second.objects.empty()) return "";
+    return std::get<Secret>(found->second.objects.front()).meta.annotations.at("note");
+  }
+  bool has_note(const std::string& place, const std::string& note) {
+    return wait_until([&] { return note_of(place) == note; });
+  }
+};
+
+TEST_F(SecretTest, WithoutAGatewayThatNamesOneNoSecretIsAskedFor) {
+  server_.put(kSecrets, secret("edge-cert"));
+  start_and_wait();
+  EXPECT_EQ(server_.count(kSecrets, any), 0u);
+  EXPECT_EQ(state_.count(kCertificate), 0u);
+}
+
+TEST_F(SecretTest, OneThatAGatewayNamesIsWatchedByItsNameAndComesWithTheGateway) {
+  server_.put(kSecrets, secret("edge-cert"));
+  server_.put(kGateways, gateway("edge-cert"));
+  start_and_wait();
+  EXPECT_TRUE(state_.contains(kEdge));
+  EXPECT_EQ(note_of(kCertificate), "a") << "told at once";
+  EXPECT_EQ(told(), 1u);
+  for (const Request& request : server_.requests(kSecrets))
+    EXPECT_EQ(request.value("fieldSelector"), "metadata.name=edge-cert");
+  server_.put(kSecrets, secret("edge-cert", "b"));
+  EXPECT_TRUE(has_note(kCertificate, "b"));
+  server_.remove(kSecrets, "shop", "edge-cert");
+  EXPECT_TRUE(lost(kCertificate));
+}
+
+TEST_F(SecretTest, OneThatNoGatewayNamesAnyMoreIsForgottenAndNotWatched) {
+  server_.put(kSecrets, secret("edge-cert"));
+  server_.put(kGateways, gateway("edge-cert"));
+  start_and_wait();
+  server_.put(kGateways, gateway("other"));
+  ASSERT_TRUE(lost(kCertificate));
+  ASSERT_TRUE(server_.wait_for(kSecrets, 1, [](const Request& request) {
+    return request.value("fieldSelector") == "metadata.name=other";
+  }));
+  server_.remove(kGateways, "shop", "edge");
+  EXPECT_TRUE(lost(kEdge));
+  EXPECT_TRUE(report_says([](const SourceReport& report) {
+    return std::none_of(report.kinds.begin(), report.kinds.end(),
+                        [](const SourceReport::Kind& kind) { return kind.kind == "Secret"; });
+  }));
+}
+
+TEST_F(SecretTest, WithoutTheRightToReadThemTheRestIsToldAndTheProblemNamed) {
+  server_.set_script([](const Request& request) -> std::optional<Reply> {
+    if (request.path != kSecrets) return std::nullopt;
+    return Reply{.status = 403, .body = R"({"kind":"Status","message":"secrets is forbidden"})"};
+  });
+  server_.put(kGateways, gateway("edge-cert"));
+  start_and_wait();
+  EXPECT_TRUE(state_.contains(kEdge));
+  EXPECT_TRUE(report_says([](const SourceReport& report) { return !report.problems.empty(); }));
+  const std::string problem = source_->report().problems.front();
+  EXPECT_THAT(problem, HasSubstr("Secret: secrets is forbidden"));
+  EXPECT_THAT(problem, HasSubstr("allow list and watch of secrets"));
+}
+
+TEST_F(SecretTest, WhatIsNoNameOfASecretIsNeverPartOfAPath) {
+  server_.put(kGateways, gateway("../../pods?x="));
+  start_and_wait();
+  server_.put(kServices, service("after"));
+  ASSERT_TRUE(holds("Service shop/after"));
+  EXPECT_EQ(server_.count(kSecrets, any), 0u);
+  EXPECT_TRUE(report_says([](const SourceReport& report) { return report.problems.empty(); }));
+}
+
+}  // namespace
+}  // namespace weft::control_plane::test
