@@ -58,6 +58,8 @@ struct LocalPod {
   // Absent: closed where a policy applies to the pod or it may reach declared destinations only, else open.
   enum class FailMode : uint8_t { kDefault, kOpen, kClosed };
   FailMode fail_mode = FailMode::kDefault;
+  // It may reach declared destinations only.
+  bool confined = false;
 
   bool operator==(const LocalPod&) const = default;
 };

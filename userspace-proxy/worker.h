@@ -27,8 +27,9 @@ namespace weft::proxy {
 struct CaptureListener {
   uint64_t netns_cookie = 0;
   std::string workload_uid;
-  UniqueFd netns;     // for dialling from inside the pod's namespace (setns)
-  UniqueFd listener;  // non-blocking, listening; bound to the port of HBONE, it takes tunnels
+  UniqueFd netns;         // for dialling from inside the pod's namespace (setns)
+  UniqueFd listener;      // non-blocking, listening; bound to the port of HBONE, it takes tunnels
+  bool confined = false;  // the pod may reach declared destinations only
 };
 
 // Relaxed counters, single writer (the worker), any reader.

@@ -173,7 +173,8 @@ bool HandoverServer::handle(Connection& connection, FdMessage message) {
       fds->netns = std::move(message.fds.front());
       for (size_t i = 1; i < message.fds.size(); ++i) fds->listeners.push_back(std::move(message.fds[i]));
       const auto& ns = packet.held().namespace_();
-      connection.held.push_back(HeldNamespace{ns.netns_cookie(), ns.workload_uid(), std::move(fds)});
+      connection.held.push_back(
+          HeldNamespace{ns.netns_cookie(), ns.workload_uid(), std::move(fds), ns.confined()});
       return true;
     }
     case ToAgent::kHeldEnd:
@@ -279,6 +280,7 @@ std::string add_packet(const Announcement& announcement) {
   ToProxy packet;
   packet.mutable_add()->set_netns_cookie(announcement.netns_cookie);
   packet.mutable_add()->set_workload_uid(announcement.workload_uid);
+  packet.mutable_add()->set_confined(announcement.confined);
   return packet.SerializeAsString();
 }
 

@@ -25,6 +25,7 @@ struct Announcement {
   uint64_t netns_cookie = 0;
   std::string workload_uid;
   std::shared_ptr<const NamespaceFds> fds;
+  bool confined = false;  // it may reach declared destinations only
 };
 
 // What a proxy said it serves already when it connected.
@@ -32,6 +33,7 @@ struct HeldNamespace {
   uint64_t netns_cookie = 0;
   std::string workload_uid;
   std::shared_ptr<NamespaceFds> fds;
+  bool confined = false;
 };
 
 class ProxyFeed {

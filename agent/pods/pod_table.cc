@@ -46,9 +46,15 @@ bool same_exclusions(const Pod& a, const Pod& b) {
                     b.exclude_cidrs.end(), same_cidr);
 }
 
+Announcement announcement_of(const Pod& pod) {
+  return {
+      .netns_cookie = pod.netns_cookie, .workload_uid = pod.uid, .fds = pod.fds, .confined = pod.confined};
+}
+
 Pod from_manifest(const control_plane::LocalPod& local) {
   Pod pod{.ns = local.ns, .name = local.name, .uid = local.uid, .netns_path = local.netns_path};
   pod.fail_mode = local.fail_mode;
+  pod.confined = local.confined;
   pod.exclude_ports = local.exclude_ports;
   for (const std::string& text : local.exclude_cidrs) {
     const std::optional<CidrExclusion> cidr = parse_cidr(text);
@@ -119,6 +125,10 @@ void PodTable::want(Pod wanted) {
   pod.netns_path = std::move(wanted.netns_path);
   pod.exclude_ports = std::move(wanted.exclude_ports);
   pod.exclude_cidrs = std::move(wanted.exclude_cidrs);
+  if (std::exchange(pod.confined, wanted.confined) == wanted.confined) return;
+  // Its listeners stay; what else changes the plan is announced when that is done.
+  const bool served = pod.state == Pod::State::kCaptured && pod.captured_uid == pod.uid;
+  if (served && !pod.fds->listeners.empty()) announce(pod);
 }
 
 void PodTable::set_has_policy(const std::string& uid, bool has_policy) {
@@ -294,7 +304,7 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
 }
 
 void PodTable::announce(const Pod& pod) {
-  feed_.add(Announcement{pod.netns_cookie, pod.uid, pod.fds}, [key = pod.key()](const absl::Status& status) {
+  feed_.add(announcement_of(pod), [key = pod.key()](const absl::Status& status) {
     if (!status.ok() && !absl::IsUnavailable(status)) {
       log::warn("proxy_refused_pod", {{"pod", key}, {"error", status.message()}});
     }
@@ -409,8 +419,8 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
         pod.next_try = 0;
       }
     }
-    // It got another name meanwhile: the same listeners are announced again below.
-    if (pod.uid != ns.workload_uid) continue;
+    // It got another name, or other rights, meanwhile: the same listeners are announced again below.
+    if (pod.uid != ns.workload_uid || pod.confined != ns.confined) continue;
     kept.insert(ns.netns_cookie);
     keep.push_back(ns.netns_cookie);
   }
@@ -428,7 +438,7 @@ void PodTable::proxy_ready(uint64_t connection, std::vector<HeldNamespace> held)
     if (!status.ok())
       log::warn("pod_without_listener", {{"pod", key}, {"error", status.message()}});
     else
-      add.push_back(Announcement{pod.netns_cookie, pod.uid, pod.fds});
+      add.push_back(announcement_of(pod));
   }
   feed_.snapshot(connection, std::move(add), std::move(keep));
 }

@@ -31,6 +31,8 @@ struct Pod {
   std::vector<uint16_t> exclude_ports;
   std::vector<CidrExclusion> exclude_cidrs;
   control_plane::LocalPod::FailMode fail_mode = control_plane::LocalPod::FailMode::kDefault;
+  // It may reach declared destinations only.
+  bool confined = false;
   // Some policy applies to it; the reconciler says so.
   bool has_policy = false;
   // Other nodes open tunnels to it, and its application takes them itself; the reconciler says so.

@@ -45,7 +45,8 @@ std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node
     const auto netns = pod.meta.annotations.find("weft.dev/netns");
     if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;
     // What passes by the proxy is not asked whether it is declared.
-    if (egress.registry_only(pod.meta.ns, pod.meta.labels)) local.fail_mode = LocalPod::FailMode::kClosed;
+    local.confined = egress.registry_only(pod.meta.ns, pod.meta.labels);
+    if (local.confined) local.fail_mode = LocalPod::FailMode::kClosed;
     const auto mode = pod.meta.annotations.find("weft.dev/fail-mode");
     if (mode != pod.meta.annotations.end())
       local.fail_mode = mode->second == "closed" ? LocalPod::FailMode::kClosed : LocalPod::FailMode::kOpen;

@@ -48,6 +48,8 @@ struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
   // Also read by the reporter, and held by the pool.
   const std::shared_ptr<PodUse> use;
   UniqueFd netns;  // invalid: dial from here
+  // The pod may reach declared destinations only, as the agent said when it handed the listener over.
+  bool confined = false;
   // Index of the source in the generation it was last looked up in.
   uint64_t source_generation = ~uint64_t{0};
   uint32_t source = kNone;
@@ -129,6 +131,14 @@ inline uint32_t source_of(CaptureOrigin& origin, const Snapshot& snapshot) {
     origin.source_generation = snapshot.generation;
   }
   return origin.source;
+}
+
+// The pod may reach declared destinations only, and nobody has declared this one. Before the snapshot has its
+// workload, or when that was refused, what was handed over counts.
+inline bool is_undeclared(CaptureOrigin& origin, const Snapshot& snapshot, const SocketAddress& dialled) {
+  const uint32_t source = source_of(origin, snapshot);
+  if (source != kNone) return snapshot.is_undeclared(source, dialled);
+  return origin.confined && !snapshot.is_declared(source, dialled);
 }
 
 // The policies that apply to the pod, compiled once for as long as they are the same; null when it is not

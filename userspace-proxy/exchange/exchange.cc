@@ -146,7 +146,8 @@ Outcome Exchange::choose_route() {
                                 ? snapshot.find_gateway_host(authority, client_.dialled.port, server)
                                 : snapshot.find_virtual_host(source_, authority, client_.dialled);
   if (host == nullptr)
-    return snapshot.is_undeclared(source_, client_.dialled) ? Outcome::kNotDeclared : Outcome::kNoRoute;
+    return is_undeclared(client_.origin, snapshot, client_.dialled) ? Outcome::kNotDeclared
+                                                                    : Outcome::kNoRoute;
   const RouteMatch match =
       match_route(*host, request(), source_view(snapshot, source_), client_.dialled.port);
   route_ = match.route;
@@ -166,7 +167,7 @@ Outcome Exchange::choose_route() {
   if (chosen != nullptr && chosen->invalid) return Outcome::kInvalidBackend;
   if (chosen == nullptr || chosen->cluster == kNone) return Outcome::kNoCluster;
   if (leads_back(snapshot, client_.origin, chosen->cluster)) return Outcome::kNoEndpoint;
-  if (leads_out(snapshot, source_, client_.dialled, chosen->cluster)) return Outcome::kNotDeclared;
+  if (leads_out(snapshot, client_.origin, client_.dialled, chosen->cluster)) return Outcome::kNotDeclared;
   aim(chosen->cluster);
   return Outcome::kOk;
 }

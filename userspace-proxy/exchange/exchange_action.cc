@@ -120,7 +120,7 @@ void Exchange::start_mirrors() {
   const bool body = request().body != BodyKind::kNone;
   for (const uint32_t cluster : action_->mirrors()) {
     if (body && !action_->retries().sent().can_rewind()) break;
-    if (leads_out(snapshot, source_, client_.dialled, cluster)) continue;
+    if (leads_out(snapshot, client_.origin, client_.dialled, cluster)) continue;
     const MirrorTarget target{generation_, cluster, protocol_to(snapshot.clusters[cluster]), client_.dialled};
     context_.mirrors.start(context_, client_.origin.shared_from_this(), target, outgoing(),
                            body ? action_->retries().sent().kept() : std::string_view(),

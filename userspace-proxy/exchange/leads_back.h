@@ -13,11 +13,11 @@ inline bool leads_back(const Snapshot& snapshot, const CaptureOrigin& origin, ui
 
 // The cluster is at the address that was dialled, which is nobody's: a name that the client says does not
 // make it one.
-inline bool leads_out(const Snapshot& snapshot, uint32_t source, const SocketAddress& dialled,
+inline bool leads_out(const Snapshot& snapshot, CaptureOrigin& origin, const SocketAddress& dialled,
                       uint32_t cluster) {
   const Cluster& to = snapshot.clusters[cluster];
   return to.load_balancer == LoadBalancer::kPassthrough && !to.anywhere &&
-         snapshot.is_undeclared(source, dialled);
+         is_undeclared(origin, snapshot, dialled);
 }
 
 }  // namespace weft::proxy

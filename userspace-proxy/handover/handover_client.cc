@@ -122,6 +122,7 @@ class SocketHandoverClient final : public HandoverClient {
       handover::ToAgent held;
       held.mutable_held()->mutable_namespace_()->set_netns_cookie(cookie);
       held.mutable_held()->mutable_namespace_()->set_workload_uid(served.workload_uid);
+      held.mutable_held()->mutable_namespace_()->set_confined(served.confined);
       std::vector<int> fds = {served.netns.get()};
       for (const UniqueFd& listener : served.listeners) fds.push_back(listener.get());
       RETURN_IF_ERROR(send(socket, held, fds));
@@ -167,6 +168,7 @@ class SocketHandoverClient final : public HandoverClient {
   absl::Status add(const handover::Namespace& ns, std::vector<UniqueFd> fds) {
     ServedNamespace served;
     served.workload_uid = ns.workload_uid();
+    served.confined = ns.confined();
     if (!fds.empty()) served.netns = std::move(fds.front());
     for (size_t i = 1; i < fds.size(); ++i) served.listeners.push_back(std::move(fds[i]));
     RETURN_IF_ERROR(served_.add(ns.netns_cookie(), std::move(served)));

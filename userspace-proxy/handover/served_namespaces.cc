@@ -39,6 +39,7 @@ absl::Status ServedNamespaces::add(uint64_t netns_cookie, ServedNamespace served
     CaptureListener share;
     share.netns_cookie = netns_cookie;
     share.workload_uid = served.workload_uid;
+    share.confined = served.confined;
     ASSIGN_OR_RETURN(share.netns, duplicate(served.netns));
     ASSIGN_OR_RETURN(share.listener, duplicate(listener));
     shares.push_back(std::move(share));

@@ -17,6 +17,7 @@ struct ServedNamespace {
   std::string workload_uid;
   UniqueFd netns;
   std::vector<UniqueFd> listeners;
+  bool confined = false;
 };
 
 class ServedNamespaces {

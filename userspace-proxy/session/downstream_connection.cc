@@ -129,8 +129,7 @@ const L4Host* DownstreamConnection::l4_host() const {
 // To where its client may go by a name only that the registry knows, and not by the address.
 bool DownstreamConnection::is_undeclared() const {
   const Snapshot& snapshot = context_.current->snapshot();
-  return policy_ == nullptr && !origin_->is_gateway() &&
-         snapshot.is_undeclared(source_of(*origin_, snapshot), dialled_);
+  return policy_ == nullptr && !origin_->is_gateway() && proxy::is_undeclared(*origin_, snapshot, dialled_);
 }
 
 bool DownstreamConnection::hello_wanted() const {
@@ -253,7 +252,7 @@ TcpAim DownstreamConnection::aim_tcp() {
 
 TcpAim DownstreamConnection::aim_by_name(const Snapshot& snapshot, uint32_t source) const {
   const uint32_t cluster = tls_ ? snapshot.find_named_cluster(source, server_name_, dialled_.port) : kNone;
-  if (cluster == kNone || leads_out(snapshot, source, dialled_, cluster))
+  if (cluster == kNone || leads_out(snapshot, *origin_, dialled_, cluster))
     return TcpAim{.refused = Outcome::kNotDeclared};
   return TcpAim{.cluster = cluster};
 }

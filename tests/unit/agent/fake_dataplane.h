@@ -172,12 +172,12 @@ class FakeDataplane : public Dataplane {
 class FakeFeed : public ProxyFeed {
  public:
   void snapshot(uint64_t, std::vector<Announcement> add, std::vector<uint64_t> keep) override {
-    for (const Announcement& a : add) log.push_back("add " + a.workload_uid);
+    for (const Announcement& a : add) log.push_back(said(a));
     for (const uint64_t cookie : keep) log.push_back("keep " + std::to_string(cookie));
     log.push_back("end");
   }
   void add(Announcement announcement, Done done) override {
-    log.push_back("add " + announcement.workload_uid);
+    log.push_back(said(announcement));
     done(absl::OkStatus());
   }
   void remove(uint64_t cookie, Done done) override {
@@ -188,6 +188,11 @@ class FakeFeed : public ProxyFeed {
 
   std::vector<std::string> log;
   absl::Status served = absl::OkStatus();
+
+ private:
+  static std::string said(const Announcement& a) {
+    return "add " + a.workload_uid + (a.confined ? " confined" : "");
+  }
 };
 
 }  // namespace weft::agent

@@ -1,6 +1,7 @@
 // Enrolment as a diff: manifest pods and CLI pods, pending pods and their retries, adoption after restarts.
 #include "agent/pods/pod_table.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -59,6 +60,42 @@ TEST_F(PodTableTest, ManifestPodIsCapturedWithItsExclusionsAndAnnounced) {
   EXPECT_THAT(dataplane_.plans["/ns/web"].exclude_ports, ElementsAre(22));
   ASSERT_EQ(dataplane_.plans["/ns/web"].exclude_cidrs.size(), 1u);
   EXPECT_EQ(dataplane_.plans["/ns/web"].exclude_cidrs[0].prefix_length, 8u);
+}
+
+TEST_F(PodTableTest, WhetherItMayReachDeclaredDestinationsOnlyIsAnnouncedAndAnnouncedAgain) {
+  paths_["/ns/web"] = 1;
+  control_plane::LocalPod web = pod("web", "/ns/web");
+  web.confined = true;
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web confined"));
+  table_.set_manifest({web});
+  web.confined = false;
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web confined", "add uid-web"));
+}
+
+TEST_F(PodTableTest, AProxyThatHoldsAPodWithOtherRightsGetsItAnew) {
+  paths_["/ns/web"] = 1;
+  control_plane::LocalPod web = pod("web", "/ns/web");
+  web.confined = true;
+  table_.set_manifest({web});
+  table_.reconcile(now_);
+  const uint64_t cookie = table_.find("shop/web")->netns_cookie;
+  const auto held = [cookie](bool confined) {
+    auto fds = std::make_shared<NamespaceFds>();
+    fds->listeners.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    std::vector<HeldNamespace> out;
+    out.push_back({.netns_cookie = cookie, .workload_uid = "uid-web", .fds = fds, .confined = confined});
+    return out;
+  };
+  feed_.log.clear();
+  table_.proxy_ready(1, held(true));
+  EXPECT_THAT(feed_.log, ElementsAre("keep " + std::to_string(cookie), "end"));
+  feed_.log.clear();
+  table_.proxy_ready(2, held(false));
+  EXPECT_THAT(feed_.log, ElementsAre("add uid-web confined", "end"));
 }
 
 TEST_F(PodTableTest, PodThatLeavesTheManifestIsReleasedInTheKernelFirst) {

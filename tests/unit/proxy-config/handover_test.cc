@@ -77,8 +77,9 @@ class Agent {
     }
     return held;
   }
-  void add(uint64_t cookie, const std::vector<int>& fds) {
+  void add(uint64_t cookie, const std::vector<int>& fds, bool confined = false) {
     handover::ToProxy message;
+    message.mutable_add()->set_confined(confined);
     message.mutable_add()->set_netns_cookie(cookie);
     message.mutable_add()->set_workload_uid(str_cat("uid-", cookie));
     send(message, fds);
@@ -216,6 +217,20 @@ TEST_F(HandoverTest, RestartedAgentGetsEverythingBack) {
   EXPECT_EQ(inode(said.fds[0].get()), inode(netns_.get()));
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(inode(said.fds[i + 1].get()), inode(sockets_[i].get()));
   EXPECT_EQ(workers_[0].listeners(), 2u) << "served on meanwhile";
+}
+
+TEST_F(HandoverTest, WhetherThePodMayReachDeclaredDestinationsOnlyReachesTheWorkersAndIsKept) {
+  start();
+  agent_.greeting();
+  agent_.add(11, all_fds(), true);
+  EXPECT_EQ(agent_.ack(11), "");
+  EXPECT_TRUE(workers_[0].listeners_[0].confined);
+  agent_.hang_up();
+  agent_.accept();
+  EXPECT_TRUE(agent_.greeting().at(11).message.held().namespace_().confined());
+  agent_.add(11, all_fds(), false);
+  EXPECT_EQ(agent_.ack(11), "");
+  EXPECT_FALSE(workers_[0].listeners_.back().confined);
 }
 
 TEST_F(HandoverTest, CompleteListWithoutANamespaceRemovesIt) {

@@ -1,5 +1,6 @@
 // A pod that may reach declared destinations only, through a real worker: HTTP is answered, anything else is
 // reset, and what the registry knows by name is reached by name.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include "base/strings.h"
@@ -49,6 +50,31 @@ class RegistryOnlyTest : public testing::Test {
   TestServer server_;
   Rig rig_;
 };
+
+TEST_F(RegistryOnlyTest, APodThatIsNotKnownYetIsHeldToWhatTheAgentSaid) {
+  SocketAddress address;
+  CaptureListener listener{.netns_cookie = 8,
+                           .workload_uid = "pod 8",
+                           .netns = {},
+                           .listener = listen_on_loopback(&address),
+                           .confined = true};
+  fcntl(listener.listener.get(), F_SETFL, O_NONBLOCK);
+  rig_.worker().add_listener(std::move(listener));
+  const auto ask = [&address] {
+    TestConnection client = TestConnection::to(address);
+    client.send("GET / HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n");
+    return client.read_message();
+  };
+  use({});
+  EXPECT_TRUE(ask().starts_with("HTTP/1.1 502"));
+  EXPECT_EQ(outcome(), Outcome::kNotDeclared);
+  // A service at that address.
+  auto snapshot = std::make_shared<Snapshot>(*rig_.make_snapshot(one_endpoint(server_.address()), 3));
+  snapshot->service_port_by_address[address] = 0;
+  snapshot->virtual_host_by_address[Snapshot::AddressKey{.ns = "default", .address = address}] = 0;
+  rig_.use(std::move(snapshot));
+  EXPECT_EQ(ask(), ok_response("declared"));
+}
 
 TEST_F(RegistryOnlyTest, HttpToNobodyIsAnswered502) {
   use({});
