@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
+#include "control-plane/source/fetch_keys.h"
 
 namespace weft::agent {
 namespace {
@@ -121,14 +122,17 @@ using KubernetesSource = std::atomic<const control_plane::KubernetesControlPlane
 absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane(
     const Flags& flags, control_plane::ControlPlane::Subscriber subscriber, KubernetesSource& source) {
   if (!flags.kubernetes && flags.kubeconfig.empty())
-    return control_plane::ControlPlane::start({.config_dir = flags.config_dir, .node_name = flags.node_name},
+    return control_plane::ControlPlane::start({.config_dir = flags.config_dir,
+                                              .node_name = flags.node_name,
+                                              .fetch_keys = control_plane::fetch_keys},
                                               std::move(subscriber));
   ASSIGN_OR_RETURN(std::unique_ptr<control_plane::KubernetesControlPlane> started,
                    control_plane::start_kubernetes({.node_name = flags.node_name,
                                                     .kubeconfig = flags.kubeconfig,
                                                     .context = flags.context,
                                                     .own_daemonset = flags.own_daemonset,
-                                                    .give_up = told_to_stop},
+                                                    .give_up = told_to_stop,
+                                                    .fetch_keys = control_plane::fetch_keys},
                                                    std::move(subscriber)));
   source = started.get();
   return started;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace weft::control_plane {
 
 inline constexpr char kAddressType[] = "type.googleapis.com/istio.workload.Address";
 inline constexpr char kAuthorizationType[] = "type.googleapis.com/istio.security.Authorization";
+inline constexpr char kAuthenticationType[] = "type.googleapis.com/weft.mesh.v1.RequestAuthentication";
 inline constexpr char kRouteSetType[] = "type.googleapis.com/weft.mesh.v1.RouteSet";
 // With keys: proxies get it, the agent keeps none of it.
 inline constexpr char kSecretType[] = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
@@ -78,6 +80,10 @@ struct Change {
   std::vector<Finding> findings;
 };
 
+// The JSON Web Key Set at a URL as its one entry, checked; nullopt when it cannot be had. May block; runs on threads of its own, and
+// may outlive who was given it. Empty: none is ever fetched.
+using FetchKeys = std::function<std::optional<std::vector<std::string>>(const std::string& url)>;
+
 class ControlPlane {
  public:
   struct Options {
@@ -85,6 +91,7 @@ class ControlPlane {
     std::string node_name;
     // Changes of files are gathered for this long after the last event, at most 10 times as long in all.
     std::chrono::milliseconds debounce{50};
+    FetchKeys fetch_keys;
   };
   using Subscriber = std::function<void(const Change&)>;
 

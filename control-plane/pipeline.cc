@@ -6,9 +6,13 @@
 #include <utility>
 
 #include "base/log.h"
+#include "control-plane/compile/request_authentication.h"
 
 namespace weft::control_plane {
 namespace {
+
+// As Istio does.
+constexpr std::chrono::minutes kKeyRefresh{5};
 
 auto sort_key(const Finding& f) { return std::tie(f.file, f.line, f.code, f.field, f.object, f.message); }
 
@@ -28,26 +32,44 @@ std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) 
   return out;
 }
 
-Pipeline::Pipeline(std::string node_name, ControlPlane::Subscriber subscriber)
+Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber)
     : node_name_(std::move(node_name)), subscriber_(std::move(subscriber)) {
-  resolver_ = DnsResolver::start(DnsResolver::Options(), [this] {
+  const auto changed = [this] {
     const absl::MutexLock lock(&mutex_);
     recompile();
-  });
+  };
+  resolver_ = DnsResolver::start(DnsResolver::Options(), changed);
+  if (!fetch_keys) return;
+  key_resolver_ = DnsResolver::start(
+      {.refresh = kKeyRefresh,
+       .look_up = std::move(fetch_keys),
+       .event = "keys_not_fetched",
+       .next = "see that this node can get the URL, and that it is a JSON Web Key Set; keys fetched before "
+               "stay in force"},
+      changed);
 }
 
 // Before anything goes: a change that is told right now still uses the resolver.
-Pipeline::~Pipeline() { resolver_->stop(); }
+Pipeline::~Pipeline() {
+  resolver_->stop();
+  if (key_resolver_ != nullptr) key_resolver_->stop();
+}
 
 void Pipeline::update(Store::Changes changes) {
   const absl::MutexLock lock(&mutex_);
   store_.update(std::move(changes));
   resolver_->want(hosts_to_resolve(store_.objects()));
+  if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
   recompile();
 }
 
 void Pipeline::recompile() {
-  Compiled next = compile(store_.objects(), node_name_, resolver_->addresses(), &compiled_);
+  FetchedKeys keys;
+  if (key_resolver_ != nullptr) {
+    for (auto& [url, found] : key_resolver_->addresses()) keys.emplace(url, std::move(found.front()));
+  }
+  Compiled next = compile(store_.objects(), node_name_, resolver_->addresses(), &compiled_,
+                          key_resolver_ == nullptr ? nullptr : &keys);
   Change change{.local_pods = next.local_pods,
                 .mesh_namespaces = next.mesh_namespaces,
                 .findings = all_findings(store_, next)};

@@ -17,15 +17,15 @@ namespace weft::control_plane {
 
 class Pipeline {
  public:
-  Pipeline(std::string node_name, ControlPlane::Subscriber subscriber);
-  // Ends the resolver's thread; what feeds the pipeline ends before.
+  Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber);
+  // Ends the resolvers' threads; what feeds the pipeline ends before.
   ~Pipeline();
 
   // Calls the subscriber, if anything follows from it, before it returns; the first time in any case.
   void update(Store::Changes changes);
 
  private:
-  // The caller's or the resolver's thread.
+  // The caller's or a resolver's thread.
   void recompile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void log_new(const std::vector<Finding>& findings) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -37,6 +37,8 @@ class Pipeline {
   std::vector<Finding> findings_ ABSL_GUARDED_BY(mutex_);
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<DnsResolver> resolver_;
+  // Of keys, by their URLs; null: none are fetched.
+  std::unique_ptr<DnsResolver> key_resolver_;
 };
 
 // Of the store and of the compilation, sorted by place.

@@ -7,6 +7,8 @@ weft_library(weft_proxy_routing
     route/matcher.cc
     route/path_index.cc
     policy/http_terms.cc
+    policy/request_authentication.cc
+    policy/token_rule.cc
     policy/request_policy.cc
     route/rate_limiter.cc
     route/rewrite_path.cc
@@ -20,7 +22,7 @@ weft_library(weft_proxy_routing
     config/validate_address.cc
     config/validate_policy.cc
     config/validate_route.cc
-  DEPS weft_base weft_l4_policy weft_istio_proto weft_mesh_proto weft_xds_proto PkgConfig::RE2 absl::flat_hash_map absl::hash
+  DEPS weft_base weft_jose weft_l4_policy weft_istio_proto weft_mesh_proto weft_xds_proto PkgConfig::RE2 absl::flat_hash_map absl::hash
        absl::status absl::statusor)
 weft_library(weft_route_explain SOURCES config/explain.cc config/explain_policy.cc config/explain_text.cc DEPS weft_proxy_routing)
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "userspace-proxy/privileges.h"
 #include "userspace-proxy/proxy.h"
+#include "userspace-proxy/system_call_filter.h"
 
 namespace {
 
@@ -37,13 +38,30 @@ int fail(const absl::Status& status) {
 // rises to the size of the first of them.
 void prepare_memory() { ::mallopt(M_MMAP_THRESHOLD, 64 * 1024); }
 
-int serve(const weft::proxy::Proxy::Options& options, const std::string& user) {
+// The leak checker of a sanitizer traces its own process.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define WEFT_UNCONFINED 1
+#endif
+#endif
+#ifdef WEFT_UNCONFINED
+constexpr bool kConfines = false;
+#else
+constexpr bool kConfines = true;
+#endif
+
+int serve(const weft::proxy::Proxy::Options& options, const std::string& user, bool confined) {
   prepare_signals();
   prepare_memory();
   weft::proxy::raise_file_limit();
   if (const absl::Status status = weft::proxy::drop_privileges(user); !status.ok()) return fail(status);
   auto proxy = weft::proxy::Proxy::start(options);
   if (!proxy.ok()) return fail(proxy.status());
+  if (confined) {
+    if (const absl::Status status = weft::proxy::confine_system_calls(); !status.ok()) return fail(status);
+  } else {
+    weft::log::warn("system_calls_not_confined", {{"next", "drop --seccomp off outside of tests"}});
+  }
   const absl::Status status = (*proxy)->run();
   return status.ok() ? 0 : fail(status);
 }
@@ -75,6 +93,7 @@ int main(int argc, char** argv) {
   std::string io = "auto";
   std::string user;
   std::string log_level = "info";
+  std::string seccomp = "on";
   std::string path_normalisation = "base";
   int64_t drain_seconds = options.drain_timeout.count();
   app.set_version_flag("--version", weft::proxy::kVersion);
@@ -95,6 +114,9 @@ int main(int argc, char** argv) {
                  "How request paths are spelt before they are matched and forwarded")
       ->check(CLI::IsMember({"none", "base", "merge-slashes", "decode-and-merge-slashes"}))
       ->capture_default_str();
+  app.add_option("--seccomp", seccomp, "on: only the system calls that a proxy needs; off: for debugging")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
   add_limits(app, options);
   app.add_option("--log-level", log_level, "error, warn, info or debug")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
@@ -111,5 +133,5 @@ int main(int argc, char** argv) {
   options.io = io_choice(io);
   options.path_normalisation = *weft::proxy::parse_path_normalisation(path_normalisation);
   options.drain_timeout = std::chrono::seconds(drain_seconds);
-  return serve(options, user);
+  return serve(options, user, kConfines && seccomp == "on");
 }

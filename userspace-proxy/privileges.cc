@@ -39,6 +39,13 @@ absl::StatusOr<Account> find_account(const std::string& user) {
   return Account{entry.pw_uid, entry.pw_gid};
 }
 
+// Nothing that is executed later gets one back. Past CAP_LAST_CAP of this kernel prctl fails.
+void bound_capabilities() {
+  for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability) >= 0; ++capability) {
+    if (capability != CAP_SYS_ADMIN) ::prctl(PR_CAPBSET_DROP, capability);
+  }
+}
+
 absl::Status keep_only_sys_admin() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   std::array<__user_cap_data_struct, 2> sets{};
@@ -69,6 +76,7 @@ absl::Status drop_privileges(const std::string& user) {
     log::warn("running_as_root", {{"next", "choose an unprivileged --user"}});
     return absl::OkStatus();
   }
+  bound_capabilities();
   if (::prctl(PR_SET_KEEPCAPS, 1) != 0) return errno_status("keep capabilities", errno);
   if (::setgroups(0, nullptr) != 0) return errno_status("drop groups", errno);
   if (::setresgid(account.gid, account.gid, account.gid) != 0) return errno_status("change group", errno);

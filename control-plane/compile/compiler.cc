@@ -181,7 +181,7 @@ class Steps {
 }  // namespace
 
 Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved,
-                 const Compiled* before) {
+                 const Compiled* before, const FetchedKeys* keys) {
   Compiled out;
   const KindStamps stamps(objects);
   Remembered remembered(before == nullptr ? nullptr : &before->steps, out.steps);
@@ -224,12 +224,17 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   for_each<AuthorizationPolicy>(objects, [&steps](const AuthorizationPolicy& a) {
     steps.add(a.meta, kAuthorizationType, [&a] { return std::optional(a.policy); });
   });
+  for_each<RequestAuthentication>(objects, [&](const RequestAuthentication& r) {
+    add(out, kAuthenticationType, str_cat(r.meta.ns, "/", r.meta.name),
+        with_keys(r, keys == nullptr ? FetchedKeys() : *keys));
+  });
   for (const auto& [name, policy] : plaintext_denials) add(out, kAuthorizationType, name, policy);
   out.local_pods = local_pods(objects, node_name);
   out.mesh_namespaces = mesh_namespaces(objects);
   out.findings = cross_check(objects, workloads, stamps, remembered);
   out.findings.insert(out.findings.end(), steps.findings().begin(), steps.findings().end());
   out.findings.insert(out.findings.end(), of_routes.begin(), of_routes.end());
+  if (keys != nullptr) add_missing_keys(objects, *keys, &out.findings);
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control-plane/compile/remembered.h"
+#include "control-plane/compile/request_authentication.h"
 #include "control-plane/compile/service_entries.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
@@ -27,9 +28,10 @@ struct Compiled {
 
 // `resolved`: addresses of the names that hosts_to_resolve() names, as far as they are known. `before`: an
 // earlier result for objects of the same store, or nullptr; what stands in it for an object that has not
-// changed is taken as it is, which changes nothing but the time.
+// changed is taken as it is, which changes nothing but the time. `keys`: what keys_to_fetch() names, as far as
+// it is known; nullptr: nobody fetches any, and nothing is said about those that are not there.
 Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved = {},
-                 const Compiled* before = nullptr);
+                 const Compiled* before = nullptr, const FetchedKeys* keys = nullptr);
 
 // What turns `before` into `after`.
 void diff(const Compiled& before, const Compiled& after, Change& out);

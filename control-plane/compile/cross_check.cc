@@ -33,6 +33,7 @@ class Checks {
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { add_owner(v); });
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { check_routes(v); });
     for_each<AuthorizationPolicy>(objects_, [this](const AuthorizationPolicy& a) { check_policy(a); });
+    for_each<RequestAuthentication>(objects_, [this](const RequestAuthentication& r) { check_tokens(r); });
     for_each<PeerAuthentication>(objects_, [this](const PeerAuthentication& p) { check_peers(p); });
     for_each<Sidecar>(objects_, [this](const Sidecar& s) { check_sidecar(s); });
     for_each<WorkloadEntry>(objects_, [this](const WorkloadEntry& w) { check_machine(w); });
@@ -110,6 +111,18 @@ class Checks {
     for (const auto& [uid, workload] : workloads_) {
       if (workload.workload.namespace_() == object.meta.ns && selects(object.selector, workload.labels))
         return;
+    }
+    warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.selector",
+         "no pod has the selector's labels", "compare the selector with the pods' labels");
+  }
+
+  void check_tokens(const RequestAuthentication& object) {
+    const std::map<std::string, std::string> selector(object.message.selector().begin(),
+                                                      object.message.selector().end());
+    if (selector.empty()) return;
+    for (const auto& [uid, workload] : workloads_) {
+      const bool here = object.message.every_namespace() || workload.workload.namespace_() == object.meta.ns;
+      if (here && selects(selector, workload.labels)) return;
     }
     warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.selector",
          "no pod has the selector's labels", "compare the selector with the pods' labels");

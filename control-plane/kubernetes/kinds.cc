@@ -71,7 +71,7 @@ constexpr Text kGatewayApi = "gateway.networking.k8s.io";
 constexpr Text kLivePods =
     "fieldSelector=spec.nodeName%21%3D%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
 
-constexpr std::array<KubernetesKind, 19> kKinds = {{
+constexpr std::array<KubernetesKind, 20> kKinds = {{
     {"Namespace", "Namespace", "", kV1, "namespaces", "", kMetaOnly},
     {"Node", "Node", "", kV1, "nodes", "", kMetaOnly},
     {"Pod", "Pod", "", kV1, "pods", kLivePods, kPod},
@@ -87,6 +87,8 @@ constexpr std::array<KubernetesKind, 19> kKinds = {{
      kSpecOnly, true},
     {"PeerAuthentication", "PeerAuthentication", kSecurity, kV1Beta1, "peerauthentications", "", kSpecOnly,
      true},
+    {"RequestAuthentication", "RequestAuthentication", kSecurity, kV1Beta1, "requestauthentications", "",
+     kSpecOnly, true},
     {"Gateway", "Gateway", kGatewayApi, kV1Beta1, "gateways", "", kSpecOnly, true},
     {"HTTPRoute", "HTTPRoute", kGatewayApi, kV1Beta1, "httproutes", "", kSpecOnly, true},
     {"GRPCRoute", "GRPCRoute", kGatewayApi, kV1, "grpcroutes", "", kSpecOnly, true},

@@ -30,8 +30,8 @@ absl::Status name_own(const std::string& text, KubernetesSource::Options& source
 
 class WatchingControlPlane final : public KubernetesControlPlane {
  public:
-  WatchingControlPlane(const std::string& node_name, Subscriber subscriber)
-      : pipeline_(node_name, std::move(subscriber)) {}
+  WatchingControlPlane(const KubernetesOptions& options, Subscriber subscriber)
+      : pipeline_(options.node_name, options.fetch_keys, std::move(subscriber)) {}
 
   absl::Status run(const KubernetesOptions& options) {
     absl::StatusOr<ApiAccess> access = options.kubeconfig.empty()
@@ -67,7 +67,7 @@ class WatchingControlPlane final : public KubernetesControlPlane {
 
 absl::StatusOr<std::unique_ptr<KubernetesControlPlane>> start_kubernetes(
     KubernetesOptions options, ControlPlane::Subscriber subscriber) {
-  auto control_plane = std::make_unique<WatchingControlPlane>(options.node_name, std::move(subscriber));
+  auto control_plane = std::make_unique<WatchingControlPlane>(options, std::move(subscriber));
   RETURN_IF_ERROR(control_plane->run(options));
   return control_plane;
 }

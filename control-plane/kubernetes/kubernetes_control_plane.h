@@ -26,6 +26,7 @@ struct KubernetesOptions {
   std::chrono::milliseconds first_look{1'000};
   // Asked while that is awaited; true: the process is to end. May be empty.
   std::function<bool()> give_up;
+  FetchKeys fetch_keys;
 };
 
 class KubernetesControlPlane : public ControlPlane {

@@ -35,5 +35,6 @@ inline constexpr char kBackendRefused[] = "WF0051";
 inline constexpr char kNotAttached[] = "WF0052";
 inline constexpr char kTlsNotOriginated[] = "WF0053";
 inline constexpr char kTlsNotEnded[] = "WF0054";
+inline constexpr char kKeysMissing[] = "WF0060";
 
 }  // namespace weft::control_plane

@@ -12,6 +12,7 @@
 
 #include "proto/istio/security.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
 
 namespace weft::control_plane {
 
@@ -323,9 +324,15 @@ struct PeerAuthentication {
   std::map<uint16_t, Mode> ports;  // of the pod
 };
 
+struct RequestAuthentication {
+  ObjectMeta meta;
+  mesh::v1::RequestAuthentication message;  // with the keys that stand in it
+  std::vector<std::string> jwks_uris;       // one for each rule; empty: its keys stand in it
+};
+
 using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
                             AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node,
-                            PeerAuthentication, WorkloadEntry, Sidecar, Secret>;
+                            PeerAuthentication, WorkloadEntry, Sidecar, Secret, RequestAuthentication>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectMeta& meta_of(Object& object);

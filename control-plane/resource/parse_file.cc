@@ -54,7 +54,7 @@ struct KindRow {
   }
 };
 
-const std::array<KindRow, 20> kKinds = {{
+const std::array<KindRow, 21> kKinds = {{
     {"Namespace", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
     {"Pod", kCoreVersions,
@@ -95,6 +95,10 @@ const std::array<KindRow, 20> kKinds = {{
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_reference_grant(r, std::move(m)); }},
     {"PeerAuthentication", kSecurityVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_peer_authentication(r, std::move(m)); }},
+    {"RequestAuthentication", kSecurityVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object {
+       return parse_request_authentication(r, std::move(m));
+     }},
     {"Secret", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_secret(r, std::move(m)); }},
 }};

@@ -17,6 +17,7 @@ DestinationRule parse_destination_rule(const FieldReader& root, ObjectMeta meta)
 ServiceEntry parse_service_entry(const FieldReader& root, ObjectMeta meta);
 AuthorizationPolicy parse_authorization_policy(const FieldReader& root, ObjectMeta meta);
 PeerAuthentication parse_peer_authentication(const FieldReader& root, ObjectMeta meta);
+RequestAuthentication parse_request_authentication(const FieldReader& root, ObjectMeta meta);
 GatewayRoute parse_http_route(const FieldReader& root, ObjectMeta meta);
 GatewayRoute parse_grpc_route(const FieldReader& root, ObjectMeta meta);
 GatewayRoute parse_tls_route(const FieldReader& root, ObjectMeta meta);

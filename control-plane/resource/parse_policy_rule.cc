@@ -15,6 +15,7 @@ namespace {
 
 namespace pb = istio::security;
 using HttpTerms = weft::mesh::v1::HttpTerms;
+using TokenTerms = weft::mesh::v1::TokenTerms;
 using Names = std::string_view;
 
 constexpr std::array<Names, 3> kRuleRead = {"from", "to", "when"};
@@ -25,7 +26,6 @@ constexpr std::array<Names, 12> kSourceRead = {"principals",     "notPrincipals"
                                                "notIpBlocks",    "requestPrincipals", "notServiceAccounts",
                                                "remoteIpBlocks", "notRemoteIpBlocks", "notRequestPrincipals"};
 constexpr std::array<Names, 2> kSourceKnown = {"trustDomains", "notTrustDomains"};
-constexpr std::array<Names, 2> kTokenSource = {"requestPrincipals", "notRequestPrincipals"};
 constexpr std::array<Names, 4> kPeerFields = {"principals", "notPrincipals", "namespaces", "notNamespaces"};
 constexpr std::array<Names, 2> kAccountFields = {"serviceAccounts", "notServiceAccounts"};
 constexpr std::array<Names, 8> kOperationRead = {"ports",   "notPorts",   "hosts", "notHosts",
@@ -33,8 +33,8 @@ constexpr std::array<Names, 8> kOperationRead = {"ports",   "notPorts",   "hosts
 constexpr std::array<Names, 3> kConditionRead = {"key", "values", "notValues"};
 constexpr std::array<Names, 2> kConditionValues = {"values", "notValues"};
 constexpr std::array<Names, 2> kUnsupportedKeys = {"source.serviceAccount", "source.trustDomain"};
-constexpr std::array<Names, 4> kUncheckedKeys = {"connection.sni", "request.auth.principal",
-                                                 "request.auth.audiences", "request.auth.presenter"};
+constexpr Names kUncheckedKey = "connection.sni";
+constexpr Names kTokenKeys = "request.auth.";
 // Each is followed by a name in brackets.
 constexpr std::array<Names, 3> kKeyMaps = {"request.headers", "request.auth.claims",
                                            "experimental.envoy.filters."};
@@ -59,6 +59,13 @@ void attach(const HttpTerms& terms, pb::Match& match) {
   if (terms.ByteSizeLong() == 0) return;
   auto& extension = *match.add_extensions();
   extension.set_name("weft.mesh.v1.HttpTerms");
+  extension.mutable_config()->PackFrom(terms);
+}
+
+void attach(const TokenTerms& terms, pb::Match& match) {
+  if (terms.ByteSizeLong() == 0) return;
+  auto& extension = *match.add_extensions();
+  extension.set_name("weft.mesh.v1.TokenTerms");
   extension.mutable_config()->PackFrom(terms);
 }
 
@@ -139,10 +146,10 @@ class RuleParser {
     add_ranges(source, "remoteIpBlocks", terms.mutable_remote_ips());
     add_ranges(source, "notRemoteIpBlocks", terms.mutable_not_remote_ips());
     attach(terms, match);
-    for (std::string_view name : kTokenSource) {
-      check_texts(source, name);
-      if (const auto field = source.child(name)) add_unchecked(*field, std::string(name), match);
-    }
+    TokenTerms token;
+    add_texts(source, "requestPrincipals", token.mutable_request_principals());
+    add_texts(source, "notRequestPrincipals", token.mutable_not_request_principals());
+    attach(token, match);
   }
 
   void parse_operation(const FieldReader& operation, pb::Match& match) {
@@ -194,6 +201,8 @@ class RuleParser {
       attach(terms, match);
     } else if (const std::string_view header = name_in(kKeyMaps[0], key); !header.empty()) {
       parse_header(condition, header, match);
+    } else if (key.starts_with(kTokenKeys)) {
+      parse_token(condition, key, match);
     } else if (is_unchecked_key(key)) {
       for (std::string_view name : kConditionValues) check_texts(condition, name);
       add_unchecked(*condition.child("key"), key, match);
@@ -223,6 +232,43 @@ class RuleParser {
     attach(terms, match);
   }
 
+  void parse_token(const FieldReader& condition, const std::string& key, pb::Match& match) {
+    TokenTerms terms;
+    if (key == "request.auth.principal") {
+      add_texts(condition, "values", terms.mutable_request_principals());
+      add_texts(condition, "notValues", terms.mutable_not_request_principals());
+      return attach(terms, match);
+    }
+    weft::mesh::v1::ClaimTerm& claim = *terms.add_claims();
+    if (key == "request.auth.audiences") {
+      claim.add_claim("aud");
+    } else if (key == "request.auth.presenter") {
+      claim.add_claim("azp");
+    } else if (!parse_claim_path(key, claim)) {
+      condition.error_at("key", kValueRejected, str_cat("\"", key.substr(0, 64), "\" is no attribute"),
+                         remedy_for(key));
+      return;
+    }
+    add_texts(condition, "values", claim.mutable_values());
+    add_texts(condition, "notValues", claim.mutable_not_values());
+    attach(terms, match);
+  }
+
+  // "request.auth.claims[a][b]": b in a.
+  static bool parse_claim_path(std::string_view key, weft::mesh::v1::ClaimTerm& out) {
+    if (!key.starts_with(kKeyMaps[1])) return false;
+    key.remove_prefix(kKeyMaps[1].size());
+    while (!key.empty()) {
+      const size_t end = key.find(']');
+      if (key.front() != '[' || end == std::string_view::npos || end == 1) return false;
+      const std::string_view name = key.substr(1, end - 1);
+      if (name.find('[') != std::string_view::npos) return false;
+      out.add_claim(std::string(name));
+      key.remove_prefix(end + 1);
+    }
+    return !out.claim().empty();
+  }
+
   static std::string remedy_for(const std::string& key) {
     for (std::string_view map : kKeyMaps) {
       if (key.starts_with(map)) return str_cat("write ", map, map.ends_with(".") ? "FILTER" : "", "[NAME]");
@@ -233,11 +279,11 @@ class RuleParser {
 
   // A map, and a name in brackets that is not empty.
   static bool is_unchecked_key(const std::string& key) {
-    if (contains(kUncheckedKeys, key)) return true;
+    if (key == kUncheckedKey) return true;
     const size_t open = key.find('[');
     if (open == std::string::npos || !key.ends_with("]") || open + 2 >= key.size()) return false;
     const std::string_view map = std::string_view(key).substr(0, open);
-    return map == kKeyMaps[1] || (map.starts_with(kKeyMaps[2]) && map.size() > kKeyMaps[2].size());
+    return map.starts_with(kKeyMaps[2]) && map.size() > kKeyMaps[2].size();
   }
 
   void add_unchecked(const FieldReader& where, std::string name, const pb::Match& match) {

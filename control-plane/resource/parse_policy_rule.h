@@ -10,10 +10,10 @@
 
 namespace weft::control_plane {
 
-// A term about tokens, server names or filters, which nothing checks yet.
+// A term about server names or filters, which nothing checks yet.
 struct UncheckedTerm {
   FieldReader where;
-  std::string name;  // "requestPrincipals", "request.auth.claims[group]"
+  std::string name;  // "connection.sni"
   // Without such terms nothing is left of the entry it stands in, or of another part of the rule that
   // must hold too: what remains of the rule, or of that entry, matches nothing.
   bool nothing_left = false;

@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -42,7 +43,7 @@ struct Name {
   std::vector<std::string> addresses;
   Clock::time_point due;  // at the beginning of time: at once
   bool under_way = false;
-  bool failing = false;
+  int failures = 0;  // in a row
 };
 
 // What the resolver and its look-ups know together. A look-up that hangs outlives the resolver, and finds
@@ -108,6 +109,13 @@ class Names {
     return found;
   }
 
+  // Before the next look-up after one that failed; `failures`: so many before that.
+  std::chrono::milliseconds pause(int failures) const {
+    constexpr int kMaxDoublings = 10;
+    const auto grown = options_.retry * (1 << std::min(failures, kMaxDoublings));
+    return std::max(options_.retry, std::min(grown, options_.refresh));
+  }
+
   void look_up(const std::string& host) {
     const auto found = options_.look_up(host);
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -116,10 +124,9 @@ class Names {
     const auto name = names_.find(host);
     if (name == names_.end() || stopping_) return;
     name->second.under_way = false;
-    name->second.due = Clock::now() + (found ? options_.refresh : options_.retry);
-    if (!found && !name->second.failing)
-      log::warn("name_not_resolved", {{"host", host}, {"next", "check the name and the node's resolver"}});
-    name->second.failing = !found;
+    if (!found && name->second.failures == 0) log::warn(options_.event, {{"host", host}, {"next", options_.next}});
+    name->second.due = Clock::now() + (found ? options_.refresh : pause(name->second.failures));
+    name->second.failures = found ? 0 : name->second.failures + 1;
     if (!found || name->second.addresses == *found) return;
     name->second.addresses = *found;
     changed_ = true;

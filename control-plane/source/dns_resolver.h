@@ -22,9 +22,12 @@ class DnsResolver {
   using Addresses = std::map<std::string, std::vector<std::string>>;
   struct Options {
     std::chrono::milliseconds refresh{60'000};
-    // After a failure.
+    // After a failure, and twice as long after each further one, up to `refresh`.
     std::chrono::milliseconds retry{5'000};
     LookUp look_up;  // empty: getaddrinfo()
+    // Logged when a name begins to fail.
+    std::string event = "name_not_resolved";
+    std::string next = "check the name and the node's resolver";
   };
 
   // `changed` runs on the resolver's thread, whenever addresses did; several changes may be told at once.

@@ -21,6 +21,7 @@
 #include "tests/harness/wait.h"
 #include "tests/harness/workloads.h"
 #include "tests/unit/identity/pki.h"
+#include "tests/unit/identity/tokens.h"
 
 namespace weft::harness {
 namespace {
@@ -35,6 +36,12 @@ constexpr char kPython[] = "/usr/bin/python3";
 constexpr char kScript[] = "tests/harness/hbone_peer.py";
 constexpr char kQuestion[] = "the-question-nobody-may-read";
 constexpr char kAnswer[] = "the-answer-nobody-may-read";
+// Of a proxy that was built as this test is: the leak checker of a sanitizer has to trace it.
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool kConfined = false;
+#else
+constexpr bool kConfined = true;
+#endif
 constexpr char kDefaultId[] = "spiffe://cluster.local/ns/default/sa/default";
 
 // All bytes that pass a link, until it is destroyed.
@@ -279,6 +286,54 @@ TEST_F(HboneTest, EachRequestIsJudgedWhereItsServerIsWhateverNodeItComesFrom) {
             0);
   node1_->manifests().remove("policy.yaml");
   EXPECT_TRUE(answers(stranger_, server_.v4(8080).to_string())) << logs();
+}
+
+TEST_F(HboneTest, TokensAreLookedAtWhereTheServerIs) {
+  const KeyPtr key = test::ec_key("P-256");
+  node1_->manifests().write(
+      "tokens.yaml",
+      str_cat("apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata:\n  name: tokens\n"
+              "  namespace: default\nspec:\n  selector: {matchLabels: {app: product}}\n  jwtRules:\n"
+              "  - issuer: test\n    jwks: '",
+              test::jwk_set(test::jwk(key.get())),
+              "'\n---\n"
+              "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: admins\n"
+              "  namespace: default\nspec:\n  selector: {matchLabels: {app: product}}\n  rules:\n"
+              "  - to: [{operation: {notPaths: [/admin]}}]\n"
+              "  - when: [{key: \"request.auth.claims[realm][role]\", values: [admin]}]\n"));
+  const std::string admin =
+      test::make_token("ES256", key.get(), R"({"iss":"test","sub":"me","realm":{"role":["dev","admin"]}})", "");
+  const std::string guest = test::make_token("ES256", key.get(), R"({"iss":"test","sub":"me"})", "");
+  for (const Pod* from : {&client_, &neighbour_}) {
+    const auto get = [&](const char* path, const std::string& token) {
+      std::vector<std::string> args = {"-s", "--max-time", "3", "-w", " %{http_code}", str_cat("http://10.96.0.10", path)};
+      if (!token.empty()) args.insert(args.end(), {"-H", str_cat("Authorization: Bearer ", token)});
+      return curl(*from, args).output;
+    };
+    EXPECT_TRUE(wait_until(milliseconds(20'000), [&] { return get("/", "a.b.c") == "Jwt verification fails 401"; }))
+        << get("/", "a.b.c") << logs();
+    EXPECT_THAT(get("/", ""), HasSubstr(" 200")) << logs();
+    EXPECT_EQ(get("/admin", ""), "RBAC: access denied 403");
+    EXPECT_EQ(get("/admin", guest), "RBAC: access denied 403");
+    // nginx has no such page.
+    EXPECT_THAT(get("/admin", admin), HasSubstr(" 404")) << logs();
+  }
+  node1_->manifests().remove("tokens.yaml");
+  EXPECT_TRUE(answers(stranger_, server_.v4(8080).to_string())) << logs();
+}
+
+TEST_F(HboneTest, TheProxyKeepsNoMoreThanItNeeds) {
+  // It serves, so it is confined.
+  ASSERT_TRUE(answers(client_, "10.96.0.10:80")) << logs();
+  for (const auto& node : {&node1_, &node2_}) {
+    std::ifstream file(str_cat("/proc/", (*node)->proxy().pid(), "/status"));
+    const std::string status((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    for (const char* set : {"CapEff", "CapPrm", "CapBnd"})
+      EXPECT_THAT(status, HasSubstr(str_cat(set, ":\t0000000000200000\n")));
+    for (const char* set : {"CapInh", "CapAmb"}) EXPECT_THAT(status, HasSubstr(str_cat(set, ":\t0000000000000000\n")));
+    EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1\n"));
+    EXPECT_THAT(status, HasSubstr(str_cat("Seccomp:\t", kConfined ? 2 : 0, "\n")));
+  }
 }
 
 TEST_F(HboneTest, APeerOfAnotherLanguageCallsThroughANode) {

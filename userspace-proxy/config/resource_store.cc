@@ -6,6 +6,7 @@
 
 #include "agent/policy/l4_policy.h"
 #include "base/status_macros.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
 #include "proto/xds/secret.pb.h"
 #include "userspace-proxy/config/validate.h"
 #include "userspace-proxy/policy/request_policy.h"
@@ -38,6 +39,17 @@ absl::StatusOr<Message> unpack(const google::protobuf::Any& any) {
   return message;
 }
 
+absl::StatusOr<AuthenticationSpec> compile(const weft::mesh::v1::RequestAuthentication& message) {
+  AuthenticationSpec out{.ns = message.namespace_(), .every_namespace = message.every_namespace(), .selector = {}, .rules = {}};
+  for (const auto& [key, value] : message.selector()) out.selector.emplace_back(key, value);
+  for (int i = 0; i < message.rules_size(); ++i) {
+    auto rule = TokenRule::compile(message.rules(i));
+    if (!rule.ok()) return annotate(str_cat("rule ", i), rule.status());
+    out.rules.push_back(*std::move(rule));
+  }
+  return out;
+}
+
 }  // namespace
 
 absl::Status ResourceStore::insert(std::string_view type,
@@ -66,6 +78,12 @@ absl::Status ResourceStore::insert(std::string_view type,
     secret->roots = message.validation_context().trusted_ca().inline_bytes();
     secret->crls = message.validation_context().crl().inline_bytes();
     resources_.secrets[name] = std::move(secret);
+    return absl::OkStatus();
+  }
+  if (type == kAuthenticationType) {
+    ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::RequestAuthentication>(resource.resource()));
+    ASSIGN_OR_RETURN(AuthenticationSpec spec, compile(message));
+    resources_.authentications[name] = std::make_shared<const AuthenticationSpec>(std::move(spec));
     return absl::OkStatus();
   }
   if (type == kAuthorizationType) {
@@ -110,6 +128,7 @@ void ResourceStore::remove(std::string_view type, const std::string& name) {
     resources_.workloads.erase(name);
   }
   if (type == kAuthorizationType) resources_.authorizations.erase(name);
+  if (type == kAuthenticationType) resources_.authentications.erase(name);
   if (type == kSecretType) resources_.secrets.erase(name);
   if (type == kRouteSetType) resources_.route_sets.erase(name);
   if (type == kDestinationPolicyType) resources_.policies.erase(name);

@@ -18,6 +18,8 @@ inline constexpr std::string_view kDestinationPolicyType =
     "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
 inline constexpr std::string_view kSecretType =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+inline constexpr std::string_view kAuthenticationType =
+    "type.googleapis.com/weft.mesh.v1.RequestAuthentication";
 inline constexpr std::string_view kAuthorizationType = "type.googleapis.com/istio.security.Authorization";
 
 class ResourceStore {

@@ -14,6 +14,7 @@
 #include "base/address.h"
 #include "base/spiffe_id.h"
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/policy/token_rule.h"
 #include "userspace-proxy/tls/server_terms.h"
 
 namespace weft::proxy {
@@ -139,6 +140,14 @@ struct PolicySpec {
   int64_t created = 0;
 };
 
+// Of a workload: those that select it, in order.
+struct AuthenticationSpec {
+  std::string ns;
+  bool every_namespace = false;
+  Labels selector;  // none: all
+  std::vector<TokenRulePtr> rules;
+};
+
 // PEM; what the Secret does not have is empty. Never printed.
 struct SecretSpec {
   TlsKeyPair pair;
@@ -155,6 +164,7 @@ struct Resources {
   Table<PolicySpec> policies;
   Table<SecretSpec> secrets;
   Table<istio::security::Authorization> authorizations;
+  Table<AuthenticationSpec> authentications;
   // Mesh-wide; of the proxy's own options, not a resource.
   PathNormalisation path_normalisation = PathNormalisation::kBase;
 };

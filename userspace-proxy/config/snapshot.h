@@ -38,6 +38,7 @@ inline constexpr uint32_t kNone = 0xffffffff;
 enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2, kTls };
 
 struct WorkloadSpec;
+class RequestAuthentication;
 
 // The policies that connections to one workload must satisfy: of the mesh, of its namespace, and those that
 // it names, in order of their names. Null: one that it names and nobody knows.
@@ -170,8 +171,13 @@ struct Source {
   std::string node;
   std::shared_ptr<const AuthorizationList> authorizations;  // shared by those that have the same
   bool registry_only = false;                               // it may reach declared destinations only
-  // A policy in force asks about requests: only what comes by a tunnel is read and can be allowed.
+  // A policy in force asks about requests: only what comes by a tunnel is read and can be allowed. Or their
+  // tokens are looked at.
   bool judges_requests = false;
+  // Null: nobody looks for tokens.
+  std::shared_ptr<const RequestAuthentication> authentication;
+  // Of the pod, where it does: those that every Service with them declares to be no HTTP.
+  std::vector<uint16_t> opaque_ports;
 };
 
 // Addresses that an entry declares without knowing what is there.

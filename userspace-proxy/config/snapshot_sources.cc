@@ -2,10 +2,13 @@
 #include "userspace-proxy/config/snapshot_sources.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "agent/policy/l4_policy.h"
 #include "proto/istio/security.pb.h"
+#include "userspace-proxy/config/snapshot_world.h"
+#include "userspace-proxy/policy/request_authentication.h"
 
 namespace weft::proxy {
 namespace {
@@ -53,6 +56,45 @@ class Authorizations {
   absl::flat_hash_map<std::string, std::shared_ptr<const AuthorizationList>> made_;
 };
 
+bool selects(const AuthenticationSpec& spec, const WorkloadSpec& workload) {
+  if (!spec.every_namespace && spec.ns != workload.ns) return false;
+  return std::all_of(spec.selector.begin(), spec.selector.end(), [&workload](const auto& label) {
+    return std::find(workload.labels.begin(), workload.labels.end(), label) != workload.labels.end();
+  });
+}
+
+// Null: none selects it.
+std::shared_ptr<const RequestAuthentication> authentication_of(const Resources& resources,
+                                                               const WorkloadSpec& workload) {
+  std::vector<TokenRulePtr> rules;
+  for (const auto& [name, spec] : resources.authentications) {
+    if (selects(*spec, workload)) rules.insert(rules.end(), spec->rules.begin(), spec->rules.end());
+  }
+  return rules.empty() ? nullptr : std::make_shared<const RequestAuthentication>(std::move(rules));
+}
+
+// The pod's ports that all its services declare to be no HTTP.
+std::vector<uint16_t> opaque_ports(const Resources& resources, const WorkloadSpec& workload) {
+  std::map<uint16_t, bool> opaque;
+  for (const auto& [key, ports] : workload.services) {
+    const auto service = resources.services.find(key);
+    if (service == resources.services.end()) continue;
+    for (const auto& [number, target] : ports) {
+      for (const ServiceSpec::Port& port : service->second->ports) {
+        if (port.number != number) continue;
+        const bool here = is_opaque(port.protocol);
+        const auto [known, is_new] = opaque.emplace(target, here);
+        known->second = known->second && here;
+      }
+    }
+  }
+  std::vector<uint16_t> out;
+  for (const auto& [port, all] : opaque) {
+    if (all) out.push_back(port);
+  }
+  return out;
+}
+
 }  // namespace
 
 void add_sources(const Resources& resources, ClusterTable& clusters, Snapshot* out) {
@@ -69,7 +111,11 @@ void add_sources(const Resources& resources, ClusterTable& clusters, Snapshot* o
                                   clusters.locality_of(*workload), workload->node,
                                   authorizations.of(*workload), workload->registry_only});
     const AuthorizationList& policies = *out->sources.back().authorizations;
-    out->sources.back().judges_requests = std::any_of(policies.begin(), policies.end(), asks_about_requests);
+    Source& source = out->sources.back();
+    source.authentication = authentication_of(resources, *workload);
+    if (source.authentication != nullptr) source.opaque_ports = opaque_ports(resources, *workload);
+    source.judges_requests = source.authentication != nullptr ||
+                             std::any_of(policies.begin(), policies.end(), asks_about_requests);
   }
 }
 

@@ -2,6 +2,7 @@
 // the worker, plain members, one thread. Nothing here decides anything.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@
 #include "userspace-proxy/net/event_loop.h"
 #include "userspace-proxy/net/netns.h"
 #include "userspace-proxy/net/socket.h"
+#include "userspace-proxy/policy/request_authentication.h"
 #include "userspace-proxy/policy/request_policy.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 #include "userspace-proxy/tls/server_tls.h"
@@ -123,6 +125,7 @@ struct ProxyContext {
   uint64_t active_exchanges = 0;
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
   PathReadings path_readings;    // of the request that is being judged
+  TokenCache tokens;             // of requests that come in
 };
 
 inline uint32_t source_of(CaptureOrigin& origin, const Snapshot& snapshot) {
@@ -152,6 +155,26 @@ inline std::shared_ptr<const PolicySet> policies_of(CaptureOrigin& origin, const
     origin.policies_of = now;
   }
   return origin.policies;
+}
+
+// Which tokens the requests may carry that come in to this port of the pod; null: nobody looks for any. Of the
+// snapshot.
+inline const RequestAuthentication* authentication_of(CaptureOrigin& origin, uint16_t port,
+                                                      const Snapshot& snapshot) {
+  const uint32_t index = source_of(origin, snapshot);
+  if (index == kNone || snapshot.sources[index].authentication == nullptr) return nullptr;
+  const Source& source = snapshot.sources[index];
+  const auto& opaque = source.opaque_ports;
+  return std::find(opaque.begin(), opaque.end(), port) == opaque.end() ? source.authentication.get() : nullptr;
+}
+
+// Somebody has to look at each request of what comes in to this port of the pod; what is no HTTP is refused.
+// False where the policy denies all of it.
+inline bool requests_count(const ConnectionPolicy& policy, CaptureOrigin& origin, uint16_t port,
+                           const Snapshot& snapshot) {
+  if (policy.decision() == ConnectionPolicy::Decision::kDenied) return false;
+  return policy.decision() == ConnectionPolicy::Decision::kDepends ||
+         authentication_of(origin, port, snapshot) != nullptr;
 }
 
 // Makes the dial one by a tunnel when the workload (null: unknown) takes those, and is on another node or has

@@ -474,7 +474,8 @@ void Exchange::record(Outcome outcome) {
   recorded_ = true;
   if (!downstream_.request_started()) return;
   // What comes in is counted where it went out; only who refuses it counts it here.
-  if (client_.policy != nullptr && outcome != Outcome::kAccessDenied && !client_.from_outside) return;
+  const bool refused = outcome == Outcome::kAccessDenied || outcome == Outcome::kBadToken;
+  if (client_.policy != nullptr && !refused && !client_.from_outside) return;
   ExchangeRecord record;
   record.protocol =
       request().major_version == 2 ? ExchangeRecord::Protocol::kHttp2 : ExchangeRecord::Protocol::kHttp1;

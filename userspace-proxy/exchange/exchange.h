@@ -45,6 +45,8 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   Outcome request_read();
   Outcome choose_route();
   Outcome judge();
+  bool authenticate();
+  bool hides_requests() const;
   ConnectionPolicy::Verdict verdict() const;
   std::string_view source_name() const;
   const GatewayServer* admitting_server(const Snapshot& snapshot, std::string_view authority) const;
@@ -105,6 +107,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   GenerationRef generation_;
   const Route* route_ = nullptr;
   std::string_view route_name_;
+  VerifiedTokenPtr token_;               // of what comes in; null: none that is good
   std::unique_ptr<ActionState> action_;  // null: the route only forwards
   DialTarget target_;
   MonotonicNs started_;

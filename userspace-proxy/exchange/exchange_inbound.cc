@@ -1,4 +1,6 @@
 // Requests that come in to a pod: the steps of an Exchange that stand in place of its route.
+#include <ctime>
+
 #include "base/log.h"
 #include "base/strings.h"
 #include "userspace-proxy/exchange/exchange.h"
@@ -6,21 +8,37 @@
 
 namespace weft::proxy {
 
+// In place of a policy's name: RequestAuthentications do not let in what hides requests from them.
+constexpr std::string_view kAuthentication = "request authentication";
+
+// False: the request has a token that is not good. Else the head is what the application gets.
+bool Exchange::authenticate() {
+  const RequestAuthentication* rules = authentication_of(client_.origin, client_.dialled.port, generation_->snapshot());
+  return rules == nullptr || rules->authenticate(&request(), ::time(nullptr), &context_.tokens, &token_);
+}
+
+// What follows in a tunnel cannot be read. A WebSocket is the resource that its request names; behind CONNECT
+// and other protocols may be requests that nobody judged.
+bool Exchange::hides_requests() const {
+  if (!tunnel_asked_) return false;
+  const std::string_view upgrade = request().protocol.empty()
+                                       ? request().find("upgrade").value_or(std::string_view())
+                                       : std::string_view(request().protocol);
+  return is_connect() || !equals_ignore_case(upgrade, "websocket");
+}
+
 ConnectionPolicy::Verdict Exchange::verdict() const {
   const ConnectionPolicy& policy = *client_.policy;
-  // What follows in a tunnel cannot be read. A WebSocket is the resource that its request names; behind
-  // CONNECT and other protocols may be requests that nobody judged.
-  if (policy.decision() == ConnectionPolicy::Decision::kDepends && tunnel_asked_) {
-    const std::string_view upgrade = request().protocol.empty()
-                                         ? request().find("upgrade").value_or(std::string_view())
-                                         : std::string_view(request().protocol);
-    if (is_connect() || !equals_ignore_case(upgrade, "websocket")) return {false, policy.denied_by()};
+  if (hides_requests()) {
+    if (policy.decision() == ConnectionPolicy::Decision::kDepends) return {false, policy.denied_by()};
+    if (authentication_of(client_.origin, client_.dialled.port, generation_->snapshot()) != nullptr) return {false, kAuthentication};
   }
-  return policy.judge(judged(request(), client_.client.ip, &context_.path_readings));
+  return policy.judge(judged(request(), client_.client.ip, &context_.path_readings, token_.get()));
 }
 
 // What comes in to a pod has no route: it is for that pod, or not allowed.
 Outcome Exchange::judge() {
+  if (!authenticate()) return Outcome::kBadToken;
   const ConnectionPolicy::Verdict said = verdict();
   if (!said.allowed) {
     // A line a second is enough to find out which.
@@ -35,7 +53,7 @@ Outcome Exchange::judge() {
   }
   if (const ShadowPolicy* shadow = client_.policy->shadow()) {
     report_shadow(context_, client_.origin, client_.client, client_.dialled.port,
-                  shadow->judge(judged(request(), client_.client.ip, &context_.path_readings)));
+                  shadow->judge(judged(request(), client_.client.ip, &context_.path_readings, token_.get())));
   }
   target_.aim_at_dialled(generation_, {client_.dialled, client_.origin.netns_cookie(), kNone, true, {}});
   return Outcome::kOk;

@@ -99,6 +99,7 @@ void write_local_reply(Outcome outcome, bool close, bool head_only, std::string*
   add_number(out, status);
   out->append(" ").append(reason_phrase(status)).append("\r\n");
   add(out, "x-weft-reason", name);
+  if (!challenge(outcome).empty()) add(out, "www-authenticate", challenge(outcome));
   add(out, "content-type", "text/plain");
   out->append("content-length: ");
   const auto body = reply_body(outcome);

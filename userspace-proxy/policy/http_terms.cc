@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -103,6 +104,19 @@ bool reading_holds(const Choice& choice, std::string_view path) {
   });
 }
 
+// A claim is all of its texts at once: any of them is the wanted one, or none is.
+bool claim_holds(const HttpTerms::ClaimChoice& choice, const VerifiedToken* token) {
+  static const std::vector<std::string> kNone;
+  const auto found = token == nullptr ? decltype(token->claims.end()){} : token->claims.find(choice.claim);
+  const bool present = token != nullptr && found != token->claims.end();
+  const std::vector<std::string>& texts = present ? found->second : kNone;
+  return holds_by(choice.values, [&texts](const Text& wanted) {
+    return std::any_of(texts.begin(), texts.end(), [&wanted](const std::string& text) {
+      return hits(wanted.kind, wanted.text, text, std::equal_to<std::string_view>());
+    });
+  });
+}
+
 bool hits_host(const Text& wanted, std::string_view host) {
   return hits(wanted.kind, wanted.text, host, equals_ignore_case);
 }
@@ -154,9 +168,10 @@ void PathReadings::read(std::string_view path) {
   }
 }
 
-JudgedRequest judged(const RequestHead& head, const IpAddress& peer, PathReadings* paths) {
+JudgedRequest judged(const RequestHead& head, const IpAddress& peer, PathReadings* paths,
+                     const VerifiedToken* token) {
   paths->read(head.path);
-  return {.head = head, .paths = *paths, .remote = remote_of(head, peer)};
+  return {.head = head, .paths = *paths, .remote = remote_of(head, peer), .token = token};
 }
 
 bool matches_template(std::string_view pattern, std::string_view path) {
@@ -175,32 +190,55 @@ bool matches_template(std::string_view pattern, std::string_view path) {
   }
 }
 
+absl::Status HttpTerms::add_terms(const weft::mesh::v1::HttpTerms& terms) {
+  if (terms.ByteSizeLong() == 0) return absl::InvalidArgumentError("an extension without terms");
+  RETURN_IF_ERROR(add(terms.methods(), "methods", &methods_.in));
+  RETURN_IF_ERROR(add(terms.not_methods(), "not_methods", &methods_.out));
+  RETURN_IF_ERROR(add(terms.hosts(), "hosts", &hosts_.in));
+  RETURN_IF_ERROR(add(terms.not_hosts(), "not_hosts", &hosts_.out));
+  RETURN_IF_ERROR(add(terms.paths(), "paths", &paths_.in));
+  RETURN_IF_ERROR(add(terms.not_paths(), "not_paths", &paths_.out));
+  add_templates(terms.path_templates(), &paths_.in);
+  add_templates(terms.not_path_templates(), &paths_.out);
+  make_plain(&paths_);
+  for (const auto& header : terms.headers()) {
+    HeaderChoice& choice = headers_.emplace_back(HeaderChoice{.name = header.name(), .values = {}});
+    RETURN_IF_ERROR(add(header.values(), header.name(), &choice.values.in));
+    RETURN_IF_ERROR(add(header.not_values(), header.name(), &choice.values.out));
+  }
+  RETURN_IF_ERROR(add(terms.remote_ips(), "remote_ips", &remote_in_));
+  return add(terms.not_remote_ips(), "not_remote_ips", &remote_out_);
+}
+
+absl::Status HttpTerms::add_terms(const weft::mesh::v1::TokenTerms& terms) {
+  if (terms.ByteSizeLong() == 0) return absl::InvalidArgumentError("an extension without terms");
+  RETURN_IF_ERROR(add(terms.request_principals(), "request_principals", &principals_.in));
+  RETURN_IF_ERROR(add(terms.not_request_principals(), "not_request_principals", &principals_.out));
+  for (const auto& claim : terms.claims()) {
+    if (claim.claim().empty()) return absl::InvalidArgumentError("a term about a claim that is not named");
+    ClaimChoice& choice = claims_.emplace_back();
+    choice.claim = claim_key({claim.claim().begin(), claim.claim().end()});
+    RETURN_IF_ERROR(add(claim.values(), "claims", &choice.values.in));
+    RETURN_IF_ERROR(add(claim.not_values(), "claims", &choice.values.out));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<HttpTerms>> HttpTerms::compile(const pb::Match& match) {
   std::unique_ptr<HttpTerms> out;
+  bool about_request = false, about_token = false;
   for (const auto& extension : match.extensions()) {
+    if (out == nullptr) out = std::make_unique<HttpTerms>();
     weft::mesh::v1::HttpTerms terms;
-    if (out != nullptr || !extension.config().UnpackTo(&terms)) {
+    weft::mesh::v1::TokenTerms token;
+    if (extension.config().UnpackTo(&terms) && !std::exchange(about_request, true)) {
+      RETURN_IF_ERROR(out->add_terms(terms));
+    } else if (extension.config().UnpackTo(&token) && !std::exchange(about_token, true)) {
+      RETURN_IF_ERROR(out->add_terms(token));
+    } else {
       return absl::InvalidArgumentError(
           str_cat("extension ", extension.name(), " is not known here; use a proxy that knows it"));
     }
-    if (terms.ByteSizeLong() == 0) return absl::InvalidArgumentError("an extension without terms");
-    out = std::make_unique<HttpTerms>();
-    RETURN_IF_ERROR(add(terms.methods(), "methods", &out->methods_.in));
-    RETURN_IF_ERROR(add(terms.not_methods(), "not_methods", &out->methods_.out));
-    RETURN_IF_ERROR(add(terms.hosts(), "hosts", &out->hosts_.in));
-    RETURN_IF_ERROR(add(terms.not_hosts(), "not_hosts", &out->hosts_.out));
-    RETURN_IF_ERROR(add(terms.paths(), "paths", &out->paths_.in));
-    RETURN_IF_ERROR(add(terms.not_paths(), "not_paths", &out->paths_.out));
-    add_templates(terms.path_templates(), &out->paths_.in);
-    add_templates(terms.not_path_templates(), &out->paths_.out);
-    make_plain(&out->paths_);
-    for (const auto& header : terms.headers()) {
-      HeaderChoice& choice = out->headers_.emplace_back(HeaderChoice{.name = header.name(), .values = {}});
-      RETURN_IF_ERROR(add(header.values(), header.name(), &choice.values.in));
-      RETURN_IF_ERROR(add(header.not_values(), header.name(), &choice.values.out));
-    }
-    RETURN_IF_ERROR(add(terms.remote_ips(), "remote_ips", &out->remote_in_));
-    RETURN_IF_ERROR(add(terms.not_remote_ips(), "not_remote_ips", &out->remote_out_));
   }
   return out;
 }
@@ -212,6 +250,12 @@ bool HttpTerms::hold(const JudgedRequest& request, bool any) const {
   const RequestHead& head = request.head;
   if (!holds(methods_, head.method) || !host_holds(head.authority)) return false;
   if (!path_holds(request, any)) return false;
+  const VerifiedToken* token = request.token;
+  if (!holds(principals_, token == nullptr ? std::string_view() : std::string_view(token->principal)))
+    return false;
+  if (!std::all_of(claims_.begin(), claims_.end(),
+                   [token](const ClaimChoice& claim) { return claim_holds(claim, token); }))
+    return false;
   return std::all_of(headers_.begin(), headers_.end(),
                      [&](const HeaderChoice& header) { return header_holds(header, head, any); });
 }

@@ -1,4 +1,5 @@
-// What one match of an authorization policy asks of a request, compiled from weft.mesh.v1.HttpTerms.
+// What one match of an authorization policy asks of a request, compiled from weft.mesh.v1.HttpTerms and
+// TokenTerms.
 // Immutable, any thread; a question allocates nothing.
 #pragma once
 
@@ -12,10 +13,16 @@
 #include "absl/status/statusor.h"
 #include "base/ip_range.h"
 #include "userspace-proxy/http/message.h"
+#include "userspace-proxy/policy/verified_token.h"
 
 namespace istio::security {
 class Match;
 }
+
+namespace weft::mesh::v1 {
+class HttpTerms;
+class TokenTerms;
+}  // namespace weft::mesh::v1
 
 namespace weft::proxy {
 
@@ -39,10 +46,13 @@ struct JudgedRequest {
   const PathReadings& paths;
   // The client's address: the last of X-Forwarded-For, or the peer's.
   IpAddress remote;
+  // Null: none that is good.
+  const VerifiedToken* token = nullptr;
 };
 
 // Of a head whose target is normalised. `paths` outlives what is returned, and serves one request at a time.
-JudgedRequest judged(const RequestHead& head, const IpAddress& peer, PathReadings* paths);
+JudgedRequest judged(const RequestHead& head, const IpAddress& peer, PathReadings* paths,
+                     const VerifiedToken* token = nullptr);
 
 class HttpTerms {
  public:
@@ -68,17 +78,24 @@ class HttpTerms {
     std::vector<Text> in, out;
     bool empty() const { return in.empty() && out.empty(); }
   };
+  struct ClaimChoice {
+    std::string claim;  // claim_key()
+    Choice values;
+  };
   struct HeaderChoice {
     std::string name;
     Choice values;
   };
 
  private:
+  absl::Status add_terms(const mesh::v1::HttpTerms& terms);
+  absl::Status add_terms(const mesh::v1::TokenTerms& terms);
   bool path_holds(const JudgedRequest& request, bool any) const;
   bool host_holds(std::string_view authority) const;
   bool header_holds(const HeaderChoice& header, const RequestHead& head, bool any) const;
 
-  Choice methods_, hosts_, paths_;
+  Choice methods_, hosts_, paths_, principals_;
+  std::vector<ClaimChoice> claims_;
   std::vector<HeaderChoice> headers_;
   std::vector<IpRange> remote_in_, remote_out_;
 };

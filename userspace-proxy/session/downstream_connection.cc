@@ -220,7 +220,7 @@ void DownstreamConnection::refuse_tls(std::string_view fault, std::string_view n
 // in may be gone, and its indices mean something else.
 TcpAim DownstreamConnection::aim_tcp() {
   if (policy_ != nullptr) {
-    const bool allowed = policy_->decision() == ConnectionPolicy::Decision::kAllowed;
+    const bool allowed = policy_->decision() == ConnectionPolicy::Decision::kAllowed && !must_be_read();
     return TcpAim{.refused = allowed ? Outcome::kOk : Outcome::kAccessDenied};
   }
   const Snapshot& snapshot = context_.current->snapshot();

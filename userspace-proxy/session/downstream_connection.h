@@ -93,6 +93,7 @@ class DownstreamConnection final : public ListNode<>,
   bool begin_tls();
   bool adopt(UniqueFd fd);
   void begin_judged();
+  bool must_be_read() const;
   void log_forbidden(std::string_view event);
   void on_handshake(int result);
   void on_refused(int) { linger(); }

@@ -21,39 +21,38 @@ void DownstreamConnection::start_judged(SocketIo* io, const SocketAddress& diall
   begin_judged();
 }
 
+bool DownstreamConnection::must_be_read() const {
+  return requests_count(*policy_, *origin_, dialled_.port, context_.current->snapshot());
+}
+
 // Where all is allowed nothing may end because it was read: what does not look like HTTP soon is passed on.
 void DownstreamConnection::begin_judged() {
-  switch (policy_->decision()) {
-    case ConnectionPolicy::Decision::kDepends:
-      return enter_idle();
-    case ConnectionPolicy::Decision::kDenied:
-      log_forbidden("connection_denied");
-      return start_tcp();
-    case ConnectionPolicy::Decision::kAllowed:
-      if (policy_->shadow() == nullptr || !policy_->shadow()->asks_requests()) return start_tcp();
-      context_.loop.arm(timer_, context_.limits.sniff_timeout_ms);
-      return receive();
+  if (must_be_read()) return enter_idle();
+  if (policy_->decision() == ConnectionPolicy::Decision::kDenied) {
+    log_forbidden("connection_denied");
+    return start_tcp();
   }
+  if (policy_->shadow() == nullptr || !policy_->shadow()->asks_requests()) return start_tcp();
+  context_.loop.arm(timer_, context_.limits.sniff_timeout_ms);
+  receive();
 }
 
 void DownstreamConnection::recheck() {
-  // It was passed on unread, or never begun to be read.
-  if (tcp_ != nullptr || state_ == State::kDetecting) return cut(Outcome::kAccessDenied);
+  // It was passed on unread, or never begun to be read, and would have to be read from its beginning.
+  if ((tcp_ != nullptr || state_ == State::kDetecting) && must_be_read()) return cut(Outcome::kAccessDenied);
   if (http_ != nullptr && http_->exchange.forbidden()) return cut(Outcome::kAccessDenied);
   if (http2_ != nullptr) http2_->recheck();
 }
 
-// What was let in unread would have to be read from its beginning.
 void DownstreamConnection::recheck_inbound() {
-  if (inbound_ == nullptr || !inbound_->read(*origin_, context_.current->snapshot())) return;
-  switch (policy_->decision()) {
-    case ConnectionPolicy::Decision::kAllowed:
-      return;
-    case ConnectionPolicy::Decision::kDepends:
-      return recheck();
-    case ConnectionPolicy::Decision::kDenied:
-      break;
+  if (inbound_ == nullptr) return;
+  const bool changed = inbound_->read(*origin_, context_.current->snapshot());
+  if (policy_->decision() != ConnectionPolicy::Decision::kDenied) {
+    // What tokens count for may have changed without a policy.
+    if (changed || must_be_read()) recheck();
+    return;
   }
+  if (!changed) return;
   log_forbidden("connection_closed");
   cut(Outcome::kAccessDenied);
 }

@@ -97,6 +97,7 @@ void Http2DownstreamStream::write_local_reply(Outcome outcome) {
   }
   fields.add_status(status);
   fields.add("x-weft-reason", reason);
+  if (!challenge(outcome).empty()) fields.add("www-authenticate", challenge(outcome));
   fields.add("content-type", "text/plain");
   char* at = reply_.data();
   for (const std::string_view part : reply_body(outcome)) {

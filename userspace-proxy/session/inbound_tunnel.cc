@@ -76,6 +76,10 @@ void InboundTunnel::read_policy() {
                       .destination = {local_.ip, port_}});
 }
 
+bool InboundTunnel::must_be_read() const {
+  return requests_count(policy_, *origin_, port_, context_.current->snapshot());
+}
+
 // A line a second is enough to find out which.
 void InboundTunnel::log_forbidden(std::string_view event) const {
   if (context_.loop.now() < context_.next_tunnel_line) return;
@@ -101,9 +105,7 @@ uint16_t InboundTunnel::refusal() {
 void InboundTunnel::on_begin(int) {
   if (const uint16_t status = refusal(); status != 0) return refuse(status);
   const ShadowPolicy* shadow = policy_.shadow();
-  if (policy_.decision() == ConnectionPolicy::Decision::kDepends ||
-      (shadow != nullptr && shadow->asks_requests()))
-    return open_judged();
+  if (must_be_read() || (shadow != nullptr && shadow->asks_requests())) return open_judged();
   if (shadow != nullptr) report_shadow(context_, *origin_, peer_.address, port_, shadow->judge_bytes());
   state_ = State::kDialling;
   const DialParameters dial{
@@ -196,8 +198,10 @@ void InboundTunnel::recheck() {
   if (state_ == State::kAsked || state_ == State::kEnded) return;
   read_policy();
   const bool unread = state_ != State::kJudged;
-  if (policy_.decision() == ConnectionPolicy::Decision::kAllowed) return;
-  if (policy_.decision() == ConnectionPolicy::Decision::kDepends && !unread) return judged_->recheck();
+  if (policy_.decision() != ConnectionPolicy::Decision::kDenied) {
+    if (!unread) return judged_->recheck();
+    if (!must_be_read()) return;
+  }
   log_forbidden("tunnel_closed");
   end();
 }

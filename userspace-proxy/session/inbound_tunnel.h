@@ -64,6 +64,7 @@ class InboundTunnel final : public ListNode<>,
   // The status that refuses; 0: none.
   uint16_t refusal();
   void read_policy();
+  bool must_be_read() const;
   void log_forbidden(std::string_view event) const;
   void on_begin(int);
   void on_connected(int);

@@ -24,6 +24,9 @@ namespace weft::proxy {
   X(kAccessDenied, "access_denied", 403,                                                                     \
     "An AuthorizationPolicy of the server's pod denies the request, or needs HTTP and got none. See the "    \
     "log.")                                                                                                  \
+  X(kBadToken, "bad_token", 401,                                                                             \
+    "The request's token (JWT) is not good for any rule of the server's RequestAuthentications that looks "  \
+    "there: malformed, expired, of another issuer or audience, or not signed by its issuer's keys.")         \
   X(kRedirect, "redirect", 0, "The route redirects: the client got its Location.")                           \
   X(kDirectResponse, "direct_response", 0, "The route answers by itself (directResponse).")                  \
   X(kRateLimited, "rate_limited", 429,                                                                       \
@@ -98,7 +101,13 @@ constexpr uint16_t status_of(Outcome outcome) {
 constexpr std::array<std::string_view, 3> reply_body(Outcome outcome) {
   // Clients know this one from Istio.
   if (outcome == Outcome::kAccessDenied) return {"RBAC: access denied", "", ""};
+  if (outcome == Outcome::kBadToken) return {"Jwt verification fails", "", ""};
   return {"weft: ", label(outcome), "\n"};
+}
+
+// RFC 6750 §3; empty: the outcome asks for no credentials.
+constexpr std::string_view challenge(Outcome outcome) {
+  return outcome == Outcome::kBadToken ? "Bearer error=\"invalid_token\"" : "";
 }
 
 // The route's own answer: its status and text are the route's.

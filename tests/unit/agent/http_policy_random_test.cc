@@ -30,7 +30,10 @@ const Words kPaths = {"/a",   "/a/*",   "*.txt",   "*",         "/a/b",        "
                       "/{*}", "/{*}/b", "/a/{**}", "/a/{**}/c", "/{*}/b/{**}", "/a/{*}/"};
 const Words kTexts = {"v", "w*", "*v", "*"};
 const Words kKeys = {"source.ip",        "source.namespace", "source.principal",     "destination.ip",
-                     "destination.port", "remote.ip",        "request.headers[X-A]", "request.headers[x-b]"};
+                     "destination.port", "remote.ip",        "request.headers[X-A]", "request.headers[x-b]",
+                     "request.auth.principal", "request.auth.audiences", "request.auth.presenter",
+                     "request.auth.claims[group]", "request.auth.claims[a][b]"};
+const Words kTokenPrincipals = {"iss/me", "iss/*", "*/you", "*", "other/me"};
 // Each path with the other ways in which servers read it.
 const std::pair<const char*, Words> kTargets[] = {{"/", {}},
                                                   {"/a", {}},
@@ -88,6 +91,7 @@ plain::Source source(Dice& dice) {
   }
   if (dice.one_in(3)) out.ips = dice.values(kRanges);
   if (dice.one_in(4)) out.remotes = dice.values(kRanges);
+  if (dice.one_in(4)) out.token_principals = dice.values(kTokenPrincipals);
   if (out.principals.empty() && out.namespaces.empty() && out.accounts.empty())
     out.ips.in = {dice.of(kRanges)};
   return out;
@@ -110,6 +114,7 @@ plain::Condition condition(Dice& dice) {
                        : out.key == "source.namespace" ? kNamespaces
                        : out.key == "source.principal" ? kPrincipals
                        : out.key == "destination.port" ? kPorts
+                       : out.key == "request.auth.principal" ? kTokenPrincipals
                                                        : kTexts;
   while (out.values.empty()) out.values = dice.values(words);
   return out;
@@ -149,6 +154,14 @@ plain::Request request(Dice& dice) {
   out.readings = readings;
   for (unsigned n = dice.below(3); n > 0; --n)
     out.headers.emplace_back(dice.one_in(2) ? "x-a" : "X-B", dice.of(Words{"v", "wv", "w", "z"}));
+  if (dice.one_in(2)) return out;
+  // Good tokens without a subject have no principal.
+  out.token_principal = dice.of(Words{"iss/me", "iss/you", "other/me", ""});
+  for (const char* claim : {"aud", "azp", "group", "a/b"}) {
+    if (dice.one_in(3)) continue;
+    auto& texts = out.claims.emplace_back(claim, Words()).second;
+    for (unsigned n = dice.below(3); n > 0; --n) texts.push_back(dice.of(Words{"v", "wv", "w", "z"}));
+  }
   return out;
 }
 
@@ -183,7 +196,12 @@ bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const pl
   head.path = r.path;
   for (const auto& [name, value] : r.headers) head.headers.push_back({name, value});
   proxy::PathReadings paths;
-  const proxy::JudgedRequest request = proxy::judged(head, connection.source, &paths);
+  proxy::VerifiedToken token{.principal = r.token_principal};
+  for (const auto& [name, texts] : r.claims)
+    token.claims[name == "a/b" ? proxy::claim_key({"a", "b"}) : name] = texts;
+  const bool has_token = !r.token_principal.empty() || !r.claims.empty();
+  const proxy::JudgedRequest request =
+      proxy::judged(head, connection.source, &paths, has_token ? &token : nullptr);
   const auto verdict = policy.judge(request);
   if (policy.shadow() != nullptr) note(policy.shadow()->judge(request));
   if (policy.decision() != Decision::kDepends) {

@@ -107,6 +107,28 @@ struct Reading {
     return deny ? held > 0 : held == static_cast<int>(lines.size());
   }
 
+  // Any text of the claim is the wanted one, or none is.
+  bool claim(const std::string& name, const Values& values) const {
+    std::vector<std::string> texts;
+    for (const auto& [key, all] : request.claims) {
+      if (key == name) texts = all;
+    }
+    const Equal any = [&texts](const std::string& written, const std::string&) {
+      bool hit = false;
+      for (const std::string& text : texts) hit = hit || wildcard(written, text);
+      return hit;
+    };
+    return field(values, "", any);
+  }
+
+  bool token(const Condition& c) const {
+    if (c.key == "request.auth.principal") return field(c.values, request.token_principal, wildcard);
+    if (c.key == "request.auth.audiences") return claim("aud", c.values);
+    if (c.key == "request.auth.presenter") return claim("azp", c.values);
+    if (c.key == "request.auth.claims[group]") return claim("group", c.values);
+    return claim("a/b", c.values);
+  }
+
   bool from(const Source& s) const {
     const Equal account = [this](const std::string& written, const std::string&) {
       return !request.ns.empty() &&
@@ -115,7 +137,10 @@ struct Reading {
     };
     return field(s.principals, principal(), wildcard) && field(s.namespaces, request.ns, wildcard) &&
            field(s.accounts, "", account) && field(s.ips, request.source, in_range) &&
-           of_request(!s.remotes.empty(), [&] { return field(s.remotes, request.remote, in_range); });
+           of_request(!s.remotes.empty() || !s.token_principals.empty(), [&] {
+             return field(s.remotes, request.remote, in_range) &&
+                    field(s.token_principals, request.token_principal, wildcard);
+           });
   }
 
   bool to(const Operation& o) const {
@@ -136,6 +161,7 @@ struct Reading {
       return field(c.values, std::to_string(request.port), std::equal_to<std::string>());
     if (c.key == "remote.ip")
       return of_request(true, [&] { return field(c.values, request.remote, in_range); });
+    if (c.key.rfind("request.auth.", 0) == 0) return of_request(true, [&] { return token(c); });
     const std::string name = c.key.substr(std::string("request.headers[").size());
     return of_request(true, [&] { return header(name.substr(0, name.size() - 1), c.values); });
   }
@@ -178,7 +204,9 @@ std::string write(const Source& s) {
                  list("namespaces", s.namespaces.in), list("notNamespaces", s.namespaces.out),
                  list("serviceAccounts", s.accounts.in), list("notServiceAccounts", s.accounts.out),
                  list("ipBlocks", s.ips.in), list("notIpBlocks", s.ips.out),
-                 list("remoteIpBlocks", s.remotes.in), list("notRemoteIpBlocks", s.remotes.out)}) +
+                 list("remoteIpBlocks", s.remotes.in), list("notRemoteIpBlocks", s.remotes.out),
+                 list("requestPrincipals", s.token_principals.in),
+                 list("notRequestPrincipals", s.token_principals.out)}) +
          "}";
 }
 

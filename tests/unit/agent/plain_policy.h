@@ -16,7 +16,7 @@ struct Values {
 };
 
 struct Source {
-  Values principals, namespaces, accounts, ips, remotes;
+  Values principals, namespaces, accounts, ips, remotes, token_principals;
 };
 
 struct Operation {
@@ -53,6 +53,9 @@ struct Request {
   std::string path;                   // as forwarded
   std::vector<std::string> readings;  // what servers may make of it, where that is something else
   std::vector<std::pair<std::string, std::string>> headers;
+  // Of its good token; none: it has none.
+  std::string token_principal;
+  std::vector<std::pair<std::string, std::vector<std::string>>> claims;  // "aud", "a/b": b in a
 };
 
 // `as_if_enforced`: dry-run policies decide, too.

@@ -152,9 +152,10 @@ TEST(HttpTermTest, EveryTermAboutRequestsIsAnExtensionOfItsMatch) {
 
 TEST(UncheckedTermTest, AnAllowRuleWithOneIsLeftOut) {
   expect_rules(R"(  rules:
-  - from: [{source: {namespaces: [b], requestPrincipals: ["*"]}}]
+  - from: [{source: {namespaces: [b]}}]
+    when: [{key: connection.sni, values: [y]}]
   - from: [{source: {namespaces: [c]}}]
-    when: [{key: "request.auth.claims[x]", values: [y]}]
+    when: [{key: "experimental.envoy.filters.a[b]", values: [y]}]
   - from: [{source: {namespaces: [d]}}]
 )",
                "rules { clauses { matches { namespaces { exact: 'd' } } } }");
@@ -163,13 +164,10 @@ TEST(UncheckedTermTest, AnAllowRuleWithOneIsLeftOut) {
 TEST(UncheckedTermTest, ADenyRuleKeepsWhatElseItSays) {
   expect_rules(R"(  action: DENY
   rules:
-  - from: [{source: {namespaces: [a], requestPrincipals: [b]}}]
-    to: [{operation: {ports: ["80"]}}]
-  - from: [{source: {notRequestPrincipals: ["*"]}}]
+  - when: [{key: connection.sni, notValues: ["*"]}]
   - when: [{key: source.namespace, values: [b]}, {key: connection.sni, values: [s]}]
 )",
                R"(action: DENY
-    rules { clauses { matches { destination_ports: 80 } } clauses { matches { namespaces { exact: "a" } } } }
     rules { clauses { matches {} } }
     rules { clauses { matches { namespaces { exact: "b" } } } clauses { matches {} } })");
 }
@@ -180,21 +178,8 @@ TEST(UncheckedTermTest, EachIsReportedWithWhatItDoesToTheRule) {
     std::vector<std::string> expected;  // "code line field"
   };
   const Row rows[] = {
-      {"  action: DENY\n  rules:\n  - from: [{source: {namespaces: [a], requestPrincipals: [b]}}]\n",
-       {"WF0013 7 spec.rules[0].from[0].source.requestPrincipals"}},
-      {"  action: DENY\n  rules:\n  - from: [{source: {requestPrincipals: [b]}}]\n",
-       {"WF0035 7 spec.rules[0].from[0].source.requestPrincipals"}},
-      // Another part of the rule has nothing left: the rule as a whole denies nothing.
-      {"  action: DENY\n  rules:\n  - to: [{operation: {methods: [GET]}}]\n    from: [{source: "
-       "{requestPrincipals: [b]}}]\n",
-       {"WF0035 8 spec.rules[0].from[0].source.requestPrincipals"}},
-      // One alternative has nothing left, the other still denies.
-      {"  action: DENY\n  rules:\n  - from: [{source: {requestPrincipals: [b]}}, {source: {namespaces: [a], "
-       "requestPrincipals: [b]}}]\n",
-       {"WF0035 7 spec.rules[0].from[0].source.requestPrincipals",
-        "WF0013 7 spec.rules[0].from[1].source.requestPrincipals"}},
-      {"  rules:\n  - when:\n    - key: request.auth.claims[iss][sub]\n      values: [a]\n",
-       {"WF0013 7 spec.rules[0].when[0].key"}},
+      {"  action: DENY\n  rules:\n  - when:\n    - {key: connection.sni, values: [a]}\n",
+       {"WF0035 8 spec.rules[0].when[0].key"}},
       {"  rules:\n  - when:\n    - {key: \"experimental.envoy.filters.a.b[c]\", values: [a]}\n",
        {"WF0013 7 spec.rules[0].when[0].key"}},
       {"  rules:\n  - to: [{operation: {methods: [GET], paths: [/a], hosts: [h]}}]\n    when: [{key: "
@@ -209,6 +194,41 @@ TEST(UncheckedTermTest, EachIsReportedWithWhatItDoesToTheRule) {
       got.push_back(str_cat(finding.code, " ", finding.line, " ", finding.field));
     }
     EXPECT_EQ(got, row.expected) << row.spec;
+  }
+}
+
+TEST(TokenTermTest, EachBecomesAnExtensionOfItsMatch) {
+  expect_rules(R"(  rules:
+  - from: [{source: {namespaces: [b], requestPrincipals: ["iss/*"], notRequestPrincipals: [iss/me]}}]
+    when:
+    - {key: request.auth.principal, values: ["*"]}
+    - {key: request.auth.audiences, values: [us]}
+    - {key: request.auth.presenter, notValues: ["*x"]}
+    - {key: "request.auth.claims[a.b][c]", values: [y]}
+)",
+               R"(rules {
+    clauses { matches { namespaces { exact: "b" } extensions { name: "weft.mesh.v1.TokenTerms" config {
+      [type.googleapis.com/weft.mesh.v1.TokenTerms] {
+        request_principals { prefix: "iss/" } not_request_principals { exact: "iss/me" } } } } } }
+    clauses { matches { extensions { name: "weft.mesh.v1.TokenTerms" config {
+      [type.googleapis.com/weft.mesh.v1.TokenTerms] { request_principals { presence {} } } } } } }
+    clauses { matches { extensions { name: "weft.mesh.v1.TokenTerms" config {
+      [type.googleapis.com/weft.mesh.v1.TokenTerms] { claims { claim: "aud" values { exact: "us" } } } } } } }
+    clauses { matches { extensions { name: "weft.mesh.v1.TokenTerms" config {
+      [type.googleapis.com/weft.mesh.v1.TokenTerms] { claims { claim: "azp" not_values { suffix: "x" } } } } } } }
+    clauses { matches { extensions { name: "weft.mesh.v1.TokenTerms" config {
+      [type.googleapis.com/weft.mesh.v1.TokenTerms] {
+        claims { claim: "a.b" claim: "c" values { exact: "y" } } } } } } } })");
+}
+
+TEST(TokenTermTest, WhatNamesNoClaimIsRefused) {
+  for (const char* key : {"request.auth.claims", "request.auth.claims[]", "request.auth.claims[a", "request.auth.claims[a]b",
+                          "request.auth.claims[a][]", "request.auth.claims[[a]]", "request.auth.issuer", "request.auth."}) {
+    const auto findings =
+        parse_file("f", policy("name: p", str_cat("  rules:\n  - when: [{key: \"", key, "\", values: [a]}]\n")))
+            .findings;
+    ASSERT_EQ(findings.size(), 1u) << key;
+    EXPECT_EQ(findings[0].code, "WF0002") << key;
   }
 }
 

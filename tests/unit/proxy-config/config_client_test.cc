@@ -95,7 +95,7 @@ class AdsServer final : public xds::AggregatedDiscoveryService::Service {
 };
 
 // Addresses, Secrets, routes, destination policies, authorizations.
-constexpr size_t kTypes = 5;
+constexpr size_t kTypes = 6;
 
 class ConfigClientTest : public testing::Test {
  protected:
@@ -129,6 +129,7 @@ class ConfigClientTest : public testing::Test {
     server_->send(kSecretType, "k1", {});
     server_->send(kRouteSetType, "r1", {make_resource("shop/cart", routes(), "7")});
     server_->send(kDestinationPolicyType, "p1", {});
+    server_->send(kAuthenticationType, "t1", {});
     server_->send(kAuthorizationType, "z1", {});
     const auto snapshot = snapshots_.take();
     for (size_t i = 0; i < kTypes; ++i) EXPECT_TRUE(server_->requests.take().has_value());

@@ -3,6 +3,7 @@
 
 #include "proto/istio/security.pb.h"
 #include "proto/weft/mesh/v1/http_terms.pb.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
 #include "tests/unit/proxy-config/world.h"
 
 namespace weft::proxy {
@@ -86,6 +87,45 @@ TEST(SnapshotIdentityTest, AWorkloadKnowsWhetherItsPoliciesAskAboutRequests) {
   extension.mutable_config()->set_type_url("type.googleapis.com/of.Tomorrow");
   EXPECT_EQ(apply().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_FALSE(judges());
+}
+
+TEST(SnapshotIdentityTest, AWorkloadKnowsWhoseTokensItsRequestsMayCarryAndWhichPortsHaveNone) {
+  World world;
+  const auto apply = [&world](const char* name, const std::string& text) {
+    return world.store.apply(kAuthenticationType,
+                             make_resource(name, parse<weft::mesh::v1::RequestAuthentication>(text)));
+  };
+  auto cart = service_address("shop", "cart", {"10.96.0.1"}, {{80, 8080}, {5432, 5432}});
+  cart.mutable_service()->mutable_ports(1)->set_app_protocol(istio::workload::TCP);
+  world.address("shop/cart.shop.svc.cluster.local", cart);
+  auto pod = workload_address("shop", "web", {"10.1.0.3"}, {"shop/cart.shop.svc.cluster.local"});
+  auto& ports = (*pod.mutable_workload()->mutable_services())["shop/cart.shop.svc.cluster.local"];
+  ports.clear_ports();
+  for (const uint32_t port : {80u, 5432u}) {
+    ports.add_ports()->set_service_port(port);
+    ports.mutable_ports(ports.ports_size() - 1)->set_target_port(port == 80 ? 8080 : port);
+  }
+  world.address(pod.workload().uid(), pod);
+  workload(world, "else", "web", {});
+  const auto source = [&world](const char* uid) {
+    const SnapshotPtr snapshot = world.build();
+    return snapshot->sources[snapshot->find_source(uid)];
+  };
+  EXPECT_EQ(source("cluster/shop/web").authentication, nullptr);
+  ASSERT_EQ(apply("shop/one", "name:'one' namespace:'shop' rules{issuer:'i'}"), absl::OkStatus());
+  EXPECT_NE(source("cluster/shop/web").authentication, nullptr);
+  EXPECT_TRUE(source("cluster/shop/web").judges_requests);
+  EXPECT_THAT(source("cluster/shop/web").opaque_ports, ElementsAre(5432));
+  EXPECT_EQ(source("cluster/else/web").authentication, nullptr);
+  // A rule that cannot be used is refused, and the last good form stays.
+  EXPECT_EQ(apply("shop/one", "name:'one' namespace:'shop' rules{issuer:'i' jwks:'{}'}").code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(source("cluster/shop/web").authentication, nullptr);
+  ASSERT_EQ(apply("shop/one", "name:'one' namespace:'shop' selector{key:'a' value:'b'} rules{issuer:'i'}"), absl::OkStatus());
+  EXPECT_EQ(source("cluster/shop/web").authentication, nullptr);
+  world.store.remove(kAuthenticationType, "shop/one");
+  ASSERT_EQ(apply("istio-system/all", "every_namespace:true rules{issuer:'i'}"), absl::OkStatus());
+  EXPECT_NE(source("cluster/else/web").authentication, nullptr);
 }
 
 TEST(SnapshotIdentityTest, TheAddressOfAHostIsNoWorkloadsThatTakesTunnels) {

@@ -8,6 +8,10 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "proto/istio/security.pb.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
+#include "tests/unit/identity/tokens.h"
 #include "tests/unit/proxy-engine/http2_peers.h"
 #include "tests/unit/proxy-engine/policy_messages.h"
 #include "tests/unit/proxy-engine/tunnel_rig.h"
@@ -303,6 +307,122 @@ TEST_P(JudgedTunnelTest, WhatOnlyAShadowReadsIsPassedOnWhateverItIs) {
   EXPECT_EQ(context_->shadow.denied, 2u);
 }
 
+// ALLOW for requests whose token has this in its groups.
+AuthorizationPtr for_group(const char* group) {
+  auto out = std::make_shared<pb::Authorization>();
+  weft::mesh::v1::TokenTerms terms;
+  terms.add_claims()->add_claim("groups");
+  terms.mutable_claims(0)->add_values()->set_exact(group);
+  auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
+  extension.set_name("weft.mesh.v1.TokenTerms");
+  extension.mutable_config()->PackFrom(terms);
+  return out;
+}
+
+class TokenTunnelTest : public JudgedTunnelTest {
+ protected:
+  std::shared_ptr<const RequestAuthentication> rules() const {
+    mesh::v1::TokenRule rule;
+    rule.set_issuer("iss");
+    rule.set_jwks(test::jwk_set(test::jwk(key_.get())));
+    rule.add_output_claims()->set_header("x-sub");
+    rule.mutable_output_claims(0)->add_claim("sub");
+    return std::make_shared<const RequestAuthentication>(std::vector{*TokenRule::compile(rule)});
+  }
+  std::string token(const char* group) const {
+    return test::make_token("ES256", key_.get(), str_cat(R"({"iss":"iss","sub":"me","groups":[")", group, "\"]}"), "");
+  }
+  static std::string get_with(std::string_view path, std::string_view fields) {
+    return str_cat("GET ", path, " HTTP/1.1\r\nHost: shop\r\n", fields, "\r\n");
+  }
+
+  const KeyPtr key_ = test::ec_key("P-256");
+};
+
+TEST_P(TokenTunnelTest, ABadTokenIs401AndNoTokenIsNobody) {
+  use_policies({}, rules());
+  const auto tunnel = opened();
+  send(*tunnel, get_with("/bad", "Authorization: Bearer a.b.c\r\n"));
+  const std::string refused = read_until(*tunnel, "fails");
+  EXPECT_THAT(refused, StartsWith("HTTP/1.1 401 Unauthorized\r\n"));
+  EXPECT_THAT(refused, HasSubstr("\r\nwww-authenticate: Bearer error=\"invalid_token\"\r\n"));
+  EXPECT_THAT(refused, HasSubstr("x-weft-reason: bad_token\r\n"));
+  EXPECT_THAT(refused, ::testing::EndsWith("\r\n\r\nJwt verification fails"));
+  send(*tunnel, get_with("/nobody", "X-Sub: root\r\n"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("/nobody HTTP/1.1\r\n") && application.has("\r\n\r\n"); }));
+  EXPECT_EQ(application.received().find("root"), std::string::npos);
+  application.send(kAnswer);
+  EXPECT_THAT(read_until(*tunnel, "answer"), StartsWith("HTTP/1.1 200 "));
+  send(*tunnel, get_with("/me", str_cat("Authorization: Bearer ", token("a"), "\r\n")));
+  ASSERT_TRUE(until([&] { return application.has("x-sub: me\r\n"); }));
+  EXPECT_EQ(application.received().find("Bearer"), std::string::npos);
+  const std::vector<SeenRecord> records = sink_.wait(1);
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].outcome, Outcome::kBadToken);
+}
+
+TEST_P(TokenTunnelTest, PoliciesAskWhatTheTokenSays) {
+  use_policies({for_group("staff")}, rules());
+  const auto tunnel = opened();
+  send(*tunnel, get("/none"));
+  EXPECT_THAT(read_until(*tunnel, "denied"), StartsWith("HTTP/1.1 403 "));
+  send(*tunnel, get_with("/guest", str_cat("Authorization: Bearer ", token("guest"), "\r\n")));
+  EXPECT_THAT(read_until(*tunnel, "denied"), StartsWith("HTTP/1.1 403 "));
+  send(*tunnel, get_with("/staff", str_cat("Authorization: Bearer ", token("staff"), "\r\n")));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("x-sub: me\r\n"); }));
+  EXPECT_EQ(application.received().find("/guest"), std::string::npos);
+  // What it said when it was let in still counts, and is judged by the policies of now.
+  use_policies({for_group("staff"), about(pb::DENY, "/other")}, rules());
+  application.send(kAnswer);
+  EXPECT_THAT(read_until(*tunnel, "answer"), StartsWith("HTTP/1.1 200 "));
+  send(*tunnel, get_with("/staff", str_cat("Authorization: Bearer ", token("staff"), "\r\n")));
+  ASSERT_TRUE(until([&] { return application.received().rfind("x-sub: me\r\n") > 100; }));
+  use_policies({for_group("admin")}, rules());
+  EXPECT_EQ(read_until(*tunnel, "anything"), "<broken>");
+}
+
+TEST_P(TokenTunnelTest, StreamsOfHttp2AndGrpcGetTheirOwnStatus) {
+  use_policies({}, rules());
+  const auto tunnel = opened();
+  RecordingStream plain, call;
+  Client client(*this, *tunnel);
+  Http2Fields fields = request_fields("GET", "/bad");
+  fields.add("authorization", "Bearer x");
+  ASSERT_TRUE(client.session->send_request(plain, fields, true));
+  Http2Fields grpc = request_fields("POST", "/bad");
+  grpc.add("content-type", "application/grpc");
+  grpc.add("authorization", "Bearer x");
+  ASSERT_TRUE(client.session->send_request(call, grpc, true));
+  ASSERT_TRUE(client.until([&] { return plain.ended && call.ended; }));
+  EXPECT_EQ(plain.field(0, ":status"), "401");
+  EXPECT_EQ(plain.field(0, "www-authenticate"), "Bearer error=\"invalid_token\"");
+  EXPECT_EQ(call.field(0, ":status"), "200");
+  EXPECT_EQ(call.field(0, "grpc-status"), "16");
+}
+
+TEST_P(TokenTunnelTest, WhereTokensCountNothingHidesRequestsFromThem) {
+  use_policies({}, rules());
+  const auto upgrade = opened();
+  send(*upgrade, get_with("/", "Connection: Upgrade\r\nUpgrade: other\r\n"));
+  EXPECT_THAT(read_until(*upgrade, "denied"), StartsWith("HTTP/1.1 403 "));
+  const auto opaque = opened();
+  send(*opaque, "\x16\x03\x01 no HTTP");
+  EXPECT_EQ(read_until(*opaque, "anything"), "<broken>");
+  // Unless the port is declared to speak something else.
+  use_policies({}, rules(), {application_address_.port});
+  const auto declared = opened();
+  FarEnd application = accept_application();
+  application.send("the server speaks first");
+  EXPECT_THAT(read_until(*declared, "first"), StartsWith("the server"));
+  // A tunnel that was not read and would have to be.
+  use_policies({}, rules());
+  EXPECT_EQ(read_until(*declared, "anything"), "<broken>");
+}
+
+INSTANTIATE_TEST_SUITE_P(, TokenTunnelTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
+                         [](const auto& kind) { return kind.param == IoKind::kEpoll ? "Epoll" : "Uring"; });
 INSTANTIATE_TEST_SUITE_P(, JudgedTunnelTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
                          [](const auto& kind) { return kind.param == IoKind::kEpoll ? "Epoll" : "Uring"; });
 

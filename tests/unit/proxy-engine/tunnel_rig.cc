@@ -99,7 +99,9 @@ CredentialsPtr TunnelTest::credentials(const char* id) const {
   return *made;
 }
 
-void TunnelTest::use_policies(std::vector<std::shared_ptr<const istio::security::Authorization>> policies) {
+void TunnelTest::use_policies(std::vector<std::shared_ptr<const istio::security::Authorization>> policies,
+                              std::shared_ptr<const RequestAuthentication> authentication,
+                              std::vector<uint16_t> opaque_ports) {
   auto spec = std::make_shared<WorkloadSpec>();
   spec->uid = kServerUid;
   spec->ns = "shop";
@@ -111,6 +113,8 @@ void TunnelTest::use_policies(std::vector<std::shared_ptr<const istio::security:
   source.ns = "shop";
   source.spec = spec;
   source.authorizations = std::make_shared<const AuthorizationList>(std::move(policies));
+  source.authentication = std::move(authentication);
+  source.opaque_ports = std::move(opaque_ports);
   snapshot->sources.push_back(std::move(source));
   snapshot->source_by_uid.emplace(kServerUid, 0);
   context_->current = GenerationRef(std::make_unique<Generation>(std::move(snapshot)));

@@ -52,7 +52,9 @@ class TunnelTest : public LoopTest, protected HboneServers::Owner {
   int receive(Call& call, InputBuffer& input);
   int send(Call& call, std::string_view bytes);
   // The server's workload has these policies from now on; null: one that is not known.
-  void use_policies(std::vector<std::shared_ptr<const istio::security::Authorization>> policies);
+  void use_policies(std::vector<std::shared_ptr<const istio::security::Authorization>> policies,
+                    std::shared_ptr<const RequestAuthentication> authentication = nullptr,
+                    std::vector<uint16_t> opaque_ports = {});
   CredentialsPtr credentials(const char* id) const;
 
   bool has_room(CaptureOrigin&) override { return pod_has_room_; }
