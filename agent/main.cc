@@ -123,8 +123,8 @@ absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane
     const Flags& flags, control_plane::ControlPlane::Subscriber subscriber, KubernetesSource& source) {
   if (!flags.kubernetes && flags.kubeconfig.empty())
     return control_plane::ControlPlane::start({.config_dir = flags.config_dir,
-                                              .node_name = flags.node_name,
-                                              .fetch_keys = control_plane::fetch_keys},
+                                               .node_name = flags.node_name,
+                                               .fetch_keys = control_plane::fetch_keys},
                                               std::move(subscriber));
   ASSIGN_OR_RETURN(std::unique_ptr<control_plane::KubernetesControlPlane> started,
                    control_plane::start_kubernetes({.node_name = flags.node_name,

@@ -1,5 +1,5 @@
-// JSON that comes from outside (RFC 8259), read once and strictly: nothing behind it, no name twice in one object, valid UTF-8,
-// and no more of it than its reader wants. Pure.
+// JSON that comes from outside (RFC 8259), read once and strictly: nothing behind it, no name twice in one
+// object, valid UTF-8, and no more of it than its reader wants. Pure.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,8 @@ namespace weft {
 
 struct JsonLimits {
   size_t bytes = 16 * 1024;
-  int depth = 16;          // of objects and lists in each other
-  size_t values = 2'048;   // of all kinds, names of members too
+  int depth = 16;         // of objects and lists in each other
+  size_t values = 2'048;  // of all kinds, names of members too
 };
 
 // InvalidArgument says what is wrong, and never quotes the text: it may be somebody's secret.

@@ -123,7 +123,8 @@ bool is_for_signatures(const Json& object) {
   if (use != object.end() && *use != "sig") return false;
   const auto operations = object.find("key_ops");
   if (operations == object.end()) return true;
-  return operations->is_array() && std::find(operations->begin(), operations->end(), "verify") != operations->end();
+  return operations->is_array() &&
+         std::find(operations->begin(), operations->end(), "verify") != operations->end();
 }
 
 // Null: it is of a kind, or for an algorithm, that is not used here.
@@ -155,7 +156,8 @@ absl::StatusOr<std::unique_ptr<Jwk>> read_key(const Json& object) {
   } else {
     return nullptr;
   }
-  if (out->algorithm && key_kind(*out->algorithm) != out->kind) return wrong("alg is not for a key of its kind");
+  if (out->algorithm && key_kind(*out->algorithm) != out->kind)
+    return wrong("alg is not for a key of its kind");
   return out;
 }
 

@@ -1,4 +1,5 @@
-// Public keys as identity providers publish them: a JSON Web Key Set (RFC 7517, 7518 §6). Immutable, any thread.
+// Public keys as identity providers publish them: a JSON Web Key Set (RFC 7517, 7518 §6). Immutable, any
+// thread.
 #pragma once
 
 #include <optional>
@@ -34,8 +35,9 @@ class JwkSet {
   static constexpr size_t kMaxKeys = 64;
 
   // Keys of kinds that no algorithm here uses, and those that are not for signatures, are left out.
-  // InvalidArgument: no set, a key that is none (RSA below 2048 bits or above 8192, a point that is not on its curve), a private
-  // key or a shared secret, more than kMaxKeys, or none that can be used. Errors name the key by its place.
+  // InvalidArgument: no set, a key that is none (RSA below 2048 bits or above 8192, a point that is not on
+  // its curve), a private key or a shared secret, more than kMaxKeys, or none that can be used. Errors name
+  // the key by its place.
   static absl::StatusOr<JwkSet> parse(std::string_view json);
 
   const std::vector<Jwk>& keys() const { return keys_; }
@@ -44,7 +46,8 @@ class JwkSet {
   std::vector<Jwk> keys_;
 };
 
-// base64url without padding (RFC 7515 §2); nullopt for other characters, an impossible length, or bits behind the last byte.
+// base64url without padding (RFC 7515 §2); nullopt for other characters, an impossible length, or bits behind
+// the last byte.
 std::optional<std::string> read_base64url(std::string_view text);
 
 }  // namespace weft

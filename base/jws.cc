@@ -94,8 +94,7 @@ std::optional<std::string> to_der(const std::string& raw, size_t size) {
   const EcSignaturePtr signature(ECDSA_SIG_new());
   BIGNUM* r = BN_bin2bn(bytes, static_cast<int>(size), nullptr);
   BIGNUM* s = BN_bin2bn(bytes + size, static_cast<int>(size), nullptr);
-  if (signature == nullptr || r == nullptr || s == nullptr ||
-      ECDSA_SIG_set0(signature.get(), r, s) != 1) {
+  if (signature == nullptr || r == nullptr || s == nullptr || ECDSA_SIG_set0(signature.get(), r, s) != 1) {
     BN_free(r);
     BN_free(s);
     return std::nullopt;
@@ -112,8 +111,7 @@ bool made_by(const Jws& token, EVP_PKEY* key, const std::string& signature) {
   const DigestPtr context(EVP_MD_CTX_new());
   EVP_PKEY_CTX* options = nullptr;  // of the context
   const EVP_MD* digest = digest_of(token.algorithm);
-  bool ready = context != nullptr &&
-               EVP_DigestVerifyInit(context.get(), &options, digest, nullptr, key) == 1;
+  bool ready = context != nullptr && EVP_DigestVerifyInit(context.get(), &options, digest, nullptr, key) == 1;
   if (ready && is_pss(token.algorithm)) {
     // RFC 7518 §3.5: MGF1 with the same digest, and a salt of its size.
     ready = EVP_PKEY_CTX_set_rsa_padding(options, RSA_PKCS1_PSS_PADDING) == 1 &&
@@ -121,10 +119,10 @@ bool made_by(const Jws& token, EVP_PKEY* key, const std::string& signature) {
             EVP_PKEY_CTX_set_rsa_pss_saltlen(options, RSA_PSS_SALTLEN_DIGEST) == 1;
   }
   const bool proved =
-      ready && EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(signature.data()),
-                                signature.size(),
-                                reinterpret_cast<const unsigned char*>(token.signed_text.data()),
-                                token.signed_text.size()) == 1;
+      ready &&
+      EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(signature.data()),
+                       signature.size(), reinterpret_cast<const unsigned char*>(token.signed_text.data()),
+                       token.signed_text.size()) == 1;
   ERR_clear_error();
   return proved;
 }

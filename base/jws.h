@@ -1,5 +1,6 @@
-// A signed token in its compact form (RFC 7515 §3.1): read, and proved by a key of a set. What the header of a token asks for never
-// decides more than which of the keys that are known is tried: no key, address or certificate in it is looked at. Pure.
+// A signed token in its compact form (RFC 7515 §3.1): read, and proved by a key of a set. What the header of
+// a token asks for never decides more than which of the keys that are known is tried: no key, address or
+// certificate in it is looked at. Pure.
 #pragma once
 
 #include <string>
@@ -22,8 +23,9 @@ struct Jws {
   std::string signature;
 };
 
-// The token outlives what is returned. InvalidArgument, without a byte of it: no three parts of base64url, a header that is no JSON
-// object, an algorithm that is none of JwsAlgorithm, or an extension ("crit", "b64", "zip").
+// The token outlives what is returned. InvalidArgument, without a byte of it: no three parts of base64url, a
+// header that is no JSON object, an algorithm that is none of JwsAlgorithm, or an extension ("crit", "b64",
+// "zip").
 absl::StatusOr<Jws> read_jws(std::string_view token);
 
 enum class JwsProof : uint8_t {

@@ -26,7 +26,8 @@ ParsedFile parse_content(const std::string& path, const FileContent& content) {
 class FolderControlPlane final : public ControlPlane {
  public:
   FolderControlPlane(Options options, Subscriber subscriber)
-      : options_(std::move(options)), pipeline_(options_.node_name, options_.fetch_keys, std::move(subscriber)) {}
+      : options_(std::move(options)),
+        pipeline_(options_.node_name, options_.fetch_keys, std::move(subscriber)) {}
 
   absl::Status run() {
     auto source = DirectorySource::start(options_.config_dir, options_.debounce,

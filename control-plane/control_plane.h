@@ -80,8 +80,8 @@ struct Change {
   std::vector<Finding> findings;
 };
 
-// The JSON Web Key Set at a URL as its one entry, checked; nullopt when it cannot be had. May block; runs on threads of its own, and
-// may outlive who was given it. Empty: none is ever fetched.
+// The JSON Web Key Set at a URL as its one entry, checked; nullopt when it cannot be had. May block; runs on
+// threads of its own, and may outlive who was given it. Empty: none is ever fetched.
 using FetchKeys = std::function<std::optional<std::vector<std::string>>(const std::string& url)>;
 
 class ControlPlane {

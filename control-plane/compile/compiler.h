@@ -28,8 +28,8 @@ struct Compiled {
 
 // `resolved`: addresses of the names that hosts_to_resolve() names, as far as they are known. `before`: an
 // earlier result for objects of the same store, or nullptr; what stands in it for an object that has not
-// changed is taken as it is, which changes nothing but the time. `keys`: what keys_to_fetch() names, as far as
-// it is known; nullptr: nobody fetches any, and nothing is said about those that are not there.
+// changed is taken as it is, which changes nothing but the time. `keys`: what keys_to_fetch() names, as far
+// as it is known; nullptr: nobody fetches any, and nothing is said about those that are not there.
 Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved = {},
                  const Compiled* before = nullptr, const FetchedKeys* keys = nullptr);
 

@@ -30,10 +30,11 @@ void add_missing_keys(const Objects& objects, const FetchedKeys& keys, std::vect
     for (size_t i = 0; i < object.jwks_uris.size(); ++i) {
       const std::string& uri = object.jwks_uris[i];
       if (uri.empty() || keys.contains(uri)) continue;
-      out->push_back({kKeysMissing, Finding::Level::kWarning, object.meta.file, object.meta.line,
-                      key_of(object).to_string(), str_cat("spec.jwtRules[", i, "].jwksUri"),
-                      str_cat("there are no keys of ", uri.substr(0, 128), " yet: tokens of the issuer are refused"),
-                      "see that this node can get the URL, and that it is a JSON Web Key Set"});
+      out->push_back(
+          {kKeysMissing, Finding::Level::kWarning, object.meta.file, object.meta.line,
+           key_of(object).to_string(), str_cat("spec.jwtRules[", i, "].jwksUri"),
+           str_cat("there are no keys of ", uri.substr(0, 128), " yet: tokens of the issuer are refused"),
+           "see that this node can get the URL, and that it is a JSON Web Key Set"});
     }
   });
 }

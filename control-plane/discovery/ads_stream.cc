@@ -23,15 +23,15 @@ struct Step {
   Part part;
 };
 constexpr std::array<Step, 10> kSteps = {{{kAuthenticationType, Part::kUpserts},
-                                         {kAuthorizationType, Part::kUpserts},
-                                         {kAddressType, Part::kUpserts},
-                                         {kDestinationPolicyType, Part::kUpserts},
-                                         {kRouteSetType, Part::kUpserts},
-                                         {kRouteSetType, Part::kRemovals},
-                                         {kDestinationPolicyType, Part::kRemovals},
-                                         {kAddressType, Part::kRemovals},
-                                         {kAuthorizationType, Part::kRemovals},
-                                         {kAuthenticationType, Part::kRemovals}}};
+                                          {kAuthorizationType, Part::kUpserts},
+                                          {kAddressType, Part::kUpserts},
+                                          {kDestinationPolicyType, Part::kUpserts},
+                                          {kRouteSetType, Part::kUpserts},
+                                          {kRouteSetType, Part::kRemovals},
+                                          {kDestinationPolicyType, Part::kRemovals},
+                                          {kAddressType, Part::kRemovals},
+                                          {kAuthorizationType, Part::kRemovals},
+                                          {kAuthenticationType, Part::kRemovals}}};
 
 bool is_ordered(const std::string& type) {
   return std::any_of(kSteps.begin(), kSteps.end(), [&type](const Step& step) { return type == step.type; });

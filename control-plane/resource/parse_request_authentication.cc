@@ -1,4 +1,5 @@
-// RequestAuthentication of Istio's security API: which tokens (JWT) requests may carry, and whose keys prove them.
+// RequestAuthentication of Istio's security API: which tokens (JWT) requests may carry, and whose keys prove
+// them.
 #include <algorithm>
 #include <array>
 
@@ -17,10 +18,18 @@ using Names = std::string_view;
 constexpr std::array<Names, 4> kSpecRead = {"selector", "jwtRules", "targetRef", "targetRefs"};
 constexpr std::array<Names, 1> kSelectorRead = {"matchLabels"};
 constexpr std::array<Names, 2> kTargets = {"targetRef", "targetRefs"};
-constexpr std::array<Names, 12> kRuleRead = {
-    "issuer",     "audiences",   "jwks",        "jwksUri",
-    "jwks_uri",   "fromHeaders", "fromParams",  "fromCookies",
-    "outputPayloadToHeader", "outputClaimToHeaders", "forwardOriginalToken", "timeout"};
+constexpr std::array<Names, 12> kRuleRead = {"issuer",
+                                             "audiences",
+                                             "jwks",
+                                             "jwksUri",
+                                             "jwks_uri",
+                                             "fromHeaders",
+                                             "fromParams",
+                                             "fromCookies",
+                                             "outputPayloadToHeader",
+                                             "outputClaimToHeaders",
+                                             "forwardOriginalToken",
+                                             "timeout"};
 constexpr std::array<Names, 1> kRuleKnown = {"spaceDelimitedClaims"};
 constexpr std::array<Names, 2> kHeaderRead = {"name", "prefix"};
 constexpr std::array<Names, 2> kClaimRead = {"header", "claim"};
@@ -36,9 +45,9 @@ bool is_header_name(Names name) {
 
 // Headers that frame or route the message, or are of one connection: nobody reads a token there.
 bool is_reserved(Names name) {
-  constexpr std::array<Names, 9> kReserved = {"host",       "content-length", "connection",
-                                              "keep-alive", "te",             "transfer-encoding",
-                                              "upgrade",    "trailer",        "proxy-connection"};
+  constexpr std::array<Names, 9> kReserved = {
+      "host",    "content-length", "connection",      "keep-alive", "te", "transfer-encoding",
+      "upgrade", "trailer",        "proxy-connection"};
   return std::find(kReserved.begin(), kReserved.end(), name) != kReserved.end();
 }
 
@@ -48,7 +57,8 @@ std::string header_name(const FieldReader& map, Names field) {
   if (!text) return "";
   std::string name = absl::AsciiStrToLower(*text);
   if (is_header_name(name) && !is_reserved(name)) return name;
-  map.error_at(field, kValueRejected, str_cat("\"", text->substr(0, 64), "\" is no header that could be used here"),
+  map.error_at(field, kValueRejected,
+               str_cat("\"", text->substr(0, 64), "\" is no header that could be used here"),
                "name a header of its own, such as x-jwt");
   return "";
 }
@@ -76,8 +86,7 @@ void parse_headers(const FieldReader& rule, pb::TokenRule& out) {
   for (const FieldReader& item : rule.items("fromHeaders")) {
     if (!expect_full_map(item, {.read = kHeaderRead, .known = {}})) continue;
     pb::TokenHeader& header = *out.add_from_headers();
-    if (!item.has("name"))
-      item.error(kFieldMissing, "the header has no name", "give name, such as x-jwt");
+    if (!item.has("name")) item.error(kFieldMissing, "the header has no name", "give name, such as x-jwt");
     header.set_name(header_name(item, "name"));
     header.set_prefix(item.text("prefix").value_or(""));
   }
@@ -130,7 +139,8 @@ void parse_keys(const FieldReader& rule, RequestAuthentication& out, pb::TokenRu
                     "give a JSON Web Key Set with RSA or EC public keys");
     message.set_jwks(keys);
   } else if (uri.empty()) {
-    rule.error(kNotSupportedYet, "neither jwks nor jwksUri is given: keys are not found by the issuer's name yet",
+    rule.error(kNotSupportedYet,
+               "neither jwks nor jwksUri is given: keys are not found by the issuer's name yet",
                "give jwksUri: the issuer's /.well-known/openid-configuration names it");
   } else if (!is_url(uri)) {
     rule.error_at(uri_field, kValueRejected, str_cat("\"", uri.substr(0, 64), "\" is no http or https URL"),
@@ -170,8 +180,10 @@ RequestAuthentication parse_request_authentication(const FieldReader& root, Obje
   if (!spec || !expect_full_map(*spec, {.read = kSpecRead, .known = {}})) return out;
   for (const Names name : kTargets) {
     if (spec->has(name))
-      spec->error_at(name, kNotSupportedYet, str_cat(name, " is not supported yet: tokens are looked at where requests come in to pods"),
-                     "use selector.matchLabels");
+      spec->error_at(
+          name, kNotSupportedYet,
+          str_cat(name, " is not supported yet: tokens are looked at where requests come in to pods"),
+          "use selector.matchLabels");
   }
   parse_selector(*spec, out);
   for (const FieldReader& rule : spec->items("jwtRules")) {

@@ -124,7 +124,8 @@ class Names {
     const auto name = names_.find(host);
     if (name == names_.end() || stopping_) return;
     name->second.under_way = false;
-    if (!found && name->second.failures == 0) log::warn(options_.event, {{"host", host}, {"next", options_.next}});
+    if (!found && name->second.failures == 0)
+      log::warn(options_.event, {{"host", host}, {"next", options_.next}});
     name->second.due = Clock::now() + (found ? options_.refresh : pause(name->second.failures));
     name->second.failures = found ? 0 : name->second.failures + 1;
     if (!found || name->second.addresses == *found) return;

@@ -1,4 +1,5 @@
-// Fetches the keys of an issuer of tokens. Blocks for at most kFetchSeconds: on a thread of the resolver, never on a path of data.
+// Fetches the keys of an issuer of tokens. Blocks for at most kFetchSeconds: on a thread of the resolver,
+// never on a path of data.
 #pragma once
 
 #include <optional>
@@ -9,8 +10,9 @@ namespace weft::control_plane {
 
 inline constexpr long kFetchSeconds = 5;
 
-// The JSON Web Key Set at an http or https URL, as the one entry; nullopt when there is none that could be used, which is logged.
-// Redirects are not followed, and servers of https must prove themselves by the system's certificates.
+// The JSON Web Key Set at an http or https URL, as the one entry; nullopt when there is none that could be
+// used, which is logged. Redirects are not followed, and servers of https must prove themselves by the
+// system's certificates.
 std::optional<std::vector<std::string>> fetch_keys(const std::string& url);
 
 }  // namespace weft::control_plane

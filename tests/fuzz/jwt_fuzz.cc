@@ -1,6 +1,6 @@
-// Fuzz target of tokens: JSON, key sets, headers, payloads and whole requests. Looks for a token that is believed though nobody here
-// can sign, a key that no verification should use, JSON that does not read back as itself, and a head that the application gets
-// otherwise than a request without tokens would have it.
+// Fuzz target of tokens: JSON, key sets, headers, payloads and whole requests. Looks for a token that is
+// believed though nobody here can sign, a key that no verification should use, JSON that does not read back
+// as itself, and a head that the application gets otherwise than a request without tokens would have it.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdlib>
@@ -86,7 +86,8 @@ void ask(FuzzedDataProvider& data) {
       !normalise_target(PathNormalisation::kBase, &head.rewritten, &head))
     return;
   const std::string path(head.path);
-  static constexpr const char* kNames[] = {"x-jwt", "X-SUB", "x-payload", "cookie", "origin", "access-control-request-method", "other"};
+  static constexpr const char* kNames[] = {
+      "x-jwt", "X-SUB", "x-payload", "cookie", "origin", "access-control-request-method", "other"};
   std::vector<std::string> values;
   values.reserve(8);
   for (int n = data.ConsumeIntegralInRange(0, 8); n > 0; --n) {
@@ -99,7 +100,9 @@ void ask(FuzzedDataProvider& data) {
   require(token == nullptr && cache.size() == 0);
   require(head.path == path);
   if (!passed) return;
-  require(head.target == (head.query.data() == nullptr || head.query.empty() ? head.target : str_cat(path, "?", head.query)));
+  require(
+      head.target ==
+      (head.query.data() == nullptr || head.query.empty() ? head.target : str_cat(path, "?", head.query)));
   for (const Header& header : head.headers)
     require(!equals_ignore_case(header.name, "x-sub") && !equals_ignore_case(header.name, "x-payload"));
 }
@@ -120,10 +123,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
       weft::proxy::read_token(data.ConsumeRemainingBytesAsString());
       break;
     case 3: {
-      const std::string header = data.ConsumeRandomLengthString(512), signature = data.ConsumeRandomLengthString(200);
+      const std::string header = data.ConsumeRandomLengthString(512),
+                        signature = data.ConsumeRandomLengthString(200);
       const std::string payload = data.ConsumeRemainingBytesAsString();
-      weft::proxy::read_token(weft::str_cat(weft::proxy::encoded(header), ".", weft::proxy::encoded(payload), ".",
-                                            weft::proxy::encoded(signature)));
+      weft::proxy::read_token(weft::str_cat(weft::proxy::encoded(header), ".", weft::proxy::encoded(payload),
+                                            ".", weft::proxy::encoded(signature)));
       break;
     }
     default:

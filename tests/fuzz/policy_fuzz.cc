@@ -1,6 +1,6 @@
-// Fuzz target of policies about requests: any path, host and header against terms of any shape. Looks for a spelling of a path that
-// passes a rule which denies what the path decodes to, for one that gets in by a rule which does not allow that, and for terms that
-// are taken and crash.
+// Fuzz target of policies about requests: any path, host and header against terms of any shape. Looks for a
+// spelling of a path that passes a rule which denies what the path decodes to, for one that gets in by a rule
+// which does not allow that, and for terms that are taken and crash.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdlib>
@@ -100,8 +100,8 @@ void fill(FuzzedDataProvider& data, google::protobuf::RepeatedPtrField<pb::Strin
   }
 }
 
-// A DENY and an ALLOW of the same terms: where every reading agrees they are each other's opposite; a rule that allows never holds
-// where the one that denies does not.
+// A DENY and an ALLOW of the same terms: where every reading agrees they are each other's opposite; a rule
+// that allows never holds where the one that denies does not.
 void check_terms(FuzzedDataProvider& data) {
   weft::mesh::v1::HttpTerms terms;
   fill(data, terms.mutable_methods());

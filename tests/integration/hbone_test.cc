@@ -301,16 +301,18 @@ TEST_F(HboneTest, TokensAreLookedAtWhereTheServerIs) {
               "  namespace: default\nspec:\n  selector: {matchLabels: {app: product}}\n  rules:\n"
               "  - to: [{operation: {notPaths: [/admin]}}]\n"
               "  - when: [{key: \"request.auth.claims[realm][role]\", values: [admin]}]\n"));
-  const std::string admin =
-      test::make_token("ES256", key.get(), R"({"iss":"test","sub":"me","realm":{"role":["dev","admin"]}})", "");
+  const std::string admin = test::make_token(
+      "ES256", key.get(), R"({"iss":"test","sub":"me","realm":{"role":["dev","admin"]}})", "");
   const std::string guest = test::make_token("ES256", key.get(), R"({"iss":"test","sub":"me"})", "");
   for (const Pod* from : {&client_, &neighbour_}) {
     const auto get = [&](const char* path, const std::string& token) {
-      std::vector<std::string> args = {"-s", "--max-time", "3", "-w", " %{http_code}", str_cat("http://10.96.0.10", path)};
+      std::vector<std::string> args = {"-s", "--max-time",    "3",
+                                       "-w", " %{http_code}", str_cat("http://10.96.0.10", path)};
       if (!token.empty()) args.insert(args.end(), {"-H", str_cat("Authorization: Bearer ", token)});
       return curl(*from, args).output;
     };
-    EXPECT_TRUE(wait_until(milliseconds(20'000), [&] { return get("/", "a.b.c") == "Jwt verification fails 401"; }))
+    EXPECT_TRUE(
+        wait_until(milliseconds(20'000), [&] { return get("/", "a.b.c") == "Jwt verification fails 401"; }))
         << get("/", "a.b.c") << logs();
     EXPECT_THAT(get("/", ""), HasSubstr(" 200")) << logs();
     EXPECT_EQ(get("/admin", ""), "RBAC: access denied 403");
@@ -330,7 +332,8 @@ TEST_F(HboneTest, TheProxyKeepsNoMoreThanItNeeds) {
     const std::string status((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     for (const char* set : {"CapEff", "CapPrm", "CapBnd"})
       EXPECT_THAT(status, HasSubstr(str_cat(set, ":\t0000000000200000\n")));
-    for (const char* set : {"CapInh", "CapAmb"}) EXPECT_THAT(status, HasSubstr(str_cat(set, ":\t0000000000000000\n")));
+    for (const char* set : {"CapInh", "CapAmb"})
+      EXPECT_THAT(status, HasSubstr(str_cat(set, ":\t0000000000000000\n")));
     EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1\n"));
     EXPECT_THAT(status, HasSubstr(str_cat("Seccomp:\t", kConfined ? 2 : 0, "\n")));
   }

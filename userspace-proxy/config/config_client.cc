@@ -25,8 +25,8 @@ namespace {
 namespace xds = envoy::service::discovery::v3;
 using Stream = grpc::ClientReaderWriter<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse>;
 
-constexpr std::array kTypes = {kAddressType, kSecretType, kRouteSetType, kDestinationPolicyType,
-                               kAuthenticationType, kAuthorizationType};
+constexpr std::array kTypes = {kAddressType,           kSecretType,         kRouteSetType,
+                               kDestinationPolicyType, kAuthenticationType, kAuthorizationType};
 // istiod's own limit; one response may carry a whole cluster.
 constexpr int kMaxMessageBytes = 200 << 20;
 // Responses waiting for the builder; more wait in the socket.

@@ -13,7 +13,8 @@ constexpr std::string_view kAuthentication = "request authentication";
 
 // False: the request has a token that is not good. Else the head is what the application gets.
 bool Exchange::authenticate() {
-  const RequestAuthentication* rules = authentication_of(client_.origin, client_.dialled.port, generation_->snapshot());
+  const RequestAuthentication* rules =
+      authentication_of(client_.origin, client_.dialled.port, generation_->snapshot());
   return rules == nullptr || rules->authenticate(&request(), ::time(nullptr), &context_.tokens, &token_);
 }
 
@@ -31,7 +32,8 @@ ConnectionPolicy::Verdict Exchange::verdict() const {
   const ConnectionPolicy& policy = *client_.policy;
   if (hides_requests()) {
     if (policy.decision() == ConnectionPolicy::Decision::kDepends) return {false, policy.denied_by()};
-    if (authentication_of(client_.origin, client_.dialled.port, generation_->snapshot()) != nullptr) return {false, kAuthentication};
+    if (authentication_of(client_.origin, client_.dialled.port, generation_->snapshot()) != nullptr)
+      return {false, kAuthentication};
   }
   return policy.judge(judged(request(), client_.client.ip, &context_.path_readings, token_.get()));
 }

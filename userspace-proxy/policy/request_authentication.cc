@@ -70,7 +70,8 @@ bool is_preflight(const RequestHead& head) {
   return head.method == "OPTIONS" && head.find("origin") && head.find("access-control-request-method");
 }
 
-// The first pair of the query with one of these names, and the separator that goes with it. False: there is none.
+// The first pair of the query with one of these names, and the separator that goes with it. False: there is
+// none.
 bool drop_param(const std::vector<std::string>& params, RequestHead* head) {
   std::string_view found;
   each_pair(head->query, '&', [&](std::string_view name, std::string_view value) {
@@ -93,9 +94,10 @@ bool drop_param(const std::vector<std::string>& params, RequestHead* head) {
 
 void drop_tokens(const TokenRule& rule, RequestHead* head) {
   std::erase_if(head->headers, [&rule](const Header& header) {
-    return std::any_of(rule.headers().begin(), rule.headers().end(), [&header](const TokenRule::Place& place) {
-      return equals_ignore_case(header.name, place.header) && !token_in(place, header.value).empty();
-    });
+    return std::any_of(
+        rule.headers().begin(), rule.headers().end(), [&header](const TokenRule::Place& place) {
+          return equals_ignore_case(header.name, place.header) && !token_in(place, header.value).empty();
+        });
   });
   if (rule.params().empty()) return;
   while (drop_param(rule.params(), head)) {
@@ -168,7 +170,8 @@ class RequestAuthentication::Reading {
   };
   Seen* find(std::string_view text) {
     const auto end = seen_.begin() + count_;
-    const auto found = std::find_if(seen_.begin(), end, [text](const Seen& seen) { return seen.text == text; });
+    const auto found =
+        std::find_if(seen_.begin(), end, [text](const Seen& seen) { return seen.text == text; });
     return found == end ? nullptr : &*found;
   }
 
@@ -212,13 +215,15 @@ bool RequestAuthentication::authenticate(RequestHead* head, int64_t now, TokenCa
 }
 
 // What a client sends under the name of a header that rules give is never what the application reads there.
-void RequestAuthentication::write(const VerifiedToken* token, const TokenRule* rule, RequestHead* head) const {
+void RequestAuthentication::write(const VerifiedToken* token, const TokenRule* rule,
+                                  RequestHead* head) const {
   std::erase_if(head->headers, [this](const Header& header) {
     return std::any_of(rules_.begin(), rules_.end(),
                        [&header](const TokenRulePtr& each) { return is_output(*each, header.name); });
   });
   if (token == nullptr) return;
-  if (!rule->payload_header().empty()) head->headers.push_back({rule->payload_header(), token->encoded_payload});
+  if (!rule->payload_header().empty())
+    head->headers.push_back({rule->payload_header(), token->encoded_payload});
   for (const auto& [name, value] : token->headers) head->headers.push_back({name, value});
 }
 

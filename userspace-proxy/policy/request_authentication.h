@@ -1,5 +1,6 @@
-// The RequestAuthentications of a workload: finds the tokens of a request that comes in to it, has them proved, and tells the
-// application what they say. Immutable, any thread; once a token is known it allocates nothing.
+// The RequestAuthentications of a workload: finds the tokens of a request that comes in to it, has them
+// proved, and tells the application what they say. Immutable, any thread; once a token is known it allocates
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +22,11 @@ class RequestAuthentication {
 
   explicit RequestAuthentication(std::vector<TokenRulePtr> rules) : rules_(std::move(rules)) {}
 
-  // Of a head whose target is normalised, at a time in seconds since 1970. False: it has a token that no rule which reads that place
-  // takes. Else `token` is what it says, by the first rule that took one, or null when it has none. Then the head is what the
-  // application gets: headers that rules give it are the token's or gone, and the token is gone where its rule says so (but not out
-  // of a cookie). A CORS preflight is let through with what it has, and says nothing.
+  // Of a head whose target is normalised, at a time in seconds since 1970. False: it has a token that no rule
+  // which reads that place takes. Else `token` is what it says, by the first rule that took one, or null when
+  // it has none. Then the head is what the application gets: headers that rules give it are the token's or
+  // gone, and the token is gone where its rule says so (but not out of a cookie). A CORS preflight is let
+  // through with what it has, and says nothing.
   bool authenticate(RequestHead* head, int64_t now, TokenCache* cache, VerifiedTokenPtr* token) const;
 
  private:

@@ -1,5 +1,6 @@
-// Tokens that were proved, so that a client's next request costs a look-up and no signature. Bounded in number and bytes; what was
-// used least lately goes first. Only good tokens are kept: nobody fills it without keys of an issuer. Of one worker.
+// Tokens that were proved, so that a client's next request costs a look-up and no signature. Bounded in
+// number and bytes; what was used least lately goes first. Only good tokens are kept: nobody fills it without
+// keys of an issuer. Of one worker.
 #pragma once
 
 #include <cstddef>
@@ -37,9 +38,7 @@ class TokenCache {
     bytes_ += bytes;
   }
 
-  void forget(const VerifiedToken& token, const TokenRule& rule) {
-    erase(Key{to_absl(token.text), &rule});
-  }
+  void forget(const VerifiedToken& token, const TokenRule& rule) { erase(Key{to_absl(token.text), &rule}); }
 
   size_t size() const { return entries_.size(); }
   size_t bytes() const { return bytes_; }

@@ -48,9 +48,8 @@ bool is_for_any(const Json& claims, const std::vector<std::string>& audiences) {
   const auto found = claims.find("aud");
   if (found == claims.end()) return false;
   const auto wanted = [&audiences](const Json& one) {
-    return one.is_string() &&
-           std::find(audiences.begin(), audiences.end(), one.get_ref<const std::string&>()) !=
-               audiences.end();
+    return one.is_string() && std::find(audiences.begin(), audiences.end(),
+                                        one.get_ref<const std::string&>()) != audiences.end();
   };
   return found->is_array() ? std::any_of(found->begin(), found->end(), wanted) : wanted(*found);
 }
@@ -68,7 +67,8 @@ bool collect(const Json& object, const std::string& before, VerifiedToken* out) 
   for (const auto& [name, value] : object.items()) {
     if (name.find('\0') != std::string::npos) return false;
     const std::string key = before.empty() ? name : str_cat(before, std::string_view("\0", 1), name);
-    const bool words = before.empty() && std::find(kWordLists.begin(), kWordLists.end(), name) != kWordLists.end();
+    const bool words =
+        before.empty() && std::find(kWordLists.begin(), kWordLists.end(), name) != kWordLists.end();
     if (value.is_object()) {
       if (!collect(value, key, out)) return false;
     } else if (value.is_string()) {

@@ -1,4 +1,5 @@
-// One rule of a RequestAuthentication: whose tokens it takes, and what it makes of one. Immutable, any thread.
+// One rule of a RequestAuthentication: whose tokens it takes, and what it makes of one. Immutable, any
+// thread.
 #pragma once
 
 #include <memory>
@@ -19,7 +20,8 @@ namespace weft::proxy {
 // A token that was read and is not proved: nothing but the choice of a rule may follow from it.
 class UnprovedToken {
  public:
-  // `token` outlives it. InvalidArgument, without a byte of it: no signed token, or its payload is no object with a text "iss".
+  // `token` outlives it. InvalidArgument, without a byte of it: no signed token, or its payload is no object
+  // with a text "iss".
   static absl::StatusOr<UnprovedToken> read(std::string_view token);
   UnprovedToken(UnprovedToken&&) noexcept;
   ~UnprovedToken();
@@ -59,7 +61,8 @@ class TokenRule {
   const std::vector<ClaimHeader>& claim_headers() const { return claim_headers_; }
   bool forwards_token() const { return forwards_token_; }
 
-  // Null: it is of another issuer, or not good (signature, audience, times of now). Views of this are in what is returned.
+  // Null: it is of another issuer, or not good (signature, audience, times of now). Views of this are in what
+  // is returned.
   VerifiedTokenPtr verify(const UnprovedToken& token, int64_t now) const;
 
  private:

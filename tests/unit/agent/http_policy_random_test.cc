@@ -29,10 +29,19 @@ const Words kMethods = {"GET", "POST", "P*", "*T", "*"};
 const Words kPaths = {"/a",   "/a/*",   "*.txt",   "*",         "/a/b",        "/",
                       "/{*}", "/{*}/b", "/a/{**}", "/a/{**}/c", "/{*}/b/{**}", "/a/{*}/"};
 const Words kTexts = {"v", "w*", "*v", "*"};
-const Words kKeys = {"source.ip",        "source.namespace", "source.principal",     "destination.ip",
-                     "destination.port", "remote.ip",        "request.headers[X-A]", "request.headers[x-b]",
-                     "request.auth.principal", "request.auth.audiences", "request.auth.presenter",
-                     "request.auth.claims[group]", "request.auth.claims[a][b]"};
+const Words kKeys = {"source.ip",
+                     "source.namespace",
+                     "source.principal",
+                     "destination.ip",
+                     "destination.port",
+                     "remote.ip",
+                     "request.headers[X-A]",
+                     "request.headers[x-b]",
+                     "request.auth.principal",
+                     "request.auth.audiences",
+                     "request.auth.presenter",
+                     "request.auth.claims[group]",
+                     "request.auth.claims[a][b]"};
 const Words kTokenPrincipals = {"iss/me", "iss/*", "*/you", "*", "other/me"};
 // Each path with the other ways in which servers read it.
 const std::pair<const char*, Words> kTargets[] = {{"/", {}},
@@ -110,12 +119,12 @@ plain::Operation operation(Dice& dice) {
 plain::Condition condition(Dice& dice) {
   plain::Condition out{dice.of(kKeys), {}};
   const bool is_ip = out.key.ends_with(".ip");
-  const Words& words = is_ip                           ? kRanges
-                       : out.key == "source.namespace" ? kNamespaces
-                       : out.key == "source.principal" ? kPrincipals
-                       : out.key == "destination.port" ? kPorts
+  const Words& words = is_ip                                 ? kRanges
+                       : out.key == "source.namespace"       ? kNamespaces
+                       : out.key == "source.principal"       ? kPrincipals
+                       : out.key == "destination.port"       ? kPorts
                        : out.key == "request.auth.principal" ? kTokenPrincipals
-                                                       : kTexts;
+                                                             : kTexts;
   while (out.values.empty()) out.values = dice.values(words);
   return out;
 }

@@ -222,10 +222,12 @@ TEST(TokenTermTest, EachBecomesAnExtensionOfItsMatch) {
 }
 
 TEST(TokenTermTest, WhatNamesNoClaimIsRefused) {
-  for (const char* key : {"request.auth.claims", "request.auth.claims[]", "request.auth.claims[a", "request.auth.claims[a]b",
-                          "request.auth.claims[a][]", "request.auth.claims[[a]]", "request.auth.issuer", "request.auth."}) {
+  for (const char* key :
+       {"request.auth.claims", "request.auth.claims[]", "request.auth.claims[a", "request.auth.claims[a]b",
+        "request.auth.claims[a][]", "request.auth.claims[[a]]", "request.auth.issuer", "request.auth."}) {
     const auto findings =
-        parse_file("f", policy("name: p", str_cat("  rules:\n  - when: [{key: \"", key, "\", values: [a]}]\n")))
+        parse_file("f",
+                   policy("name: p", str_cat("  rules:\n  - when: [{key: \"", key, "\", values: [a]}]\n")))
             .findings;
     ASSERT_EQ(findings.size(), 1u) << key;
     EXPECT_EQ(findings[0].code, "WF0002") << key;

@@ -28,8 +28,10 @@ const std::string& keys() {
 }
 
 std::string object(const std::string& spec, const std::string& ns = "shop") {
-  return str_cat("---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata:\n  name: r\n  namespace: ", ns,
-                 "\nspec: ", spec, "\n");
+  return str_cat(
+      "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata:\n  name: r\n  "
+      "namespace: ",
+      ns, "\nspec: ", spec, "\n");
 }
 
 std::vector<Finding> all_findings_of(const std::string& text) {
@@ -43,10 +45,12 @@ mesh::v1::RequestAuthentication compiled(const std::string& text, const std::str
 }
 
 TEST(RequestAuthenticationManifestTest, EveryFieldGoesOut) {
-  const auto out = compiled(object(str_cat(R"({selector: {matchLabels: {app: web}}, jwtRules: [{issuer: i, audiences: [a, b], jwks: ')",
-                                           keys(), R"(', fromHeaders: [{name: X-Jwt, prefix: "p "}], fromParams: [t], fromCookies: [c],
+  const auto out = compiled(
+      object(str_cat(
+          R"({selector: {matchLabels: {app: web}}, jwtRules: [{issuer: i, audiences: [a, b], jwks: ')",
+          keys(), R"(', fromHeaders: [{name: X-Jwt, prefix: "p "}], fromParams: [t], fromCookies: [c],
   outputPayloadToHeader: X-Payload, outputClaimToHeaders: [{header: X-Sub, claim: a.b}], forwardOriginalToken: true}]})")),
-                            "shop/r");
+      "shop/r");
   EXPECT_EQ(out.namespace_(), "shop");
   EXPECT_FALSE(out.every_namespace());
   EXPECT_EQ(out.selector().at("app"), "web");
@@ -63,7 +67,9 @@ TEST(RequestAuthenticationManifestTest, EveryFieldGoesOut) {
   EXPECT_EQ(rule.output_claims(0).header(), "x-sub");
   EXPECT_THAT(rule.output_claims(0).claim(), ElementsAre("a", "b"));
   EXPECT_TRUE(rule.forward_original_token());
-  EXPECT_TRUE(compiled(object(str_cat("{jwtRules: [{issuer: i, jwks: '", keys(), "'}]}"), "istio-system"), "istio-system/r").every_namespace());
+  EXPECT_TRUE(compiled(object(str_cat("{jwtRules: [{issuer: i, jwks: '", keys(), "'}]}"), "istio-system"),
+                       "istio-system/r")
+                  .every_namespace());
 }
 
 TEST(RequestAuthenticationManifestTest, WhatCannotBeDoneIsRefusedAtItsField) {
@@ -79,26 +85,34 @@ TEST(RequestAuthenticationManifestTest, WhatCannotBeDoneIsRefusedAtItsField) {
       {"{jwtRules: [{issuer: i, jwksUri: 'https://u:p@a/b'}]}", "WF0002 spec.jwtRules[0].jwksUri"},
       {str_cat("{jwtRules: [{", good, ", jwksUri: 'https://a/b'}]}"), "WF0002 spec.jwtRules[0].jwks"},
       {str_cat("{jwtRules: [{", good, ", audiences: []}]}"), "WF0026 spec.jwtRules[0].audiences"},
-      {str_cat("{jwtRules: [{", good, ", fromHeaders: [{name: host}]}]}"), "WF0002 spec.jwtRules[0].fromHeaders[0].name"},
-      {str_cat("{jwtRules: [{", good, ", fromHeaders: [{prefix: a}]}]}"), "WF0026 spec.jwtRules[0].fromHeaders[0]"},
-      {str_cat("{jwtRules: [{", good, ", outputClaimToHeaders: [{header: 'a b', claim: c}]}]}"), "WF0002 spec.jwtRules[0].outputClaimToHeaders[0].header"},
-      {str_cat("{jwtRules: [{", good, ", outputClaimToHeaders: [{header: a, claim: 'c..d'}]}]}"), "WF0002 spec.jwtRules[0].outputClaimToHeaders[0].claim"},
-      {str_cat("{jwtRules: [{", good, ", outputPayloadToHeader: connection}]}"), "WF0002 spec.jwtRules[0].outputPayloadToHeader"},
-      {str_cat("{jwtRules: [{", good, ", spaceDelimitedClaims: [a]}]}"), "WF0025 spec.jwtRules[0].spaceDelimitedClaims"},
+      {str_cat("{jwtRules: [{", good, ", fromHeaders: [{name: host}]}]}"),
+       "WF0002 spec.jwtRules[0].fromHeaders[0].name"},
+      {str_cat("{jwtRules: [{", good, ", fromHeaders: [{prefix: a}]}]}"),
+       "WF0026 spec.jwtRules[0].fromHeaders[0]"},
+      {str_cat("{jwtRules: [{", good, ", outputClaimToHeaders: [{header: 'a b', claim: c}]}]}"),
+       "WF0002 spec.jwtRules[0].outputClaimToHeaders[0].header"},
+      {str_cat("{jwtRules: [{", good, ", outputClaimToHeaders: [{header: a, claim: 'c..d'}]}]}"),
+       "WF0002 spec.jwtRules[0].outputClaimToHeaders[0].claim"},
+      {str_cat("{jwtRules: [{", good, ", outputPayloadToHeader: connection}]}"),
+       "WF0002 spec.jwtRules[0].outputPayloadToHeader"},
+      {str_cat("{jwtRules: [{", good, ", spaceDelimitedClaims: [a]}]}"),
+       "WF0025 spec.jwtRules[0].spaceDelimitedClaims"},
       {"{selector: {matchLabels: {}}, jwtRules: []}", "WF0026 spec.selector"},
       {"{targetRefs: [{kind: Gateway, name: g}]}", "WF0025 spec.targetRefs"},
       {"{selector: {matchLabels: {app: nobody}}, jwtRules: []}", "WF0003 spec.selector"},
   };
   for (const auto& row : rows) {
     std::string got;
-    for (const Finding& finding : all_findings_of(object(row.spec))) str_append(&got, finding.code, " ", finding.field, "\n");
+    for (const Finding& finding : all_findings_of(object(row.spec)))
+      str_append(&got, finding.code, " ", finding.field, "\n");
     EXPECT_THAT(got, HasSubstr(str_cat(row.expected, "\n"))) << row.spec;
   }
 }
 
 TEST(RequestAuthenticationManifestTest, KeysThatWereFetchedGoOutAndMissingOnesAreTold) {
   Store store;
-  store.update({{"a.yaml", parse_file("a.yaml", object("{jwtRules: [{issuer: i, jwksUri: 'https://a/keys'}, {issuer: j, jwksUri: 'https://b/keys'}]}"))}});
+  store.update({{"a.yaml", parse_file("a.yaml", object("{jwtRules: [{issuer: i, jwksUri: 'https://a/keys'}, "
+                                                       "{issuer: j, jwksUri: 'https://b/keys'}]}"))}});
   EXPECT_THAT(keys_to_fetch(store.objects()), ElementsAre("https://a/keys", "https://b/keys"));
   const FetchedKeys fetched = {{"https://b/keys", keys()}};
   const Compiled out = compile(store.objects(), "", {}, nullptr, &fetched);
@@ -115,7 +129,8 @@ TEST(RequestAuthenticationManifestTest, KeysThatWereFetchedGoOutAndMissingOnesAr
 // Answers one request with this.
 class OneAnswer {
  public:
-  explicit OneAnswer(std::string answer) : answer_(std::move(answer)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit OneAnswer(std::string answer)
+      : answer_(std::move(answer)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -148,7 +163,8 @@ class OneAnswer {
 
 TEST(FetchKeysTest, OnlyAWholeGoodSetIsTaken) {
   const auto fetched = [](const std::string& head, const std::string& body) {
-    OneAnswer server(str_cat("HTTP/1.1 ", head, "\r\nConnection: close\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
+    OneAnswer server(str_cat("HTTP/1.1 ", head, "\r\nConnection: close\r\nContent-Length: ", body.size(),
+                             "\r\n\r\n", body));
     return fetch_keys(server.url());
   };
   EXPECT_THAT(fetched("200 OK", keys()), ::testing::Optional(ElementsAre(keys())));

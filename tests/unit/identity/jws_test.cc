@@ -12,10 +12,10 @@
 namespace weft {
 namespace {
 
-using ::testing::HasSubstr;
 using test::base64url;
 using test::jwk;
 using test::make_token;
+using ::testing::HasSubstr;
 
 constexpr char kPayload[] = R"({"iss":"https://issuer","sub":"me"})";
 
@@ -28,8 +28,9 @@ struct Keys {
     return algorithm == "ES256" ? p256.get() : algorithm == "ES384" ? p384.get() : p521.get();
   }
   std::string set() const {
-    return test::jwk_set(str_cat(jwk(rsa.get(), R"(,"kid":"r")"), ",", jwk(p256.get(), R"(,"kid":"e256")"), ",",
-                                 jwk(p384.get(), R"(,"kid":"e384")"), ",", jwk(p521.get(), R"(,"kid":"e521")")));
+    return test::jwk_set(str_cat(jwk(rsa.get(), R"(,"kid":"r")"), ",", jwk(p256.get(), R"(,"kid":"e256")"),
+                                 ",", jwk(p384.get(), R"(,"kid":"e384")"), ",",
+                                 jwk(p521.get(), R"(,"kid":"e521")")));
   }
 };
 const Keys& keys() {
@@ -37,7 +38,8 @@ const Keys& keys() {
   return all;
 }
 
-const char* const kAlgorithms[] = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"};
+const char* const kAlgorithms[] = {"RS256", "RS384", "RS512", "PS256", "PS384",
+                                   "PS512", "ES256", "ES384", "ES512"};
 
 // "bad: …", or how it was proved.
 std::string verdict(std::string_view token, const std::string& set) {
@@ -70,7 +72,8 @@ TEST(JwsTest, EveryAlgorithmIsProvedByItsKeyAndByNoOther) {
     const std::string header = str_cat(R"({"alg":")", algorithm, "\"}");
     for (const char* real : kAlgorithms) {
       if (keys().of(real) != keys().of(algorithm) || std::string(real) == algorithm) continue;
-      EXPECT_EQ(verdict(test::sign_token(real, keys().of(real), header, kPayload), keys().set()), "not proved")
+      EXPECT_EQ(verdict(test::sign_token(real, keys().of(real), header, kPayload), keys().set()),
+                "not proved")
           << algorithm << " " << real;
     }
   }
@@ -96,7 +99,9 @@ TEST(JwsTest, TheHeaderChoosesNoMoreThanWhichKnownKeyIsTried) {
 
 TEST(JwsTest, WhatIsNoSignedTokenIsRefusedAsItIsRead) {
   const std::string body = base64url(kPayload);
-  const auto with_header = [&](std::string_view header) { return str_cat(base64url(header), ".", body, ".AAAA"); };
+  const auto with_header = [&](std::string_view header) {
+    return str_cat(base64url(header), ".", body, ".AAAA");
+  };
   const struct {
     std::string token;
     const char* expected;
@@ -157,8 +162,8 @@ TEST(JwkSetTest, OnlyPublicKeysThatCanBeUsedAreTaken) {
       {test::jwk_set(R"({"kty":"oct","k":"AAAA"})"), "secret"},
       {test::jwk_set(jwk(test::rsa_key_of(1024).get())), "2048"},
       {test::jwk_set(R"({"kty":"RSA","n":"AAAA","e":"AQAB"})"), "2048"},
-      {test::jwk_set(str_cat(R"({"kty":"EC","crv":"P-256","x":")", base64url(std::string(32, 'x')), R"(","y":")",
-                             base64url(std::string(32, 'y')), R"("})")),
+      {test::jwk_set(str_cat(R"({"kty":"EC","crv":"P-256","x":")", base64url(std::string(32, 'x')),
+                             R"(","y":")", base64url(std::string(32, 'y')), R"("})")),
        "no public key"},
       {test::jwk_set(R"({"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"})"), "curve's size"},
       {test::jwk_set(""), "no RSA or EC key"},
@@ -178,11 +183,12 @@ TEST(JwkSetTest, OnlyPublicKeysThatCanBeUsedAreTaken) {
 
 TEST(JsonTextTest, IsStrictAndBounded) {
   const JsonLimits limits{.bytes = 64, .depth = 3, .values = 8};
-  for (const char* good : {"1", "{\"a\":[{\"b\":1}]}", " [1,2,3] ", "\"\\u00e9\"", "{\"a\":{\"x\":1},\"b\":{\"x\":1}}"})
+  for (const char* good :
+       {"1", "{\"a\":[{\"b\":1}]}", " [1,2,3] ", "\"\\u00e9\"", "{\"a\":{\"x\":1},\"b\":{\"x\":1}}"})
     EXPECT_TRUE(read_json(good, limits).ok()) << good;
-  for (const char* bad :
-       {"", "{", "1 2", "{\"a\":1,\"a\":2}", "[[[[1]]]]", "[1,2,3,4,5,6,7,8,9]", "'a'", "{a:1}", "[1,]", "NaN", "01",
-        "\"\xff\"", "\xef\xbb\xbf{}", "1e999", "/* */ 1", "\"\\ud800\"", "{\"a\":[{\"b\":{\"a\":1,\"a\":2}}]}"})
+  for (const char* bad : {"", "{", "1 2", "{\"a\":1,\"a\":2}", "[[[[1]]]]", "[1,2,3,4,5,6,7,8,9]", "'a'",
+                          "{a:1}", "[1,]", "NaN", "01", "\"\xff\"", "\xef\xbb\xbf{}", "1e999", "/* */ 1",
+                          "\"\\ud800\"", "{\"a\":[{\"b\":{\"a\":1,\"a\":2}}]}"})
     EXPECT_FALSE(read_json(bad, limits).ok()) << bad;
   EXPECT_FALSE(read_json(std::string(65, ' '), limits).ok());
   // What is nested without end costs no stack.

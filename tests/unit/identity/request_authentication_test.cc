@@ -1,4 +1,5 @@
-// RequestAuthentication on the heads of requests: which tokens are found and believed, and what the application gets.
+// RequestAuthentication on the heads of requests: which tokens are found and believed, and what the
+// application gets.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -127,7 +128,8 @@ TEST_F(RequestAuthenticationTest, TheTokenGoesOnOnlyWhereItsRuleSaysSo) {
     EXPECT_EQ(head_.target, got);
     EXPECT_EQ(head_.path, std::string_view(got).substr(0, std::string_view(got).find('?')));
     const size_t question = std::string_view(got).find('?');
-    EXPECT_EQ(head_.query, question == std::string_view::npos ? "" : std::string_view(got).substr(question + 1));
+    EXPECT_EQ(head_.query,
+              question == std::string_view::npos ? "" : std::string_view(got).substr(question + 1));
   }
   mesh::v1::TokenRule keeps = rule();
   keeps.set_forward_original_token(true);
@@ -164,13 +166,15 @@ TEST_F(RequestAuthenticationTest, IssuerAudienceAndTimesMustFit) {
   };
   for (const auto& row : rows) {
     const std::string bearer = "Bearer " + token(row.claims);
-    EXPECT_EQ(ask(of({for_us}), "/", {.headers = {{"authorization", bearer}}}), row.good ? "https://issuer/me" : "bad")
+    EXPECT_EQ(ask(of({for_us}), "/", {.headers = {{"authorization", bearer}}}),
+              row.good ? "https://issuer/me" : "bad")
         << row.claims;
   }
   // Another's tokens, and ours signed by another.
   const std::string others = "Bearer " + token("", kOtherIssuer);
   EXPECT_EQ(ask(of({rule()}), "/", {.headers = {{"authorization", others}}}), "bad");
-  const std::string forged = "Bearer " + test::make_token("ES256", other_key().get(), R"({"iss":"https://issuer","sub":"me"})", "");
+  const std::string forged =
+      "Bearer " + test::make_token("ES256", other_key().get(), R"({"iss":"https://issuer","sub":"me"})", "");
   EXPECT_EQ(ask(of({rule(), rule(kOtherIssuer)}), "/", {.headers = {{"authorization", forged}}}), "bad");
   // Keys that are not known yet prove nothing.
   mesh::v1::TokenRule without = rule();
@@ -186,7 +190,8 @@ TEST_F(RequestAuthenticationTest, OfSeveralRulesAnyTakesAToken) {
   EXPECT_EQ(ask(both, "/", {.headers = {{"authorization", bearer}}}), "https://issuer/me");
   EXPECT_EQ(ask(both, "/", {.headers = {{"authorization", other}}}), "https://other/me");
   // Each token that is there must be good, wherever it stands; the first rule's counts.
-  EXPECT_EQ(ask(both, "/?access_token=" + mine, {.headers = {{"authorization", other}}}), "https://issuer/me");
+  EXPECT_EQ(ask(both, "/?access_token=" + mine, {.headers = {{"authorization", other}}}),
+            "https://issuer/me");
   EXPECT_EQ(ask(both, "/?access_token=abc", {.headers = {{"authorization", bearer}}}), "bad");
   EXPECT_EQ(ask(both, "/", {.headers = {{"authorization", bearer}, {"authorization", "Bearer x"}}}), "bad");
   EXPECT_EQ(ask(both, "/?access_token=a&access_token=b&access_token=c&access_token=d&access_token=e"), "bad");
@@ -195,13 +200,9 @@ TEST_F(RequestAuthenticationTest, OfSeveralRulesAnyTakesAToken) {
 TEST_F(RequestAuthenticationTest, OnlyTheProxySaysWhatTheTokenSays) {
   mesh::v1::TokenRule tells = rule();
   tells.set_output_payload_to_header("x-payload");
-  const std::pair<const char*, std::vector<std::string>> outputs[] = {{"x-sub", {"sub"}},
-                                                                      {"x-team", {"realm", "team"}},
-                                                                      {"x-level", {"level"}},
-                                                                      {"x-admin", {"admin"}},
-                                                                      {"x-none", {"none"}},
-                                                                      {"x-list", {"list"}},
-                                                                      {"x-evil", {"evil"}}};
+  const std::pair<const char*, std::vector<std::string>> outputs[] = {
+      {"x-sub", {"sub"}},   {"x-team", {"realm", "team"}}, {"x-level", {"level"}}, {"x-admin", {"admin"}},
+      {"x-none", {"none"}}, {"x-list", {"list"}},          {"x-evil", {"evil"}}};
   for (const auto& [header, claim] : outputs) {
     auto& out = *tells.add_output_claims();
     out.set_header(header);
@@ -211,17 +212,26 @@ TEST_F(RequestAuthenticationTest, OnlyTheProxySaysWhatTheTokenSays) {
       token(R"(,"realm":{"team":"a b"},"level":7,"admin":true,"list":["x"],"evil":"a\r\nx-root: yes")");
   const std::string bearer = "Bearer " + sent;
   const RequestAuthentication rules = of({tells});
-  const std::vector<Header> spoofed = {{"X-Sub", "root"}, {"x-none", "root"}, {"X-PAYLOAD", "root"}, {"x-evil", "root"}, {"x-mine", "1"}};
+  const std::vector<Header> spoofed = {
+      {"X-Sub", "root"}, {"x-none", "root"}, {"X-PAYLOAD", "root"}, {"x-evil", "root"}, {"x-mine", "1"}};
   EXPECT_EQ(ask(rules, "/", {.headers = spoofed}), "nobody");
   EXPECT_THAT(lines(), ElementsAre("x-mine: 1"));
-  EXPECT_EQ(ask(rules, "/", {.headers = {{"origin", "a"}, {"access-control-request-method", "GET"}, {"x-sub", "root"}, {"authorization", "Bearer x"}}, .method = "OPTIONS"}), "nobody");
-  EXPECT_THAT(lines(), ElementsAre("origin: a", "access-control-request-method: GET", "authorization: Bearer x"));
+  EXPECT_EQ(ask(rules, "/",
+                {.headers = {{"origin", "a"},
+                             {"access-control-request-method", "GET"},
+                             {"x-sub", "root"},
+                             {"authorization", "Bearer x"}},
+                 .method = "OPTIONS"}),
+            "nobody");
+  EXPECT_THAT(lines(),
+              ElementsAre("origin: a", "access-control-request-method: GET", "authorization: Bearer x"));
   std::vector<Header> with_token = spoofed;
   with_token.push_back({"authorization", bearer});
   EXPECT_EQ(ask(rules, "/", {.headers = with_token}), "https://issuer/me");
   const size_t dot = sent.find('.');
-  EXPECT_THAT(lines(), ElementsAre("x-mine: 1", "x-payload: " + sent.substr(dot + 1, sent.rfind('.') - dot - 1), "x-sub: me",
-                                   "x-team: a b", "x-level: 7", "x-admin: true"));
+  EXPECT_THAT(lines(),
+              ElementsAre("x-mine: 1", "x-payload: " + sent.substr(dot + 1, sent.rfind('.') - dot - 1),
+                          "x-sub: me", "x-team: a b", "x-level: 7", "x-admin: true"));
 }
 
 TEST_F(RequestAuthenticationTest, AKnownTokenIsNotProvedAgainAndEndsWithItsTimeAndItsRule) {
@@ -270,7 +280,8 @@ TEST(TokenRuleTest, WhatIsNoRuleIsRefused) {
   EXPECT_TRUE(compiled([](auto&) {}));
   EXPECT_FALSE(compiled([](auto& r) { r.clear_issuer(); }));
   EXPECT_FALSE(compiled([](auto& r) { r.set_jwks("{}"); }));
-  for (const char* name : {"", "X-Upper", "a b", "host", "content-length", "connection", "transfer-encoding", "a\r\nb"}) {
+  for (const char* name :
+       {"", "X-Upper", "a b", "host", "content-length", "connection", "transfer-encoding", "a\r\nb"}) {
     EXPECT_FALSE(compiled([name](auto& r) { r.add_from_headers()->set_name(name); })) << name;
     EXPECT_FALSE(compiled([name](auto& r) {
       r.add_output_claims()->set_header(name);
@@ -286,7 +297,8 @@ TEST(VerifiedTokenTest, ClaimsAreKnownByTheirPath) {
     const auto read = UnprovedToken::read(text);
     return read.ok() ? by->verify(*read, kNow) : nullptr;
   };
-  const auto good = claims_of(R"(,"groups":["a","b",1],"scope":"read  write","a":{"b":{"c":"d"},"scope":"x y"},"n":1)");
+  const auto good =
+      claims_of(R"(,"groups":["a","b",1],"scope":"read  write","a":{"b":{"c":"d"},"scope":"x y"},"n":1)");
   ASSERT_NE(good, nullptr);
   EXPECT_THAT(good->claims.at("groups"), ElementsAre("a", "b"));
   EXPECT_THAT(good->claims.at("scope"), ElementsAre("read", "write"));

@@ -22,7 +22,8 @@ std::string number_of(EVP_PKEY* key, const char* name, int size = 0) {
   EXPECT_EQ(EVP_PKEY_get_bn_param(key, name, &number), 1);
   const BnPtr owned(number);
   std::string out(static_cast<size_t>(size == 0 ? BN_num_bytes(number) : size), '\0');
-  EXPECT_GE(BN_bn2binpad(number, reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(out.size())), 0);
+  EXPECT_GE(BN_bn2binpad(number, reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(out.size())),
+            0);
   return base64url(out);
 }
 
@@ -49,7 +50,9 @@ std::string signature_of(const std::string& algorithm, EVP_PKEY* key, std::strin
   const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
   EXPECT_EQ(EVP_DigestSign(context.get(), nullptr, &size, bytes, text.size()), 1);
   std::string out(size, '\0');
-  EXPECT_EQ(EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(out.data()), &size, bytes, text.size()), 1);
+  EXPECT_EQ(
+      EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(out.data()), &size, bytes, text.size()),
+      1);
   out.resize(size);
   if (!algorithm.starts_with("ES")) return out;
   const auto* at = reinterpret_cast<const unsigned char*>(out.data());
@@ -86,8 +89,9 @@ std::string jwk(EVP_PKEY* key, const std::string& more) {
   }
   const int bits = EVP_PKEY_get_bits(key);
   const int size = (bits + 7) / 8;
-  return str_cat(R"({"kty":"EC","crv":"P-)", bits, R"(","x":")", number_of(key, OSSL_PKEY_PARAM_EC_PUB_X, size),
-                 R"(","y":")", number_of(key, OSSL_PKEY_PARAM_EC_PUB_Y, size), "\"", more, "}");
+  return str_cat(R"({"kty":"EC","crv":"P-)", bits, R"(","x":")",
+                 number_of(key, OSSL_PKEY_PARAM_EC_PUB_X, size), R"(","y":")",
+                 number_of(key, OSSL_PKEY_PARAM_EC_PUB_Y, size), "\"", more, "}");
 }
 
 std::string jwk_set(const std::string& keys) { return str_cat(R"({"keys":[)", keys, "]}"); }

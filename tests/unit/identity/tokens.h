@@ -1,5 +1,5 @@
-// Tokens and key sets as an issuer, or an attacker, makes them by hand, of any shape. Knows nothing of the code under test but its
-// pointers.
+// Tokens and key sets as an issuer, or an attacker, makes them by hand, of any shape. Knows nothing of the
+// code under test but its pointers.
 #pragma once
 
 #include <string>

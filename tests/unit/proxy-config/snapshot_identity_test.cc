@@ -121,7 +121,8 @@ TEST(SnapshotIdentityTest, AWorkloadKnowsWhoseTokensItsRequestsMayCarryAndWhichP
   EXPECT_EQ(apply("shop/one", "name:'one' namespace:'shop' rules{issuer:'i' jwks:'{}'}").code(),
             absl::StatusCode::kInvalidArgument);
   EXPECT_NE(source("cluster/shop/web").authentication, nullptr);
-  ASSERT_EQ(apply("shop/one", "name:'one' namespace:'shop' selector{key:'a' value:'b'} rules{issuer:'i'}"), absl::OkStatus());
+  ASSERT_EQ(apply("shop/one", "name:'one' namespace:'shop' selector{key:'a' value:'b'} rules{issuer:'i'}"),
+            absl::OkStatus());
   EXPECT_EQ(source("cluster/shop/web").authentication, nullptr);
   world.store.remove(kAuthenticationType, "shop/one");
   ASSERT_EQ(apply("istio-system/all", "every_namespace:true rules{issuer:'i'}"), absl::OkStatus());

@@ -330,7 +330,8 @@ class TokenTunnelTest : public JudgedTunnelTest {
     return std::make_shared<const RequestAuthentication>(std::vector{*TokenRule::compile(rule)});
   }
   std::string token(const char* group) const {
-    return test::make_token("ES256", key_.get(), str_cat(R"({"iss":"iss","sub":"me","groups":[")", group, "\"]}"), "");
+    return test::make_token("ES256", key_.get(),
+                            str_cat(R"({"iss":"iss","sub":"me","groups":[")", group, "\"]}"), "");
   }
   static std::string get_with(std::string_view path, std::string_view fields) {
     return str_cat("GET ", path, " HTTP/1.1\r\nHost: shop\r\n", fields, "\r\n");
