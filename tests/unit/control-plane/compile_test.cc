@@ -190,10 +190,13 @@ TEST_F(RecompileTest, RoutesThatDelegateAreCompiledOnlyWhenTheyChange) {
   };
   write("one.yaml", root("one", "first"));
   write("two.yaml", root("two", "second"));
-  write("first.yaml", part("first", "/y"));
+  write("first.yaml", part("first", "/x/0"));
+  write("three.yaml", root("three", "third"));
+  write("third.yaml", part("third", "/y"));
   write("second.yaml", part("second", "/x/1"));
   expect_as_fresh();
   const char* one = body("default/one");
+  ASSERT_NE(one, nullptr);
   write("second.yaml", part("second", "/x/2"));
   EXPECT_EQ(body("default/one"), one);
   // That /y is no part of /x is still said.
