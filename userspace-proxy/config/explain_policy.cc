@@ -2,6 +2,7 @@
 #include "userspace-proxy/config/explain_policy.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -102,9 +103,11 @@ absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& 
   RequestHead request;
   RETURN_IF_ERROR(make_head(question, &request));
   const RequestHead* const head = question.method.empty() ? nullptr : &request;
-  std::vector<const pb::Authorization*> ordered = selected.policies;
-  std::stable_sort(ordered.begin(), ordered.end(),
-                   [](const auto* a, const auto* b) { return turn_of(*a) < turn_of(*b); });
+  std::vector<const pb::Authorization*> ordered;
+  for (const int turn : {0, 1, 2}) {
+    std::copy_if(selected.policies.begin(), selected.policies.end(), std::back_inserter(ordered),
+                 [turn](const pb::Authorization* policy) { return turn_of(*policy) == turn; });
+  }
   PolicyExplanation out;
   std::vector<AuthorizationPtr> all;
   for (const pb::Authorization* policy : ordered) {
