@@ -104,10 +104,16 @@ void drop_tokens(const TokenRule& rule, RequestHead* head) {
   }
 }
 
+// Some servers take "_" for "-".
+bool reads_as(std::string_view sent, std::string_view name) {
+  const auto same = [](char a, char b) { return same_letters({&a, 1}, {&b, 1}) || (a == '_' && b == '-'); };
+  return sent.size() == name.size() && std::equal(sent.begin(), sent.end(), name.begin(), same);
+}
+
 bool is_output(const TokenRule& rule, std::string_view name) {
-  return (!rule.payload_header().empty() && equals_ignore_case(name, rule.payload_header())) ||
+  return (!rule.payload_header().empty() && reads_as(name, rule.payload_header())) ||
          std::any_of(rule.claim_headers().begin(), rule.claim_headers().end(),
-                     [name](const auto& header) { return equals_ignore_case(name, header.header); });
+                     [name](const auto& header) { return reads_as(name, header.header); });
 }
 
 }  // namespace
