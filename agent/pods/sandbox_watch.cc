@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 
 #include "agent/pods/pod_cgroup.h"
@@ -183,13 +184,13 @@ void SandboxWatch::take_event(int watch, uint32_t mask) {
   next_walk_ = 0;
 }
 
-// Downwards from the root; below a folder of pods only its QoS classes are of interest.
+// Downwards from the root, level by level; below a folder of pods only its QoS classes are of interest.
 void SandboxWatch::find_folders() {
-  std::vector<std::pair<std::string, int>> open{{options_.cgroup_root, 0}};
+  std::deque<std::pair<std::string, int>> open{{options_.cgroup_root, 0}};
   size_t seen = 0;
   while (!open.empty() && ++seen <= kMostFolders) {
-    const auto [folder, depth] = open.back();
-    open.pop_back();
+    const auto [folder, depth] = open.front();
+    open.pop_front();
     const bool of_pods = holds_pods(name_of(folder));
     if (of_pods) {
       // Again for one that is watched: the same watch.
@@ -201,7 +202,10 @@ void SandboxWatch::find_folders() {
     }
     for (std::string& inner : folders_in(folder)) {
       const std::string name = name_of(inner);
-      if (of_pods ? holds_pods(name) : depth < kDeepestFolder && !pod_uid_of_cgroup(name))
+      // The kubelet's before whatever else there is, should it be very much.
+      if (of_pods && holds_pods(name))
+        open.emplace_front(std::move(inner), depth + 1);
+      else if (!of_pods && depth < kDeepestFolder && !pod_uid_of_cgroup(name))
         open.emplace_back(std::move(inner), depth + 1);
     }
   }

@@ -203,10 +203,8 @@ TEST_F(PodsTest, AClientThatConnectsInItsFirstInstructionIsCapturedWithTheCniPlu
 TEST_F(PodsTest, APodThatTheApiServerTellsOfLaterWaitsForItsCapture) {
   start_agent();
   const Pod pod = add_pod("late");
-  std::thread later([this] {
-    // The plugin has asked when the agent knows of a connection to its socket; the pod comes in any case.
-    put_pod("shop", "late");
-  });
+  // The runtime and the API server are not in step.
+  std::thread later([this] { put_pod("shop", "late"); });
   const CommandResult added = cni("ADD", "shop", "late", pod.netns);
   later.join();
   EXPECT_EQ(added.exit_code, 0) << added.output;

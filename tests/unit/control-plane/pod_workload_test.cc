@@ -111,6 +111,29 @@ TEST(LocalPodTest, ThePodsOwnLabelBeatsItsNamespace) {
   EXPECT_EQ(compiled.local_pods[0].exclude_cidrs, (std::vector<std::string>{"10.0.0.0/8"}));
 }
 
+TEST(LocalPodTest, TheKubeletsUidIsTheObjectsAndOfAStaticPodItsConfigHash) {
+  const Compiled compiled = compile_text(
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop, uid: 11-22}\n---\n"
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: shop, uid: 33-44, annotations: "
+      "{kubernetes.io/config.hash: abcd}}\n---\n"
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: c, namespace: shop}\n---\n");
+  ASSERT_EQ(compiled.local_pods.size(), 3U);
+  EXPECT_EQ(compiled.local_pods[0].kubelet_uid, "11-22");
+  EXPECT_EQ(compiled.local_pods[1].kubelet_uid, "abcd");
+  EXPECT_EQ(compiled.local_pods[2].kubelet_uid, "");
+}
+
+TEST(LocalPodTest, NamespacesOfTheMeshAreThoseWithTheLabelOrWithAPodThatHasIt) {
+  const std::string labelled_ns =
+      "apiVersion: v1\nkind: Namespace\nmetadata: {name: empty, labels: {weft.dev/mesh: enabled}}\n---\n"
+      "apiVersion: v1\nkind: Namespace\nmetadata: {name: other}\n---\n";
+  EXPECT_EQ(compile_text(labelled_ns + labelled("a", "")).mesh_namespaces, std::vector<std::string>{"empty"});
+  EXPECT_EQ(compile_text(labelled_ns + labelled("a", "weft.dev/mesh: enabled")).mesh_namespaces,
+            (std::vector<std::string>{"empty", "shop"}));
+  EXPECT_EQ(compile_text(labelled("a", "weft.dev/mesh: enabled", "{hostNetwork: true}")).mesh_namespaces,
+            std::vector<std::string>());
+}
+
 TEST(LocalPodTest, APodCanAskAloneInAnUnlabelledNamespace) {
   const Compiled compiled = compile_text(labelled("a", "weft.dev/mesh: enabled") + labelled("b", ""));
   ASSERT_EQ(compiled.local_pods.size(), 2U);
