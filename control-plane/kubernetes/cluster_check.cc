@@ -87,7 +87,7 @@ void check_definitions(ApiClient& client, ClusterReport* report) {
       continue;
     }
     report->bad(
-        "P-04", kCluster, description, str_cat("missing: ", some_of(missing[owner], 8)),
+        "P-04", kCluster, description, str_cat("missing: ", some_of(missing[owner], 4)),
         owner == std::string("Istio")
             ? "install Istio's chart `base`, which holds only them; without them Weft runs, and reads none"
             : "kubectl apply the standard-install.yaml of a release of the Gateway API; without them Weft "
