@@ -15,7 +15,7 @@ from machine_state import difference, state  # noqa: E402 pylint: disable=wrong-
 from scenario import Failed, Scenario  # noqa: E402 pylint: disable=wrong-import-position
 
 # In this order; each needs the ones before.
-STEPS = ("start", "deploy", "install", "enrol", "apply_canary", "change_weights", "restart_agent", "restart_proxy", "lose_api_server", "uninstall")
+STEPS = ("start", "deploy", "install", "enrol", "encrypt", "apply_canary", "change_weights", "restart_agent", "restart_proxy", "lose_api_server", "uninstall")
 
 
 def run(scenario):

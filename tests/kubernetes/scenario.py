@@ -134,6 +134,8 @@ class Scenario:
         for name in ("product-v1", "product-v2"):
             self.kubectl("-n", SHOP, "rollout", "status", "deployment/" + name, "--timeout=60s")
         self.kubectl("-n", SHOP, "wait", "--for=condition=Ready", "pod/client", "pod/watcher", "--timeout=60s")
+        # kube-proxy learns of endpoints in its own time.
+        until("both versions are served without a mesh", 20, lambda: len(self.ask(100)["versions"]) == 2)
         report = self.ask(400)
         if report["failed"] or set(report["versions"]) != {"v1", "v2"}:
             raise Failed(f"without a mesh: {report}")
@@ -160,6 +162,25 @@ class Scenario:
 
     def captured(self, node):
         return json.loads(self.weft(node, "-o", "json", "status"))["podsCaptured"]
+
+    def encrypt(self):
+        """Between the nodes: identities of the pods that are there and no others, and connections in tunnels."""
+        account = "spiffe://cluster.local/ns/shop/sa/{}".format
+        for node, wanted in (("n1", {account("default"), account("product")}), ("n2", {account("product")})):
+            issued = until(f"{node} has certificates for {wanted}", 20, lambda: (lambda now: now if now >= wanted else None)(self.identities(node)),
+                           lambda: self.weft(node, "cert", "list"))
+            if issued != wanted:
+                raise Failed(f"{node} has certificates for {issued}, wanted {wanted}")
+        node = self.cluster.node(2)
+        tunnels = [line for namespace in node.run("ls", "/run/netns").split() for line in node.run(
+            "nsenter", "--net=/run/netns/" + namespace, "--", "ss", "-Htn", "state", "established", "sport", "=", ":15008").splitlines()]
+        if not tunnels:
+            raise Failed("product-v1 is reached, but by no tunnel\n" + self.mesh_logs())
+        return f"{len(tunnels)} tunnels to product-v1 from the other node"
+
+    def identities(self, node):
+        listed = json.loads(self.weft(node, "-o", "json", "cert", "list"))
+        return {leaf["identity"] for leaf in listed["issued"]}
 
     def apply_canary(self):
         with open(CANARY, encoding="utf-8") as f:
