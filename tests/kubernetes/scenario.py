@@ -19,7 +19,8 @@ CHART = ROOT + "/helm/weft"
 CANARY = ROOT + "/tools/demo/canary.yaml"
 MESH = "weft-system"
 SHOP = "shop"
-SERVICE = "10.96.10.10:80"  # of shop.yaml
+SERVICE = "10.96.10.10:80"  # product-service of shop.yaml
+VAULT = "10.96.10.11:80"
 SAMPLE = 4000
 REPOSITORY = "weft.test"
 # A random share is further off than this many standard deviations less than once in a million runs.
@@ -69,9 +70,9 @@ class Scenario:
     def in_client(self, *argv, timeout=60):
         return self.kubectl("-n", SHOP, "exec", "client", "--", *argv, timeout=timeout)
 
-    def ask(self, count):
+    def ask(self, count, service=SERVICE):
         """So many requests of the client pod, each on a connection of its own: the load generator's report."""
-        out = self.in_client("weft-bench-load", SERVICE, "-n", str(count), "-c", "8", "--new-connections", "--interval", "0",
+        out = self.in_client("weft-bench-load", service, "-n", str(count), "-c", "8", "--new-connections", "--interval", "0",
                              "--timeout", "10", "--version-header", "x-version")
         return json.loads(out)
 
@@ -131,7 +132,7 @@ class Scenario:
         self.kubectl("apply", "-f", HERE + "/crds.yaml")
         # A pod is refused until its namespace has a ServiceAccount.
         self.kubectl("apply", "-f", HERE + "/shop.yaml", attempts=50)
-        for name in ("product-v1", "product-v2"):
+        for name in ("product-v1", "product-v2", "vault"):
             self.kubectl("-n", SHOP, "rollout", "status", "deployment/" + name, "--timeout=60s")
         self.kubectl("-n", SHOP, "wait", "--for=condition=Ready", "pod/client", "pod/watcher", "--timeout=60s")
         # kube-proxy learns of endpoints in its own time.
@@ -156,7 +157,7 @@ class Scenario:
 
     def enrol(self):
         self.kubectl("label", "namespace", SHOP, "weft.dev/mesh=enabled")
-        for node, pods in (("n1", 3), ("n2", 1)):
+        for node, pods in (("n1", 3), ("n2", 2)):
             until(f"{pods} pods of {node} are captured", 30, lambda: self.captured(node) == pods, lambda: self.weft(node, "-n", SHOP, "get", "workloads") + self.mesh_logs())
         return self.expect_unbroken("while the namespace was enrolled")
 
@@ -166,17 +167,19 @@ class Scenario:
     def encrypt(self):
         """Between the nodes: identities of the pods that are there and no others, and connections in tunnels."""
         account = "spiffe://cluster.local/ns/shop/sa/{}".format
-        for node, wanted in (("n1", {account("default"), account("product")}), ("n2", {account("product")})):
+        for node, wanted in (("n1", {account("default"), account("product")}), ("n2", {account("product"), account("vault")})):
             issued = until(f"{node} has certificates for {wanted}", 20, lambda: (lambda now: now if now >= wanted else None)(self.identities(node)),
                            lambda: self.weft(node, "cert", "list"))
             if issued != wanted:
                 raise Failed(f"{node} has certificates for {issued}, wanted {wanted}")
+        until("the vault answers", 20, lambda: not self.ask(1, VAULT)["failed"], self.mesh_logs)
+        report = self.ask(1000, VAULT)
         node = self.cluster.node(2)
         tunnels = [line for namespace in node.run("ls", "/run/netns").split() for line in node.run(
             "nsenter", "--net=/run/netns/" + namespace, "--", "ss", "-Htn", "state", "established", "sport", "=", ":15008").splitlines()]
-        if not tunnels:
-            raise Failed("product-v1 is reached, but by no tunnel\n" + self.mesh_logs())
-        return f"{len(tunnels)} tunnels to product-v1 from the other node"
+        if report["failed"] or not tunnels:
+            raise Failed(f"{len(tunnels)} tunnels to the vault, {report}\n{self.mesh_logs()}")
+        return f"{report['requests']} requests to the other node through {len(tunnels)} tunnels of mutual TLS"
 
     def identities(self, node):
         listed = json.loads(self.weft(node, "-o", "json", "cert", "list"))
