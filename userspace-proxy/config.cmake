@@ -29,7 +29,6 @@ weft_library(weft_route_explain SOURCES config/explain.cc config/explain_policy.
 # The proxy's facts and voices: how the snapshot is fetched, handover of listeners, telemetry.
 weft_library(weft_proxy_config
   SOURCES
-    config/agent_channel.cc
     config/config_client.cc
     handover/handover_client.cc
     handover/heartbeat.cc
@@ -41,4 +40,4 @@ weft_library(weft_proxy_config
     telemetry/request_series.cc
     telemetry/worker_telemetry.cc
     privileges.cc
-  DEPS weft_proxy_routing weft_handover_proto weft_proxy_proto Threads::Threads)
+  DEPS weft_proxy_routing weft_xds_client weft_handover_proto weft_proxy_proto Threads::Threads)

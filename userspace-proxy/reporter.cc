@@ -11,11 +11,11 @@
 #include <mutex>
 #include <thread>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "proto/weft/proxy/v1/telemetry.grpc.pb.h"
-#include "userspace-proxy/config/agent_channel.h"
-#include "userspace-proxy/config/backoff.h"
 #include "userspace-proxy/metrics.h"
+#include "xds/stream_channel.h"
 
 namespace weft::proxy {
 namespace {
@@ -62,7 +62,7 @@ class StreamingReporter final : public Reporter {
   }
 
   grpc::Status session(bool* answered) {
-    const auto stub = v1::ProxyTelemetry::NewStub(agent_channel(options_.target, kMaxRequestBytes));
+    const auto stub = v1::ProxyTelemetry::NewStub(xds::stream_channel(options_.target, kMaxRequestBytes));
     grpc::ClientContext context;
     {
       std::lock_guard lock(mutex_);

@@ -4,7 +4,7 @@ import pathlib
 import re
 import sys
 
-FOLDERS = ("agent/", "base/", "bpf/", "control-plane/", "docs/", "examples/", "helm/", "proto/", "tests/", "tools/", "userspace-proxy/")
+FOLDERS = ("agent/", "base/", "bpf/", "control-plane/", "docs/", "examples/", "helm/", "proto/", "tests/", "tools/", "userspace-proxy/", "xds/")
 IN_BACKTICKS = re.compile(r"`([\w./-]+)`")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 

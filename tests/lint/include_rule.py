@@ -15,9 +15,10 @@ MAY = {
     "base": {"bpf/abi"},
     "bpf/user": {"bpf/abi", "base"},
     "proto": set(),
-    "control-plane": {"base", "bpf/abi", "bpf/user", "proto"},
+    "xds": {"base", "proto"},
+    "control-plane": {"base", "bpf/abi", "bpf/user", "proto", "xds"},
     "agent": {"base", "bpf/abi", "bpf/user", "proto", "control-plane/control_plane.h",
-              "control-plane/kubernetes/kubernetes_control_plane.h", "control-plane/discovery/ads_service.h", "control-plane/source/fetch_keys.h", "control-plane/identity/certificate_service.h",
+              "control-plane/kubernetes/kubernetes_control_plane.h", "control-plane/remote/remote_control_plane.h", "control-plane/discovery/ads_service.h", "control-plane/source/fetch_keys.h", "control-plane/identity/certificate_service.h",
               PROXY + "config/explain.h", PROXY + "config/explain_policy.h"},
     "tools/weft": {"base", "bpf/abi", "proto", "agent/dataplane/dataplane.h", "control-plane/control_plane.h",
                    "control-plane/kubernetes/cluster_check.h"},
@@ -26,7 +27,7 @@ MAY = {
 # Inside the proxy: every step may include the steps before it.
 STEPS = [["net"], ["tls"], ["http"], ["route", "policy"], ["config"], ["upstream"], ["exchange"], ["session"],
          ["handover", "worker", ""]]
-SHARED = {"base", "bpf/abi", "proto"}
+SHARED = {"base", "bpf/abi", "proto", "xds"}
 
 
 def proxy_rules():
@@ -47,7 +48,7 @@ def proxy_rules():
 
 
 MAY.update(proxy_rules())
-TOP = {"base", "bpf", "proto", "control-plane", "agent", "userspace-proxy", "tools", "tests"}
+TOP = {"base", "bpf", "proto", "xds", "control-plane", "agent", "userspace-proxy", "tools", "tests"}
 
 
 def folder_of(path):

@@ -12,11 +12,11 @@
 #include <set>
 #include <thread>
 
+#include "base/backoff.h"
 #include "base/fd_passing.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "proto/weft/handover/v1/handover.pb.h"
-#include "userspace-proxy/config/backoff.h"
 #include "userspace-proxy/handover/served_namespaces.h"
 
 namespace weft::proxy {

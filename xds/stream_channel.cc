@@ -1,0 +1,33 @@
+// Channel of stream_channel.h.
+#include "xds/stream_channel.h"
+
+namespace weft::xds {
+namespace {
+
+// A peer that vanished is noticed after the two together; a call is under way all the time.
+constexpr int kPingEveryMs = 30'000;
+constexpr int kPingAnswerMs = 10'000;
+
+}  // namespace
+
+std::shared_ptr<grpc::Channel> stream_channel(const std::string& target, int max_receive_bytes,
+                                              const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                                              const std::string& server_name) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(max_receive_bytes);
+  // Back-off is ours: a shared subchannel would add its own, which ends at two minutes.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // Nor are calls retried here. gRPC's retry filter keeps a record of each batch in the arena of the call,
+  // which is freed when the call ends: on a stream that never ends, a leak of about a kilobyte for each
+  // message.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  if (!server_name.empty()) arguments.SetSslTargetNameOverride(server_name);
+  if (!target.starts_with("unix:")) {
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingEveryMs);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingAnswerMs);
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  }
+  return grpc::CreateCustomChannel(target, credentials, arguments);
+}
+
+}  // namespace weft::xds
