@@ -23,6 +23,11 @@ inline constexpr char kRouteSetType[] = "type.googleapis.com/weft.mesh.v1.RouteS
 // With keys: proxies get it, the agent keeps none of it.
 inline constexpr char kSecretType[] = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 inline constexpr char kDestinationPolicyType[] = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
+// Between weft-control and agents only; elsewhere LocalPod.
+inline constexpr char kPodType[] = "type.googleapis.com/weft.node.v1.Pod";
+
+// As a node's name: a control plane that describes the pods of every node.
+inline constexpr char kAllNodes[] = "*";
 
 // A refused or suspicious object. `code` has a row in docs/findings.md.
 struct Finding {
@@ -62,6 +67,7 @@ struct LocalPod {
   FailMode fail_mode = FailMode::kDefault;
   // It may reach declared destinations only.
   bool confined = false;
+  std::string node;  // where it runs; empty: not said, so here
 
   bool operator==(const LocalPod&) const = default;
 };

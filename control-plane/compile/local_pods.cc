@@ -34,14 +34,15 @@ std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node
   const EgressModes egress(objects);
   std::vector<LocalPod> out;
   for_each<Pod>(objects, [&](const Pod& pod) {
-    if (is_terminal(pod) || (!pod.node.empty() && pod.node != node_name)) return;
+    if (is_terminal(pod) || (!pod.node.empty() && pod.node != node_name && node_name != kAllNodes)) return;
     LocalPod local{.uid = pod_uid(pod.meta),
                    .ns = pod.meta.ns,
                    .name = pod.meta.name,
                    .kubelet_uid = pod.kubelet_uid,
                    .wants_capture = wants_capture(pod, objects),
                    .exclude_ports = pod.exclude_ports,
-                   .exclude_cidrs = pod.exclude_cidrs};
+                   .exclude_cidrs = pod.exclude_cidrs,
+                   .node = pod.node};
     const auto netns = pod.meta.annotations.find("weft.dev/netns");
     if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;
     // What passes by the proxy is not asked whether it is declared.

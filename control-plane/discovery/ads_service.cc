@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <list>
 #include <optional>
+#include <set>
 
 #include "absl/synchronization/mutex.h"
 #include "base/strings.h"
@@ -17,12 +18,12 @@ namespace {
 
 namespace xds = envoy::service::discovery::v3;
 
-// A call that came after shutdown().
+// A call that came after shutdown(), or from nobody who may.
 class Refusal final
     : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse> {
  public:
-  explicit Refusal(std::function<void(Refusal*)> on_done) : on_done_(std::move(on_done)) {
-    Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is going down; connect again later"));
+  Refusal(const grpc::Status& status, std::function<void(Refusal*)> on_done) : on_done_(std::move(on_done)) {
+    Finish(status);
   }
   void OnDone() override {
     const auto on_done = on_done_;
@@ -33,8 +34,13 @@ class Refusal final
   const std::function<void(Refusal*)> on_done_;
 };
 
+grpc::Status going_down() {
+  return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is going down; connect again later");
+}
+
 class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryService::CallbackService {
  public:
+  explicit AdsServiceOverGrpc(NodeOf node_of) : node_of_(std::move(node_of)) {}
   // The server must be shut down by then: gRPC ends every call with OnDone, which this waits for.
   ~AdsServiceOverGrpc() override {
     shutdown();
@@ -46,8 +52,12 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
 
   void apply(const Change& change) override {
     const absl::MutexLock lock(&mutex_);
-    for (const Resource& resource : change.upserted) put(resource);
-    for (const auto& [type, name] : change.removed) remove(type, name);
+    std::set<std::string> moved;
+    for (const Resource& resource : change.upserted) put(resource, moved);
+    for (const auto& [type, name] : change.removed) remove(type, name, moved);
+    if (!moved.empty()) {
+      for (const auto& stream : streams_) stream->namespaces_changed(moved);
+    }
     state_.generation = change.generation;
     for (const auto& stream : streams_) stream->pump();
   }
@@ -62,29 +72,36 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
   void shutdown() override {
     const absl::MutexLock lock(&mutex_);
     down_ = true;
-    for (const auto& stream : streams_) {
-      stream->end(
-          grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is going down; connect again later"));
-    }
+    for (const auto& stream : streams_) stream->end(going_down());
   }
 
  private:
   using Reactor = grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse>;
 
-  Reactor* DeltaAggregatedResources(grpc::CallbackServerContext*) override {
+  Reactor* DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
+    absl::StatusOr<std::string> node = node_of_ ? node_of_(*context) : "";
     const absl::MutexLock lock(&mutex_);
-    if (down_) {
-      refusals_.push_back(std::make_unique<Refusal>([this](Refusal* done) { forget(refusals_, done); }));
-      return refusals_.back().get();
+    if (down_) return refuse(going_down());
+    if (!node.ok()) {
+      return refuse(grpc::Status(static_cast<grpc::StatusCode>(node.status().code()),
+                                 std::string(node.status().message())));
     }
-    streams_.push_back(
-        std::make_unique<AdsStream>(mutex_, state_, [this](AdsStream* done) { forget(streams_, done); }));
+    streams_.push_back(std::make_unique<AdsStream>(mutex_, state_,
+                                                   node_of_ ? std::optional(*std::move(node)) : std::nullopt,
+                                                   [this](AdsStream* done) { forget(streams_, done); }));
     streams_.back()->start();
     return streams_.back().get();
   }
 
-  void put(const Resource& resource) {
-    TypeResources& resources = state_.types[resource.type_url()];
+  Reactor* refuse(const grpc::Status& status) {
+    refusals_.push_back(
+        std::make_unique<Refusal>(status, [this](Refusal* done) { forget(refusals_, done); }));
+    return refusals_.back().get();
+  }
+
+  void put(const Resource& resource, std::set<std::string>& moved) {
+    const std::string type = resource.type_url(), name(resource.name());
+    TypeResources& resources = state_.types[type];
     const auto known = resources.find(resource.name());
     std::optional<Resource> before;
     if (known != resources.end()) {
@@ -93,17 +110,45 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
     }
     resources.insert(resource);
     if (before && before->version() == resource.version()) return;
-    const std::optional<std::string_view> had = before ? std::optional(before->version()) : std::nullopt;
-    for (const auto& stream : streams_)
-      stream->changed(resource.type_url(), resource.name(), had, resource.version());
+    const std::optional<Scope> old_scope = set_scope(resource);
+    if (node_of_) state_.namespaces.put(resource, moved);
+    const Scope* const scope = state_.scope(type, name);
+    for (const auto& stream : streams_) {
+      const bool had = before && stream->sees(old_scope ? &*old_scope : nullptr);
+      const bool has = stream->sees(scope);
+      if (!had && !has) continue;
+      stream->changed(type, name, had ? std::optional(before->version()) : std::nullopt,
+                      has ? std::optional(resource.version()) : std::nullopt);
+    }
   }
 
-  void remove(const std::string& type, const std::string& name) {
+  // What it was; nullopt: for all.
+  std::optional<Scope> set_scope(const Resource& resource) {
+    if (!node_of_) return std::nullopt;
+    auto& scopes = state_.scopes[resource.type_url()];
+    const auto known = scopes.find(to_absl(resource.name()));
+    std::optional<Scope> before;
+    if (known != scopes.end()) {
+      before = std::move(known->second);
+      scopes.erase(known);
+    }
+    Scope now = scope_of(resource);
+    if (now.kind != Scope::Kind::kAll) scopes.emplace(std::string(resource.name()), std::move(now));
+    return before;
+  }
+
+  void remove(const std::string& type, const std::string& name, std::set<std::string>& moved) {
     TypeResources& resources = state_.types[type];
     const auto known = resources.find(name);
     if (known == resources.end()) return;
-    for (const auto& stream : streams_) stream->changed(type, name, known->version(), std::nullopt);
+    const Scope* const scope = state_.scope(type, name);
+    for (const auto& stream : streams_) {
+      if (stream->sees(scope)) stream->changed(type, name, known->version(), std::nullopt);
+    }
     resources.erase(known);
+    if (!node_of_) return;
+    state_.scopes[type].erase(name);
+    if (type == kPodType) state_.namespaces.remove(name, moved);
   }
 
   template <typename T>
@@ -120,6 +165,7 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
 
   bool idle() const { return streams_.empty() && refusals_.empty(); }
 
+  const NodeOf node_of_;
   mutable absl::Mutex mutex_;
   AdsState state_;
   bool down_ = false;
@@ -129,6 +175,8 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
 
 }  // namespace
 
-std::unique_ptr<AdsService> AdsService::create() { return std::make_unique<AdsServiceOverGrpc>(); }
+std::unique_ptr<AdsService> AdsService::create(NodeOf node_of) {
+  return std::make_unique<AdsServiceOverGrpc>(std::move(node_of));
+}
 
 }  // namespace weft::control_plane

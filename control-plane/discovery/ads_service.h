@@ -1,6 +1,6 @@
 // Delta ADS server (xDS "Incremental", ACK and NACK) over a set of resources. The agent serves the proxy with
-// it on a Unix socket; weft-control will serve agents. Any thread may call apply(); streams have their own
-// threads.
+// it on a Unix socket; weft-control serves agents, each what is for its node. Any thread may call apply();
+// streams have their own threads.
 #pragma once
 
 #include <cstdint>
@@ -16,15 +16,27 @@ namespace weft::control_plane {
 
 struct ClientState {
   std::string node_id;
+  // Whom the client was proven to be; empty where nobody is asked.
+  std::string node;
   // Highest Change::generation that the client has acknowledged for every type it watches.
   uint64_t acked_generation = 0;
   // Resources refused in the last answer of each type: "type name" to reason.
   std::map<std::string, std::string> rejected;
 };
 
+// What an agent says about its node in metadata of the first requests: its name, and "true" when it opens
+// ports for clients outside the mesh.
+inline constexpr char kNodeNameKey[] = "NODE_NAME";
+inline constexpr char kGatewayKey[] = "GATEWAY";
+
 class AdsService {
  public:
-  static std::unique_ptr<AdsService> create();
+  // The node that calls, from what its call has; must not block. An error refuses the call with its code and
+  // message.
+  using NodeOf = std::function<absl::StatusOr<std::string>(const grpc::ServerContextBase&)>;
+
+  // Without `node_of` every client sees everything.
+  static std::unique_ptr<AdsService> create(NodeOf node_of = {});
   virtual ~AdsService() = default;
 
   // For ServerBuilder::RegisterService.

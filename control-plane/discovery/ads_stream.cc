@@ -18,16 +18,21 @@ constexpr size_t kMaxTypes = 16;
 // So many resources sent to one client are worth a walk through the heap.
 constexpr int kManyResources = 10000;
 
+// Of a name that a client says.
+constexpr size_t kMaxShownName = 253;
+
 struct Step {
   const char* type;
   Part part;
 };
-constexpr std::array<Step, 10> kSteps = {{{kAuthenticationType, Part::kUpserts},
+constexpr std::array<Step, 12> kSteps = {{{kAuthenticationType, Part::kUpserts},
                                           {kAuthorizationType, Part::kUpserts},
                                           {kAddressType, Part::kUpserts},
                                           {kDestinationPolicyType, Part::kUpserts},
                                           {kRouteSetType, Part::kUpserts},
                                           {kRouteSetType, Part::kRemovals},
+                                          {kPodType, Part::kUpserts},
+                                          {kPodType, Part::kRemovals},
                                           {kDestinationPolicyType, Part::kRemovals},
                                           {kAddressType, Part::kRemovals},
                                           {kAuthorizationType, Part::kRemovals},
@@ -43,6 +48,23 @@ const TypeResources& AdsState::of(const std::string& type) const {
   static const TypeResources kNone;
   const auto found = types.find(type);
   return found != types.end() ? found->second : kNone;
+}
+
+const Scope* AdsState::scope(const std::string& type, std::string_view name) const {
+  const auto of_type = scopes.find(type);
+  if (of_type == scopes.end()) return nullptr;
+  const auto found = of_type->second.find(to_absl(name));
+  return found != of_type->second.end() ? &found->second : nullptr;
+}
+
+AdsStream::AdsStream(absl::Mutex& mutex, const AdsState& state, std::optional<std::string> node,
+                     std::function<void(AdsStream*)> on_done)
+    : mutex_(mutex), state_(state), on_done_(std::move(on_done)) {
+  if (!node) return;
+  view_ = NodeView{.node = *node, .namespaces = state_.namespaces.of(*node)};
+  sight_ = [this](const Resource& resource) {
+    return sees(state_.scope(resource.type_url(), resource.name()));
+  };
 }
 
 void AdsStream::pump() {
@@ -64,6 +86,25 @@ void AdsStream::changed(const std::string& type, std::string_view name,
   if (known != subscriptions_.end()) known->second.changed(name, before, after);
 }
 
+void AdsStream::namespaces_changed(const std::set<std::string>& nodes) {
+  if (!view_ || !nodes.contains(view_->node)) return;
+  look({.node = view_->node, .gateway = view_->gateway, .namespaces = state_.namespaces.of(view_->node)});
+}
+
+void AdsStream::look(NodeView view) {
+  const NodeView before = std::exchange(*view_, std::move(view));
+  for (const auto& [type, scopes] : state_.scopes) {
+    for (const auto& [name, scope] : scopes) {
+      const bool saw = before.sees(scope), now_sees = view_->sees(scope);
+      if (saw == now_sees) continue;
+      const auto resource = state_.of(type).find(name);
+      if (resource == state_.of(type).end()) continue;
+      const std::optional<std::string_view> version(resource->version());
+      changed(type, name, saw ? version : std::nullopt, now_sees ? version : std::nullopt);
+    }
+  }
+}
+
 void AdsStream::end(const grpc::Status& status) {
   if (finished_) return;
   finished_ = true;
@@ -74,7 +115,7 @@ void AdsStream::end(const grpc::Status& status) {
 }
 
 ClientState AdsStream::client_state() const {
-  ClientState out{.node_id = node_id_};
+  ClientState out{.node_id = node_id_, .node = view_ ? view_->node : ""};
   bool first = true;
   for (const auto& [type, subscription] : subscriptions_) {
     const uint64_t acked = subscription.acked_generation();
@@ -90,10 +131,7 @@ void AdsStream::OnReadDone(bool ok) {
   const absl::MutexLock lock(&mutex_);
   if (!ok) return end(grpc::Status::OK);
   if (finished_) return;
-  if (!accept(request_)) {
-    return end(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
-                            "a request needs a type_url, and a stream carries at most 16 types"));
-  }
+  if (const grpc::Status accepted = accept(request_); !accepted.ok()) return end(accepted);
   return_memory();
   pump();
   StartRead(&request_);
@@ -125,18 +163,42 @@ void AdsStream::OnDone() {
   on_done(this);
 }
 
-bool AdsStream::accept(const Request& request) {
-  if (!request.node().id().empty()) node_id_ = request.node().id();
-  if (request.type_url().empty()) return false;
-  const TypeResources& resources = state_.of(request.type_url());
-  const auto known = subscriptions_.find(request.type_url());
-  if (known != subscriptions_.end()) {
-    known->second.handle(request, resources);
-    return true;
+// A client that is proven to be a node says which one it means to be, and whether it serves gateways.
+grpc::Status AdsStream::introduce(const envoy::service::discovery::v3::Node& node) {
+  if (!node.id().empty()) node_id_ = node.id();
+  if (!view_) return grpc::Status::OK;
+  const auto text = [&node](const char* key) {
+    const auto found = node.metadata().fields().find(key);
+    return found != node.metadata().fields().end() ? found->second.string_value() : std::string();
+  };
+  const std::string name = text(kNodeNameKey);
+  if (!name.empty() && name != view_->node) {
+    return grpc::Status(
+        grpc::StatusCode::PERMISSION_DENIED,
+        str_cat("its credentials are of node ", view_->node, ", and it says that it is ",
+                name.substr(0, kMaxShownName), "; next: start the agent with --node-name ", view_->node));
   }
-  if (subscriptions_.size() >= kMaxTypes) return false;
-  subscriptions_[request.type_url()].begin(request, resources);
-  return true;
+  const bool gateway = text(kGatewayKey) == "true";
+  if (gateway != view_->gateway)
+    look({.node = view_->node, .gateway = gateway, .namespaces = view_->namespaces});
+  return grpc::Status::OK;
+}
+
+grpc::Status AdsStream::accept(const Request& request) {
+  if (request.has_node()) {
+    if (const grpc::Status introduced = introduce(request.node()); !introduced.ok()) return introduced;
+  }
+  const std::string& type = request.type_url();
+  const auto known = subscriptions_.find(type);
+  if (type.empty() || (known == subscriptions_.end() && subscriptions_.size() >= kMaxTypes)) {
+    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                        "a request needs a type_url, and a stream carries at most 16 types");
+  }
+  if (known != subscriptions_.end())
+    known->second.handle(request, seen(type));
+  else
+    subscriptions_[type].begin(request, seen(type));
+  return grpc::Status::OK;
 }
 
 // When a client has acknowledged a whole mesh, what gRPC and the response held of it is free again, scattered
@@ -151,7 +213,7 @@ void AdsStream::return_memory() {
 }
 
 bool AdsStream::has_pending(const std::string& type, const Subscription& subscription) const {
-  const TypeResources& resources = state_.of(type);
+  const SeenResources resources = seen(type);
   return subscription.pending(Part::kUpserts, resources) || subscription.pending(Part::kRemovals, resources);
 }
 
@@ -160,11 +222,11 @@ bool AdsStream::has_pending(const std::string& type, const Subscription& subscri
 bool AdsStream::find_next() {
   for (const Step& step : kSteps) {
     const auto found = subscriptions_.find(step.type);
-    if (found == subscriptions_.end() || !found->second.pending(step.part, state_.of(step.type))) continue;
+    if (found == subscriptions_.end() || !found->second.pending(step.part, seen(step.type))) continue;
     if (found->second.in_flight()) return false;
     fill(found->first, found->second, step.part);
-    // Additions and removals of routes are neighbours in the order: one response carries both.
-    if (std::string_view(step.type) == kRouteSetType || alone(found->first)) {
+    // Additions and removals of these are neighbours in the order: one response carries both.
+    if (found->first == kRouteSetType || found->first == kPodType || alone(found->first)) {
       fill(found->first, found->second, step.part == Part::kUpserts ? Part::kRemovals : Part::kUpserts);
     }
     return true;
@@ -191,7 +253,7 @@ void AdsStream::fill(const std::string& type, Subscription& subscription, Part p
     response_->set_system_version_info(str_cat(state_.generation));
     ++next_nonce_;
   }
-  subscription.fill(part, state_.of(type), str_cat(next_nonce_), state_.generation, *response_);
+  subscription.fill(part, seen(type), str_cat(next_nonce_), state_.generation, *response_);
 }
 
 }  // namespace weft::control_plane

@@ -1,8 +1,8 @@
 // One client's stream of delta ADS over gRPC's callback API: reads its requests, and sends what its
 // subscriptions lack, one response per type at a time. Order within a stream: additions Authorization,
-// Address, DestinationPolicy, RouteSet, then removals in reverse, so that nothing points at something its
-// client does not have yet, or not any more: a workload that names an unknown policy would be open. The
-// service owns it, and its lock guards it.
+// Address, DestinationPolicy, RouteSet, Pod, then removals in reverse, so that nothing points at something
+// its client does not have yet, or not any more: a workload that names an unknown policy would be open. The
+// service owns it, and its lock guards it. A client that is a node sees what is for it (scope.h).
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -11,11 +11,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "control-plane/discovery/ads_service.h"
+#include "control-plane/discovery/scope.h"
 #include "control-plane/discovery/subscription.h"
 
 namespace weft::control_plane {
@@ -24,17 +27,23 @@ namespace weft::control_plane {
 struct AdsState {
   uint64_t generation = 0;
   std::map<std::string, TypeResources> types;
+  // Of resources that are not for every node, by type and name; empty where clients are no nodes.
+  std::map<std::string, absl::flat_hash_map<std::string, Scope>> scopes;
+  NodeNamespaces namespaces;
 
   const TypeResources& of(const std::string& type) const;
+  // nullptr: it is for all.
+  const Scope* scope(const std::string& type, std::string_view name) const;
 };
 
 class AdsStream final
     : public grpc::ServerBidiReactor<envoy::service::discovery::v3::DeltaDiscoveryRequest,
                                      envoy::service::discovery::v3::DeltaDiscoveryResponse> {
  public:
-  // The service destroys the stream in `on_done`, which comes without the lock.
-  AdsStream(absl::Mutex& mutex, const AdsState& state, std::function<void(AdsStream*)> on_done)
-      : mutex_(mutex), state_(state), on_done_(std::move(on_done)) {}
+  // The service destroys the stream in `on_done`, which comes without the lock. `node`: who was proven to
+  // call; nullopt: one who sees everything.
+  AdsStream(absl::Mutex& mutex, const AdsState& state, std::optional<std::string> node,
+            std::function<void(AdsStream*)> on_done);
 
   void start() { StartRead(&request_); }
 
@@ -44,6 +53,10 @@ class AdsStream final
   // A resource is another one now; see Subscription::changed().
   void changed(const std::string& type, std::string_view name, std::optional<std::string_view> before,
                std::optional<std::string_view> after);
+  // Whether the client is a node that the scope (nullptr: all) has.
+  bool sees(const Scope* scope) const { return !view_ || scope == nullptr || view_->sees(*scope); }
+  // Pods of these nodes are in other namespaces now.
+  void namespaces_changed(const std::set<std::string>& nodes);
   // The last operation: nothing is started after it.
   void end(const grpc::Status& status);
   ClientState client_state() const;
@@ -57,7 +70,11 @@ class AdsStream final
   using Request = envoy::service::discovery::v3::DeltaDiscoveryRequest;
   using Response = envoy::service::discovery::v3::DeltaDiscoveryResponse;
 
-  bool accept(const Request& request);
+  grpc::Status accept(const Request& request);
+  grpc::Status introduce(const envoy::service::discovery::v3::Node& node);
+  // Takes another view, and counts as changed what it shows or hides.
+  void look(NodeView view);
+  SeenResources seen(const std::string& type) const { return {state_.of(type), sight_}; }
   bool has_pending(const std::string& type, const Subscription& subscription) const;
   bool find_next();
   bool alone(const std::string& type) const;
@@ -67,6 +84,9 @@ class AdsStream final
   absl::Mutex& mutex_;
   const AdsState& state_;
   const std::function<void(AdsStream*)> on_done_;
+  std::optional<NodeView> view_;
+  // By view_; empty without one.
+  SeenResources::Sight sight_;
   std::string node_id_;
   std::map<std::string, Subscription> subscriptions_;
   Request request_;

@@ -31,13 +31,13 @@ std::map<std::string, std::string> parse_rejections(std::string_view text) {
 
 }  // namespace
 
-void Subscription::begin(const Request& request, const TypeResources& resources) {
+void Subscription::begin(const Request& request, const SeenResources& resources) {
   wildcard_ = request.resource_names_subscribe_size() == 0;
   for (const auto& [name, version] : request.initial_resource_versions()) behind_[name] = version;
   change_interest(request, resources);
 }
 
-void Subscription::handle(const Request& request, const TypeResources& resources) {
+void Subscription::handle(const Request& request, const SeenResources& resources) {
   change_interest(request, resources);
   // A stale nonce belongs to a response that something newer has replaced; only the one in flight counts.
   if (request.response_nonce().empty() || request.response_nonce() != nonce_) return;
@@ -49,13 +49,13 @@ void Subscription::handle(const Request& request, const TypeResources& resources
   if (request.has_error_detail()) rejected_ = parse_rejections(request.error_detail().message());
 }
 
-void Subscription::want_all(const TypeResources& resources) {
+void Subscription::want_all(const SeenResources& resources) {
   if (wildcard_) return;
   wildcard_ = true;
   if (first_due_) return;
-  for (const Resource& resource : resources) {
+  resources.for_each([this](const Resource& resource) {
     if (!names_.contains(std::string(resource.name()))) behind_.try_emplace(std::string(resource.name()));
-  }
+  });
 }
 
 void Subscription::want(const std::string& name) {
@@ -65,7 +65,7 @@ void Subscription::want(const std::string& name) {
   if (!wanted && !first_due_) behind_.try_emplace(name);
 }
 
-void Subscription::change_interest(const Request& request, const TypeResources& resources) {
+void Subscription::change_interest(const Request& request, const SeenResources& resources) {
   for (const std::string& name : request.resource_names_subscribe()) {
     if (name == "*")
       want_all(resources);
@@ -97,18 +97,18 @@ void Subscription::changed(std::string_view name, std::optional<std::string_view
   }
 }
 
-bool Subscription::pending(Part part, const TypeResources& resources) const {
+bool Subscription::pending(Part part, const SeenResources& resources) const {
   if (part == Part::kUpserts && (first_due_ || !asked_.empty())) return true;
   return std::any_of(behind_.begin(), behind_.end(), [&](const auto& entry) {
-    const auto resource = resources.find(entry.first);
-    if (part == Part::kRemovals) return entry.second.has_value() && resource == resources.end();
-    return resource != resources.end() && entry.second != resource->version();
+    const Resource* const resource = resources.find(entry.first);
+    if (part == Part::kRemovals) return entry.second.has_value() && resource == nullptr;
+    return resource != nullptr && entry.second != resource->version();
   });
 }
 
 // What the client lacks and what it asked for, in the order of names; the client counts as having it
 // afterwards.
-std::vector<const Resource*> Subscription::due(const TypeResources& resources) {
+std::vector<const Resource*> Subscription::due(const SeenResources& resources) {
   std::vector<const Resource*> out;
   const auto consider = [&](const Resource& resource) {
     const auto held = behind_.find(resource.name());
@@ -116,11 +116,10 @@ std::vector<const Resource*> Subscription::due(const TypeResources& resources) {
     if (!known || asked_.contains(std::string(resource.name()))) out.push_back(&resource);
   };
   const auto consider_name = [&](const std::string& name) {
-    const auto found = resources.find(name);
-    if (found != resources.end()) consider(*found);
+    if (const Resource* const found = resources.find(name)) consider(*found);
   };
   if (first_due_ && wildcard_) {
-    for (const Resource& resource : resources) consider(resource);
+    resources.for_each(consider);
   } else if (first_due_) {
     for (const std::string& name : names_) consider_name(name);
   } else {
@@ -134,7 +133,7 @@ std::vector<const Resource*> Subscription::due(const TypeResources& resources) {
   return out;
 }
 
-void Subscription::fill_upserts(const TypeResources& resources, Response& response) {
+void Subscription::fill_upserts(const SeenResources& resources, Response& response) {
   for (const Resource* resource : due(resources)) {
     xds::Resource& out = *response.add_resources();
     out.set_name(std::string(resource->name()));
@@ -155,7 +154,7 @@ void Subscription::fill_upserts(const TypeResources& resources, Response& respon
   });
 }
 
-void Subscription::fill_removals(const TypeResources& resources, Response& response) {
+void Subscription::fill_removals(const SeenResources& resources, Response& response) {
   std::erase_if(behind_, [&](const auto& entry) {
     if (resources.contains(entry.first)) return false;
     if (entry.second.has_value()) response.add_removed_resources(entry.first);
@@ -164,7 +163,7 @@ void Subscription::fill_removals(const TypeResources& resources, Response& respo
   });
 }
 
-void Subscription::fill(Part part, const TypeResources& resources, const std::string& nonce,
+void Subscription::fill(Part part, const SeenResources& resources, const std::string& nonce,
                         uint64_t generation, Response& response) {
   if (part == Part::kUpserts)
     fill_upserts(resources, response);

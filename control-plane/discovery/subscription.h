@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -21,6 +22,33 @@ namespace weft::control_plane {
 // The resources of one type.
 using TypeResources = absl::flat_hash_set<Resource, HashByName, EqualByName>;
 
+// Those of them that one client may see; both outlive it.
+class SeenResources {
+ public:
+  using Sight = std::function<bool(const Resource&)>;
+  // `sight` empty: all.
+  SeenResources(const TypeResources& all, const Sight& sight) : all_(all), sight_(sight) {}
+
+  // nullptr: it is not there for this client.
+  const Resource* find(std::string_view name) const {
+    const auto found = all_.find(name);
+    return found != all_.end() && sees(*found) ? &*found : nullptr;
+  }
+  bool contains(std::string_view name) const { return find(name) != nullptr; }
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    for (const Resource& resource : all_) {
+      if (sees(resource)) visit(resource);
+    }
+  }
+
+ private:
+  bool sees(const Resource& resource) const { return !sight_ || sight_(resource); }
+
+  const TypeResources& all_;
+  const Sight& sight_;
+};
+
 class Subscription {
  public:
   enum class Part { kUpserts, kRemovals };
@@ -28,10 +56,10 @@ class Subscription {
   // The first request of the type: names held from an earlier stream, wildcard when nothing is subscribed by
   // name.
   void begin(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
-             const TypeResources& resources);
+             const SeenResources& resources);
   // A later request: acknowledgement, refusal and changes of interest, in any combination.
   void handle(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request,
-              const TypeResources& resources);
+              const SeenResources& resources);
   // A resource of this type is made, altered or removed; its version before and after, absent when it was not
   // there or is not any more.
   void changed(std::string_view name, std::optional<std::string_view> before,
@@ -39,9 +67,9 @@ class Subscription {
 
   bool in_flight() const { return !nonce_.empty(); }
   // True when that part has something to send.
-  bool pending(Part part, const TypeResources& resources) const;
+  bool pending(Part part, const SeenResources& resources) const;
   // Fills the response and remembers it as sent and in flight under `nonce`. Names come in their order.
-  void fill(Part part, const TypeResources& resources, const std::string& nonce, uint64_t generation,
+  void fill(Part part, const SeenResources& resources, const std::string& nonce, uint64_t generation,
             envoy::service::discovery::v3::DeltaDiscoveryResponse& response);
   // Nothing is in flight and nothing pending: the client has everything up to `generation`.
   void settled(uint64_t generation) { acked_generation_ = generation; }
@@ -57,12 +85,12 @@ class Subscription {
   using Held = std::optional<std::string>;
 
   bool wants(const std::string& name) const { return wildcard_ || names_.contains(name); }
-  void change_interest(const Request& request, const TypeResources& resources);
-  void want_all(const TypeResources& resources);
+  void change_interest(const Request& request, const SeenResources& resources);
+  void want_all(const SeenResources& resources);
   void want(const std::string& name);
-  std::vector<const Resource*> due(const TypeResources& resources);
-  void fill_upserts(const TypeResources& resources, Response& response);
-  void fill_removals(const TypeResources& resources, Response& response);
+  std::vector<const Resource*> due(const SeenResources& resources);
+  void fill_upserts(const SeenResources& resources, Response& response);
+  void fill_removals(const SeenResources& resources, Response& response);
 
   bool wildcard_ = false;
   std::set<std::string> names_;

@@ -1,0 +1,126 @@
+// See scope.h.
+#include "control-plane/discovery/scope.h"
+
+#include <algorithm>
+
+#include "control-plane/discovery/node_pods.h"
+#include "control-plane/resource/objects.h"
+#include "proto/istio/security.pb.h"
+#include "proto/istio/workload.pb.h"
+#include "proto/weft/mesh/v1/mesh.pb.h"
+
+namespace weft::control_plane {
+namespace {
+
+Scope exported(const google::protobuf::RepeatedPtrField<std::string>& export_to) {
+  const auto everywhere = [](const std::string& ns) { return ns == "*"; };
+  if (export_to.empty() || std::any_of(export_to.begin(), export_to.end(), everywhere)) return {};
+  return {.kind = Scope::Kind::kNamespaces, .node = "", .namespaces = {export_to.begin(), export_to.end()}};
+}
+
+Scope of_address(const Resource& resource) {
+  istio::workload::Address address;
+  if (!resource.decode(&address) || !address.has_service()) return {};
+  constexpr char kPorts[] = "weft.mesh.v1.ServicePorts";
+  for (const istio::workload::Extension& extension : address.service().extensions()) {
+    mesh::v1::ServicePorts ports;
+    if (extension.name() == kPorts && ports.ParseFromString(extension.config().value()))
+      return exported(ports.export_to());
+  }
+  return {};
+}
+
+Scope of_routes(const Resource& resource) {
+  mesh::v1::RouteSet routes;
+  if (!resource.decode(&routes)) return {};
+  if (routes.has_gateway()) return {.kind = Scope::Kind::kGateways, .node = "", .namespaces = {}};
+  return exported(routes.export_to());
+}
+
+Scope of_destination_policy(const Resource& resource) {
+  mesh::v1::DestinationPolicy policy;
+  return resource.decode(&policy) ? exported(policy.export_to()) : Scope();
+}
+
+Scope of_authorization(const Resource& resource) {
+  istio::security::Authorization policy;
+  if (!resource.decode(&policy) || policy.scope() == istio::security::GLOBAL) return {};
+  // Workloads of any namespace may name it.
+  if (policy.namespace_() == kRootNamespace) return {};
+  return {.kind = Scope::Kind::kNamespaces, .node = "", .namespaces = {policy.namespace_()}};
+}
+
+Scope of_pod(const Resource& resource) {
+  const absl::StatusOr<LocalPod> pod = read_pod(std::string(resource.body()));
+  // A pod that is on no node is nobody's yet.
+  if (!pod.ok() || pod->node.empty()) return {.kind = Scope::Kind::kNone, .node = "", .namespaces = {}};
+  return {.kind = Scope::Kind::kNode, .node = pod->node, .namespaces = {}};
+}
+
+}  // namespace
+
+Scope scope_of(const Resource& resource) {
+  const std::string_view type = resource.type_url();
+  if (type == kAddressType) return of_address(resource);
+  if (type == kRouteSetType) return of_routes(resource);
+  if (type == kDestinationPolicyType) return of_destination_policy(resource);
+  if (type == kAuthorizationType) return of_authorization(resource);
+  if (type == kPodType) return of_pod(resource);
+  if (type == kSecretType) return {.kind = Scope::Kind::kNone, .node = "", .namespaces = {}};
+  return {};
+}
+
+bool NodeView::sees(const Scope& scope) const {
+  switch (scope.kind) {
+    case Scope::Kind::kAll:
+      return true;
+    case Scope::Kind::kNone:
+      return false;
+    case Scope::Kind::kNode:
+      return scope.node == node;
+    case Scope::Kind::kGateways:
+      return gateway;
+    case Scope::Kind::kNamespaces:
+      return gateway || std::any_of(scope.namespaces.begin(), scope.namespaces.end(),
+                                    [this](const std::string& ns) { return namespaces.contains(ns); });
+  }
+  return false;
+}
+
+void NodeNamespaces::put(const Resource& resource, std::set<std::string>& touched) {
+  if (std::string_view(resource.type_url()) != kPodType) return;
+  const absl::StatusOr<LocalPod> pod = read_pod(std::string(resource.body()));
+  if (!pod.ok()) return;
+  Place& place = places_[pod->uid];
+  if (place.node == pod->node && place.ns == pod->ns) return;
+  leave(place, touched);
+  place = {pod->node, pod->ns};
+  if (++counts_[place.node][place.ns] == 1) touched.insert(place.node);
+}
+
+void NodeNamespaces::remove(std::string_view uid, std::set<std::string>& touched) {
+  const auto known = places_.find(uid);
+  if (known == places_.end()) return;
+  leave(known->second, touched);
+  places_.erase(known);
+}
+
+void NodeNamespaces::leave(const Place& place, std::set<std::string>& touched) {
+  const auto node = counts_.find(place.node);
+  if (node == counts_.end()) return;
+  const auto ns = node->second.find(place.ns);
+  if (ns == node->second.end() || --ns->second > 0) return;
+  node->second.erase(ns);
+  touched.insert(place.node);
+  if (node->second.empty()) counts_.erase(node);
+}
+
+std::set<std::string> NodeNamespaces::of(const std::string& node) const {
+  std::set<std::string> out;
+  const auto found = counts_.find(node);
+  if (found == counts_.end()) return out;
+  for (const auto& [ns, pods] : found->second) out.insert(ns);
+  return out;
+}
+
+}  // namespace weft::control_plane

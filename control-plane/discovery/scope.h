@@ -1,0 +1,63 @@
+// Which nodes a resource is for, and what a node is: with both, a control plane for many nodes sends each
+// what its pods can need and no more. Pure; AdsService asks.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control-plane/control_plane.h"
+
+namespace weft::control_plane {
+
+struct Scope {
+  enum class Kind : uint8_t {
+    kAll,
+    kNone,
+    kNode,        // the node that runs it
+    kNamespaces,  // nodes with a pod of one of the namespaces, and gateways, which serve all
+    kGateways,    // nodes that open ports for clients outside the mesh
+  };
+  Kind kind = Kind::kAll;
+  std::string node;
+  std::vector<std::string> namespaces;
+
+  bool operator==(const Scope&) const = default;
+};
+
+// By what is written in it: exportTo of services, routes and destination policies; the namespace of an
+// authorization policy, which is enforced where its workloads are; the node of a Pod. Keys (Secret) are for
+// no node. What cannot be decoded is for all: its receiver refuses it and says so.
+Scope scope_of(const Resource& resource);
+
+// What a node is to the control plane.
+struct NodeView {
+  std::string node;
+  bool gateway = false;
+  std::set<std::string> namespaces;  // of its pods
+
+  bool sees(const Scope& scope) const;
+};
+
+// The namespaces of the pods of each node.
+class NodeNamespaces {
+ public:
+  // Of Pod resources; others change nothing. The nodes whose set of namespaces is another one are added to
+  // `touched`.
+  void put(const Resource& resource, std::set<std::string>& touched);
+  void remove(std::string_view uid, std::set<std::string>& touched);
+
+  std::set<std::string> of(const std::string& node) const;
+
+ private:
+  struct Place {
+    std::string node, ns;
+  };
+  void leave(const Place& place, std::set<std::string>& touched);
+
+  std::map<std::string, Place, std::less<>> places_;  // by uid
+  std::map<std::string, std::map<std::string, size_t>> counts_;
+};
+
+}  // namespace weft::control_plane

@@ -1,0 +1,244 @@
+// What a node is told: AdsService for many nodes, over a real gRPC connection on a Unix socket. Who calls is
+// said by metadata here; callers_test.cc has how it is proven.
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include "base/strings.h"
+#include "control-plane/discovery/ads_service.h"
+#include "control-plane/discovery/node_pods.h"
+#include "proto/istio/security.pb.h"
+#include "proto/istio/workload.pb.h"
+#include "proto/weft/mesh/v1/mesh.pb.h"
+#include "tests/unit/base/scratch_folder.h"
+
+namespace weft::control_plane {
+namespace {
+
+namespace xds = envoy::service::discovery::v3;
+
+Resource make(const char* type, const std::string& name, const google::protobuf::Message& message) {
+  const std::string body = message.SerializeAsString();
+  return {type, name, str_cat("v", std::hash<std::string>()(body)), body};
+}
+
+Resource service(const std::string& name, const std::string& export_to = "") {
+  istio::workload::Address address;
+  address.mutable_service()->set_name(name);
+  if (!export_to.empty()) {
+    mesh::v1::ServicePorts ports;
+    ports.add_export_to(export_to);
+    auto& extension = *address.mutable_service()->add_extensions();
+    extension.set_name("weft.mesh.v1.ServicePorts");
+    extension.mutable_config()->set_value(ports.SerializeAsString());
+  }
+  return make(kAddressType, name, address);
+}
+
+Resource policy(const std::string& ns, const std::string& name, istio::security::Scope scope) {
+  istio::security::Authorization out;
+  out.set_namespace_(ns);
+  out.set_name(name);
+  out.set_scope(scope);
+  return make(kAuthorizationType, str_cat(ns, "/", name), out);
+}
+
+LocalPod pod(const std::string& ns, const std::string& name, const std::string& node) {
+  return {.uid = str_cat("Kubernetes//Pod/", ns, "/", name),
+          .ns = ns,
+          .name = name,
+          .wants_capture = true,
+          .node = node};
+}
+
+// The agent of a node; each read is bounded by the call's deadline.
+class Node {
+ public:
+  Node(const std::string& address, const std::string& node, const std::string& says = "",
+       bool gateway = false)
+      : stub_(xds::AggregatedDiscoveryService::NewStub(
+            grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))) {
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    if (!node.empty()) context_.AddMetadata("node", node);
+    stream_ = stub_->DeltaAggregatedResources(&context_);
+    auto& metadata = *self_.mutable_metadata()->mutable_fields();
+    metadata[kNodeNameKey].set_string_value(says.empty() ? node : says);
+    if (gateway) metadata[kGatewayKey].set_string_value("true");
+  }
+  ~Node() { context_.TryCancel(); }
+
+  void subscribe(const char* type, const std::map<std::string, std::string>& held = {}) {
+    xds::DeltaDiscoveryRequest request;
+    *request.mutable_node() = self_;
+    request.set_type_url(type);
+    for (const auto& [name, version] : held) (*request.mutable_initial_resource_versions())[name] = version;
+    stream_->Write(request);
+  }
+  // "+added … -removed …", acknowledged.
+  std::string next() {
+    xds::DeltaDiscoveryResponse response;
+    if (!stream_->Read(&response)) return "ended";
+    std::string out;
+    for (const auto& each : response.resources()) str_append(&out, "+", each.name(), " ");
+    for (const auto& name : response.removed_resources()) str_append(&out, "-", name, " ");
+    xds::DeltaDiscoveryRequest ack;
+    ack.set_type_url(response.type_url());
+    ack.set_response_nonce(response.nonce());
+    stream_->Write(ack);
+    return out;
+  }
+  grpc::Status finish() { return stream_->Finish(); }
+
+ private:
+  std::unique_ptr<xds::AggregatedDiscoveryService::Stub> stub_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse>> stream_;
+  xds::Node self_;
+};
+
+class NodeScopeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ads_ = AdsService::create([](const grpc::ServerContextBase& context) -> absl::StatusOr<std::string> {
+      const auto found = context.client_metadata().find("node");
+      if (found == context.client_metadata().end()) return absl::UnauthenticatedError("say who you are");
+      return std::string(found->second.data(), found->second.size());
+    });
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
+    builder.RegisterService(ads_->service());
+    server_ = builder.BuildAndStart();
+  }
+  void TearDown() override {
+    ads_->shutdown();
+    server_->Shutdown(std::chrono::system_clock::now());
+    server_.reset();
+    ads_.reset();
+  }
+  void apply(std::vector<Resource> upserted, std::vector<LocalPod> pods,
+             std::vector<std::pair<std::string, std::string>> removed = {}) {
+    Change change{
+        .generation = ++generation_, .upserted = std::move(upserted), .removed = std::move(removed)};
+    pods_.update(pods, change);
+    ads_->apply(change);
+  }
+
+  const test::ScratchFolder folder_;
+  const std::string address_ = "unix:" + folder_.file("ads.sock");
+  NodePods pods_;
+  uint64_t generation_ = 0;
+  std::unique_ptr<AdsService> ads_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_F(NodeScopeTest, ANodeIsToldOfItsOwnPodsAlone) {
+  apply({}, {pod("shop", "web", "a"), pod("shop", "db", "b")});
+  Node a(address_, "a"), c(address_, "c");
+  a.subscribe(kPodType);
+  EXPECT_EQ(a.next(), "+Kubernetes//Pod/shop/web ");
+  c.subscribe(kPodType);
+  EXPECT_EQ(c.next(), "");
+  // Moved: gone here, there now.
+  apply({}, {pod("shop", "web", "c"), pod("shop", "db", "b")});
+  EXPECT_EQ(a.next(), "-Kubernetes//Pod/shop/web ");
+  EXPECT_EQ(c.next(), "+Kubernetes//Pod/shop/web ");
+}
+
+TEST_F(NodeScopeTest, WhatIsExportedToNamespacesComesAndGoesWithTheirPods) {
+  apply({service("all"), service("mine", "shop")}, {pod("bank", "till", "a")});
+  Node a(address_, "a");
+  a.subscribe(kAddressType);
+  EXPECT_EQ(a.next(), "+all ");
+  apply({}, {pod("bank", "till", "a"), pod("shop", "web", "a")});
+  EXPECT_EQ(a.next(), "+mine ");
+  // A second pod there changes nothing, and what changes elsewhere is heard: the next response has it alone.
+  apply({}, {pod("bank", "till", "a"), pod("shop", "web", "a"), pod("shop", "web2", "a")});
+  apply({service("new")}, {pod("bank", "till", "a"), pod("shop", "web", "a"), pod("shop", "web2", "a")});
+  EXPECT_EQ(a.next(), "+new ");
+  apply({}, {pod("bank", "till", "a")});
+  EXPECT_EQ(a.next(), "-mine ");
+}
+
+TEST_F(NodeScopeTest, AuthorizationPoliciesGoWhereTheirPodsAreAndThoseOfTheMeshEverywhere) {
+  apply({policy("shop", "p", istio::security::NAMESPACE),
+         policy("bank", "q", istio::security::WORKLOAD_SELECTOR),
+         policy("istio-system", "mesh", istio::security::GLOBAL),
+         policy("istio-system", "named", istio::security::WORKLOAD_SELECTOR)},
+        {pod("shop", "web", "a")});
+  Node a(address_, "a");
+  a.subscribe(kAuthorizationType);
+  EXPECT_EQ(a.next(), "+istio-system/mesh +istio-system/named +shop/p ");
+}
+
+TEST_F(NodeScopeTest, RoutesOfGatewaysGoToGatewaysWhichSeeAllNamespaces) {
+  mesh::v1::RouteSet edge;
+  edge.mutable_gateway()->set_port(80);
+  mesh::v1::RouteSet private_routes;
+  private_routes.add_export_to("shop");
+  apply({make(kRouteSetType, "gateway/80", edge), make(kRouteSetType, "shop/private", private_routes)}, {});
+  Node plain(address_, "a"), gateway(address_, "b", "", true);
+  plain.subscribe(kRouteSetType);
+  EXPECT_EQ(plain.next(), "");
+  gateway.subscribe(kRouteSetType);
+  EXPECT_EQ(gateway.next(), "+gateway/80 +shop/private ");
+}
+
+TEST_F(NodeScopeTest, KeysGoToNoNode) {
+  apply({Resource(kSecretType, "kubernetes://shop/cert", "1", "key"), service("all")}, {});
+  Node gateway(address_, "b", "", true);
+  gateway.subscribe(kSecretType);
+  EXPECT_EQ(gateway.next(), "");
+}
+
+TEST_F(NodeScopeTest, AStreamThatGoesOnIsSentOnlyWhatItLacks) {
+  const Resource all = service("all"), mine = service("mine", "shop");
+  apply({all, mine}, {pod("shop", "web", "a")});
+  Node again(address_, "a");
+  again.subscribe(kAddressType, {{"all", std::string(all.version())}, {"mine", "old"}, {"gone", "1"}});
+  EXPECT_EQ(again.next(), "+mine -gone ");
+  // What it may not see any more is taken back too.
+  Node other(address_, "b");
+  other.subscribe(kAddressType, {{"all", std::string(all.version())}, {"mine", std::string(mine.version())}});
+  EXPECT_EQ(other.next(), "-mine ");
+}
+
+TEST_F(NodeScopeTest, WhoIsNotKnownIsRefusedWithTheReason) {
+  Node nobody(address_, "");
+  nobody.subscribe(kAddressType);
+  EXPECT_EQ(nobody.next(), "ended");
+  const grpc::Status status = nobody.finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(status.error_message(), "say who you are");
+}
+
+TEST_F(NodeScopeTest, AnAgentThatSaysItIsAnotherNodeIsRefusedAndToldHowToStart) {
+  Node liar(address_, "a", "b");
+  liar.subscribe(kAddressType);
+  EXPECT_EQ(liar.next(), "ended");
+  const grpc::Status status = liar.finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_NE(status.error_message().find("--node-name a"), std::string::npos) << status.error_message();
+}
+
+TEST(NodePodsTest, APodIsTheSameAfterTheWayAndVersionsSayWhetherItIs) {
+  LocalPod all = pod("shop", "web", "a");
+  all.netns_path = "/run/netns/web";
+  all.exclude_ports = {22, 65535};
+  all.exclude_cidrs = {"10.0.0.0/8"};
+  all.fail_mode = LocalPod::FailMode::kClosed;
+  const Resource resource = pod_resource(all);
+  EXPECT_EQ(resource.name(), all.uid);
+  const auto read = read_pod(std::string(resource.body()));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(*read, all);
+  EXPECT_EQ(pod_resource(all).version(), resource.version());
+  all.fail_mode = LocalPod::FailMode::kOpen;
+  EXPECT_NE(pod_resource(all).version(), resource.version());
+}
+
+TEST(NodePodsTest, WhatIsNoPodIsRefused) {
+  EXPECT_FALSE(read_pod("\xff\xff").ok());
+  EXPECT_FALSE(read_pod("").ok()) << "a pod without uid";
+}
+
+}  // namespace
+}  // namespace weft::control_plane
