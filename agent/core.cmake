@@ -13,7 +13,7 @@ endif()
 weft_library(weft_agent
   SOURCES mesh/id_registry.cc mesh/model.cc mesh/ejection.cc mesh/kernel_plan.cc mesh/node_identities.cc mesh/reconciler.cc mesh/reconciler_proxy.cc mesh/reconciler_sandboxes.cc
     policy/kernel_policy.cc policy/enforcement.cc
-    pods/netns.cc pods/enrollment_store.cc pods/held_fds.cc pods/pod_table.cc
+    pods/netns.cc pods/enrollment_store.cc pods/held_fds.cc pods/manifest_pod.cc pods/pod_table.cc
     pods/pod_cgroup.cc pods/sandbox.cc pods/sandbox_watch.cc pods/pod_sandboxes.cc
     cni/server.cc cni/conflist.cc cni/installer.cc replace_file.cc
     feed/unix_socket.cc feed/gateway_feed.cc feed/handover_server.cc feed/observe_hub.cc feed/telemetry_service.cc feed/grpc_unix_server.cc feed/revocation_service.cc

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "bpf/abi/constants.h"
 #include "userspace-proxy/admission_limits.h"
+#include "userspace-proxy/config/gateway_terms.h"
 #include "userspace-proxy/net/acceptor.h"
 #include "userspace-proxy/net/descriptor_reserve.h"
 #include "userspace-proxy/pod_registry.h"
@@ -32,14 +33,6 @@ constexpr MonotonicNs kTrimNs = 1'000 * kNsPerMs;
 // A turn is shorter: what arrives waits for no thread that uses its CPU up, be it the proxy's own
 // configuration client or a pod.
 constexpr std::chrono::microseconds kSlice{100};
-
-std::vector<std::shared_ptr<const ServerTerms>> terms_of(const Snapshot& snapshot) {
-  std::vector<std::shared_ptr<const ServerTerms>> out;
-  for (const GatewayServer& server : snapshot.gateway_servers) {
-    if (server.tls != nullptr) out.push_back(server.tls);
-  }
-  return out;
-}
 
 class WorkerThread;
 

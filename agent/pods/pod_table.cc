@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "agent/pods/held_fds.h"
+#include "agent/pods/manifest_pod.h"
 #include "base/log.h"
 
 namespace weft::agent {
@@ -21,17 +22,6 @@ constexpr MonotonicNs kInspectEvery = 2 * kNsPerSecond;
 constexpr MonotonicNs kInspectSoon = 200 * kNsPerMs;
 // How often the open connections of a namespace that leaves are counted.
 constexpr MonotonicNs kCountEvery = 500 * kNsPerMs;
-
-std::optional<CidrExclusion> parse_cidr(const std::string& text) {
-  const size_t slash = text.find('/');
-  const std::optional<IpAddress> ip = IpAddress::parse(std::string_view(text).substr(0, slash));
-  if (!ip.has_value()) return std::nullopt;
-  const uint32_t most = ip->is_v4() ? 32 : 128;
-  if (slash == std::string::npos) return CidrExclusion{*ip, most};
-  const auto length = parse_integer<uint32_t>(std::string_view(text).substr(slash + 1));
-  if (!length.has_value() || *length > most) return std::nullopt;
-  return CidrExclusion{*ip, *length};
-}
 
 bool held_by_proxy_alone(const Pod& pod) {
   return pod.state == Pod::State::kCaptured && pod.fds->listeners.empty();
@@ -49,21 +39,6 @@ bool same_exclusions(const Pod& a, const Pod& b) {
 Announcement announcement_of(const Pod& pod) {
   return {
       .netns_cookie = pod.netns_cookie, .workload_uid = pod.uid, .fds = pod.fds, .confined = pod.confined};
-}
-
-Pod from_manifest(const control_plane::LocalPod& local) {
-  Pod pod{.ns = local.ns, .name = local.name, .uid = local.uid, .netns_path = local.netns_path};
-  pod.fail_mode = local.fail_mode;
-  pod.confined = local.confined;
-  pod.exclude_ports = local.exclude_ports;
-  for (const std::string& text : local.exclude_cidrs) {
-    const std::optional<CidrExclusion> cidr = parse_cidr(text);
-    if (cidr.has_value())
-      pod.exclude_cidrs.push_back(*cidr);
-    else
-      log::warn("exclusion_not_understood", {{"pod", pod.key()}, {"cidr", text}});
-  }
-  return pod;
 }
 
 }  // namespace
@@ -84,12 +59,12 @@ void PodTable::set_enrollments(std::vector<Enrollment> enrollments) {
 void PodTable::refresh_wanted() {
   const std::set<std::string> before = std::exchange(wanted_, {});
   for (const control_plane::LocalPod& local : manifest_) {
-    if (local.wants_capture) want(from_manifest(local));
+    if (local.wants_capture) want(pod_from_manifest(local));
   }
   for (const Enrollment& enrollment : enrollments_) {
     Pod pod{.ns = enrollment.ns, .name = enrollment.name};
     for (const control_plane::LocalPod& local : manifest_) {
-      if (local.ns == pod.ns && local.name == pod.name) pod = from_manifest(local);
+      if (local.ns == pod.ns && local.name == pod.name) pod = pod_from_manifest(local);
     }
     if (pod.uid.empty()) pod.uid = callbacks_.uid_of(pod.ns, pod.name);
     pod.netns_path = enrollment.netns_path;

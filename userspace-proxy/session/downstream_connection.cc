@@ -386,7 +386,8 @@ void DownstreamConnection::start_tcp() {
   state_ = State::kTcp;
   timer_.cancel();
   recv_.cancel();
-  const bool let_in = policy_ != nullptr && policy_->decision() == ConnectionPolicy::Decision::kAllowed && !must_be_read();
+  const bool let_in =
+      policy_ != nullptr && policy_->decision() == ConnectionPolicy::Decision::kAllowed && !must_be_read();
   if (let_in && policy_->shadow() != nullptr)
     report_shadow(context_, *origin_, client_, dialled_.port, policy_->shadow()->judge_bytes());
   tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, aim_tcp()));
