@@ -100,7 +100,7 @@ absl::Status Agent::start_pods() {
   CniInstaller::Options options = *parts_.cni;
   options.config.socket = run_path("cni.sock");
   options.config.namespaces_file = run_path("cni-namespaces");
-  ASSIGN_OR_RETURN(cni_installer_, CniInstaller::start(std::move(options)));
+  ASSIGN_OR_RETURN(cni_installer_, CniInstaller::open(std::move(options)));
   return absl::OkStatus();
 }
 
@@ -140,6 +140,7 @@ absl::Status Agent::start_all() {
   if (sandbox_watch_ != nullptr && !sandbox_watch_->wait_looked(kFirstLook))
     log::warn("pods_not_looked_for", {{"next", "weft get workloads -A"}});
   reconciler_.sandboxes_known();
+  if (cni_installer_ != nullptr) cni_installer_->begin();
   ASSIGN_OR_RETURN(proxy_server_,
                    GrpcUnixServer::start(run_path("xds.sock"), options_.proxy_access, proxy_services()));
   HandoverServer::Events events;

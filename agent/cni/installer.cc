@@ -50,7 +50,7 @@ mode_t mode_of(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CniInstaller>> CniInstaller::start(Options options) {
+absl::StatusOr<std::unique_ptr<CniInstaller>> CniInstaller::open(Options options) {
   std::unique_ptr<CniInstaller> installer(new CniInstaller(std::move(options)));
   installer->stop_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   installer->inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
@@ -62,9 +62,12 @@ absl::StatusOr<std::unique_ptr<CniInstaller>> CniInstaller::start(Options option
                     errno_status(folder, errno));
   }
   RETURN_IF_ERROR(annotate("--cni-bin-dir", installer->copy_program()));
-  installer->try_install();
-  installer->thread_ = std::thread([raw = installer.get()] { raw->run(); });
   return installer;
+}
+
+void CniInstaller::begin() {
+  try_install();
+  thread_ = std::thread([this] { run(); });
 }
 
 CniInstaller::~CniInstaller() {

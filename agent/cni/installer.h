@@ -23,9 +23,12 @@ class CniInstaller {
     CniPluginConfig config;
   };
 
-  // Installs what can be installed now; what cannot is problem(), and is tried again when the folder changes.
-  // An error: a folder cannot be watched or written at all.
-  static absl::StatusOr<std::unique_ptr<CniInstaller>> start(Options options);
+  // Copies the program; no runtime calls it yet. An error: a folder cannot be watched or written at all.
+  static absl::StatusOr<std::unique_ptr<CniInstaller>> open(Options options);
+  // Once, when questions can be answered: an agent that never comes so far must not keep pods from starting.
+  // Installs the entry and keeps it installed from then on; what cannot be installed now is problem(), and is
+  // tried again when the folder changes.
+  void begin();
   // Leaves the plugin where it is: pods of the mesh wait for the next agent.
   ~CniInstaller();
 

@@ -85,6 +85,19 @@ class InboundTest : public ScratchNode {
   EnrolledNamespace pod_;
 };
 
+TEST_F(InboundTest, AnAddressThatTheNodeGotLaterIsOneThatProbesComeFrom) {
+  set_policy({.deny_all = true});
+  EXPECT_EQ(reach(kClientV4), ECONNREFUSED);
+  // The agent from where the dialer's address is the node's, as a bridge is that its first pod brought.
+  const absl::StatusOr<UniqueFd> node = open_netns(netns_path(server_));
+  ASSERT_TRUE(node.ok()) << node.status();
+  const absl::Status again =
+      run_in_netns(node->get(), [this] { return dataplane_->enroll(client_plan()).status(); });
+  ASSERT_TRUE(again.ok()) << again;
+  EXPECT_EQ(reach(kClientV4), 0);
+  EXPECT_EQ(stat(WEFT_STAT_PROBE), 1u);
+}
+
 TEST_F(InboundTest, WithoutPolicyEverybodyGetsIn) {
   EXPECT_EQ(reach(kClientV4), 0);
   EXPECT_EQ(reach(kClientV6), 0);

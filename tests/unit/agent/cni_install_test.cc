@@ -85,12 +85,13 @@ class CniInstallerTest : public ::testing::Test {
   void start() {
     CniPluginConfig with_file = config();
     with_file.namespaces_file = folder_.file("namespaces");
-    auto started = CniInstaller::start({.conf_dir = folder_.file("net.d"),
-                                        .bin_dir = folder_.file("bin"),
-                                        .program = folder_.file("program"),
-                                        .config = with_file});
+    auto started = CniInstaller::open({.conf_dir = folder_.file("net.d"),
+                                       .bin_dir = folder_.file("bin"),
+                                       .program = folder_.file("program"),
+                                       .config = with_file});
     ASSERT_TRUE(started.ok()) << started.status();
     installer_ = std::move(*started);
+    installer_->begin();
   }
   // Waits for changes of the folder until the list has our entry.
   bool installed() const {
@@ -143,6 +144,18 @@ TEST_F(CniInstallerTest, AListThatComesLaterOrIsRewrittenGetsTheEntry) {
   EXPECT_TRUE(installed());
 }
 
+TEST_F(CniInstallerTest, AnAgentThatCannotAnswerYetIsNotAsked) {
+  write("net.d/10-podnet.conflist", kConflist);
+  auto opened = CniInstaller::open({.conf_dir = folder_.file("net.d"),
+                                    .bin_dir = folder_.file("bin"),
+                                    .program = folder_.file("program"),
+                                    .config = config()});
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(read("net.d/10-podnet.conflist"), kConflist);
+  (*opened)->begin();
+  EXPECT_TRUE(installed());
+}
+
 TEST_F(CniInstallerTest, AFileThatIsNoListIsLeftAloneAndSaid) {
   write("net.d/10-podnet.conflist", R"({"type": "bridge"})");
   start();
@@ -182,10 +195,10 @@ TEST_F(CniInstallerTest, NamespacesAreWrittenWhole) {
 }
 
 TEST_F(CniInstallerTest, AFolderThatIsNotThereIsAnError) {
-  const auto started = CniInstaller::start({.conf_dir = folder_.file("nowhere"),
-                                            .bin_dir = folder_.file("bin"),
-                                            .program = folder_.file("program"),
-                                            .config = config()});
+  const auto started = CniInstaller::open({.conf_dir = folder_.file("nowhere"),
+                                           .bin_dir = folder_.file("bin"),
+                                           .program = folder_.file("program"),
+                                           .config = config()});
   EXPECT_THAT(started.status().message(), HasSubstr("--cni-conf-dir"));
 }
 
