@@ -51,10 +51,9 @@ class Image(unittest.TestCase):
     def test_the_same_programs_give_the_same_bytes(self):
         # Copies have other times, owners and places.
         os.mkdir(self.folder + "/bin")
-        for programs in IMAGES.values():
-            for program in programs:
-                shutil.copyfile(f"{BIN_DIR}/{program}", f"{self.folder}/bin/{program}")
-                os.chmod(f"{self.folder}/bin/{program}", 0o700)
+        for program in ("weft-agent", "weft", "weft-cni", "weft-proxy"):
+            shutil.copyfile(f"{BIN_DIR}/{program}", f"{self.folder}/bin/{program}")
+            os.chmod(f"{self.folder}/bin/{program}", 0o700)
         out = build(self.folder + "/two", "--bin-dir", self.folder + "/bin")
         self.assertEqual(out.returncode, 0, out.stderr)
         for name in IMAGES:

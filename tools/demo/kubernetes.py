@@ -11,7 +11,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [HERE, ROOT + "/tests/kubernetes"]
+# That folder first: both have a machine.py.
+sys.path[:0] = [ROOT + "/tests/kubernetes", HERE]
 import table  # noqa: E402 pylint: disable=wrong-import-position
 from machine import ClusterError  # noqa: E402 pylint: disable=wrong-import-position
 from scenario import SERVICE, SHOP, Failed, Scenario, canary  # noqa: E402 pylint: disable=wrong-import-position
