@@ -198,6 +198,8 @@ void Agent::stop_capturing() {
   // Who asks what the control plane says goes before it; and no change may ask for pods again.
   end_questions();
   control_plane_.reset();
+  // It would put the plugin back that is taken out now.
+  cni_installer_.reset();
   struct Now {
     uint64_t generation = 0;
     std::vector<std::string> enrolled;

@@ -207,15 +207,18 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
   return Agent::start(std::move(options), std::move(parts));
 }
 
+// No pod shall start to wait for an agent that is not to come.
+absl::Status remove_cni_plugin(const Flags& flags) {
+  if (flags.cni_conf_dir.empty() || flags.cni_bin_dir.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> taken,
+                   CniInstaller::remove(flags.cni_conf_dir, flags.cni_bin_dir));
+  for (const std::string& step : taken) std::cout << step << "\n";
+  return absl::OkStatus();
+}
+
 // What `weft-agent cleanup` and the end of an installation have in common; the run dir is locked.
 int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
-  // First: no pod shall start to wait for an agent that is not to come.
-  if (!flags.cni_conf_dir.empty() && !flags.cni_bin_dir.empty()) {
-    const absl::StatusOr<std::vector<std::string>> taken =
-        CniInstaller::remove(flags.cni_conf_dir, flags.cni_bin_dir);
-    if (!taken.ok()) return fail(taken.status());
-    for (const std::string& step : *taken) std::cout << step << "\n";
-  }
+  if (const absl::Status removed = remove_cni_plugin(flags); !removed.ok()) return fail(removed);
   std::vector<std::string> paths;
   const absl::StatusOr<StoredPods> stored =
       EnrollmentStore(str_cat(flags.run_dir, "/enrollments.json")).load();
@@ -236,9 +239,12 @@ int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
 
 // Until nothing is captured any more, the time is over, or a second signal comes. The proxy is told to end
 // what it has at about the same time.
-void let_go(Agent& agent, uint32_t seconds, const sigset_t& stop) {
+void let_go(Agent& agent, const Flags& flags, const sigset_t& stop) {
   agent.stop_capturing();
-  const absl::Time end = absl::Now() + absl::Seconds(seconds);
+  // Before the wait: pods that start meanwhile are none of the mesh's. What fails is tried again at the end.
+  if (const absl::Status removed = remove_cni_plugin(flags); !removed.ok())
+    log::warn("cni_plugin_not_removed", {{"error", removed.message()}});
+  const absl::Time end = absl::Now() + absl::Seconds(flags.release_seconds);
   const timespec pause{.tv_sec = 0, .tv_nsec = 100'000'000};
   while (agent.captured() > 0 && absl::Now() < end && ::sigtimedwait(&stop, nullptr, &pause) < 0) {
   }
@@ -273,7 +279,7 @@ int run(const Flags& flags) {
   const control_plane::KubernetesControlPlane* const started = source->load();
   const bool uninstalled = started != nullptr && started->uninstalled();
   log::info("agent_stopping", {{"signal", signal}, {"uninstalled", uninstalled}});
-  if (uninstalled) let_go(**agent, flags.release_seconds, stop);
+  if (uninstalled) let_go(**agent, flags, stop);
   agent->reset();
   if (uninstalled) return remove_traces(flags, lock);
   log::info("agent_stopped",

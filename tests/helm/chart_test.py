@@ -9,6 +9,7 @@ import chart
 import yaml
 
 GATEWAY = ("--set", "agent.gateway.address=0.0.0.0")
+NO_CNI = ("--set", "agent.cni.enabled=false")
 SECRET = ("--set", "agent.authority.secretName=weft-ca")
 
 
@@ -34,7 +35,7 @@ class RenderedTest(unittest.TestCase):
 
     def variants(self):
         for name in chart.values_files():
-            for more in ((), GATEWAY, SECRET):
+            for more in ((), GATEWAY, SECRET, NO_CNI):
                 with self.subTest(values=name, more=more):
                     yield chart.render("--values", f"{chart.CHART}/{name}", *more)
 
@@ -61,9 +62,10 @@ class RenderedTest(unittest.TestCase):
         for objects in self.variants():
             agent = chart.one(objects, "DaemonSet", "weft-agent")["spec"]["template"]["spec"]
             authority = {"/var/lib/weft"} if any("hostPath" in v and v["name"] == "authority" for v in agent["volumes"]) else set()
-            self.assertEqual(host_paths(agent), {"/run/weft", "/sys/fs/bpf", "/sys/fs/cgroup", "/run/netns"} | authority)
+            cni = {"/etc/cni/net.d", "/opt/cni/bin"} if any("--cni-conf-dir" in a for a in agent["containers"][0]["args"]) else set()
+            self.assertEqual(host_paths(agent), {"/run/weft", "/sys/fs/bpf", "/sys/fs/cgroup", "/run/netns"} | authority | cni)
             writable = {m["mountPath"] for m in chart.container(objects, "weft-agent")["volumeMounts"] if not m.get("readOnly")}
-            self.assertEqual(writable, {"/run/weft", "/sys/fs/bpf"} | authority)
+            self.assertEqual(writable, {"/run/weft", "/sys/fs/bpf"} | authority | cni)
             self.assertEqual((agent["hostNetwork"], agent["hostPID"], agent.get("hostIPC")), (True, True, None))
             proxy = chart.one(objects, "DaemonSet", "weft-proxy")["spec"]["template"]["spec"]
             self.assertEqual(host_paths(proxy), {"/run/weft"})
@@ -177,6 +179,7 @@ class SchemaTest(unittest.TestCase):
     # What is given, and the words that must be in what Helm says.
     REFUSED = [
         ("agent.metricAddress=x", ["agent", "metricAddress"]),
+        ("agent.cni.confDir=net.d", ["confDir"]),
         ("proxy.workers=0", ["proxy", "workers", "1"]),
         ("proxy.workers=32", ["workers", "31"]),
         ("proxy.maxSurge=0", ["maxSurge"]),
