@@ -101,13 +101,20 @@ void HboneServer::tunnel_ended(InboundTunnel& tunnel) {
   if (state_ == State::kClosing && tunnels_.empty()) context_.loop.arm(timer_, kGraceMs);
 }
 
-// Most snapshots change no policy.
+// Most snapshots change neither policies nor who reads tokens.
 void HboneServer::recheck() {
   const Snapshot& snapshot = context_.current->snapshot();
   const uint32_t source = source_of(*origin_, snapshot);
   const bool known = source != kNone && snapshot.sources[source].authorizations != nullptr;
-  if (known && *snapshot.sources[source].authorizations == judged_by_) return;
-  if (known) judged_by_ = *snapshot.sources[source].authorizations;
+  if (known) {
+    const Source& now = snapshot.sources[source];
+    const bool reads_tokens = now.authentication != nullptr;
+    const bool same_reading = reads_tokens == reads_tokens_ && now.opaque_ports == opaque_ports_;
+    if (same_reading && *now.authorizations == judged_by_) return;
+    judged_by_ = *now.authorizations;
+    reads_tokens_ = reads_tokens;
+    opaque_ports_ = now.opaque_ports;
+  }
   for (InboundTunnel* each = tunnels_.front(); each != nullptr;) {
     InboundTunnel* next = tunnels_.after(*each);
     each->recheck();

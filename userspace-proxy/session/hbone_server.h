@@ -73,6 +73,9 @@ class HboneServer final : public ListNode<>,
   InboundPeer peer_;
   SocketAddress local_;
   AuthorizationList judged_by_;  // what its tunnels were checked against last
+  // Of the same moment: whether requests are read for their tokens, and at which ports not.
+  bool reads_tokens_ = false;
+  std::vector<uint16_t> opaque_ports_;
   bool heard_ = false;
   bool ping_pending_ = false;
   uint32_t streams_ = 0;  // objects that refer to this
