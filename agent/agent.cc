@@ -69,7 +69,7 @@ std::vector<grpc::Service*> Agent::proxy_services() {
                                                          .value_or(false);
               },
           .local_node = options_.node_name});
-  revocations_ = std::make_unique<RevocationService>([authority] { return authority->revocations(); });
+  revocations_ = std::make_unique<RevocationService>(*authority, *certificates_);
   out.push_back(certificates_.get());
   out.push_back(revocations_.get());
   return out;
@@ -256,6 +256,7 @@ MetricsInput Agent::gather_metrics() {
   input.maps = parts_.dataplane->maps();
   input.program_runs = parts_.dataplane->program_runs();
   input.observe_dropped = hub_.dropped();
+  input.lists_outdated = revocations_ == nullptr ? 0 : revocations_->outdated();
   input.source_kinds = source_report().kinds;
   std::vector<uint32_t> named;
   for (const FlowRow& row : input.flows) {

@@ -1,7 +1,30 @@
 // CertificateList of certificate_list.h.
 #include "agent/admin/certificate_list.h"
 
+#include "base/log.h"
+#include "base/strings.h"
+
 namespace weft::agent {
+namespace {
+
+using admin::v1::RotateCertificatesReply;
+using Step = control_plane::CertificateAuthority::Step;
+
+RotateCertificatesReply::Step to_wire(Step step) {
+  switch (step) {
+    case Step::kReread:
+      return RotateCertificatesReply::REREAD;
+    case Step::kNextTrusted:
+      return RotateCertificatesReply::NEXT_TRUSTED;
+    case Step::kNextSigns:
+      return RotateCertificatesReply::NEXT_SIGNS;
+    case Step::kFormerGone:
+      return RotateCertificatesReply::FORMER_GONE;
+  }
+  return RotateCertificatesReply::NONE;
+}
+
+}  // namespace
 
 grpc::Status CertificateList::List(grpc::ServerContext*, const admin::v1::ListCertificatesRequest*,
                                    admin::v1::CertificateList* reply) {
@@ -22,6 +45,37 @@ grpc::Status CertificateList::List(grpc::ServerContext*, const admin::v1::ListCe
     out.set_not_after_unix(absl::ToUnixSeconds(issued.to));
     out.set_count(issued.count);
   }
+  return grpc::Status::OK;
+}
+
+grpc::Status CertificateList::Rotate(grpc::ServerContext*,
+                                     const admin::v1::RotateCertificatesRequest* request,
+                                     RotateCertificatesReply* reply) {
+  if (request->root()) {
+    const size_t behind = authority_.makes_roots() ? certificates_.overdue().size() : 0;
+    if (behind > 0)
+      return {grpc::StatusCode::FAILED_PRECONDITION,
+              str_cat(behind,
+                      " certificates know nothing of the last step yet; next: try again in some "
+                      "seconds, or see the log of the proxy")};
+    const absl::StatusOr<Step> step = authority_.rotate(absl::Now());
+    if (!step.ok()) return {grpc::StatusCode::FAILED_PRECONDITION, std::string(step.status().message())};
+    reply->set_step(to_wire(*step));
+    log::info("root_rotated", {{"step", RotateCertificatesReply::Step_Name(reply->step())}});
+  }
+  std::vector<SpiffeId> renewed;
+  if (request->root() || request->identity().empty()) {
+    renewed = certificates_.renew(nullptr);
+  } else {
+    for (const auto& [id, issued] : certificates_.issued()) {
+      const std::string text = id.to_string();
+      if (text == request->identity() || text.ends_with("/ns/" + request->identity()))
+        renewed = certificates_.renew(&id);
+    }
+    if (renewed.empty())
+      return {grpc::StatusCode::NOT_FOUND, "no certificate was issued for " + request->identity()};
+  }
+  for (const SpiffeId& id : renewed) reply->add_identities(id.to_string());
   return grpc::Status::OK;
 }
 

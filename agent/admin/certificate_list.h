@@ -1,4 +1,5 @@
-// The Certificates service of <run-dir>/agent.sock: roots and what was issued. gRPC threads call it.
+// The Certificates service of <run-dir>/agent.sock: roots and what was issued, and replacing both before it
+// is time. gRPC threads call it.
 #pragma once
 
 #include "control-plane/identity/certificate_service.h"
@@ -9,16 +10,18 @@ namespace weft::agent {
 class CertificateList final : public admin::v1::Certificates::Service {
  public:
   // Both outlive it.
-  CertificateList(const control_plane::CertificateAuthority& authority,
-                  const control_plane::CertificateService& certificates)
+  CertificateList(control_plane::CertificateAuthority& authority,
+                  control_plane::CertificateService& certificates)
       : authority_(authority), certificates_(certificates) {}
 
   grpc::Status List(grpc::ServerContext*, const admin::v1::ListCertificatesRequest*,
                     admin::v1::CertificateList* reply) override;
+  grpc::Status Rotate(grpc::ServerContext*, const admin::v1::RotateCertificatesRequest* request,
+                      admin::v1::RotateCertificatesReply* reply) override;
 
  private:
-  const control_plane::CertificateAuthority& authority_;
-  const control_plane::CertificateService& certificates_;
+  control_plane::CertificateAuthority& authority_;
+  control_plane::CertificateService& certificates_;
 };
 
 }  // namespace weft::agent

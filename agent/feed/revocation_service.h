@@ -1,25 +1,36 @@
 // The authority's revocation lists for the proxy (proto/weft/proxy/v1/identity.proto), read anew for each
-// question. Threads of gRPC.
+// question, and which certificates it is to have replaced. Threads of gRPC.
 #pragma once
 
-#include <functional>
+#include <atomic>
+#include <cstdint>
 #include <string>
 
-#include "absl/status/statusor.h"
+#include "control-plane/identity/certificate_service.h"
 #include "proto/weft/proxy/v1/identity.grpc.pb.h"
 
 namespace weft::agent {
 
 class RevocationService final : public proxy::v1::Revocations::Service {
  public:
-  explicit RevocationService(std::function<absl::StatusOr<std::string>()> lists) : lists_(std::move(lists)) {}
+  RevocationService(const control_plane::CertificateAuthority& authority,
+                    const control_plane::CertificateService& certificates)
+      : authority_(authority), certificates_(certificates) {}
+
+  // Lists of crl.pem whose time for a successor (nextUpdate, RFC 5280 §5.1.2.5) was over at the last
+  // question. What they revoke stays revoked. Any thread.
+  uint32_t outdated() const { return outdated_.load(std::memory_order_relaxed); }
 
   // A list that cannot be read is an error, so that the proxy keeps what it has.
   grpc::Status Get(grpc::ServerContext*, const proxy::v1::RevocationsRequest*,
                    proxy::v1::RevocationsResponse* response) override;
 
  private:
-  const std::function<absl::StatusOr<std::string>()> lists_;
+  void note_outdated(const std::string& lists);
+
+  const control_plane::CertificateAuthority& authority_;
+  const control_plane::CertificateService& certificates_;
+  std::atomic<uint32_t> outdated_{0};
 };
 
 }  // namespace weft::agent

@@ -230,6 +230,9 @@ struct Writer {
   }
   void weft_config_rejected(std::string_view name) const { out.sample(name, {}, uint64_t{input.rejected}); }
   void weft_config_rejected_total(std::string_view name) const { out.sample(name, {}, input.rejected_total); }
+  void weft_revocation_lists_outdated(std::string_view name) const {
+    out.sample(name, {}, uint64_t{input.lists_outdated});
+  }
   void weft_pods_eligible(std::string_view name) const {
     out.sample(name, {}, uint64_t{input.pods_eligible});
   }

@@ -30,6 +30,7 @@ struct MetricsInput {
   double last_ack_seconds = 0;  // unix time, 0: never
   uint32_t rejected = 0;
   uint64_t rejected_total = 0;
+  uint32_t lists_outdated = 0;
   uint32_t pods_eligible = 0;
   uint32_t pods_captured = 0;
   PodStarts pod_starts;

@@ -47,6 +47,7 @@ namespace weft::agent {
     "When the proxy was last seen to use the newest configuration")                                         \
   X(weft_config_rejected, gauge, "", "Manifests and resources that are refused now")                        \
   X(weft_config_rejected_total, counter, "", "Refusals of manifests and resources since the agent started") \
+  X(weft_revocation_lists_outdated, gauge, "", "Lists in crl.pem that should have been replaced by now")    \
   X(weft_pods_eligible, gauge, "", "Pods of this node that ask to be captured")                             \
   X(weft_pods_redirected, gauge, "", "Pods of this node that are captured")                                 \
   X(weft_pods_captured_before_start_total, counter, "",                                                     \

@@ -15,11 +15,11 @@
 namespace weft::control_plane {
 namespace {
 
-// Clocks of nodes differ; a certificate is valid a little before it was made.
-constexpr absl::Duration kSkew = absl::Minutes(1);
+constexpr absl::Duration kSkew = CertificateAuthority::kBackdated;
 // Roots of an operator's bundle that are worth telling everybody.
 constexpr size_t kMaxRoots = 32;
-// A copy of the root that this made: only that may be removed.
+// A copy of the root that this made: only that may be removed, or followed by another. While one follows the
+// other, both.
 constexpr char kMade[] = "made.crt";
 
 using StorePtr = std::unique_ptr<X509_STORE, FreeWith<X509_STORE_free>>;
@@ -28,6 +28,17 @@ using UntrustedPtr =
     std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) * list) { sk_X509_free(list); })>;
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+// Whether the authority in the folder is one that open() made there.
+bool is_made(const std::string& folder) {
+  const auto made = read_text_file(str_cat(folder, "/", kMade)), now = read_text_file(folder + "/ca.crt");
+  return made.ok() && now.ok() && !now->empty() && made->find(*now) != std::string::npos &&
+         !exists(folder + "/roots.crt");
+}
+
+absl::Status rename_file(const std::string& from, const std::string& to) {
+  return ::rename(from.c_str(), to.c_str()) == 0 ? absl::OkStatus() : errno_status(from, errno);
+}
 
 bool self_signed(X509* certificate) {
   return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
@@ -80,47 +91,113 @@ absl::StatusOr<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(folder).parent_path(), error);
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return errno_status(folder, errno);
-  RETURN_IF_ERROR(annotate("certificate authority", out->load(now)));
+  auto material = out->load(now);
+  if (!material.ok()) return annotate("certificate authority", material.status());
+  const absl::MutexLock lock(&out->mutex_);
+  out->material_ = *std::move(material);
   return out;
 }
 
-absl::Status CertificateAuthority::load(absl::Time now) {
+CertificateAuthority::MaterialPtr CertificateAuthority::material() const {
+  const absl::MutexLock lock(&mutex_);
+  return material_;
+}
+
+absl::StatusOr<CertificateAuthority::MaterialPtr> CertificateAuthority::load(absl::Time now) const {
   if (!exists(path("ca.crt")) && !exists(path("ca.key"))) RETURN_IF_ERROR(make_root(now));
+  RETURN_IF_ERROR(finish_promotion());
+  auto out = std::make_shared<Material>();
   std::vector<X509Ptr> chain;
-  ASSIGN_OR_RETURN(issuer_, read_issuer(&chain));
-  if (not_before(issuer_.certificate.get()) > now)
+  ASSIGN_OR_RETURN(out->issuer, read_issuer(&chain));
+  X509* const certificate = out->issuer.certificate.get();
+  if (not_before(certificate) > now)
     return absl::FailedPreconditionError(str_cat(path("ca.crt"), " is not valid yet; next: check the clock"));
   for (X509Ptr& each : chain) {
-    if (!self_signed(each.get())) intermediates_.push_back(std::move(each));
+    if (!self_signed(each.get())) out->intermediates.push_back(std::move(each));
   }
-  if (!self_signed(issuer_.certificate.get())) RETURN_IF_ERROR(read_roots());
-  end_ = end_of(issuer_, intermediates_, operators_roots_);
-  if (end_ <= now + kSkew) {
+  if (self_signed(certificate)) {
+    ASSIGN_OR_RETURN(out->beside, read_beside());
+  } else {
+    ASSIGN_OR_RETURN(out->operators_roots, read_roots());
+  }
+  out->end = end_of(out->issuer, out->intermediates, out->operators_roots);
+  if (out->end <= now + kSkew) {
     // What runs on this node goes on, only nobody proves who he is any more.
     log::error("authority_expired",
                {{"certificate", path("ca.crt")},
-                {"since", absl::FormatTime(absl::RFC3339_sec, end_, absl::UTCTimeZone())},
-                {"next", "no certificate is given out: replace it, its key and roots.crt, then restart"}});
-    return absl::OkStatus();
+                {"since", absl::FormatTime(absl::RFC3339_sec, out->end, absl::UTCTimeZone())},
+                {"next",
+                 "no certificate is given out: replace it, its key and roots.crt, then `weft cert rotate "
+                 "--root`"}});
+    return out;
   }
-  if (operators_roots_.empty()) return absl::OkStatus();
-  return check_chain(path("ca.crt"), issuer_.certificate.get(), intermediates_, operators_roots_, now);
+  if (!out->operators_roots.empty())
+    RETURN_IF_ERROR(check_chain(path("ca.crt"), certificate, out->intermediates, out->operators_roots, now));
+  return out;
 }
 
-// The key first: a process that dies in between leaves a certificate without a key, which says what is
-// missing.
-absl::Status CertificateAuthority::make_root(absl::Time now) {
-  ASSIGN_OR_RETURN(const KeyPtr key, make_key());
-  ASSIGN_OR_RETURN(const X509Ptr root,
-                   issue_root(options_.trust_domain, key.get(), {now - kSkew, now + options_.root_lifetime}));
-  const std::string text = to_pem(root.get());
-  RETURN_IF_ERROR(write_key_file(path("ca.key"), key.get()));
+absl::Status CertificateAuthority::make_root(absl::Time now) const {
+  RETURN_IF_ERROR(issue_root_as("ca.crt", "ca.key", now));
+  ASSIGN_OR_RETURN(const std::string text, read_text_file(path("ca.crt")));
   RETURN_IF_ERROR(write_text_file(path(kMade), text));
-  RETURN_IF_ERROR(write_text_file(path("ca.crt"), text));
   log::info("root_made", {{"folder", options_.folder},
                           {"trust_domain", options_.trust_domain},
                           {"next", "none; put an intermediate there to use a root of yours"}});
   return absl::OkStatus();
+}
+
+// The key first: a process that dies in between leaves a certificate without a key, which says what is
+// missing.
+absl::Status CertificateAuthority::issue_root_as(const char* certificate, const char* key,
+                                                 absl::Time now) const {
+  ASSIGN_OR_RETURN(const KeyPtr made, make_key());
+  ASSIGN_OR_RETURN(const X509Ptr root, issue_root(options_.trust_domain, made.get(),
+                                                  {now - kSkew, now + options_.root_lifetime}));
+  RETURN_IF_ERROR(write_key_file(path(key), made.get()));
+  return write_text_file(path(certificate), to_pem(root.get()));
+}
+
+absl::StatusOr<CertificateAuthority::Step> CertificateAuthority::rotate(absl::Time now) {
+  const absl::MutexLock files(&rotating_);
+  ASSIGN_OR_RETURN(const Step step, take_step(now));
+  ASSIGN_OR_RETURN(MaterialPtr fresh, load(now));
+  const absl::MutexLock lock(&mutex_);
+  material_ = std::move(fresh);
+  return step;
+}
+
+bool CertificateAuthority::makes_roots() const { return is_made(options_.folder); }
+
+absl::StatusOr<CertificateAuthority::Step> CertificateAuthority::take_step(absl::Time now) const {
+  if (!makes_roots()) return Step::kReread;
+  if (exists(path("next.crt"))) {
+    RETURN_IF_ERROR(promote_next());
+    return Step::kNextSigns;
+  }
+  if (exists(path("former.crt"))) {
+    ::unlink(path("former.crt").c_str());
+    return Step::kFormerGone;
+  }
+  ::unlink(path("next.key").c_str());  // of a step that a process did not finish
+  RETURN_IF_ERROR(issue_root_as("next.crt", "next.key", now));
+  return Step::kNextTrusted;
+}
+
+// What a process that dies in between leaves is finished by the next one: next.crt without its key.
+absl::Status CertificateAuthority::promote_next() const {
+  ASSIGN_OR_RETURN(const std::string former, read_text_file(path("ca.crt")));
+  ASSIGN_OR_RETURN(const std::string next, read_text_file(path("next.crt")));
+  RETURN_IF_ERROR(write_text_file(path("former.crt"), former));
+  RETURN_IF_ERROR(write_text_file(path(kMade), former + next));
+  RETURN_IF_ERROR(rename_file(path("next.key"), path("ca.key")));
+  return finish_promotion();
+}
+
+absl::Status CertificateAuthority::finish_promotion() const {
+  if (!exists(path("next.crt")) || exists(path("next.key"))) return absl::OkStatus();
+  RETURN_IF_ERROR(rename_file(path("next.crt"), path("ca.crt")));
+  ASSIGN_OR_RETURN(const std::string text, read_text_file(path("ca.crt")));
+  return write_text_file(path(kMade), text);
 }
 
 absl::StatusOr<Issuer> CertificateAuthority::read_issuer(std::vector<X509Ptr>* chain) const {
@@ -142,7 +219,7 @@ absl::StatusOr<Issuer> CertificateAuthority::read_issuer(std::vector<X509Ptr>* c
   return out;
 }
 
-absl::Status CertificateAuthority::read_roots() {
+absl::StatusOr<std::vector<X509Ptr>> CertificateAuthority::read_roots() const {
   const std::string file = path("roots.crt");
   const absl::StatusOr<std::string> text = read_text_file(file);
   if (!text.ok())
@@ -152,8 +229,19 @@ absl::Status CertificateAuthority::read_roots() {
   if (!roots.ok()) return annotate(file, roots.status());
   if (roots->size() > kMaxRoots)
     return absl::FailedPreconditionError(str_cat(file, " has more than 32 roots"));
-  operators_roots_ = std::move(*roots);
-  return absl::OkStatus();
+  return *std::move(roots);
+}
+
+absl::StatusOr<std::vector<X509Ptr>> CertificateAuthority::read_beside() const {
+  std::vector<X509Ptr> out;
+  for (const char* name : {"next.crt", "former.crt"}) {
+    if (!exists(path(name))) continue;
+    ASSIGN_OR_RETURN(const std::string text, read_text_file(path(name)));
+    auto roots = read_certificates(text);
+    if (!roots.ok()) return annotate(path(name), roots.status());
+    out.push_back(std::move(roots->front()));
+  }
+  return out;
 }
 
 absl::StatusOr<std::vector<std::string>> CertificateAuthority::sign(const CertificateRequest& request,
@@ -162,27 +250,31 @@ absl::StatusOr<std::vector<std::string>> CertificateAuthority::sign(const Certif
   if (request.id.trust_domain != options_.trust_domain)
     return absl::PermissionDeniedError(
         str_cat(request.id.to_string(), " is not of trust domain ", options_.trust_domain));
-  if (end_ <= now + kSkew)
-    return absl::FailedPreconditionError(
-        str_cat("the authority ends at ", absl::FormatTime(absl::RFC3339_sec, end_, absl::UTCTimeZone()),
-                "; next: replace ", path("ca.crt"), " and its key, then restart the agent"));
+  const MaterialPtr material = this->material();
+  if (material->end <= now + kSkew)
+    return absl::FailedPreconditionError(str_cat(
+        "the authority ends at ", absl::FormatTime(absl::RFC3339_sec, material->end, absl::UTCTimeZone()),
+        "; next: replace ", path("ca.crt"), " and its key, then `weft cert rotate --root`"));
   if (lifetime <= absl::ZeroDuration()) lifetime = options_.leaf_lifetime;
   lifetime = std::min(lifetime, options_.leaf_lifetime);
-  ASSIGN_OR_RETURN(const X509Ptr leaf, issue_leaf(issuer_, request.key.get(), request.id,
-                                                  {now - kSkew, std::min(now + lifetime, end_)}));
+  ASSIGN_OR_RETURN(const X509Ptr leaf, issue_leaf(material->issuer, request.key.get(), request.id,
+                                                  {now - kSkew, std::min(now + lifetime, material->end)}));
   std::vector<std::string> out{to_pem(leaf.get())};
-  if (!operators_roots_.empty()) {
-    out.push_back(to_pem(issuer_.certificate.get()));
-    for (const X509Ptr& each : intermediates_) out.push_back(to_pem(each.get()));
+  if (!material->operators_roots.empty()) {
+    out.push_back(to_pem(material->issuer.certificate.get()));
+    for (const X509Ptr& each : material->intermediates) out.push_back(to_pem(each.get()));
   }
-  out.push_back(bundle());
+  out.push_back(bundle_of(*material));
   return out;
 }
 
-std::string CertificateAuthority::bundle() const {
-  if (operators_roots_.empty()) return to_pem(issuer_.certificate.get());
+std::string CertificateAuthority::bundle() const { return bundle_of(*material()); }
+
+std::string CertificateAuthority::bundle_of(const Material& material) {
   std::string out;
-  for (const X509Ptr& each : operators_roots_) out += to_pem(each.get());
+  if (material.operators_roots.empty()) out = to_pem(material.issuer.certificate.get());
+  for (const X509Ptr& each : material.beside) out += to_pem(each.get());
+  for (const X509Ptr& each : material.operators_roots) out += to_pem(each.get());
   return out;
 }
 
@@ -200,16 +292,18 @@ std::vector<CertificateAuthority::Root> CertificateAuthority::roots() const {
   const auto describe = [&out](X509* root, bool signs) {
     out.push_back({serial_number(root), not_before(root), not_after(root), signs});
   };
-  for (const X509Ptr& root : operators_roots_) describe(root.get(), false);
-  if (operators_roots_.empty()) describe(issuer_.certificate.get(), true);
+  const MaterialPtr material = this->material();
+  if (material->operators_roots.empty()) describe(material->issuer.certificate.get(), true);
+  for (const X509Ptr& root : material->beside) describe(root.get(), false);
+  for (const X509Ptr& root : material->operators_roots) describe(root.get(), false);
   return out;
 }
 
 void CertificateAuthority::remove_made(const std::string& folder) {
-  const std::string made = str_cat(folder, "/", kMade), certificate = folder + "/ca.crt";
-  const auto then = read_text_file(made), now = read_text_file(certificate);
-  if (!then.ok() || !now.ok() || *then != *now || exists(folder + "/roots.crt")) return;
-  for (const std::string& file : {folder + "/ca.key", certificate, made}) ::unlink(file.c_str());
+  if (!is_made(folder)) return;
+  for (const char* name : {"/next.key", "/next.crt", "/former.crt", "/ca.key", "/ca.crt"})
+    ::unlink(str_cat(folder, name).c_str());
+  ::unlink(str_cat(folder, "/", kMade).c_str());
   ::rmdir(folder.c_str());
 }
 

@@ -6,6 +6,11 @@
 //   roots.crt  only with an operator's intermediate: what peers are to trust, one or more roots
 //   crl.pem    optional: revoked certificates, for everybody who asks
 //   made.crt   a copy of ca.crt, while that is a root that this made
+//
+// A root that this made is followed by another one in three steps, between which everybody hears of them:
+//
+//   ca.crt signs -> next.crt (next.key) is trusted too -> it is ca.crt, and former.crt is trusted too ->
+//   ca.crt
 #pragma once
 
 #include <memory>
@@ -13,7 +18,9 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/spiffe_id.h"
 #include "control-plane/identity/certificate_request.h"
@@ -23,6 +30,9 @@ namespace weft::control_plane {
 
 class CertificateAuthority {
  public:
+  // Clocks of nodes differ; a certificate is valid a little before it was made.
+  static constexpr absl::Duration kBackdated = absl::Minutes(1);
+
   struct Options {
     std::string folder;  // made with mode 0700 when it is missing
     std::string trust_domain = kDefaultTrustDomain;
@@ -54,20 +64,48 @@ class CertificateAuthority {
   };
   std::vector<Root> roots() const;
 
+  enum class Step : uint8_t {
+    kReread,       // an operator's files, as they are now
+    kNextTrusted,  // a new root is trusted and does not sign yet
+    kNextSigns,    // it signs, and the one before is still trusted
+    kFormerGone,   // the one before is trusted no more
+  };
+  // Whether the authority is one that open() made, so that rotate() makes roots.
+  bool makes_roots() const;
+  // The next step to another root, or, of an authority that this did not make, what an operator has put into
+  // the folder. Certificates that were issued before know nothing of it: renew them before the next step. On
+  // an error everything is as it was.
+  absl::StatusOr<Step> rotate(absl::Time now) ABSL_LOCKS_EXCLUDED(rotating_, mutex_);
+
  private:
+  // What is in the folder.
+  struct Material {
+    Issuer issuer;
+    std::vector<X509Ptr> intermediates;    // above the issuer, without the root
+    std::vector<X509Ptr> operators_roots;  // empty: the issuer is a root
+    std::vector<X509Ptr> beside;           // roots to trust beside an issuer that is one
+    absl::Time end;                        // of the first of them that ends
+  };
+  using MaterialPtr = std::shared_ptr<const Material>;
+
   explicit CertificateAuthority(Options options) : options_(std::move(options)) {}
   std::string path(const char* name) const;
-  absl::Status load(absl::Time now);
-  absl::Status make_root(absl::Time now);
+  absl::StatusOr<MaterialPtr> load(absl::Time now) const;
+  absl::Status make_root(absl::Time now) const;
+  absl::Status issue_root_as(const char* certificate, const char* key, absl::Time now) const;
+  absl::StatusOr<Step> take_step(absl::Time now) const;
+  absl::Status promote_next() const;
+  absl::Status finish_promotion() const;
   absl::StatusOr<Issuer> read_issuer(std::vector<X509Ptr>* chain) const;
-  absl::Status read_roots();
+  absl::StatusOr<std::vector<X509Ptr>> read_roots() const;
+  absl::StatusOr<std::vector<X509Ptr>> read_beside() const;
+  static std::string bundle_of(const Material& material);
+  MaterialPtr material() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Options options_;
-  // Written by open() only.
-  Issuer issuer_;
-  std::vector<X509Ptr> intermediates_;    // above issuer_, without the root
-  std::vector<X509Ptr> operators_roots_;  // empty: issuer_ is our own root
-  absl::Time end_;                        // of the first of them that ends
+  absl::Mutex rotating_;  // around the files
+  mutable absl::Mutex mutex_;
+  MaterialPtr material_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace weft::control_plane

@@ -8,6 +8,8 @@ namespace weft::control_plane {
 namespace {
 
 constexpr char kWanted[] = "ImpersonatedIdentity";
+// Longer than any leaf lives.
+constexpr absl::Duration kForgotten = absl::Hours(25);
 
 absl::Status check_wanted(const google::protobuf::Struct& metadata, const SpiffeId& id) {
   const auto wanted = metadata.fields().find(kWanted);
@@ -57,6 +59,43 @@ void CertificateService::remember(const std::string& node, const SpiffeId& id, c
 std::map<SpiffeId, CertificateService::Issued> CertificateService::issued() const {
   const absl::MutexLock lock(&mutex_);
   return issued_;
+}
+
+// Times in certificates are whole seconds: what is issued in this very second is replaced once more.
+std::vector<SpiffeId> CertificateService::renew(const SpiffeId* id) {
+  const absl::Time now = parts_.now();
+  const absl::MutexLock lock(&mutex_);
+  // Whatever began before that has ended by itself.
+  std::erase_if(renewals_, [&](const auto& row) { return row.second < now - kForgotten; });
+  std::vector<SpiffeId> out;
+  for (const auto& [known, issued] : issued_) {
+    if ((id == nullptr || known == *id) && issued.to > now) out.push_back(known);
+  }
+  if (id == nullptr || !out.empty())
+    renewals_[id == nullptr ? "" : id->to_string()] =
+        absl::FromUnixSeconds(absl::ToUnixSeconds(now - CertificateAuthority::kBackdated));
+  return out;
+}
+
+std::vector<SpiffeId> CertificateService::overdue() const {
+  std::vector<SpiffeId> out;
+  {
+    const absl::MutexLock lock(&mutex_);
+    const auto all = renewals_.find("");
+    if (all == renewals_.end()) return out;
+    for (const auto& [id, issued] : issued_) {
+      if (issued.from <= all->second && issued.to > parts_.now()) out.push_back(id);
+    }
+  }
+  std::erase_if(out, [this](const SpiffeId& id) { return !parts_.runs_on(parts_.local_node, id); });
+  return out;
+}
+
+std::vector<CertificateService::Renewal> CertificateService::renewals() const {
+  const absl::MutexLock lock(&mutex_);
+  std::vector<Renewal> out;
+  for (const auto& [identity, begin] : renewals_) out.push_back({identity, begin});
+  return out;
 }
 
 grpc::Status CertificateService::CreateCertificate(grpc::ServerContext* context,

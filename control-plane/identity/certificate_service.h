@@ -37,6 +37,18 @@ class CertificateService final : public istio::v1::auth::IstioCertificateService
   };
   std::map<SpiffeId, Issued> issued() const;
 
+  // Certificates of `id` (null: of everybody) that were issued up to now are to be replaced: renewals() says
+  // so from here on. Returns whose they are; none: there is no such certificate.
+  std::vector<SpiffeId> renew(const SpiffeId* id);
+  // Of workloads that run here, whose certificates are to be replaced and were not yet.
+  std::vector<SpiffeId> overdue() const;
+  // A certificate that begins at `begin` or before is to be replaced. Without an identity: whosoever it is.
+  struct Renewal {
+    std::string identity;
+    absl::Time begin;
+  };
+  std::vector<Renewal> renewals() const;
+
   // What is refused is told to the log; the caller hears UNAUTHENTICATED and no reason, as from istiod.
   grpc::Status CreateCertificate(grpc::ServerContext* context,
                                  const istio::v1::auth::IstioCertificateRequest* request,
@@ -51,6 +63,7 @@ class CertificateService final : public istio::v1::auth::IstioCertificateService
   const Parts parts_;
   mutable absl::Mutex mutex_;
   std::map<SpiffeId, Issued> issued_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, absl::Time> renewals_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace weft::control_plane

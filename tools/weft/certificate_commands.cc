@@ -1,4 +1,4 @@
-// `weft cert list` and `weft cert show`: the roots of this node's authority and the certificates it issued.
+// `weft cert list`, `show` and `rotate`: the roots of this node's authority and the certificates it issued.
 // Called by cli.cc. Never asks for a key.
 #include <absl/time/time.h>
 #include <grpcpp/grpcpp.h>
@@ -49,7 +49,59 @@ Json to_json(const admin::v1::IssuedCertificate& issued) {
               {"issued", issued.count()}};
 }
 
+// What was done, and what comes then.
+struct StepText {
+  const char* name;
+  const char* done;
+  const char* next;
+};
+
+StepText text_of(admin::v1::RotateCertificatesReply::Step step) {
+  using Reply = admin::v1::RotateCertificatesReply;
+  switch (step) {
+    case Reply::REREAD:
+      return {"reread", "The authority's files were read anew.\n", ""};
+    case Reply::NEXT_TRUSTED:
+      return {"next-trusted", "A new root is trusted; the present one still signs.\n",
+              "next: when weft cert list shows all leaves anew, weft cert rotate --root has it sign\n"};
+    case Reply::NEXT_SIGNS:
+      return {
+          "next-signs", "The new root signs; the former one is still trusted.\n",
+          "next: when weft cert list shows all leaves anew, weft cert rotate --root forgets the former\n"};
+    case Reply::FORMER_GONE:
+      return {"former-gone", "The former root is trusted no more.\n", ""};
+    default:
+      return {"none", "", ""};
+  }
+}
+
 }  // namespace
+
+int cert_rotate(const Flags& flags, Environment& env) {
+  if ((flags.name.empty() ? 0 : 1) + (flags.all ? 1 : 0) + (flags.root ? 1 : 0) != 1)
+    return report(absl::InvalidArgumentError("expected one of IDENTITY, --all and --root"), "weft cert list",
+                  env);
+  const auto channel = open_channel(flags);
+  if (!channel.ok()) return report(channel.status(), "weft check", env);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
+  admin::v1::RotateCertificatesRequest request;
+  request.set_identity(flags.name);
+  request.set_root(flags.root);
+  admin::v1::RotateCertificatesReply reply;
+  const grpc::Status status = admin::v1::Certificates::NewStub(*channel)->Rotate(&context, request, &reply);
+  if (!status.ok()) return report(to_status(status), "weft cert list", env);
+  const StepText step = text_of(reply.step());
+  std::string text = step.done;
+  Json identities = Json::array();
+  for (const std::string& identity : reply.identities()) {
+    str_append(&text, "replaced within seconds: ", identity, "\n");
+    identities.push_back(identity);
+  }
+  print(Json{{"schema", "weft.rotation.v1"}, {"step", step.name}, {"identities", identities}},
+        text + step.next, flags, env);
+  return kOk;
+}
 
 int cert_list(const Flags& flags, Environment& env) {
   const auto reply = ask(flags);

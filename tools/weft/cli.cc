@@ -190,6 +190,14 @@ void Tree::add_certificates() {
   show->add_option("IDENTITY", flags.name,
                    "spiffe://… as weft cert list prints it, or NAMESPACE/sa/SERVICE-ACCOUNT")
       ->required();
+  CLI::App* rotate =
+      leaf(cert, "rotate", "Have certificates replaced before it is time, without ending a connection.",
+           cert_rotate);
+  rotate->add_option("IDENTITY", flags.name, "the certificate of this one, as for show");
+  rotate->add_flag("--all", flags.all, "all certificates of this node");
+  rotate->add_flag("--root", flags.root,
+                   "the next of three steps to a new root (trusted, signing, alone), or, of an authority of "
+                   "yours, its files anew; then all certificates");
 }
 
 void Tree::add_trace() {

@@ -53,6 +53,7 @@ struct Flags {
   std::string http;
   std::string tls;
   std::vector<std::string> headers;
+  bool all = false, root = false;
   CanaryFlags canary;
   ClusterFlags cluster;
 };
@@ -77,6 +78,8 @@ int observe(const Flags& flags, Environment& env);
 int cert_list(const Flags& flags, Environment& env);
 // Of the identity in flags.name: the whole of it, or NAMESPACE/sa/SERVICE-ACCOUNT.
 int cert_show(const Flags& flags, Environment& env);
+// Of flags.name (as above), flags.all or flags.root: one of them.
+int cert_rotate(const Flags& flags, Environment& env);
 // kFindings when it would be denied.
 int authz_check(const Flags& flags, Environment& env);
 int authz_explain(const Flags& flags, Environment& env);

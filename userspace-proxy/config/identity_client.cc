@@ -163,10 +163,27 @@ class GrpcIdentityClient final : public IdentityClient {
     v1::RevocationsResponse answer;
     const absl::Status asked =
         call([&](grpc::ClientContext& context) { return revocations_->Get(&context, {}, &answer); });
-    if (!asked.ok() || answer.lists() == lists_) return;
+    if (!asked.ok()) return;
+    renew_early(answer);
+    if (answer.lists() != lists_) take_lists(answer.lists());
+  }
+
+  // Who is being asked for anyway is asked for when that is due.
+  void renew_early(const v1::RevocationsResponse& answer) {
+    for (auto& [id, identity] : identities_) {
+      if (identity.credentials == nullptr || identity.failures > 0) continue;
+      const int64_t begin = absl::ToUnixSeconds(not_before(identity.credentials->chain.front().get()));
+      for (const v1::Renewal& renewal : answer.renewals()) {
+        const bool meant = renewal.identity().empty() || renewal.identity() == id.to_string();
+        if (meant && begin <= renewal.not_before_unix()) identity.due = absl::InfinitePast();
+      }
+    }
+  }
+
+  void take_lists(const std::string& lists) {
     // A list that does not read leaves the old one in force.
-    if (const auto parsed = read_crls(answer.lists()); !parsed.ok()) return;
-    lists_ = answer.lists();
+    if (const auto parsed = read_crls(lists); !parsed.ok()) return;
+    lists_ = lists;
     for (auto& [id, identity] : identities_) {
       if (identity.credentials == nullptr) continue;
       if (auto with = with_crls(*identity.credentials, lists_); with.ok())

@@ -1,7 +1,7 @@
 // Certificates of the workloads that this proxy serves: makes the keys, has them signed by the agent's
-// certificate service (Istio's protocol), renews at about half of their lives, and asks for revocation lists.
-// A key is never written, sent or logged. Owned by Proxy; has a thread of its own. While the agent is away,
-// what is held serves on.
+// certificate service (Istio's protocol), renews at about half of their lives, or when the agent wants it,
+// and asks for revocation lists. A key is never written, sent or logged. Owned by Proxy; has a thread of its
+// own. While the agent is away, what is held serves on.
 #pragma once
 
 #include <chrono>

@@ -158,6 +158,73 @@ TEST_F(CertificateAuthorityTest, OnlyARootThatItMadeIsRemoved) {
   EXPECT_FALSE(std::filesystem::exists(file("ca.key")));
 }
 
+TEST_F(CertificateAuthorityTest, AnotherRootFollowsInStepsThatEverybodyCanKeepUpWith) {
+  using Step = CertificateAuthority::Step;
+  auto authority = *open();
+  const absl::Time now = absl::Now();
+  const std::string old_bundle = authority->bundle();
+  const auto leaf = [&] { return *authority->sign(request(), absl::ZeroDuration(), now); };
+  const auto old_leaf = leaf();
+
+  ASSERT_EQ(*authority->rotate(now), Step::kNextTrusted);
+  EXPECT_TRUE(accepted(leaf(), old_bundle, now)) << "the old one signs";
+  EXPECT_THAT(authority->roots(), SizeIs(2));
+  authority = *open();
+  EXPECT_THAT(authority->roots(), SizeIs(2)) << "also of the next process";
+  const std::string both = authority->bundle();
+
+  ASSERT_EQ(*authority->rotate(now), Step::kNextSigns);
+  authority = *open();
+  EXPECT_FALSE(accepted(leaf(), old_bundle, now));
+  EXPECT_TRUE(accepted(leaf(), both, now));
+  EXPECT_TRUE(accepted(old_leaf, authority->bundle(), now)) << "what the old one signed is still good";
+
+  ASSERT_EQ(*authority->rotate(now), Step::kFormerGone);
+  EXPECT_THAT(authority->roots(), SizeIs(1));
+  EXPECT_FALSE(accepted(old_leaf, authority->bundle(), now));
+  EXPECT_TRUE(accepted(leaf(), both, now));
+  EXPECT_EQ(*authority->rotate(now), Step::kNextTrusted) << "and again";
+  CertificateAuthority::remove_made(folder_.path());
+  EXPECT_FALSE(std::filesystem::exists(folder_.path())) << "nothing of it is left";
+}
+
+TEST_F(CertificateAuthorityTest, AProcessThatDiesAsTheNextRootTakesOverLosesNothing) {
+  ASSERT_EQ(*(*open())->rotate(absl::Now()), CertificateAuthority::Step::kNextTrusted);
+  const auto next = read_text_file(file("next.crt")), former = read_text_file(file("ca.crt"));
+  ASSERT_TRUE(next.ok() && former.ok());
+  // What it has done by then.
+  write(file("former.crt"), *former, 0644);
+  write(file("made.crt"), *former + *next, 0644);
+  std::filesystem::rename(file("next.key"), file("ca.key"));
+  auto authority = open();
+  ASSERT_TRUE(authority.ok()) << authority.status();
+  EXPECT_EQ(*read_text_file(file("ca.crt")), *next);
+  EXPECT_THAT((*authority)->roots(), SizeIs(2));
+  EXPECT_EQ(*(*authority)->rotate(absl::Now()), CertificateAuthority::Step::kFormerGone);
+}
+
+TEST_F(CertificateAuthorityTest, AnOperatorsFilesAreReadAnewAndBadOnesChangeNothing) {
+  const test::Authority root = test::make_authority("root"), other = test::make_authority("other");
+  const auto install = [&](const test::Authority& above) {
+    const test::Authority ours = test::make_authority("ours", &above);
+    write(file("ca.crt"), to_pem(ours.certificate.get()), 0644);
+    std::filesystem::remove(file("ca.key"));
+    write(file("ca.key"), test::key_pem(ours.key.get()), 0600);
+  };
+  install(root);
+  write(file("roots.crt"), to_pem(root.certificate.get()), 0644);
+  const auto authority = open();
+  ASSERT_TRUE(authority.ok()) << authority.status();
+  install(other);
+  EXPECT_FALSE((*authority)->rotate(absl::Now()).ok()) << "it does not lead to roots.crt";
+  EXPECT_TRUE(accepted(*(*authority)->sign(request(), absl::ZeroDuration(), absl::Now()),
+                       to_pem(root.certificate.get()), absl::Now()));
+  write(file("roots.crt"), to_pem(root.certificate.get()) + to_pem(other.certificate.get()), 0644);
+  EXPECT_EQ(*(*authority)->rotate(absl::Now()), CertificateAuthority::Step::kReread);
+  EXPECT_TRUE(accepted(*(*authority)->sign(request(), absl::ZeroDuration(), absl::Now()),
+                       to_pem(other.certificate.get()), absl::Now()));
+}
+
 TEST_F(CertificateAuthorityTest, AnOperatorsIntermediateSigns) {
   const test::Authority root = test::make_authority("root");
   const test::Authority middle = test::make_authority("middle", &root);

@@ -23,21 +23,31 @@ constexpr char kDatabase[] = "spiffe://cluster.local/ns/shop/sa/database";
 
 class Revocations final : public v1::Revocations::Service {
  public:
-  explicit Revocations(const control_plane::CertificateAuthority& authority) : authority_(authority) {}
+  Revocations(const control_plane::CertificateAuthority& authority,
+              const control_plane::CertificateService& service)
+      : authority_(authority), service_(service) {}
   grpc::Status Get(grpc::ServerContext*, const v1::RevocationsRequest*,
                    v1::RevocationsResponse* reply) override {
     reply->set_lists(*authority_.revocations());
+    for (const auto& renewal : service_.renewals()) {
+      v1::Renewal& out = *reply->add_renewals();
+      out.set_identity(renewal.identity);
+      out.set_not_before_unix(absl::ToUnixSeconds(renewal.begin));
+    }
     return grpc::Status::OK;
   }
 
  private:
   const control_plane::CertificateAuthority& authority_;
+  const control_plane::CertificateService& service_;
 };
 
 class IdentityClientTest : public testing::Test {
  protected:
   // The service's clock is `late`.
-  explicit IdentityClientTest(absl::Duration late = absl::ZeroDuration()) {
+  explicit IdentityClientTest(absl::Duration late = absl::ZeroDuration(),
+                              absl::Duration lifetime = absl::Seconds(3))
+      : lifetime_(lifetime) {
     authority_ = *control_plane::CertificateAuthority::open(
         {.folder = folder_.file("ca"), .leaf_lifetime = lifetime_}, absl::Now());
     service_ = std::make_unique<control_plane::CertificateService>(
@@ -51,7 +61,7 @@ class IdentityClientTest : public testing::Test {
                                                      },
                                                  .local_node = "node1",
                                                  .now = [late] { return absl::Now() - late; }});
-    revocations_ = std::make_unique<Revocations>(*authority_);
+    revocations_ = std::make_unique<Revocations>(*authority_, *service_);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(target(), grpc::InsecureServerCredentials());
     builder.RegisterService(service_.get());
@@ -78,7 +88,7 @@ class IdentityClientTest : public testing::Test {
     return newest_;
   }
 
-  const absl::Duration lifetime_ = absl::Seconds(3);
+  const absl::Duration lifetime_;
   const test::ScratchFolder folder_;
   std::unique_ptr<control_plane::CertificateAuthority> authority_;
   std::unique_ptr<control_plane::CertificateService> service_;
@@ -128,6 +138,41 @@ TEST_F(IdentityClientTest, ARevocationListReachesTheCredentials) {
     return s.by_workload.contains("a") && !s.by_workload.at("a")->crls.empty();
   });
   EXPECT_EQ(set->by_workload.at("a")->crls.size(), 1u);
+}
+
+class LongLifeTest : public IdentityClientTest {
+ protected:
+  LongLifeTest() : IdentityClientTest(absl::ZeroDuration(), absl::Hours(24)) {}
+  CredentialsPtr next(const CredentialsPtr& before) {
+    const CredentialSetPtr set = wait([&](const CredentialSet& s) {
+      const auto now = s.by_workload.find("a");
+      return now != s.by_workload.end() && now->second != before;
+    });
+    return set == nullptr || !set->by_workload.contains("a") ? nullptr : set->by_workload.at("a");
+  }
+};
+
+TEST_F(LongLifeTest, ACertificateIsReplacedBeforeItIsTimeWhenTheAgentWantsIt) {
+  const SpiffeId web = *SpiffeId::parse(kWeb), database = *SpiffeId::parse(kDatabase);
+  client_->want({{"a", web}});
+  const CredentialsPtr first = next(nullptr);
+  ASSERT_NE(first, nullptr);
+  EXPECT_TRUE(service_->renew(&database).empty()) << "nobody has it";
+  ASSERT_EQ(service_->renew(&web).size(), 1u);
+  const CredentialsPtr second = next(first);
+  ASSERT_NE(second, nullptr);
+  EXPECT_NE(serial_number(second->chain[0].get()), serial_number(first->chain[0].get()));
+  EXPECT_NE(EVP_PKEY_eq(second->key.get(), first->key.get()), 1);
+  ASSERT_EQ(service_->renew(nullptr).size(), 1u);
+  EXPECT_NE(next(second), second) << "all of them";
+  // Once it has begun after that, it stays.
+  std::unique_lock lock(mutex_);
+  EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), [&] {
+    lock.unlock();
+    const bool done = service_->overdue().empty();
+    lock.lock();
+    return done;
+  }));
 }
 
 class LateAuthorityTest : public IdentityClientTest {
