@@ -203,7 +203,46 @@ class Checks {
     return false;
   }
 
+  const Secret* secret(const std::string& ns, const std::string& name) const {
+    const auto found = objects_.find(ObjectKey{"Secret", ns, name});
+    return found == objects_.end() ? nullptr : &std::get<Secret>(*found->second);
+  }
+
+  // Where TLS to the destination cannot come about: connections to it are refused, not made in clear.
+  void check_tls(const DestinationRule& rule, const DestinationRule::TlsUse& use) {
+    const mesh::v1::ClientTls& tls = use.tls;
+    const auto fails = [&](std::string message, std::string remedy) {
+      warn(kTlsNotOriginated, rule.meta, use.line, use.field,
+           str_cat(message, ": connections to ", rule.host.host, " fail"), std::move(remedy));
+    };
+    if (rule.host.host.starts_with("*") && tls.sni().empty() && tls.subject_alt_names().empty() &&
+        !tls.insecure_skip_verify() && tls.mode() != mesh::v1::ClientTls::ISTIO_MUTUAL)
+      fails("no server name is known for a host that is a wildcard", "give sni, or subjectAltNames");
+    for_each<ServiceEntry>(objects_, [&](const ServiceEntry& entry) {
+      const auto covers = [&](const std::string& host) { return host_covers(rule.host.host, host); };
+      const auto is_range = [](const std::string& address) { return address.find('/') != std::string::npos; };
+      if (std::any_of(entry.hosts.begin(), entry.hosts.end(), covers) &&
+          std::any_of(entry.addresses.begin(), entry.addresses.end(), is_range))
+        warn(kTlsNotOriginated, rule.meta, use.line, use.field,
+             str_cat("connections to the address ranges of ServiceEntry ", entry.meta.ns, "/",
+                     entry.meta.name, " pass as they are: no TLS is begun"),
+             "give single addresses in the ServiceEntry");
+    });
+    if (tls.credential_name().empty()) return;
+    const std::string name = str_cat("Secret ", rule.meta.ns, "/", tls.credential_name());
+    const Secret* own = secret(rule.meta.ns, tls.credential_name());
+    const Secret* beside = secret(rule.meta.ns, str_cat(tls.credential_name(), "-cacert"));
+    const bool has_ca = (own != nullptr && !own->ca.empty()) || (beside != nullptr && !beside->ca.empty());
+    if (own == nullptr && beside == nullptr)
+      return fails(str_cat(name, " is unknown, or was refused"), "add it, or correct the name or the Secret");
+    if (tls.mode() == mesh::v1::ClientTls::MUTUAL && (own == nullptr || own->certificate.empty()))
+      return fails(str_cat(name, " has no certificate with its key"), "give tls.crt and tls.key");
+    if (tls.mode() == mesh::v1::ClientTls::SIMPLE && !has_ca && !tls.insecure_skip_verify())
+      fails(str_cat(name, " has no authority for the server's certificate"), "give ca.crt");
+  }
+
   void check_rule(const DestinationRule& rule) {
+    for (const DestinationRule::TlsUse& use : rule.tls) check_tls(rule, use);
     if (!check_host(rule.meta, rule.host)) return;
     const auto service = services_.find(rule.host.host);
     if (service == services_.end()) return;

@@ -196,6 +196,13 @@ std::vector<std::pair<std::string, tls::Secret>> secrets_of(const std::vector<Tl
     names.insert(server.certificates().begin(), server.certificates().end());
     if (!server.client_roots().empty()) names.insert(server.client_roots());
   }
+  for_each<DestinationRule>(objects, [&names](const DestinationRule& rule) {
+    for (const DestinationRule::TlsUse& use : rule.tls) {
+      if (rule.hidden || use.tls.credential_name().empty()) continue;
+      names.insert(str_cat(rule.meta.ns, "/", use.tls.credential_name()));
+      names.insert(str_cat(rule.meta.ns, "/", use.tls.credential_name(), "-cacert"));
+    }
+  });
   std::vector<std::pair<std::string, tls::Secret>> out;
   for (const std::string& name : names) {
     const size_t slash = name.find('/');

@@ -27,7 +27,8 @@ mesh::v1::TlsServer tls_server(const Gateway& gateway, const Gateway::Listener& 
 mesh::v1::TlsServer refusing_server(const Gateway& gateway, const Gateway::Listener& listener,
                                     std::string problem);
 
-// The Secrets that these name, as proxies get them, by name: no other Secret leaves the control plane.
+// The Secrets that these and DestinationRules name, as proxies get them, by name: no other Secret leaves the
+// control plane.
 std::vector<std::pair<std::string, envoy::extensions::transport_sockets::tls::v3::Secret>> secrets_of(
     const std::vector<mesh::v1::TlsServer>& servers, const Objects& objects);
 

@@ -26,7 +26,9 @@ bool needs_proxy(const mesh::v1::TrafficPolicy& policy) {
   const mesh::v1::ConnectionPool& pool = policy.connection_pool();
   const LoadBalancing& balancing = policy.load_balancing();
   const auto& near = balancing.locality();
-  return policy.has_outlier_detection() || balancing.has_hash() || balancing.has_warmup() ||
+  const auto tls = policy.tls().mode();
+  const bool begins_tls = tls != mesh::v1::ClientTls::MODE_UNSPECIFIED && tls != mesh::v1::ClientTls::DISABLE;
+  return begins_tls || policy.has_outlier_detection() || balancing.has_hash() || balancing.has_warmup() ||
          balancing.algorithm() == LoadBalancing::PASSTHROUGH || !near.distribute().empty() ||
          !near.failover().empty() || !near.failover_priority().empty() || pool.max_connections() > 0 ||
          pool.connect_timeout_ms() > 0 || pool.max_connection_duration_ms() > 0 || pool.has_tcp_idle_ms() ||
@@ -46,17 +48,27 @@ bool needs_proxy_anywhere(const mesh::v1::TrafficPolicy& policy) {
   return needs_proxy(policy) || std::any_of(policy.ports().begin(), policy.ports().end(), of_port);
 }
 
+void add_ruled_port(const DestinationRule& rule, const std::string& host, uint32_t number,
+                    mesh::v1::Protocol protocol, Layer4Ports& out) {
+  const bool opaque = protocol == mesh::v1::PROTOCOL_TCP || protocol == mesh::v1::PROTOCOL_TLS;
+  if (opaque && needs_proxy(rule.policy.traffic_policy(), number))
+    out.try_emplace({host, number}, mesh::v1::PROTOCOL_UNSPECIFIED);
+}
+
 void add_ruled_ports(const Objects& objects, Layer4Ports& out) {
   for_each<DestinationRule>(objects, [&](const DestinationRule& rule) {
     if (rule.hidden || !needs_proxy_anywhere(rule.policy.traffic_policy())) return;
     for_each<Service>(objects, [&](const Service& service) {
       const std::string host = service_host(service.meta.name, service.meta.ns);
       if (!host_covers(rule.host.host, host)) return;
-      for (const Service::Port& port : service.ports) {
-        const mesh::v1::Protocol protocol = protocol_of(port.app_protocol, port.name, port.number);
-        const bool opaque = protocol == mesh::v1::PROTOCOL_TCP || protocol == mesh::v1::PROTOCOL_TLS;
-        if (opaque && needs_proxy(rule.policy.traffic_policy(), port.number))
-          out.try_emplace({host, port.number}, mesh::v1::PROTOCOL_UNSPECIFIED);
+      for (const Service::Port& port : service.ports)
+        add_ruled_port(rule, host, port.number, protocol_of(port.app_protocol, port.name, port.number), out);
+    });
+    for_each<ServiceEntry>(objects, [&](const ServiceEntry& entry) {
+      for (const std::string& host : entry.hosts) {
+        if (!host_covers(rule.host.host, host)) continue;
+        for (const ServiceEntry::Port& port : entry.ports)
+          add_ruled_port(rule, host, port.number, protocol_of(port.protocol, port.name, port.number), out);
       }
     });
   });

@@ -151,6 +151,13 @@ struct DestinationRule {
   HostReference host;
   std::vector<HostReference> subsets;
   bool hidden = false;
+  // Each `tls` of it that begins some.
+  struct TlsUse {
+    mesh::v1::ClientTls tls;
+    uint32_t line = 0;
+    std::string field;
+  };
+  std::vector<TlsUse> tls = {};
 };
 
 // A service that is no Service: outside the mesh, or made of addresses.

@@ -14,6 +14,25 @@ using Names = std::string_view;
 constexpr std::array<Names, 4> kSpecRead = {"host", "exportTo", "subsets", "trafficPolicy"};
 constexpr std::array<Names, 1> kSpecKnown = {"workloadSelector"};
 constexpr std::array<Names, 3> kSubsetRead = {"name", "labels", "trafficPolicy"};
+// Where the compiled policy has it, and where it stands in the manifest.
+void note_tls(const FieldReader& policy, const mesh::v1::TrafficPolicy& compiled, DestinationRule& out) {
+  const auto mode = compiled.tls().mode();
+  if (mode == mesh::v1::ClientTls::MODE_UNSPECIFIED || mode == mesh::v1::ClientTls::DISABLE) return;
+  if (const auto tls = policy.child("tls"))
+    out.tls.push_back({.tls = compiled.tls(), .line = tls->line(), .field = tls->path()});
+}
+
+void note_all_tls(const FieldReader& owner, const mesh::v1::TrafficPolicy& compiled, DestinationRule& out) {
+  const auto policy = owner.child("trafficPolicy");
+  if (!policy) return;
+  note_tls(*policy, compiled, out);
+  const auto ports = policy->items("portLevelSettings");
+  // A port that was refused is not among the compiled ones.
+  if (ports.size() != static_cast<size_t>(compiled.ports_size())) return;
+  for (size_t i = 0; i < ports.size(); ++i)
+    note_tls(ports[i], compiled.ports(static_cast<int>(i)).policy(), out);
+}
+
 void parse_subsets(const FieldReader& spec, DestinationRule& out) {
   for (const FieldReader& item : spec.items("subsets")) {
     if (!item.expect_map({.read = kSubsetRead, .known = {}})) continue;
@@ -27,7 +46,9 @@ void parse_subsets(const FieldReader& spec, DestinationRule& out) {
       }
     }
     mesh::v1::TrafficPolicy policy;
-    if (parse_traffic_policy(item, policy)) *subset.mutable_traffic_policy() = std::move(policy);
+    const bool has_policy = parse_traffic_policy(item, policy);
+    note_all_tls(item, policy, out);
+    if (has_policy) *subset.mutable_traffic_policy() = std::move(policy);
     out.subsets.push_back(
         {.host = out.host.host, .subset = subset.name(), .line = item.line(), .field = item.path()});
   }
@@ -57,7 +78,9 @@ DestinationRule parse_destination_rule(const FieldReader& root, ObjectMeta meta)
   for (std::string& ns : parse_export_to(*spec, out.meta.ns, out.hidden))
     out.policy.add_export_to(std::move(ns));
   mesh::v1::TrafficPolicy policy;
-  if (parse_traffic_policy(*spec, policy)) *out.policy.mutable_traffic_policy() = std::move(policy);
+  const bool has_policy = parse_traffic_policy(*spec, policy);
+  note_all_tls(*spec, policy, out);
+  if (has_policy) *out.policy.mutable_traffic_policy() = std::move(policy);
   parse_subsets(*spec, out);
   return out;
 }

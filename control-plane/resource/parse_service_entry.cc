@@ -172,8 +172,8 @@ void check_together(const FieldReader& spec, const ServiceEntry& out) {
   if (out.resolution == Resolution::kDnsRoundRobin && out.endpoints.size() > 1)
     spec.error_at("endpoints", kValueRejected, "DNS_ROUND_ROBIN has one endpoint at most", "use DNS");
   if (!spec.items("subjectAltNames").empty())
-    spec.warning(kTlsNotOriginated, "subjectAltNames are not checked: the proxy does not begin TLS yet",
-                 "have the application check them");
+    spec.warning(kTlsNotOriginated, "subjectAltNames of a ServiceEntry are not checked",
+                 "give them in tls of a DestinationRule for the host");
 }
 
 }  // namespace

@@ -72,38 +72,38 @@ ClientTls::Mode mode_of(const FieldReader& tls) {
   return ClientTls::DISABLE;
 }
 
-// What the operator takes for encrypted is not sent in the clear: SIMPLE and MUTUAL are refused until the
-// proxy begins TLS. ISTIO_MUTUAL is what the mesh does where it can anyway.
+// What the proxy does not know of, a file for one, is refused: it would trust others than those that the
+// operator has named, or show nothing.
+void refuse_files(const FieldReader& tls, ClientTls& to) {
+  for (const Names name :
+       {Names("clientCertificate"), Names("privateKey"), Names("caCertificates"), Names("caCrl")}) {
+    const std::string file = tls.text(name).value_or("");
+    if (file.empty() || (name == "caCertificates" && file == "system")) continue;
+    tls.error_at(name, kNotSupportedYet, "certificates in files are not supported yet",
+                 "put them into a Secret of the rule's namespace, and name it in credentialName");
+  }
+  to.set_ca_certificates(tls.text("caCertificates").value_or(""));
+}
+
 void parse_tls(const FieldReader& policy, TrafficPolicy& out) {
   const auto tls = policy.child("tls");
   if (!tls || !tls->expect_map({.read = kTlsRead, .known = {}})) return;
   ClientTls& to = *out.mutable_tls();
   to.set_mode(mode_of(*tls));
-  to.set_client_certificate(tls->text("clientCertificate").value_or(""));
-  to.set_private_key(tls->text("privateKey").value_or(""));
-  to.set_ca_certificates(tls->text("caCertificates").value_or(""));
   to.set_credential_name(tls->text("credentialName").value_or(""));
   for (std::string& name : tls->texts("subjectAltNames")) to.add_subject_alt_names(std::move(name));
   to.set_sni(tls->text("sni").value_or(""));
   to.set_insecure_skip_verify(tls->boolean("insecureSkipVerify").value_or(false));
-  to.set_ca_crl(tls->text("caCrl").value_or(""));
-  if (to.mode() == ClientTls::MUTUAL && to.credential_name().empty() &&
-      (to.client_certificate().empty() || to.private_key().empty()))
-    tls->error_at("mode", kFieldMissing, "MUTUAL needs clientCertificate and privateKey",
-                  "give both, or use SIMPLE");
-  if (to.mode() == ClientTls::ISTIO_MUTUAL && (!to.client_certificate().empty() || !to.private_key().empty()))
+  refuse_files(*tls, to);
+  if (to.mode() == ClientTls::MUTUAL && to.credential_name().empty())
+    tls->error_at("mode", kFieldMissing, "MUTUAL needs a certificate to show",
+                  "name a Secret in credentialName, or use SIMPLE");
+  if (to.mode() == ClientTls::ISTIO_MUTUAL && !to.credential_name().empty())
     tls->error_at("mode", kValueRejected, "ISTIO_MUTUAL uses the mesh's own certificates",
-                  "remove clientCertificate and privateKey, or use MUTUAL");
-  if (to.mode() == ClientTls::SIMPLE || to.mode() == ClientTls::MUTUAL)
-    tls->error_at(
-        "mode", kNotSupportedYet,
-        str_cat("TLS mode ", ClientTls::Mode_Name(to.mode()),
-                " is not supported yet: the proxy would send what it gets from the client, in the clear"),
-        "have the application speak TLS itself, or use DISABLE");
-  if (to.mode() == ClientTls::ISTIO_MUTUAL)
-    tls->warning(kTlsNotOriginated,
-                 "TLS mode ISTIO_MUTUAL is not in force: tunnels between nodes are what the mesh encrypts",
-                 "remove it, or use DISABLE");
+                  "remove credentialName, or use MUTUAL");
+  if (to.credential_name().find('/') != std::string::npos)
+    tls->error_at("credentialName", kValueRejected, "it names a Secret of another namespace",
+                  "give the name of a Secret in the rule's own namespace");
 }
 
 void parse_budget(const FieldReader& policy, TrafficPolicy& out) {

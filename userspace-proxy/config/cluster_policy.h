@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "userspace-proxy/tls/client_terms.h"
+
 namespace weft::proxy {
 
 enum class LoadBalancer : uint8_t { kRoundRobin, kRandom, kLeastRequest, kPassthrough, kRingHash, kMaglev };
@@ -91,7 +93,19 @@ struct ConnectionSettings {
   uint32_t ping_interval_ms = 0, ping_timeout_ms = 0;
   ClusterProtocol protocol = ClusterProtocol::kAsClient;
   bool use_client_protocol = false;
+  ClientTermsRef tls;  // null: none is begun
   bool operator==(const ConnectionSettings&) const = default;
+};
+
+// TLS to servers, as a DestinationRule says it.
+struct ClientTlsSpec {
+  ClientTlsMode mode = ClientTlsMode::kDisable;
+  // Resource names of Secrets, the one that it names and the one beside it that may have the roots; or empty.
+  std::string secret, roots_secret;
+  std::vector<std::string> names;
+  std::string sni;
+  bool verifies = true;
+  bool operator==(const ClientTlsSpec&) const = default;
 };
 
 struct OutlierSettings {
@@ -122,6 +136,7 @@ struct PolicyBlocks {
   std::optional<LoadBalancing> balancing;
   std::optional<ConnectionSettings> connections;
   std::optional<OutlierSettings> outlier;
+  std::optional<ClientTlsSpec> tls;
 };
 
 struct TrafficPolicySpec {

@@ -2,6 +2,8 @@
 // root namespace). Called by the snapshot builder; never keeps anything beyond one build.
 #include "userspace-proxy/config/cluster_table.h"
 
+#include <set>
+
 namespace weft::proxy {
 namespace {
 
@@ -58,16 +60,20 @@ PolicyBlocks blocks_for(const TrafficPolicySpec* rule, const TrafficPolicySpec* 
   if (subset->blocks.balancing) out.balancing = subset->blocks.balancing;
   if (subset->blocks.connections) out.connections = subset->blocks.connections;
   if (subset->blocks.outlier) out.outlier = subset->blocks.outlier;
+  if (subset->blocks.tls) out.tls = subset->blocks.tls;
   return out;
 }
 
 // Null when nothing differs from the defaults but what the cluster says itself.
-std::shared_ptr<const ClusterPolicy> cluster_policy(const PolicyBlocks& blocks, const TrafficPolicySpec* rule,
+std::shared_ptr<const ClusterPolicy> cluster_policy(const PolicyBlocks& blocks, ClientTermsRef tls,
+                                                    const TrafficPolicySpec* rule,
                                                     const TrafficPolicySpec* subset) {
   auto out = std::make_shared<ClusterPolicy>();
   if (blocks.balancing) out->balancing = *blocks.balancing;
-  if (blocks.connections && *blocks.connections != ConnectionSettings())
-    out->connections = std::make_shared<const ConnectionSettings>(*blocks.connections);
+  ConnectionSettings connections = blocks.connections.value_or(ConnectionSettings());
+  connections.tls = std::move(tls);
+  if (connections != ConnectionSettings())
+    out->connections = std::make_shared<const ConnectionSettings>(std::move(connections));
   out->outlier = blocks.outlier;
   for (const TrafficPolicySpec* policy : {rule, subset}) {
     if (policy == nullptr || !policy->retries) continue;
@@ -110,7 +116,8 @@ std::string cluster_name(const ServiceSpec& service, uint16_t port, std::string_
   return out;
 }
 
-ClusterTable::ClusterTable(const Resources& resources, Snapshot* snapshot) : snapshot_(*snapshot) {
+ClusterTable::ClusterTable(const Resources& resources, Snapshot* snapshot)
+    : resources_(resources), snapshot_(*snapshot) {
   for (const auto& [name, policy] : resources.policies) policies_.add(policy->host, *policy);
   policies_.sort();
   for (const auto& [name, workload] : resources.workloads) {
@@ -175,6 +182,62 @@ std::vector<SocketAddress> ClusterTable::dialled_at(const ServiceSpec& service, 
   return out;
 }
 
+ClientTermsRef ClusterTable::client_terms(const PolicyBlocks& blocks, const ServiceSpec& service) const {
+  if (!blocks.tls || blocks.tls->mode == ClientTlsMode::kDisable) return {};
+  const ClientTlsSpec& spec = *blocks.tls;
+  auto out = std::make_shared<ClientTerms>();
+  out->mode = spec.mode;
+  out->names = spec.names;
+  out->sni = spec.sni;
+  out->verifies = spec.verifies;
+  if (out->mode == ClientTlsMode::kMesh) {
+    if (out->names.empty()) out->names = identities(service);
+  } else {
+    if (!spec.secret.empty()) add_secret(spec, *out);
+    const bool wildcard = service.host.starts_with("*") || service.host.starts_with(".");
+    if (out->sni.empty() && !wildcard) out->sni = service.host;
+    if (out->names.empty() && !out->sni.empty()) out->names = {out->sni};
+    if (out->sni.empty() && out->names.empty() && out->verifies)
+      out->problem = str_cat("no server name is known for ", service.host, "; next: give tls.sni");
+  }
+  return {std::move(out)};
+}
+
+void ClusterTable::add_secret(const ClientTlsSpec& spec, ClientTerms& out) const {
+  const auto find = [this](const std::string& name) -> const SecretSpec* {
+    const auto found = resources_.secrets.find(name);
+    return found == resources_.secrets.end() ? nullptr : found->second.get();
+  };
+  const SecretSpec* secret = find(spec.secret);
+  const SecretSpec* beside = find(spec.roots_secret);
+  const bool has_pair = secret != nullptr && !secret->pair.chain.empty();
+  if (has_pair) out.pair = secret->pair;
+  if (secret != nullptr && secret->roots.empty() && beside != nullptr) secret = beside;
+  if (secret == nullptr) {
+    // Not the system's roots in its place: fewer are trusted than that, or others.
+    out.problem =
+        str_cat("Secret ", spec.secret, " has not come; next: see `weft analyze` and `weft status`");
+    return;
+  }
+  out.roots = secret->roots;
+  out.crls = secret->crls;
+  if (out.roots.empty() && spec.mode == ClientTlsMode::kSimple && spec.verifies)
+    out.problem = str_cat("Secret ", spec.secret, " has no authority; next: give ca.crt");
+  if (spec.mode != ClientTlsMode::kMutual) out.pair = {};
+  if (spec.mode == ClientTlsMode::kMutual && !has_pair)
+    out.problem = str_cat("Secret ", spec.secret, " has no certificate with its key; next: give both");
+}
+
+// Whom its endpoints may be: those of all its workloads.
+std::vector<std::string> ClusterTable::identities(const ServiceSpec& service) const {
+  std::set<std::string> out;
+  const auto workloads = workloads_by_service_.find(service.key);
+  if (workloads != workloads_by_service_.end()) {
+    for (const WorkloadSpec* workload : workloads->second) out.insert(workload->identity.to_string());
+  }
+  return {out.begin(), out.end()};
+}
+
 uint32_t ClusterTable::locality(const Locality& place) {
   if (place.empty()) return kNone;
   const auto [row, inserted] = localities_.try_emplace(place, snapshot_.localities.size());
@@ -204,7 +267,7 @@ uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const s
   cluster.subset = subset;
   const TrafficPolicySpec* of_subset = chosen != nullptr ? &chosen->traffic : nullptr;
   const PolicyBlocks blocks = blocks_for(policy.traffic, of_subset, port);
-  cluster.policy = cluster_policy(blocks, policy.traffic, of_subset);
+  cluster.policy = cluster_policy(blocks, client_terms(blocks, service), policy.traffic, of_subset);
   if (blocks.balancing) cluster.load_balancer = blocks.balancing->algorithm;
   if (service.passthrough) cluster.load_balancer = LoadBalancer::kPassthrough;
   cluster.anywhere = service.passthrough && service.addresses.empty() && service.ranges.empty();

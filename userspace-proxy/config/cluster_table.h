@@ -47,7 +47,12 @@ class ClusterTable {
   std::vector<Endpoint> endpoints(const ServiceSpec& service, const ServiceSpec::Port& port,
                                   const PolicySpec::Subset* subset, const ClusterPolicy* policy);
   uint32_t locality(const Locality& place);
+  // How TLS is begun to the service's endpoints; null: it is not.
+  ClientTermsRef client_terms(const PolicyBlocks& blocks, const ServiceSpec& service) const;
+  void add_secret(const ClientTlsSpec& spec, ClientTerms& out) const;
+  std::vector<std::string> identities(const ServiceSpec& service) const;
 
+  const Resources& resources_;
   Snapshot& snapshot_;
   std::map<Locality, uint32_t> localities_;
   HostIndex<PolicySpec> policies_;

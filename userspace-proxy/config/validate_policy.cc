@@ -163,8 +163,45 @@ absl::StatusOr<OutlierSettings> compile_outlier(const mesh::OutlierDetection& ou
   return out;
 }
 
-absl::StatusOr<PolicyBlocks> compile_blocks(const mesh::TrafficPolicy& policy) {
+// `ns`: of the rule, whose Secrets it may name.
+absl::StatusOr<ClientTlsSpec> compile_tls(const mesh::ClientTls& tls, const std::string& ns) {
+  ClientTlsSpec out;
+  switch (tls.mode()) {
+    case mesh::ClientTls::DISABLE:
+      return out;
+    case mesh::ClientTls::SIMPLE:
+      out.mode = ClientTlsMode::kSimple;
+      break;
+    case mesh::ClientTls::MUTUAL:
+      out.mode = ClientTlsMode::kMutual;
+      break;
+    case mesh::ClientTls::ISTIO_MUTUAL:
+      out.mode = ClientTlsMode::kMesh;
+      break;
+    default:
+      return invalid("tls: no mode");
+  }
+  if (!tls.credential_name().empty()) {
+    out.secret = str_cat(ns, "/", tls.credential_name());
+    out.roots_secret = out.secret + "-cacert";
+  }
+  if (out.mode == ClientTlsMode::kMutual && out.secret.empty())
+    return invalid("tls: MUTUAL without a Secret");
+  // What is not known here would be left out, and more be trusted than was asked for.
+  if (!tls.client_certificate().empty() || !tls.private_key().empty() || !tls.ca_crl().empty() ||
+      (!tls.ca_certificates().empty() && tls.ca_certificates() != "system"))
+    return invalid("tls: files are not read");
+  out.names.assign(tls.subject_alt_names().begin(), tls.subject_alt_names().end());
+  out.sni = tls.sni();
+  out.verifies = !tls.insecure_skip_verify();
+  return out;
+}
+
+absl::StatusOr<PolicyBlocks> compile_blocks(const mesh::TrafficPolicy& policy, const std::string& ns) {
   PolicyBlocks out;
+  if (policy.has_tls()) {
+    ASSIGN_OR_RETURN(out.tls, compile_tls(policy.tls(), ns));
+  }
   if (policy.has_load_balancing()) {
     ASSIGN_OR_RETURN(out.balancing, compile_balancing(policy.load_balancing()));
   }
@@ -177,9 +214,9 @@ absl::StatusOr<PolicyBlocks> compile_blocks(const mesh::TrafficPolicy& policy) {
   return out;
 }
 
-absl::StatusOr<TrafficPolicySpec> compile_traffic(const mesh::TrafficPolicy& policy) {
+absl::StatusOr<TrafficPolicySpec> compile_traffic(const mesh::TrafficPolicy& policy, const std::string& ns) {
   TrafficPolicySpec out;
-  ASSIGN_OR_RETURN(out.blocks, compile_blocks(policy));
+  ASSIGN_OR_RETURN(out.blocks, compile_blocks(policy, ns));
   if (policy.has_retry_budget()) {
     const double percent = policy.retry_budget().percent();
     if (!(percent >= 0 && percent <= kHundred)) return invalid("retry_budget: ", percent, " per cent");
@@ -189,7 +226,7 @@ absl::StatusOr<TrafficPolicySpec> compile_traffic(const mesh::TrafficPolicy& pol
   for (const mesh::TrafficPolicy::Port& port : policy.ports()) {
     if (port.port() == 0 || port.port() > kMaxPort)
       return invalid("ports: ", port.port(), ", expected 1-65535");
-    auto blocks = compile_blocks(port.policy());
+    auto blocks = compile_blocks(port.policy(), ns);
     if (!blocks.ok()) return annotate(str_cat("ports[", port.port(), "]"), blocks.status());
     out.ports.emplace_back(static_cast<uint16_t>(port.port()), *std::move(blocks));
   }
@@ -206,7 +243,7 @@ absl::StatusOr<std::vector<PolicySpec::Subset>> compile_subsets(const mesh::Dest
     PolicySpec::Subset subset{
         .name = s.name(), .labels = {s.labels().begin(), s.labels().end()}, .traffic = {}};
     std::sort(subset.labels.begin(), subset.labels.end());
-    auto traffic = compile_traffic(s.traffic_policy());
+    auto traffic = compile_traffic(s.traffic_policy(), policy.namespace_());
     if (!traffic.ok()) return annotate(str_cat("subsets[", s.name(), "]"), traffic.status());
     subset.traffic = *std::move(traffic);
     out.push_back(std::move(subset));
@@ -226,7 +263,7 @@ absl::StatusOr<PolicySpec> validate(const mesh::DestinationPolicy& policy) {
   out.export_to.assign(policy.export_to().begin(), policy.export_to().end());
   ASSIGN_OR_RETURN(out.subsets, compile_subsets(policy));
   if (policy.has_traffic_policy()) {
-    ASSIGN_OR_RETURN(out.traffic, compile_traffic(policy.traffic_policy()));
+    ASSIGN_OR_RETURN(out.traffic, compile_traffic(policy.traffic_policy(), out.ns));
   }
   return out;
 }

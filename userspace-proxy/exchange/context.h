@@ -21,6 +21,7 @@
 #include "userspace-proxy/policy/request_authentication.h"
 #include "userspace-proxy/policy/request_policy.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
+#include "userspace-proxy/tls/client_tls.h"
 #include "userspace-proxy/tls/server_tls.h"
 #include "userspace-proxy/upstream/balancer.h"
 #include "userspace-proxy/upstream/hbone_pool.h"
@@ -126,6 +127,7 @@ struct ProxyContext {
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
   PathReadings path_readings;    // of the request that is being judged
   TokenCache tokens;             // of requests that come in
+  ClientTlsTable client_tls{tls};
 };
 
 inline uint32_t source_of(CaptureOrigin& origin, const Snapshot& snapshot) {
@@ -192,6 +194,21 @@ inline bool choose_tunnel(ProxyContext& context, CaptureOrigin& origin, const Sn
   dial.hbone = &context.hbone;
   dial.tunnel_to = &workload->identity;
   return true;
+}
+
+// Begins TLS on the dial where its terms ask for that. `takes_tunnels`: by the mesh's own certificates the
+// endpoint is reached through those, which need no second layer.
+inline void choose_tls(ProxyContext& context, bool takes_tunnels, std::string_view offers,
+                       DialParameters& dial) {
+  if (dial.terms == nullptr || !dial.terms->settings->tls) return;
+  if (takes_tunnels && dial.terms->settings->tls.terms->mode == ClientTlsMode::kMesh) return;
+  dial.client_tls = &context.client_tls;
+  dial.offers = offers;
+}
+
+// The name of what is spoken, for ALPN.
+inline std::string_view alpn_of(UpstreamProtocol protocol) {
+  return protocol == UpstreamProtocol::kHttp2 ? "h2" : "http/1.1";
 }
 
 }  // namespace weft::proxy

@@ -168,6 +168,7 @@ inline std::optional<TryResult> result_of(ConnectStatus status) {
     case ConnectStatus::kRefused:
     case ConnectStatus::kFailed:
     case ConnectStatus::kTimeout:
+    case ConnectStatus::kTlsFailed:
       return TryResult{.kind = TryResult::Kind::kConnectFailed};
     default:
       return std::nullopt;
@@ -184,6 +185,8 @@ inline Outcome outcome_of(ConnectStatus status) {
       return Outcome::kConnectTimeout;
     case ConnectStatus::kCircuitOpen:
       return Outcome::kCircuitOpen;
+    case ConnectStatus::kTlsFailed:
+      return Outcome::kTlsFailed;
     case ConnectStatus::kNoCapacity:
     case ConnectStatus::kNoDescriptor:
       return Outcome::kOverload;

@@ -232,6 +232,7 @@ Outcome Exchange::prepare_upstream() {
                       client_.origin.use.get(), terms};
   if (client_.policy == nullptr)
     key.tunnelled = choose_tunnel(context_, client_.origin, generation_->snapshot(), target_.tunnel(), dial);
+  choose_tls(context_, target_.tunnel() != nullptr, alpn_of(key.protocol), dial);
   const StreamRequest::Wants wants{.fresh = only_fresh_, .settings = tunnel_asked_ && !is_connect()};
   step_.begin(stream_request_.start(step_.operation(), key, dial, wants));
   return Outcome::kOk;

@@ -71,6 +71,7 @@ std::optional<TryFailure> Exchange::failure_of(Outcome outcome) const {
     case Outcome::kConnectRefused:
     case Outcome::kConnectTimeout:
     case Outcome::kConnectFailed:
+    case Outcome::kTlsFailed:
       return TryFailure::kConnect;
     case Outcome::kUpstreamReset:
       return upstream_->unanswered() == Unanswered::kRefused ? TryFailure::kRefused : TryFailure::kReset;

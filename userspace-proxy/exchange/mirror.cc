@@ -76,6 +76,7 @@ bool Mirror::begin() {
   UpstreamKey key{target_.address(), origin_->netns_cookie(), protocol_, terms != nullptr ? terms->id : 0};
   DialParameters dial{origin_->netns.get(), target_.cluster().connect_timeout_ms, origin_->use.get(), terms};
   key.tunnelled = choose_tunnel(context_, *origin_, target_.snapshot(), target_.tunnel(), dial);
+  choose_tls(context_, target_.tunnel() != nullptr, alpn_of(key.protocol), dial);
   step_.begin(stream_request_.start(step_.operation(), key, dial, StreamRequest::Wants{}));
   return true;
 }

@@ -116,7 +116,10 @@ Outcome TcpExchange::dial() {
     const auto known = snapshot.tunnels.find(SocketAddress{upstream_address_.ip, 0});
     if (known != snapshot.tunnels.end()) workload = known->second.get();
   }
-  if (client_.policy == nullptr) choose_tunnel(context_, client_.origin, snapshot, workload, dial);
+  if (client_.policy == nullptr) {
+    choose_tunnel(context_, client_.origin, snapshot, workload, dial);
+    choose_tls(context_, workload != nullptr, "", dial);
+  }
   step_.begin(connector_.start(step_.operation(), upstream_, upstream_address_, dial));
   return Outcome::kOk;
 }

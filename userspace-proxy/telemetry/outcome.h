@@ -41,6 +41,9 @@ namespace weft::proxy {
   X(kConnectRefused, "connect_refused", 503, "The endpoint refused the connection.")                         \
   X(kConnectTimeout, "connect_timeout", 503, "The endpoint did not answer the connection in time.")          \
   X(kConnectFailed, "connect_failed", 503, "The endpoint could not be reached.")                             \
+  X(kTlsFailed, "tls_failed", 503,                                                                           \
+    "The DestinationRule asks for TLS, and it did not come about with the endpoint: the log of the proxy "   \
+    "says why (server_refused).")                                                                            \
   X(kCircuitOpen, "circuit_open", 503,                                                                       \
     "The source has as much under way to the destination as the DestinationRule's connectionPool allows.")   \
   X(kMaxDuration, "max_duration", 0,                                                                         \

@@ -3,25 +3,22 @@
 
 #include <openssl/err.h>
 #include <openssl/hmac.h>
-#include <openssl/rand.h>
 
 #include <array>
 #include <set>
 #include <string_view>
 #include <utility>
 
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "userspace-proxy/tls/peer_names.h"
+#include "userspace-proxy/tls/ticket_secret.h"
 
 namespace weft::proxy {
 namespace {
 
 constexpr unsigned char kHttpProtocols[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
-// Forward secrecy and AEAD (RFC 9325 §4.2).
-constexpr char kCiphers[] =
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
-    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
 // Who offers nothing that we speak gets HTTP/1.1, as without ALPN.
 int select_http(SSL*, const unsigned char** out, unsigned char* length, const unsigned char* offered,
@@ -46,17 +43,6 @@ int version_of(TlsVersion version, int automatic) {
   return automatic;
 }
 
-// Of the process: the workers' ticket keys come from it, so that any of them resumes what another began.
-// Another one after a restart.
-absl::StatusOr<std::array<unsigned char, 32>> process_secret() {
-  static const auto secret = []() -> absl::StatusOr<std::array<unsigned char, 32>> {
-    std::array<unsigned char, 32> out{};
-    if (RAND_bytes(out.data(), static_cast<int>(out.size())) != 1) return openssl_status("random bytes");
-    return out;
-  }();
-  return secret;
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<ServerTls>> ServerTls::make(std::shared_ptr<const ServerTerms> terms) {
@@ -77,12 +63,12 @@ absl::Status ServerTls::open() {
   SSL_CTX_set_max_proto_version(context, version_of(terms_->max, TLS1_3_VERSION));
   std::string ciphers;
   for (const std::string& each : terms_->ciphers) str_append(&ciphers, ciphers.empty() ? "" : ":", each);
-  if (SSL_CTX_set_cipher_list(context, ciphers.empty() ? kCiphers : ciphers.c_str()) != 1)
+  if (SSL_CTX_set_cipher_list(context, ciphers.empty() ? kTls12Ciphers : ciphers.c_str()) != 1)
     return openssl_status("cipher suites");
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   if (!terms_->opaque) SSL_CTX_set_alpn_select_cb(context, select_http, nullptr);
   RETURN_IF_ERROR(add_certificates());
-  RETURN_IF_ERROR(terms_->mutual ? ask_for_certificates() : share_tickets());
+  RETURN_IF_ERROR(terms_->mutual ? ask_for_certificates() : share_tickets(ticket_period()));
   ERR_clear_error();
   return absl::OkStatus();
 }
@@ -95,12 +81,7 @@ absl::Status ServerTls::add_certificates() {
     ASSIGN_OR_RETURN(const KeyPtr key, read_private_key(pair.key));
     if (!kinds.insert(EVP_PKEY_get_base_id(key.get())).second)
       return absl::FailedPreconditionError("two certificates have keys of one kind; next: give one of them");
-    if (SSL_CTX_use_certificate(context_.get(), chain.front().get()) != 1 ||
-        SSL_CTX_use_PrivateKey(context_.get(), key.get()) != 1)
-      return openssl_status("certificate and key");
-    for (size_t i = 1; i < chain.size(); ++i) {
-      if (SSL_CTX_add1_chain_cert(context_.get(), chain[i].get()) != 1) return openssl_status("chain");
-    }
+    RETURN_IF_ERROR(use_certificate(context_.get(), chain, key.get()));
   }
   return absl::OkStatus();
 }
@@ -118,9 +99,15 @@ absl::Status ServerTls::ask_for_certificates() {
   return absl::OkStatus();
 }
 
+void ServerTls::renew_tickets(uint64_t period) {
+  const absl::Status status = share_tickets(period);
+  if (!status.ok()) log::warn("tickets_not_renewed", {{"server", terms_->name}, {"error", status.message()}});
+}
+
 // Of this listener only, and of these certificates: another one's tickets are not understood.
-absl::Status ServerTls::share_tickets() {
-  ASSIGN_OR_RETURN(const auto secret, process_secret());
+absl::Status ServerTls::share_tickets(uint64_t period) {
+  period_ = period;
+  ASSIGN_OR_RETURN(const TicketSecret secret, ticket_secret(period));
   std::string material = str_cat(terms_->name, "\n");
   for (const TlsKeyPair& pair : terms_->certificates) material += pair.chain;
   std::array<unsigned char, 128> keys{};
@@ -141,6 +128,8 @@ absl::Status ServerTls::share_tickets() {
 }
 
 SslPtr ServerTls::new_connection(TlsRole, TlsPeer& peer) {
+  // Who brings an older ticket shakes hands in full. Should the keys not be had, the old ones serve on.
+  if (!terms_->mutual && ticket_period() != period_) renew_tickets(ticket_period());
   SslPtr ssl(SSL_new(context_.get()));
   if (ssl == nullptr) return ssl;
   set_peer(ssl.get(), peer);

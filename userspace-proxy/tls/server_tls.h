@@ -21,17 +21,20 @@ class ServerTls final : public TlsProfile {
   SslPtr new_connection(TlsRole role, TlsPeer& peer) override;
   TlsFault check(SSL*, TlsPeer&) override { return TlsFault::kNoFault; }
   const ServerTerms& terms() const { return *terms_; }
+  // From now on tickets of that period (ticket_secret.h); comes by itself with connections.
+  void renew_tickets(uint64_t period);
 
  private:
   explicit ServerTls(std::shared_ptr<const ServerTerms> terms) : terms_(std::move(terms)) {}
   absl::Status open();
   absl::Status add_certificates();
   absl::Status ask_for_certificates();
-  absl::Status share_tickets();
+  absl::Status share_tickets(uint64_t period);
   static int verify(X509_STORE_CTX* store, void* self);
 
   const std::shared_ptr<const ServerTerms> terms_;
   SslContextPtr context_;
+  uint64_t period_ = 0;  // of the tickets
 };
 
 // Those of one worker, by name.

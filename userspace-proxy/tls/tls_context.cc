@@ -15,6 +15,8 @@ namespace weft::proxy {
 namespace {
 
 constexpr unsigned char kHttp2[] = {2, 'h', '2'};
+// In tickets: what is above is written out.
+constexpr ptrdiff_t kMaxRootIndex = 255;
 
 TlsFault check_identity(X509* certificate, TlsPeer& peer) {
   const SanReading reading = read_san(certificate, &peer.id);
@@ -94,13 +96,9 @@ absl::Status TlsContext::configure(SSL_CTX* context) {
   set_common_options(context);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_cert_verify_callback(context, &TlsContext::verify, nullptr);
-  if (SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") != 1 ||
-      SSL_CTX_use_certificate(context, credentials_->chain.front().get()) != 1 ||
-      SSL_CTX_use_PrivateKey(context, credentials_->key.get()) != 1)
-    return openssl_status("certificate and key");
-  for (size_t i = 1; i < credentials_->chain.size(); ++i) {
-    if (SSL_CTX_add1_chain_cert(context, credentials_->chain[i].get()) != 1) return openssl_status("chain");
-  }
+  if (SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") != 1)
+    return openssl_status("cipher suites");
+  RETURN_IF_ERROR(use_certificate(context, credentials_->chain, credentials_->key.get()));
   add_trust(SSL_CTX_get_cert_store(context), credentials_->roots, credentials_->crls);
   ERR_clear_error();
   return absl::OkStatus();
@@ -197,15 +195,26 @@ void TlsContext::keep_session(const TlsPeer& peer, SSL_SESSION* session) {
 }
 
 // A ticket holds the peer's leaf only: what vouched for it goes with it, so that it can be revoked later too.
+// Roots, which the context has, by their number: parsing a certificate takes longer than the rest of a
+// ticket.
 int TlsContext::write_ticket(SSL* ssl, void*) {
-  const std::vector<X509Ptr>& chain = peer_of(ssl).chain;
+  const TlsPeer& peer = peer_of(ssl);
+  const std::vector<X509Ptr>& roots = peer.context->credentials().roots;
   std::vector<unsigned char> bytes;
-  for (size_t i = 1; i < chain.size(); ++i) {
-    const int length = i2d_X509(chain[i].get(), nullptr);
+  for (size_t i = 1; i < peer.chain.size(); ++i) {
+    X509* const each = peer.chain[i].get();
+    const auto same = [each](const X509Ptr& root) { return X509_cmp(root.get(), each) == 0; };
+    const auto root = std::find_if(roots.begin(), roots.end(), same);
+    if (const auto index = root - roots.begin(); root != roots.end() && index < kMaxRootIndex) {
+      bytes.push_back(static_cast<unsigned char>(index + 1));
+      continue;
+    }
+    bytes.push_back(0);
+    const int length = i2d_X509(each, nullptr);
     if (length <= 0) return 0;
     bytes.resize(bytes.size() + static_cast<size_t>(length));
     unsigned char* at = bytes.data() + bytes.size() - length;
-    i2d_X509(chain[i].get(), &at);
+    i2d_X509(each, &at);
   }
   return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), bytes.data(), bytes.size());
 }
@@ -219,11 +228,18 @@ SSL_TICKET_RETURN TlsContext::read_ticket(SSL* ssl, SSL_SESSION* session, const 
   size_t length = 0;
   if (leaf == nullptr || SSL_SESSION_get0_ticket_appdata(session, &bytes, &length) != 1)
     return SSL_TICKET_RETURN_IGNORE_RENEW;
+  const std::vector<X509Ptr>& roots = peer_of(ssl).context->credentials().roots;
   std::vector<X509Ptr> chain;
   chain.push_back(share(leaf));
   const auto* at = static_cast<const unsigned char*>(bytes);
   const unsigned char* const end = at + length;
   while (at < end) {
+    const size_t number = *at++;
+    if (number > roots.size()) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    if (number > 0) {
+      chain.push_back(share(roots[number - 1].get()));
+      continue;
+    }
     chain.emplace_back(d2i_X509(nullptr, &at, static_cast<long>(end - at)));
     if (chain.back() == nullptr) return SSL_TICKET_RETURN_IGNORE_RENEW;
   }

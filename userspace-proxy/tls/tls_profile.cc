@@ -55,6 +55,16 @@ void add_trust(X509_STORE* store, const std::vector<X509Ptr>& roots, const std::
   if (!crls.empty()) X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
+absl::Status use_certificate(SSL_CTX* context, std::span<const X509Ptr> chain, EVP_PKEY* key) {
+  if (chain.empty() || SSL_CTX_use_certificate(context, chain.front().get()) != 1 ||
+      SSL_CTX_use_PrivateKey(context, key) != 1)
+    return openssl_status("certificate and key");
+  for (const X509Ptr& each : chain.subspan(1)) {
+    if (SSL_CTX_add1_chain_cert(context, each.get()) != 1) return openssl_status("chain");
+  }
+  return absl::OkStatus();
+}
+
 void set_common_options(SSL_CTX* context) {
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);

@@ -6,9 +6,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "base/spiffe_id.h"
 #include "base/x509.h"
 #include "userspace-proxy/net/intrusive_list.h"
@@ -32,6 +35,8 @@ struct TlsPeer {
   std::vector<SpiffeId> expected;
   // Client: sessions are resumed with the same name only; the name must tell endpoint and expectation.
   std::string session_name;
+  // Client, of servers outside the mesh: the one protocol that is offered by ALPN; empty: none. A literal.
+  std::string_view offers;
 
   TlsContext* context = nullptr;
   TlsFault fault = TlsFault::kNoFault;
@@ -71,6 +76,14 @@ int allow_unknown_status(int good, X509_STORE_CTX* store);
 std::vector<X509Ptr> verified_chain(X509_STORE_CTX* store);
 // Roots to trust, and lists to obey.
 void add_trust(X509_STORE* store, const std::vector<X509Ptr>& roots, const std::vector<X509CrlPtr>& crls);
+
+// Shows the chain, the leaf first, whose key this is.
+absl::Status use_certificate(SSL_CTX* context, std::span<const X509Ptr> chain, EVP_PKEY* key);
+
+// Of TLS 1.2: forward secrecy and AEAD (RFC 9325 §4.2).
+inline constexpr char kTls12Ciphers[] =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
 // What every context of ours is like: no renegotiation, no early data, buffers released when idle.
 void set_common_options(SSL_CTX* context);

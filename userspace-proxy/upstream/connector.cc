@@ -7,6 +7,8 @@
 
 #include <cerrno>
 
+#include "userspace-proxy/tls/client_tls.h"
+#include "userspace-proxy/tls/tls_socket.h"
 #include "userspace-proxy/upstream/hbone_pool.h"
 
 namespace weft::proxy {
@@ -38,6 +40,11 @@ bool Connector::start(Operation& operation, Socket& socket, const SocketAddress&
                       const DialParameters& dial) {
   cancel();
   socket_ = &socket;
+  client_tls_ = dial.client_tls;
+  offers_ = dial.offers;
+  use_ = dial.use;
+  terms_ = dial.client_tls == nullptr ? nullptr : dial.terms;
+  address_ = address;
   if (dial.hbone != nullptr) return start_tunnel(operation, address, dial);
   UniqueFd fd = home_.tcp_socket(dial.netns, address.ip.is_v4() ? AF_INET : AF_INET6);
   if (!fd.valid() && (errno == EMFILE || errno == ENFILE)) {
@@ -53,7 +60,7 @@ bool Connector::start(Operation& operation, Socket& socket, const SocketAddress&
   if (dial.use != nullptr) socket.charge_to(dial.use->buffered_bytes);
   if (socket.connect(connect_, address)) {
     status_ = status_of_result(connect_.result);
-    return true;
+    if (status_ != ConnectStatus::kConnected || client_tls_ == nullptr || begin_tls()) return true;
   }
   status_ = ConnectStatus::kWaiting;
   loop_.arm(timeout_, dial.timeout_ms);
@@ -73,21 +80,69 @@ bool Connector::start_tunnel(Operation& operation, const SocketAddress& address,
   return false;
 }
 
-void Connector::on_tunnelled(int) { finish(tunnel_->status()); }
+void Connector::on_tunnelled(int) { went(tunnel_->status()); }
+
+void Connector::went(ConnectStatus status) {
+  if (status != ConnectStatus::kConnected || client_tls_ == nullptr) return finish(status);
+  if (begin_tls()) finish(status_);
+}
+
+bool Connector::begin_tls() {
+  const std::shared_ptr<const ClientTerms>& terms = terms_->settings->tls.terms;
+  std::string_view problem;
+  std::shared_ptr<ClientTls> profile = client_tls_->find(terms, use_->workload_uid, &problem);
+  status_ = ConnectStatus::kTlsFailed;
+  if (profile == nullptr) {
+    tls_refused(problem);
+    return true;
+  }
+  TlsPeer peer;
+  peer.offers = offers_;
+  tls_ = start_tls(loop_, *socket_, std::move(profile), TlsRole::kClient, std::move(peer));
+  if (tls_ == nullptr) {
+    status_ = ConnectStatus::kFailed;
+    return true;
+  }
+  if (!tls_->handshake(handshake_)) {
+    status_ = ConnectStatus::kWaiting;
+    return false;
+  }
+  if (handshake_.result == 0) {
+    status_ = ConnectStatus::kConnected;
+  } else {
+    tls_refused(label(tls_->fault()));
+  }
+  return true;
+}
+
+void Connector::on_handshake(int result) {
+  if (result == 0) return finish(ConnectStatus::kConnected);
+  tls_refused(label(tls_->fault()));
+  finish(ConnectStatus::kTlsFailed);
+}
+
+void Connector::tls_refused(std::string_view why) const {
+  client_tls_->refused(loop_.now(), use_->workload_uid, address_.to_string(), *terms_->settings->tls.terms,
+                       why);
+}
 
 void Connector::cancel() {
   connect_.cancel();
   tunnelled_.cancel();
+  handshake_.cancel();
+  tls_ = nullptr;
   // It may be at work; it is freed with the next dial or with this.
   if (tunnel_ != nullptr) tunnel_->cancel();
   timeout_.cancel();
 }
 
-void Connector::on_connected(int result) { finish(status_of_result(result)); }
+void Connector::on_connected(int result) { went(status_of_result(result)); }
 
 void Connector::on_timeout() {
+  const bool shaking_hands = tls_ != nullptr;
+  if (shaking_hands) tls_refused(label(TlsFault::kTimeout));
   socket_->close();
-  finish(ConnectStatus::kTimeout);
+  finish(shaking_hands ? ConnectStatus::kTlsFailed : ConnectStatus::kTimeout);
 }
 
 void Connector::finish(ConnectStatus status) {

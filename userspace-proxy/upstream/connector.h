@@ -1,9 +1,11 @@
-// Connector: dials a socket in the source's network namespace, with a deadline. Used by the pool for HTTP and
-// by TCP exchanges. Worker thread only.
+// Connector: dials a socket in the source's network namespace, begins TLS on it where the destination's rule
+// asks for that, and has a deadline for both. Used by the pool for HTTP and by TCP exchanges. Worker thread
+// only.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "base/spiffe_id.h"
 #include "userspace-proxy/net/netns.h"
@@ -23,10 +25,13 @@ enum class ConnectStatus : uint8_t {
   kNoDescriptor,  // the process or the system has none left
   kNoCapacity,    // of the pool: no connection became free in time, or too many exchanges wait
   kCircuitOpen,   // the destination's policy allows no more
+  kTlsFailed,     // connected, but TLS did not come about: the log says why
 };
 
+class ClientTlsTable;
 class HboneDial;
 class HbonePool;
+class TlsSocket;
 
 struct DialParameters {
   int netns = -1;  // negative: from here
@@ -37,6 +42,9 @@ struct DialParameters {
   // Not null: by a tunnel to the workload that has this identity.
   HbonePool* hbone = nullptr;
   const SpiffeId* tunnel_to = nullptr;
+  // Not null: with TLS by the terms, which offers this protocol (ALPN, a literal; empty: none).
+  ClientTlsTable* client_tls = nullptr;
+  std::string_view offers;
 };
 
 class Connector {
@@ -54,6 +62,12 @@ class Connector {
   void on_timeout();
   void on_tunnelled(int);
   bool start_tunnel(Operation& operation, const SocketAddress& address, const DialParameters& dial);
+  // True: it is over, and status() says how.
+  bool begin_tls();
+  void on_handshake(int result);
+  void tls_refused(std::string_view why) const;
+  // Connected, in clear: what comes then, or the end.
+  void went(ConnectStatus status);
   void finish(ConnectStatus status);
 
   EventLoop& loop_;
@@ -62,7 +76,15 @@ class Connector {
   ConnectStatus status_ = ConnectStatus::kFailed;
   WaitSlot waiting_;
   std::unique_ptr<HboneDial> tunnel_;  // while and after dialling by one
+  // Of the dial that is under way.
+  ClientTlsTable* client_tls_ = nullptr;
+  std::string_view offers_;
+  PodUse* use_ = nullptr;
+  ConnectionTermsPtr terms_;
+  SocketAddress address_;
+  TlsSocket* tls_ = nullptr;  // the socket's, while it shakes hands
   Operation connect_{this, method<&Connector::on_connected>};
+  Operation handshake_{this, method<&Connector::on_handshake>};
   Operation tunnelled_{this, method<&Connector::on_tunnelled>};
   Timer timeout_{this, method<&Connector::on_timeout>};
 };

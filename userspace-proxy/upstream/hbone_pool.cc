@@ -28,6 +28,7 @@ bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress&
   dial_ = dial;
   dial_.hbone = nullptr;
   dial_.tunnel_to = nullptr;
+  dial_.client_tls = nullptr;
   tries_ = 0;
   status_ = ConnectStatus::kFailed;
   if (!pool_.place(*this)) return true;

@@ -201,10 +201,22 @@ TEST(TrafficPolicyTest, OutlierDetectionCarriesItsDefaults) {
   EXPECT_EQ(refusal("outlierDetection: {consecutiveLocalOriginFailures: 5}"), "WF0036 outlierDetection");
 }
 
-TEST(TrafficPolicyTest, TlsThatWouldNotBeInForceIsRefusedAndNotSilentlyPlain) {
-  EXPECT_EQ(refusal("tls: {mode: SIMPLE}"), "WF0025 tls.mode");
-  EXPECT_EQ(refusal("tls: {mode: MUTUAL, clientCertificate: /c, privateKey: /k, sni: s}"), "WF0025 tls.mode");
-  EXPECT_EQ(policy_of("tls: {mode: ISTIO_MUTUAL}", "WF0053").tls().mode(), ClientTls::ISTIO_MUTUAL);
+TEST(TrafficPolicyTest, TlsIsReadAndWhatWouldNotBeInForceIsRefused) {
+  const ClientTls simple = policy_of("tls: {mode: SIMPLE, sni: a.example, subjectAltNames: [b, c]}").tls();
+  EXPECT_EQ(simple.mode(), ClientTls::SIMPLE);
+  EXPECT_EQ(simple.sni(), "a.example");
+  EXPECT_THAT(simple.subject_alt_names(), ::testing::ElementsAre("b", "c"));
+  const ClientTls mutual =
+      policy_of("tls: {mode: MUTUAL, credentialName: client, insecureSkipVerify: true}").tls();
+  EXPECT_EQ(mutual.credential_name(), "client");
+  EXPECT_TRUE(mutual.insecure_skip_verify());
+  EXPECT_EQ(policy_of("tls: {mode: ISTIO_MUTUAL}").tls().mode(), ClientTls::ISTIO_MUTUAL);
+  EXPECT_EQ(refusal("tls: {mode: SIMPLE, caCertificates: system}"), "");
+  EXPECT_EQ(refusal("tls: {mode: SIMPLE, caCertificates: /ca}"), "WF0025 tls.caCertificates");
+  EXPECT_EQ(refusal("tls: {mode: SIMPLE, caCrl: /crl}"), "WF0025 tls.caCrl");
+  EXPECT_EQ(refusal("tls: {mode: MUTUAL, credentialName: c, privateKey: /k}"), "WF0025 tls.privateKey");
+  EXPECT_EQ(refusal("tls: {mode: SIMPLE, credentialName: other/c}"), "WF0002 tls.credentialName");
+  EXPECT_EQ(refusal("tls: {mode: ISTIO_MUTUAL, credentialName: c}"), "WF0002 tls.mode");
   EXPECT_EQ(refusal("tls: {mode: DISABLE}"), "");
   EXPECT_EQ(refusal("tls: {mode: MUTUAL}"), "WF0026 tls.mode");
   EXPECT_EQ(refusal("tls: {mode: STRICT}"), "WF0002 tls.mode");

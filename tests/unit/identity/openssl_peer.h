@@ -27,6 +27,7 @@ class OpensslPeer {
     int max_version = TLS1_3_VERSION;
     SSL_SESSION* session = nullptr;     // to resume
     const char* server_name = nullptr;  // that a client asks for; null: none
+    bool asks = true;                   // for the other side's certificate
   };
   using Script = std::function<void(SSL*)>;
 
@@ -81,7 +82,7 @@ class OpensslPeer {
                               static_cast<unsigned>(alpn.size()));
     if (!alpn.empty() && setup_.server)
       SSL_CTX_set_alpn_select_cb(context, select, const_cast<char*>(setup_.alpn));
-    const int verify = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    const int verify = setup_.asks ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE;
     if (setup_.trusts.empty()) {
       SSL_CTX_set_verify(context, verify, [](int, X509_STORE_CTX*) { return 1; });
     } else {
