@@ -28,6 +28,14 @@ std::set<std::pair<std::string, std::string>> names_in(const ParsedFile& file) {
     if (is_name(ns) && is_name(name)) out.emplace(ns, name);
   };
   for (const Object& object : file.objects) {
+    if (const auto* rule = std::get_if<DestinationRule>(&object)) {
+      for (const DestinationRule::TlsUse& use : rule->tls) {
+        const std::string& credential = use.tls.credential_name();
+        if (credential.empty()) continue;
+        add(rule->meta.ns, credential);
+        add(rule->meta.ns, str_cat(credential, "-cacert"));
+      }
+    }
     const auto* gateway = std::get_if<Gateway>(&object);
     if (gateway == nullptr) continue;
     for (const Gateway::Listener& listener : gateway->listeners) {

@@ -2,7 +2,6 @@
 #include "tools/bench/route_traffic.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -19,7 +18,7 @@
 #include <utility>
 
 #include "base/strings.h"
-#include "userspace-proxy/net/socket.h"
+#include "tools/bench/loopback.h"
 
 namespace weft::bench {
 namespace {
@@ -27,14 +26,6 @@ namespace {
 [[noreturn]] void fail(const char* what) {
   std::fprintf(stderr, "weft-bench-route: %s\n", what);
   std::exit(1);
-}
-
-// The calling thread and those that it starts from now on.
-void run_on(int first_cpu, int last_cpu) {
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  for (int cpu = first_cpu; cpu <= last_cpu; ++cpu) CPU_SET(static_cast<size_t>(cpu), &cpus);
-  sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
 // True: the calling thread has it, or had it taken away.
@@ -50,18 +41,6 @@ std::set<std::string> tasks() {
   return out;
 }
 
-int last_cpu() { return static_cast<int>(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L)) - 1; }
-
-UniqueFd listen_here(SocketAddress* address) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  sockaddr_storage any;
-  const socklen_t size = SocketAddress::parse("127.0.0.1:0")->to_sockaddr(&any);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&any), size) != 0 || ::listen(fd.get(), 128) != 0)
-    fail("cannot listen on the loopback interface");
-  *address = proxy::local_address(fd.get());
-  return fd;
-}
-
 void watch(int epoll, int fd) {
   epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
   ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
@@ -71,8 +50,10 @@ void watch(int epoll, int fd) {
 
 void run_where_weft_runs() { run_on(0, 0); }
 
-FixedUpstream::FixedUpstream()
-    : listener_(listen_here(&address_)),
+FixedUpstream::FixedUpstream(const char* at, size_t body_bytes)
+    : answer_(str_cat("HTTP/1.1 200 OK\r\ncontent-length: ", body_bytes, "\r\n\r\n",
+                      std::string(body_bytes, 'x'))),
+      listener_(listen_at(at, &address_)),
       stop_(::eventfd(0, EFD_CLOEXEC)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
   watch(epoll_.get(), listener_.get());
@@ -112,21 +93,20 @@ void FixedUpstream::accept_one() {
 }
 
 // A head comes whole: the proxy writes each with one call, and it is far smaller than a segment.
-bool FixedUpstream::answer(int fd) {
-  constexpr std::string_view kAnswer = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
+bool FixedUpstream::answer(int fd) const {
   std::array<char, 16 * 1024> buffer;
   const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
   if (got <= 0) return false;
   const std::string_view text(buffer.data(), static_cast<size_t>(got));
   for (size_t at = text.find("\r\n\r\n"); at != std::string_view::npos; at = text.find("\r\n\r\n", at + 4)) {
-    if (::send(fd, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL) < 0) return false;
+    if (::send(fd, answer_.data(), answer_.size(), MSG_NOSIGNAL) < 0) return false;
   }
   return true;
 }
 
 RouteTraffic::RouteTraffic() {
   proxy::CaptureListener listener{.netns_cookie = 1, .workload_uid = "Kubernetes//Pod/default/client"};
-  listener.listener = listen_here(&dialled_);
+  listener.listener = listen_at("127.0.0.1:0", &dialled_);
   proxy::Worker::Options options;
   options.sink = &sink_;
   run_where_weft_runs();

@@ -16,10 +16,10 @@
 
 namespace weft::bench {
 
-// Answers every request without a body with 200 and a few bytes, on a thread of its own.
+// Answers every request without a body with 200 and so many bytes, on a thread of its own.
 class FixedUpstream {
  public:
-  FixedUpstream();
+  explicit FixedUpstream(const char* at = "127.0.0.1:0", size_t body_bytes = 3);
   ~FixedUpstream();
   const SocketAddress& address() const { return address_; }
 
@@ -27,8 +27,9 @@ class FixedUpstream {
   void run();
   void accept_one();
   // False: the connection has ended.
-  static bool answer(int fd);
+  bool answer(int fd) const;
 
+  const std::string answer_;
   SocketAddress address_;
   UniqueFd listener_, stop_, epoll_;
   std::vector<UniqueFd> connections_;
