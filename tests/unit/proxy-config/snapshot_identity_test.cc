@@ -95,8 +95,8 @@ TEST(SnapshotIdentityTest, AWorkloadKnowsWhoseTokensItsRequestsMayCarryAndWhichP
     return world.store.apply(kAuthenticationType,
                              make_resource(name, parse<weft::mesh::v1::RequestAuthentication>(text)));
   };
-  auto cart = service_address("shop", "cart", {"10.96.0.1"}, {{80, 8080}, {5432, 5432}});
-  cart.mutable_service()->mutable_ports(1)->set_app_protocol(istio::workload::TCP);
+  const auto cart = service_address("shop", "cart", {"10.96.0.1"},
+                                    {{80, 8080}, {5432, 5432, weft::mesh::v1::PROTOCOL_TCP}});
   world.address("shop/cart.shop.svc.cluster.local", cart);
   auto pod = workload_address("shop", "web", {"10.1.0.3"}, {"shop/cart.shop.svc.cluster.local"});
   auto& ports = (*pod.mutable_workload()->mutable_services())["shop/cart.shop.svc.cluster.local"];
