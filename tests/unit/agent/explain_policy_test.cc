@@ -26,7 +26,7 @@ PolicyExplanation asked(const std::string& manifests, const char* path) {
                           .target = path == nullptr ? "" : path,
                           .authority = "cart.shop",
                           .headers = {}};
-  const auto explained = explain_policy(select_policies(*server, model.authorizations()), question);
+  const auto explained = explain_policy(agent::select_policies(*server, model.authorizations()), question);
   EXPECT_TRUE(explained.ok()) << explained.status();
   return explained.value_or(PolicyExplanation{});
 }
