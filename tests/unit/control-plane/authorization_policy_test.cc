@@ -374,8 +374,9 @@ TEST(TargetRefsTest, APolicyForAServiceIsNamedByItsEndpoints) {
 
 TEST(TargetRefsTest, WhatCannotBeATargetIsRefused) {
   const auto refused = [](const std::string& spec) {
-    const std::vector<Finding> findings = findings_of("  {" + spec + ", rules: [{}]}");
-    return !findings.empty() && findings[0].level == Finding::Level::kError;
+    const ParsedFile parsed = parse_file("f", policy("name: p", "  {" + spec + ", rules: [{}]}"));
+    return parsed.objects.empty() && !parsed.findings.empty() &&
+           parsed.findings[0].level == Finding::Level::kError;
   };
   EXPECT_TRUE(refused("targetRefs: []"));
   EXPECT_TRUE(refused("targetRefs: [{kind: Service}]"));
