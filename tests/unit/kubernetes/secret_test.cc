@@ -95,7 +95,7 @@ TEST_F(SecretTest, WithoutTheRightToReadThemTheRestIsToldAndTheProblemNamed) {
   EXPECT_TRUE(state_.contains(kEdge));
   EXPECT_TRUE(report_says([](const SourceReport& report) { return !report.problems.empty(); }));
   const std::string problem = source_->report().problems.front();
-  EXPECT_THAT(problem, HasSubstr("Secret: secrets is forbidden"));
+  EXPECT_THAT(problem, HasSubstr("secrets is forbidden"));
   EXPECT_THAT(problem, HasSubstr("allow list and watch of secrets"));
 }
 
