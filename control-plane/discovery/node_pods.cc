@@ -41,16 +41,19 @@ std::string version_of(const std::string& body) {
 
 Resource pod_resource(const LocalPod& pod) {
   // One name for each field: a new one does not compile here before the message has it too.
-  const auto& [uid, ns, name, netns_path, wants_capture, exclude_ports, exclude_cidrs, fail_mode, node] = pod;
+  const auto& [uid, ns, name, kubelet_uid, netns_path, wants_capture, exclude_ports, exclude_cidrs, fail_mode,
+               confined, node] = pod;
   pb::Pod message;
   message.set_uid(uid);
   message.set_namespace_(ns);
   message.set_name(name);
+  message.set_kubelet_uid(kubelet_uid);
   message.set_netns_path(netns_path);
   message.set_wants_capture(wants_capture);
   for (const uint16_t port : exclude_ports) message.add_exclude_ports(port);
   for (const std::string& range : exclude_cidrs) message.add_exclude_cidrs(range);
   message.set_fail_mode(to_message(fail_mode));
+  message.set_confined(confined);
   message.set_node(node);
   const std::string body = message.SerializeAsString();
   return Resource(kPodType, uid, version_of(body), body);
@@ -63,11 +66,13 @@ absl::StatusOr<LocalPod> read_pod(const std::string& body) {
   LocalPod out{.uid = message.uid(),
                .ns = message.namespace_(),
                .name = message.name(),
+               .kubelet_uid = message.kubelet_uid(),
                .netns_path = message.netns_path(),
                .wants_capture = message.wants_capture(),
                .exclude_ports = {},
                .exclude_cidrs = {message.exclude_cidrs().begin(), message.exclude_cidrs().end()},
                .fail_mode = from_message(message.fail_mode()),
+               .confined = message.confined(),
                .node = message.node()};
   for (const uint32_t port : message.exclude_ports()) {
     if (port == 0 || port > kHighestPort)
