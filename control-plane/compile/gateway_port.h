@@ -82,6 +82,18 @@ struct Port {
     return std::any_of(listeners.begin(), listeners.end(),
                        [](const Listening& one) { return one.listener->tls.has_value(); });
   }
+  // A server name has one certificate, or is passed on; null: there is no such conflict.
+  const Listening* of_same_names(const Gateway::Listener& listener) const {
+    for (const Listening& other : listeners) {
+      if (!other.listener->tls && !listener.tls) continue;
+      for (const auto& host : listener.hosts) {
+        for (const auto& theirs : other.listener->hosts) {
+          if (host.name == theirs.name) return &other;
+        }
+      }
+    }
+    return nullptr;
+  }
 };
 
 // Host names of a listener that a route has.

@@ -10,6 +10,7 @@
 
 #include "base/strings.h"
 #include "control-plane/compile/delegates.h"
+#include "control-plane/compile/gateway_checks.h"
 #include "control-plane/compile/gateway_port.h"
 #include "control-plane/compile/gateway_tls.h"
 #include "control-plane/compile/make_resource.h"
@@ -31,13 +32,6 @@ using mesh::v1::RouteSet;
 bool is_before(const VirtualService* a, const VirtualService* b) {
   return std::tie(a->meta.created_unix, a->meta.name, a->meta.ns) <
          std::tie(b->meta.created_unix, b->meta.name, b->meta.ns);
-}
-
-bool is_exported_to(const VirtualService& service, const std::string& ns) {
-  const auto& places = service.routes.export_to();
-  return places.empty() || std::any_of(places.begin(), places.end(), [&ns](const std::string& place) {
-           return place == ns || place == "*";
-         });
 }
 
 bool is_catch_all(const HttpRoute& route) {
@@ -88,7 +82,7 @@ class Gateways {
               "use another port", findings_);
           continue;
         }
-        if (const Listening* other = of_same_names(port, listener)) {
+        if (const Listening* other = port.of_same_names(listener)) {
           warn_about(
               gateway->meta, kRouteConflict, listener.line, listener.field,
               str_cat(other->gateway->meta.kind, " ", other->gateway->meta.ns, "/", other->gateway->meta.name,
@@ -103,19 +97,6 @@ class Gateways {
         }
       }
     }
-  }
-
-  // A server name has one certificate, or is passed on; null: there is no such conflict.
-  static const Listening* of_same_names(const Port& port, const Gateway::Listener& listener) {
-    for (const Listening& other : port.listeners) {
-      if (!other.listener->tls && !listener.tls) continue;
-      for (const auto& host : listener.hosts) {
-        for (const auto& theirs : other.listener->hosts) {
-          if (host.name == theirs.name) return &other;
-        }
-      }
-    }
-    return nullptr;
   }
 
   void bind_virtual_services() {
@@ -160,43 +141,8 @@ class Gateways {
     Inputs inputs = bound(Step::kPassthrough, service, place);
     for (const char* kind : {"ServiceEntry", "DestinationRule"}) stamps_.add(kind, &inputs);
     take(*remembered_.get(inputs, [&](StepResult* made) {
-      warn_of_passthrough(service, routes_of(service, place), &made->findings);
+      control_plane::warn_of_passthrough(service, routes_of(service, place), objects_, &made->findings);
     }));
-  }
-
-  void warn_of_passthrough(const VirtualService& service, const RouteSet& routes,
-                           std::vector<Finding>* findings) const {
-    std::set<std::string> hosts;
-    for (const auto& route : routes.http()) add_hosts(route, &hosts);
-    for (const auto& route : routes.tls()) add_hosts(route, &hosts);
-    for (const auto& route : routes.tcp()) add_hosts(route, &hosts);
-    for (const std::string& host : hosts) {
-      if (passes_through(host))
-        warn_about(service.meta, kWithoutEffect, service.meta.line, "spec",
-                   str_cat("host ", host,
-                           " is reached at the address that was dialled, which is the gateway's own: it "
-                           "answers 503 there"),
-                   "give the host endpoints, or another balancing", findings);
-    }
-  }
-
-  template <typename Route>
-  static void add_hosts(const Route& route, std::set<std::string>* hosts) {
-    for (const auto& destination : route.destinations()) hosts->insert(destination.host());
-  }
-
-  bool passes_through(const std::string& host) const {
-    bool out = false;
-    for_each<ServiceEntry>(objects_, [&](const ServiceEntry& entry) {
-      out = out || (!entry.hidden && entry.resolution == ServiceEntry::Resolution::kNone &&
-                    std::find(entry.hosts.begin(), entry.hosts.end(), host) != entry.hosts.end());
-    });
-    for_each<DestinationRule>(objects_, [&](const DestinationRule& rule) {
-      out = out || (!rule.hidden && host_covers(rule.host.host, host) &&
-                    rule.policy.traffic_policy().load_balancing().algorithm() ==
-                        mesh::v1::LoadBalancing::PASSTHROUGH);
-    });
-    return out;
   }
 
   // True: something of it is served there.
@@ -306,7 +252,7 @@ class Gateways {
       for (const Listening& one : port.listeners) {
         const bool meant = one.gateway == gateway && (parent.port == 0 || parent.port == number) &&
                            (parent.section.empty() || parent.section == one.listener->name);
-        if (meant && is_allowed(route, *gateway, *one.listener))
+        if (meant && is_allowed(route, *gateway, *one.listener, objects_))
           any = add_route(route, parent, *one.listener, port) || any;
       }
     }
@@ -316,17 +262,6 @@ class Gateways {
           str_cat("no listener of Gateway ", parent.ns, "/", parent.name,
                   " takes this route: its protocol, host names, port, section or allowedRoutes do not fit"),
           "compare the route with the listeners", findings_);
-  }
-
-  bool is_allowed(const GatewayRoute& route, const Gateway& gateway,
-                  const Gateway::Listener& listener) const {
-    if (!listener.kinds.empty() &&
-        std::find(listener.kinds.begin(), listener.kinds.end(), route.meta.kind) == listener.kinds.end())
-      return false;
-    if (listener.from == Gateway::Listener::From::kAll) return true;
-    if (listener.from == Gateway::Listener::From::kSame) return route.meta.ns == gateway.meta.ns;
-    const auto ns = objects_.find(ObjectKey{"Namespace", "", route.meta.ns});
-    return ns != objects_.end() && selects(listener.selector, meta_of(*ns->second).labels);
   }
 
   // False: nothing of it fits the listener.
