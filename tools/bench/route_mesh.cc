@@ -100,7 +100,8 @@ RouteMesh::RouteMesh(const Options& options, proxy::ConfigClient::Publish publis
     std::fprintf(stderr, "weft-bench-route: cannot listen at %s; is /tmp writable?\n", socket_.c_str());
     std::exit(1);
   }
-  pipeline_ = std::make_unique<cp::Pipeline>("node", [this](const cp::Change& change) { forward(change); });
+  pipeline_ =
+      std::make_unique<cp::Pipeline>("node", nullptr, [this](const cp::Change& change) { forward(change); });
   cp::Store::Changes all;
   for (uint32_t set = 0; set < options_.sets; ++set) all.emplace(file_of(set), manifest(set, 0));
   pipeline_->update(std::move(all));
