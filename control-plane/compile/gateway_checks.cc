@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/strings.h"
+#include "control-plane/compile/route_backends.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
 #include "control-plane/resource/parse_object.h"

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "control-plane/findings.h"
-#include "control-plane/resource/objects.h"
+#include "control-plane/control_plane.h"
+#include "control-plane/compile/workloads.h"
 
 namespace weft::control_plane {
 

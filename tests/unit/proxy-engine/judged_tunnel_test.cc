@@ -375,7 +375,7 @@ TEST_P(TokenTunnelTest, PoliciesAskWhatTheTokenSays) {
   ASSERT_TRUE(until([&] { return application.has("x-sub: me\r\n"); }));
   EXPECT_EQ(application.received().find("/guest"), std::string::npos);
   // What it said when it was let in still counts, and is judged by the policies of now.
-  use_policies({for_group("staff"), about(pb::DENY, "/other")}, rules());
+  use_policies({for_group("staff"), about_path(pb::DENY, "/other")}, rules());
   application.send(kAnswer);
   EXPECT_THAT(read_until(*tunnel, "answer"), StartsWith("HTTP/1.1 200 "));
   send(*tunnel, get_with("/again", str_cat("Authorization: Bearer ", token("staff"), "\r\n")));
