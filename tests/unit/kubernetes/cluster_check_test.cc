@@ -162,7 +162,8 @@ TEST_F(ClusterCheckTest, MissingDefinitionsSayWhoseTheyAre) {
   EXPECT_THAT(row.error,
               HasSubstr("authorizationpolicies.security.istio.io, peerauthentications.security.istio.io"));
   answers_["/apis/security.istio.io/v1beta1"]["resources"] = {{{"name", "authorizationpolicies"}},
-                                                              {{"name", "peerauthentications"}}};
+                                                              {{"name", "peerauthentications"}},
+                                                              {{"name", "requestauthentications"}}};
   EXPECT_THAT(ids(check(true)), testing::Each(testing::Not(HasSubstr(" "))));
 }
 

@@ -38,6 +38,9 @@ void clear_origins(google::protobuf::Message& message) {
       if (auto* origin = dynamic_cast<mesh::v1::Origin*>(inner)) {
         origin->clear_file();
         origin->clear_line();
+      } else if (auto* any = dynamic_cast<google::protobuf::Any*>(inner);
+                 any && any->Is<mesh::v1::Origin>()) {
+        any->Clear();
       } else {
         clear_origins(*inner);
       }
