@@ -55,11 +55,12 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::start(Options options, Parts parts
 // What the proxy is served; only it and root may connect, so it needs no token to ask for certificates.
 std::vector<grpc::Service*> Agent::proxy_services() {
   std::vector<grpc::Service*> out{parts_.ads->service(), &telemetry_};
-  if (parts_.authority == nullptr) return out;
   control_plane::CertificateAuthority* const authority = parts_.authority.get();
+  if (authority == nullptr && !parts_.sign_elsewhere) return out;
   certificates_ =
       std::make_unique<control_plane::CertificateService>(control_plane::CertificateService::Parts{
-          .authority = *authority,
+          .sign = authority != nullptr ? control_plane::CertificateService::signed_by(*authority)
+                                       : parts_.sign_elsewhere,
           .runs_on =
               [this](const std::string& node, const SpiffeId& id) {
                 return node == options_.node_name && reconciler_
@@ -68,8 +69,8 @@ std::vector<grpc::Service*> Agent::proxy_services() {
                                                          })
                                                          .value_or(false);
               },
-          .local_node = options_.node_name});
-  revocations_ = std::make_unique<RevocationService>(*authority, *certificates_);
+          .node_of = control_plane::CertificateService::all_of(options_.node_name)});
+  revocations_ = std::make_unique<RevocationService>(authority, *certificates_);
   out.push_back(certificates_.get());
   out.push_back(revocations_.get());
   return out;
@@ -79,7 +80,7 @@ std::vector<grpc::Service*> Agent::admin_services() {
   authorization_list_ = std::make_unique<AuthorizationList>(options_.node_name, reconciler_);
   std::vector<grpc::Service*> out{admin_.get(), authorization_list_.get()};
   if (certificates_ == nullptr) return out;
-  certificate_list_ = std::make_unique<CertificateList>(*parts_.authority, *certificates_);
+  certificate_list_ = std::make_unique<CertificateList>(parts_.authority.get(), *certificates_);
   out.push_back(certificate_list_.get());
   return out;
 }
@@ -258,6 +259,7 @@ MetricsInput Agent::gather_metrics() {
   input.observe_dropped = hub_.dropped();
   input.lists_outdated = revocations_ == nullptr ? 0 : revocations_->outdated();
   input.source_kinds = source_report().kinds;
+  if (parts_.remote_report) input.remote = parts_.remote_report();
   std::vector<uint32_t> named;
   for (const FlowRow& row : input.flows) {
     named.push_back(row.key.source);
@@ -302,7 +304,10 @@ HttpReply Agent::serve_health(std::string_view path) {
       reconciler_.read([](const Reconciler::View& view) { return view.applied_at.has_value(); });
   if (!applied.value_or(false))
     return {503, "text/plain; charset=utf-8", "no configuration applied yet; next: weft status\n"};
-  return {200, "text/plain; charset=utf-8", "ready\n"};
+  // Not less ready for it: traffic goes on with what is known.
+  std::string body = "ready\n";
+  for (const std::string& problem : source_report().problems) str_append(&body, problem, "\n");
+  return {200, "text/plain; charset=utf-8", body};
 }
 
 }  // namespace weft::agent

@@ -22,14 +22,15 @@
 #include "agent/feed/telemetry_service.h"
 #include "agent/mesh/reconciler.h"
 #include "agent/metrics/exporter.h"
-#include "agent/metrics/http_server.h"
 #include "agent/metrics/rejections.h"
 #include "agent/pods/sandbox_watch.h"
 #include "base/fd.h"
+#include "base/http_server.h"
 #include "control-plane/control_plane.h"
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/identity/certificate_service.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
+#include "control-plane/remote/remote_control_plane.h"
 
 namespace weft::agent {
 
@@ -52,8 +53,12 @@ class Agent {
         start_control_plane;
     // What the control plane's source says about itself; any thread, also while it starts. Empty: nothing.
     std::function<control_plane::SourceReport()> source_report;
-    // Null: pods get no certificates.
+    // Signs for the pods of this node. Null: `sign_elsewhere` does.
     std::unique_ptr<control_plane::CertificateAuthority> authority;
+    // Empty too: pods get no certificates.
+    control_plane::CertificateService::Sign sign_elsewhere;
+    // What weft-control's client counts; empty: the configuration comes from elsewhere. Any thread.
+    std::function<control_plane::RemoteReport()> remote_report;
     NetnsProbe probe = probe_netns;
     // Where the cgroups of pods are; nullopt: manifests say where pods are, by annotation.
     std::optional<SandboxWatch::Options> find_pods = {};

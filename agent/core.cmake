@@ -17,7 +17,7 @@ weft_library(weft_agent
     pods/pod_cgroup.cc pods/sandbox.cc pods/sandbox_watch.cc pods/pod_sandboxes.cc
     cni/server.cc cni/conflist.cc cni/installer.cc replace_file.cc
     feed/unix_socket.cc feed/gateway_feed.cc feed/handover_server.cc feed/observe_hub.cc feed/telemetry_service.cc feed/grpc_unix_server.cc feed/revocation_service.cc
-    metrics/text_format.cc metrics/exporter.cc metrics/http_server.cc
+    metrics/exporter.cc
     admin/listing.cc admin/pod_use.cc admin/checks.cc admin/admin_service.cc admin/connection_list.cc admin/authorization_list.cc admin/certificate_list.cc admin/kernel_view.cc admin/request_counts.cc admin/trace.cc agent.cc run_dir.cc
   DEPS weft_base weft_cni_plugin weft_l4_policy weft_route_explain weft_istio_proto weft_mesh_proto weft_handover_proto weft_proxy_proto weft_admin_proto weft_xds_proto absl::flat_hash_map absl::flat_hash_set absl::hash absl::inlined_vector absl::node_hash_map absl::span
     nlohmann_json::nlohmann_json weft_certificate_service)
@@ -26,5 +26,6 @@ target_compile_definitions(weft_agent PUBLIC WEFT_VERSION="${PROJECT_VERSION}")
 
 if(TARGET weft_dataplane AND TARGET weft_control_plane AND TARGET weft_ads_service)
   weft_binary(weft-agent SOURCES main.cc
-    DEPS weft_agent weft_dataplane weft_control_plane weft_kubernetes weft_fetch_keys weft_ads_service CLI11::CLI11)
+    DEPS weft_agent weft_dataplane weft_control_plane weft_kubernetes weft_remote_control weft_fetch_keys weft_ads_service CLI11::CLI11)
+  set_target_properties(weft-agent PROPERTIES WEFT_GRPC_TLS ON)
 endif()

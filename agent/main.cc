@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
+#include "control-plane/remote/remote_control_plane.h"
 #include "control-plane/source/fetch_keys.h"
 
 namespace weft::agent {
@@ -34,6 +35,7 @@ struct Flags {
   bool kubernetes = false;
   std::string kubeconfig;  // given: kubernetes too
   std::string context;
+  control_plane::ControlAccess control;  // its target given: configuration and certificates from weft-control
   std::string own_daemonset;
   uint32_t release_seconds = 40;
   std::string run_dir = kDefaultRunDir;
@@ -47,7 +49,7 @@ struct Flags {
   std::string gateway_address;
   std::string cni_conf_dir;  // empty, as is the next: no plugin
   std::string cni_bin_dir;
-  std::string find_pods;  // empty: by cgroup with Kubernetes, by annotation without
+  std::string find_pods;  // empty: by cgroup with Kubernetes or weft-control, else by annotation
   std::string proxy_user = "nobody";
   std::string proxy_group = "nogroup";
   std::string log_level = "info";
@@ -100,6 +102,7 @@ absl::StatusOr<SocketAddress> address_of(const char* flag, const std::string& te
 }
 
 std::string config_source(const Flags& flags) {
+  if (!flags.control.target.empty()) return str_cat("weft-control ", flags.control.target);
   if (!flags.kubeconfig.empty()) return str_cat("kubernetes, by ", flags.kubeconfig);
   return flags.kubernetes ? "kubernetes, as this pod" : flags.config_dir;
 }
@@ -140,7 +143,7 @@ absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane
 
 // Whoever makes pods in a cluster may annotate them, and must not choose what is captured.
 absl::StatusOr<std::optional<SandboxWatch::Options>> pods_in_cgroups(const Flags& flags) {
-  const bool kubernetes = flags.kubernetes || !flags.kubeconfig.empty();
+  const bool kubernetes = flags.kubernetes || !flags.kubeconfig.empty() || !flags.control.target.empty();
   const bool by_cgroup = flags.find_pods.empty() ? kubernetes : flags.find_pods == "cgroup";
   if (!by_cgroup) return std::nullopt;
   SandboxWatch::Options options{.cgroup_root = flags.cgroup};
@@ -172,7 +175,52 @@ absl::StatusOr<std::optional<CniInstaller::Options>> cni_plugin(const Flags& fla
       .config = {.socket = "", .namespaces_file = "", .exempt = exempt_namespaces()}};
 }
 
+// Null until there is one.
+using RemoteSource = std::atomic<const control_plane::RemoteControlPlane*>;
+
+// Configuration and certificates come from weft-control.
+void use_weft_control(const Flags& flags, Agent::Parts& parts) {
+  const auto source = std::make_shared<RemoteSource>(nullptr);
+  parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber)
+      -> absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> {
+    ASSIGN_OR_RETURN(std::unique_ptr<control_plane::RemoteControlPlane> started,
+                     control_plane::start_remote({.access = flags.control,
+                                                  .node_name = flags.node_name,
+                                                  .gateway = !flags.gateway_address.empty(),
+                                                  .give_up = told_to_stop},
+                                                 std::move(subscriber)));
+    *source = started.get();
+    return started;
+  };
+  parts.remote_report = [source] {
+    const control_plane::RemoteControlPlane* const started = source->load();
+    return started == nullptr ? control_plane::RemoteReport() : started->report();
+  };
+  parts.source_report = [report = parts.remote_report] {
+    return control_plane::SourceReport{.problems = report().problems, .kinds = {}};
+  };
+  const auto channel = std::make_shared<control_plane::ControlChannel>(flags.control);
+  parts.sign_elsewhere = [channel](const std::string& pem, const control_plane::CertificateRequest& request,
+                                   absl::Duration lifetime, absl::Time) {
+    return control_plane::sign_remotely(*channel, pem, request.id.to_string(), lifetime);
+  };
+}
+
 // `source` outlives the agent's parts that use it.
+absl::Status use_own_control_plane(const Flags& flags, const std::shared_ptr<KubernetesSource>& source,
+                                   Agent::Parts& parts) {
+  ASSIGN_OR_RETURN(parts.authority,
+                   control_plane::CertificateAuthority::open({.folder = ca_dir_of(flags)}, absl::Now()));
+  parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber) {
+    return start_control_plane(flags, std::move(subscriber), *source);
+  };
+  parts.source_report = [source] {
+    const control_plane::KubernetesControlPlane* const started = source->load();
+    return started == nullptr ? control_plane::SourceReport() : started->report();
+  };
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
                                                    const std::shared_ptr<KubernetesSource>& source) {
   Agent::Options options{
@@ -193,17 +241,12 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
       Dataplane::open(Dataplane::Options{
           .pin_root = flags.pin_root, .cgroup = flags.cgroup, .listeners_per_namespace = flags.listeners}));
   parts.ads = control_plane::AdsService::create();
-  ASSIGN_OR_RETURN(parts.authority,
-                   control_plane::CertificateAuthority::open({.folder = ca_dir_of(flags)}, absl::Now()));
   ASSIGN_OR_RETURN(parts.find_pods, pods_in_cgroups(flags));
   ASSIGN_OR_RETURN(parts.cni, cni_plugin(flags));
-  parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber) {
-    return start_control_plane(flags, std::move(subscriber), *source);
-  };
-  parts.source_report = [source] {
-    const control_plane::KubernetesControlPlane* const started = source->load();
-    return started == nullptr ? control_plane::SourceReport() : started->report();
-  };
+  if (flags.control.target.empty())
+    RETURN_IF_ERROR(use_own_control_plane(flags, source, parts));
+  else
+    use_weft_control(flags, parts);
   return Agent::start(std::move(options), std::move(parts));
 }
 
@@ -310,17 +353,44 @@ void add_source_options(CLI::App& app, Flags& flags) {
                                 ->check(not_empty);
   app.add_option("--context", flags.context, "context in the kubeconfig (default: its current one)")
       ->needs(file);
-  app.add_option(
-         "--daemonset", flags.own_daemonset,
-         "NAMESPACE/NAME of the DaemonSet that this agent runs for: when it was deleted before the agent "
-         "is told to end, the agent removes every trace of weft from the node")
-      ->excludes(folder);
+  CLI::Option* const daemonset =
+      app.add_option(
+             "--daemonset", flags.own_daemonset,
+             "NAMESPACE/NAME of the DaemonSet that this agent runs for: when it was deleted before the agent "
+             "is told to end, the agent removes every trace of weft from the node")
+          ->excludes(folder);
   app.add_option("--release-timeout", flags.release_seconds,
                  "seconds that captured connections may take to end before that")
       ->check(CLI::Range(0, 3600))
       ->capture_default_str();
   folder->excludes(in_pod)->excludes(file);
   in_pod->excludes(file);
+  CLI::Option* const control =
+      app.add_option("--control-plane", flags.control.target,
+                     "HOST:PORT of weft-control, which tells the configuration and signs certificates")
+          ->check(not_empty)
+          ->excludes(folder)
+          ->excludes(in_pod)
+          ->excludes(file)
+          // Whether that one is there only the API server says.
+          ->excludes(daemonset);
+  CLI::Option* const authority =
+      app.add_option("--control-ca", flags.control.authority_file,
+                     "PEM file: who signed weft-control's certificate; read anew for each connection")
+          ->needs(control);
+  control->needs(authority);
+  app.add_option("--control-token", flags.control.token_file,
+                 "file of the ServiceAccount token that weft-control is shown; read anew for each call")
+      ->needs(control);
+  CLI::Option* const certificate = app.add_option("--control-cert", flags.control.certificate_file,
+                                                  "PEM file of a client certificate, instead of a token")
+                                       ->needs(control);
+  CLI::Option* const key =
+      app.add_option("--control-key", flags.control.key_file, "PEM file of its key")->needs(certificate);
+  certificate->needs(key);
+  app.add_option("--control-server-name", flags.control.server_name,
+                 "name in weft-control's certificate (default: the HOST)")
+      ->needs(control);
 }
 
 int main_with(int argc, char** argv) {
@@ -347,10 +417,10 @@ int main_with(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--gateway-address", flags.gateway_address,
                  "address whose ports gateways open (0.0.0.0, ::); not given: this node serves no gateways");
-  app.add_option(
-         "--find-pods", flags.find_pods,
-         "how the network namespaces of pods are found: cgroup (of the kubelet; default with Kubernetes), "
-         "or annotation (weft.dev/netns; default with a folder)")
+  app.add_option("--find-pods", flags.find_pods,
+                 "how the network namespaces of pods are found: cgroup (of the kubelet; default with "
+                 "Kubernetes and weft-control), "
+                 "or annotation (weft.dev/netns; default with a folder)")
       ->check(CLI::IsMember({"cgroup", "annotation"}));
   app.add_option(
       "--cni-conf-dir", flags.cni_conf_dir,

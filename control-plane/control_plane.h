@@ -25,6 +25,8 @@ inline constexpr char kSecretType[] = "type.googleapis.com/envoy.extensions.tran
 inline constexpr char kDestinationPolicyType[] = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";
 // Between weft-control and agents only; elsewhere LocalPod.
 inline constexpr char kPodType[] = "type.googleapis.com/weft.node.v1.Pod";
+// Likewise; elsewhere Change::mesh_namespaces.
+inline constexpr char kMeshType[] = "type.googleapis.com/weft.node.v1.Mesh";
 
 // As a node's name: a control plane that describes the pods of every node.
 inline constexpr char kAllNodes[] = "*";

@@ -8,7 +8,9 @@ namespace weft::agent {
 namespace {
 
 using admin::v1::RotateCertificatesReply;
-using Step = control_plane::CertificateAuthority::Step;
+using control_plane::CertificateAuthority;
+using Root = CertificateAuthority::Root;
+using Step = CertificateAuthority::Step;
 
 RotateCertificatesReply::Step to_wire(Step step) {
   switch (step) {
@@ -24,12 +26,22 @@ RotateCertificatesReply::Step to_wire(Step step) {
   return RotateCertificatesReply::NONE;
 }
 
+std::vector<Root> roots_of(const std::string& bundle) {
+  std::vector<Root> out;
+  const auto certificates = read_certificates(bundle);
+  if (!certificates.ok()) return out;
+  for (const X509Ptr& each : *certificates)
+    out.push_back({serial_number(each.get()), not_before(each.get()), not_after(each.get()), false});
+  return out;
+}
+
 }  // namespace
 
 grpc::Status CertificateList::List(grpc::ServerContext*, const admin::v1::ListCertificatesRequest*,
                                    admin::v1::CertificateList* reply) {
-  reply->set_trust_domain(authority_.trust_domain());
-  for (const auto& root : authority_.roots()) {
+  reply->set_trust_domain(authority_ != nullptr ? authority_->trust_domain() : kDefaultTrustDomain);
+  for (const Root& root :
+       authority_ != nullptr ? authority_->roots() : roots_of(certificates_.last_bundle())) {
     admin::v1::RootCertificate& out = *reply->add_roots();
     out.set_serial(root.serial);
     out.set_not_before_unix(absl::ToUnixSeconds(root.from));
@@ -52,13 +64,19 @@ grpc::Status CertificateList::Rotate(grpc::ServerContext*,
                                      const admin::v1::RotateCertificatesRequest* request,
                                      RotateCertificatesReply* reply) {
   if (request->root()) {
-    const size_t behind = authority_.makes_roots() ? certificates_.overdue().size() : 0;
+    if (authority_ == nullptr)
+      return {
+          grpc::StatusCode::FAILED_PRECONDITION,
+          "the root is weft-control's and not this node's; next: replace ca.crt, ca.key and roots.crt in "
+          "weft-control's folder (--ca-dir, /var/lib/weft-control/ca), restart it, then `weft cert rotate` "
+          "on each node"};
+    const size_t behind = authority_->makes_roots() ? certificates_.overdue().size() : 0;
     if (behind > 0)
       return {grpc::StatusCode::FAILED_PRECONDITION,
               str_cat(behind,
                       " certificates know nothing of the last step yet; next: try again in some "
                       "seconds, or see the log of the proxy")};
-    const absl::StatusOr<Step> step = authority_.rotate(absl::Now());
+    const absl::StatusOr<Step> step = authority_->rotate(absl::Now());
     if (!step.ok()) return {grpc::StatusCode::FAILED_PRECONDITION, std::string(step.status().message())};
     reply->set_step(to_wire(*step));
     log::info("root_rotated", {{"step", RotateCertificatesReply::Step_Name(reply->step())}});

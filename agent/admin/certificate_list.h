@@ -9,8 +9,9 @@ namespace weft::agent {
 
 class CertificateList final : public admin::v1::Certificates::Service {
  public:
-  // Both outlive it.
-  CertificateList(control_plane::CertificateAuthority& authority,
+  // Both outlive it. Without an authority here, the roots are those that came with the last certificate, and
+  // no root is rotated.
+  CertificateList(control_plane::CertificateAuthority* authority,
                   control_plane::CertificateService& certificates)
       : authority_(authority), certificates_(certificates) {}
 
@@ -20,7 +21,7 @@ class CertificateList final : public admin::v1::Certificates::Service {
                       admin::v1::RotateCertificatesReply* reply) override;
 
  private:
-  control_plane::CertificateAuthority& authority_;
+  control_plane::CertificateAuthority* const authority_;
   control_plane::CertificateService& certificates_;
 };
 

@@ -13,7 +13,8 @@ namespace weft::agent {
 
 class RevocationService final : public proxy::v1::Revocations::Service {
  public:
-  RevocationService(const control_plane::CertificateAuthority& authority,
+  // Both outlive it. Without an authority here nothing is revoked: weft-control tells of no lists.
+  RevocationService(const control_plane::CertificateAuthority* authority,
                     const control_plane::CertificateService& certificates)
       : authority_(authority), certificates_(certificates) {}
 
@@ -28,7 +29,7 @@ class RevocationService final : public proxy::v1::Revocations::Service {
  private:
   void note_outdated(const std::string& lists);
 
-  const control_plane::CertificateAuthority& authority_;
+  const control_plane::CertificateAuthority* const authority_;
   const control_plane::CertificateService& certificates_;
   std::atomic<uint32_t> outdated_{0};
 };

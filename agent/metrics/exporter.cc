@@ -7,7 +7,7 @@
 
 #include "agent/dataplane/flow_sum.h"
 #include "agent/metrics/metric_table.h"
-#include "agent/metrics/text_format.h"
+#include "base/prometheus_text.h"
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
 
@@ -271,6 +271,24 @@ struct Writer {
   }
   void weft_kubernetes_errors_total(std::string_view name) const {
     each_kind(name, &control_plane::SourceReport::Kind::errors);
+  }
+  void of_remote(std::string_view name, uint64_t value) const {
+    if (input.remote) out.sample(name, {}, value);
+  }
+  void weft_control_connected(std::string_view name) const {
+    of_remote(name, input.remote && input.remote->connected ? 1 : 0);
+  }
+  void weft_control_streams_total(std::string_view name) const {
+    of_remote(name, input.remote ? input.remote->streams : 0);
+  }
+  void weft_control_failures_total(std::string_view name) const {
+    of_remote(name, input.remote ? input.remote->failures : 0);
+  }
+  void weft_control_received_resources_total(std::string_view name) const {
+    of_remote(name, input.remote ? input.remote->resources + input.remote->removals : 0);
+  }
+  void weft_control_received_bytes_total(std::string_view name) const {
+    of_remote(name, input.remote ? input.remote->bytes : 0);
   }
 };
 

@@ -12,6 +12,7 @@
 #include "agent/mesh/id_registry.h"
 #include "agent/pods/pod_starts.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
+#include "control-plane/remote/remote_control_plane.h"
 #include "proto/weft/proxy/v1/telemetry.pb.h"
 
 namespace weft::agent {
@@ -37,6 +38,8 @@ struct MetricsInput {
   uint64_t observe_dropped = 0;
   // Of an API server; none: the configuration is a folder.
   std::vector<control_plane::SourceReport::Kind> source_kinds;
+  // Of weft-control; nullopt: the configuration comes from elsewhere.
+  std::optional<control_plane::RemoteReport> remote;
 };
 
 std::string render_metrics(const MetricsInput& input);

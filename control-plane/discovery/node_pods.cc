@@ -10,6 +10,7 @@ namespace {
 
 namespace pb = weft::node::v1;
 
+constexpr char kMesh[] = "mesh";
 constexpr uint32_t kHighestPort = 65535;
 
 pb::Pod::FailMode to_message(LocalPod::FailMode mode) {
@@ -82,9 +83,26 @@ absl::StatusOr<LocalPod> read_pod(const std::string& body) {
   return out;
 }
 
-void NodePods::update(const std::vector<LocalPod>& pods, Change& out) {
+Resource mesh_resource(const std::vector<std::string>& namespaces) {
+  pb::Mesh message;
+  for (const std::string& ns : namespaces) message.add_namespaces(ns);
+  const std::string body = message.SerializeAsString();
+  return Resource(kMeshType, kMesh, version_of(body), body);
+}
+
+absl::StatusOr<std::vector<std::string>> read_mesh(const std::string& body) {
+  pb::Mesh message;
+  if (!message.ParseFromString(body)) return absl::InvalidArgumentError("it is no weft.node.v1.Mesh");
+  return std::vector<std::string>(message.namespaces().begin(), message.namespaces().end());
+}
+
+void NodePods::update(const Change& told, Change& out) {
+  if (mesh_namespaces_ != told.mesh_namespaces) {
+    mesh_namespaces_ = told.mesh_namespaces;
+    out.upserted.push_back(mesh_resource(told.mesh_namespaces));
+  }
   std::map<std::string, LocalPod> now;
-  for (const LocalPod& pod : pods) now.emplace(pod.uid, pod);
+  for (const LocalPod& pod : told.local_pods) now.emplace(pod.uid, pod);
   for (const auto& [uid, pod] : now) {
     const auto before = known_.find(uid);
     if (before == known_.end() || before->second != pod) out.upserted.push_back(pod_resource(pod));

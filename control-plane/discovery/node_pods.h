@@ -1,8 +1,9 @@
-// LocalPod as a resource of delta ADS, and what a list of them changes: weft-control makes them, the agent of
-// the pod's node reads them. Pure.
+// LocalPod and the namespaces of the mesh as resources of delta ADS, and what a list of them changes:
+// weft-control makes them, agents read them. Pure.
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,14 +17,19 @@ Resource pod_resource(const LocalPod& pod);
 // `body`: a serialised weft.node.v1.Pod. kInvalidArgument: it is none, or a port is no port.
 absl::StatusOr<LocalPod> read_pod(const std::string& body);
 
-// The pods of all nodes as told last.
+// Change::mesh_namespaces, the same way.
+Resource mesh_resource(const std::vector<std::string>& namespaces);
+absl::StatusOr<std::vector<std::string>> read_mesh(const std::string& body);
+
+// The pods of all nodes, and the namespaces of the mesh, as told last.
 class NodePods {
  public:
-  // Adds to `out` what turns the last list into this one.
-  void update(const std::vector<LocalPod>& pods, Change& out);
+  // Adds to `out` what turns what was told last into the complete lists of `told`.
+  void update(const Change& told, Change& out);
 
  private:
-  std::map<std::string, LocalPod> known_;  // by uid
+  std::optional<std::vector<std::string>> mesh_namespaces_;  // nullopt: not told yet
+  std::map<std::string, LocalPod> known_;                    // by uid
 };
 
 }  // namespace weft::control_plane

@@ -8,6 +8,7 @@
 #include "proto/istio/security.pb.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
 
 namespace weft::control_plane {
 namespace {
@@ -50,6 +51,12 @@ Scope of_authorization(const Resource& resource) {
   return {.kind = Scope::Kind::kNamespaces, .node = "", .namespaces = {policy.namespace_()}};
 }
 
+Scope of_authentication(const Resource& resource) {
+  mesh::v1::RequestAuthentication object;
+  if (!resource.decode(&object) || object.every_namespace()) return {};
+  return {.kind = Scope::Kind::kNamespaces, .node = "", .namespaces = {object.namespace_()}};
+}
+
 Scope of_pod(const Resource& resource) {
   const absl::StatusOr<LocalPod> pod = read_pod(std::string(resource.body()));
   // A pod that is on no node is nobody's yet.
@@ -65,6 +72,7 @@ Scope scope_of(const Resource& resource) {
   if (type == kRouteSetType) return of_routes(resource);
   if (type == kDestinationPolicyType) return of_destination_policy(resource);
   if (type == kAuthorizationType) return of_authorization(resource);
+  if (type == kAuthenticationType) return of_authentication(resource);
   if (type == kPodType) return of_pod(resource);
   if (type == kSecretType) return {.kind = Scope::Kind::kNone, .node = "", .namespaces = {}};
   return {};

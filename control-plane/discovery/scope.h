@@ -27,8 +27,9 @@ struct Scope {
 };
 
 // By what is written in it: exportTo of services, routes and destination policies; the namespace of an
-// authorization policy, which is enforced where its workloads are; the node of a Pod. Keys (Secret) are for
-// no node. What cannot be decoded is for all: its receiver refuses it and says so.
+// authorization policy and of a RequestAuthentication, which are enforced where their workloads are; the node
+// of a Pod. Keys (Secret) are for no node. What cannot be decoded is for all: its receiver refuses it and
+// says so.
 Scope scope_of(const Resource& resource);
 
 // What a node is to the control plane.

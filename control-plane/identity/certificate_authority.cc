@@ -202,11 +202,11 @@ absl::Status CertificateAuthority::finish_promotion() const {
 
 absl::StatusOr<Issuer> CertificateAuthority::read_issuer(std::vector<X509Ptr>* chain) const {
   const std::string file = path("ca.crt");
-  ASSIGN_OR_RETURN(const std::string text, read_text_file(file));
+  ASSIGN_OR_RETURN(const std::string text, read_text_file(file, kind()));
   auto certificates = read_certificates(text);
   if (!certificates.ok()) return annotate(file, certificates.status());
   Issuer out;
-  ASSIGN_OR_RETURN(out.key, read_key_file(path("ca.key")));
+  ASSIGN_OR_RETURN(out.key, read_key_file(path("ca.key"), kind()));
   out.certificate = std::move(certificates->front());
   RETURN_IF_ERROR(check_issuer(file, out.certificate.get()));
   if (X509_check_private_key(out.certificate.get(), out.key.get()) != 1) {
@@ -221,7 +221,7 @@ absl::StatusOr<Issuer> CertificateAuthority::read_issuer(std::vector<X509Ptr>* c
 
 absl::StatusOr<std::vector<X509Ptr>> CertificateAuthority::read_roots() const {
   const std::string file = path("roots.crt");
-  const absl::StatusOr<std::string> text = read_text_file(file);
+  const absl::StatusOr<std::string> text = read_text_file(file, kind());
   if (!text.ok())
     return absl::FailedPreconditionError(str_cat(text.status().message(), "; next: put the root of ",
                                                  path("ca.crt"), " there, and others to trust"));
@@ -236,7 +236,7 @@ absl::StatusOr<std::vector<X509Ptr>> CertificateAuthority::read_beside() const {
   std::vector<X509Ptr> out;
   for (const char* name : {"next.crt", "former.crt"}) {
     if (!exists(path(name))) continue;
-    ASSIGN_OR_RETURN(const std::string text, read_text_file(path(name)));
+    ASSIGN_OR_RETURN(const std::string text, read_text_file(path(name), kind()));
     auto roots = read_certificates(text);
     if (!roots.ok()) return annotate(path(name), roots.status());
     out.push_back(std::move(roots->front()));
@@ -251,10 +251,7 @@ absl::StatusOr<std::vector<std::string>> CertificateAuthority::sign(const Certif
     return absl::PermissionDeniedError(
         str_cat(request.id.to_string(), " is not of trust domain ", options_.trust_domain));
   const MaterialPtr material = this->material();
-  if (material->end <= now + kSkew)
-    return absl::FailedPreconditionError(str_cat(
-        "the authority ends at ", absl::FormatTime(absl::RFC3339_sec, material->end, absl::UTCTimeZone()),
-        "; next: replace ", path("ca.crt"), " and its key, then `weft cert rotate --root`"));
+  RETURN_IF_ERROR(check_end(*material, now));
   if (lifetime <= absl::ZeroDuration()) lifetime = options_.leaf_lifetime;
   lifetime = std::min(lifetime, options_.leaf_lifetime);
   ASSIGN_OR_RETURN(const X509Ptr leaf, issue_leaf(material->issuer, request.key.get(), request.id,
@@ -265,6 +262,29 @@ absl::StatusOr<std::vector<std::string>> CertificateAuthority::sign(const Certif
     for (const X509Ptr& each : material->intermediates) out.push_back(to_pem(each.get()));
   }
   out.push_back(bundle_of(*material));
+  return out;
+}
+
+absl::Status CertificateAuthority::check_end(const Material& material, absl::Time now) const {
+  if (material.end > now + kSkew) return absl::OkStatus();
+  return absl::FailedPreconditionError(str_cat(
+      "the authority ends at ", absl::FormatTime(absl::RFC3339_sec, material.end, absl::UTCTimeZone()),
+      "; next: replace ", path("ca.crt"), " and its key, then ",
+      options_.mounted ? "restart weft-control" : "`weft cert rotate --root`"));
+}
+
+absl::StatusOr<std::string> CertificateAuthority::sign_server(EVP_PKEY* key,
+                                                              const std::vector<std::string>& names,
+                                                              absl::Time now) const {
+  const MaterialPtr material = this->material();
+  RETURN_IF_ERROR(check_end(*material, now));
+  ASSIGN_OR_RETURN(const X509Ptr leaf,
+                   issue_server(material->issuer, key, names,
+                                {now - kSkew, std::min(now + options_.leaf_lifetime, material->end)}));
+  std::string out = to_pem(leaf.get());
+  if (material->operators_roots.empty()) return out;
+  out += to_pem(material->issuer.certificate.get());
+  for (const X509Ptr& each : material->intermediates) out += to_pem(each.get());
   return out;
 }
 
@@ -279,7 +299,7 @@ std::string CertificateAuthority::bundle_of(const Material& material) {
 }
 
 absl::StatusOr<std::string> CertificateAuthority::revocations() const {
-  absl::StatusOr<std::string> text = read_text_file(path("crl.pem"));
+  absl::StatusOr<std::string> text = read_text_file(path("crl.pem"), kind());
   if (absl::IsNotFound(text.status())) return std::string();
   if (!text.ok()) return text;
   const auto lists = read_crls(*text);

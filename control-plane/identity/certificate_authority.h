@@ -25,6 +25,7 @@
 #include "base/spiffe_id.h"
 #include "control-plane/identity/certificate_request.h"
 #include "control-plane/identity/issue.h"
+#include "control-plane/identity/key_file.h"
 
 namespace weft::control_plane {
 
@@ -35,6 +36,8 @@ class CertificateAuthority {
 
   struct Options {
     std::string folder;  // made with mode 0700 when it is missing
+    // It is a volume that Kubernetes fills from a Secret.
+    bool mounted = false;
     std::string trust_domain = kDefaultTrustDomain;
     absl::Duration leaf_lifetime = absl::Hours(24);
     absl::Duration root_lifetime = absl::Hours(10 * 365 * 24);
@@ -50,6 +53,11 @@ class CertificateAuthority {
   // last the bundle of roots, as Istio's certificate service answers.
   absl::StatusOr<std::vector<std::string>> sign(const CertificateRequest& request, absl::Duration lifetime,
                                                 absl::Time now) const;
+
+  // For the TLS server of this process, by these DNS names and IP addresses: PEM of the leaf and what leads
+  // to a root. Lives as long as sign()'s.
+  absl::StatusOr<std::string> sign_server(EVP_PKEY* key, const std::vector<std::string>& names,
+                                          absl::Time now) const;
 
   // The roots to trust, PEM.
   std::string bundle() const;
@@ -90,6 +98,7 @@ class CertificateAuthority {
 
   explicit CertificateAuthority(Options options) : options_(std::move(options)) {}
   std::string path(const char* name) const;
+  Folder kind() const { return options_.mounted ? Folder::kMounted : Folder::kOwn; }
   absl::StatusOr<MaterialPtr> load(absl::Time now) const;
   absl::Status make_root(absl::Time now) const;
   absl::Status issue_root_as(const char* certificate, const char* key, absl::Time now) const;
@@ -99,6 +108,7 @@ class CertificateAuthority {
   absl::StatusOr<Issuer> read_issuer(std::vector<X509Ptr>* chain) const;
   absl::StatusOr<std::vector<X509Ptr>> read_roots() const;
   absl::StatusOr<std::vector<X509Ptr>> read_beside() const;
+  absl::Status check_end(const Material& material, absl::Time now) const;
   static std::string bundle_of(const Material& material);
   MaterialPtr material() const ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -21,32 +21,39 @@ absl::Status check_wanted(const google::protobuf::Struct& metadata, const Spiffe
 
 }  // namespace
 
-absl::Status CertificateService::check_caller(const grpc::ServerContext& context) const {
-  // Who says that he is another one is not served for being here.
-  if (context.client_metadata().contains("authorization"))
-    return absl::UnauthenticatedError("tokens are not accepted here");
-  if (parts_.local_node.empty()) return absl::UnauthenticatedError("it is not of this node");
-  return absl::OkStatus();
+CertificateService::Sign CertificateService::signed_by(const CertificateAuthority& authority) {
+  return [&authority](const std::string&, const CertificateRequest& request, absl::Duration lifetime,
+                      absl::Time now) { return authority.sign(request, lifetime, now); };
+}
+
+CertificateService::NodeOf CertificateService::all_of(std::string node) {
+  return [node = std::move(node)](const grpc::ServerContextBase& context) -> absl::StatusOr<std::string> {
+    // Who says that he is another one is not served for being here.
+    if (context.client_metadata().contains("authorization"))
+      return absl::UnauthenticatedError("tokens are not accepted here");
+    if (node.empty()) return absl::UnauthenticatedError("it is not of this node");
+    return node;
+  };
 }
 
 absl::StatusOr<std::vector<std::string>> CertificateService::create(
     const grpc::ServerContext& context, const istio::v1::auth::IstioCertificateRequest& request) {
   ASSIGN_OR_RETURN(const CertificateRequest wanted, parse_request(request.csr()));
   RETURN_IF_ERROR(check_wanted(request.metadata(), wanted.id));
-  RETURN_IF_ERROR(check_caller(context));
-  const std::string& node = parts_.local_node;
+  ASSIGN_OR_RETURN(const std::string node, parts_.node_of(context));
   if (!parts_.runs_on(node, wanted.id))
     return absl::PermissionDeniedError(str_cat("node ", node, " has no workload of ", wanted.id.to_string()));
   constexpr int64_t kYear = 366 * 24 * 3600;
   const int64_t seconds = std::clamp<int64_t>(request.validity_duration(), 0, kYear);
   ASSIGN_OR_RETURN(std::vector<std::string> chain,
-                   parts_.authority.sign(wanted, absl::Seconds(seconds), parts_.now()));
-  remember(node, wanted.id, chain.front());
+                   parts_.sign(request.csr(), wanted, absl::Seconds(seconds), parts_.now()));
+  remember(node, wanted.id, chain);
   return chain;
 }
 
-void CertificateService::remember(const std::string& node, const SpiffeId& id, const std::string& leaf) {
-  const auto read = read_certificates(leaf);
+void CertificateService::remember(const std::string& node, const SpiffeId& id,
+                                  const std::vector<std::string>& chain) {
+  const auto read = read_certificates(chain.front());
   if (!read.ok()) return;
   X509* const certificate = read->front().get();
   const absl::MutexLock lock(&mutex_);
@@ -54,11 +61,17 @@ void CertificateService::remember(const std::string& node, const SpiffeId& id, c
   std::erase_if(issued_, [this](const auto& row) { return row.second.to <= parts_.now(); });
   Issued& row = issued_[id];
   row = {node, serial_number(certificate), not_before(certificate), not_after(certificate), row.count + 1};
+  last_bundle_ = chain.back();
 }
 
 std::map<SpiffeId, CertificateService::Issued> CertificateService::issued() const {
   const absl::MutexLock lock(&mutex_);
   return issued_;
+}
+
+std::string CertificateService::last_bundle() const {
+  const absl::MutexLock lock(&mutex_);
+  return last_bundle_;
 }
 
 // Times in certificates are whole seconds: what is issued in this very second is replaced once more.
@@ -78,16 +91,19 @@ std::vector<SpiffeId> CertificateService::renew(const SpiffeId* id) {
 }
 
 std::vector<SpiffeId> CertificateService::overdue() const {
-  std::vector<SpiffeId> out;
+  std::vector<std::pair<std::string, SpiffeId>> behind;
   {
     const absl::MutexLock lock(&mutex_);
     const auto all = renewals_.find("");
-    if (all == renewals_.end()) return out;
+    if (all == renewals_.end()) return {};
     for (const auto& [id, issued] : issued_) {
-      if (issued.from <= all->second && issued.to > parts_.now()) out.push_back(id);
+      if (issued.from <= all->second && issued.to > parts_.now()) behind.emplace_back(issued.node, id);
     }
   }
-  std::erase_if(out, [this](const SpiffeId& id) { return !parts_.runs_on(parts_.local_node, id); });
+  std::vector<SpiffeId> out;
+  for (auto& [node, id] : behind) {
+    if (parts_.runs_on(node, id)) out.push_back(std::move(id));
+  }
   return out;
 }
 
@@ -103,6 +119,7 @@ grpc::Status CertificateService::CreateCertificate(grpc::ServerContext* context,
                                                    istio::v1::auth::IstioCertificateResponse* response) {
   const absl::StatusOr<std::vector<std::string>> chain = create(*context, *request);
   if (!chain.ok()) {
+    ++refused_;
     log::warn("certificate_refused", {{"reason", chain.status().message()}});
     return {grpc::StatusCode::UNAUTHENTICATED, "request authenticate failure"};
   }

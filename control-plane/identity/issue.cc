@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
+#include "base/address.h"
 #include "base/status_macros.h"
 
 namespace weft::control_plane {
@@ -38,9 +40,30 @@ bool add(X509* certificate, X509* issuer, int nid, const char* value) {
   return added;
 }
 
-// The id has no character that the text form of extensions gives a meaning to; see SpiffeId.
-bool add_id(X509* certificate, X509* issuer, const SpiffeId& id) {
-  return add(certificate, issuer, NID_subject_alt_name, str_cat("critical,URI:", id.to_string()).c_str());
+// `names`: in the text form of extensions, "URI:spiffe://a/b".
+absl::StatusOr<X509Ptr> issue(const Issuer& issuer, EVP_PKEY* key, const std::string& names,
+                              const char* usage, const Validity& validity) {
+  X509* const by = issuer.certificate.get();
+  const Validity within{validity.from, std::min(validity.to, not_after(by))};
+  X509Ptr leaf(X509_new());
+  const bool made = X509_set_version(leaf.get(), X509_VERSION_3) == 1 && set_random_serial(leaf.get()) &&
+                    set_times(leaf.get(), within) &&
+                    X509_set_issuer_name(leaf.get(), X509_get_subject_name(by)) == 1 &&
+                    X509_set_pubkey(leaf.get(), key) == 1 &&
+                    add(leaf.get(), by, NID_basic_constraints, "critical,CA:FALSE") &&
+                    add(leaf.get(), by, NID_key_usage, "critical,digitalSignature") &&
+                    add(leaf.get(), by, NID_ext_key_usage, usage) &&
+                    add(leaf.get(), by, NID_authority_key_identifier, "keyid") &&
+                    add(leaf.get(), by, NID_subject_alt_name, str_cat("critical,", names).c_str()) &&
+                    X509_sign(leaf.get(), issuer.key.get(), EVP_sha256()) > 0;
+  if (!made) return openssl_status("make a certificate");
+  return leaf;
+}
+
+bool is_dns_name(const std::string& name) {
+  return !name.empty() && name.size() <= 253 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '.';
+  });
 }
 
 }  // namespace
@@ -64,20 +87,21 @@ absl::StatusOr<X509Ptr> issue_root(std::string_view name, EVP_PKEY* key, const V
 
 absl::StatusOr<X509Ptr> issue_leaf(const Issuer& issuer, EVP_PKEY* key, const SpiffeId& id,
                                    const Validity& validity) {
-  X509* const by = issuer.certificate.get();
-  const Validity within{validity.from, std::min(validity.to, not_after(by))};
-  X509Ptr leaf(X509_new());
-  const bool made = X509_set_version(leaf.get(), X509_VERSION_3) == 1 && set_random_serial(leaf.get()) &&
-                    set_times(leaf.get(), within) &&
-                    X509_set_issuer_name(leaf.get(), X509_get_subject_name(by)) == 1 &&
-                    X509_set_pubkey(leaf.get(), key) == 1 &&
-                    add(leaf.get(), by, NID_basic_constraints, "critical,CA:FALSE") &&
-                    add(leaf.get(), by, NID_key_usage, "critical,digitalSignature") &&
-                    add(leaf.get(), by, NID_ext_key_usage, "serverAuth,clientAuth") &&
-                    add(leaf.get(), by, NID_authority_key_identifier, "keyid") &&
-                    add_id(leaf.get(), by, id) && X509_sign(leaf.get(), issuer.key.get(), EVP_sha256()) > 0;
-  if (!made) return openssl_status("make a certificate");
-  return leaf;
+  // The id has no character that the text form of extensions gives a meaning to; see SpiffeId.
+  return issue(issuer, key, str_cat("URI:", id.to_string()), "serverAuth,clientAuth", validity);
+}
+
+absl::StatusOr<X509Ptr> issue_server(const Issuer& issuer, EVP_PKEY* key,
+                                     const std::vector<std::string>& names, const Validity& validity) {
+  std::string text;
+  for (const std::string& name : names) {
+    const bool address = IpAddress::parse(name).has_value();
+    if (!address && !is_dns_name(name))
+      return absl::InvalidArgumentError(str_cat("'", name, "' is neither a DNS name nor an IP address"));
+    str_append(&text, text.empty() ? "" : ",", address ? "IP:" : "DNS:", name);
+  }
+  if (text.empty()) return absl::InvalidArgumentError("a server's certificate needs a name");
+  return issue(issuer, key, text, "serverAuth", validity);
 }
 
 }  // namespace weft::control_plane

@@ -2,6 +2,9 @@
 // the authority decides what is signed and with which issuer.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/spiffe_id.h"
@@ -27,5 +30,10 @@ absl::StatusOr<X509Ptr> issue_root(std::string_view name, EVP_PKEY* key, const V
 // longer than its issuer.
 absl::StatusOr<X509Ptr> issue_leaf(const Issuer& issuer, EVP_PKEY* key, const SpiffeId& id,
                                    const Validity& validity);
+
+// For a TLS server: no subject, these DNS names and IP addresses as a critical subjectAltName. At least one;
+// kInvalidArgument: a name is neither.
+absl::StatusOr<X509Ptr> issue_server(const Issuer& issuer, EVP_PKEY* key,
+                                     const std::vector<std::string>& names, const Validity& validity);
 
 }  // namespace weft::control_plane

@@ -16,8 +16,10 @@ namespace {
 
 constexpr size_t kMaxBytes = 1024 * 1024;
 
-absl::StatusOr<UniqueFd> open_file(const std::string& path, int flags, mode_t mode = 0) {
-  UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, mode));
+absl::StatusOr<UniqueFd> open_file(const std::string& path, int flags, mode_t mode = 0,
+                                   Folder folder = Folder::kOwn) {
+  const int links = folder == Folder::kOwn ? O_NOFOLLOW : 0;
+  UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC | links, mode));
   if (fd.valid()) return fd;
   if (errno == ELOOP)
     return absl::FailedPreconditionError(str_cat(path, " is a link; next: put the file there"));
@@ -47,15 +49,16 @@ absl::Status write_all(const std::string& path, int fd, std::string_view text) {
   return ::fsync(fd) == 0 ? absl::OkStatus() : errno_status(path, errno);
 }
 
-absl::Status check_private(const std::string& path, int fd) {
+absl::Status check_private(const std::string& path, int fd, Folder folder) {
   struct stat st{};
   if (::fstat(fd, &st) != 0) return errno_status(path, errno);
   if (!S_ISREG(st.st_mode))
     return absl::FailedPreconditionError(str_cat(path, " is no file; next: put the key there"));
-  if (st.st_uid != ::geteuid())
+  const bool mounted = folder == Folder::kMounted;
+  if (st.st_uid != ::geteuid() && !(mounted && st.st_uid == 0))
     return absl::FailedPreconditionError(
         str_cat(path, " belongs to another user; next: chown ", ::geteuid(), " ", path));
-  if ((st.st_mode & 0177) != 0)
+  if ((st.st_mode & (mounted ? 0037 : 0177)) != 0)
     return absl::FailedPreconditionError(str_cat(path, " can be read by others; next: chmod 0600 ", path));
   return absl::OkStatus();
 }
@@ -65,9 +68,9 @@ int no_pass_phrase(char*, int, int, void*) { return -1; }
 
 }  // namespace
 
-absl::StatusOr<KeyPtr> read_key_file(const std::string& path) {
-  ASSIGN_OR_RETURN(const UniqueFd fd, open_file(path, O_RDONLY));
-  RETURN_IF_ERROR(check_private(path, fd.get()));
+absl::StatusOr<KeyPtr> read_key_file(const std::string& path, Folder folder) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, open_file(path, O_RDONLY, 0, folder));
+  RETURN_IF_ERROR(check_private(path, fd.get(), folder));
   ASSIGN_OR_RETURN(std::string text, read_all(path, fd.get()));
   const BioPtr bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
   KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_pass_phrase, nullptr));
@@ -90,8 +93,8 @@ absl::Status write_key_file(const std::string& path, EVP_PKEY* key) {
   return write_all(path, fd.get(), std::string_view(text, static_cast<size_t>(length)));
 }
 
-absl::StatusOr<std::string> read_text_file(const std::string& path) {
-  ASSIGN_OR_RETURN(const UniqueFd fd, open_file(path, O_RDONLY));
+absl::StatusOr<std::string> read_text_file(const std::string& path, Folder folder) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, open_file(path, O_RDONLY, 0, folder));
   return read_all(path, fd.get());
 }
 

@@ -38,7 +38,7 @@ class Waiting final : public ApiReader {
 
 ApiAnswer call(ApiClient& client, std::string path, std::string post) {
   Waiting waiting;
-  client.start({.path = std::move(path), .deadline = kCallDeadline, .post = std::move(post)}, &waiting);
+  client.start({.path = std::move(path), .deadline = kCallDeadline, .body = std::move(post)}, &waiting);
   // The client ends each request at its deadline.
   while (!waiting.done) client.turn(kTurn);
   return std::move(waiting.answer);

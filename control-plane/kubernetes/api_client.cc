@@ -155,6 +155,12 @@ class CurlApiClient final : public ApiClient {
       transfer.headers.reset(longer);
     };
     add_header("Accept: application/json");
+    if (!request.method.empty()) curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    if (!request.body.empty()) {
+      add_header("Content-Type: " + request.content_type);
+      curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+      curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request.body.c_str());
+    }
     if (!token.empty()) add_header("Authorization: Bearer " + token);
     transfer.dead_peer_ms = static_cast<int>(options_.dead_peer.count());
     curl_easy_setopt(easy, CURLOPT_URL, str_cat(access_.server, request.path).c_str());
@@ -162,11 +168,6 @@ class CurlApiClient final : public ApiClient {
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "weft");
-    if (!request.post.empty()) {
-      add_header("Content-Type: application/json");
-      curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.post.size()));
-      curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request.post.c_str());
-    }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers.get());
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
     // Rather wait for the first connection to say that it is HTTP/2 than open one for each watch. Without TLS

@@ -21,8 +21,10 @@ struct ApiRequest {
   std::chrono::milliseconds deadline{0};
   // No byte for so long ends it; whole seconds; 0: no limit.
   std::chrono::seconds silence{0};
-  // JSON to send by POST; empty: GET.
-  std::string post = {};
+  // Empty: GET, or POST with a body, whose type is `content_type`.
+  std::string method = {};
+  std::string body = {};
+  std::string content_type = "application/json";
 };
 
 // How a request ended.

@@ -40,6 +40,7 @@ class WatchingControlPlane final : public KubernetesControlPlane {
     RETURN_IF_ERROR(annotate("access to the Kubernetes API", access.status()));
     KubernetesSource::Options source;
     source.timing.first_look = options.first_look;
+    source.secrets = options.secrets;
     RETURN_IF_ERROR(name_own(options.own_daemonset, source));
     ASSIGN_OR_RETURN(source_,
                      KubernetesSource::start(*std::move(access), source, [this](Store::Changes changes) {

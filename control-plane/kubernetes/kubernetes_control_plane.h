@@ -27,6 +27,8 @@ struct KubernetesOptions {
   // Asked while that is awaited; true: the process is to end. May be empty.
   std::function<bool()> give_up;
   FetchKeys fetch_keys;
+  // False: Secrets are not asked for, and who names one hears that it is not there.
+  bool secrets = true;
 };
 
 class KubernetesControlPlane : public ControlPlane {

@@ -131,7 +131,7 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
     if (first_told_ && !reflector->settled()) continue;
     for (auto& [place, file] : reflector->take()) pending_.insert_or_assign(place, std::move(file));
   }
-  secrets_->note(now, &pending_);
+  if (options_.secrets) secrets_->note(now, &pending_);
   if (const Clock::time_point until = secrets_->awaited(); until > now) return until;
   secrets_->take(&pending_);
   gathering_ = false;

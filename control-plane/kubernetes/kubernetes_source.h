@@ -38,6 +38,8 @@ class KubernetesSource {
     // NAMESPACE and NAME of the DaemonSet that this process runs for; empty: none.
     std::string own_namespace = {};
     std::string own_daemonset = {};
+    // Whether Secrets are read that an object names.
+    bool secrets = true;
   };
 
   // Begins at once on its own thread, which also calls `subscriber`. Errors: libcurl cannot be used.

@@ -54,13 +54,25 @@ absl::StatusOr<std::unique_ptr<Process>> Mesh::start(const std::string& cgroup,
 
 absl::Status Mesh::start_agent(const std::string& program) {
   remember(agent_);
-  ASSIGN_OR_RETURN(
-      agent_,
-      start("agent", {binary(program), "--config-dir", manifests_.path(), "--run-dir", run_dir(),
-                      "--pin-root", sandbox_.pin_root() + suffix_, "--cgroup", sandbox_.cgroup() + cgroup_,
-                      "--node-name", str_cat("node", node_), "--proxy-user", "nobody", "--metrics-address",
-                      str_cat("127.0.0.1:", metrics_port_.number()), "--health-address",
-                      str_cat("127.0.0.1:", health_port_.number()), "--gateway-address", "127.0.0.1"}));
+  std::vector<std::string> argv{binary(program),
+                                "--run-dir",
+                                run_dir(),
+                                "--pin-root",
+                                sandbox_.pin_root() + suffix_,
+                                "--cgroup",
+                                sandbox_.cgroup() + cgroup_,
+                                "--node-name",
+                                str_cat("node", node_),
+                                "--proxy-user",
+                                "nobody",
+                                "--metrics-address",
+                                str_cat("127.0.0.1:", metrics_port_.number()),
+                                "--health-address",
+                                str_cat("127.0.0.1:", health_port_.number()),
+                                "--gateway-address",
+                                "127.0.0.1"};
+  argv.insert(argv.end(), source_.begin(), source_.end());
+  ASSIGN_OR_RETURN(agent_, start("agent", std::move(argv)));
   const bool up =
       wait_until(kStartDeadline, [this] { return cli({"status"}).exit_code == 0 || !agent_->running(); });
   if (up && agent_->running()) return absl::OkStatus();

@@ -34,6 +34,9 @@ class Mesh {
   // The network namespace (its path) of agents and proxies that are started from now on: a node's, whose pods
   // are reached from there, in place of the machine's. Their ports for metrics and health are there too.
   void run_in(const std::string& netns) { netns_ = netns; }
+  // Where agents that are started from now on have their configuration from, in place of the folder:
+  // {"--control-plane", "127.0.0.1:15012", …}.
+  void configure_by(std::vector<std::string> arguments) { source_ = std::move(arguments); }
   // SIGTERM and the exit code; 0 when it was not running.
   int stop_agent();
   int stop_proxy();
@@ -70,6 +73,7 @@ class Mesh {
   std::string past_log_;
   bool log_requests_ = true;
   std::string netns_;  // empty: the machine's
+  std::vector<std::string> source_ = {"--config-dir", manifests_.path()};
 };
 
 }  // namespace weft::harness

@@ -8,8 +8,13 @@ find_package(absl REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
-# Without TLS: gRPC is spoken over Unix sockets only, and the library with it is twice as large in memory.
+# Without TLS where gRPC is spoken over Unix sockets only, for the library with it is twice as large in memory. A program
+# that speaks it to other machines has the property WEFT_GRPC_TLS; both at once would be one library's code twice.
 pkg_check_modules(GRPC REQUIRED IMPORTED_TARGET grpc++_unsecure)
+pkg_check_modules(GRPC_TLS REQUIRED IMPORTED_TARGET grpc++)
+add_library(weft_grpc INTERFACE)
+target_link_libraries(weft_grpc INTERFACE
+  $<IF:$<BOOL:$<TARGET_PROPERTY:WEFT_GRPC_TLS>>,PkgConfig::GRPC_TLS,PkgConfig::GRPC>)
 pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf)
 pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2)
 pkg_check_modules(LIBCURL REQUIRED IMPORTED_TARGET libcurl>=7.85)

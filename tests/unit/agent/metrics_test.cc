@@ -7,10 +7,10 @@
 #include <sstream>
 
 #include "agent/metrics/exporter.h"
-#include "agent/metrics/http_server.h"
 #include "agent/metrics/metric_table.h"
 #include "agent/metrics/rejections.h"
-#include "agent/metrics/text_format.h"
+#include "base/http_server.h"
+#include "base/prometheus_text.h"
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
 

@@ -31,10 +31,10 @@ TEST(RevocationServiceTest, AListThatIsTooOldIsStillGivenOutAndCounted) {
   const auto authority =
       *control_plane::CertificateAuthority::open({.folder = folder.file("ca")}, absl::Now());
   const control_plane::CertificateService certificates(
-      {.authority = *authority,
+      {.sign = control_plane::CertificateService::signed_by(*authority),
        .runs_on = [](const auto&, const auto&) { return true; },
-       .local_node = "node"});
-  RevocationService service(*authority, certificates);
+       .node_of = control_plane::CertificateService::all_of("node")});
+  RevocationService service(authority.get(), certificates);
   const auto ask = [&](const std::string& lists) {
     EXPECT_TRUE(control_plane::write_text_file(folder.file("ca/crl.pem"), lists).ok());
     proxy::v1::RevocationsResponse response;

@@ -118,7 +118,9 @@ class NodeScopeTest : public testing::Test {
              std::vector<std::pair<std::string, std::string>> removed = {}) {
     Change change{
         .generation = ++generation_, .upserted = std::move(upserted), .removed = std::move(removed)};
-    pods_.update(pods, change);
+    Change told;
+    told.local_pods = std::move(pods);
+    pods_.update(told, change);
     ads_->apply(change);
   }
 
@@ -221,10 +223,12 @@ TEST_F(NodeScopeTest, AnAgentThatSaysItIsAnotherNodeIsRefusedAndToldHowToStart) 
 
 TEST(NodePodsTest, APodIsTheSameAfterTheWayAndVersionsSayWhetherItIs) {
   LocalPod all = pod("shop", "web", "a");
+  all.kubelet_uid = "11-22";
   all.netns_path = "/run/netns/web";
   all.exclude_ports = {22, 65535};
   all.exclude_cidrs = {"10.0.0.0/8"};
   all.fail_mode = LocalPod::FailMode::kClosed;
+  all.confined = true;
   const Resource resource = pod_resource(all);
   EXPECT_EQ(resource.name(), all.uid);
   const auto read = read_pod(std::string(resource.body()));
@@ -233,6 +237,24 @@ TEST(NodePodsTest, APodIsTheSameAfterTheWayAndVersionsSayWhetherItIs) {
   EXPECT_EQ(pod_resource(all).version(), resource.version());
   all.fail_mode = LocalPod::FailMode::kOpen;
   EXPECT_NE(pod_resource(all).version(), resource.version());
+}
+
+TEST(NodePodsTest, NamespacesOfTheMeshAreToldOnceAndWhenTheyChange) {
+  NodePods pods;
+  const auto update = [&pods](std::vector<std::string> namespaces) {
+    Change told, out;
+    told.mesh_namespaces = std::move(namespaces);
+    pods.update(told, out);
+    return out.upserted;
+  };
+  EXPECT_EQ(update({}).size(), 1u) << "a node is told that there are none";
+  EXPECT_THAT(update({}), testing::IsEmpty());
+  const std::vector<Resource> changed = update({"bank", "shop"});
+  ASSERT_EQ(changed.size(), 1u);
+  EXPECT_EQ(std::string_view(changed[0].type_url()), kMeshType);
+  EXPECT_EQ(read_mesh(std::string(changed[0].body())).value(), (std::vector<std::string>{"bank", "shop"}));
+  EXPECT_THAT(update({"bank", "shop"}), testing::IsEmpty());
+  EXPECT_FALSE(read_mesh("\xff\xff").ok());
 }
 
 TEST(NodePodsTest, WhatIsNoPodIsRefused) {

@@ -61,6 +61,39 @@ void write(const std::string& path, const std::string& text, mode_t mode) {
   ASSERT_EQ(::chmod(path.c_str(), mode), 0);
 }
 
+TEST_F(CertificateAuthorityTest, AVolumeOfASecretHasLinksAndFilesThatItsGroupReads) {
+  ASSERT_TRUE(open().ok());
+  ASSERT_EQ(::mkdir(file("data").c_str(), 0755), 0);
+  for (const char* name : {"ca.crt", "ca.key"}) {
+    std::filesystem::rename(file(name), file("data/") + name);
+    std::filesystem::create_symlink(std::string("data/") + name, file(name));
+  }
+  ASSERT_EQ(::chmod(file("data/ca.key").c_str(), 0640), 0);
+  EXPECT_THAT(open().status().ToString(), HasSubstr("is a link"));
+  const auto mounted = [this] {
+    return CertificateAuthority::open({.folder = folder_.path(), .mounted = true}, absl::Now()).status();
+  };
+  EXPECT_TRUE(mounted().ok()) << mounted();
+  ASSERT_EQ(::chmod(file("data/ca.key").c_str(), 0644), 0);
+  EXPECT_THAT(mounted().ToString(), HasSubstr("can be read by others"));
+}
+
+TEST_F(CertificateAuthorityTest, AServersCertificateHasItsNamesAndLeadsToTheRoot) {
+  const auto authority = open();
+  ASSERT_TRUE(authority.ok());
+  const KeyPtr key = test::p256_key();
+  const auto chain = (*authority)->sign_server(key.get(), {"control.example", "127.0.0.1"}, absl::Now());
+  ASSERT_TRUE(chain.ok()) << chain.status();
+  const X509Ptr leaf = first(*chain);
+  EXPECT_EQ(X509_check_host(leaf.get(), "control.example", 0, 0, nullptr), 1);
+  EXPECT_EQ(X509_check_ip_asc(leaf.get(), "127.0.0.1", 0), 1);
+  EXPECT_NE(X509_check_host(leaf.get(), "other.example", 0, 0, nullptr), 1);
+  EXPECT_EQ(X509_verify(leaf.get(), X509_get0_pubkey(first((*authority)->bundle()).get())), 1);
+  for (const std::string& bad : {"", "a,DNS:b", "a b"})
+    EXPECT_FALSE((*authority)->sign_server(key.get(), {bad}, absl::Now()).ok()) << bad;
+  EXPECT_FALSE((*authority)->sign_server(key.get(), {}, absl::Now()).ok());
+}
+
 TEST_F(CertificateAuthorityTest, TheFirstStartMakesARootThatTheNextOneFinds) {
   const auto once = open();
   ASSERT_TRUE(once.ok()) << once.status();

@@ -27,12 +27,12 @@ class CertificateServiceTest : public testing::Test {
   // On node-a there is the workload web, on node-b the workload database.
   void serve(const std::string& local_node) {
     service_ = std::make_unique<CertificateService>(CertificateService::Parts{
-        .authority = *authority_,
+        .sign = CertificateService::signed_by(*authority_),
         .runs_on =
             [](const std::string& node, const SpiffeId& id) {
               return id.to_string() == (node == "node-a" ? kWeb : node == "node-b" ? kDatabase : "");
             },
-        .local_node = local_node,
+        .node_of = CertificateService::all_of(local_node),
         .now = [this] { return now_; }});
     grpc::ServerBuilder builder;
     builder.RegisterService(service_.get());

@@ -50,17 +50,17 @@ class IdentityClientTest : public testing::Test {
       : lifetime_(lifetime) {
     authority_ = *control_plane::CertificateAuthority::open(
         {.folder = folder_.file("ca"), .leaf_lifetime = lifetime_}, absl::Now());
-    service_ = std::make_unique<control_plane::CertificateService>(
-        control_plane::CertificateService::Parts{.authority = *authority_,
-                                                 .runs_on =
-                                                     [this](const std::string&, const SpiffeId& id) {
-                                                       const std::lock_guard lock(mutex_);
-                                                       asked_.push_back(absl::Now());
-                                                       changed_.notify_all();
-                                                       return id.to_string() == kWeb;
-                                                     },
-                                                 .local_node = "node1",
-                                                 .now = [late] { return absl::Now() - late; }});
+    service_ = std::make_unique<control_plane::CertificateService>(control_plane::CertificateService::Parts{
+        .sign = control_plane::CertificateService::signed_by(*authority_),
+        .runs_on =
+            [this](const std::string&, const SpiffeId& id) {
+              const std::lock_guard lock(mutex_);
+              asked_.push_back(absl::Now());
+              changed_.notify_all();
+              return id.to_string() == kWeb;
+            },
+        .node_of = control_plane::CertificateService::all_of("node1"),
+        .now = [late] { return absl::Now() - late; }});
     revocations_ = std::make_unique<Revocations>(*authority_, *service_);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(target(), grpc::InsecureServerCredentials());

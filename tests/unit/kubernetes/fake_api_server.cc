@@ -34,6 +34,7 @@ std::string unescaped(std::string_view text) {
 FakeApiServer::Request parse_head(const std::string& head) {
   FakeApiServer::Request out;
   const size_t begin = head.find(' ') + 1;
+  out.method = head.substr(0, begin - 1);
   std::string_view target = std::string_view(head).substr(begin, head.find(' ', begin) - begin);
   const size_t mark = std::min(target.find('?'), target.size());
   out.path = target.substr(0, mark);

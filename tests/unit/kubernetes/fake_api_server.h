@@ -25,6 +25,7 @@ class FakeApiServer {
     std::string path;  // without the query
     std::map<std::string, std::string> query;
     std::string authorization;
+    std::string method = "GET";
     std::string body = {};
 
     bool is_watch() const { return query.contains("watch"); }

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace weft::agent {
+namespace weft {
 
 using Labels = std::vector<std::pair<std::string_view, std::string>>;
 
@@ -32,4 +32,4 @@ class TextFormat {
 // Backslash, quote and newline as the format wants them inside label values.
 std::string escape_label(std::string_view value);
 
-}  // namespace weft::agent
+}  // namespace weft

@@ -1,5 +1,5 @@
 // The request loop (RFC 9112, the part that a GET needs); see http_server.h. Called by Agent.
-#include "agent/metrics/http_server.h"
+#include "base/http_server.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -10,7 +10,7 @@
 
 #include "base/status_macros.h"
 
-namespace weft::agent {
+namespace weft {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
@@ -163,4 +163,4 @@ bool HttpServer::respond(Connection& connection) {
   return true;
 }
 
-}  // namespace weft::agent
+}  // namespace weft

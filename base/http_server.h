@@ -15,7 +15,7 @@
 #include "base/address.h"
 #include "base/fd.h"
 
-namespace weft::agent {
+namespace weft {
 
 struct HttpReply {
   int status = 200;
@@ -58,4 +58,4 @@ class HttpServer {
   std::thread thread_;
 };
 
-}  // namespace weft::agent
+}  // namespace weft

@@ -1,5 +1,5 @@
-// Prometheus text; see text_format.h. Called by the exporter; no state but the text.
-#include "agent/metrics/text_format.h"
+// Prometheus text; see prometheus_text.h. Called by the exporter; no state but the text.
+#include "base/prometheus_text.h"
 
 #include <array>
 #include <cstdio>
@@ -7,7 +7,7 @@
 #include "base/strings.h"
 #include "bpf/abi/histogram.h"
 
-namespace weft::agent {
+namespace weft {
 namespace {
 
 constexpr std::array<uint64_t, WEFT_HISTOGRAM_BUCKETS - 1> kBoundsUs{
@@ -71,4 +71,4 @@ void TextFormat::histogram(std::string_view name, const Labels& labels, std::spa
   str_append(&text_, name, "_count", label_block(labels, ""), " ", total, "\n");
 }
 
-}  // namespace weft::agent
+}  // namespace weft

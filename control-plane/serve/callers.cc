@@ -1,0 +1,158 @@
+// See callers.h.
+#include "control-plane/serve/callers.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/escaping.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "base/x509.h"
+
+namespace weft::control_plane {
+namespace {
+
+// A projected token has some 1.2 KiB.
+constexpr size_t kLongestToken = 16 * 1024;
+constexpr std::string_view kAccountPrefix = "system:serviceaccount:";
+// As the kubelet's certificates name a node (Kubernetes, "Using Node Authorization").
+constexpr std::string_view kNodePrefix = "system:node:";
+constexpr char kNodeGroup[] = "system:nodes";
+
+std::string digest(std::string_view text) {
+  unsigned char out[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  EVP_Digest(text.data(), text.size(), out, &size, EVP_sha256(), nullptr);
+  return std::string(reinterpret_cast<char*>(out), size);
+}
+
+// All texts of an attribute of the subject.
+std::vector<std::string> subject_texts(X509* certificate, int nid) {
+  std::vector<std::string> out;
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, nid, at)) >= 0;) {
+    unsigned char* text = nullptr;
+    const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+    if (size < 0) continue;
+    out.emplace_back(reinterpret_cast<char*>(text), static_cast<size_t>(size));
+    OPENSSL_free(text);
+  }
+  return out;
+}
+
+}  // namespace
+
+absl::Time end_of_token(std::string_view token) {
+  const size_t first = token.find('.');
+  if (first == std::string_view::npos) return absl::InfiniteFuture();
+  const size_t second = token.find('.', first + 1);
+  if (second == std::string_view::npos) return absl::InfiniteFuture();
+  std::string claims;
+  if (!absl::WebSafeBase64Unescape(to_absl(token.substr(first + 1, second - first - 1)), &claims))
+    return absl::InfiniteFuture();
+  const auto parsed = nlohmann::json::parse(claims, nullptr, false);
+  if (!parsed.is_object() || !parsed.contains("exp") || !parsed["exp"].is_number_integer())
+    return absl::InfiniteFuture();
+  return absl::FromUnixSeconds(parsed["exp"].get<int64_t>());
+}
+
+absl::Status Callers::refuse(const char* reason, const std::string& message) {
+  const absl::MutexLock lock(&mutex_);
+  ++counts_.refused[reason];
+  return absl::UnauthenticatedError(message);
+}
+
+Callers::Counts Callers::counts() const {
+  const absl::MutexLock lock(&mutex_);
+  return counts_;
+}
+
+absl::StatusOr<std::string> Callers::of_certificate(const std::string& pem) {
+  const auto certificates = read_certificates(pem);
+  if (!certificates.ok()) return refuse("certificate", "its certificate cannot be read");
+  X509* const leaf = certificates->front().get();
+  const std::vector<std::string> groups = subject_texts(leaf, NID_organizationName);
+  const std::vector<std::string> names = subject_texts(leaf, NID_commonName);
+  const bool of_node = std::find(groups.begin(), groups.end(), kNodeGroup) != groups.end() &&
+                       names.size() == 1 && names[0].starts_with(kNodePrefix) &&
+                       names[0].size() > kNodePrefix.size();
+  if (!of_node)
+    return refuse("certificate",
+                  "its certificate is of no node; next: one with O=system:nodes, CN=system:node:NAME");
+  return names[0].substr(kNodePrefix.size());
+}
+
+absl::StatusOr<std::string> Callers::of_review(const ReviewedToken& reviewed) {
+  if (!reviewed.authenticated)
+    return refuse("token", str_cat("its token is refused", reviewed.error.empty() ? "" : ": ", reviewed.error,
+                                   "; next: mount a projected token for weft-control's audience"));
+  std::string account = reviewed.user;
+  if (account.starts_with(kAccountPrefix)) account.erase(0, kAccountPrefix.size());
+  std::replace(account.begin(), account.end(), ':', '/');
+  if (!reviewed.user.starts_with(kAccountPrefix) || !options_.accounts.contains(account))
+    return refuse("account", str_cat(reviewed.user,
+                                     " is no agent; next: start weft-control with "
+                                     "--agent-account NAMESPACE/NAME of the agents'"));
+  if (reviewed.node.empty())
+    return refuse("node",
+                  "its token is not bound to a pod on a node; next: use a token that the kubelet projects "
+                  "into the pod (Kubernetes 1.30 or newer)");
+  return reviewed.node;
+}
+
+void Callers::keep(const std::string& key, Answer answer) {
+  const absl::MutexLock lock(&mutex_);
+  if (answers_.size() >= options_.most_kept) {
+    const absl::Time now = options_.now();
+    std::erase_if(answers_, [now](const auto& row) { return row.second.until <= now; });
+    // Still full: whoever is forgotten is asked about again.
+    if (answers_.size() >= options_.most_kept) answers_.clear();
+  }
+  answers_.insert_or_assign(key, std::move(answer));
+}
+
+absl::StatusOr<std::string> Callers::known_node_of(std::string_view token, const std::string& certificate) {
+  if (token.empty()) {
+    if (!certificate.empty()) return of_certificate(certificate);
+    return refuse("nothing",
+                  "neither token nor client certificate; next: start the agent with --control-token");
+  }
+  if (!review_) return refuse("token", "tokens are not accepted here; next: use a client certificate");
+  if (token.size() > kLongestToken) return refuse("token", "its token is too long");
+  const std::string key = digest(token);
+  const absl::MutexLock lock(&mutex_);
+  const auto known = answers_.find(key);
+  if (known == answers_.end() || known->second.until <= options_.now())
+    return absl::UnavailableError("its token has to be reviewed");
+  if (!known->second.node.ok()) ++counts_.refused["again"];
+  return known->second.node;
+}
+
+absl::StatusOr<std::string> Callers::node_of(std::string_view token, const std::string& certificate) {
+  absl::StatusOr<std::string> known = known_node_of(token, certificate);
+  if (!absl::IsUnavailable(known.status())) return known;
+  {
+    const absl::MutexLock lock(&mutex_);
+    ++counts_.reviews;
+  }
+  const absl::StatusOr<ReviewedToken> reviewed = review_(std::string(token));
+  if (!reviewed.ok()) {
+    log::warn("caller_not_reviewed", {{"error", reviewed.status().message()},
+                                      {"next",
+                                       "see that the API server answers and weft-control may create "
+                                       "tokenreviews.authentication.k8s.io"}});
+    return absl::UnavailableError("its token could not be reviewed; next: see weft-control's log");
+  }
+  absl::StatusOr<std::string> node = of_review(*reviewed);
+  const absl::Time now = options_.now();
+  if (!node.ok()) log::warn("caller_refused", {{"reason", node.status().message()}});
+  keep(digest(token), {.node = node,
+                       .until = node.ok() ? std::min(now + options_.good_for, end_of_token(token))
+                                          : now + options_.refused_for});
+  return node;
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,374 @@
+// weft-control and an agent's client of it, over TLS on loopback: what a node is told, what goes on without
+// the server, who is refused, and who gets which certificate.
+#include "control-plane/serve/control_server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+
+#include "base/strings.h"
+#include "control-plane/remote/remote_control_plane.h"
+#include "tests/harness/wait.h"
+#include "tests/unit/base/scratch_folder.h"
+#include "tests/unit/identity/pki.h"
+#include "tests/unit/kubernetes/fake_api_server.h"
+
+namespace weft::control_plane::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr char kReviews[] = "/apis/authentication.k8s.io/v1/tokenreviews";
+constexpr char kPods[] = "/api/v1/pods";
+constexpr char kServices[] = "/api/v1/services";
+constexpr std::chrono::seconds kLimit{30};
+constexpr char kWeb[] = "spiffe://cluster.local/ns/shop/sa/web";
+constexpr char kDatabase[] = "spiffe://cluster.local/ns/shop/sa/db";
+
+Json pod(const std::string& name, const std::string& node, const std::string& ip) {
+  return {{"apiVersion", "v1"},
+          {"kind", "Pod"},
+          {"metadata",
+           {{"namespace", "shop"}, {"name", name}, {"labels", {{"istio.io/dataplane-mode", "ambient"}}}}},
+          {"spec", {{"nodeName", node}, {"serviceAccountName", name}, {"containers", {{{"name", "c"}}}}}},
+          {"status", {{"phase", "Running"}, {"podIP", ip}}}};
+}
+
+Json service(const std::string& name, int port) {
+  return {{"apiVersion", "v1"},
+          {"kind", "Service"},
+          {"metadata", {{"namespace", "shop"}, {"name", name}}},
+          {"spec", {{"clusterIP", "10.96.0.1"}, {"ports", {{{"port", port}}}}}}};
+}
+
+void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
+
+// The client of one node and what it was told.
+class Client {
+ public:
+  explicit Client(RemoteOptions options) : options_(std::move(options)) {}
+
+  absl::Status start() {
+    auto started = start_remote(options_, [this](const Change& change) {
+      const std::lock_guard lock(mutex_);
+      changes_.push_back(change);
+      changed_.notify_all();
+    });
+    if (started.ok()) client_ = *std::move(started);
+    return started.status();
+  }
+  bool wait_for(size_t many) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kLimit, [&] { return changes_.size() >= many; });
+  }
+  Change change(size_t at) {
+    const std::lock_guard lock(mutex_);
+    return changes_.at(at);
+  }
+  std::vector<std::string> pods_of_last() {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> out;
+    for (const LocalPod& each : changes_.back().local_pods) out.push_back(each.name);
+    return out;
+  }
+  RemoteReport report() const { return client_->report(); }
+
+ private:
+  const RemoteOptions options_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Change> changes_;
+  std::unique_ptr<RemoteControlPlane> client_;
+};
+
+class ControlServerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    api_.set_script([this](const FakeApiServer::Request& request) -> std::optional<FakeApiServer::Reply> {
+      if (request.path != kReviews) return std::nullopt;
+      return review(Json::parse(request.body)["spec"]["token"]);
+    });
+    write(folder_.file("kubeconfig"), str_cat("current-context: c\n"
+                                              "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
+                                              "clusters: [{name: c, cluster: {server: '",
+                                              api_.url(), "'}}]\nusers: [{name: u, user: {token: t}}]\n"));
+    write(folder_.file("token"), "first@node1\n");
+    api_.put(kPods, pod("web", "node1", "10.0.0.1"));
+    api_.put(kPods, pod("db", "node2", "10.0.0.2"));
+    clients_ = ::weft::test::make_authority("clients");
+    write(folder_.file("clients.crt"), to_pem(clients_.certificate.get()));
+  }
+  void TearDown() override { server_.reset(); }
+
+  // "<what>@<node>" is a token of that node's agent; what is in `refused_` is none any more.
+  FakeApiServer::Reply review(const std::string& token) {
+    const std::lock_guard lock(mutex_);
+    const size_t at = token.find('@');
+    Json status{{"authenticated", false}, {"error", "the token is not valid"}};
+    if (at != std::string::npos && token.substr(0, at) != refused_) {
+      status = {{"authenticated", true},
+                {"audiences", {"weft-control"}},
+                {"user",
+                 {{"username", "system:serviceaccount:weft-system:weft-agent"},
+                  {"extra", {{"authentication.kubernetes.io/node-name", {token.substr(at + 1)}}}}}}};
+    }
+    return {.status = 201, .body = Json{{"kind", "TokenReview"}, {"status", status}}.dump()};
+  }
+  void refuse(const std::string& what) {
+    const std::lock_guard lock(mutex_);
+    refused_ = what;
+  }
+
+  void serve() {
+    ControlServer::Options options{.address = *SocketAddress::parse(str_cat("127.0.0.1:", port_.number())),
+                                   .metrics_address = *SocketAddress::parse("127.0.0.1:0"),
+                                   .health_address = *SocketAddress::parse("127.0.0.1:0"),
+                                   .certificate = {.names = {"127.0.0.1"},
+                                                   .folder = folder_.file("run"),
+                                                   .client_authority_file = folder_.file("clients.crt")}};
+    options.callers.accounts = {"weft-system/weft-agent"};
+    ControlServer::Parts parts;
+    parts.authority = *CertificateAuthority::open({.folder = folder_.file("ca")}, absl::Now());
+    const auto reviewer =
+        std::make_shared<TokenReviewer>(ApiAccess{.server = api_.url(), .token = "t"}, "weft-control");
+    parts.review = [reviewer](const std::string& token) { return reviewer->review(token); };
+    parts.start_control_plane =
+        [this](ControlPlane::Subscriber subscriber) -> absl::StatusOr<std::unique_ptr<ControlPlane>> {
+      return start_kubernetes({.node_name = kAllNodes,
+                               .kubeconfig = folder_.file("kubeconfig"),
+                               .first_look = std::chrono::milliseconds(5)},
+                              std::move(subscriber));
+    };
+    auto server = ControlServer::start(std::move(options), std::move(parts));
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+  ControlAccess access() const {
+    return {.target = str_cat("127.0.0.1:", port_.number()),
+            .authority_file = folder_.file("ca/ca.crt"),
+            .token_file = folder_.file("token")};
+  }
+  RemoteOptions client_options(const std::string& node = "node1") const {
+    return {.access = access(),
+            .node_name = node,
+            .first_limit = std::chrono::milliseconds(20'000),
+            .backoff_min = std::chrono::milliseconds(10),
+            .backoff_max = std::chrono::milliseconds(100)};
+  }
+  // Gives up when the server has refused two attempts, so that the client knows why the first one was.
+  RemoteOptions refused_options(const std::string& reason) {
+    RemoteOptions options = client_options();
+    options.first_limit = kLimit;
+    options.give_up = [this, reason] {
+      const std::string text = metrics();
+      size_t refusals = 0;
+      for (const std::string& each : {reason, std::string("again")}) {
+        const std::string name = str_cat("weft_control_refused_total{reason=\"", each, "\"} ");
+        const size_t at = text.find(name);
+        if (at != std::string::npos)
+          refusals += static_cast<size_t>(std::atoi(text.c_str() + at + name.size()));
+      }
+      return refusals >= 2;
+    };
+    return options;
+  }
+  // The metrics page as a scraper gets it.
+  std::string metrics() const { return get(server_->metrics_address(), "/metrics"); }
+  static std::string get(const SocketAddress& address, const std::string& path) {
+    sockaddr_storage storage{};
+    const socklen_t length = address.to_sockaddr(&storage);
+    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) return "";
+    const std::string request = str_cat("GET ", path, " HTTP/1.1\r\nHost: x\r\n\r\n");
+    if (::send(socket.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
+    std::string out;
+    char buffer[4096];
+    for (ssize_t got = 0; (got = ::recv(socket.get(), buffer, sizeof(buffer), 0)) > 0;)
+      out.append(buffer, static_cast<size_t>(got));
+    return out;
+  }
+  absl::StatusOr<std::vector<std::string>> sign(const std::string& id) {
+    ControlChannel channel(access());
+    const std::string request = ::weft::test::request_pem(key_.get(), {.names = {{GEN_URI, id}}});
+    return sign_remotely(channel, request, id, absl::Hours(1));
+  }
+
+  FakeApiServer api_;
+  const ::weft::test::ScratchFolder folder_;
+  const harness::ReservedPort port_;
+  const KeyPtr key_ = ::weft::test::p256_key();
+  ::weft::test::Authority clients_;
+  std::mutex mutex_;
+  std::string refused_;
+  std::unique_ptr<ControlServer> server_;
+};
+
+TEST_F(ControlServerTest, ANodeIsToldOfTheMeshAndOfItsOwnPods) {
+  serve();
+  Client client(client_options());
+  const absl::Status started = client.start();
+  ASSERT_TRUE(started.ok()) << started;
+  EXPECT_THAT(client.pods_of_last(), ElementsAre("web"));
+  EXPECT_TRUE(client.change(0).local_pods[0].wants_capture);
+  EXPECT_EQ(client.change(0).upserted.size(), 2U) << "both workloads";
+  EXPECT_TRUE(client.report().connected);
+  api_.put(kServices, service("cart", 80));
+  ASSERT_TRUE(client.wait_for(2));
+  ASSERT_EQ(client.change(1).upserted.size(), 1U);
+  EXPECT_EQ(client.change(1).upserted[0].name(), "shop/cart.shop.svc.cluster.local");
+  EXPECT_EQ(std::string_view(client.change(1).upserted[0].type_url()), kAddressType);
+}
+
+TEST_F(ControlServerTest, WhatIsKnownStaysWhileTheServerIsAwayAndNothingIsSentTwice) {
+  serve();
+  Client client(client_options());
+  ASSERT_TRUE(client.start().ok());
+  const uint64_t received = client.report().resources;
+  server_.reset();
+  ASSERT_TRUE(harness::wait_until(kLimit, [&] { return !client.report().connected; }));
+  ASSERT_EQ(client.report().problems.size(), 1U);
+  EXPECT_THAT(client.report().problems[0], HasSubstr(str_cat("127.0.0.1:", port_.number())));
+  EXPECT_THAT(client.report().problems[0], HasSubstr(" (next: "));
+  // Changed while nobody told: that alone comes, from a server that was never there before.
+  api_.put(kServices, service("cart", 80));
+  serve();
+  ASSERT_TRUE(client.wait_for(2));
+  EXPECT_TRUE(harness::wait_until(kLimit, [&] { return client.report().connected; }));
+  EXPECT_EQ(client.report().resources, received + 1);
+  EXPECT_EQ(client.report().removals, 0U);
+  EXPECT_EQ(client.report().streams, 2U);
+  EXPECT_GE(client.report().failures, 1U);
+  EXPECT_TRUE(client.report().problems.empty());
+  EXPECT_THAT(client.pods_of_last(), ElementsAre("web")) << "and its pods are still there";
+  EXPECT_TRUE(client.change(1).removed.empty());
+}
+
+TEST_F(ControlServerTest, ABadTokenIsRefusedWithTheReasonAndCounted) {
+  serve();
+  write(folder_.file("token"), "nonsense");
+  Client client(refused_options("token"));
+  const absl::Status status = client.start();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the token is not valid"));
+  EXPECT_THAT(metrics(), HasSubstr("weft_control_refused_total{reason=\"token\"} "));
+  EXPECT_THAT(metrics(), HasSubstr("weft_control_agents 0\n"));
+}
+
+TEST_F(ControlServerTest, ARotatedTokenIsUsedFromTheNextConnectionOn) {
+  serve();
+  Client client(client_options());
+  ASSERT_TRUE(client.start().ok());
+  server_.reset();
+  refuse("first");
+  write(folder_.file("token"), "second@node1");
+  serve();
+  EXPECT_TRUE(
+      harness::wait_until(kLimit, [&] { return client.report().connected && client.report().streams == 2; }));
+}
+
+TEST_F(ControlServerTest, AnAgentOfAnotherNodeThanItsTokenIsRefused) {
+  serve();
+  RemoteOptions options = client_options("node2");
+  // Nothing tells when the first refusal has come back.
+  options.first_limit = std::chrono::milliseconds(8000);
+  Client client(options);
+  EXPECT_THAT(client.start().ToString(), HasSubstr("--node-name node1"));
+}
+
+TEST_F(ControlServerTest, AServerThatAnotherAuthorityVouchesForIsNotTalkedTo) {
+  serve();
+  write(folder_.file("other.crt"), to_pem(::weft::test::make_authority("other").certificate.get()));
+  RemoteOptions options = client_options();
+  options.access.authority_file = folder_.file("other.crt");
+  options.first_limit = std::chrono::milliseconds(1500);
+  Client client(options);
+  EXPECT_EQ(client.start().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(api_.count(kReviews, [](const auto&) { return true; }), 0U) << "the token was not shown";
+}
+
+TEST_F(ControlServerTest, AWorkloadOfTheAskingNodeGetsACertificateAndNoOther) {
+  serve();
+  const auto chain = sign(kWeb);
+  ASSERT_TRUE(chain.ok()) << chain.status();
+  ASSERT_EQ(chain->size(), 2U);
+  const auto leaf = read_certificates(chain->front());
+  ASSERT_TRUE(leaf.ok());
+  SpiffeId id;
+  EXPECT_EQ(read_san(leaf->front().get(), &id), SanReading::kOk);
+  EXPECT_EQ(id.to_string(), kWeb);
+  EXPECT_EQ(sign(kDatabase).status().code(), absl::StatusCode::kUnauthenticated) << "its pod is on node2";
+  EXPECT_FALSE(sign("spiffe://cluster.local/ns/shop/sa/nobody").ok());
+  write(folder_.file("token"), "nonsense");
+  EXPECT_EQ(sign(kWeb).status().code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_THAT(metrics(), HasSubstr("weft_control_certificates_total 1\n"));
+  EXPECT_THAT(metrics(), HasSubstr("weft_control_certificates_refused_total 2\n"));
+}
+
+TEST_F(ControlServerTest, WhenThePodIsGoneItsNodeGetsNoMoreCertificates) {
+  serve();
+  ASSERT_TRUE(sign(kWeb).ok());
+  api_.remove(kPods, "shop", "web");
+  EXPECT_TRUE(harness::wait_until(kLimit, [&] { return !sign(kWeb).ok(); }));
+}
+
+TEST_F(ControlServerTest, AClientCertificateOfANodeIsAsGoodAsAToken) {
+  serve();
+  const auto make = [&](const char* organization, const std::string& name) {
+    // As a kubelet's: the subject says which node.
+    const KeyPtr key = ::weft::test::p256_key();
+    X509Ptr leaf(X509_new());
+    X509_set_version(leaf.get(), X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(leaf.get()), 7);
+    X509_gmtime_adj(X509_getm_notBefore(leaf.get()), -60);
+    X509_gmtime_adj(X509_getm_notAfter(leaf.get()), 3600);
+    X509_NAME* const subject = X509_get_subject_name(leaf.get());
+    const auto add = [subject](const char* field, const std::string& text) {
+      X509_NAME_add_entry_by_txt(subject, field, MBSTRING_UTF8,
+                                 reinterpret_cast<const unsigned char*>(text.data()),
+                                 static_cast<int>(text.size()), -1, 0);
+    };
+    add("O", organization);
+    add("CN", name);
+    X509_set_issuer_name(leaf.get(), X509_get_subject_name(clients_.certificate.get()));
+    X509_set_pubkey(leaf.get(), key.get());
+    X509_sign(leaf.get(), clients_.key.get(), EVP_sha256());
+    write(folder_.file("client.crt"), to_pem(leaf.get()));
+    write(folder_.file("client.key"), ::weft::test::key_pem(key.get()));
+  };
+  RemoteOptions options = client_options();
+  options.access.token_file.clear();
+  options.access.certificate_file = folder_.file("client.crt");
+  options.access.key_file = folder_.file("client.key");
+  make("system:nodes", "system:node:node1");
+  Client client(options);
+  ASSERT_TRUE(client.start().ok());
+  EXPECT_THAT(client.pods_of_last(), ElementsAre("web"));
+  make("people", "system:node:node1");
+  RemoteOptions of_person = refused_options("certificate");
+  of_person.access = options.access;
+  Client person(of_person);
+  EXPECT_THAT(person.start().ToString(), HasSubstr("its certificate is of no node"));
+}
+
+TEST_F(ControlServerTest, WithoutTokenAndCertificateNobodyIsServed) {
+  serve();
+  RemoteOptions options = refused_options("nothing");
+  options.access.token_file.clear();
+  Client client(options);
+  EXPECT_THAT(client.start().ToString(), HasSubstr("neither token nor client certificate"));
+}
+
+TEST_F(ControlServerTest, HealthSaysWhenObjectsWereRead) {
+  serve();
+  EXPECT_THAT(get(server_->health_address(), "/readyz"), HasSubstr("ready\n"));
+  EXPECT_THAT(get(server_->health_address(), "/healthz"), HasSubstr("ok\n"));
+  EXPECT_THAT(metrics(), HasSubstr("weft_kubernetes_objects"));
+}
+
+}  // namespace
+}  // namespace weft::control_plane::test
