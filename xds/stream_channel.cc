@@ -21,6 +21,7 @@ std::shared_ptr<grpc::Channel> stream_channel(const std::string& target, int max
   // which is freed when the call ends: on a stream that never ends, a leak of about a kilobyte for each
   // message.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  // Not by the method of that name, which only the library with TLS has.
   if (!server_name.empty()) arguments.SetString(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, server_name);
   if (!target.starts_with("unix:")) {
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingEveryMs);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/strings.h"
 #include "tests/harness/mesh_test.h"
 #include "tests/unit/kubernetes/manifest_json.h"
 
@@ -113,7 +114,7 @@ class ControlTest : public MeshTest {
 
 TEST_F(ControlTest, AWholeNodeIsToldByWeftControlSurvivesItAndFollowsItsSuccessor) {
   switch_agent();
-  EXPECT_THAT(mesh_->cli({"status"}).output, HasSubstr("weft-control 127.0.0.1:"));
+  EXPECT_TRUE(cli_shows({"-o", "json", "status"}, "weft-control 127.0.0.1:"));
   EXPECT_TRUE(reachable(kProductV4)) << mesh_->log();
   EXPECT_TRUE(cli_shows({"get", "workloads"}, "product-v1"));
   EXPECT_THAT(mesh_->metrics(), HasSubstr("\nweft_control_connected 1\n"));
