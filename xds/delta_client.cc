@@ -184,12 +184,12 @@ class StreamingDeltaClient final : public DeltaClient {
       burst.swap(queue_);
     }
     changed_.notify_all();
+    note_answer();
     // Here too: changes may come without a pause.
     receiver_.tidy();
     std::vector<pb::DeltaDiscoveryRequest> answers;
     for (const pb::DeltaDiscoveryResponse& response : burst) answers.push_back(fold(response));
     receiver_.settle(answered_.size() == options_.types.size());
-    note_answer();
     for (const pb::DeltaDiscoveryRequest& answer : answers) {
       if (!stream.Write(answer)) {
         await_end();

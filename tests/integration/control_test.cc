@@ -139,6 +139,11 @@ TEST_F(ControlTest, AWholeNodeIsToldByWeftControlSurvivesItAndFollowsItsSuccesso
     return true;
   })) << mesh_->log();
   EXPECT_THAT(mesh_->metrics(), HasSubstr("\nweft_control_connected 1\n"));
+
+  // A new proxy has no certificates, and this agent no authority: weft-control signs.
+  ASSERT_EQ(mesh_->stop_proxy(), 0) << mesh_->log();
+  ASSERT_TRUE(mesh_->start_proxy().ok());
+  EXPECT_TRUE(cli_shows({"cert", "list"}, "spiffe://cluster.local/ns/default/sa/default")) << mesh_->log();
 }
 
 TEST_F(ControlTest, AnAgentWithABadTokenDoesNotStartAndSaysWhyWhileTrafficGoesOn) {
