@@ -96,7 +96,8 @@ class ControlTest : public MeshTest {
   }
   void configure_by_control() {
     mesh_->configure_by({"--control-plane", str_cat("127.0.0.1:", port_.number()), "--control-ca",
-                         folder_ + "/ca/ca.crt", "--control-token", folder_ + "/token"});
+                         folder_ + "/ca/ca.crt", "--control-token", folder_ + "/token", "--find-pods",
+                         "annotation"});
   }
   // The agent of now ends, one that is told by weft-control comes.
   void switch_agent() {
@@ -144,6 +145,10 @@ TEST_F(ControlTest, AWholeNodeIsToldByWeftControlSurvivesItAndFollowsItsSuccesso
   ASSERT_EQ(mesh_->stop_proxy(), 0) << mesh_->log();
   ASSERT_TRUE(mesh_->start_proxy().ok());
   EXPECT_TRUE(cli_shows({"cert", "list"}, "spiffe://cluster.local/ns/default/sa/default")) << mesh_->log();
+  EXPECT_EQ(mesh_->cli({"cert", "rotate", "--all"}).exit_code, 0);
+  const CommandResult root = mesh_->cli({"cert", "rotate", "--root"});
+  EXPECT_NE(root.exit_code, 0);
+  EXPECT_THAT(str_cat(root.output, root.errors), HasSubstr("the root is weft-control's"));
 }
 
 TEST_F(ControlTest, AnAgentWithABadTokenDoesNotStartAndSaysWhyWhileTrafficGoesOn) {

@@ -1,14 +1,17 @@
 // What a node is told: AdsService for many nodes, over a real gRPC connection on a Unix socket. Who calls is
 // said by metadata here; callers_test.cc has how it is proven.
+#include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include "base/strings.h"
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/discovery/node_pods.h"
+#include "control-plane/discovery/scope.h"
 #include "proto/istio/security.pb.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
 #include "tests/unit/base/scratch_folder.h"
 
 namespace weft::control_plane {
@@ -40,6 +43,14 @@ Resource policy(const std::string& ns, const std::string& name, istio::security:
   out.set_name(name);
   out.set_scope(scope);
   return make(kAuthorizationType, str_cat(ns, "/", name), out);
+}
+
+Resource authentication(const std::string& ns, bool every_namespace) {
+  mesh::v1::RequestAuthentication out;
+  out.set_namespace_(ns);
+  out.set_name("tokens");
+  out.set_every_namespace(every_namespace);
+  return make(kAuthenticationType, str_cat(ns, "/tokens"), out);
 }
 
 LocalPod pod(const std::string& ns, const std::string& name, const std::string& node) {
@@ -237,6 +248,13 @@ TEST(NodePodsTest, APodIsTheSameAfterTheWayAndVersionsSayWhetherItIs) {
   EXPECT_EQ(pod_resource(all).version(), resource.version());
   all.fail_mode = LocalPod::FailMode::kOpen;
   EXPECT_NE(pod_resource(all).version(), resource.version());
+}
+
+TEST(ScopeTest, ARequestAuthenticationIsForTheNodesOfItsNamespaceOrOfAll) {
+  const NodeView shop{.node = "a", .gateway = false, .namespaces = {"shop"}};
+  EXPECT_TRUE(shop.sees(scope_of(authentication("shop", false))));
+  EXPECT_FALSE(shop.sees(scope_of(authentication("bank", false))));
+  EXPECT_TRUE(shop.sees(scope_of(authentication("istio-system", true))));
 }
 
 TEST(NodePodsTest, NamespacesOfTheMeshAreToldOnceAndWhenTheyChange) {

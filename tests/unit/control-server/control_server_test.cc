@@ -34,7 +34,10 @@ Json pod(const std::string& name, const std::string& node, const std::string& ip
   return {{"apiVersion", "v1"},
           {"kind", "Pod"},
           {"metadata",
-           {{"namespace", "shop"}, {"name", name}, {"labels", {{"istio.io/dataplane-mode", "ambient"}}}}},
+           {{"namespace", "shop"},
+            {"name", name},
+            {"uid", "uid-" + name},
+            {"labels", {{"istio.io/dataplane-mode", "ambient"}}}}},
           {"spec", {{"nodeName", node}, {"serviceAccountName", name}, {"containers", {{{"name", "c"}}}}}},
           {"status", {{"phase", "Running"}, {"podIP", ip}}}};
 }
@@ -65,6 +68,10 @@ class Client {
   bool wait_for(size_t many) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kLimit, [&] { return changes_.size() >= many; });
+  }
+  bool wait_until(const std::function<bool(const Change&)>& said) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kLimit, [&] { return !changes_.empty() && said(changes_.back()); });
   }
   Change change(size_t at) {
     const std::lock_guard lock(mutex_);
@@ -215,6 +222,8 @@ TEST_F(ControlServerTest, ANodeIsToldOfTheMeshAndOfItsOwnPods) {
   ASSERT_TRUE(started.ok()) << started;
   EXPECT_THAT(client.pods_of_last(), ElementsAre("web"));
   EXPECT_TRUE(client.change(0).local_pods[0].wants_capture);
+  EXPECT_EQ(client.change(0).local_pods[0].kubelet_uid, "uid-web") << "its cgroup is found by it";
+  EXPECT_THAT(client.change(0).mesh_namespaces, ElementsAre("shop"));
   EXPECT_EQ(client.change(0).upserted.size(), 2U) << "both workloads";
   EXPECT_TRUE(client.report().connected);
   api_.put(kServices, service("cart", 80));
@@ -222,6 +231,18 @@ TEST_F(ControlServerTest, ANodeIsToldOfTheMeshAndOfItsOwnPods) {
   ASSERT_EQ(client.change(1).upserted.size(), 1U);
   EXPECT_EQ(client.change(1).upserted[0].name(), "shop/cart.shop.svc.cluster.local");
   EXPECT_EQ(std::string_view(client.change(1).upserted[0].type_url()), kAddressType);
+}
+
+TEST_F(ControlServerTest, EveryNodeIsToldWhichNamespacesAreOfTheMeshWhenThatChanges) {
+  serve();
+  Client client(client_options("node1"));
+  ASSERT_TRUE(client.start().ok());
+  Json other = pod("teller", "node2", "10.0.0.3");
+  other["metadata"]["namespace"] = "bank";
+  api_.put(kPods, other);
+  const std::vector<std::string> both{"bank", "shop"};
+  EXPECT_TRUE(client.wait_until([&](const Change& last) { return last.mesh_namespaces == both; }));
+  EXPECT_THAT(client.pods_of_last(), ElementsAre("web")) << "whose pods they are is not told";
 }
 
 TEST_F(ControlServerTest, WhatIsKnownStaysWhileTheServerIsAwayAndNothingIsSentTwice) {
