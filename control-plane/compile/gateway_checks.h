@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "control-plane/control_plane.h"
 #include "control-plane/compile/workloads.h"
+#include "control-plane/control_plane.h"
 
 namespace weft::control_plane {
 
