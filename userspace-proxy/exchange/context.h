@@ -159,16 +159,14 @@ inline std::shared_ptr<const PolicySet> policies_of(CaptureOrigin& origin, const
   return origin.policies;
 }
 
-// Which tokens the requests may carry that come in to this port of the pod; null: nobody looks for any. Of
-// the snapshot.
-inline const RequestAuthentication* authentication_of(CaptureOrigin& origin, uint16_t port,
-                                                      const Snapshot& snapshot) {
+// Which tokens the requests may carry that come in to this port of the pod; null: nobody looks for any.
+inline std::shared_ptr<const RequestAuthentication> authentication_of(CaptureOrigin& origin, uint16_t port,
+                                                                      const Snapshot& snapshot) {
   const uint32_t index = source_of(origin, snapshot);
   if (index == kNone || snapshot.sources[index].authentication == nullptr) return nullptr;
   const Source& source = snapshot.sources[index];
   const auto& opaque = source.opaque_ports;
-  return std::find(opaque.begin(), opaque.end(), port) == opaque.end() ? source.authentication.get()
-                                                                       : nullptr;
+  return std::find(opaque.begin(), opaque.end(), port) == opaque.end() ? source.authentication : nullptr;
 }
 
 // Somebody has to look at each request of what comes in to this port of the pod; what is no HTTP is refused.

@@ -107,7 +107,10 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   GenerationRef generation_;
   const Route* route_ = nullptr;
   std::string_view route_name_;
-  VerifiedTokenPtr token_;               // of what comes in; null: none that is good
+  // Of what comes in: the rules that its head was read by, whose texts it has views of, and the token; null:
+  // none that is good.
+  std::shared_ptr<const RequestAuthentication> authentication_;
+  VerifiedTokenPtr token_;
   std::unique_ptr<ActionState> action_;  // null: the route only forwards
   DialTarget target_;
   MonotonicNs started_;

@@ -11,11 +11,12 @@ namespace weft::proxy {
 // In place of a policy's name: RequestAuthentications do not let in what hides requests from them.
 constexpr std::string_view kAuthentication = "request authentication";
 
-// False: the request has a token that is not good. Else the head is what the application gets.
+// False: the request has a token that is not good. Else the head is what the application gets. By the rules
+// and keys of now: the exchange may have waited for its head since long before.
 bool Exchange::authenticate() {
-  const RequestAuthentication* rules =
-      authentication_of(client_.origin, client_.dialled.port, generation_->snapshot());
-  return rules == nullptr || rules->authenticate(&request(), ::time(nullptr), &context_.tokens, &token_);
+  authentication_ = authentication_of(client_.origin, client_.dialled.port, context_.current->snapshot());
+  return authentication_ == nullptr ||
+         authentication_->authenticate(&request(), ::time(nullptr), &context_.tokens, &token_);
 }
 
 // What follows in a tunnel cannot be read. A WebSocket is the resource that its request names; behind CONNECT
@@ -32,7 +33,8 @@ ConnectionPolicy::Verdict Exchange::verdict() const {
   const ConnectionPolicy& policy = *client_.policy;
   if (hides_requests()) {
     if (policy.decision() == ConnectionPolicy::Decision::kDepends) return {false, policy.denied_by()};
-    if (authentication_of(client_.origin, client_.dialled.port, generation_->snapshot()) != nullptr)
+    // Of now: a tunnel that is open ends when tokens begin to count.
+    if (authentication_of(client_.origin, client_.dialled.port, context_.current->snapshot()) != nullptr)
       return {false, kAuthentication};
   }
   return policy.judge(judged(request(), client_.client.ip, &context_.path_readings, token_.get()));

@@ -422,6 +422,37 @@ TEST_P(TokenTunnelTest, WhereTokensCountNothingHidesRequestsFromThem) {
   EXPECT_EQ(read_until(*declared, "anything"), "<broken>");
 }
 
+TEST_P(TokenTunnelTest, AHeadThatWasBegunBeforeTokensCountIsReadByTheRulesOfNow) {
+  use_policies({about_path(pb::DENY, "/other")});
+  const auto upgraded = opened(), waiting = opened();
+  send(*upgraded, get_with("/", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+  FarEnd socket = accept_application();
+  ASSERT_TRUE(until([&] { return socket.has("\r\n\r\n"); }));
+  socket.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+  EXPECT_THAT(read_until(*upgraded, "\r\n\r\n"), StartsWith("HTTP/1.1 101 "));
+  // Its head is not whole when the rules come.
+  send(*waiting, "GET /late HTTP/1.1\r\nHost: shop\r\nX-Sub: root\r\n");
+  pass(1);
+  use_policies({about_path(pb::DENY, "/other")}, rules());
+  send(*waiting, "Authorization: Bearer a.b.c\r\n\r\n");
+  EXPECT_THAT(read_until(*waiting, "fails"), StartsWith("HTTP/1.1 401 "));
+  // A WebSocket is the resource that its request named.
+  socket.send("still here");
+  EXPECT_THAT(read_until(*upgraded, "still here"), HasSubstr("still here"));
+}
+
+TEST_P(TokenTunnelTest, AnUpgradeThatHidesRequestsEndsWhenTokensBeginToCount) {
+  use_policies({dry_run(about_path(pb::DENY, "/admin"))});
+  const auto upgraded = opened();
+  send(*upgraded, get_with("/", "Connection: Upgrade\r\nUpgrade: other\r\n"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("\r\n\r\n"); }));
+  application.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+  EXPECT_THAT(read_until(*upgraded, "\r\n\r\n"), StartsWith("HTTP/1.1 101 "));
+  use_policies({dry_run(about_path(pb::DENY, "/admin"))}, rules());
+  EXPECT_EQ(read_until(*upgraded, "anything"), "<broken>");
+}
+
 INSTANTIATE_TEST_SUITE_P(, TokenTunnelTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
                          [](const auto& kind) { return kind.param == IoKind::kEpoll ? "Epoll" : "Uring"; });
 INSTANTIATE_TEST_SUITE_P(, JudgedTunnelTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
