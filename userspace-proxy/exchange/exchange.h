@@ -81,6 +81,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   void finish(Outcome outcome);
 
   void pump_ended(Pump& pump) override;
+  bool trailers_pass(const Pump& pump, std::span<const Header> trailers) const override;
   void time_is_up() override;
   void try_time_is_up() override;
   bool client_sends() const;

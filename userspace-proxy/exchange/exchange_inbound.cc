@@ -1,4 +1,5 @@
 // Requests that come in to a pod: the steps of an Exchange that stand in place of its route.
+#include <algorithm>
 #include <ctime>
 
 #include "base/log.h"
@@ -17,6 +18,13 @@ bool Exchange::authenticate() {
   authentication_ = authentication_of(client_.origin, client_.dialled.port, context_.current->snapshot());
   return authentication_ == nullptr ||
          authentication_->authenticate(&request(), ::time(nullptr), &context_.tokens, &token_);
+}
+
+// An application may read a trailer as it does a header.
+bool Exchange::trailers_pass(const Pump& pump, std::span<const Header> trailers) const {
+  if (&pump != &request_pump_ || authentication_ == nullptr) return true;
+  return std::none_of(trailers.begin(), trailers.end(),
+                      [this](const Header& trailer) { return authentication_->gives(trailer.name); });
 }
 
 // What follows in a tunnel cannot be read. A WebSocket is the resource that its request names; behind CONNECT

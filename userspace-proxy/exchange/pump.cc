@@ -53,7 +53,8 @@ void Pump::advance(int) {
     last_ = source_->state() == BodySource::State::kDone;
     if (payload_ > 0 || head_waits_ || last_) {
       head_waits_ = false;
-      const std::span<const Header> trailers = last_ ? source_->trailers() : std::span<const Header>();
+      std::span<const Header> trailers = last_ ? source_->trailers() : std::span<const Header>();
+      if (!trailers.empty() && !observer_.trailers_pass(*this, trailers)) trailers = {};
       if (!sink_->send(send_, pieces_, last_, trailers)) return;
       if (!sent(send_.result)) return;
     } else if (source_->state() == BodySource::State::kBadFraming) {

@@ -4,6 +4,7 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <span>
 
 #include "userspace-proxy/exchange/fair_share.h"
 #include "userspace-proxy/exchange/task.h"
@@ -28,6 +29,8 @@ class Pump {
     virtual ~Observer() = default;
     // The pump ended by itself. Whoever awaits it runs after this.
     virtual void pump_ended(Pump& pump) = 0;
+    // Whether the trailers of what it moves go on; else the message ends without any.
+    virtual bool trailers_pass(const Pump&, std::span<const Header>) const { return true; }
   };
   enum class Lead : uint8_t { kPayload, kHead };
 

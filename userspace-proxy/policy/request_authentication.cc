@@ -190,6 +190,7 @@ class RequestAuthentication::Reading {
 bool RequestAuthentication::authenticate(RequestHead* head, int64_t now, TokenCache* cache,
                                          VerifiedTokenPtr* token) const {
   token->reset();
+  if (connection_names_given(*head)) return false;
   if (is_preflight(*head)) {
     write(nullptr, nullptr, head);
     return true;
@@ -220,13 +221,28 @@ bool RequestAuthentication::authenticate(RequestHead* head, int64_t now, TokenCa
   return true;
 }
 
+bool RequestAuthentication::gives(std::string_view name) const {
+  return std::any_of(rules_.begin(), rules_.end(),
+                     [name](const TokenRulePtr& rule) { return is_output(*rule, name); });
+}
+
+bool RequestAuthentication::connection_names_given(const RequestHead& head) const {
+  return std::any_of(head.headers.begin(), head.headers.end(), [this](const Header& header) {
+    if (!equals_ignore_case(header.name, "connection")) return false;
+    std::string_view list = header.value;
+    while (!list.empty()) {
+      const size_t comma = std::min(list.find(','), list.size());
+      if (gives(trimmed(list.substr(0, comma)))) return true;
+      list.remove_prefix(std::min(comma + 1, list.size()));
+    }
+    return false;
+  });
+}
+
 // What a client sends under the name of a header that rules give is never what the application reads there.
 void RequestAuthentication::write(const VerifiedToken* token, const TokenRule* rule,
                                   RequestHead* head) const {
-  std::erase_if(head->headers, [this](const Header& header) {
-    return std::any_of(rules_.begin(), rules_.end(),
-                       [&header](const TokenRulePtr& each) { return is_output(*each, header.name); });
-  });
+  std::erase_if(head->headers, [this](const Header& header) { return gives(header.name); });
   if (token == nullptr) return;
   if (!rule->payload_header().empty())
     head->headers.push_back({rule->payload_header(), token->encoded_payload});

@@ -23,14 +23,19 @@ class RequestAuthentication {
   explicit RequestAuthentication(std::vector<TokenRulePtr> rules) : rules_(std::move(rules)) {}
 
   // Of a head whose target is normalised, at a time in seconds since 1970. False: it has a token that no rule
-  // which reads that place takes. Else `token` is what it says, by the first rule that took one, or null when
+  // which reads that place takes, or its Connection field names a header that rules give, which the next hop
+  // would drop for it. Else `token` is what it says, by the first rule that took one, or null when
   // it has none. Then the head is what the application gets: headers that rules give it are the token's or
   // gone, and the token is gone where its rule says so (but not out of a cookie). A CORS preflight is let
   // through with what it has, and says nothing.
   bool authenticate(RequestHead* head, int64_t now, TokenCache* cache, VerifiedTokenPtr* token) const;
 
+  // The application may take this name for a header that a rule gives: only the rule may write it.
+  bool gives(std::string_view name) const;
+
  private:
   class Reading;
+  bool connection_names_given(const RequestHead& head) const;
   void write(const VerifiedToken* token, const TokenRule* rule, RequestHead* head) const;
 
   std::vector<TokenRulePtr> rules_;

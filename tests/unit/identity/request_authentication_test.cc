@@ -234,6 +234,31 @@ TEST_F(RequestAuthenticationTest, OnlyTheProxySaysWhatTheTokenSays) {
                           "x-sub: me", "x-team: a b", "x-level: 7", "x-admin: true"));
 }
 
+// The next hop would drop what it names, also what the proxy wrote.
+TEST_F(RequestAuthenticationTest, NoConnectionFieldNamesWhatTheProxyWrites) {
+  mesh::v1::TokenRule tells = rule();
+  tells.set_output_payload_to_header("x-payload");
+  tells.add_output_claims()->set_header("x-sub");
+  tells.mutable_output_claims(0)->add_claim("sub");
+  const RequestAuthentication rules = of({tells});
+  const std::string bearer = "Bearer " + token();
+  for (const char* list : {"x-sub", "close, X-Sub ", "X_Sub", "keep-alive,x-payload", ",,x-sub,"}) {
+    EXPECT_EQ(ask(rules, "/", {.headers = {{"Connection", list}, {"authorization", bearer}}}), "bad") << list;
+    EXPECT_EQ(ask(rules, "/", {.headers = {{"connection", list}}}), "bad") << list;
+    EXPECT_EQ(ask(rules, "/",
+                  {.headers = {{"connection", list},
+                               {"origin", "a"},
+                               {"access-control-request-method", "GET"}},
+                   .method = "OPTIONS"}),
+              "bad")
+        << list;
+  }
+  EXPECT_EQ(ask(rules, "/", {.headers = {{"Connection", "close, x-other"}, {"authorization", bearer}}}),
+            "https://issuer/me");
+  EXPECT_TRUE(rules.gives("X_Payload"));
+  EXPECT_FALSE(rules.gives("x-other"));
+}
+
 TEST_F(RequestAuthenticationTest, AKnownTokenIsNotProvedAgainAndEndsWithItsTimeAndItsRule) {
   const std::string bearer = "Bearer " + token(str_cat(R"(,"exp":)", kNow + 10));
   const Asked asked{.headers = {{"authorization", bearer}}};

@@ -363,6 +363,25 @@ TEST_P(TokenTunnelTest, ABadTokenIs401AndNoTokenIsNobody) {
   EXPECT_EQ(records[0].outcome, Outcome::kBadToken);
 }
 
+TEST_P(TokenTunnelTest, NoTrailerHasTheNameOfWhatTheProxyWrites) {
+  use_policies({}, rules());
+  const auto tunnel = opened();
+  const std::string fields = "Transfer-Encoding: chunked\r\n";
+  send(*tunnel, str_cat("POST /a HTTP/1.1\r\nHost: shop\r\n", fields, "\r\n0\r\nX_Sub: root\r\n\r\n"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("0\r\n\r\n"); }));
+  EXPECT_EQ(application.received().find("root"), std::string::npos);
+  application.send(kAnswer);
+  EXPECT_THAT(read_until(*tunnel, "answer"), StartsWith("HTTP/1.1 200 "));
+  send(*tunnel, str_cat("POST /b HTTP/1.1\r\nHost: shop\r\n", fields, "\r\n0\r\nX-Sum: 7\r\n\r\n"));
+  ASSERT_TRUE(until([&] { return application.has("0\r\nX-Sum: 7\r\n\r\n"); })) << application.received();
+  // Nor does a Connection field make the application's end of it drop what the proxy wrote.
+  application.send(kAnswer);
+  EXPECT_THAT(read_until(*tunnel, "answer"), StartsWith("HTTP/1.1 200 "));
+  send(*tunnel, get_with("/c", str_cat("Connection: x-sub\r\nAuthorization: Bearer ", token("a"), "\r\n")));
+  EXPECT_THAT(read_until(*tunnel, "fails"), StartsWith("HTTP/1.1 401 "));
+}
+
 TEST_P(TokenTunnelTest, PoliciesAskWhatTheTokenSays) {
   use_policies({for_group("staff")}, rules());
   const auto tunnel = opened();
