@@ -57,6 +57,7 @@ void HboneServer::on_handshake(int result) {
 void HboneServer::serve() {
   if (!owner_.proved(*this)) return end();
   state_ = State::kServing;
+  note_rules();
   --origin_->handshake_count;
   origin_->tunnel_servers.push_back(*this);
   origin_->use->connections.add(1);
@@ -101,20 +102,24 @@ void HboneServer::tunnel_ended(InboundTunnel& tunnel) {
   if (state_ == State::kClosing && tunnels_.empty()) context_.loop.arm(timer_, kGraceMs);
 }
 
-// Most snapshots change neither policies nor who reads tokens.
-void HboneServer::recheck() {
+// False: tunnels that were judged by the last that was noted are still judged rightly.
+bool HboneServer::note_rules() {
   const Snapshot& snapshot = context_.current->snapshot();
   const uint32_t source = source_of(*origin_, snapshot);
-  const bool known = source != kNone && snapshot.sources[source].authorizations != nullptr;
-  if (known) {
-    const Source& now = snapshot.sources[source];
-    const bool reads_tokens = now.authentication != nullptr;
-    const bool same_reading = reads_tokens == reads_tokens_ && now.opaque_ports == opaque_ports_;
-    if (same_reading && *now.authorizations == judged_by_) return;
-    judged_by_ = *now.authorizations;
-    reads_tokens_ = reads_tokens;
-    opaque_ports_ = now.opaque_ports;
-  }
+  if (source == kNone || snapshot.sources[source].authorizations == nullptr) return true;
+  const Source& now = snapshot.sources[source];
+  const bool reads_tokens = now.authentication != nullptr;
+  const bool same_reading = reads_tokens == reads_tokens_ && now.opaque_ports == opaque_ports_;
+  if (same_reading && *now.authorizations == judged_by_) return false;
+  judged_by_ = *now.authorizations;
+  reads_tokens_ = reads_tokens;
+  opaque_ports_ = now.opaque_ports;
+  return true;
+}
+
+// Most snapshots change neither policies nor who reads tokens.
+void HboneServer::recheck() {
+  if (!note_rules()) return;
   for (InboundTunnel* each = tunnels_.front(); each != nullptr;) {
     InboundTunnel* next = tunnels_.after(*each);
     each->recheck();

@@ -60,6 +60,7 @@ class HboneServer final : public ListNode<>,
   void output_due() override { transport_->output_due(); }
 
   void on_handshake(int result);
+  bool note_rules();
   void serve();
   void on_timer();
   void end();
