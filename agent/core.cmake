@@ -12,7 +12,7 @@ endif()
 # The agent without its kernel half and control plane, which the binary adds: tests put fakes in their places.
 weft_library(weft_agent
   SOURCES mesh/id_registry.cc mesh/model.cc mesh/ejection.cc mesh/kernel_plan.cc mesh/node_identities.cc mesh/reconciler.cc mesh/reconciler_proxy.cc mesh/reconciler_sandboxes.cc
-    policy/kernel_policy.cc policy/enforcement.cc
+    policy/kernel_policy.cc policy/enforcement.cc policy/token_rules.cc
     pods/netns.cc pods/enrollment_store.cc pods/held_fds.cc pods/manifest_pod.cc pods/pod_table.cc
     pods/pod_cgroup.cc pods/sandbox.cc pods/sandbox_watch.cc pods/pod_sandboxes.cc
     cni/server.cc cni/conflist.cc cni/installer.cc replace_file.cc

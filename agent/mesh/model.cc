@@ -235,6 +235,17 @@ bool MeshModel::upsert(const control_plane::Resource& resource, Touched* touched
     authorizations_[name] = std::move(policy);
     return true;
   }
+  if (type == control_plane::kAuthenticationType) {
+    mesh::v1::RequestAuthentication rules;
+    if (!resource.decode(&rules)) return false;
+    if (rules.rules().empty()) {
+      token_rules_.erase(name);
+      return true;
+    }
+    rules.clear_rules();
+    token_rules_[name] = std::move(rules);
+    return true;
+  }
   // Keys are the proxy's: what the agent does not hold, it cannot show.
   if (type == control_plane::kSecretType) return true;
   return false;
@@ -253,6 +264,7 @@ Touched MeshModel::apply(const control_plane::Change& change) {
     if (type_url == control_plane::kRouteSetType) routes_.erase(name);
     if (type_url == control_plane::kDestinationPolicyType) policies_.erase(name);
     if (type_url == control_plane::kAuthorizationType) authorizations_.erase(name);
+    if (type_url == control_plane::kAuthenticationType) token_rules_.erase(name);
   }
   return touched;
 }

@@ -18,6 +18,7 @@
 #include "absl/container/node_hash_map.h"
 #include "absl/types/span.h"
 #include "agent/policy/l4_policy.h"
+#include "agent/policy/token_rules.h"
 #include "base/address.h"
 #include "control-plane/control_plane.h"
 #include "proto/istio/workload.pb.h"
@@ -125,6 +126,7 @@ class MeshModel {
   const std::map<std::string, mesh::v1::DestinationPolicy>& policies() const { return policies_; }
   // Each passed validate_policy().
   const Authorizations& authorizations() const { return authorizations_; }
+  const TokenRules& token_rules() const { return token_rules_; }
 
   // The workload of that namespace and name, whole; nullopt when the mesh does not know it.
   std::optional<istio::workload::Workload> find_workload(std::string_view ns, std::string_view name) const;
@@ -156,6 +158,7 @@ class MeshModel {
   std::map<std::string, mesh::v1::RouteSet> routes_;
   std::map<std::string, mesh::v1::DestinationPolicy> policies_;
   Authorizations authorizations_;
+  TokenRules token_rules_;
 };
 
 // The messages that these resources carry; what is kept has been decoded before, so it can be again.

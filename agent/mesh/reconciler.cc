@@ -145,10 +145,10 @@ void Reconciler::apply(control_plane::Change change) {
   });
 }
 
-// Policies themselves, and the identities and addresses of the pods of this node.
+// Policies and rules about tokens themselves, and the identities and addresses of the pods of this node.
 bool Reconciler::concerns_policy(const control_plane::Change& change, const Touched& touched) const {
   const auto is_policy = [](std::string_view type_url) {
-    return type_url == control_plane::kAuthorizationType;
+    return type_url == control_plane::kAuthorizationType || type_url == control_plane::kAuthenticationType;
   };
   for (const control_plane::Resource& resource : change.upserted) {
     if (is_policy(resource.type_url())) return true;

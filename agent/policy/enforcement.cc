@@ -66,9 +66,9 @@ std::string fingerprint(const InboundPolicy& inbound) {
   return out;
 }
 
-// Whether the proxy has to see its plain connections: what they say decides about them, or somebody wants to
-// know what a policy would make of them.
-bool inspects(const SelectedPolicies& selected) {
+// What its requests say decides about its plain connections, or somebody wants to know what a policy would
+// make of them.
+bool ask_requests(const SelectedPolicies& selected) {
   return std::ranges::any_of(selected.policies, [](const istio::security::Authorization* policy) {
     return policy->dry_run() || has_request_terms(*policy);
   });
@@ -77,7 +77,8 @@ bool inspects(const SelectedPolicies& selected) {
 // What the policies of one pod make of its namespace.
 struct PodPolicy {
   SelectedPolicies selected;
-  bool any = false;  // in force
+  bool any = false;           // in force
+  bool reads_tokens = false;  // the proxy has to see its plain connections, whatever policies say
   InboundPolicy inbound;
   absl::Status problem;  // why everything is denied
 };
@@ -86,7 +87,8 @@ PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> loc
   const istio::workload::Workload workload = workload_of(model, pod);
   PodPolicy out{.selected = select_policies(workload, model.authorizations())};
   out.any = std::ranges::any_of(out.selected.policies, [](const auto* policy) { return !policy->dry_run(); });
-  out.inbound.inspect = inspects(out.selected);
+  out.reads_tokens = any_selects(model.token_rules(), workload);
+  out.inbound.inspect = out.reads_tokens || ask_requests(out.selected);
   if (!out.any) return out;
   const RequestRules requests = out.inbound.inspect ? RequestRules::kLeftOpen : RequestRules::kStrict;
   absl::StatusOr<PolicyTable> table =
@@ -106,7 +108,8 @@ absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const Lo
   const InboundPolicy& inbound = planned.inbound;
   for (const std::string& name : selected.missing)
     log::warn("policy_missing", {{"pod", pod.key()}, {"policy", name}});
-  pods.set_has_policy(pod.uid, planned.any);
+  // Without a proxy nobody looks at tokens, and headers that it would write are the client's.
+  pods.set_has_policy(pod.uid, planned.any || planned.reads_tokens);
   const std::string print = fingerprint(inbound);
   const auto before = written_.find(pod.netns_cookie);
   if (before != written_.end() && before->second == print) return planned.problem;
@@ -142,7 +145,9 @@ void Enforcement::plan_inspection(const MeshModel& model, PodTable& pods) {
   std::vector<std::pair<std::string, bool>> found;
   for (const auto& [key, pod] : pods.pods()) {
     if (pod.state != Pod::State::kCaptured) continue;
-    found.emplace_back(pod.uid, inspects(select_policies(workload_of(model, pod), model.authorizations())));
+    const istio::workload::Workload workload = workload_of(model, pod);
+    found.emplace_back(pod.uid, any_selects(model.token_rules(), workload) ||
+                                    ask_requests(select_policies(workload, model.authorizations())));
   }
   for (const auto& [uid, inspected] : found) pods.set_inspected(uid, inspected);
 }

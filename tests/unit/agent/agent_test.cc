@@ -64,6 +64,37 @@ TEST_F(AgentTest, PodThatLeftTheManifestWhileNoAgentRanIsReleased) {
   EXPECT_THAT(journal_.all(), Contains("unenroll /ns/web"));
 }
 
+TEST_F(AgentTest, WhereTokensCountTheProxyReadsPlainConnectionsThoughNoPolicyAsks) {
+  mesh::v1::RequestAuthentication rules;
+  rules.set_namespace_("shop");
+  rules.add_rules()->set_issuer("iss");
+  control_plane::Change change;
+  change.generation = 2;
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true},
+      {.uid = "v", .ns = "other", .name = "web", .netns_path = "/ns/other", .wants_capture = true}};
+  change.upserted = {{control_plane::kAuthenticationType, "shop/r", "1", rules.SerializeAsString()}};
+  subscriber_(change);
+  EXPECT_EQ(status().pods_captured(), 2u);
+  const auto seen = [this](const char* path) {
+    const std::lock_guard lock(dataplane_->mutex);
+    const InboundPolicy& policy = dataplane_->policies[dataplane_->cookies[path]];
+    EXPECT_FALSE(policy.deny_all || policy.rules);
+    const NamespacePlan& plan = dataplane_->plans[path];
+    EXPECT_EQ(plan.inspected, policy.inspect) << "listeners and the kernel's flag";
+    EXPECT_EQ(plan.fail_closed, policy.inspect) << "without a proxy nobody looks";
+    return policy.inspect;
+  };
+  EXPECT_TRUE(seen("/ns/web"));
+  EXPECT_FALSE(seen("/ns/other"));
+  change.generation = 3;
+  change.upserted = {};
+  change.removed = {{control_plane::kAuthenticationType, "shop/r"}};
+  subscriber_(change);
+  EXPECT_EQ(status().config_generation(), 3u);
+  EXPECT_FALSE(seen("/ns/web"));
+}
+
 TEST_F(AgentTest, ChecksNameWhatIsMissingWithoutAProxy) {
   grpc::ClientContext context;
   admin::v1::CheckReport report;

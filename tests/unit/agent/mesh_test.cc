@@ -178,5 +178,48 @@ TEST(MeshModelTest, AnAuthorizationThatCannotBeReadLeavesTheOldOneInForce) {
   EXPECT_TRUE(model.authorizations().empty());
 }
 
+TEST(MeshModelTest, OfRulesAboutTokensItKnowsWhomTheySelect) {
+  mesh::v1::RequestAuthentication rules;
+  rules.set_namespace_("shop");
+  (*rules.mutable_selector())["app"] = "cart";
+  rules.add_rules()->set_issuer("iss");
+  MeshModel model;
+  const auto put = [&](const char* version) {
+    control_plane::Change change;
+    change.upserted = {{control_plane::kAuthenticationType, "shop/r", version, rules.SerializeAsString()}};
+    model.apply(change);
+  };
+  const auto selects = [&model](const char* ns, const char* app) {
+    istio::workload::Workload pod;
+    pod.set_namespace_(ns);
+    mesh::v1::WorkloadLabels labels;
+    (*labels.mutable_labels())["app"] = app;
+    (*labels.mutable_labels())["tier"] = "front";
+    auto& extension = *pod.add_extensions();
+    extension.set_name("weft.mesh.v1.WorkloadLabels");
+    extension.mutable_config()->PackFrom(labels);
+    return any_selects(model.token_rules(), pod);
+  };
+  EXPECT_FALSE(selects("shop", "cart"));
+  put("1");
+  EXPECT_TRUE(selects("shop", "cart"));
+  EXPECT_FALSE(selects("shop", "web"));
+  EXPECT_FALSE(selects("other", "cart"));
+  EXPECT_FALSE(any_selects(model.token_rules(), istio::workload::Workload())) << "without labels";
+  EXPECT_TRUE(model.token_rules().at("shop/r").rules().empty()) << "the proxy's";
+  rules.set_every_namespace(true);
+  put("2");
+  EXPECT_TRUE(selects("other", "cart"));
+  rules.clear_rules();
+  put("3");
+  EXPECT_FALSE(selects("shop", "cart")) << "it has no rule";
+  rules.add_rules()->set_issuer("iss");
+  put("4");
+  control_plane::Change gone;
+  gone.removed = {{control_plane::kAuthenticationType, "shop/r"}};
+  model.apply(gone);
+  EXPECT_TRUE(model.token_rules().empty());
+}
+
 }  // namespace
 }  // namespace weft::agent

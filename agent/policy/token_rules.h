@@ -1,0 +1,20 @@
+// Which workloads a RequestAuthentication is about, by the same rule as the proxy's: one that selects a pod
+// makes the proxy read what comes in to it. Pure.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "proto/istio/workload.pb.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
+
+namespace weft::agent {
+
+// Every RequestAuthentication with a rule by its resource name, "<namespace>/<name>", without the rules: keys
+// and issuers are the proxy's.
+using TokenRules = std::map<std::string, mesh::v1::RequestAuthentication>;
+
+// Some of these says which tokens the requests to the workload may carry.
+bool any_selects(const TokenRules& all, const istio::workload::Workload& workload);
+
+}  // namespace weft::agent
