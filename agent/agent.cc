@@ -145,8 +145,9 @@ absl::Status Agent::start_all() {
   ASSIGN_OR_RETURN(proxy_server_,
                    GrpcUnixServer::start(run_path("xds.sock"), options_.proxy_access, proxy_services()));
   HandoverServer::Events events;
-  events.ready = [this](uint64_t connection, Peer peer, std::vector<HeldNamespace> held) {
-    reconciler_.proxy_ready(connection, static_cast<uint32_t>(peer.pid), std::move(held));
+  events.ready = [this](uint64_t connection, Peer peer, ProxyAbilities abilities,
+                        std::vector<HeldNamespace> held) {
+    reconciler_.proxy_ready(connection, static_cast<uint32_t>(peer.pid), abilities, std::move(held));
   };
   events.gone = [this] { reconciler_.proxy_gone(); };
   RETURN_IF_ERROR(annotate("handover", handover_.start(std::move(events))));

@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/address.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "bpf/abi/constants.h"
 #include "proto/weft/handover/v1/handover.pb.h"
 
 namespace weft::agent {
@@ -24,6 +26,15 @@ constexpr uint32_t kProtocol = 1;
 constexpr size_t kMaxConnections = 8;
 // As many namespaces as the kernel maps have room for (WEFT_MAX_NAMESPACES), and as many ports of gateways.
 constexpr size_t kMaxHeld = 2048;
+
+// What is no listener is none of these.
+bool is_plain_inbound(const UniqueFd& listener) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  if (::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&storage), &length) != 0) return false;
+  const auto address = SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage));
+  return address && address->port == WEFT_PORT_INBOUND;
+}
 
 }  // namespace
 
@@ -165,6 +176,13 @@ bool HandoverServer::handle(Connection& connection, FdMessage message) {
         return false;
       }
       connection.hello = true;
+      connection.abilities.judges_inbound = packet.hello().judges_inbound();
+      if (!connection.abilities.judges_inbound) {
+        log::warn("proxy_judges_no_plain_connections",
+                  {{"pid", connection.peer.pid},
+                   {"version", packet.hello().version()},
+                   {"next", "bring the weft-proxy of this agent's version"}});
+      }
       return true;
     case ToAgent::kHeld: {
       if (!connection.hello || connection.ready || message.fds.empty() || connection.held.size() >= kMaxHeld)
@@ -181,7 +199,7 @@ bool HandoverServer::handle(Connection& connection, FdMessage message) {
       if (!connection.hello || connection.ready) return false;
       connection.ready = true;
       log::info("proxy_connected", {{"pid", connection.peer.pid}, {"held", connection.held.size()}});
-      events_.ready(connection.id, connection.peer, std::exchange(connection.held, {}));
+      events_.ready(connection.id, connection.peer, connection.abilities, std::exchange(connection.held, {}));
       return true;
     case ToAgent::kAck:
       return acknowledge(connection, packet.ack().netns_cookie(), packet.ack().error());
@@ -217,7 +235,9 @@ bool HandoverServer::flush(Connection& connection) {
     std::vector<int> fds;
     if (next.fds != nullptr) {
       fds.push_back(next.fds->netns.get());
-      for (const UniqueFd& listener : next.fds->listeners) fds.push_back(listener.get());
+      for (const UniqueFd& listener : next.fds->listeners) {
+        if (connection.abilities.judges_inbound || !is_plain_inbound(listener)) fds.push_back(listener.get());
+      }
     }
     if (next.with_heartbeat) fds.push_back(options_.heartbeat_fd);
     const absl::Status sent = send_with_fds(connection.socket.get(), next.payload, fds);

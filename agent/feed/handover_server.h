@@ -35,7 +35,9 @@ class HandoverServer final : public ProxyFeed {
   };
   // Called on the server's thread; must not block.
   struct Events {
-    std::function<void(uint64_t connection, Peer peer, std::vector<HeldNamespace> held)> ready;
+    std::function<void(uint64_t connection, Peer peer, ProxyAbilities abilities,
+                       std::vector<HeldNamespace> held)>
+        ready;
     std::function<void()> gone;
   };
 
@@ -73,6 +75,7 @@ class HandoverServer final : public ProxyFeed {
     uint64_t id = 0;
     UniqueFd socket;
     Peer peer;
+    ProxyAbilities abilities;
     bool hello = false;
     bool ready = false;  // HeldEnd came
     std::chrono::steady_clock::time_point hello_deadline;

@@ -36,6 +36,11 @@ struct HeldNamespace {
   bool confined = false;
 };
 
+// What a proxy said of itself in its Hello; one of an earlier version says less.
+struct ProxyAbilities {
+  bool judges_inbound = false;  // plain connections that come in to a pod
+};
+
 class ProxyFeed {
  public:
   // Called once per message with the proxy's answer, on the feed's thread.

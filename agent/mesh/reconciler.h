@@ -86,7 +86,8 @@ class Reconciler {
 
   // Any thread. Each returns at once.
   void apply(control_plane::Change change);
-  void proxy_ready(uint64_t connection, uint32_t pid, std::vector<HeldNamespace> held);
+  void proxy_ready(uint64_t connection, uint32_t pid, ProxyAbilities abilities,
+                   std::vector<HeldNamespace> held);
   void proxy_gone();
   void beat();
   // Returns when it is done: pods that run already have been found as far as they can be, so that what an

@@ -8,9 +8,11 @@
 
 namespace weft::agent {
 
-void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, std::vector<HeldNamespace> held) {
+void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, ProxyAbilities abilities,
+                             std::vector<HeldNamespace> held) {
   // The kernel must leave the proxy's own sockets alone before the proxy gets the first listener.
-  post([this, connection, pid, shared = std::make_shared<std::vector<HeldNamespace>>(std::move(held))] {
+  post([this, connection, pid, abilities,
+        shared = std::make_shared<std::vector<HeldNamespace>>(std::move(held))] {
     const absl::Status status = parts_.dataplane.set_proxy(pid);
     if (!status.ok()) {
       log::error("proxy_not_set", {{"error", status.message()}});
@@ -18,7 +20,11 @@ void Reconciler::proxy_ready(uint64_t connection, uint32_t pid, std::vector<Held
     }
     watch_proxy(pid);
     gateways_.take_held(shared.get());
+    if (pods_.set_proxy_judges(abilities.judges_inbound)) policy_changed_ = true;
+    // Before one that cannot judge is told anything, the kernel hands it nothing to judge.
+    if (!abilities.judges_inbound) enforce_policies();
     pods_.proxy_ready(connection, std::move(*shared));
+    enforce_policies();
   });
 }
 

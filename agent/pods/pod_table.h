@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/dataplane/dataplane.h"
@@ -86,6 +87,10 @@ class PodTable {
   void set_tunnels(const std::string& uid, bool tunnels, bool native);
   // Whether the proxy judges the plain connections that come to it.
   void set_inspected(const std::string& uid, bool inspected);
+  // Whether the proxy that is served, or was last, can judge plain connections; until one came it is taken
+  // to. True: that is news.
+  bool set_proxy_judges(bool judges) { return std::exchange(proxy_judges_, judges) != judges; }
+  bool proxy_judges() const { return proxy_judges_; }
 
   // Brings every pod whose time has come closer to what is wanted.
   void reconcile(MonotonicNs now);
@@ -143,6 +148,7 @@ class PodTable {
   std::map<std::string, Pod> pods_;
   std::set<std::string> wanted_;
   std::vector<Leaving> leaving_;
+  bool proxy_judges_ = true;
 };
 
 }  // namespace weft::agent

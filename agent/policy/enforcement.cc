@@ -78,17 +78,24 @@ bool ask_requests(const SelectedPolicies& selected) {
 struct PodPolicy {
   SelectedPolicies selected;
   bool any = false;           // in force
-  bool reads_tokens = false;  // the proxy has to see its plain connections, whatever policies say
+  bool reads_tokens = false;  // some rules say which tokens its requests may carry
   InboundPolicy inbound;
   absl::Status problem;  // why everything is denied
 };
 
-PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> local, const Pod& pod) {
+// The proxy sees the plain connections of such a pod.
+bool wants_inspection(const MeshModel& model, const istio::workload::Workload& workload,
+                      const SelectedPolicies& selected, const PodTable& pods) {
+  return pods.proxy_judges() && (any_selects(model.token_rules(), workload) || ask_requests(selected));
+}
+
+PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> local, const PodTable& pods,
+                      const Pod& pod) {
   const istio::workload::Workload workload = workload_of(model, pod);
   PodPolicy out{.selected = select_policies(workload, model.authorizations())};
   out.any = std::ranges::any_of(out.selected.policies, [](const auto* policy) { return !policy->dry_run(); });
   out.reads_tokens = any_selects(model.token_rules(), workload);
-  out.inbound.inspect = out.reads_tokens || ask_requests(out.selected);
+  out.inbound.inspect = wants_inspection(model, workload, out.selected, pods);
   if (!out.any) return out;
   const RequestRules requests = out.inbound.inspect ? RequestRules::kLeftOpen : RequestRules::kStrict;
   absl::StatusOr<PolicyTable> table =
@@ -103,7 +110,7 @@ PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> loc
 
 absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const LocalIdentity> local,
                                       const Pod& pod, PodTable& pods) {
-  const PodPolicy planned = plan_policy(model, local, pod);
+  const PodPolicy planned = plan_policy(model, local, pods, pod);
   const SelectedPolicies& selected = planned.selected;
   const InboundPolicy& inbound = planned.inbound;
   for (const std::string& name : selected.missing)
@@ -146,8 +153,8 @@ void Enforcement::plan_inspection(const MeshModel& model, PodTable& pods) {
   for (const auto& [key, pod] : pods.pods()) {
     if (pod.state != Pod::State::kCaptured) continue;
     const istio::workload::Workload workload = workload_of(model, pod);
-    found.emplace_back(pod.uid, any_selects(model.token_rules(), workload) ||
-                                    ask_requests(select_policies(workload, model.authorizations())));
+    const SelectedPolicies selected = select_policies(workload, model.authorizations());
+    found.emplace_back(pod.uid, wants_inspection(model, workload, selected, pods));
   }
   for (const auto& [uid, inspected] : found) pods.set_inspected(uid, inspected);
 }
@@ -160,7 +167,7 @@ std::vector<PlannedNamespace> planned_namespaces(const MeshModel& model, const I
     if (pod.state != Pod::State::kCaptured) continue;
     PlannedNamespace planned{.name = key, .netns_cookie = pod.netns_cookie, .plan = pods.plan_of(pod)};
     planned.plan.netns_path = pod.captured_path;
-    planned.policy = plan_policy(model, local, pod).inbound;
+    planned.policy = plan_policy(model, local, pods, pod).inbound;
     out.push_back(std::move(planned));
   }
   return out;

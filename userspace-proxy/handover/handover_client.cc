@@ -117,6 +117,7 @@ class SocketHandoverClient final : public HandoverClient {
     handover::ToAgent hello;
     hello.mutable_hello()->set_protocol(kProtocol);
     hello.mutable_hello()->set_version(options_.version);
+    hello.mutable_hello()->set_judges_inbound(true);
     RETURN_IF_ERROR(send(socket, hello));
     for (const auto& [cookie, served] : served_.all()) {
       handover::ToAgent held;

@@ -4,8 +4,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include <cstring>
+
+#include "base/fd_passing.h"
 #include "bpf/abi/constants.h"
+#include "proto/weft/handover/v1/handover.pb.h"
 #include "tests/unit/agent/agent_world.h"
 
 namespace weft::agent {
@@ -93,6 +99,48 @@ TEST_F(AgentTest, WhereTokensCountTheProxyReadsPlainConnectionsThoughNoPolicyAsk
   subscriber_(change);
   EXPECT_EQ(status().config_generation(), 3u);
   EXPECT_FALSE(seen("/ns/web"));
+}
+
+TEST_F(AgentTest, OfAProxyThatCannotJudgePlainConnectionsNothingIsAsked) {
+  mesh::v1::RequestAuthentication rules;
+  rules.set_namespace_("shop");
+  rules.add_rules()->set_issuer("iss");
+  control_plane::Change change;
+  change.generation = 2;
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "web", .netns_path = "/ns/web", .wants_capture = true}};
+  change.upserted = {{control_plane::kAuthenticationType, "shop/r", "1", rules.SerializeAsString()}};
+  subscriber_(change);
+  EXPECT_EQ(status().pods_captured(), 1u);
+  const auto inspected_after = [this](bool judges) {
+    const UniqueFd proxy(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    const timeval limit{30, 0};
+    ::setsockopt(proxy.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string path = folder_.file("handover.sock");
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    EXPECT_EQ(::connect(proxy.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    handover::v1::ToAgent hello, end;
+    hello.mutable_hello()->set_protocol(1);
+    hello.mutable_hello()->set_judges_inbound(judges);
+    end.mutable_held_end();
+    EXPECT_TRUE(send_with_fds(proxy.get(), hello.SerializeAsString(), {}).ok());
+    EXPECT_TRUE(send_with_fds(proxy.get(), end.SerializeAsString(), {}).ok());
+    for (handover::v1::ToProxy packet; !packet.has_snapshot_end();) {
+      auto got = receive_with_fds(proxy.get());
+      EXPECT_TRUE(got.ok()) << got.status();
+      if (!got.ok()) return false;
+      EXPECT_TRUE(packet.ParseFromString(got->payload));
+    }
+    EXPECT_EQ(status().config_generation(), 2u);  // asked behind what the proxy's coming made
+    const std::lock_guard lock(dataplane_->mutex);
+    EXPECT_TRUE(dataplane_->plans["/ns/web"].fail_closed);
+    return dataplane_->policies[dataplane_->cookies["/ns/web"]].inspect;
+  };
+  EXPECT_TRUE(inspected_after(true));
+  EXPECT_FALSE(inspected_after(false));
+  EXPECT_TRUE(inspected_after(true));
 }
 
 TEST_F(AgentTest, ChecksNameWhatIsMissingWithoutAProxy) {

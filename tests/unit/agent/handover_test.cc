@@ -1,6 +1,7 @@
 // The handover server against a scripted proxy over a real socket with real descriptors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 
 #include "agent/feed/handover_server.h"
 #include "base/fd_passing.h"
+#include "bpf/abi/constants.h"
 #include "proto/weft/handover/v1/handover.pb.h"
 #include "tests/unit/base/scratch_folder.h"
 
@@ -40,9 +42,10 @@ class ScriptedProxy {
     EXPECT_EQ(::connect(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0)
         << std::strerror(errno);
   }
-  void hello(uint32_t protocol = 1) {
+  void hello(uint32_t protocol = 1, bool judges_inbound = true) {
     ToAgent packet;
     packet.mutable_hello()->set_protocol(protocol);
+    packet.mutable_hello()->set_judges_inbound(judges_inbound);
     send(packet);
   }
   void held(uint64_t cookie, const std::string& uid, std::vector<int> with) {
@@ -95,8 +98,10 @@ class HandoverTest : public ::testing::Test {
     server_ =
         std::make_unique<HandoverServer>(HandoverServer::Options{path_, SocketAccess{}, milliseconds(300)});
     HandoverServer::Events events;
-    events.ready = [this](uint64_t connection, Peer peer, std::vector<HeldNamespace> held) {
+    events.ready = [this](uint64_t connection, Peer peer, ProxyAbilities abilities,
+                          std::vector<HeldNamespace> held) {
       peer_ = peer;
+      abilities_ = abilities;
       held_ = std::move(held);
       server_->snapshot(connection, adds_, keeps_);
     };
@@ -127,6 +132,7 @@ class HandoverTest : public ::testing::Test {
   std::string path_;
   std::unique_ptr<HandoverServer> server_;
   Peer peer_;
+  ProxyAbilities abilities_;
   std::vector<HeldNamespace> held_;
   std::vector<Announcement> adds_;
   std::vector<uint64_t> keeps_;
@@ -149,6 +155,38 @@ TEST_F(HandoverTest, NewProxyGetsEveryNamespaceThenTheEndOfTheSnapshot) {
   EXPECT_TRUE(server_->wait_served(1, milliseconds(5000)).ok());
   EXPECT_THAT(server_->wait_served(2, milliseconds(5000)).message(), ::testing::HasSubstr("no room"));
   EXPECT_EQ(server_->served(), std::set<uint64_t>{1});
+}
+
+// It would serve such a listener as an outbound capture, and nobody would judge.
+TEST_F(HandoverTest, AProxyThatDoesNotJudgePlainConnectionsGetsNoListenerForThem) {
+  auto fds = std::make_shared<NamespaceFds>();
+  fds->netns.reset(::eventfd(0, EFD_CLOEXEC));
+  fds->listeners.emplace_back(::eventfd(0, EFD_CLOEXEC));
+  fds->listeners.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  // Bound and not listening: it takes the port of nobody.
+  const int on = 1;
+  ::setsockopt(fds->listeners.back().get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(WEFT_PORT_INBOUND);
+  address.sin_addr.s_addr = htonl(0x7f4d0001);
+  ASSERT_EQ(::bind(fds->listeners.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0)
+      << std::strerror(errno);
+  adds_ = {{1, "uid", std::move(fds)}};
+  {
+    ScriptedProxy old(path_);
+    old.hello(1, false);
+    old.held_end();
+    EXPECT_EQ(old.next(), "add 1 uid 2fds") << "the namespace and one listener";
+    EXPECT_EQ(old.next(), "end");
+    EXPECT_FALSE(abilities_.judges_inbound);
+  }
+  ScriptedProxy proxy(path_);
+  proxy.hello();
+  proxy.held_end();
+  EXPECT_EQ(proxy.next(), "add 1 uid 3fds");
+  EXPECT_EQ(proxy.next(), "end");
+  EXPECT_TRUE(abilities_.judges_inbound);
 }
 
 TEST_F(HandoverTest, RestartedAgentGetsTheListenersBackFromTheProxy) {
