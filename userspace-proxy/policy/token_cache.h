@@ -53,9 +53,10 @@ class TokenCache {
   using Key = std::pair<absl::string_view, const TokenRule*>;
 
   static Key key_of(const Entry& entry) { return {to_absl(entry.token->text), entry.rule.get()}; }
-  // What was read out of the text is about as long as that again, and each claim costs a node.
   static size_t size_of(const VerifiedToken& token) {
-    return 512 + 3 * token.text.size() + 160 * token.claims.size();
+    size_t out = 512 + token.text.size() + token.principal.size() + token.claim_bytes;
+    for (const auto& [name, value] : token.headers) out += 64 + value.size();
+    return out;
   }
   void erase(const Key& key) {
     const auto found = by_text_.find(key);

@@ -54,15 +54,27 @@ bool is_for_any(const Json& claims, const std::vector<std::string>& audiences) {
   return found->is_array() ? std::any_of(found->begin(), found->end(), wanted) : wanted(*found);
 }
 
-void add_words(std::string_view text, std::vector<std::string>* out) {
-  while (!text.empty()) {
-    const size_t space = std::min(text.find(' '), text.size());
-    if (space > 0) out->emplace_back(text.substr(0, space));
-    text.remove_prefix(std::min(space + 1, text.size()));
-  }
+// False: it is more than a token may say.
+bool add_text(const std::string& key, std::string_view text, VerifiedToken* out) {
+  // About what a node of the map costs, and a short text in a list.
+  constexpr size_t kNode = 160, kText = 64;
+  const auto [claim, is_new] = out->claims.try_emplace(key);
+  if (is_new) out->claim_bytes += kNode + key.size();
+  claim->second.emplace_back(text);
+  out->claim_bytes += kText + text.size();
+  return out->claim_bytes <= TokenRule::kMaxClaimBytes;
 }
 
-// False: a name that would be taken for a path.
+bool add_words(const std::string& key, std::string_view text, VerifiedToken* out) {
+  while (!text.empty()) {
+    const size_t space = std::min(text.find(' '), text.size());
+    if (space > 0 && !add_text(key, text.substr(0, space), out)) return false;
+    text.remove_prefix(std::min(space + 1, text.size()));
+  }
+  return true;
+}
+
+// False: a name that would be taken for a path, or too much.
 bool collect(const Json& object, const std::string& before, VerifiedToken* out) {
   for (const auto& [name, value] : object.items()) {
     if (name.find('\0') != std::string::npos) return false;
@@ -73,10 +85,10 @@ bool collect(const Json& object, const std::string& before, VerifiedToken* out) 
       if (!collect(value, key, out)) return false;
     } else if (value.is_string()) {
       const auto& text = value.get_ref<const std::string&>();
-      words ? add_words(text, &out->claims[key]) : out->claims[key].push_back(text);
+      if (words ? !add_words(key, text, out) : !add_text(key, text, out)) return false;
     } else if (value.is_array()) {
       for (const Json& one : value) {
-        if (one.is_string()) out->claims[key].push_back(one.get_ref<const std::string&>());
+        if (one.is_string() && !add_text(key, one.get_ref<const std::string&>(), out)) return false;
       }
     }
   }

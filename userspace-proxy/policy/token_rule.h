@@ -39,6 +39,9 @@ class TokenRule {
  public:
   // The difference between our clock and the issuer's that is forgiven.
   static constexpr int64_t kSkewSeconds = 60;
+  // A token whose claims take more memory is refused: each is known by its whole path, so that names of outer
+  // objects count as often as there are claims within.
+  static constexpr size_t kMaxClaimBytes = 64 * 1024;
 
   struct Place {
     std::string header;  // lower case

@@ -1,6 +1,7 @@
 // What a good token of a request says. Immutable, any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -21,6 +22,7 @@ struct VerifiedToken {
   std::string principal;             // "ISSUER/SUBJECT"; empty without a subject
   // Texts, and lists of texts, by claim_key(). Of "scope" and "permission" each word is one.
   std::map<std::string, std::vector<std::string>, std::less<>> claims;
+  size_t claim_bytes = 0;  // memory of `claims`, about
   // For the application: the headers of its rule, in the rule's order. Names are views of the rule.
   std::vector<std::pair<std::string_view, std::string>> headers;
   // Seconds since 1970, both inclusive of the skew that is allowed.

@@ -245,12 +245,11 @@ TEST_F(RequestAuthenticationTest, NoConnectionFieldNamesWhatTheProxyWrites) {
   for (const char* list : {"x-sub", "close, X-Sub ", "X_Sub", "keep-alive,x-payload", ",,x-sub,"}) {
     EXPECT_EQ(ask(rules, "/", {.headers = {{"Connection", list}, {"authorization", bearer}}}), "bad") << list;
     EXPECT_EQ(ask(rules, "/", {.headers = {{"connection", list}}}), "bad") << list;
-    EXPECT_EQ(ask(rules, "/",
-                  {.headers = {{"connection", list},
-                               {"origin", "a"},
-                               {"access-control-request-method", "GET"}},
-                   .method = "OPTIONS"}),
-              "bad")
+    EXPECT_EQ(
+        ask(rules, "/",
+            {.headers = {{"connection", list}, {"origin", "a"}, {"access-control-request-method", "GET"}},
+             .method = "OPTIONS"}),
+        "bad")
         << list;
   }
   EXPECT_EQ(ask(rules, "/", {.headers = {{"Connection", "close, x-other"}, {"authorization", bearer}}}),
@@ -330,6 +329,18 @@ TEST(VerifiedTokenTest, ClaimsAreKnownByTheirPath) {
   EXPECT_THAT(good->claims.at(claim_key({"a", "b", "c"})), ElementsAre("d"));
   EXPECT_THAT(good->claims.at(claim_key({"a", "scope"})), ElementsAre("x y"));
   EXPECT_FALSE(good->claims.contains("n"));
+  // Names of outer objects count as often as there are claims within.
+  const auto claims = [](int count) {
+    std::string out;
+    for (int i = 0; i < count; ++i) out += str_cat(i == 0 ? "" : ",", "\"k", i, R"(":"v")");
+    return out;
+  };
+  const std::string outer(1'500, 'o');
+  const auto small = claims_of(str_cat(",\"", outer, "\":{", claims(8), "}"));
+  ASSERT_NE(small, nullptr);
+  EXPECT_GT(small->claim_bytes, 8 * outer.size());
+  EXPECT_LE(small->claim_bytes, TokenRule::kMaxClaimBytes);
+  EXPECT_EQ(claims_of(str_cat(",\"", outer, "\":{", claims(64), "}")), nullptr);
   // A name that would be taken for a path.
   EXPECT_EQ(claims_of(R"(,"a\u0000b":"c")"), nullptr);
   EXPECT_EQ(UnprovedToken::read("a.b.c").ok(), false);
