@@ -95,6 +95,8 @@ constexpr std::array<Names, 1> kIpRead = {"ip"};
 constexpr char kExcludePorts[] = "traffic.sidecar.istio.io/excludeOutboundPorts";
 constexpr char kFailMode[] = "weft.dev/fail-mode";
 constexpr char kConfigHash[] = "kubernetes.io/config.hash";
+constexpr char kConfigMirror[] = "kubernetes.io/config.mirror";
+constexpr size_t kConfigHashDigits = 32;
 constexpr char kExcludeRanges[] = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
 
 void parse_ports(const FieldReader& container, Pod& out) {
@@ -207,6 +209,18 @@ void parse_exclusions(const FieldReader& annotations, Pod& out) {
   }
 }
 
+// A static pod's object is a mirror with a uid of its own. Whoever makes a pod may annotate it: what could be
+// the uid of another pod (36 characters) is no hash.
+std::string kubelet_uid(const FieldReader& metadata, const std::map<std::string, std::string>& annotations) {
+  const auto hash = annotations.find(kConfigHash);
+  if (hash != annotations.end() && annotations.contains(kConfigMirror) &&
+      hash->second.size() == kConfigHashDigits &&
+      std::all_of(hash->second.begin(), hash->second.end(),
+                  [](unsigned char c) { return absl::ascii_isxdigit(c) && !absl::ascii_isupper(c); }))
+    return hash->second;
+  return metadata.text("uid").value_or("");
+}
+
 void check_fail_mode(const FieldReader& annotations, const Pod& pod) {
   const auto mode = pod.meta.annotations.find(kFailMode);
   if (mode == pod.meta.annotations.end() || mode->second == "open" || mode->second == "closed") return;
@@ -223,10 +237,7 @@ Pod parse_pod(const FieldReader& root, ObjectMeta meta) {
   if (const auto metadata = root.child("metadata")) {
     out.deleting = metadata->has("deletionTimestamp");
     parse_owner(*metadata, out);
-    out.kubelet_uid = metadata->text("uid").value_or("");
-    // A static pod's object is a mirror with a uid of its own.
-    const auto hash = out.meta.annotations.find(kConfigHash);
-    if (hash != out.meta.annotations.end()) out.kubelet_uid = hash->second;
+    out.kubelet_uid = kubelet_uid(*metadata, out.meta.annotations);
     if (const auto annotations = metadata->child("annotations")) {
       parse_exclusions(*annotations, out);
       check_fail_mode(*annotations, out);

@@ -115,12 +115,29 @@ TEST(LocalPodTest, TheKubeletsUidIsTheObjectsAndOfAStaticPodItsConfigHash) {
   const Compiled compiled = compile_text(
       "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop, uid: 11-22}\n---\n"
       "apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: shop, uid: 33-44, annotations: "
-      "{kubernetes.io/config.hash: abcd}}\n---\n"
+      "{kubernetes.io/config.hash: 0123456789abcdef0123456789abcdef, "
+      "kubernetes.io/config.mirror: 0123456789abcdef0123456789abcdef}}\n---\n"
       "apiVersion: v1\nkind: Pod\nmetadata: {name: c, namespace: shop}\n---\n");
   ASSERT_EQ(compiled.local_pods.size(), 3U);
   EXPECT_EQ(compiled.local_pods[0].kubelet_uid, "11-22");
-  EXPECT_EQ(compiled.local_pods[1].kubelet_uid, "abcd");
+  EXPECT_EQ(compiled.local_pods[1].kubelet_uid, "0123456789abcdef0123456789abcdef");
   EXPECT_EQ(compiled.local_pods[2].kubelet_uid, "");
+}
+
+TEST(LocalPodTest, AnAnnotationGivesNoPodTheUidOfAnother) {
+  const auto uid_with = [](const std::string& annotations) {
+    const Compiled compiled = compile_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop, uid: 11-22, annotations: {" +
+        annotations + "}}\n");
+    return compiled.local_pods.size() == 1 ? compiled.local_pods[0].kubelet_uid : "no pod";
+  };
+  const std::string others = "kubernetes.io/config.hash: 6a6c7f0e-3a52-4bb0-9d6b-0c3f2a1d9e77";
+  EXPECT_EQ(uid_with(others), "11-22");
+  EXPECT_EQ(uid_with(others + ", kubernetes.io/config.mirror: x"), "11-22");
+  EXPECT_EQ(uid_with("kubernetes.io/config.hash: 0123456789abcdef0123456789abcdef"), "11-22");
+  EXPECT_EQ(uid_with("kubernetes.io/config.hash: 0123456789ABCDEF0123456789abcdeg, "
+                     "kubernetes.io/config.mirror: x"),
+            "11-22");
 }
 
 TEST(LocalPodTest, NamespacesOfTheMeshAreThoseWithTheLabelOrWithAPodThatHasIt) {
