@@ -82,6 +82,8 @@ bool PodSandboxes::found(const std::string& kubelet_uid, const absl::StatusOr<Sa
     known.sandbox.started = sandbox->started;
     return false;
   }
+  // The runtime said whose namespace it is: what was found instead is a guess.
+  if (holds && known.held) return false;
   known = Known{.sandbox = *sandbox, .held = false, .counted = false, .taken = {}, .waiting_for = {}};
   return true;
 }

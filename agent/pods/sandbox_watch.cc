@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -34,12 +35,13 @@ constexpr size_t kMostFolders = 4096;
 
 MonotonicNs now_ns() { return SystemClock().now(); }
 
-std::vector<std::string> folders_in(const std::string& folder) {
+std::vector<std::string> folders_in(const std::string& folder, uid_t owner) {
   std::vector<std::string> out;
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    std::error_code gone;
-    if (at->is_directory(gone)) out.push_back(at->path());
+    struct stat info{};
+    if (::lstat(at->path().c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == owner)
+      out.push_back(at->path());
   }
   return out;
 }
@@ -200,7 +202,7 @@ void SandboxWatch::find_folders() {
         log::warn("cgroup_watches_exhausted", {{"next", "raise fs.inotify.max_user_watches"}});
       folders_[folder] = watch;
     }
-    for (std::string& inner : folders_in(folder)) {
+    for (std::string& inner : folders_in(folder, options_.owner)) {
       const std::string name = name_of(inner);
       // The kubelet's before whatever else there is, should it be very much.
       if (of_pods && holds_pods(name))
@@ -223,9 +225,9 @@ void SandboxWatch::find_groups() {
       next_walk_ = 0;
       continue;
     }
-    for (const std::string& inner : folders_in(it->first)) {
+    for (const std::string& inner : folders_in(it->first, options_.owner)) {
       const std::optional<std::string> uid = pod_uid_of_cgroup(name_of(inner));
-      if (uid && pods_.contains(*uid)) found[*uid] = inner;
+      if (uid && pods_.contains(*uid)) found.try_emplace(*uid, inner);
       // A class that came after the walk.
       if (!uid && holds_pods(name_of(inner)) && !folders_.contains(inner)) next_walk_ = 0;
     }

@@ -4,6 +4,8 @@
 // again every few seconds besides, should an event be lost. A thread of its own; reads only.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -28,6 +30,9 @@ class SandboxWatch {
     // A folder of cgroup2 somewhere below which the kubelet's are.
     std::string cgroup_root;
     SandboxPlaces places = {};
+    // Whose cgroups count. The kubelet's are root's; a user to whom a subtree was given (cgroups(7),
+    // "Delegation") names folders in it as he likes.
+    uid_t owner = 0;
   };
   // On the watch's thread: what is known now of a wanted pod, when it differs from what was said before. An
   // error says what it is waiting for.

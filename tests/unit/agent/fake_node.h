@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -32,7 +33,8 @@ class FakeNode {
   SandboxWatch::Options options() const {
     return {.cgroup_root = folder_.file("cgroup"),
             .places = {
-                .proc = folder_.file("proc"), .netns_folders = {folder_.file("run-netns")}, .probe = probe}};
+                .proc = folder_.file("proc"), .netns_folders = {folder_.file("run-netns")}, .probe = probe},
+            .owner = ::geteuid()};
   }
   static absl::StatusOr<NetnsIdentity> probe(const std::string& path) {
     struct stat info{};

@@ -137,6 +137,17 @@ TEST_F(PodSandboxesTest, ANamespaceThatTheRuntimeTookAwayIsNotFoundAgain) {
   EXPECT_TRUE(sandboxes_.found("uid-web", sandbox("/ns/2", 6, 0)));
 }
 
+TEST_F(PodSandboxesTest, WhatTheRuntimeGaveIsNotReplacedByWhatWasFoundWhileItIsThere) {
+  sandboxes_.set_pods({pod("web")});
+  sandboxes_.given("uid-web", "/ns/1", {1, 5});
+  paths_["/ns/1"] = 5;
+  EXPECT_FALSE(sandboxes_.found("uid-web", sandbox("/ns/2", 6, 0)));
+  EXPECT_THAT(paths(), ElementsAre("/ns/1"));
+  paths_.erase("/ns/1");
+  EXPECT_TRUE(sandboxes_.found("uid-web", sandbox("/ns/2", 6, 0)));
+  EXPECT_THAT(paths(), ElementsAre("/ns/2"));
+}
+
 TEST_F(PodSandboxesTest, TheWindowRunsFromTheFirstProcessToTheCapture) {
   sandboxes_.set_pods({pod("web")});
   sandboxes_.found("uid-web", sandbox("/ns/1", 5, kAgentStart + kNsPerSecond));

@@ -102,8 +102,9 @@ TEST_F(SandboxTest, MissingRightsAreNamed) {
 
 class SandboxWatchTest : public SandboxTest {
  protected:
-  void SetUp() override {
-    auto started = SandboxWatch::start(node_.options(), [this](const std::string& uid, const auto& sandbox) {
+  void SetUp() override { start(node_.options()); }
+  void start(SandboxWatch::Options options) {
+    auto started = SandboxWatch::start(std::move(options), [this](const std::string& uid, const auto& sandbox) {
       const std::lock_guard lock(mutex_);
       news_.emplace_back(uid, sandbox);
       came_.notify_all();
@@ -191,6 +192,29 @@ TEST_F(SandboxWatchTest, AContainerThatEndsInALastingSandboxChangesNothing) {
   node_.start(50, other, "pause", "other", 800);
   want({kUidA, kUidB});
   EXPECT_EQ(next(true).first, kUidB);
+}
+
+TEST_F(SandboxWatchTest, ACgroupOfAnotherUserIsNoPods) {
+  SandboxWatch::Options options = node_.options();
+  ++options.owner;
+  watch_.reset();
+  start(options);
+  node_.add_group(kPodA);
+  node_.start(42, kPodA, "pause", "pod", 500);
+  want({kUidA});
+  const auto [uid, sandbox] = next(false);
+  EXPECT_EQ(uid, kUidA);
+  EXPECT_THAT(sandbox.status().message(), HasSubstr("no cgroup"));
+}
+
+TEST_F(SandboxWatchTest, ASecondCgroupOfTheSameNameStandsInForNoPod) {
+  const std::string copy = std::string("/user.slice/kubepods/pod") + kUidA;
+  node_.add_group(kPodA);
+  node_.add_group(copy);
+  node_.start(42, kPodA, "pause", "pod", 500);
+  node_.start(43, copy, "pause", "other", 400);
+  want({kUidA});
+  EXPECT_EQ(next(true).second->netns_path, node_.proc_netns(42));
 }
 
 TEST_F(SandboxWatchTest, PodsThatNobodyWantsAreNotTold) {
