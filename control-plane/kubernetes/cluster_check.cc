@@ -172,7 +172,10 @@ Json check_daemonset(ApiClient& client, const char* id, const std::string& ns, c
   }
   const int64_t wanted = number(found.value, {"status", "desiredNumberScheduled"});
   const int64_t ready = number(found.value, {"status", "numberReady"});
-  if (wanted == 0) {
+  if (!text(found.value, {"metadata", "deletionTimestamp"}).empty()) {
+    report->bad(id, kInstallation, description, "it is being deleted, and with it what it did on each node",
+                str_cat("weft install -n ", ns, " when it is gone"));
+  } else if (wanted == 0) {
     report->bad(id, kInstallation, description, "no node is to have it",
                 str_cat("kubectl -n ", ns, " describe daemonset ", name));
   } else if (ready < wanted) {

@@ -80,7 +80,8 @@ bool KindObjects::put(YamlNode object, const std::string& api_version) {
   const size_t uid = std::hash<std::string_view>()(json_text(object, "metadata.uid"));
   const bool same = known != known_.end() && known->second.digest == digest;
   if (is_another(place, known == known_.end() ? nullptr : &known->second, uid)) replaced_.insert(place);
-  known_[place] = {.version = std::move(version), .digest = digest, .uid = uid};
+  const bool ending = !json_text(object, "metadata.deletionTimestamp").empty();
+  known_[place] = {.version = std::move(version), .digest = digest, .uid = uid, .ending = ending};
   if (same) return true;
   set_missing(object, "apiVersion", api_version);
   set_missing(object, "kind", kind_.kind);

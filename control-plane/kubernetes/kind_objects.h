@@ -34,6 +34,13 @@ class KindObjects {
   // that can be read.
   void unreadable(const char* code, std::string message);
 
+  // Whether the object at that place ("Namespace shop") is being deleted but still there: what depends on it is
+  // deleted first. False: it is not, or there is none.
+  bool ending(const std::string& place) const {
+    const auto known = known_.find(place);
+    return known != known_.end() && known->second.ending;
+  }
+
   size_t size() const { return known_.size(); }
   // Of objects given to the resource parser since the start.
   uint64_t parsed() const { return parsed_; }
@@ -49,6 +56,7 @@ class KindObjects {
     std::string version;  // metadata.resourceVersion
     uint64_t digest = 0;  // of what we read of it
     size_t uid = 0;       // hash of metadata.uid: an object of the same name may be another one
+    bool ending = false;  // it has a metadata.deletionTimestamp
   };
 
   // "VirtualService shop/cart": in the store it stands where files have their path.

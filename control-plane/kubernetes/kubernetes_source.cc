@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "base/status_macros.h"
 #include "control-plane/kubernetes/source_trouble.h"
 
@@ -88,7 +89,10 @@ bool KubernetesSource::uninstalled() const {
 Clock::time_point KubernetesSource::look_after_own(Clock::time_point now) {
   if (own_ == nullptr) return Clock::time_point::max();
   own_->reflector().tick(now);
-  own_->look();
+  const std::string own_namespace = str_cat("Namespace ", options_.own_namespace);
+  own_->look(std::any_of(reflectors_.begin(), reflectors_.end(), [&own_namespace](const auto& reflector) {
+    return reflector->kind().name == "Namespace" && reflector->ending(own_namespace);
+  }));
   const absl::MutexLock lock(&mutex_);
   uninstalled_ = own_->deleted();
   return own_->reflector().due();

@@ -20,6 +20,7 @@ OwnDaemonSet::OwnDaemonSet(std::string ns, std::string name, ApiClient& client, 
     : ns_(std::move(ns)),
       name_(std::move(name)),
       selector_(str_cat("fieldSelector=metadata.name%3D", name_)),
+      place_(str_cat("DaemonSet ", ns_, "/", name_)),
       kind_{.name = "DaemonSet",
             .kind = "DaemonSet",
             .group = "apps",
@@ -31,12 +32,13 @@ OwnDaemonSet::OwnDaemonSet(std::string ns, std::string name, ApiClient& client, 
             .in_namespace = ns_},
       reflector_(kind_, client, timing, random) {}
 
-void OwnDaemonSet::look() {
-  // Whether it is there is all that is asked of it.
+void OwnDaemonSet::look(bool namespace_ending) {
+  // Whether it is there, and is to stay, is all that is asked of it.
   static_cast<void>(reflector_.take());
   if (!reflector_.settled()) return;
-  there_ = reflector_.objects() > 0;
-  seen_ = seen_ || there_;
+  const bool there = reflector_.objects() > 0;
+  stays_ = there && !reflector_.ending(place_) && !namespace_ending;
+  seen_ = seen_ || there;
 }
 
 std::optional<std::string> OwnDaemonSet::problem(const std::string& server) const {

@@ -18,11 +18,12 @@ class OwnDaemonSet {
                std::minstd_rand& random);
 
   Reflector& reflector() { return reflector_; }
-  // After each turn of the client.
-  void look();
-  // It was there, and then the server said that it is gone. One that nobody saw, or that nobody can ask for,
-  // is not deleted.
-  bool deleted() const { return seen_ && !there_; }
+  // After each turn of the client. `namespace_ending`: its namespace is being deleted.
+  void look(bool namespace_ending);
+  // It was there, and then the server said that it is gone, or that it is being deleted, by itself (in the
+  // foreground: its pods go first) or with its namespace. One that nobody saw, or that nobody can ask for, is
+  // not deleted.
+  bool deleted() const { return seen_ && !stays_; }
   // Why that would not be noticed, ending with " (next: …)"; nullopt: it would, or the server does not answer
   // at all, which the other kinds say.
   std::optional<std::string> problem(const std::string& server) const;
@@ -32,10 +33,11 @@ class OwnDaemonSet {
   const std::string ns_;
   const std::string name_;
   const std::string selector_;
+  const std::string place_;
   const KubernetesKind kind_;
   Reflector reflector_;
   bool seen_ = false;
-  bool there_ = false;
+  bool stays_ = false;
 };
 
 }  // namespace weft::control_plane

@@ -67,6 +67,8 @@ class Reflector final : public ApiReader {
   const KubernetesKind& kind() const { return kind_; }
 
   // ApiReader.
+  // As KindObjects says it.
+  bool ending(const std::string& place) const { return objects_.ending(place); }
   void accepted() override;
   bool body(std::string_view bytes) override;
   void ended(const ApiEnd& end) override;

@@ -198,6 +198,13 @@ TEST_F(ClusterCheckTest, PodsThatAreNotReadySayWhy) {
               testing::Contains("M-01 2 of 3 are ready; weft-agent-abc on n3: CrashLoopBackOff: no bpffs"));
 }
 
+TEST_F(ClusterCheckTest, ADaemonSetThatIsBeingDeletedIsTold) {
+  answers_[kDaemonSets + "weft-agent"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+  const ClusterCheck row = problem();
+  EXPECT_EQ(row.id, "M-01");
+  EXPECT_THAT(row.error, HasSubstr("it is being deleted"));
+}
+
 TEST_F(ClusterCheckTest, WhatIsNotInstalledIsNotCheckedFurther) {
   answers_.erase(kDaemonSets + "weft-proxy");
   const ClusterCheck row = problem();

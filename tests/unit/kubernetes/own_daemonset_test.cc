@@ -6,6 +6,7 @@
 namespace weft::control_plane::test {
 namespace {
 
+constexpr char kNamespaces[] = "/api/v1/namespaces";
 constexpr char kDaemonSets[] = "/apis/apps/v1/namespaces/weft-system/daemonsets";
 
 Json daemonset() {
@@ -52,6 +53,32 @@ TEST_F(OwnDaemonSetTest, DeletedMeansUninstalledAndMadeAgainDoesNot) {
   EXPECT_TRUE(becomes(true));
   server_.put(kDaemonSets, daemonset());
   EXPECT_TRUE(becomes(false));
+}
+
+// kubectl delete --cascade=foreground: the pods are told to end while it is still there.
+TEST_F(OwnDaemonSetTest, OneThatIsBeingDeletedIsDeleted) {
+  start_there();
+  Json ending = daemonset();
+  ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+  server_.put(kDaemonSets, ending);
+  EXPECT_TRUE(becomes(true));
+  server_.put(kDaemonSets, daemonset());
+  EXPECT_TRUE(becomes(false));
+}
+
+TEST_F(OwnDaemonSetTest, OneWhoseNamespaceIsBeingDeletedIsDeleted) {
+  const auto ns = [](const char* name, bool ending) {
+    Json out{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}};
+    if (ending) out["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+    return out;
+  };
+  server_.put(kNamespaces, ns("weft-system", false));
+  start_there();
+  server_.put(kNamespaces, ns("shop", true));
+  ASSERT_TRUE(holds("Namespace shop"));
+  EXPECT_FALSE(source_->uninstalled()) << "another namespace";
+  server_.put(kNamespaces, ns("weft-system", true));
+  EXPECT_TRUE(becomes(true));
 }
 
 TEST_F(OwnDaemonSetTest, OneThatNobodySawIsNotDeleted) {
