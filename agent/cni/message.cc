@@ -11,8 +11,10 @@ namespace {
 using Json = nlohmann::json;
 using Verdict = CniAnswer::Verdict;
 
-constexpr std::array<std::pair<Verdict, std::string_view>, 3> kVerdicts{
-    {{Verdict::kCaptured, "captured"}, {Verdict::kOutside, "outside"}, {Verdict::kRefused, "refused"}}};
+constexpr std::array<std::pair<Verdict, std::string_view>, 4> kVerdicts{{{Verdict::kCaptured, "captured"},
+                                                                         {Verdict::kOutside, "outside"},
+                                                                         {Verdict::kUnknown, "unknown"},
+                                                                         {Verdict::kRefused, "refused"}}};
 
 Json parse(std::string_view text) { return Json::parse(text, nullptr, /*allow_exceptions=*/false); }
 

@@ -28,6 +28,7 @@ struct CniAnswer {
   enum class Verdict {
     kCaptured,  // in the mesh, and captured now
     kOutside,   // not in the mesh: none of Weft's business
+    kUnknown,   // the agent was not told of it in time; as if it had not answered. `error` says so
     kRefused,   // must not start as it is; `error` says why and what to do
   };
   Verdict verdict = Verdict::kRefused;

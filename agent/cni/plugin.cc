@@ -78,7 +78,7 @@ bool has_line(std::string_view text, std::string_view line) {
   return false;
 }
 
-// Why a pod must wait for an agent that does not answer; "": it may start without. Without the agent nobody
+// Why a pod must wait for an agent that does not answer, or does not know it; "": it may start without. Without the agent nobody
 // knows but by what it wrote down; when there is nothing written it has not run since the node did, and any
 // pod could be one of the mesh.
 std::string must_wait(const CniPluginConfig& config, const std::string& ns,
@@ -149,6 +149,14 @@ Outcome CniPlugin::run(std::string_view input) const {
         "weft-agent does not answer on " + config->socket + ", and " + pod +
             " must not start unmeshed: " + why,
         "next: kubectl get pods -A -o wide | grep weft; the pod starts when the agent of its node runs");
+  }
+  // An agent whose API server is away knows no new pod, and must not keep what brings the server back.
+  if (answer->verdict == CniAnswer::Verdict::kUnknown) {
+    const std::string why = must_wait(*config, request.ns, read_file(config->namespaces_file));
+    if (why.empty()) return done;
+    return fail(version, kNotCaptured,
+                "weft-agent does not know " + pod + ", and it must not start unmeshed: " + why,
+                answer->error);
   }
   if (answer->verdict == CniAnswer::Verdict::kRefused)
     return fail(version, kNotCaptured, "weft-agent cannot capture " + pod + ": " + answer->error);

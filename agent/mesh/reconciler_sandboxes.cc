@@ -147,6 +147,12 @@ void Reconciler::settle_admissions() {
       return true;
     }
     if (admission.deadline > now) return false;
+    if (admission.key.empty()) {
+      log::warn("pod_start_undecided", {{"pod", str_cat(admission.request.ns, "/", admission.request.name)},
+                                        {"reason", admission.reason}});
+      admission.reply({CniVerdict::kUnknown, str_cat(admission.reason, "; next: weft check on the pod's node")});
+      return true;
+    }
     const std::string reason = pod != nullptr ? pod->reason : admission.reason;
     log::warn("pod_start_refused",
               {{"pod", str_cat(admission.request.ns, "/", admission.request.name)}, {"reason", reason}});

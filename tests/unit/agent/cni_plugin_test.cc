@@ -103,6 +103,18 @@ TEST_F(CniPluginTest, WithoutAnAgentOnlyPodsOutsideTheMeshStart) {
   EXPECT_EQ(run().exit_code, 0) << "a cluster must be able to begin";
 }
 
+TEST_F(CniPluginTest, APodThatTheAgentWasNotToldOfStartsAsIfNobodyHadAnswered) {
+  answer_ = CniAnswer{CniVerdict::kUnknown, "the API server has not told of it yet"};
+  EXPECT_EQ(code_of(run()), 101);
+  EXPECT_THAT(run().output, HasSubstr("the API server has not told of it yet"));
+  namespaces_ = "shop-2\nother\n";
+  EXPECT_EQ(run().exit_code, 0);
+  namespaces_ = std::nullopt;
+  EXPECT_EQ(code_of(run()), 101);
+  environment_["CNI_ARGS"] = "K8S_POD_NAMESPACE=kube-system;K8S_POD_NAME=etcd";
+  EXPECT_EQ(run().exit_code, 0) << "the server that is to tell of it";
+}
+
 TEST_F(CniPluginTest, ADelNeverFailsAndMayComeTwiceWithoutANamespace) {
   environment_["CNI_COMMAND"] = "DEL";
   config_.erase("prevResult");
@@ -162,7 +174,8 @@ TEST_F(CniPluginTest, BadInputHasTheCodesOfTheSpecification) {
 TEST(CniMessageTest, RequestsAndAnswersComeBackAsTheyWere) {
   const CniRequest request{"ADD", "shop", "web", "u-1", "/var/run/netns/\"odd\"\n"};
   EXPECT_EQ(decode_cni_request(encode(request)), request);
-  for (const CniVerdict verdict : {CniVerdict::kCaptured, CniVerdict::kOutside, CniVerdict::kRefused})
+  for (const CniVerdict verdict : 
+       {CniVerdict::kCaptured, CniVerdict::kOutside, CniVerdict::kUnknown, CniVerdict::kRefused})
     EXPECT_EQ(decode_cni_answer(encode(CniAnswer{verdict, "why"})), (CniAnswer{verdict, "why"}));
   for (const char* text : {"", "{", "[]", "{}", R"({"command":"FLY","namespace":"a","name":"b"})",
                            R"({"command":"ADD","namespace":1,"name":"b"})"}) {

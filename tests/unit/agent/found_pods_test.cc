@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "tests/unit/agent/agent_world.h"
 #include "tests/unit/agent/fake_node.h"
 
@@ -158,6 +160,36 @@ TEST_F(FoundPodsTest, APodThatEntersTheMeshLaterIsFoundThen) {
   EXPECT_EQ(enrolments(), 0);
   apply({pod()});
   EXPECT_TRUE(journal_.wait_for("enroll " + node_.proc_netns(42)));
+}
+
+// A pod whose start waits, of which the source says nothing: perhaps because the pod is what brings it back.
+TEST(AdmissionTest, APodThatNobodyToldOfIsNeitherLetInNorRefused) {
+  Journal journal;
+  JournalDataplane dataplane(journal);
+  FakeFeed feed;
+  const test::ScratchFolder folder;
+  Reconciler reconciler({.store_path = folder.file("enrollments.json"),
+                         .node_name = "n1",
+                         .pods_by_cgroup = true,
+                         .admission_deadline = std::chrono::milliseconds(1)},
+                        {.dataplane = dataplane,
+                         .feed = feed,
+                         .publish = [](const control_plane::Change&) {},
+                         .probe = FakeNode::probe});
+  ASSERT_TRUE(reconciler.start().ok());
+  control_plane::Change change;
+  change.generation = 1;
+  reconciler.apply(change);
+  std::promise<CniAnswer> answer;
+  reconciler.admit({.command = "ADD", .ns = "kube-system", .name = "etcd", .uid = kUidA, .netns = "/run/netns/1"},
+                   [&answer](CniAnswer said) { answer.set_value(std::move(said)); });
+  std::future<CniAnswer> said = answer.get_future();
+  const bool came = said.wait_for(std::chrono::seconds(30)) == std::future_status::ready;
+  reconciler.stop();
+  ASSERT_TRUE(came);
+  const CniAnswer verdict = said.get();
+  EXPECT_EQ(verdict.verdict, CniAnswer::Verdict::kUnknown);
+  EXPECT_THAT(verdict.error, HasSubstr("has not told of it"));
 }
 
 }  // namespace
