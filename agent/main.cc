@@ -14,6 +14,7 @@
 #include <iostream>
 
 #include "agent/agent.h"
+#include "agent/replace_file.h"
 #include "agent/run_dir.h"
 #include "base/core_dumps.h"
 #include "base/log.h"
@@ -259,9 +260,18 @@ absl::Status remove_cni_plugin(const Flags& flags) {
   return absl::OkStatus();
 }
 
+// For a plugin that could not be taken out: without the file any pod could be one of the mesh.
+void keep_no_pod_waiting(const std::string& run_dir) {
+  std::error_code error;
+  std::filesystem::create_directories(run_dir, error);
+  const absl::Status written = replace_file(str_cat(run_dir, "/cni-namespaces"), "", 0644);
+  if (!written.ok()) log::error("cni_namespaces_not_written", {{"error", written.message()}});
+}
+
 // What `weft-agent cleanup` and the end of an installation have in common; the run dir is locked.
 int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
-  if (const absl::Status removed = remove_cni_plugin(flags); !removed.ok()) return fail(removed);
+  // Whatever becomes of it, the rest goes.
+  const absl::Status plugin = remove_cni_plugin(flags);
   std::vector<std::string> paths;
   const absl::StatusOr<StoredPods> stored =
       EnrollmentStore(str_cat(flags.run_dir, "/enrollments.json")).load();
@@ -275,6 +285,10 @@ int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
   if (lock.ok()) {
     control_plane::CertificateAuthority::remove_made(ca_dir_of(flags));
     remove_run_files(flags.run_dir);
+  }
+  if (!plugin.ok()) {
+    if (lock.ok()) keep_no_pod_waiting(flags.run_dir);
+    return fail(annotate("remove the CNI plugin (next: weft-agent cleanup, when that can be written)", plugin));
   }
   std::cout << (steps->empty() ? "nothing to remove\n" : "removed every trace of weft\n");
   return 0;

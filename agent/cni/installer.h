@@ -23,11 +23,11 @@ class CniInstaller {
     CniPluginConfig config;
   };
 
-  // Copies the program; no runtime calls it yet. An error: a folder cannot be watched or written at all.
+  // Nothing is installed yet. An error: the system has no eventfd or inotify instance left.
   static absl::StatusOr<std::unique_ptr<CniInstaller>> open(Options options);
   // Once, when questions can be answered: an agent that never comes so far must not keep pods from starting.
-  // Installs the entry and keeps it installed from then on; what cannot be installed now is problem(), and is
-  // tried again when the folder changes.
+  // Installs the program and the entry and keeps them installed from then on; what cannot be installed now is
+  // problem(), and is tried again when the folder of configurations changes, and every few seconds besides.
   void begin();
   // Leaves the plugin where it is: pods of the mesh wait for the next agent.
   ~CniInstaller();
@@ -37,17 +37,18 @@ class CniInstaller {
   // Any thread: why the runtime does not use the plugin, and what to do; "": it does.
   std::string problem() const;
 
-  // Takes the entry out of every configuration in the folder and then the program away. One sentence for each
-  // thing removed.
+  // Takes the entry out of every configuration in the folder and then, when none has it any more, the program
+  // away. One sentence for each thing removed. An error: the first of those that stay.
   static absl::StatusOr<std::vector<std::string>> remove(const std::string& conf_dir,
                                                          const std::string& bin_dir);
 
  private:
   explicit CniInstaller(Options options) : options_(std::move(options)) {}
+  absl::Status watch() const;
   absl::Status copy_program() const;
   absl::Status install() const;
-  void try_install();
-  void run();
+  bool try_install();
+  void run(bool installed);
 
   Options options_;
   UniqueFd inotify_;

@@ -47,7 +47,8 @@ class RenderedTest(unittest.TestCase):
     def test_nothing_is_privileged_and_every_capability_is_named(self):
         for objects in self.variants():
             gateway = any("--gateway-address" in a for a in chart.container(objects, "weft-agent")["args"])
-            wanted = {"weft-agent": ["BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"] + ["NET_BIND_SERVICE"] * gateway,
+            cni = any("--cni-bin-dir" in a for a in chart.container(objects, "weft-agent")["args"])
+            wanted = {"weft-agent": ["BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"] + ["DAC_OVERRIDE"] * cni + ["NET_BIND_SERVICE"] * gateway,
                       "weft-proxy": ["SETGID", "SETUID", "SYS_ADMIN"]}
             for name, capabilities in wanted.items():
                 context = chart.container(objects, name)["securityContext"]

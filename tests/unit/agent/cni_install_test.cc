@@ -194,12 +194,33 @@ TEST_F(CniInstallerTest, NamespacesAreWrittenWhole) {
   EXPECT_EQ(read("namespaces"), "");
 }
 
-TEST_F(CniInstallerTest, AFolderThatIsNotThereIsAnError) {
-  const auto started = CniInstaller::open({.conf_dir = folder_.file("nowhere"),
-                                           .bin_dir = folder_.file("bin"),
-                                           .program = folder_.file("program"),
-                                           .config = config()});
-  EXPECT_THAT(started.status().message(), HasSubstr("--cni-conf-dir"));
+// A node whose folders are another user's, or come later, must not be without an agent.
+TEST_F(CniInstallerTest, WhatCannotBeInstalledIsSaidAndTriedAgain) {
+  write("net.d/10-podnet.conflist", kConflist);
+  std::filesystem::remove(folder_.file("bin"));
+  start();
+  EXPECT_THAT(installer_->problem(), HasSubstr("--cni-bin-dir"));
+  EXPECT_EQ(read("net.d/10-podnet.conflist"), kConflist) << "no entry without a program";
+  std::filesystem::create_directory(folder_.file("bin"));
+  // No event tells of that folder.
+  EXPECT_TRUE(installed());
+  EXPECT_EQ(read("bin/weft-cni"), "#!the plugin");
+}
+
+TEST_F(CniInstallerTest, AFolderOfConfigurationsThatIsNotThereIsSaid) {
+  std::filesystem::remove(folder_.file("net.d"));
+  start();
+  EXPECT_THAT(installer_->problem(), HasSubstr("--cni-conf-dir"));
+}
+
+TEST_F(CniInstallerTest, TheProgramStaysWhileAnEntryIsThere) {
+  write("net.d/10-podnet.conflist", kConflist);
+  start();
+  installer_.reset();
+  // Where the file beside it would be written stands a folder.
+  std::filesystem::create_directory(folder_.file("net.d/.10-podnet.conflist.new"));
+  EXPECT_FALSE(CniInstaller::remove(folder_.file("net.d"), folder_.file("bin")).ok());
+  EXPECT_TRUE(std::filesystem::exists(folder_.file("bin/weft-cni")));
 }
 
 }  // namespace
