@@ -375,7 +375,8 @@ void add_source_options(CLI::App& app, Flags& flags) {
           ->excludes(folder);
   app.add_option("--release-timeout", flags.release_seconds,
                  "seconds that captured connections may take to end before that")
-      ->check(CLI::Range(0, 3600))
+      // The chart adds what a proxy's end takes to a drain of up to an hour.
+      ->check(CLI::Range(0, 7200))
       ->capture_default_str();
   folder->excludes(in_pod)->excludes(file);
   in_pod->excludes(file);
