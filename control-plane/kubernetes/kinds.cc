@@ -122,6 +122,7 @@ KubernetesKind secret_kind(std::string_view ns, std::string_view selector) {
           .plural = "secrets",
           .selector = selector,
           .left_out = kSpecOnly,
+          .may_be_refused = true,
           .in_namespace = ns};
 }
 

@@ -18,6 +18,8 @@ struct KubernetesKind {
   std::span<const std::string_view> left_out;  // see json_tree.h
   // A CustomResourceDefinition: it may be missing, and come later.
   bool may_be_missing = false;
+  // Nobody may have granted the right to read it; asking again and again does not help then.
+  bool may_be_refused = false;
   std::string_view in_namespace = {};  // where it is listed; "": in all namespaces
 
   std::string api_version(size_t version) const;  // "v1", "networking.istio.io/v1"

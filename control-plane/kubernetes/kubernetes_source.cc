@@ -158,6 +158,7 @@ void KubernetesSource::note_report() {
   }
   for (SourceReport::Kind& secrets : secrets_->counts()) next.kinds.push_back(std::move(secrets));
   next.problems = describe_trouble(server_, all, first_told_, Clock::now());
+  if (std::optional<std::string> problem = secrets_->problem()) next.problems.push_back(*std::move(problem));
   if (own_ != nullptr) {
     next.kinds.push_back(own_->reflector().counts());
     if (std::optional<std::string> problem = own_->problem(server_))

@@ -8,6 +8,8 @@
 //   404                              the next version of the API; after the last: the kind is missing, look
 //                                    again; its objects go when it said nothing else for a minute
 //   429, 503 with Retry-After        wait that long at least
+//   401, 403 of a kind that may be
+//   refused, three times in a row    wait for minutes
 //   anything else                    wait and do the same again: no list because a watch failed
 #include "control-plane/kubernetes/reflector.h"
 
@@ -30,6 +32,8 @@ constexpr size_t kMaxEventBytes = kMaxObjectBytes;
 // A server that has just started may not know its own CRDs: no kind is missing before it says so for the
 // third time, and none that had objects before gone_for_sure.
 constexpr uint32_t kNotFoundForSure = 3;
+// A server that has just started, or a token that is being renewed, may refuse once or twice.
+constexpr uint32_t kRefusedForSure = 3;
 constexpr size_t kMaxTypeBytes = 32;
 constexpr std::chrono::seconds kWatchGrace(30);
 constexpr std::chrono::minutes kLongestRetryAfter(5);
@@ -243,6 +247,8 @@ void Reflector::ended(const ApiEnd& reported) {
   const ApiEnd end = verdict_.value_or(reported);
   const State was = std::exchange(state_, State::kWaiting);
   if (end.status != 404) not_found_in_a_row_ = 0;
+  const bool refused = end.status == 401 || end.status == 403;
+  refused_in_a_row_ = refused ? refused_in_a_row_ + 1 : 0;
   if (watched_long()) useful();
   if (end.ok()) {
     if (was == State::kListing) return page_ended();
@@ -350,6 +356,10 @@ void Reflector::failed(const ApiEnd& end) {
   // A list that broke off begins anew.
   if (resource_version_.empty()) continue_.clear();
   std::chrono::milliseconds delay = retry_.next(random_);
+  if (kind_.may_be_refused && refused_in_a_row_ >= kRefusedForSure) {
+    const int64_t pause = timing_.refused_retry.count();
+    delay = std::chrono::milliseconds(std::uniform_int_distribution<int64_t>(pause, pause + pause / 2)(random_));
+  }
   if (end.retry_after) {
     const std::chrono::milliseconds asked =
         std::min<std::chrono::milliseconds>(*end.retry_after, kLongestRetryAfter);

@@ -25,6 +25,9 @@ struct ReflectorTiming {
   std::chrono::milliseconds longest_look{30'000};
   // It is gone, and its objects with it, when the server has known nothing of it for so long.
   std::chrono::milliseconds gone_for_sure{60'000};
+  // One kind among many for which a right may be missing for good (KubernetesKind::may_be_refused): after the
+  // third refusal in a row (401, 403) the next attempt comes between this and one and a half times this later.
+  std::chrono::milliseconds refused_retry{300'000};
   // A page of a list, and a list that is streamed, take at most so long and are silent at most so long.
   std::chrono::seconds list_deadline{60};
   std::chrono::seconds list_silence{30};
@@ -64,11 +67,11 @@ class Reflector final : public ApiReader {
   const std::optional<Trouble>& trouble() const { return trouble_; }
   SourceReport::Kind counts() const;
   size_t objects() const { return objects_.size(); }
+  // As KindObjects says it.
+  bool ending(const std::string& place) const { return objects_.ending(place); }
   const KubernetesKind& kind() const { return kind_; }
 
   // ApiReader.
-  // As KindObjects says it.
-  bool ending(const std::string& place) const { return objects_.ending(place); }
   void accepted() override;
   bool body(std::string_view bytes) override;
   void ended(const ApiEnd& end) override;
@@ -128,6 +131,7 @@ class Reflector final : public ApiReader {
   std::string continue_;
   bool gone_before_ = false;  // 410, and nothing useful since
   uint32_t not_found_in_a_row_ = 0;
+  uint32_t refused_in_a_row_ = 0;
   Clock::time_point not_found_since_;  // of the first of these
   bool heard_event_ = false;
   std::optional<Clock::time_point> watch_began_;  // nullopt: the server has not accepted it

@@ -12,6 +12,9 @@ namespace {
 
 // Of a Secret that is named: else its gateway is told without it.
 constexpr std::chrono::seconds kPatience(1);
+// Each is a request that stays open, and whoever may write a Gateway or DestinationRule names as many as he
+// likes.
+constexpr size_t kMostWatches = 1000;
 // RFC 1123, as the API server has it: nothing else may get into a path.
 constexpr size_t kMaxNameBytes = 253;
 
@@ -83,10 +86,21 @@ void SecretWatches::note(Clock::time_point now, Store::Changes* changes) {
       changes->insert_or_assign(place_of(entry.first.first, entry.first.second), std::nullopt);
     return true;
   });
+  // What is watched stays so, whoever names more.
+  unwatched_ = 0;
   for (const Name& name : all) {
-    auto& watch = watches_[name];
-    if (watch == nullptr) watch = std::make_unique<Watch>(name, client_, timing_, random_, now);
+    if (watches_.contains(name)) continue;
+    if (watches_.size() >= kMostWatches)
+      ++unwatched_;
+    else
+      watches_[name] = std::make_unique<Watch>(name, client_, timing_, random_, now);
   }
+}
+
+std::optional<std::string> SecretWatches::problem() const {
+  if (unwatched_ == 0) return std::nullopt;
+  return str_cat("Gateways and DestinationRules name ", watches_.size() + unwatched_, " Secrets, of which ",
+                 kMostWatches, " are read (next: name fewer: several hosts can share a certificate)");
 }
 
 void SecretWatches::tick(Clock::time_point now) {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -34,6 +35,9 @@ class SecretWatches {
   bool changed() const;
   void take(Store::Changes* changes);
 
+  // That more Secrets are named than are watched, ending with " (next: …)"; nullopt: all are.
+  std::optional<std::string> problem() const;
+
   std::vector<const Reflector*> reflectors() const;
   // Of all together; nothing when none is watched.
   std::vector<SourceReport::Kind> counts() const;
@@ -54,6 +58,7 @@ class SecretWatches {
   std::minstd_rand& random_;
   std::map<std::string, std::set<Name>> named_;  // by the place of the gateway
   std::map<Name, std::unique_ptr<Watch>> watches_;
+  size_t unwatched_ = 0;  // names beyond the most
 };
 
 }  // namespace weft::control_plane

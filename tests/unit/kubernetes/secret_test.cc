@@ -1,5 +1,8 @@
 // Secrets of an API server: those that a gateway names are read, each by its name, and no other.
+#include "control-plane/kubernetes/secret_watches.h"
+
 #include <algorithm>
+#include <atomic>
 
 #include "base/strings.h"
 #include "tests/unit/kubernetes/source_fixture.h"
@@ -106,6 +109,73 @@ TEST_F(SecretTest, WithoutTheRightToReadThemTheRestIsToldAndTheProblemNamed) {
   const std::string problem = source_->report().problems.front();
   EXPECT_THAT(problem, HasSubstr("secrets is forbidden"));
   EXPECT_THAT(problem, HasSubstr("allow list and watch of secrets"));
+}
+
+TEST_F(SecretTest, OneThatIsRefusedIsNotAskedForAllTheTime) {
+  server_.set_script([](const Request& request) -> std::optional<Reply> {
+    if (request.path != kSecrets) return std::nullopt;
+    return Reply{.status = 403, .body = R"({"kind":"Status","message":"secrets is forbidden"})"};
+  });
+  server_.put(kGateways, gateway("edge-cert"));
+  start_and_wait();
+  const auto of_the_certificate = [](const Request& r) {
+    return r.value("fieldSelector") == "metadata.name=edge-cert";
+  };
+  ASSERT_TRUE(server_.wait_for(kSecrets, 3, of_the_certificate));
+  // Other kinds are asked for with the pauses of this test, milliseconds, and have their turns meanwhile.
+  for (int turn = 0; turn < 5; ++turn) {
+    const std::string name = str_cat("turn-", turn);
+    server_.end_watches();
+    server_.put(kServices, service(name));
+    ASSERT_TRUE(holds(str_cat("Service shop/", name)));
+  }
+  EXPECT_EQ(server_.count(kSecrets, of_the_certificate), 3u);
+}
+
+TEST_F(SecretTest, OneThatMayBeReadLaterIsReadThen) {
+  options_.timing.refused_retry = std::chrono::milliseconds(5);
+  const auto allowed = std::make_shared<std::atomic<bool>>(false);
+  server_.set_script([allowed](const Request& request) -> std::optional<Reply> {
+    if (request.path != kSecrets || *allowed) return std::nullopt;
+    return Reply{.status = 403, .body = R"({"kind":"Status","message":"secrets is forbidden"})"};
+  });
+  server_.put(kSecrets, secret("edge-cert"));
+  server_.put(kGateways, gateway("edge-cert"));
+  start_and_wait();
+  ASSERT_TRUE(server_.wait_for(kSecrets, 5, any));
+  *allowed = true;
+  EXPECT_TRUE(holds(kCertificate));
+}
+
+TEST_F(SecretTest, NoMoreThanAThousandAreWatched) {
+  // The watch of each would be a connection to this server.
+  std::minstd_rand random(1);
+  const ReflectorTiming timing;
+  const auto client = ApiClient::create(access_, {});
+  ASSERT_TRUE(client.ok()) << client.status();
+  SecretWatches watches(**client, timing, random);
+  const auto name = [&watches](const char* place, int first, int end) {
+    ParsedFile file;
+    for (int i = first; i < end; ++i) {
+      Gateway edge{.meta = {.ns = "shop"}};
+      edge.listeners.emplace_back();
+      edge.listeners.back().tls.emplace();
+      edge.listeners.back().tls->certificates.push_back({.ns = "shop", .name = str_cat("secret-", i)});
+      file.objects.emplace_back(std::move(edge));
+    }
+    Store::Changes changes;
+    changes[place] = std::move(file);
+    watches.note({}, &changes);
+  };
+  name("a", 0, 1000);
+  EXPECT_EQ(watches.reflectors().size(), 1000u);
+  EXPECT_EQ(watches.problem(), std::nullopt);
+  name("b", 1000, 1007);
+  EXPECT_EQ(watches.reflectors().size(), 1000u);
+  EXPECT_THAT(watches.problem().value_or(""), HasSubstr("1007 Secrets"));
+  name("a", 0, 10);
+  EXPECT_EQ(watches.reflectors().size(), 17u) << "those of b come into their own";
+  EXPECT_EQ(watches.problem(), std::nullopt);
 }
 
 TEST_F(SecretTest, WhatIsNoNameOfASecretIsNeverPartOfAPath) {
