@@ -40,7 +40,7 @@ def helm_folder():
 
 class Cluster:
     def __init__(self, name="weft-k8s"):
-        self.name = name
+        self.name = machine.checked_name(name)
         self.folder = "/run/" + name
         self.kubeconfig = self.folder + "/kubeconfig"
         self.control = Machine(name, "control", CONTROL)
@@ -201,27 +201,37 @@ class Cluster:
         return self.control.on_its_network(["env", *environment, *argv])
 
     def try_kubectl(self, *arguments, timeout=10):
-        out = subprocess.run(self.command(["kubectl", *arguments]), text=True, capture_output=True, timeout=timeout, check=False)
-        return out.returncode == 0
+        """False when it fails, and when it takes too long: both mean not yet."""
+        try:
+            return subprocess.run(self.command(["kubectl", *arguments]), capture_output=True, timeout=timeout, check=False).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def try_output(self, *arguments, timeout=20):
         """Its output, or why there is none; for reports."""
-        out = subprocess.run(self.command(["kubectl", *arguments]), text=True, capture_output=True, timeout=timeout, check=False)
+        try:
+            out = subprocess.run(self.command(["kubectl", *arguments]), text=True, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            return f"kubectl {' '.join(arguments)}: no answer within {timeout} s\n"
         return out.stdout if out.returncode == 0 else out.stderr
 
     def kubectl(self, *arguments, stdin=None, timeout=120, attempts=1):
-        """Its output. A command that has nothing to look at yet may be tried again, a tenth of a second apart."""
+        """Its output. A command that has nothing to look at yet may be tried again, a tenth of a second apart, all within the timeout."""
+        deadline = time.monotonic() + timeout
         for attempt in range(attempts):
             out = subprocess.run(self.command(["kubectl", *arguments]), text=True, input=stdin, capture_output=True, timeout=timeout, check=False)
             if out.returncode == 0:
                 return out.stdout
-            if attempt + 1 < attempts:
-                time.sleep(0.1)
+            if attempt + 1 == attempts or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
         raise ClusterError(f"kubectl {' '.join(arguments)}: {out.stderr.strip() or out.stdout.strip()}")
 
-    def logs(self):
-        return "\n".join(m.log(p) for m in [self.control, *self.nodes()]
-                         for p in ("init", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy")
+    def logs(self, length=2500):
+        """The end of each log of its machines, as far as they came."""
+        machines = [self.control, *self.nodes()] if os.path.isdir(self.folder) else []
+        return "\n".join(m.log(p, length) for m in machines
+                         for p in ("init", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy")
                          if os.path.exists(f"{m.folder}/log/{p}.log"))
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -14,6 +15,11 @@ from machine import Machine, groups_below  # noqa: E402 pylint: disable=wrong-im
 from machine_state import difference, state  # noqa: E402 pylint: disable=wrong-import-position
 
 NAME = "weft-k8s-crash"
+
+
+def end(number, _frame):
+    # As a time limit does. An error of the test: what it made is removed.
+    raise TimeoutError(signal.Signals(number).name)
 
 
 def cluster(*arguments):
@@ -32,15 +38,21 @@ class Crash(unittest.TestCase):
         self.assertEqual(difference(self.before, state(NAME)), [])
 
     def test_down_finds_what_a_killed_up_left(self):
-        up = subprocess.Popen(cluster("up", "--nodes", "1"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        node = Machine(NAME, "n1", None)
-        deadline = time.monotonic() + 120
-        while not node.runs("containerd"):
-            self.assertIsNone(up.poll(), "it ended before it had a node")
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
-        os.killpg(up.pid, signal.SIGKILL)
-        up.wait()
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+            up = subprocess.Popen(cluster("up", "--nodes", "1"), stdout=log, stderr=log, start_new_session=True)
+            node = Machine(NAME, "n1", None)
+            deadline = time.monotonic() + 120
+            try:
+                while not node.runs("containerd"):
+                    if up.poll() is not None or time.monotonic() > deadline:
+                        log.seek(0)
+                        self.fail("no node after 120 s, or `up` ended before:\n" + log.read()[-4000:] + node.log("containerd"))
+                    time.sleep(0.05)
+            finally:
+                # However this ends, nothing is made any more when tearDown removes it.
+                if up.poll() is None:
+                    os.killpg(up.pid, signal.SIGKILL)
+                up.wait()
         self.assertTrue(node.runs("containerd"), "what it started lives on")
         # Not even what it knew about itself is needed.
         os.unlink(node.folder + "/pid")
@@ -53,4 +65,5 @@ if __name__ == "__main__":
     if os.geteuid() != 0:
         print("*** SKIPPED, NOTHING WAS TESTED: not root ***")
         sys.exit(77)
+    signal.signal(signal.SIGTERM, end)
     unittest.main()

@@ -9,6 +9,8 @@ import subprocess
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# What may be removed by name: its processes are killed, whoever they are of.
+CLUSTER_NAME = re.compile(r"weft-[a-z0-9-]+")
 HIERARCHY_OPTION = re.compile(r"^(cpu|cpuacct|cpuset|memory|devices|freezer|blkio|pids|net_cls|net_prio|perf_event|hugetlb|rdma|misc|name=.+)$")
 
 
@@ -51,11 +53,37 @@ def make_group(hierarchy, path):
 
 
 def enable_controllers(at):
-    with open(at + "/cgroup.controllers", encoding="ascii") as f:
-        controllers = f.read().split()
-    if controllers:
-        with open(at + "/cgroup.subtree_control", "w", encoding="ascii") as f:
-            f.write(" ".join("+" + c for c in controllers))
+    try:
+        with open(at + "/cgroup.controllers", encoding="ascii") as f:
+            controllers = f.read().split()
+        if controllers:
+            with open(at + "/cgroup.subtree_control", "w", encoding="ascii") as f:
+                f.write(" ".join("+" + c for c in controllers))
+    except OSError as error:
+        # EBUSY: this is a container, whose processes are in the group that stands at /sys/fs/cgroup.
+        raise ClusterError(f"{at}: its controllers cannot be given to groups below it: {error.strerror}; a machine of its own can, or a "
+                           "container whose processes were moved to a group below") from error
+
+
+def refusal():
+    """Why this machine cannot have a cluster, as far as a trial of its cgroups says; None when it can."""
+    name = f"weft-trial-{os.getpid()}"
+    try:
+        found = hierarchies()
+        try:
+            for hierarchy in found:
+                make_group(hierarchy, name + "/node")
+        finally:
+            kill_groups(name)
+    except (ClusterError, OSError) as error:
+        return str(error)
+    return None
+
+
+def checked_name(cluster):
+    if not CLUSTER_NAME.fullmatch(cluster):
+        raise ClusterError(f"'{cluster}' is no name of a cluster: weft- and then lower case letters, digits and hyphens")
+    return cluster
 
 
 def groups_below(path):
@@ -66,7 +94,8 @@ def groups_below(path):
 
 
 def kill_groups(path, seconds=20):
-    """Kills what lives in these cgroups, however it came there, and removes them."""
+    """Kills what lives in these cgroups of a cluster, however it came there, and removes them."""
+    checked_name(path.split("/")[0])
     deadline = time.monotonic() + seconds
     while True:
         for folder in groups_below(path):
@@ -134,8 +163,13 @@ class Machine:
         self.order({"name": name, "signal": int(number)})
 
     def order(self, order):
-        with open(self.folder + "/log/orders", "w", encoding="utf-8") as orders:
-            orders.write(json.dumps(order) + "\n")
+        try:
+            # Blocking, this would wait forever for a first process that is gone.
+            orders = os.open(self.folder + "/log/orders", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            raise ClusterError(f"{self.name} takes no orders: {error.strerror}\n{self.log('init')}") from error
+        with open(orders, "w", encoding="utf-8") as f:
+            f.write(json.dumps(order) + "\n")
 
     def runs(self, name):
         """False when it was never started, or has ended."""
@@ -162,7 +196,10 @@ class Machine:
         return ["nsenter", "--target", str(self.pid), "--net", "--", *argv]
 
     def run(self, *argv, check=True, timeout=60):
-        out = subprocess.run(self.inside(argv), text=True, capture_output=True, timeout=timeout, check=False)
+        try:
+            out = subprocess.run(self.inside(argv), text=True, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise ClusterError(f"{self.name}: {' '.join(argv)}: no end after {timeout} s") from error
         if check and out.returncode != 0:
             raise ClusterError(f"{self.name}: {' '.join(argv)}: {out.stderr.strip()}")
         return out.stdout
@@ -199,5 +236,5 @@ class Machine:
 
 def remove(cluster):
     """Everything of a cluster of this name, whoever made it and however that ended."""
-    kill_groups(cluster)
+    kill_groups(checked_name(cluster))
     shutil.rmtree("/run/" + cluster, ignore_errors=True)

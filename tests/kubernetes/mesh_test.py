@@ -4,6 +4,7 @@ the API server lost, taken out again. A client that dials anew for each request 
 tools/dev test runs it; --keep leaves the cluster up for a look."""
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,14 +19,34 @@ from scenario import Failed, Scenario  # noqa: E402 pylint: disable=wrong-import
 STEPS = ("start", "deploy", "install", "enrol", "encrypt", "apply_canary", "change_weights", "restart_agent", "restart_proxy", "lose_api_server", "uninstall")
 
 
+class Ended(Exception):
+    """A signal asked us to end, as a time limit does."""
+
+
+def end(number, _frame):
+    raise Ended(signal.Signals(number).name)
+
+
+def report(scenario):
+    """What the programs said last."""
+    for read in (lambda: scenario.cluster.logs(1500), scenario.mesh_logs):
+        try:
+            print(read(), flush=True)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            print(f"no logs: {error}", flush=True)
+
+
 def run(scenario):
     """How many steps passed, and how many failed."""
     for number, name in enumerate(STEPS):
         started = time.monotonic()
         try:
             said = getattr(scenario, name)()
-        except (Failed, ClusterError, subprocess.SubprocessError, KeyError, ValueError) as error:
-            print(f"FAILED  {name} after {time.monotonic() - started:.1f} s: {type(error).__name__}: {error}", flush=True)
+        except (Failed, ClusterError, Ended, subprocess.SubprocessError, OSError, RuntimeError, LookupError, ValueError) as error:
+            said = f"FAILED  {name} after {time.monotonic() - started:.1f} s: {type(error).__name__}: "
+            print(f"{said}{error}", flush=True)
+            report(scenario)
+            print(f"{said}{str(error).splitlines()[0] if str(error) else ''} (more above the logs)", flush=True)
             return number, 1
         print(f"ok      {name:<16} {time.monotonic() - started:5.1f} s  {said}", flush=True)
     return len(STEPS), 0
@@ -40,13 +61,21 @@ def main():
     if os.geteuid() != 0:
         print("*** SKIPPED, NOTHING WAS TESTED: not root ***")
         return 77
-    scenario = Scenario(options.name, options.bin_dir)
+    try:
+        scenario = Scenario(options.name, options.bin_dir)
+    except ClusterError as error:
+        parser.error(str(error))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
     remove(options.name)
     before = state(options.name)
     passed, failed = 0, 1
     try:
         passed, failed = run(scenario)
     finally:
+        # What was made is removed, whoever is in a hurry.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         if options.keep:
             print(f"the cluster is up: tests/kubernetes/cluster --name {options.name} run")
         else:

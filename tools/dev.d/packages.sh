@@ -13,11 +13,19 @@ as_root() {
   fi
 }
 
+# command:NAME stands for a program that any package may have brought. Paths of root, which is who runs it.
 package_installed() {
+  case $1 in
+    command:*)
+      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin command -v "${1#command:}" >/dev/null
+      return
+      ;;
+  esac
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
 package_known() {
+  case $1 in command:*) return 1 ;; esac
   [ -n "$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \(.*\)/\1/p' | grep -v '(none)')" ]
 }
 

@@ -53,15 +53,20 @@ note_failures() {
   ' "build/$1/Testing/Temporary/LastTest.log"
 }
 
+# skipped WHAT REASON NEXT: says loudly that nothing was tested. Always 77, the exit code for that.
+skipped() {
+  printf '\n****************************************************************\n'
+  printf '*** SKIPPED, NOTHING WAS TESTED: %s: %s\n' "$1" "$2"
+  printf '*** %s\n' "$3"
+  printf '****************************************************************\n'
+  return 77
+}
+
 privileged_ctest() {
   local reason
   reason=$(privileged_reason)
   if [ -n "$reason" ]; then
-    printf '\n****************************************************************\n'
-    printf '*** SKIPPED, NOTHING WAS TESTED: tier %s: %s\n' "$2" "$reason"
-    printf '*** run tools/dev test as root on a machine with cgroup2\n'
-    printf '****************************************************************\n'
-    return 77
+    skipped "tier $2" "$reason" "run tools/dev test as root on a machine with cgroup2" || return
   fi
   run_ctest "$@"
 }
@@ -110,7 +115,7 @@ verb_test() {
   step "lint" tests/lint/run
   step "build release" build release
   step "test of the lint" run_ctest release '^lint$'
-  step "Helm, for the tests of the chart" tools/helm --build
+  step "Helm, for the tests of the chart" build_helm
   step "unit tests" run_ctest release '^unit$'
   step "kernel program tests" privileged_ctest release '^bpf$'
   step "integration tests" privileged_ctest release '^integration$'
