@@ -3,6 +3,8 @@
 # Where the Go command keeps what it fetched and compiled.
 export HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
 SECONDS_TO_FETCH=600
+# One file of some megabytes, where a proxy that never answers must show soon: a toolchain, or the module that is built.
+SECONDS_TO_FETCH_ONE=150
 GO_PLACES=(go /usr/local/go/bin/go /usr/lib/go-1.*/bin/go)
 
 # find_go MINIMUM: prints the path of a Go command of this version or newer, such as 1.26.0, and the GOTOOLCHAIN to run it with: `local`, or
@@ -24,7 +26,7 @@ find_go() {
     echo "no Go $minimum or newer, and none from 1.21 on that could fetch it, in PATH, /usr/local/go or /usr/lib/go-1.*; next: install golang-go, or put Go into /usr/local/go" >&2
     return 77
   fi
-  if ! words=$(cd / && GOTOOLCHAIN=go$minimum timeout "$SECONDS_TO_FETCH" "$older" version 2>&1); then
+  if ! words=$(cd / && GOTOOLCHAIN=go$minimum timeout "$SECONDS_TO_FETCH_ONE" "$older" version 2>&1); then
     echo "$older is older than $minimum and cannot fetch that: $(tail -n 1 <<<"$words")" >&2
     return 77
   fi
@@ -36,10 +38,11 @@ not_older() {
   [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
 }
 
-# fetch_modules COMMAND...: runs a Go command that does nothing but fetch. 77: no module proxy gives them. What was fetched is kept, so asking
+# fetch_modules SECONDS COMMAND...: runs a Go command that does nothing but fetch. 77: no module proxy gives them. What was fetched is kept, so asking
 # again is cheap. Where a module is not what go.sum says, that is no reason to test nothing: 1.
 fetch_modules() {
-  local end=$((SECONDS + SECONDS_TO_FETCH)) words='no answer' attempt
+  local seconds=$1 end=$((SECONDS + $1)) words= attempt
+  shift
   for attempt in 1 2 3; do
     [ $SECONDS -lt $end ] || break
     if words=$(timeout $((end - SECONDS)) "$@" 2>&1 >/dev/null); then return; fi
@@ -50,7 +53,7 @@ fetch_modules() {
         ;;
     esac
   done
-  echo "Go modules cannot be fetched, $attempt attempts in at most $SECONDS_TO_FETCH s: $(tail -n 1 <<<"${words:-no answer}")" >&2
+  echo "Go modules cannot be fetched within $seconds s: $(tail -n 1 <<<"${words:-no answer}")" >&2
   return 77
 }
 

@@ -50,7 +50,7 @@ tier_test() {
   local name=$1 seconds=$2 status=0 said
   shift 2
   said=$(mktemp)
-  timeout --foreground -k 120 "$seconds" "$@" 2>&1 | tee "$said" || status=$?
+  timeout --foreground -k 200 "$seconds" "$@" 2>&1 | tee "$said" || status=$?
   tests/kubernetes/cluster --name "$name" down || status=1
   case $status in
     0 | 77) ;;
