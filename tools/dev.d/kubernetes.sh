@@ -58,7 +58,7 @@ tier_test() {
     *) printf 'FAILED (%d): %s\n' "$status" "$*" ;;
   esac
   if [ $status -ne 0 ] && [ $status -ne 77 ]; then
-    { printf '%s\n' "$1" && grep -E -A 6 '^(FAILED|FAIL:|ERROR:|left:|gone:|Traceback)' "$said" | head -n 20 | cut -c1-240; } >>"$FAILURES_FILE"
+    { printf '%s\n' "$1" && grep -E -A 3 '^(FAILED|FAIL:|ERROR:|left:|gone:|Traceback)' "$said" | head -n 20 | cut -c1-240; } >>"$FAILURES_FILE"
   fi
   rm -f "$said"
   return $status
