@@ -288,7 +288,8 @@ int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
   }
   if (!plugin.ok()) {
     if (lock.ok()) keep_no_pod_waiting(flags.run_dir);
-    return fail(annotate("remove the CNI plugin (next: weft-agent cleanup, when that can be written)", plugin));
+    return fail(
+        annotate("remove the CNI plugin (next: weft-agent cleanup, when that can be written)", plugin));
   }
   std::cout << (steps->empty() ? "nothing to remove\n" : "removed every trace of weft\n");
   return 0;

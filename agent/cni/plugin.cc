@@ -78,14 +78,29 @@ bool has_line(std::string_view text, std::string_view line) {
   return false;
 }
 
-// Why a pod must wait for an agent that does not answer, or does not know it; "": it may start without. Without the agent nobody
-// knows but by what it wrote down; when there is nothing written it has not run since the node did, and any
-// pod could be one of the mesh.
+// Why a pod must wait for an agent that does not answer, or does not know it; "": it may start without.
+// Without the agent nobody knows but by what it wrote down; when there is nothing written it has not run
+// since the node did, and any pod could be one of the mesh.
 std::string must_wait(const CniPluginConfig& config, const std::string& ns,
                       const std::optional<std::string>& namespaces) {
   if (std::find(config.exempt.begin(), config.exempt.end(), ns) != config.exempt.end()) return "";
   if (!namespaces) return "the agent has not run since this node started";
   return has_line(*namespaces, ns) ? "namespace " + ns + " is in the mesh" : "";
+}
+
+// An agent whose API server is away knows no new pod, and must not keep what brings the server back: that it
+// does not know a pod is no more than that it does not answer.
+Outcome hold(const std::string& version, const std::string& socket, const std::string& pod,
+             const std::string& why, const std::optional<CniAnswer>& answer) {
+  if (answer) {
+    return fail(version, kNotCaptured,
+                "weft-agent does not know " + pod + ", and it must not start unmeshed: " + why,
+                answer->error);
+  }
+  return fail(
+      version, kAgentAway,
+      "weft-agent does not answer on " + socket + ", and " + pod + " must not start unmeshed: " + why,
+      "next: kubectl get pods -A -o wide | grep weft; the pod starts when the agent of its node runs");
 }
 
 Outcome report_version() {
@@ -141,22 +156,9 @@ Outcome CniPlugin::run(std::string_view input) const {
   // A namespace that goes is released when the agent sees that it has gone, too.
   if (command == "DEL") return done;
   const std::string pod = request.ns + "/" + request.name;
-  if (!answer) {
+  if (!answer || answer->verdict == CniAnswer::Verdict::kUnknown) {
     const std::string why = must_wait(*config, request.ns, read_file(config->namespaces_file));
-    if (why.empty()) return done;
-    return fail(
-        version, kAgentAway,
-        "weft-agent does not answer on " + config->socket + ", and " + pod +
-            " must not start unmeshed: " + why,
-        "next: kubectl get pods -A -o wide | grep weft; the pod starts when the agent of its node runs");
-  }
-  // An agent whose API server is away knows no new pod, and must not keep what brings the server back.
-  if (answer->verdict == CniAnswer::Verdict::kUnknown) {
-    const std::string why = must_wait(*config, request.ns, read_file(config->namespaces_file));
-    if (why.empty()) return done;
-    return fail(version, kNotCaptured,
-                "weft-agent does not know " + pod + ", and it must not start unmeshed: " + why,
-                answer->error);
+    return why.empty() ? done : hold(version, config->socket, pod, why, answer);
   }
   if (answer->verdict == CniAnswer::Verdict::kRefused)
     return fail(version, kNotCaptured, "weft-agent cannot capture " + pod + ": " + answer->error);

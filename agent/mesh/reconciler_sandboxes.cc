@@ -150,7 +150,8 @@ void Reconciler::settle_admissions() {
     if (admission.key.empty()) {
       log::warn("pod_start_undecided", {{"pod", str_cat(admission.request.ns, "/", admission.request.name)},
                                         {"reason", admission.reason}});
-      admission.reply({CniVerdict::kUnknown, str_cat(admission.reason, "; next: weft check on the pod's node")});
+      admission.reply(
+          {CniVerdict::kUnknown, str_cat(admission.reason, "; next: weft check on the pod's node")});
       return true;
     }
     const std::string reason = pod != nullptr ? pod->reason : admission.reason;

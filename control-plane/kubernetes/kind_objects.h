@@ -34,8 +34,8 @@ class KindObjects {
   // that can be read.
   void unreadable(const char* code, std::string message);
 
-  // Whether the object at that place ("Namespace shop") is being deleted but still there: what depends on it is
-  // deleted first. False: it is not, or there is none.
+  // Whether the object at that place ("Namespace shop") is being deleted but still there: what depends on it
+  // is deleted first. False: it is not, or there is none.
   bool ending(const std::string& place) const {
     const auto known = known_.find(place);
     return known != known_.end() && known->second.ending;

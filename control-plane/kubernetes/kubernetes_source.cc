@@ -7,8 +7,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/log.h"
-#include "base/strings.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "control-plane/kubernetes/source_trouble.h"
 
 namespace weft::control_plane {

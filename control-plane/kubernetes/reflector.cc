@@ -358,7 +358,8 @@ void Reflector::failed(const ApiEnd& end) {
   std::chrono::milliseconds delay = retry_.next(random_);
   if (kind_.may_be_refused && refused_in_a_row_ >= kRefusedForSure) {
     const int64_t pause = timing_.refused_retry.count();
-    delay = std::chrono::milliseconds(std::uniform_int_distribution<int64_t>(pause, pause + pause / 2)(random_));
+    delay =
+        std::chrono::milliseconds(std::uniform_int_distribution<int64_t>(pause, pause + pause / 2)(random_));
   }
   if (end.retry_after) {
     const std::chrono::milliseconds asked =

@@ -26,7 +26,8 @@ struct ReflectorTiming {
   // It is gone, and its objects with it, when the server has known nothing of it for so long.
   std::chrono::milliseconds gone_for_sure{60'000};
   // One kind among many for which a right may be missing for good (KubernetesKind::may_be_refused): after the
-  // third refusal in a row (401, 403) the next attempt comes between this and one and a half times this later.
+  // third refusal in a row (401, 403) the next attempt comes between this and one and a half times this
+  // later.
   std::chrono::milliseconds refused_retry{300'000};
   // A page of a list, and a list that is streamed, take at most so long and are silent at most so long.
   std::chrono::seconds list_deadline{60};

@@ -174,7 +174,7 @@ TEST_F(CniPluginTest, BadInputHasTheCodesOfTheSpecification) {
 TEST(CniMessageTest, RequestsAndAnswersComeBackAsTheyWere) {
   const CniRequest request{"ADD", "shop", "web", "u-1", "/var/run/netns/\"odd\"\n"};
   EXPECT_EQ(decode_cni_request(encode(request)), request);
-  for (const CniVerdict verdict : 
+  for (const CniVerdict verdict :
        {CniVerdict::kCaptured, CniVerdict::kOutside, CniVerdict::kUnknown, CniVerdict::kRefused})
     EXPECT_EQ(decode_cni_answer(encode(CniAnswer{verdict, "why"})), (CniAnswer{verdict, "why"}));
   for (const char* text : {"", "{", "[]", "{}", R"({"command":"FLY","namespace":"a","name":"b"})",

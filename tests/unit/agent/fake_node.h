@@ -32,8 +32,9 @@ class FakeNode {
 
   SandboxWatch::Options options() const {
     return {.cgroup_root = folder_.file("cgroup"),
-            .places = {
-                .proc = folder_.file("proc"), .netns_folders = {folder_.file("run-netns")}, .probe = probe},
+            .places = {.proc = folder_.file("proc"),
+                       .netns_folders = {folder_.file("run-netns")},
+                       .probe = probe},
             .owner = ::geteuid()};
   }
   static absl::StatusOr<NetnsIdentity> probe(const std::string& path) {

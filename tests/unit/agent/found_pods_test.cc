@@ -181,8 +181,9 @@ TEST(AdmissionTest, APodThatNobodyToldOfIsNeitherLetInNorRefused) {
   change.generation = 1;
   reconciler.apply(change);
   std::promise<CniAnswer> answer;
-  reconciler.admit({.command = "ADD", .ns = "kube-system", .name = "etcd", .uid = kUidA, .netns = "/run/netns/1"},
-                   [&answer](CniAnswer said) { answer.set_value(std::move(said)); });
+  reconciler.admit(
+      {.command = "ADD", .ns = "kube-system", .name = "etcd", .uid = kUidA, .netns = "/run/netns/1"},
+      [&answer](CniAnswer said) { answer.set_value(std::move(said)); });
   std::future<CniAnswer> said = answer.get_future();
   const bool came = said.wait_for(std::chrono::seconds(30)) == std::future_status::ready;
   reconciler.stop();

@@ -104,11 +104,12 @@ class SandboxWatchTest : public SandboxTest {
  protected:
   void SetUp() override { start(node_.options()); }
   void start(SandboxWatch::Options options) {
-    auto started = SandboxWatch::start(std::move(options), [this](const std::string& uid, const auto& sandbox) {
-      const std::lock_guard lock(mutex_);
-      news_.emplace_back(uid, sandbox);
-      came_.notify_all();
-    });
+    auto started =
+        SandboxWatch::start(std::move(options), [this](const std::string& uid, const auto& sandbox) {
+          const std::lock_guard lock(mutex_);
+          news_.emplace_back(uid, sandbox);
+          came_.notify_all();
+        });
     ASSERT_TRUE(started.ok()) << started.status();
     watch_ = std::move(*started);
   }
