@@ -120,13 +120,12 @@ verb_test() {
   step "kernel program tests" privileged_ctest release '^bpf$'
   step "integration tests" privileged_ctest release '^integration$'
   step "kernel programs on Linux 6.1" tests/kernel/run --quick
-  step "programs of the test cluster" prepare_cluster
-  step "Kubernetes" kubernetes_tests
   step "build ASan, UBSan and fuzz targets" build asan
   step "unit tests, sanitized" run_ctest asan '^unit$'
   step "kernel program tests, sanitized" privileged_ctest asan '^bpf$'
   step "integration tests, sanitized" privileged_ctest asan '^integration$'
   step "every program through gcc" read_with_gcc
   step "fuzz smoke" fuzz_smoke
+  step "Kubernetes" kubernetes_tests
   summary
 }

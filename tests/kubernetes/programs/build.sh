@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Builds the cluster's programs from Go modules and prints the folder they are in. The folder is below the user's cache and named
 # after what was built, so that a checkout finds what another one built: 10 minutes on two cores the first time, then nothing.
-# Exit code 77: there is no Go or no module proxy to build them with.
+# Exit code 77: there is no Go or no module proxy to build them with; 124: not within WEFT_BUILD_SECONDS. --have: says by its exit code whether they
+# are there, and builds nothing.
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 # shellcheck source=/dev/null
 source "$here/../../../tools/go.sh"
-SECONDS_TO_BUILD=1500
+SECONDS_TO_BUILD=${WEFT_BUILD_SECONDS:-1500}
 
 version=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\)$/\1/p' "$here/go.mod")
 minor=${version#v1.}
@@ -15,6 +16,10 @@ flags="-s -w -X $base.gitVersion=$version -X $base.gitMajor=1 -X $base.gitMinor=
 key=$( (cat "$here/go.mod" "$here/go.sum" "$here/kube/main.go" && echo "$flags") | sha256sum | cut -c1-12)
 cache=${WEFT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weft}/kubernetes
 target=$cache/$key
+if [ "${1:-}" = --have ]; then
+  [ -e "$target/complete" ]
+  exit
+fi
 if [ ! -e "$target/complete" ]; then
   found=$(find_go "$(sed -n 's/^go //p' "$here/go.mod")")
   read -r go toolchain <<<"$found"
