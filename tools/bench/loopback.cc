@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "userspace-proxy/net/socket.h"
 
@@ -27,7 +29,7 @@ UniqueFd listen_at(const char* wanted, SocketAddress* address) {
   sockaddr_storage any;
   const socklen_t size = SocketAddress::parse(wanted)->to_sockaddr(&any);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&any), size) != 0 || ::listen(fd.get(), 128) != 0) {
-    std::fprintf(stderr, "cannot listen at %s: %m\n", wanted);
+    std::fprintf(stderr, "cannot listen at %s: %s\n", wanted, std::strerror(errno));
     std::exit(1);
   }
   *address = proxy::local_address(fd.get());
