@@ -26,7 +26,6 @@ namespace {
 
 // How often a worker without descriptors looks whether there are some again.
 constexpr MonotonicNs kRefillNs = 10 * kNsPerMs;
-
 // How often memory that a burst of traffic needed, and nothing since, is given back.
 constexpr MonotonicNs kTrimNs = 1'000 * kNsPerMs;
 
@@ -68,7 +67,10 @@ class WorkerThread final : public Worker,
     loop_->post([this, s = std::move(snapshot)]() mutable { swap_snapshot(std::move(s)); });
   }
   void set_credentials(CredentialSetPtr credentials) override {
-    loop_->post([this, c = std::move(credentials)]() mutable { tls_.replace(std::move(c)); });
+    loop_->post([this, c = std::move(credentials)]() mutable {
+      tls_.replace(std::move(c));
+      hbone_pool_->identities_changed();
+    });
   }
   void add_listener(CaptureListener listener) override {
     auto shared = std::make_shared<CaptureListener>(std::move(listener));

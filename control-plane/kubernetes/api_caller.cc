@@ -1,57 +1,29 @@
 // See api_caller.h.
 #include "control-plane/kubernetes/api_caller.h"
 
-#include <optional>
+#include <utility>
 
-#include "base/status_macros.h"
+#include "control-plane/kubernetes/api_call.h"
 
 namespace weft::control_plane {
 namespace {
 
-class WholeAnswer final : public ApiReader {
- public:
-  explicit WholeAnswer(size_t limit) : limit_(limit) {}
-
-  void accepted() override {}
-  bool body(std::string_view bytes) override {
-    too_long_ = text_.size() + bytes.size() > limit_;
-    if (!too_long_) text_.append(bytes);
-    return !too_long_;
+absl::StatusCode code_of(long status) {
+  switch (status) {
+    case 400:
+    case 422:
+      return absl::StatusCode::kInvalidArgument;
+    case 401:
+    case 403:
+      return absl::StatusCode::kPermissionDenied;
+    case 404:
+      return absl::StatusCode::kNotFound;
+    case 409:
+      return absl::StatusCode::kAlreadyExists;
+    default:
+      return absl::StatusCode::kUnavailable;
   }
-  void ended(const ApiEnd& end) override { end_ = end; }
-
-  bool done() const { return end_.has_value(); }
-  absl::StatusOr<std::string> result() {
-    if (too_long_) return absl::ResourceExhaustedError("its answer is too long");
-    if (end_->ok()) return std::move(text_);
-    return absl::Status(code_of(end_->status), end_->message);
-  }
-
- private:
-  static absl::StatusCode code_of(long status) {
-    switch (status) {
-      case 400:
-      case 422:
-        return absl::StatusCode::kInvalidArgument;
-      case 401:
-      case 403:
-        return absl::StatusCode::kPermissionDenied;
-      case 404:
-        return absl::StatusCode::kNotFound;
-      case 409:
-        return absl::StatusCode::kAlreadyExists;
-      default:
-        return absl::StatusCode::kUnavailable;
-    }
-  }
-
-  const size_t limit_;
-  std::string text_;
-  bool too_long_ = false;
-  std::optional<ApiEnd> end_;
-};
-
-constexpr std::chrono::milliseconds kTurn{1000};
+}
 
 }  // namespace
 
@@ -81,11 +53,11 @@ absl::StatusOr<std::string> ApiCaller::call(const ApiRequest& request) {
     give(nullptr);
     return client.status();
   }
-  WholeAnswer answer(options_.max_answer);
-  (*client)->start(request, &answer);
-  while (!answer.done()) (*client)->turn(kTurn);
+  ApiAnswer answer = control_plane::call(**client, request, options_.max_answer);
   give(*std::move(client));
-  return answer.result();
+  if (answer.too_long) return absl::ResourceExhaustedError("its answer is too long");
+  if (!answer.ok()) return absl::Status(code_of(answer.end.status), answer.end.message);
+  return std::move(answer.body);
 }
 
 }  // namespace weft::control_plane

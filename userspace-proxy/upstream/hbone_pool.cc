@@ -15,6 +15,8 @@ constexpr uint64_t kQuietMs = 10'000;
 constexpr uint64_t kPingMs = 20'000;
 constexpr uint64_t kUnusedMs = 300'000;
 constexpr uint32_t kMaxTunnels = 100;
+// A pod is captured some milliseconds before its certificate is here.
+constexpr uint64_t kIdentityMs = 1'000;
 
 }  // namespace
 
@@ -30,6 +32,7 @@ bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress&
   dial_.tunnel_to = nullptr;
   dial_.client_tls = nullptr;
   tries_ = 0;
+  give_up_ = pool_.loop_.now() + kIdentityMs * kNsPerMs;
   status_ = ConnectStatus::kFailed;
   if (!pool_.place(*this)) return true;
   status_ = ConnectStatus::kWaiting;
@@ -39,15 +42,7 @@ bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress&
 
 bool HbonePool::place(HboneDial& dial) {
   std::shared_ptr<TlsContext> context = contexts_.find(dial.use_->workload_uid);
-  if (context == nullptr) {
-    if (loop_.now() >= next_log_line_) {
-      next_log_line_ = loop_.now() + kNsPerSecond;
-      log::warn("identity_missing", {{"workload", dial.use_->workload_uid},
-                                     {"to", dial.authority_},
-                                     {"next", "the peer wants mutual TLS; see `weft cert list`"}});
-    }
-    return false;
-  }
+  if (context == nullptr) return await_identity(dial);
   std::vector<HboneConnection*>& known = connections_[dial.key_];
   const auto found = std::find_if(known.begin(), known.end(),
                                   [&](HboneConnection* each) { return each->has_room(context.get()); });
@@ -60,6 +55,38 @@ bool HbonePool::place(HboneDial& dial) {
   connection->join(dial);
   connection->dial(dial.dial_);
   return true;
+}
+
+bool HbonePool::await_identity(HboneDial& dial) {
+  if (loop_.now() < dial.give_up_) {
+    // In the order of their starts, but for one that lost its connection and its certificate: it waits
+    // longer.
+    without_identity_.push_back(dial);
+    if (!patience_.armed()) loop_.arm(patience_, kIdentityMs);
+    return true;
+  }
+  if (loop_.now() >= next_log_line_) {
+    next_log_line_ = loop_.now() + kNsPerSecond;
+    log::warn("identity_missing", {{"workload", dial.use_->workload_uid},
+                                   {"to", dial.authority_},
+                                   {"next", "the peer wants mutual TLS; see `weft cert list`"}});
+  }
+  return false;
+}
+
+// Each asks once more, which fails from now on.
+void HbonePool::give_up_waiting() {
+  HboneDial* dial = without_identity_.front();
+  while (dial != nullptr && dial->give_up_ <= loop_.now()) {
+    dial->settle(ConnectStatus::kWaiting);
+    dial = without_identity_.front();
+  }
+  if (dial != nullptr) loop_.arm(patience_, (dial->give_up_ - loop_.now()) / kNsPerMs + 1);
+}
+
+// Those that still have none come back behind the others.
+void HbonePool::identities_changed() {
+  while (HboneDial* dial = without_identity_.front()) dial->settle(ConnectStatus::kWaiting);
 }
 
 void HboneDial::cancel() {

@@ -63,8 +63,9 @@ class HboneDial final : public ListNode<> {
   std::string authority_;
   std::shared_ptr<PodUse> use_;
   HboneKey key_;
-  DialParameters dial_;  // of its connection, if it needs one of its own
-  int tries_ = 0;        // CONNECTs that were sent
+  DialParameters dial_;      // of its connection, if it needs one of its own
+  int tries_ = 0;            // CONNECTs that were sent
+  MonotonicNs give_up_ = 0;  // when no certificate of the source is waited for any more
   ConnectStatus status_ = ConnectStatus::kFailed;
   TunnelSocket* tunnel_ = nullptr;  // ours until it is the socket's
   WaitSlot waiting_;
@@ -144,6 +145,8 @@ class HbonePool {
   void clear();
   // Ends so many that have no tunnels; returns how many.
   size_t trim(size_t count);
+  // Other certificates are there now: dials whose source had none go on.
+  void identities_changed();
   // Open, or being dialled.
   size_t connections() const { return count_; }
 
@@ -151,8 +154,11 @@ class HbonePool {
   friend class HboneConnection;
   friend class HboneDial;
 
-  // Gives the dial a connection, of which it waits. False: its source has no certificate.
+  // Gives the dial a connection, of which it waits, or has it wait for a certificate of its source. False:
+  // there was none in time.
   bool place(HboneDial& dial);
+  bool await_identity(HboneDial& dial);
+  void give_up_waiting();
 
   EventLoop& loop_;
   const HomeNetns& home_;
@@ -160,8 +166,10 @@ class HbonePool {
   const Http2Limits limits_ = hbone_limits();
   size_t count_ = 0;
   absl::flat_hash_map<HboneKey, std::vector<HboneConnection*>>
-      connections_;                         // owned; those that take tunnels
-  std::vector<HboneConnection*> draining_;  // owned
+      connections_;                            // owned; those that take tunnels
+  std::vector<HboneConnection*> draining_;     // owned
+  IntrusiveList<HboneDial> without_identity_;  // those that give up first are first
+  Timer patience_{this, method<&HbonePool::give_up_waiting>};
   MonotonicNs next_log_line_ = 0;
 
  public:
