@@ -1,5 +1,5 @@
-// The Secrets that gateways name, each watched by its name: no other one is asked for, and the right to read
-// them can be given one by one. Of a KubernetesSource; bound to its thread.
+// The Secrets that Gateways and DestinationRules name, each watched by its name: no other one is asked for,
+// and the right to read them can be given one by one. Of a KubernetesSource; bound to its thread.
 #pragma once
 
 #include <map>
@@ -22,7 +22,7 @@ class SecretWatches {
   SecretWatches(ApiClient& client, const ReflectorTiming& timing, std::minstd_rand& random)
       : client_(client), timing_(timing), random_(random) {}
 
-  // What is about to be told: what its gateways name is watched from now on, what none names any more is
+  // What is about to be told: what its objects name is watched from now on, what none names any more is
   // forgotten, which `changes` then says too.
   void note(Clock::time_point now, Store::Changes* changes);
   // Begins what is due. Before each turn of the client.

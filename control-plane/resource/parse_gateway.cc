@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "base/strings.h"
+#include "bpf/abi/constants.h"
 #include "control-plane/resource/gateway_route_parts.h"
 #include "control-plane/resource/host_name.h"
 #include "control-plane/resource/parse_gateway_tls.h"
@@ -41,7 +42,8 @@ constexpr std::array<Names, 2> kSelectorRead = {"matchLabels", "matchExpressions
 constexpr std::array<Names, 2> kKindRead = {"group", "kind"};
 constexpr char kClass[] = "weft";
 // Capture, tunnels, metrics and health of Weft itself.
-constexpr std::array<uint16_t, 4> kOwnPorts = {15001, 15008, 15020, 15021};
+constexpr std::array<uint16_t, 5> kOwnPorts = {WEFT_PORT_OUTBOUND, WEFT_PORT_INBOUND, WEFT_PORT_HBONE, 15020,
+                                               15021};
 
 // False: reported.
 bool check_port(const FieldReader& reader, Names field, uint16_t port) {
