@@ -3,6 +3,7 @@
 #include "base/courtesy.h"
 
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -62,13 +63,15 @@ class IdleThread {
 
  private:
   IdleThread() {
-    std::thread([this] { run(); }).detach();
+    std::thread thread([this] { run(); });
+    const sched_param none{};
+    // From here: the process may confine its system calls before the thread gets to it. Always allowed; where
+    // it is not, the wait is a yield.
+    ::pthread_setschedparam(thread.native_handle(), SCHED_IDLE, &none);
+    thread.detach();
   }
 
   void run() {
-    const sched_param none{};
-    // Always allowed. Where it is not, the wait is a yield.
-    ::sched_setscheduler(0, SCHED_IDLE, &none);
     while (true) {
       const uint32_t asked = asked_.load();
       if (answered_.exchange(asked) != asked)
