@@ -16,7 +16,7 @@ class Courtesy {
  public:
   // How long all waits take together, at most: a machine that has always something better to do gets the work
   // done all the same, that much later.
-  static constexpr std::chrono::milliseconds kPatience{100};
+  static constexpr std::chrono::milliseconds kPatience{20};
 
   explicit Courtesy(std::chrono::nanoseconds patience = kPatience);
   ~Courtesy();
