@@ -48,6 +48,7 @@ struct Flags {
   std::string metrics_address = "0.0.0.0:15020";
   std::string health_address = "0.0.0.0:15021";
   std::string gateway_address;
+  std::vector<std::string> certificate_folders;
   std::string cni_conf_dir;  // empty, as is the next: no plugin
   std::string cni_bin_dir;
   std::string find_pods;  // empty: by cgroup with Kubernetes or weft-control, else by annotation
@@ -128,7 +129,8 @@ absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane
   if (!flags.kubernetes && flags.kubeconfig.empty())
     return control_plane::ControlPlane::start({.config_dir = flags.config_dir,
                                                .node_name = flags.node_name,
-                                               .fetch_keys = control_plane::fetch_keys},
+                                               .fetch_keys = control_plane::fetch_keys,
+                                               .certificate_folders = flags.certificate_folders},
                                               std::move(subscriber));
   ASSIGN_OR_RETURN(std::unique_ptr<control_plane::KubernetesControlPlane> started,
                    control_plane::start_kubernetes({.node_name = flags.node_name,
@@ -136,7 +138,8 @@ absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane
                                                     .context = flags.context,
                                                     .own_daemonset = flags.own_daemonset,
                                                     .give_up = told_to_stop,
-                                                    .fetch_keys = control_plane::fetch_keys},
+                                                    .fetch_keys = control_plane::fetch_keys,
+                                                    .certificate_folders = flags.certificate_folders},
                                                    std::move(subscriber)));
   source = started.get();
   return started;
@@ -355,6 +358,9 @@ int clean_up(const Flags& flags, bool force) {
 }
 
 std::string not_empty(const std::string& text) { return text.empty() ? "names no file" : ""; }
+std::string is_absolute(const std::string& path) {
+  return path.starts_with('/') && path.size() > 1 ? "" : "not the absolute path of a folder";
+}
 
 void add_source_options(CLI::App& app, Flags& flags) {
   CLI::Option* const folder =
@@ -404,6 +410,12 @@ void add_source_options(CLI::App& app, Flags& flags) {
   CLI::Option* const key =
       app.add_option("--control-key", flags.control.key_file, "PEM file of its key")->needs(certificate);
   certificate->needs(key);
+  app.add_option(
+         "--certificate-files", flags.certificate_folders,
+         "folder below which Gateways and DestinationRules may name certificates and keys in files; may "
+         "be given again (default: none, they name Secrets)")
+      ->check(is_absolute)
+      ->excludes(control);
   app.add_option("--control-server-name", flags.control.server_name,
                  "name in weft-control's certificate (default: the HOST)")
       ->needs(control);

@@ -4,6 +4,10 @@
 
 #include <sys/stat.h>
 
+#include <map>
+#include <string>
+
+#include "base/courtesy.h"
 #include "base/status_macros.h"
 #include "control-plane/compile/compiler.h"
 #include "control-plane/pipeline.h"
@@ -27,7 +31,8 @@ class FolderControlPlane final : public ControlPlane {
  public:
   FolderControlPlane(Options options, Subscriber subscriber)
       : options_(std::move(options)),
-        pipeline_(options_.node_name, options_.fetch_keys, std::move(subscriber)) {}
+        pipeline_(options_.node_name, options_.fetch_keys, std::move(subscriber),
+                  options_.certificate_folders) {}
 
   absl::Status run() {
     auto source = DirectorySource::start(options_.config_dir, options_.debounce,
@@ -40,14 +45,23 @@ class FolderControlPlane final : public ControlPlane {
  private:
   // Source thread (the first time: the starting thread, before the source's thread exists).
   void on_change(FolderChange folder) {
+    const Courtesy courtesy;
     Store::Changes changes;
     for (auto& [path, content] : folder) {
-      changes.emplace(path, content ? std::optional(parse_content(path, *content)) : std::nullopt);
+      if (!content) {
+        versions_.erase(path);
+        changes.emplace(path, std::nullopt);
+      } else if (content->ok()) {
+        changes.emplace(path, versions_[path].parse(path, **content));
+      } else {
+        changes.emplace(path, parse_content(path, *content));
+      }
     }
     pipeline_.update(std::move(changes));
   }
 
   const Options options_;
+  std::map<std::string, FileVersions> versions_;  // by path
   Pipeline pipeline_;
   // Last: its thread ends while all that it uses is there.
   std::unique_ptr<DirectorySource> source_;

@@ -100,6 +100,8 @@ class ControlPlane {
     // Changes of files are gathered for this long after the last event, at most 10 times as long in all.
     std::chrono::milliseconds debounce{50};
     FetchKeys fetch_keys;
+    // Absolute paths, below which Gateways and DestinationRules may name certificates in files.
+    std::vector<std::string> certificate_folders = {};
   };
   using Subscriber = std::function<void(const Change&)>;
 

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/courtesy.h"
 #include "base/log.h"
 #include "control-plane/compile/request_authentication.h"
 
@@ -32,13 +33,22 @@ std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) 
   return out;
 }
 
-Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber)
+Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber,
+                   std::vector<std::string> certificate_folders)
     : node_name_(std::move(node_name)), subscriber_(std::move(subscriber)) {
   const auto changed = [this] {
     const absl::MutexLock lock(&mutex_);
     recompile();
   };
   resolver_ = DnsResolver::start(DnsResolver::Options(), changed);
+  if (!certificate_folders.empty()) {
+    file_secrets_ = std::make_unique<FileSecrets>(
+        CertificateFiles::Options{.folders = std::move(certificate_folders)}, [this] {
+          const absl::MutexLock lock(&mutex_);
+          read_files();
+          recompile();
+        });
+  }
   if (!fetch_keys) return;
   key_resolver_ = DnsResolver::start(
       {.refresh = kKeyRefresh,
@@ -52,6 +62,7 @@ Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Su
 // Before anything goes: a change that is told right now still uses the resolver.
 Pipeline::~Pipeline() {
   resolver_->stop();
+  if (file_secrets_ != nullptr) file_secrets_->stop();
   if (key_resolver_ != nullptr) key_resolver_->stop();
 }
 
@@ -60,10 +71,17 @@ void Pipeline::update(Store::Changes changes) {
   store_.update(std::move(changes));
   resolver_->want(hosts_to_resolve(store_.objects()));
   if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
+  read_files();
   recompile();
 }
 
+void Pipeline::read_files() {
+  if (file_secrets_ == nullptr) return;
+  if (auto changes = file_secrets_->update(store_.objects())) store_.update(*std::move(changes));
+}
+
 void Pipeline::recompile() {
+  const Courtesy courtesy;
   FetchedKeys keys;
   if (key_resolver_ != nullptr) {
     for (auto& [url, found] : key_resolver_->addresses()) keys.emplace(url, std::move(found.front()));

@@ -10,6 +10,7 @@
 #include "absl/synchronization/mutex.h"
 #include "control-plane/compile/compiler.h"
 #include "control-plane/control_plane.h"
+#include "control-plane/file_secrets.h"
 #include "control-plane/resource/store.h"
 #include "control-plane/source/dns_resolver.h"
 
@@ -17,7 +18,9 @@ namespace weft::control_plane {
 
 class Pipeline {
  public:
-  Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber);
+  // `certificate_folders`: see CertificateFiles; none: certificates in files are not read.
+  Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber,
+           std::vector<std::string> certificate_folders = {});
   // Ends the resolvers' threads; what feeds the pipeline ends before.
   ~Pipeline();
 
@@ -25,8 +28,9 @@ class Pipeline {
   void update(Store::Changes changes);
 
  private:
-  // The caller's or a resolver's thread.
+  // The caller's thread, a resolver's, or that of the files.
   void recompile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void read_files() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void log_new(const std::vector<Finding>& findings) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string node_name_;
@@ -39,6 +43,7 @@ class Pipeline {
   std::unique_ptr<DnsResolver> resolver_;
   // Of keys, by their URLs; null: none are fetched.
   std::unique_ptr<DnsResolver> key_resolver_;
+  std::unique_ptr<FileSecrets> file_secrets_;  // null: none are read
 };
 
 // Of the store and of the compilation, sorted by place.

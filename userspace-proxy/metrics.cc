@@ -21,6 +21,7 @@ void add_faults(std::string_view prefix, const Http2FaultCounts::Values& values,
 
 struct Sum {
   uint64_t requests = 0;
+  uint64_t own_answers = 0;
   uint64_t sum_us = 0;
   std::array<uint64_t, WEFT_HISTOGRAM_BUCKETS> buckets{};
 };
@@ -34,6 +35,7 @@ void write(const SeriesLabels& labels, const Sum& sum, v1::RequestSeries* out) {
   out->set_route(labels.route);
   out->set_code_class(labels.code_class);
   out->set_requests(sum.requests);
+  out->set_own_answers(sum.own_answers);
   out->set_duration_us_sum(sum.sum_us);
   for (const uint64_t bucket : sum.buckets) out->add_duration_buckets(bucket);
 }
@@ -48,6 +50,7 @@ void sum_telemetry(const std::vector<WorkerTelemetry*>& telemetry, v1::Metrics* 
     for (const RequestSeries* series = t->first_series(); series != nullptr; series = series->next) {
       Sum& sum = sums[series->labels];
       sum.requests += series->requests.get();
+      sum.own_answers += series->own_answers.get();
       sum.sum_us += series->duration.sum_us.get();
       for (size_t i = 0; i < sum.buckets.size(); ++i) sum.buckets[i] += series->duration.buckets[i].get();
     }

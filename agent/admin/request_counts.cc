@@ -27,10 +27,13 @@ void count(const proxy::v1::Metrics& metrics, const std::string& ns, const std::
   std::map<std::string, admin::v1::RequestCounts::Row> rows;
   for (const proxy::v1::RequestSeries& series : metrics.requests()) {
     if (series.destination_service() != name || series.destination_namespace() != ns) continue;
+    // A route that answers by itself, an injected abort for one, says nothing about any version.
+    const uint64_t requests = series.requests() - std::min(series.requests(), series.own_answers());
+    if (requests == 0) continue;
     const std::string& workload = series.destination_workload();
     admin::v1::RequestCounts::Row& row = rows[workload == kUnknown ? "" : str_cat(ns, "/", workload)];
-    row.set_requests(row.requests() + series.requests());
-    if (is_error(series)) row.set_errors(row.errors() + series.requests());
+    row.set_requests(row.requests() + requests);
+    if (is_error(series)) row.set_errors(row.errors() + requests);
     while (row.duration_buckets_size() < series.duration_buckets_size()) row.add_duration_buckets(0);
     for (int i = 0; i < series.duration_buckets_size(); ++i)
       row.set_duration_buckets(i, row.duration_buckets(i) + series.duration_buckets(i));

@@ -78,6 +78,7 @@ bool ask_requests(const SelectedPolicies& selected) {
 struct PodPolicy {
   SelectedPolicies selected;
   bool any = false;           // in force
+  bool missing = false;       // one that it names is not here, and it does not declare that it fails open
   bool reads_tokens = false;  // some rules say which tokens its requests may carry
   InboundPolicy inbound;
   absl::Status problem;  // why everything is denied
@@ -93,7 +94,9 @@ PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> loc
                       const Pod& pod) {
   const istio::workload::Workload workload = workload_of(model, pod);
   PodPolicy out{.selected = select_policies(workload, model.authorizations())};
-  out.any = std::ranges::any_of(out.selected.policies, [](const auto* policy) { return !policy->dry_run(); });
+  out.missing = !out.selected.missing.empty() && pod.fail_mode != control_plane::LocalPod::FailMode::kOpen;
+  out.any = out.missing ||
+            std::ranges::any_of(out.selected.policies, [](const auto* policy) { return !policy->dry_run(); });
   out.reads_tokens = any_selects(model.token_rules(), workload);
   out.inbound.inspect = wants_inspection(model, workload, out.selected, pods);
   if (!out.any) return out;
@@ -103,6 +106,13 @@ PodPolicy plan_policy(const MeshModel& model, std::span<const LocalIdentity> loc
   out.problem = table.status();
   out.inbound.deny_all = !table.ok();
   if (table.ok()) out.inbound.rules = *std::move(table);
+  // As in the proxy, which judges nothing by half of the policies (PolicySet).
+  if (out.missing) {
+    out.inbound.deny_all = true;
+    out.problem.Update(absl::UnavailableError(
+        str_cat("policy ", out.selected.missing.front(),
+                " has not come from the control plane: new connections are refused until it does")));
+  }
   return out;
 }
 
@@ -126,7 +136,10 @@ absl::Status Enforcement::enforce_pod(const MeshModel& model, std::span<const Lo
     written_[pod.netns_cookie] = print;
   else
     written_.erase(pod.netns_cookie);
-  const bool closed_all = inbound.deny_all || !written.ok();
+  // Connections that were let in are not ended for a policy of which nobody knows what it says: they are
+  // judged again when it comes.
+  const bool waits = planned.missing && inbound.rules.has_value();
+  const bool closed_all = (inbound.deny_all && !waits) || !written.ok();
   if (planned.any || closed_all) {
     const bool speaks_hbone = pod.tunnels || pod.native_tunnel;
     const auto forbidden = [&](const InboundConnection& connection) {

@@ -29,7 +29,8 @@ class Enforcement {
   static void plan_inspection(const MeshModel& model, PodTable& pods);
 
   // Call after a policy, a captured pod or a workload of this node changed. Only pods whose tables differ are
-  // written. Empty, or the first problem, in which case that pod denies everything.
+  // written. Empty, or the first problem, in which case that pod denies everything: its policies do not fit
+  // the kernel, or one that it names is not here and the pod does not declare weft.dev/fail-mode: open.
   std::string enforce(const MeshModel& model, const IdRegistry& ids, PodTable& pods);
 
  private:

@@ -2,6 +2,7 @@
 #include "control-plane/compile/compiler.h"
 
 #include "base/address.h"
+#include "base/courtesy.h"
 #include "base/strings.h"
 #include "control-plane/compile/authorization.h"
 #include "control-plane/compile/delegates.h"
@@ -130,6 +131,7 @@ pb::Address to_address(const ServiceEntry& entry, const std::string& host, const
 }
 
 void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
+  give_way();
   Resource resource = make_resource(type, name, message);
   out.resources.emplace(std::pair<std::string, std::string>{type, std::move(name)}, std::move(resource));
 }

@@ -9,6 +9,7 @@
 #include "base/suggest.h"
 #include "control-plane/compile/authorization.h"
 #include "control-plane/compile/compiler.h"
+#include "control-plane/resource/certificate_paths.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
 
@@ -229,10 +230,12 @@ class Checks {
              "give single addresses in the ServiceEntry");
     });
     if (tls.credential_name().empty()) return;
-    const std::string name = str_cat("Secret ", rule.meta.ns, "/", tls.credential_name());
+    const std::string name = secret_text(rule.meta.ns, tls.credential_name());
     const Secret* own = secret(rule.meta.ns, tls.credential_name());
     const Secret* beside = secret(rule.meta.ns, str_cat(tls.credential_name(), "-cacert"));
     const bool has_ca = (own != nullptr && !own->ca.empty()) || (beside != nullptr && !beside->ca.empty());
+    if (own == nullptr && CertificatePaths::of(tls.credential_name()))
+      return fails(str_cat(name, " are not read"), kFilesRemedy);
     if (own == nullptr && beside == nullptr)
       return fails(str_cat(name, " is unknown, or was refused"), "add it, or correct the name or the Secret");
     if (tls.mode() == mesh::v1::ClientTls::MUTUAL && (own == nullptr || own->certificate.empty()))

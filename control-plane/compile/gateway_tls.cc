@@ -13,6 +13,7 @@
 #include "base/strings.h"
 #include "base/x509.h"
 #include "control-plane/compile/route_backends.h"
+#include "control-plane/resource/certificate_paths.h"
 #include "control-plane/resource/finding_codes.h"
 
 namespace weft::control_plane {
@@ -60,7 +61,7 @@ class Termination {
   }
 
  private:
-  static std::string name_of(const SecretRef& ref) { return str_cat("Secret ", ref.ns, "/", ref.name); }
+  static std::string name_of(const SecretRef& ref) { return secret_text(ref.ns, ref.name); }
 
   // What no proxy could use: said here, not at each handshake.
   void check_chain(const SecretRef& ref, const Secret& secret, TlsServer* out) {
@@ -107,16 +108,20 @@ class Termination {
       return nullptr;
     }
     const Secret* secret = find_secret(objects_, ref.ns, ref.name);
-    if (secret == nullptr)
+    if (secret != nullptr) return secret;
+    if (CertificatePaths::of(ref.name))
+      refuse(ref, str_cat(name_of(ref), " are not read"), kFilesRemedy, out, kNotAttached);
+    else
       refuse(ref, str_cat(name_of(ref), " is unknown, or was refused"),
              "add it, or correct the name or the Secret", out);
-    return secret;
+    return nullptr;
   }
 
-  void refuse(const SecretRef& ref, std::string message, std::string remedy, TlsServer* out) {
+  void refuse(const SecretRef& ref, std::string message, std::string remedy, TlsServer* out,
+              const char* code = kTlsNotEnded) {
     if (!out->problem().empty()) return;
     out->set_problem(str_cat(message, "; next: ", remedy));
-    warn_about(gateway_.meta, kTlsNotEnded, ref.line, ref.field,
+    warn_about(gateway_.meta, code, ref.line, ref.field,
                str_cat(message, ": handshakes with this listener are refused"), std::move(remedy), findings_);
   }
 

@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/hash/hash.h"
+#include "base/courtesy.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
 #include "control-plane/resource/objects.h"
@@ -83,6 +84,7 @@ class Remembered {
       if (const auto known = now_.find(inputs); known != now_.end()) return known->second;
       if (const auto known = find(inputs)) return now_.emplace(inputs, known).first->second;
     }
+    give_way();
     auto made = std::make_shared<StepResult>();
     make(made.get());
     if (inputs.known()) now_.emplace(inputs, made);

@@ -72,7 +72,7 @@ void JsonSplitter::opened(char c) {
   }
   if (in_object() && depth_ == object_depth()) {
     text_.clear();
-    over_limit_ = false;
+    large_.reset();
   }
   append(c);
 }
@@ -86,17 +86,26 @@ void JsonSplitter::closed(char c) {
   append(c);
   const bool object = in_object() && depth_ == object_depth();
   --depth_;
-  if (object) object_(over_limit_ ? std::string_view() : std::string_view(text_));
+  if (object) object_(large_ ? std::string_view() : std::string_view(text_));
   if (form_ == Form::kList && depth_ == 0) complete_ = !rest_over_limit_;
 }
 
 void JsonSplitter::append(char c) {
   // Between objects there are commas and line ends only.
   if (!in_object() && (in_items_ || form_ == Form::kStream)) return;
-  std::string& to = in_object() ? text_ : rest_;
-  bool& over = in_object() ? over_limit_ : rest_over_limit_;
-  over = over || to.size() >= limit_;
-  if (!over) to.push_back(c);
+  if (!in_object()) {
+    rest_over_limit_ = rest_over_limit_ || rest_.size() >= limit_;
+    if (!rest_over_limit_) rest_.push_back(c);
+    return;
+  }
+  if (!large_ && text_.size() >= limit_) {
+    large_.emplace(form_ == Form::kStream);
+    large_->feed(text_);
+  }
+  if (large_)
+    large_->feed({&c, 1});
+  else
+    text_.push_back(c);
 }
 
 }  // namespace weft::control_plane

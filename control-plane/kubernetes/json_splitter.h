@@ -5,8 +5,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "control-plane/kubernetes/json_identity.h"
 
 namespace weft::control_plane {
 
@@ -19,10 +22,12 @@ class JsonSplitter {
   using Object = std::function<void(std::string_view text)>;
 
   // `object` is called inside feed(), with text that is valid during the call. An object of more than
-  // `limit` bytes is given as an empty text.
+  // `limit` bytes is given as an empty text; too_large() says then which one it is.
   JsonSplitter(Form form, size_t limit, Object object);
 
   void feed(std::string_view bytes);
+  // Valid while `object` is called with an empty text.
+  const ObjectIdentity& too_large() const { return large_->found(); }
 
   // Of a list: its own text with "items":[], when it is complete. Empty: it is not, or it is over the limit.
   std::string_view rest() const { return complete_ ? std::string_view(rest_) : std::string_view(); }
@@ -41,8 +46,8 @@ class JsonSplitter {
   const Form form_;
   const size_t limit_;
   const Object object_;
-  std::string text_;  // of the object that is being read
-  bool over_limit_ = false;
+  std::string text_;                   // of the object that is being read
+  std::optional<JsonIdentity> large_;  // nullopt: it is within the limit
   std::string rest_;
   bool rest_over_limit_ = false;
   std::string name_;  // the last string at depth 1 of a list

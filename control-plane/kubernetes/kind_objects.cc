@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "control-plane/kubernetes/json_tree.h"
+#include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/parse_file.h"
 
 namespace weft::control_plane {
@@ -35,9 +36,11 @@ void set_missing(YamlNode& object, const char* name, std::string_view text) {
 }  // namespace
 
 std::string KindObjects::place_of(const YamlNode& object) const {
-  const std::string_view name = json_text(object, "metadata.name");
+  return place_of(json_text(object, "metadata.namespace"), json_text(object, "metadata.name"));
+}
+
+std::string KindObjects::place_of(std::string_view ns, std::string_view name) const {
   if (name.empty()) return "";
-  const std::string_view ns = json_text(object, "metadata.namespace");
   return ns.empty() ? str_cat(kind_.name, " ", name) : str_cat(kind_.name, " ", ns, "/", name);
 }
 
@@ -102,7 +105,28 @@ bool KindObjects::is_another(const std::string& place, const Known* was, size_t 
   return pending != changes_.end() && !pending->second.has_value();
 }
 
+bool KindObjects::put_too_large(const ObjectIdentity& object, std::string message) {
+  const std::string place = place_of(object.ns, object.name);
+  if (place.empty()) return false;
+  if (listing_) listed_.insert(place);
+  const auto known = known_.find(place);
+  const Known* was = known == known_.end() ? nullptr : &known->second;
+  const bool same_uid = was != nullptr && object.uid.empty();
+  const size_t uid = same_uid ? was->uid : std::hash<std::string_view>()(object.uid);
+  if (is_another(place, was, uid)) replaced_.insert(place);
+  // Without a version or digest: the next one that can be read is another.
+  known_[place] = {.version = "", .digest = 0, .uid = uid, .ending = was != nullptr && was->ending};
+  ParsedFile file;
+  if (!replaced_.contains(place)) file.refused.push_back({std::string(kind_.name), object.ns, object.name});
+  file.findings.push_back({kOverLimit, Finding::Level::kError, place, 0, place, "", std::move(message),
+                           "make it smaller; what was read of it before stays in force"});
+  changes_[place] = std::move(file);
+  return true;
+}
+
 void KindObjects::remove(const YamlNode& object) { forget(place_of(object)); }
+
+void KindObjects::remove(const ObjectIdentity& object) { forget(place_of(object.ns, object.name)); }
 
 void KindObjects::forget(const std::string& place) {
   if (known_.erase(place) > 0) changes_[place] = std::nullopt;

@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "control-plane/kubernetes/json_identity.h"
 #include "control-plane/kubernetes/kinds.h"
 #include "control-plane/resource/store.h"
 #include "control-plane/resource/yaml_document.h"
@@ -28,6 +29,10 @@ class KindObjects {
   // what was asked for. False: it has no name.
   bool put(YamlNode object, const std::string& api_version);
   void remove(const YamlNode& object);
+  // An object that is over a limit, by what it calls itself: it is refused, and all others come and go as
+  // before. False: it has no name.
+  bool put_too_large(const ObjectIdentity& object, std::string message);
+  void remove(const ObjectIdentity& object);
   // All are gone: the kind itself is.
   void remove_all();
   // A finding about an object that could not even be named; all objects stay as they are. Until the next list
@@ -61,6 +66,8 @@ class KindObjects {
 
   // "VirtualService shop/cart": in the store it stands where files have their path.
   std::string place_of(const YamlNode& object) const;
+  // "": it has no name.
+  std::string place_of(std::string_view ns, std::string_view name) const;
   void forget(const std::string& place);
   // `was`: what stood at the place; nullptr: nothing.
   bool is_another(const std::string& place, const Known* was, size_t uid) const;

@@ -31,7 +31,8 @@ absl::Status name_own(const std::string& text, KubernetesSource::Options& source
 class WatchingControlPlane final : public KubernetesControlPlane {
  public:
   WatchingControlPlane(const KubernetesOptions& options, Subscriber subscriber)
-      : pipeline_(options.node_name, options.fetch_keys, std::move(subscriber)) {}
+      : pipeline_(options.node_name, options.fetch_keys, std::move(subscriber), options.certificate_folders) {
+  }
 
   absl::Status run(const KubernetesOptions& options) {
     absl::StatusOr<ApiAccess> access = options.kubeconfig.empty()

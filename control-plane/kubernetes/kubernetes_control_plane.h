@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "control-plane/control_plane.h"
@@ -29,6 +30,8 @@ struct KubernetesOptions {
   FetchKeys fetch_keys;
   // False: Secrets are not asked for, and who names one hears that it is not there.
   bool secrets = true;
+  // As of ControlPlane::Options.
+  std::vector<std::string> certificate_folders = {};
 };
 
 class KubernetesControlPlane : public ControlPlane {

@@ -60,8 +60,18 @@ bool refuses_streams(const ApiEnd& end) {
   return std::find(kRefusals.begin(), kRefusals.end(), end.status) != kRefusals.end();
 }
 
-absl::StatusOr<YamlNode> over_limit(std::string_view what, size_t limit) {
+absl::Status over_limit(std::string_view what, size_t limit) {
   return absl::ResourceExhaustedError(str_cat(what, " over the limit of ", limit, " bytes"));
+}
+
+std::string not_read_text(const absl::Status& why) {
+  return str_cat("an object could not be read: ", why.message());
+}
+
+ObjectIdentity identity_of(std::string_view text, bool event) {
+  JsonIdentity identity(event);
+  identity.feed(text);
+  return identity.found();
 }
 
 bool ends_initial_events(const YamlNode& object) {
@@ -179,8 +189,9 @@ bool Reflector::body(std::string_view bytes) {
 }
 
 void Reflector::item(std::string_view text) {
-  absl::StatusOr<YamlNode> object =
-      text.empty() ? over_limit("an object", kMaxObjectBytes) : parse_json(text, kind_.left_out);
+  if (text.empty()) return too_large(splitter_->too_large(), over_limit("an object", kMaxObjectBytes));
+  absl::StatusOr<YamlNode> object = parse_json(text, kind_.left_out);
+  if (absl::IsResourceExhausted(object.status())) return too_large(identity_of(text, false), object.status());
   if (!object.ok()) return not_read(object.status());
   if (!objects_.put(*std::move(object), kind_.api_version(version_)))
     not_read(absl::InvalidArgumentError("an object without a name"));
@@ -189,15 +200,32 @@ void Reflector::item(std::string_view text) {
 void Reflector::not_read(const absl::Status& why) {
   ++counts_.errors;
   list_again_ = true;
-  objects_.unreadable(absl::IsResourceExhausted(why) ? kOverLimit : kYamlSyntax,
-                      str_cat("an object could not be read: ", why.message()));
+  objects_.unreadable(absl::IsResourceExhausted(why) ? kOverLimit : kYamlSyntax, not_read_text(why));
+}
+
+void Reflector::too_large(const ObjectIdentity& object, const absl::Status& why) {
+  if (!objects_.put_too_large(object, not_read_text(why))) return not_read(why);
+  ++counts_.errors;
+}
+
+void Reflector::large_event(const ObjectIdentity& object, const absl::Status& why) {
+  if (object.type.empty() || object.name.empty()) return not_read(why);
+  heard_event_ = true;
+  if (state_ == State::kWatching) useful();
+  if (object.type == "DELETED")
+    objects_.remove(object);
+  else
+    too_large(object, why);
+  if (state_ == State::kWatching && !object.version.empty()) resource_version_ = object.version;
 }
 
 void Reflector::event(std::string_view text) {
   // The rest of a request that has its verdict.
   if (verdict_) return;
-  absl::StatusOr<YamlNode> parsed =
-      text.empty() ? over_limit("an event", kMaxEventBytes) : parse_json(text, left_out_of_events_);
+  if (text.empty()) return large_event(splitter_->too_large(), over_limit("an event", kMaxEventBytes));
+  absl::StatusOr<YamlNode> parsed = parse_json(text, left_out_of_events_);
+  if (absl::IsResourceExhausted(parsed.status()))
+    return large_event(identity_of(text, true), parsed.status());
   if (!parsed.ok()) return not_read(parsed.status());
   const std::string type(json_text(*parsed, "type"));
   const auto object = std::find_if(parsed->fields.begin(), parsed->fields.end(),

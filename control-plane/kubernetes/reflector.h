@@ -96,6 +96,9 @@ class Reflector final : public ApiReader {
   void bookmark(const YamlNode& object);
   void error_event(const YamlNode& status);
   void not_read(const absl::Status& why);
+  // Refused by name; when it has none, as not_read().
+  void too_large(const ObjectIdentity& object, const absl::Status& why);
+  void large_event(const ObjectIdentity& object, const absl::Status& why);
 
   void page_ended();
   void list_complete(std::string version);

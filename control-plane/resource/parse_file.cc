@@ -1,12 +1,18 @@
 // See parse_file.h.
 #include "control-plane/resource/parse_file.h"
 
+#include <openssl/sha.h>
+
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/time/time.h"
+#include "base/courtesy.h"
 #include "base/strings.h"
 #include "base/suggest.h"
 #include "control-plane/resource/field_reader.h"
@@ -182,10 +188,11 @@ class FileParser {
   void document(const YamlDocument& document) {
     if (!document.error.empty()) {
       Diagnostics diagnostics(file_, out_.findings);
+      const bool known = document.over_limit && refuse(document.root, diagnostics);
       diagnostics.error(
           document.over_limit ? kOverLimit : kYamlSyntax, document.error_line, "", document.error,
           document.over_limit ? "split it into several documents with ---" : "correct the YAML");
-      out_.unknown_documents = true;
+      if (!known) out_.unknown_documents = true;
       return;
     }
     object(document.root, document.line, "", true);
@@ -263,6 +270,28 @@ class FileParser {
     }
   }
 
+  // Of a document of which no more is known than what it calls itself; false: not that either.
+  bool refuse(const YamlNode& named, Diagnostics& diagnostics) {
+    const auto text = [&named](const char* outer, const char* inner) -> std::string_view {
+      const YamlNode* node = named.find(outer);
+      if (node != nullptr && inner != nullptr) node = node->find(inner);
+      return node == nullptr ? std::string_view() : std::string_view(node->scalar);
+    };
+    const std::string_view kind = text("kind", nullptr), name = text("metadata", "name");
+    const auto row = std::find_if(kKinds.begin(), kKinds.end(), [&](const KindRow& one) {
+      return one.kind == kind && one.has(text("apiVersion", nullptr));
+    });
+    if (row == kKinds.end() || name.empty()) return false;
+    ObjectKey key{std::string(row->name()), "", std::string(name)};
+    if (!is_cluster_scoped(row->name())) {
+      const std::string_view ns = text("metadata", "namespace");
+      key.ns = ns.empty() ? "default" : ns;
+    }
+    diagnostics.set_object(key.to_string());
+    out_.refused.push_back(std::move(key));
+    return true;
+  }
+
   // Findings name their object even when its metadata is the problem.
   static void identify(std::string_view kind, const FieldReader& root, Diagnostics& diagnostics) {
     const YamlNode* meta = root.node().find("metadata");
@@ -277,20 +306,81 @@ class FileParser {
   ParsedFile& out_;
 };
 
+bool over_limit(const std::string& file, std::string_view text, ParsedFile& out) {
+  if (text.size() <= kMaxFileBytes) return false;
+  Diagnostics(file, out.findings)
+      .error(kOverLimit, 0, "", str_cat("a file of ", text.size(), " bytes; the limit is ", kMaxFileBytes),
+             "split it into several files");
+  out.unknown_documents = true;
+  return true;
+}
+
+std::array<uint8_t, 32> sha256(std::string_view text) {
+  std::array<uint8_t, 32> out{};
+  SHA256(reinterpret_cast<const uint8_t*>(text.data()), text.size(), out.data());
+  return out;
+}
+
+// Two documents define the same object.
+bool names_twice(const ParsedFile& file) {
+  std::set<ObjectKey> seen(file.kept.begin(), file.kept.end());
+  bool twice = seen.size() < file.kept.size();
+  for (const Object& object : file.objects) twice = !seen.insert(key_of(object)).second || twice;
+  return twice;
+}
+
 }  // namespace
 
 ParsedFile parse_file(const std::string& file, std::string_view text) {
   ParsedFile out;
+  if (over_limit(file, text, out)) return out;
   FileParser parser(file, out);
-  if (text.size() > kMaxFileBytes) {
-    Diagnostics diagnostics(file, out.findings);
-    diagnostics.error(kOverLimit, 0, "",
-                      str_cat("a file of ", text.size(), " bytes; the limit is ", kMaxFileBytes),
-                      "split it into several files");
-    out.unknown_documents = true;
-    return out;
-  }
   for (const YamlDocument& document : parse_yaml(text)) parser.document(document);
+  return out;
+}
+
+ParsedFile FileVersions::read(const std::string& file, std::string_view text, const Documents& before,
+                              Documents& now) {
+  ParsedFile out;
+  for (const YamlChunk& chunk : cut_documents(text)) {
+    const Version version{chunk.line, sha256(chunk.text)};
+    if (const auto known = before.find(version); known != before.end()) {
+      const Document& same = known->second;
+      out.kept.insert(out.kept.end(), same.objects.begin(), same.objects.end());
+      out.refused.insert(out.refused.end(), same.refused.begin(), same.refused.end());
+      out.findings.insert(out.findings.end(), same.findings.begin(), same.findings.end());
+      out.unknown_documents = out.unknown_documents || same.unknown;
+      now.emplace(version, same);
+      continue;
+    }
+    give_way();
+    ParsedFile part;
+    FileParser(file, part).document(parse_document(chunk));
+    Document& made = now[version];
+    for (const Object& object : part.objects) made.objects.push_back(key_of(object));
+    std::move(part.objects.begin(), part.objects.end(), std::back_inserter(out.objects));
+    out.refused.insert(out.refused.end(), part.refused.begin(), part.refused.end());
+    out.findings.insert(out.findings.end(), part.findings.begin(), part.findings.end());
+    out.unknown_documents = out.unknown_documents || part.unknown_documents;
+    made.refused = std::move(part.refused);
+    made.unknown = part.unknown_documents;
+    made.findings = std::move(part.findings);
+  }
+  return out;
+}
+
+ParsedFile FileVersions::parse(const std::string& file, std::string_view text) {
+  ParsedFile out;
+  if (over_limit(file, text, out)) return out;
+  Documents now;
+  out = read(file, text, last_, now);
+  if (names_twice(out)) {
+    // Which of two documents an object in force came from is not known the next time.
+    now.clear();
+    out = read(file, text, {}, now);
+    now.clear();
+  }
+  last_ = std::move(now);
   return out;
 }
 

@@ -2,6 +2,7 @@
 // parse_route_match.cc, filters in parse_route_filters.cc, backends in parse_route_backends.cc.
 #include <array>
 
+#include "base/courtesy.h"
 #include "base/strings.h"
 #include "control-plane/resource/gateway_route_parts.h"
 #include "control-plane/resource/host_name.h"
@@ -103,6 +104,7 @@ GatewayRoute parse_request_route(const FieldReader& root, GatewayRoute out) {
   const auto spec = parse_spec(root, kSpecRead, out);
   if (!spec) return out;
   for (const FieldReader& item : parse_rules(*spec, false)) {
+    give_way();
     const std::span<const Names> read =
         grpc ? std::span<const Names>(kGrpcRuleRead) : std::span<const Names>(kHttpRuleRead);
     if (!item.expect_map({.read = read, .known = kRuleKnown})) continue;

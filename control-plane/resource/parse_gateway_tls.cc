@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "control-plane/resource/certificate_paths.h"
 
 namespace weft::control_plane {
 namespace {
@@ -15,12 +16,8 @@ using Names = std::string_view;
 using mesh::v1::TlsServer;
 
 // Of tls: what the proxy does not do, and what to do instead.
-constexpr std::array<std::pair<Names, Names>, 8> kNotServed = {{
-    {"serverCertificate", "put certificate and key into a Secret, and its name into credentialName"},
-    {"privateKey", "put certificate and key into a Secret, and its name into credentialName"},
-    {"caCertificates", "put them into the Secret as ca.crt, or into another one for caCertCredentialName"},
-    {"tlsCertificates", "put them into Secrets, and their names into credentialNames"},
-    {"caCrl", "put the list into the Secret of the authority as ca.crl"},
+constexpr std::array<std::pair<Names, Names>, 4> kNotServed = {{
+    {"tlsCertificates", "use serverCertificate and privateKey, or Secrets in credentialNames"},
     {"verifyCertificateSpki", "use subjectAltNames, or an authority of its own"},
     {"verifyCertificateHash", "use subjectAltNames, or an authority of its own"},
     {"insecureSkipVerify", "remove it: clients are asked for certificates that lead to the authority"},
@@ -81,9 +78,22 @@ void parse_credentials(const FieldReader& tls, const std::string& ns, TlsTermina
   }
   if (const auto ca = tls.text("caCertCredentialName"); ca && !ca->empty())
     out.ca = secret_ref(*tls.child("caCertCredentialName"), *ca, ns);
+  if (const auto files = parse_certificate_paths(tls, "serverCertificate")) {
+    TlsTermination::SecretRef ref{ns, files->secret_name(), tls.line(), tls.path()};
+    if (!files->certificate.empty() && !out.certificates.empty())
+      tls.error_at("serverCertificate", kValueRejected,
+                   "serverCertificate and credentialName exclude each other", "give one of them");
+    if (files->certificate.empty() && out.ca)
+      tls.error_at("caCertCredentialName", kValueRejected,
+                   "caCertificates and caCertCredentialName exclude each other", "give one of them");
+    if (files->certificate.empty())
+      out.ca = std::move(ref);
+    else
+      out.certificates.push_back(std::move(ref));
+  }
   if (out.certificates.empty())
     tls.error_at("credentialName", kFieldMissing, "a server that ends TLS needs a certificate",
-                 "give the name of a Secret in the gateway's namespace");
+                 "give the name of a Secret in the gateway's namespace, or serverCertificate and privateKey");
   if (tls.has("credentialName") && tls.has("credentialNames"))
     tls.error_at("credentialNames", kValueRejected, "credentialName and credentialNames exclude each other",
                  "give one of them");
@@ -126,6 +136,16 @@ void parse_server_termination(const FieldReader& server, const FieldReader& tls,
   out.mutual = mode == "MUTUAL";
   parse_credentials(tls, ns, out);
   parse_ciphers(tls, out);
+  for (const Names field : {Names("caCertificates"), Names("caCrl")}) {
+    if (tls.has(field) && !out.mutual)
+      return refuse_handshakes(server,
+                               str_cat("tls.", field, " without mode MUTUAL: clients show no certificate"),
+                               "use mode MUTUAL, or remove it", out);
+  }
+  if (tls.has("caCrl") && !tls.has("caCertificates"))
+    return refuse_handshakes(
+        server, "tls.caCrl without caCertificates",
+        "give caCertificates, or put the list into the Secret of the authority as ca.crl", out);
   out.client_names = tls.texts("subjectAltNames");
   if (!out.client_names.empty() && !out.mutual)
     return refuse_handshakes(server, "tls.subjectAltNames without mode MUTUAL: clients have no names",

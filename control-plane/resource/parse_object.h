@@ -28,6 +28,11 @@ Gateway parse_api_gateway(const FieldReader& root, ObjectMeta meta);
 Sidecar parse_sidecar(const FieldReader& root, ObjectMeta meta);
 WorkloadEntry parse_workload_entry(const FieldReader& root, ObjectMeta meta);
 Secret parse_secret(const FieldReader& root, ObjectMeta meta);
+// What makes certificates, keys and lists of no use; empty: nothing does. Never quotes them.
+struct SecretFault {
+  std::string message, remedy;
+};
+std::vector<SecretFault> faults_of(const Secret& secret);
 ReferenceGrant parse_reference_grant(const FieldReader& root, ObjectMeta meta);
 
 // apiVersion, kind, metadata, spec, status: the root of every kind here.

@@ -4,6 +4,9 @@
 #include <openssl/x509.h>
 
 #include <array>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "base/strings.h"
@@ -49,25 +52,35 @@ std::string first_of(const FieldReader& root, const std::array<Text, 2>& names) 
 }
 
 // `what` names the entry, never its value.
-void refuse(const FieldReader& root, Text what, const absl::Status& status, Text remedy) {
-  root.error_at("data", kValueRejected, str_cat(what, ": ", std::string(status.message())),
-                std::string(remedy));
+SecretFault fault(Text what, const absl::Status& status, Text remedy) {
+  return {str_cat(what, ": ", std::string(status.message())), std::string(remedy)};
 }
 
-void check_pair(const FieldReader& root, const Secret& secret) {
+std::optional<SecretFault> fault_of_pair(const Secret& secret) {
   const auto chain = read_certificates(secret.certificate);
   if (!chain.ok())
-    return refuse(root, "the certificate", chain.status(), "give PEM, the leaf first, then what issued it");
+    return fault("the certificate", chain.status(), "give PEM, the leaf first, then what issued it");
   const auto key = read_private_key(secret.key);
-  if (!key.ok())
-    return refuse(root, "the key", key.status(), "give a private key in PEM, without a password");
-  if (X509_check_private_key(chain->front().get(), key->get()) == 1) return;
+  if (!key.ok()) return fault("the key", key.status(), "give a private key in PEM, without a password");
+  if (X509_check_private_key(chain->front().get(), key->get()) == 1) return std::nullopt;
   ERR_clear_error();
-  root.error_at("data", kValueRejected, "the key is not that of the certificate",
-                "give both of one pair; the leaf comes first in the certificate's chain");
+  return SecretFault{"the key is not that of the certificate",
+                     "give both of one pair; the leaf comes first in the certificate's chain"};
 }
 
 }  // namespace
+
+std::vector<SecretFault> faults_of(const Secret& secret) {
+  std::vector<SecretFault> out;
+  if (!secret.certificate.empty() || !secret.key.empty()) {
+    if (auto pair = fault_of_pair(secret)) out.push_back(std::move(*pair));
+  }
+  if (const auto roots = read_certificates(secret.ca); !secret.ca.empty() && !roots.ok())
+    out.push_back(fault("the authority", roots.status(), "give certificates in PEM"));
+  if (const auto lists = read_crls(secret.crl); !secret.crl.empty() && !lists.ok())
+    out.push_back(fault("the revocation list", lists.status(), "give lists in PEM"));
+  return out;
+}
 
 Secret parse_secret(const FieldReader& root, ObjectMeta meta) {
   Secret out{.meta = std::move(meta), .certificate = {}, .key = {}, .ca = {}, .crl = {}};
@@ -84,15 +97,12 @@ Secret parse_secret(const FieldReader& root, ObjectMeta meta) {
   out.crl = first_of(root, kCrlNames);
   // Opaque ones hold anything: a "key" alone is somebody's password.
   const bool pair = !out.certificate.empty() && !out.key.empty();
-  if (pair) check_pair(root, out);
   if (!pair && type == kTlsType)
     root.error_at("data", kFieldMissing, "a Secret of kubernetes.io/tls needs tls.crt and tls.key",
                   "give both");
   if (!pair) out.certificate = out.key = "";
-  if (const auto roots = read_certificates(out.ca); !out.ca.empty() && !roots.ok())
-    refuse(root, "the authority", roots.status(), "give certificates in PEM");
-  if (const auto lists = read_crls(out.crl); !out.crl.empty() && !lists.ok())
-    refuse(root, "the revocation list", lists.status(), "give lists in PEM");
+  for (const SecretFault& fault : faults_of(out))
+    root.error_at("data", kValueRejected, fault.message, fault.remedy);
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/strings.h"
+#include "control-plane/resource/certificate_paths.h"
 #include "control-plane/resource/measure_fields.h"
 
 namespace weft::control_plane {
@@ -72,17 +73,18 @@ ClientTls::Mode mode_of(const FieldReader& tls) {
   return ClientTls::DISABLE;
 }
 
-// What the proxy does not know of, a file for one, is refused: it would trust others than those that the
-// operator has named, or show nothing.
-void refuse_files(const FieldReader& tls, ClientTls& to) {
-  for (const Names name :
-       {Names("clientCertificate"), Names("privateKey"), Names("caCertificates"), Names("caCrl")}) {
-    const std::string file = tls.text(name).value_or("");
-    if (file.empty() || (name == "caCertificates" && file == "system")) continue;
-    tls.error_at(name, kNotSupportedYet, "certificates in files are not supported yet",
-                 "put them into a Secret of the rule's namespace, and name it in credentialName");
-  }
-  to.set_ca_certificates(tls.text("caCertificates").value_or(""));
+// Files stand in a Secret of their own. "system" stays what it is.
+void parse_files(const FieldReader& tls, ClientTls& to) {
+  const auto files = parse_certificate_paths(tls, "clientCertificate");
+  if (tls.text("caCertificates").value_or("") == "system") to.set_ca_certificates("system");
+  if (!files) return;
+  if (!to.credential_name().empty())
+    tls.error_at("credentialName", kValueRejected, "credentialName and files exclude each other",
+                 "give one of them");
+  if (!files->crl.empty() && files->ca.empty())
+    tls.error_at("caCrl", kValueRejected, "a list of revocations without the authority that signed it",
+                 "give caCertificates");
+  to.set_credential_name(files->secret_name());
 }
 
 void parse_tls(const FieldReader& policy, TrafficPolicy& out) {
@@ -94,16 +96,16 @@ void parse_tls(const FieldReader& policy, TrafficPolicy& out) {
   for (std::string& name : tls->texts("subjectAltNames")) to.add_subject_alt_names(std::move(name));
   to.set_sni(tls->text("sni").value_or(""));
   to.set_insecure_skip_verify(tls->boolean("insecureSkipVerify").value_or(false));
-  refuse_files(*tls, to);
-  if (to.mode() == ClientTls::MUTUAL && to.credential_name().empty())
-    tls->error_at("mode", kFieldMissing, "MUTUAL needs a certificate to show",
-                  "name a Secret in credentialName, or use SIMPLE");
-  if (to.mode() == ClientTls::ISTIO_MUTUAL && !to.credential_name().empty())
-    tls->error_at("mode", kValueRejected, "ISTIO_MUTUAL uses the mesh's own certificates",
-                  "remove credentialName, or use MUTUAL");
   if (to.credential_name().find('/') != std::string::npos)
     tls->error_at("credentialName", kValueRejected, "it names a Secret of another namespace",
                   "give the name of a Secret in the rule's own namespace");
+  parse_files(*tls, to);
+  if (to.mode() == ClientTls::MUTUAL && to.credential_name().empty())
+    tls->error_at("mode", kFieldMissing, "MUTUAL needs a certificate to show",
+                  "name a Secret in credentialName, give clientCertificate and privateKey, or use SIMPLE");
+  if (to.mode() == ClientTls::ISTIO_MUTUAL && !to.credential_name().empty())
+    tls->error_at("mode", kValueRejected, "ISTIO_MUTUAL uses the mesh's own certificates",
+                  "remove credentialName and files, or use MUTUAL");
 }
 
 void parse_budget(const FieldReader& policy, TrafficPolicy& out) {

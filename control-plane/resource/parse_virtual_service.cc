@@ -5,6 +5,7 @@
 #include <array>
 #include <set>
 
+#include "base/courtesy.h"
 #include "base/strings.h"
 #include "control-plane/resource/host_name.h"
 #include "control-plane/resource/measure_fields.h"
@@ -170,6 +171,7 @@ void parse_http_routes(const FieldReader& spec, VirtualService& out) {
   }
   int ended_by = -1;
   for (size_t i = 0; i < items.size(); ++i) {
+    give_way();
     mesh::v1::HttpRoute route;
     VirtualService::Delegate delegate;
     const bool catch_all = parse_http(items[i], out, route, delegate);

@@ -26,6 +26,10 @@ Finding duplicate(const Object& later, const Object& first) {
 
 std::map<ObjectKey, Object> Store::merge(File* old, ParsedFile& parsed, std::vector<Finding>& findings) {
   std::map<ObjectKey, Object> now;
+  // Not copied: the old version of the file goes.
+  for (const ObjectKey& key : parsed.kept) {
+    if (old != nullptr) now.insert(old->objects.extract(key));
+  }
   for (Object& object : parsed.objects) {
     const ObjectKey key = key_of(object);
     const auto found = now.find(key);

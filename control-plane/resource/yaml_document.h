@@ -1,6 +1,5 @@
 // One file's text as bounded trees of YAML nodes that remember their lines. parse_file.cc calls it; it knows
-// no Kubernetes. It never throws (yaml-cpp's exceptions end here) and never builds more than the limits
-// below, whatever the input.
+// no Kubernetes. It never throws and never builds more than the limits below, whatever the input.
 #pragma once
 
 #include <cstdint>
@@ -45,11 +44,23 @@ struct YamlDocument {
   // Empty when the document was understood; then `error_line` is 0 too.
   std::string error;
   uint32_t error_line = 0;
-  // The document broke a limit above, not the syntax.
+  // The document broke a limit above, not the syntax. `root` is then what the document calls itself, as far
+  // as it could be read: apiVersion, kind, and of metadata name and namespace.
   bool over_limit = false;
 };
 
-// Documents that hold nothing (comments, blank lines) are left out. JSON is YAML.
+// The text of one document, and the line of the file that it begins on.
+struct YamlChunk {
+  uint32_t line = 1;
+  std::string_view text;
+};
+
+// Cuts a file at its document markers, so that a broken document does not hide the next one. Documents that
+// hold nothing (comments, blank lines) are left out.
+std::vector<YamlChunk> cut_documents(std::string_view text);
+// JSON is YAML.
+YamlDocument parse_document(const YamlChunk& chunk);
+// Both.
 std::vector<YamlDocument> parse_yaml(std::string_view text);
 
 }  // namespace weft::control_plane

@@ -54,6 +54,8 @@ CASES = [
     ("document_rule", "docs/a.md", "See `docs/a.md`, [it](a.md), `tests/NAME`.\n", True),
     ("document_rule", "docs/a.md", "See `agent/gone.cc`.\n", False),
     ("document_rule", "docs/a.md", "See [it](gone.md).\n", False),
+    ("test_name_rule", "docs/a.md", "Nothing is named, .yaml files neither.\n", True),
+    ("test_name_rule", "docs/a.md", "See `GoneTest.SaysSo`.\n", False),
     ("format_rule", "base/a.cc", "int x = 1;\n", True),
     ("format_rule", "base/a.cc", "int   x=1 ;\n", False),
 ]

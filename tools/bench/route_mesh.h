@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/address.h"
 #include "control-plane/discovery/ads_service.h"
@@ -46,11 +47,12 @@ class RouteMesh {
   SocketAddress dialled(uint32_t set) const;
 
  private:
-  control_plane::ParsedFile manifest(uint32_t set, uint32_t version) const;
+  std::string manifest(uint32_t set, uint32_t version) const;
   void forward(control_plane::Change change);
 
   const Options options_;
   bool first_ = true;
+  std::vector<control_plane::FileVersions> files_;  // of each VirtualService
   std::string socket_;
   std::unique_ptr<control_plane::AdsService> ads_;
   std::unique_ptr<grpc::Server> server_;

@@ -3,8 +3,10 @@
 #include "userspace-proxy/config/config_client.h"
 
 #include <mutex>
+#include <optional>
 #include <vector>
 
+#include "base/courtesy.h"
 #include "userspace-proxy/config/resource_store.h"
 #include "userspace-proxy/config/snapshot_builder.h"
 #include "xds/delta_client.h"
@@ -17,6 +19,8 @@ class SnapshotReceiver final : public ConfigClient, xds::Receiver {
  public:
   SnapshotReceiver(Options options, Publish publish)
       : options_(std::move(options)), publish_(std::move(publish)) {
+    // Here: the system calls of the process are confined later.
+    Courtesy::prepare();
     xds::DeltaClient::Options client{.target = options_.target};
     client.node.set_id(options_.node_id);
     for (const std::string_view type : {kAddressType, kSecretType, kRouteSetType, kDestinationPolicyType,
@@ -40,6 +44,8 @@ class SnapshotReceiver final : public ConfigClient, xds::Receiver {
 
   absl::Status put(const std::string& type,
                    const envoy::service::discovery::v3::Resource& resource) override {
+    if (!courtesy_) courtesy_.emplace();
+    give_way();
     absl::Status status = store_.apply(type, resource);
     dirty_ = dirty_ || status.ok();
     return status;
@@ -51,6 +57,11 @@ class SnapshotReceiver final : public ConfigClient, xds::Receiver {
   }
 
   void settle(bool complete) override {
+    build(complete);
+    courtesy_.reset();
+  }
+
+  void build(bool complete) {
     {
       const std::lock_guard lock(mutex_);
       rejected_ = store_.rejected();
@@ -73,6 +84,7 @@ class SnapshotReceiver final : public ConfigClient, xds::Receiver {
   const Publish publish_;
 
   // Client thread only.
+  std::optional<Courtesy> courtesy_;  // from the first resource of a burst to its snapshot
   ResourceStore store_{options_.path_normalisation};
   bool dirty_ = false;
   uint64_t generation_ = 0;

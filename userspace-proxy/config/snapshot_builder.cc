@@ -1,12 +1,13 @@
 // The steps from resources to a snapshot, in the order of build_snapshot() at the end. What applies depends
 // on the client's namespace, so virtual hosts are made once per namespace (short names, exportTo, policy
-// look-up). Never fails, never waits.
+// look-up). Never fails; waits for nobody but as give_way() of base/courtesy.h does.
 #include "userspace-proxy/config/snapshot_builder.h"
 
 #include <algorithm>
 #include <tuple>
 #include <utility>
 
+#include "base/courtesy.h"
 #include "userspace-proxy/config/cluster_table.h"
 #include "userspace-proxy/config/route_lists.h"
 #include "userspace-proxy/config/snapshot_sources.h"
@@ -41,11 +42,13 @@ class NamespaceView {
   // another namespace has added.
   void build() {
     for (const ServiceSpec* service : world_.services) {
+      give_way();
       if (!is_foreign(*service)) add_service(*service);
     }
     for (const auto& [name, set] : world_.resources.route_sets) add_free_hosts(*set);
     add_short_hosts();
     for (const ServiceSpec* service : world_.services) {
+      give_way();
       if (is_foreign(*service)) add_service(*service);
     }
     add_short_hosts();

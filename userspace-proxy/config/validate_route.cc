@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "absl/status/status.h"
+#include "base/courtesy.h"
 #include "base/status_macros.h"
 #include "userspace-proxy/config/match_route.h"
 #include "userspace-proxy/config/validate.h"
@@ -332,6 +333,7 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set, LimiterTable& l
   ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", set.tcp(), out));
   out.routes.reserve(static_cast<size_t>(set.http_size()));
   for (int i = 0; i < set.http_size(); ++i) {
+    give_way();
     const mesh::HttpRoute& http = set.http(i);
     auto route = compile_route(http, limiters);
     if (!route.ok()) return annotate(str_cat("http[", i, "]"), route.status());

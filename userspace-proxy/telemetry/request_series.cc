@@ -88,6 +88,7 @@ void RequestSeriesTable::add(const ExchangeRecord& record, const Snapshot& snaps
         series);
   }
   series->requests.add(1);
+  if (is_own_answer(record.outcome)) series->own_answers.add(1);
   series->duration.add(record.duration);
 }
 

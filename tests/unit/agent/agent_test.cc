@@ -101,6 +101,64 @@ TEST_F(AgentTest, WhereTokensCountTheProxyReadsPlainConnectionsThoughNoPolicyAsk
   EXPECT_FALSE(seen("/ns/web"));
 }
 
+TEST_F(AgentTest, APolicyThatHasNotComeRefusesNewConnectionsInTheKernelAndEndsNone) {
+  const auto workload = [](const char* name) {
+    istio::workload::Address address;
+    address.mutable_workload()->set_uid(name);
+    address.mutable_workload()->set_name(name);
+    address.mutable_workload()->set_namespace_("shop");
+    address.mutable_workload()->add_authorization_policies("shop/late");
+    return control_plane::Resource(control_plane::kAddressType, name, "1", address.SerializeAsString());
+  };
+  using FailMode = control_plane::LocalPod::FailMode;
+  control_plane::Change change;
+  change.generation = 2;
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "u", .netns_path = "/ns/web", .wants_capture = true},
+      {.uid = "v", .ns = "shop", .name = "v", .netns_path = "/ns/other", .wants_capture = true}};
+  change.local_pods[1].fail_mode = FailMode::kOpen;
+  subscriber_(change);
+  EXPECT_EQ(status().pods_captured(), 2u);
+  {
+    const std::lock_guard lock(dataplane_->mutex);
+    const InboundConnection open{.local = *SocketAddress::parse("10.0.0.1:80"),
+                                 .remote = *SocketAddress::parse("10.0.0.2:4000")};
+    for (const auto& [path, cookie] : dataplane_->cookies) dataplane_->inbound[cookie] = {open};
+  }
+  change.generation = 3;
+  change.upserted = {workload("u"), workload("v")};
+  subscriber_(change);
+  EXPECT_EQ(status().config_generation(), 3u);
+  const auto policy = [this](const char* path) {
+    const std::lock_guard lock(dataplane_->mutex);
+    return dataplane_->policies[dataplane_->cookies[path]];
+  };
+  EXPECT_TRUE(policy("/ns/web").deny_all);
+  EXPECT_FALSE(policy("/ns/other").deny_all) << "it declares that it fails open";
+  {
+    const std::lock_guard lock(dataplane_->mutex);
+    EXPECT_TRUE(dataplane_->plans["/ns/web"].fail_closed);
+    EXPECT_EQ(dataplane_->closed, 0u) << "nobody knows yet what the policy says of open connections";
+  }
+  grpc::ClientContext asked;
+  admin::v1::CheckReport report;
+  ASSERT_TRUE(stub_->Check(&asked, {}, &report).ok());
+  EXPECT_THAT(report.DebugString(), HasSubstr("policy shop/late has not come"));
+  istio::security::Authorization late;
+  late.set_name("late");
+  late.set_namespace_("shop");
+  late.set_scope(istio::security::WORKLOAD_SELECTOR);
+  late.set_action(istio::security::ALLOW);
+  change.generation = 4;
+  change.upserted = {{control_plane::kAuthorizationType, "shop/late", "1", late.SerializeAsString()}};
+  subscriber_(change);
+  EXPECT_EQ(status().config_generation(), 4u);
+  EXPECT_FALSE(policy("/ns/web").deny_all);
+  EXPECT_TRUE(policy("/ns/web").rules.has_value());
+  const std::lock_guard lock(dataplane_->mutex);
+  EXPECT_EQ(dataplane_->closed, 2u) << "it allows nobody";
+}
+
 TEST_F(AgentTest, OfAProxyThatCannotJudgePlainConnectionsNothingIsAsked) {
   mesh::v1::RequestAuthentication rules;
   rules.set_namespace_("shop");

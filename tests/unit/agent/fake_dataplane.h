@@ -70,9 +70,10 @@ class FakeDataplane : public Dataplane {
       uint64_t cookie, const std::string&,
       const std::function<bool(const InboundConnection&)>& forbidden) override {
     const std::lock_guard lock(mutex);
-    uint64_t closed = 0;
-    for (const InboundConnection& connection : inbound[cookie]) closed += forbidden(connection) ? 1 : 0;
-    return closed;
+    uint64_t ended = 0;
+    for (const InboundConnection& connection : inbound[cookie]) ended += forbidden(connection) ? 1 : 0;
+    closed += ended;
+    return ended;
   }
   absl::Status open_connections(uint64_t cookie, const std::string&,
                                 const std::function<void(const OpenConnection&)>& visit) const override {
@@ -146,6 +147,7 @@ class FakeDataplane : public Dataplane {
   std::map<uint64_t, uint64_t> captured_counts;
   std::map<uint64_t, InboundPolicy> policies;
   std::map<uint64_t, std::vector<InboundConnection>> inbound;
+  uint64_t closed = 0;  // of inbound, so far
   std::map<uint64_t, std::vector<OpenConnection>> connections;
   std::map<SocketAddress, uint32_t> owners;
   std::vector<BypassRow> bypass_rows;

@@ -291,13 +291,15 @@ class CountingProxy {
     if (thread_.joinable()) thread_.join();
     stream_->Finish();
   }
-  void add(const std::string& workload, const std::string& code, uint64_t requests) {
+  void add(const std::string& workload, const std::string& code, uint64_t requests,
+           uint64_t own_answers = 0) {
     proxy::v1::RequestSeries* row = requests_.add_requests();
     row->set_destination_service("cart");
     row->set_destination_namespace("shop");
     row->set_destination_workload(workload);
     row->set_code_class(code);
     row->set_requests(requests);
+    row->set_own_answers(own_answers);
   }
   void answer(std::function<void()> before = [] {}) {
     thread_ = std::thread([this, before] {
@@ -321,10 +323,11 @@ class CountingProxy {
   std::thread thread_;
 };
 
-TEST_F(TraceTest, RequestsThatReachedNoEndpointAreNobodys) {
+TEST_F(TraceTest, RequestsThatReachedNoEndpointAreNobodysAndInjectedAbortsAreNone) {
   CountingProxy proxy(folder_.file("xds.sock"), 7);
   proxy.add("cart-1", "2xx", 5);
-  proxy.add("unknown", "5xx", 3);
+  proxy.add("unknown", "5xx", 10, 7);
+  proxy.add("unknown", "4xx", 20, 20);
   proxy.answer();
   grpc::ClientContext context;
   admin::v1::WatchRequestsRequest request;
@@ -338,6 +341,7 @@ TEST_F(TraceTest, RequestsThatReachedNoEndpointAreNobodys) {
   EXPECT_EQ(counts.proxy_pid(), 7u);
   ASSERT_EQ(counts.rows_size(), 2);
   EXPECT_EQ(counts.rows(0).workload(), "");
+  EXPECT_EQ(counts.rows(0).requests(), 3u);
   EXPECT_EQ(counts.rows(0).errors(), 3u);
   EXPECT_EQ(counts.rows(1).workload(), "shop/cart-1");
   context.TryCancel();

@@ -68,6 +68,60 @@ TEST(YamlTest, ADocumentBehindDotsIsNotIgnored) {
   EXPECT_FALSE(documents[0].error.empty());
 }
 
+TEST(YamlTest, ADocumentThatIsTooLargeSaysWhatItIs) {
+  const auto documents = parse_yaml(str_cat(
+      "metadata: {labels: {name: no}, name: web, namespace: shop}\nspec: {kind: no, metadata: {name: no}}\n"
+      "kind: Service\napiVersion: v1\nx: ",
+      std::string(kMaxDocumentBytes, 'x')));
+  ASSERT_EQ(documents.size(), 1U);
+  ASSERT_TRUE(documents[0].over_limit);
+  const YamlNode& root = documents[0].root;
+  EXPECT_EQ(root.find("kind")->scalar, "Service");
+  EXPECT_EQ(root.find("apiVersion")->scalar, "v1");
+  EXPECT_EQ(root.find("metadata")->find("name")->scalar, "web");
+  EXPECT_EQ(root.find("metadata")->find("namespace")->scalar, "shop");
+  EXPECT_EQ(root.fields.size(), 3U);
+}
+
+TEST(YamlTest, TextsAreWhatKubectlReads) {
+  const auto documents = parse_yaml(
+      "plain: 80\nquoted: \"80\"\nempty:\nnothing: ~\ntag: !!str 80\nfolded: >\n  a\n  b\nkept: |\n  a\n\n  "
+      "---x\n"
+      "flow: {a: [http://x:80, 'b''c'], \"d\":\"e\\u00e9\"}\n");
+  ASSERT_EQ(documents.size(), 1U);
+  ASSERT_EQ(documents[0].error, "");
+  const YamlNode& root = documents[0].root;
+  EXPECT_TRUE(root.find("plain")->plain);
+  EXPECT_FALSE(root.find("quoted")->plain);
+  EXPECT_EQ(root.find("empty")->kind, YamlNode::Kind::kNull);
+  EXPECT_EQ(root.find("empty")->line, 3U);
+  EXPECT_FALSE(root.find("tag")->plain);
+  EXPECT_EQ(root.find("folded")->scalar, "a b\n");
+  EXPECT_EQ(root.find("kept")->scalar, "a\n\n---x\n");
+  EXPECT_EQ(root.find("flow")->find("a")->items.at(0).scalar, "http://x:80");
+  EXPECT_EQ(root.find("flow")->find("a")->items.at(1).scalar, "b'c");
+  EXPECT_EQ(root.find("flow")->find("d")->scalar, "e\xc3\xa9");
+}
+
+TEST(YamlTest, ErrorsNameTheirLine) {
+  struct Row {
+    const char* text;
+    uint32_t line;
+    const char* part;
+  };
+  for (const Row& row :
+       {Row{"a: 1\nb: c: d\n", 2, "mapping values"},
+        Row{"# x\n---\na:\n\t- b\n", 4, "cannot start any token"}, Row{"a: \"b\n\nc", 3, "unexpected end"},
+        Row{"a: 1\nb: \x01\n", 2, "control characters"}, Row{"a: 1\nb: \xff\n", 2, "UTF-8"},
+        Row{"a: 1\n\nb: *none\n", 3, "no anchor above it"},
+        Row{"a: 1\nb: &x [*x]\n", 2, "refers to itself"}}) {
+    const auto documents = parse_yaml(row.text);
+    ASSERT_EQ(documents.size(), 1U) << row.text;
+    EXPECT_EQ(documents[0].error_line, row.line) << row.text << documents[0].error;
+    EXPECT_NE(documents[0].error.find(row.part), std::string::npos) << row.text << documents[0].error;
+  }
+}
+
 TEST(YamlTest, AliasesExpand) {
   const auto documents = parse_yaml("a: &x {k: v}\nb: *x\n");
   ASSERT_EQ(documents.size(), 1U);

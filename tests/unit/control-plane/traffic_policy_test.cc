@@ -212,9 +212,14 @@ TEST(TrafficPolicyTest, TlsIsReadAndWhatWouldNotBeInForceIsRefused) {
   EXPECT_TRUE(mutual.insecure_skip_verify());
   EXPECT_EQ(policy_of("tls: {mode: ISTIO_MUTUAL}").tls().mode(), ClientTls::ISTIO_MUTUAL);
   EXPECT_EQ(refusal("tls: {mode: SIMPLE, caCertificates: system}"), "");
-  EXPECT_EQ(refusal("tls: {mode: SIMPLE, caCertificates: /ca}"), "WF0025 tls.caCertificates");
-  EXPECT_EQ(refusal("tls: {mode: SIMPLE, caCrl: /crl}"), "WF0025 tls.caCrl");
-  EXPECT_EQ(refusal("tls: {mode: MUTUAL, credentialName: c, privateKey: /k}"), "WF0025 tls.privateKey");
+  EXPECT_EQ(policy_of("tls: {mode: SIMPLE, caCertificates: /ca}").tls().credential_name(), "files:||/ca|");
+  EXPECT_EQ(policy_of("tls: {mode: MUTUAL, clientCertificate: /c, privateKey: /k}").tls().credential_name(),
+            "files:/c|/k||");
+  EXPECT_EQ(refusal("tls: {mode: SIMPLE, caCertificates: ca}"), "WF0002 tls.caCertificates");
+  EXPECT_EQ(refusal("tls: {mode: SIMPLE, caCrl: /crl}"), "WF0002 tls.caCrl");
+  EXPECT_EQ(refusal("tls: {mode: SIMPLE, credentialName: c, caCertificates: /c}"),
+            "WF0002 tls.credentialName");
+  EXPECT_EQ(refusal("tls: {mode: MUTUAL, privateKey: /k}"), "WF0026 tls.privateKey");
   EXPECT_EQ(refusal("tls: {mode: SIMPLE, credentialName: other/c}"), "WF0002 tls.credentialName");
   EXPECT_EQ(refusal("tls: {mode: ISTIO_MUTUAL, credentialName: c}"), "WF0002 tls.mode");
   EXPECT_EQ(refusal("tls: {mode: DISABLE}"), "");

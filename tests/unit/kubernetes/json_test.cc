@@ -5,6 +5,8 @@
 
 #include <array>
 
+#include "base/strings.h"
+#include "control-plane/kubernetes/json_identity.h"
 #include "control-plane/kubernetes/json_splitter.h"
 #include "control-plane/kubernetes/json_tree.h"
 
@@ -101,6 +103,44 @@ TEST(JsonSplitterTest, AnObjectOverTheLimitIsEmptyAndTheNextIsWhole) {
   EXPECT_THAT(split(JsonSplitter::Form::kList, "{\"items\":[" + large + ",{\"b\":1}]}", 7, &rest, 20),
               ElementsAre("", "{\"b\":1}"));
   EXPECT_EQ(rest, "{\"items\":[]}");
+}
+
+ObjectIdentity identity_of(std::string_view text, bool event, size_t piece = 3) {
+  JsonIdentity identity(event);
+  for (size_t at = 0; at < text.size(); at += piece) identity.feed(text.substr(at, piece));
+  return identity.found();
+}
+
+TEST(JsonIdentityTest, AnObjectIsNamedByItsMetadataAndNothingElse) {
+  constexpr std::string_view kObject =
+      R"({"spec":{"metadata":{"name":"no"},"name":"no"},"kind":"Service","name":"no",)"
+      R"("metadata":{"labels":{"name":"no","x":"}"},"finalizers":["name","namespace"],"name":"web",)"
+      R"("uid":"7","namespace":"shop","resourceVersion":"12"},"list":[{"metadata":{"name":"no"}}]})";
+  const ObjectIdentity object = identity_of(kObject, false);
+  EXPECT_EQ(object.name, "web");
+  EXPECT_EQ(object.ns, "shop");
+  EXPECT_EQ(object.uid, "7");
+  EXPECT_EQ(object.version, "12");
+  const ObjectIdentity event = identity_of(str_cat(R"({"type":"DELETED","object":)", kObject, "}"), true);
+  EXPECT_EQ(event.type, "DELETED");
+  EXPECT_EQ(event.name, "web");
+  EXPECT_EQ(identity_of(kObject, true).name, "") << "the object of an event is a level deeper";
+}
+
+TEST(JsonIdentityTest, HalfANameIsNone) {
+  EXPECT_EQ(identity_of(str_cat(R"({"metadata":{"name":")", std::string(300, 'x'), R"("}})"), false).name,
+            "");
+  EXPECT_EQ(identity_of(R"({"metadata":{"name":"w\u0065b"}})", false).name, "");
+  EXPECT_EQ(identity_of(R"({"metadata":{"name":"we)", false).name, "");
+}
+
+TEST(JsonSplitterTest, AnObjectOverTheLimitIsNamed) {
+  std::string name;
+  JsonSplitter splitter(JsonSplitter::Form::kList, 20, [&](std::string_view text) {
+    if (text.empty()) name = splitter.too_large().name;
+  });
+  splitter.feed(str_cat(R"({"items":[{"metadata":{"x":")", std::string(50, 'x'), R"(","name":"web"}}]})"));
+  EXPECT_EQ(name, "web");
 }
 
 TEST(JsonSplitterTest, AListThatIsCutOffOrNoListHasNoRest) {

@@ -84,6 +84,35 @@ TEST_F(KindObjectsTest, NorWhenAListShowsAnotherObjectOfTheSameName) {
   EXPECT_EQ(in_force(), 0U);
 }
 
+TEST_F(KindObjectsTest, AnObjectThatIsTooLargeKeepsItsLastGoodVersionAndNobodyElses) {
+  const auto too_large = [this](const char* uid) {
+    return objects_.put_too_large({.type = "", .ns = "shop", .name = "web", .uid = uid, .version = "7"},
+                                  "large");
+  };
+  put(good("a"));
+  EXPECT_EQ(in_force(), 1U);
+  EXPECT_TRUE(too_large("a"));
+  EXPECT_EQ(in_force(), 1U);
+  EXPECT_EQ(store_.findings().size(), 1U);
+  EXPECT_TRUE(too_large("b"));
+  EXPECT_EQ(in_force(), 0U) << "another object of the same name";
+  put(good("b"));
+  EXPECT_EQ(in_force(), 1U);
+  EXPECT_TRUE(store_.findings().empty());
+}
+
+TEST_F(KindObjectsTest, AListWithAnObjectThatIsTooLargeSaysWhatIsGone) {
+  put(good("a"));
+  EXPECT_EQ(in_force(), 1U);
+  objects_.begin_list();
+  EXPECT_TRUE(objects_.put_too_large({.type = "", .ns = "shop", .name = "other", .uid = "c", .version = ""},
+                                     "large"));
+  objects_.end_list();
+  EXPECT_EQ(in_force(), 0U);
+  EXPECT_EQ(store_.findings().size(), 1U);
+  EXPECT_FALSE(objects_.put_too_large({}, "large")) << "nobody knows which one it is";
+}
+
 TEST_F(KindObjectsTest, WhatToAskKubectlForHasItsGroup) {
   KindObjects gateways(kind_called("IstioGateway"));
   gateways.unreadable(kYamlSyntax, "an object could not be read");

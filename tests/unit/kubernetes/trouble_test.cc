@@ -268,10 +268,35 @@ TEST_F(TroubleTest, AnObjectOverTheLimitIsAFindingAndTheOthersAreRead) {
   server_.put(kServices, service("web"));
   start_and_wait();
   EXPECT_EQ(port_of("Service shop/web"), 80);
-  EXPECT_FALSE(state_.contains("Service shop/large"));
-  EXPECT_THAT(to_string(state_.at("Service").findings.front()), HasSubstr("WF0022"));
-  EXPECT_THAT(to_string(state_.at("Service").findings.front()), HasSubstr("over the limit of 3145728 bytes"));
+  const auto& refused = state_.at("Service shop/large");
+  EXPECT_TRUE(refused.objects.empty());
+  EXPECT_THAT(to_string(refused.findings.front()), HasSubstr("Service shop/large: error WF0022"));
+  EXPECT_THAT(to_string(refused.findings.front()), HasSubstr("over the limit of 3145728 bytes"));
+  EXPECT_FALSE(state_.contains("Service"));
   EXPECT_EQ(counts("Service").errors, 1U);
+}
+
+TEST_F(TroubleTest, BesideAnObjectOverTheLimitOthersGoAndItComesBackWhenItIsSmaller) {
+  Json large = service("large");
+  large["metadata"]["annotations"]["x"] = std::string(4 * 1024 * 1024, 'x');
+  server_.put(kServices, large);
+  server_.put(kServices, service("goes"));
+  start_and_wait();
+  ASSERT_TRUE(holds("Service shop/goes"));
+  // Gone while nobody watched: a list alone says so.
+  server_.set_script([](const Request&) { return std::optional<Reply>(Reply{.status = 503}); });
+  server_.end_watches();
+  ASSERT_TRUE(server_.wait_for(kServices, 2, is_plain_watch));
+  server_.remove(kServices, "shop", "goes");
+  server_.compact();
+  server_.set_script({});
+  EXPECT_TRUE(lost("Service shop/goes"));
+  EXPECT_TRUE(wait_until([&] { return state_.contains("Service shop/large"); }));
+  server_.put(kServices, service("large", 81));
+  EXPECT_TRUE(has_port("Service shop/large", 81));
+  server_.put(kServices, large);
+  server_.remove(kServices, "shop", "large");
+  EXPECT_TRUE(lost("Service shop/large"));
 }
 
 TEST_F(TroubleTest, FindingsNameTheObjectWhereFilesHaveTheirPath) {

@@ -52,6 +52,22 @@ TEST(WorkerTelemetryTest, SeriesOfAllWorkersAreSummed) {
   EXPECT_EQ(series.duration_buckets(static_cast<int>(histogram_bucket(1234))), 4u);
 }
 
+TEST(WorkerTelemetryTest, WhatARouteAnswersByItselfIsCountedApart) {
+  WorkerTelemetry t(0, nullptr, nullptr);
+  const Snapshot snapshot = telemetry_snapshot();
+  ExchangeRecord record = telemetry_record();
+  record.endpoint = kNone;
+  record.status = 503;
+  for (const Outcome outcome : {Outcome::kNoEndpoint, Outcome::kFaultAbort, Outcome::kDirectResponse}) {
+    record.outcome = outcome;
+    t.record(record, snapshot);
+  }
+  const v1::Metrics metrics = sum({&t});
+  ASSERT_EQ(metrics.requests_size(), 1) << "labels of a metric are as they were";
+  EXPECT_EQ(metrics.requests(0).requests(), 3u);
+  EXPECT_EQ(metrics.requests(0).own_answers(), 2u);
+}
+
 TEST(WorkerTelemetryTest, StatusRouteAndEndpointMakeSeries) {
   WorkerTelemetry t(0, nullptr, nullptr);
   const Snapshot snapshot = telemetry_snapshot();

@@ -215,7 +215,7 @@ TEST(GatewayTlsTest, AServerNameHasOneListener) {
 // Nothing is taken for enforced that is not.
 TEST(GatewayTlsTest, SettingsThatAreNotEnforcedHaveHandshakesRefused) {
   for (const std::string_view setting :
-       {"serverCertificate: /c, privateKey: /k", "caCrl: /c, credentialName: a",
+       {"tlsCertificates: [], credentialName: a", "caCrl: /c, credentialName: a",
         "insecureSkipVerify: true, credentialName: a", "verifyCertificateHash: [x], credentialName: a",
         "verifyCertificateSpki: [x], credentialName: a", "caCertificates: /c, credentialName: a",
         "subjectAltNames: [x], credentialName: a", "maxProtocolVersion: TLSV1_1, credentialName: a"}) {
@@ -230,6 +230,29 @@ TEST(GatewayTlsTest, SettingsThatAreNotEnforcedHaveHandshakesRefused) {
     const RouteWorld world(manifest);
     EXPECT_NE(problem(world, "a.example").find("next:"), std::string::npos) << setting;
     EXPECT_NE(world.snapshot().find_gateway_port(8080), nullptr) << setting;
+  }
+}
+
+TEST(GatewayTlsTest, FilesThatNobodyAllowsAreAFindingThatSaysWhatToType) {
+  const RouteWorld world(
+      istio(https("a.example", "mode: SIMPLE, serverCertificate: /certs/a.crt, privateKey: /certs/a.key")));
+  EXPECT_TRUE(found(world, "WF0052", "files /certs/a.crt, /certs/a.key are not read"));
+  EXPECT_NE(problem(world, "a.example").find("--certificate-files"), std::string::npos);
+}
+
+TEST(GatewayTlsTest, FilesAndSecretsExcludeEachOtherAndPathsAreAbsolute) {
+  for (const auto& [tls, field] :
+       {std::pair("mode: SIMPLE, credentialName: a, serverCertificate: /c, privateKey: /k",
+                  "serverCertificate"),
+        std::pair("mode: MUTUAL, credentialName: a, caCertCredentialName: b, caCertificates: /c",
+                  "caCertCredentialName"),
+        std::pair("mode: SIMPLE, serverCertificate: c, privateKey: /k", "serverCertificate"),
+        std::pair("mode: SIMPLE, serverCertificate: /c", "serverCertificate"),
+        std::pair("mode: SIMPLE, privateKey: /k", "privateKey")}) {
+    const auto parsed = control_plane::parse_file("f.yaml", istio(https("a.example", tls)));
+    ASSERT_FALSE(parsed.findings.empty()) << tls;
+    EXPECT_EQ(parsed.findings.front().field, str_cat("spec.servers[0].tls.", field)) << tls;
+    EXPECT_EQ(parsed.findings.front().level, control_plane::Finding::Level::kError) << tls;
   }
 }
 
