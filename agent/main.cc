@@ -415,6 +415,8 @@ void add_source_options(CLI::App& app, Flags& flags) {
          "folder below which Gateways and DestinationRules may name certificates and keys in files; may "
          "be given again (default: none, they name Secrets)")
       ->check(is_absolute)
+      // Each value behind a flag of its own: what follows may be a command.
+      ->allow_extra_args(false)
       ->excludes(control);
   app.add_option("--control-server-name", flags.control.server_name,
                  "name in weft-control's certificate (default: the HOST)")
