@@ -28,6 +28,8 @@ class FolderControlPlane final : public ControlPlane {
   FolderControlPlane(Options options, Subscriber subscriber)
       : options_(std::move(options)),
         pipeline_(options_.node_name, options_.fetch_keys, std::move(subscriber)) {}
+  // The source's thread may wait for look-ups.
+  ~FolderControlPlane() override { pipeline_.stop(); }
 
   absl::Status run() {
     auto source = DirectorySource::start(options_.config_dir, options_.debounce,

@@ -36,7 +36,8 @@ Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Su
     : node_name_(std::move(node_name)), subscriber_(std::move(subscriber)) {
   const auto changed = [this] {
     const absl::MutexLock lock(&mutex_);
-    recompile();
+    // Before the first change, update() sees to it.
+    if (generation_ > 0) recompile();
   };
   resolver_ = DnsResolver::start(DnsResolver::Options(), changed);
   if (!fetch_keys) return;
@@ -50,17 +51,43 @@ Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Su
 }
 
 // Before anything goes: a change that is told right now still uses the resolver.
-Pipeline::~Pipeline() {
+Pipeline::~Pipeline() { stop(); }
+
+void Pipeline::stop() {
   resolver_->stop();
   if (key_resolver_ != nullptr) key_resolver_->stop();
 }
 
 void Pipeline::update(Store::Changes changes) {
+  bool first = false;
+  {
+    const absl::MutexLock lock(&mutex_);
+    store_.update(std::move(changes));
+    resolver_->want(hosts_to_resolve(store_.objects()));
+    if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
+    first = generation_ == 0;
+    if (!first) recompile();
+  }
+  if (!first) return;
+  wait_for_look_ups();
   const absl::MutexLock lock(&mutex_);
-  store_.update(std::move(changes));
-  resolver_->want(hosts_to_resolve(store_.objects()));
-  if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
   recompile();
+}
+
+void Pipeline::wait_for_look_ups() const {
+  const auto end = std::chrono::steady_clock::now() + kFirstLookUps;
+  bool all = true;
+  for (const DnsResolver* each : {resolver_.get(), key_resolver_.get()}) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (each != nullptr)
+      all = each->wait_for_first(std::chrono::duration_cast<std::chrono::milliseconds>(left)) && all;
+  }
+  if (!all)
+    log::warn("look_ups_not_awaited",
+              {{"seconds", kFirstLookUps.count()},
+               {"next",
+                "see that the name servers and the issuers of keys answer; what they say counts as "
+                "soon as it is here"}});
 }
 
 void Pipeline::recompile() {
