@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "control-plane/compile/request_authentication.h"
+#include "control-plane/gateway_api_status.h"
 
 namespace weft::control_plane {
 namespace {
@@ -21,6 +22,12 @@ bool before(const Finding& a, const Finding& b) { return sort_key(a) < sort_key(
 bool same(const std::vector<Finding>& a, const std::vector<Finding>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](const Finding& x, const Finding& y) { return sort_key(x) == sort_key(y); });
+}
+
+// Compared where it was made anew only.
+bool same_status(const std::shared_ptr<const GatewayApiStatus>& a,
+                 const std::shared_ptr<const GatewayApiStatus>& b) {
+  return a == b || (a != nullptr && b != nullptr && *a == *b);
 }
 
 }  // namespace
@@ -99,12 +106,13 @@ void Pipeline::recompile() {
                           key_resolver_ == nullptr ? nullptr : &keys);
   Change change{.local_pods = next.local_pods,
                 .mesh_namespaces = next.mesh_namespaces,
-                .findings = all_findings(store_, next)};
+                .findings = all_findings(store_, next),
+                .gateway_api = next.gateway_api};
   diff(compiled_, next, change);
-  const bool nothing_new = generation_ > 0 && change.upserted.empty() && change.removed.empty() &&
-                           change.local_pods == compiled_.local_pods &&
-                           change.mesh_namespaces == compiled_.mesh_namespaces &&
-                           same(change.findings, findings_);
+  const bool nothing_new =
+      generation_ > 0 && change.upserted.empty() && change.removed.empty() &&
+      change.local_pods == compiled_.local_pods && change.mesh_namespaces == compiled_.mesh_namespaces &&
+      same_status(change.gateway_api, compiled_.gateway_api) && same(change.findings, findings_);
   compiled_ = std::move(next);
   if (nothing_new) return;
   change.generation = ++generation_;
