@@ -40,6 +40,7 @@ struct Flags {
   std::string audience = "weft-control";
   std::vector<std::string> accounts = {"weft-system/weft-agent"};
   std::string status_lease = "weft-system/weft-control";
+  std::vector<std::string> gateway_addresses;
   std::string log_level = "info";
 };
 
@@ -99,7 +100,8 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
     parts.status = std::make_unique<StatusWriter>(
         *access, StatusWriter::Options{.lease = {.ns = flags.status_lease.substr(0, slash),
                                                  .name = flags.status_lease.substr(slash + 1),
-                                                 .holder = own_name()}});
+                                                 .holder = own_name()},
+                                       .gateway_addresses = flags.gateway_addresses});
   }
   ASSIGN_OR_RETURN(parts.authority,
                    CertificateAuthority::open({.folder = flags.ca_dir, .mounted = true}, absl::Now()));
@@ -188,6 +190,11 @@ void add_options(CLI::App& app, Flags& flags) {
                  "NAMESPACE/NAME of the Lease of the one replica that writes the status of objects; none: "
                  "nothing is written")
       ->capture_default_str();
+  app.add_option("--gateway-address", flags.gateway_addresses,
+                 "IP at which Gateways are reached, for their status; may be repeated")
+      ->check([](const std::string& text) {
+        return IpAddress::parse(text) ? std::string() : str_cat("'", text, "' is no IP address");
+      });
   app.add_option("--metrics-address", flags.metrics_address, "IP:PORT of /metrics")->capture_default_str();
   app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")
       ->capture_default_str();

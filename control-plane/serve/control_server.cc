@@ -100,7 +100,7 @@ void ControlServer::on_change(const Change& change) {
       std::count_if(change.findings.begin(), change.findings.end(),
                     [](const Finding& finding) { return finding.level == Finding::Level::kError; }));
   generation_ = change.generation;
-  if (parts_.status != nullptr) parts_.status->tell(change.findings);
+  if (parts_.status != nullptr) parts_.status->tell(change.findings, change.gateway_api);
 }
 
 ControlServer::~ControlServer() {
@@ -138,6 +138,10 @@ HttpReply ControlServer::serve_health(std::string_view path) const {
   std::string problems;
   if (parts_.source_report) {
     for (const std::string& problem : parts_.source_report().problems) str_append(&problems, problem, "\n");
+  }
+  if (parts_.status != nullptr) {
+    if (const std::string problem = parts_.status->counts().problem; !problem.empty())
+      str_append(&problems, "status of objects is not written: ", problem, "\n");
   }
   if (generation_ == 0) return {503, kText, str_cat("the objects have not been read yet\n", problems)};
   // Not less ready for a server that is away: agents are served what is known.
