@@ -41,6 +41,8 @@ struct Flags {
   std::vector<std::string> accounts = {"weft-system/weft-agent"};
   std::string status_lease = "weft-system/weft-control";
   std::vector<std::string> gateway_addresses;
+  std::string webhook;
+  std::string webhook_configuration = "weft";
   std::string log_level = "info";
 };
 
@@ -82,6 +84,9 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
   ASSIGN_OR_RETURN(options.address, address_of("--listen", flags.listen));
   ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
   ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
+  if (!flags.webhook.empty()) {
+    ASSIGN_OR_RETURN(options.webhook_address, address_of("--webhook", flags.webhook));
+  }
   options.certificate = {.certificate_file = flags.tls_cert,
                          .key_file = flags.tls_key,
                          .names = flags.tls_names,
@@ -101,7 +106,8 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
         *access, StatusWriter::Options{.lease = {.ns = flags.status_lease.substr(0, slash),
                                                  .name = flags.status_lease.substr(slash + 1),
                                                  .holder = own_name()},
-                                       .gateway_addresses = flags.gateway_addresses});
+                                       .gateway_addresses = flags.gateway_addresses,
+                                       .webhook_configuration = flags.webhook_configuration});
   }
   ASSIGN_OR_RETURN(parts.authority,
                    CertificateAuthority::open({.folder = flags.ca_dir, .mounted = true}, absl::Now()));
@@ -195,6 +201,14 @@ void add_options(CLI::App& app, Flags& flags) {
       ->check([](const std::string& text) {
         return IpAddress::parse(text) ? std::string() : str_cat("'", text, "' is no IP address");
       });
+  app.add_option(
+      "--webhook", flags.webhook,
+      "IP:PORT of the validating webhook, HTTPS with the certificate of --listen (default: there is "
+      "none)");
+  app.add_option("--webhook-configuration", flags.webhook_configuration,
+                 "ValidatingWebhookConfiguration whose caBundle is kept, where the authority made the "
+                 "certificate")
+      ->capture_default_str();
   app.add_option("--metrics-address", flags.metrics_address, "IP:PORT of /metrics")->capture_default_str();
   app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")
       ->capture_default_str();

@@ -159,8 +159,8 @@ ObjectMeta read_meta(const FieldReader& root, std::string_view kind, const std::
     meta->error_at("name", kValueRejected, "not an object name",
                    "use lower-case letters, digits, '-' and '.'");
   }
-  out.generation = static_cast<uint32_t>(
-      meta->integer("generation", 0, std::numeric_limits<uint32_t>::max()).value_or(0));
+  out.generation =
+      static_cast<uint32_t>(meta->integer("generation", 0, std::numeric_limits<uint32_t>::max()).value_or(0));
   out.labels = meta->text_map("labels");
   out.annotations = meta->text_map("annotations");
   check_weft_keys(*meta, "labels", kind);
