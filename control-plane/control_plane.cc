@@ -33,6 +33,8 @@ class FolderControlPlane final : public ControlPlane {
       : options_(std::move(options)),
         pipeline_(options_.node_name, options_.fetch_keys, std::move(subscriber),
                   options_.certificate_folders) {}
+  // The source's thread may wait for look-ups.
+  ~FolderControlPlane() override { pipeline_.stop(); }
 
   absl::Status run() {
     auto source = DirectorySource::start(options_.config_dir, options_.debounce,

@@ -28,6 +28,8 @@ inline constexpr char kPodType[] = "type.googleapis.com/weft.node.v1.Pod";
 // Likewise; elsewhere Change::mesh_namespaces.
 inline constexpr char kMeshType[] = "type.googleapis.com/weft.node.v1.Mesh";
 
+struct GatewayApiStatus;  // gateway_api_status.h
+
 // As a node's name: a control plane that describes the pods of every node.
 inline constexpr char kAllNodes[] = "*";
 
@@ -86,6 +88,8 @@ struct Change {
   // captured.
   std::vector<std::string> mesh_namespaces;
   std::vector<Finding> findings;
+  // Complete, of a control plane of all nodes (kAllNodes); null: of another.
+  std::shared_ptr<const GatewayApiStatus> gateway_api = {};
 };
 
 // The JSON Web Key Set at a URL as its one entry, checked; nullopt when it cannot be had. May block; runs on

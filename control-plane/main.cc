@@ -40,6 +40,9 @@ struct Flags {
   std::string audience = "weft-control";
   std::vector<std::string> accounts = {"weft-system/weft-agent"};
   std::string status_lease = "weft-system/weft-control";
+  std::vector<std::string> gateway_addresses;
+  std::string webhook;
+  std::string webhook_configuration = "weft";
   std::string log_level = "info";
 };
 
@@ -81,6 +84,9 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
   ASSIGN_OR_RETURN(options.address, address_of("--listen", flags.listen));
   ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
   ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
+  if (!flags.webhook.empty()) {
+    ASSIGN_OR_RETURN(options.webhook_address, address_of("--webhook", flags.webhook));
+  }
   options.certificate = {.certificate_file = flags.tls_cert,
                          .key_file = flags.tls_key,
                          .names = flags.tls_names,
@@ -99,7 +105,9 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
     parts.status = std::make_unique<StatusWriter>(
         *access, StatusWriter::Options{.lease = {.ns = flags.status_lease.substr(0, slash),
                                                  .name = flags.status_lease.substr(slash + 1),
-                                                 .holder = own_name()}});
+                                                 .holder = own_name()},
+                                       .gateway_addresses = flags.gateway_addresses,
+                                       .webhook_configuration = flags.webhook_configuration});
   }
   ASSIGN_OR_RETURN(parts.authority,
                    CertificateAuthority::open({.folder = flags.ca_dir, .mounted = true}, absl::Now()));
@@ -187,6 +195,19 @@ void add_options(CLI::App& app, Flags& flags) {
   app.add_option("--status-lease", flags.status_lease,
                  "NAMESPACE/NAME of the Lease of the one replica that writes the status of objects; none: "
                  "nothing is written")
+      ->capture_default_str();
+  app.add_option("--gateway-address", flags.gateway_addresses,
+                 "IP at which Gateways are reached, for their status; may be repeated")
+      ->check([](const std::string& text) {
+        return IpAddress::parse(text) ? std::string() : str_cat("'", text, "' is no IP address");
+      });
+  app.add_option(
+      "--webhook", flags.webhook,
+      "IP:PORT of the validating webhook, HTTPS with the certificate of --listen (default: there is "
+      "none)");
+  app.add_option("--webhook-configuration", flags.webhook_configuration,
+                 "ValidatingWebhookConfiguration whose caBundle is kept, where the authority made the "
+                 "certificate")
       ->capture_default_str();
   app.add_option("--metrics-address", flags.metrics_address, "IP:PORT of /metrics")->capture_default_str();
   app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")

@@ -8,6 +8,7 @@
 #include "base/courtesy.h"
 #include "base/log.h"
 #include "control-plane/compile/request_authentication.h"
+#include "control-plane/gateway_api_status.h"
 
 namespace weft::control_plane {
 namespace {
@@ -24,6 +25,12 @@ bool same(const std::vector<Finding>& a, const std::vector<Finding>& b) {
                     [](const Finding& x, const Finding& y) { return sort_key(x) == sort_key(y); });
 }
 
+// Compared where it was made anew only.
+bool same_status(const std::shared_ptr<const GatewayApiStatus>& a,
+                 const std::shared_ptr<const GatewayApiStatus>& b) {
+  return a == b || (a != nullptr && b != nullptr && *a == *b);
+}
+
 }  // namespace
 
 std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) {
@@ -38,7 +45,8 @@ Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Su
     : node_name_(std::move(node_name)), subscriber_(std::move(subscriber)) {
   const auto changed = [this] {
     const absl::MutexLock lock(&mutex_);
-    recompile();
+    // Before the first change, update() sees to it.
+    if (generation_ > 0) recompile();
   };
   resolver_ = DnsResolver::start(DnsResolver::Options(), changed);
   if (!certificate_folders.empty()) {
@@ -46,7 +54,7 @@ Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Su
         CertificateFiles::Options{.folders = std::move(certificate_folders)}, [this] {
           const absl::MutexLock lock(&mutex_);
           read_files();
-          recompile();
+          if (generation_ > 0) recompile();
         });
   }
   if (!fetch_keys) return;
@@ -60,24 +68,50 @@ Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Su
 }
 
 // Before anything goes: a change that is told right now still uses the resolver.
-Pipeline::~Pipeline() {
+Pipeline::~Pipeline() { stop(); }
+
+void Pipeline::stop() {
   resolver_->stop();
   if (file_secrets_ != nullptr) file_secrets_->stop();
   if (key_resolver_ != nullptr) key_resolver_->stop();
 }
 
 void Pipeline::update(Store::Changes changes) {
+  bool first = false;
+  {
+    const absl::MutexLock lock(&mutex_);
+    store_.update(std::move(changes));
+    resolver_->want(hosts_to_resolve(store_.objects()));
+    if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
+    read_files();
+    first = generation_ == 0;
+    if (!first) recompile();
+  }
+  if (!first) return;
+  wait_for_look_ups();
   const absl::MutexLock lock(&mutex_);
-  store_.update(std::move(changes));
-  resolver_->want(hosts_to_resolve(store_.objects()));
-  if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
-  read_files();
   recompile();
 }
 
 void Pipeline::read_files() {
   if (file_secrets_ == nullptr) return;
   if (auto changes = file_secrets_->update(store_.objects())) store_.update(*std::move(changes));
+}
+
+void Pipeline::wait_for_look_ups() const {
+  const auto end = std::chrono::steady_clock::now() + kFirstLookUps;
+  bool all = true;
+  for (const DnsResolver* each : {resolver_.get(), key_resolver_.get()}) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (each != nullptr)
+      all = each->wait_for_first(std::chrono::duration_cast<std::chrono::milliseconds>(left)) && all;
+  }
+  if (!all)
+    log::warn("look_ups_not_awaited",
+              {{"seconds", kFirstLookUps.count()},
+               {"next",
+                "see that the name servers and the issuers of keys answer; what they say counts as "
+                "soon as it is here"}});
 }
 
 void Pipeline::recompile() {
@@ -90,12 +124,13 @@ void Pipeline::recompile() {
                           key_resolver_ == nullptr ? nullptr : &keys);
   Change change{.local_pods = next.local_pods,
                 .mesh_namespaces = next.mesh_namespaces,
-                .findings = all_findings(store_, next)};
+                .findings = all_findings(store_, next),
+                .gateway_api = next.gateway_api};
   diff(compiled_, next, change);
-  const bool nothing_new = generation_ > 0 && change.upserted.empty() && change.removed.empty() &&
-                           change.local_pods == compiled_.local_pods &&
-                           change.mesh_namespaces == compiled_.mesh_namespaces &&
-                           same(change.findings, findings_);
+  const bool nothing_new =
+      generation_ > 0 && change.upserted.empty() && change.removed.empty() &&
+      change.local_pods == compiled_.local_pods && change.mesh_namespaces == compiled_.mesh_namespaces &&
+      same_status(change.gateway_api, compiled_.gateway_api) && same(change.findings, findings_);
   compiled_ = std::move(next);
   if (nothing_new) return;
   change.generation = ++generation_;

@@ -2,6 +2,7 @@
 // next generation. Any thread, one change at a time.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,10 @@
 
 namespace weft::control_plane {
 
+// Longer the first change waits for no look-up: a name server that is silent must not keep everything else
+// away.
+inline constexpr std::chrono::seconds kFirstLookUps{30};
+
 class Pipeline {
  public:
   // `certificate_folders`: see CertificateFiles; none: certificates in files are not read.
@@ -24,13 +29,20 @@ class Pipeline {
   // Ends the resolvers' threads; what feeds the pipeline ends before.
   ~Pipeline();
 
-  // Calls the subscriber, if anything follows from it, before it returns; the first time in any case.
+  // Calls the subscriber, if anything follows from it, before it returns; the first time in any case, and
+  // then not before one look-up of each host name and of each issuer's keys is over, for at most
+  // kFirstLookUps: what an earlier process had told is not taken back because this one has just begun. One
+  // thread at a time.
   void update(Store::Changes changes);
+  // Nothing is looked up any more, and update() waits no longer. Any thread but the subscriber's.
+  void stop();
 
  private:
   // The caller's thread, a resolver's, or that of the files.
   void recompile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void read_files() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Without the lock: who is told of what was found needs it.
+  void wait_for_look_ups() const;
   void log_new(const std::vector<Finding>& findings) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string node_name_;

@@ -9,6 +9,7 @@
 #include "control-plane/compile/egress.h"
 #include "control-plane/compile/gateway_reach.h"
 #include "control-plane/compile/gateway_routes.h"
+#include "control-plane/compile/gateway_status.h"
 #include "control-plane/compile/gateway_tls.h"
 #include "control-plane/compile/gateways.h"
 #include "control-plane/compile/layer4_ports.h"
@@ -195,7 +196,8 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   attach_policies(objects, workloads);
   for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload, egress));
   std::vector<Finding> of_routes;
-  const std::vector<MeshRouteSet> gateway_api = mesh_routes(objects, stamps, remembered, &of_routes);
+  GatewayFacts facts;
+  const std::vector<MeshRouteSet> gateway_api = mesh_routes(objects, stamps, remembered, &of_routes, &facts);
   const Layer4Ports layer4 = layer4_ports(objects, gateway_api);
   for_each<Service>(objects, [&](const Service& service) {
     if (!service.external_name)
@@ -207,7 +209,8 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
       add(out, kAddressType, service_key(entry, host), to_address(entry, host, layer4));
   });
   for (const MeshRouteSet& set : gateway_api) steps.add(*set.made);
-  const GatewayRouteSets of_gateways = gateway_routes(objects, stamps, remembered, &of_routes);
+  const GatewayRouteSets of_gateways = gateway_routes(objects, stamps, remembered, &of_routes, &facts);
+  if (node_name == kAllNodes) out.gateway_api = gateway_api_status(objects, stamps, remembered, facts);
   for (const auto& set : of_gateways.sets) steps.add(*set);
   for (const auto& [name, secret] : secrets_of(of_gateways.servers, objects))
     add(out, kSecretType, name, secret);

@@ -24,6 +24,8 @@ struct Compiled {
   std::vector<Finding> findings;
   // For the next compilation.
   StepResults steps;
+  // For kAllNodes; null otherwise.
+  std::shared_ptr<const GatewayApiStatus> gateway_api;
 };
 
 // `resolved`: addresses of the names that hosts_to_resolve() names, as far as they are known. `before`: an

@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "control-plane/compile/route_backends.h"
+#include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
 #include "control-plane/resource/parse_object.h"
@@ -32,15 +33,7 @@ bool passes_through(const Objects& objects, const std::string& host) {
   return out;
 }
 
-}  // namespace
-
-bool is_exported_to(const VirtualService& service, const std::string& ns) {
-  const auto& places = service.routes.export_to();
-  return places.empty() || std::any_of(places.begin(), places.end(), [&ns](const std::string& place) {
-           return place == ns || place == "*";
-         });
-}
-
+// By the listener's kinds and allowedRoutes.
 bool is_allowed(const GatewayRoute& route, const Gateway& gateway, const Gateway::Listener& listener,
                 const Objects& objects) {
   if (!listener.kinds.empty() &&
@@ -50,6 +43,37 @@ bool is_allowed(const GatewayRoute& route, const Gateway& gateway, const Gateway
   if (listener.from == Gateway::Listener::From::kSame) return route.meta.ns == gateway.meta.ns;
   const auto ns = objects.find(ObjectKey{"Namespace", "", route.meta.ns});
   return ns != objects.end() && selects(listener.selector, meta_of(*ns->second).labels);
+}
+
+Routing routing_of(GatewayRoute::Kind kind) {
+  if (kind == GatewayRoute::Kind::kTls) return Routing::kServerNames;
+  return kind == GatewayRoute::Kind::kTcp ? Routing::kConnections : Routing::kRequests;
+}
+
+}  // namespace
+
+bool is_exported_to(const VirtualService& service, const std::string& ns) {
+  const auto& places = service.routes.export_to();
+  return places.empty() || std::any_of(places.begin(), places.end(), [&ns](const std::string& place) {
+           return place == ns || place == "*";
+         });
+}
+
+ListenerFit fit_of(const GatewayRoute& route, const GatewayRoute::Parent& parent, const Listening& listening,
+                   const Objects& objects) {
+  const Gateway::Listener& listener = *listening.listener;
+  if (parent.port != 0 && parent.port != listener.port) return {};
+  if (!parent.section.empty() && parent.section != listener.name) return {};
+  if (!is_allowed(route, *listening.gateway, listener, objects))
+    return {.fit = Fit::kNotAllowed, .hosts = {}};
+  if (routing_of(listener) != routing_of(route.kind)) return {.fit = Fit::kNotAllowed, .hosts = {}};
+  if (route.kind == GatewayRoute::Kind::kTcp) return {.fit = Fit::kAccepted, .hosts = {}};
+  std::set<std::string> hosts;
+  const std::vector<std::string> any = {"*"};
+  for (const std::string& host : route.hostnames.empty() ? any : route.hostnames) {
+    if (const auto common = common_host(listener.hosts.front().name, host)) hosts.insert(*common);
+  }
+  return {.fit = hosts.empty() ? Fit::kNoHostname : Fit::kAccepted, .hosts = std::move(hosts)};
 }
 
 void warn_of_passthrough(const VirtualService& service, const mesh::v1::RouteSet& routes,

@@ -45,8 +45,8 @@ bool is_for_http(const Service::Port& port) {
 class MeshRoutes {
  public:
   MeshRoutes(const Objects& objects, const KindStamps& stamps, Remembered& remembered,
-             std::vector<Finding>* findings)
-      : objects_(objects), stamps_(stamps), remembered_(remembered), findings_(findings) {}
+             std::vector<Finding>* findings, GatewayFacts* facts)
+      : objects_(objects), stamps_(stamps), remembered_(remembered), findings_(findings), facts_(facts) {}
 
   std::vector<MeshRouteSet> run() {
     for_each<GatewayRoute>(objects_, [this](const GatewayRoute& route) {
@@ -61,6 +61,7 @@ class MeshRoutes {
 
  private:
   void attach(const GatewayRoute& route, const GatewayRoute::Parent& parent) {
+    facts_->note(route, parent, Fit::kNoParent);
     const std::string named = str_cat("Service ", parent.ns, "/", parent.name);
     const auto found = objects_.find(ObjectKey{"Service", parent.ns, parent.name});
     if (found == objects_.end())
@@ -77,6 +78,7 @@ class MeshRoutes {
     for (const Service::Port& port : service.ports) {
       if (parent.port != 0 && parent.port != port.number) continue;
       any = true;
+      facts_->note(route, parent, Fit::kNotAllowed);
       attach_port(route, parent, port);
     }
     if (!any)
@@ -116,6 +118,7 @@ class MeshRoutes {
     Inputs inputs(Step::kPlace);
     inputs.object(meta_of(*objects_.at(ObjectKey{"Service", place.ns, place.service}))).number(place.port);
     for (const Attached& one : attached) {
+      facts_->note(*one.route, *one.parent, one.route->kind == kind ? Fit::kAccepted : Fit::kConflict);
       inputs.object(one.route->meta).number(static_cast<uint64_t>(one.parent - one.route->parents.data()));
       if (one.route->kind == kind) report(*one.route);
     }
@@ -144,8 +147,9 @@ class MeshRoutes {
     inputs.object(route.meta);
     stamps_.add("Service", &inputs);
     const auto result = remembered_.get(inputs, [&](StepResult* made) {
-      rules_[&route] = resolve_rules(route, objects_, Grants::kNotNeeded, &made->findings);
+      rules_[&route] = resolve_rules(route, objects_, Grants::kNotNeeded, &made->findings, &made->refused);
     });
+    facts_->references[{&route, Grants::kNotNeeded}] = result->refused;
     findings_->insert(findings_->end(), result->findings.begin(), result->findings.end());
   }
 
@@ -220,6 +224,7 @@ class MeshRoutes {
   const KindStamps& stamps_;
   Remembered& remembered_;
   std::vector<Finding>* findings_;
+  GatewayFacts* facts_;
   std::set<const GatewayRoute*> reported_;
   std::map<Place, std::vector<Attached>> places_;
   std::map<const GatewayRoute*, std::vector<HttpRoute>> rules_;
@@ -228,8 +233,9 @@ class MeshRoutes {
 }  // namespace
 
 std::vector<MeshRouteSet> mesh_routes(const Objects& objects, const KindStamps& stamps,
-                                      Remembered& remembered, std::vector<Finding>* findings) {
-  return MeshRoutes(objects, stamps, remembered, findings).run();
+                                      Remembered& remembered, std::vector<Finding>* findings,
+                                      GatewayFacts* facts) {
+  return MeshRoutes(objects, stamps, remembered, findings, facts).run();
 }
 
 }  // namespace weft::control_plane

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "control-plane/compile/gateway_facts.h"
 #include "control-plane/compile/remembered.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
@@ -22,6 +23,7 @@ struct MeshRouteSet {
   std::shared_ptr<const StepResult> made;
 };
 std::vector<MeshRouteSet> mesh_routes(const Objects& objects, const KindStamps& stamps,
-                                      Remembered& remembered, std::vector<Finding>* findings);
+                                      Remembered& remembered, std::vector<Finding>* findings,
+                                      GatewayFacts* facts);
 
 }  // namespace weft::control_plane

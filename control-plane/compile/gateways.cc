@@ -49,8 +49,8 @@ const Gateway* find_gateway(const Objects& objects, const char* kind, const std:
 class Gateways {
  public:
   Gateways(const Objects& objects, const KindStamps& stamps, Remembered& remembered,
-           std::vector<Finding>* findings)
-      : objects_(objects), stamps_(stamps), remembered_(remembered), findings_(findings) {}
+           std::vector<Finding>* findings, GatewayFacts* facts)
+      : objects_(objects), stamps_(stamps), remembered_(remembered), findings_(findings), facts_(facts) {}
 
   GatewayRouteSets run() {
     add_listeners();
@@ -75,19 +75,18 @@ class Gateways {
           port.kind = listener.kind;
           port.first = gateway;
         } else if (port.kind != listener.kind) {
-          warn_about(
-              gateway->meta, kRouteConflict, listener.line, listener.field,
-              str_cat("port ", listener.port, " speaks another protocol for ", port.first->meta.kind, " ",
-                      port.first->meta.ns, "/", port.first->meta.name, ": this listener is not served"),
-              "use another port", findings_);
+          refuse(*gateway, listener, "ProtocolConflict",
+                 str_cat("port ", listener.port, " speaks another protocol for ", port.first->meta.kind, " ",
+                         port.first->meta.ns, "/", port.first->meta.name, ": this listener is not served"),
+                 "use another port");
           continue;
         }
         if (const Listening* other = port.of_same_names(listener)) {
-          warn_about(
-              gateway->meta, kRouteConflict, listener.line, listener.field,
+          refuse(
+              *gateway, listener, "HostnameConflict",
               str_cat(other->gateway->meta.kind, " ", other->gateway->meta.ns, "/", other->gateway->meta.name,
                       " has a server name of this on port ", listener.port, ": this listener is not served"),
-              "use other host names, or one listener", findings_);
+              "use other host names, or one listener");
           port.refused.push_back({gateway, &listener});
           continue;
         }
@@ -97,6 +96,13 @@ class Gateways {
         }
       }
     }
+  }
+
+  void refuse(const Gateway& gateway, const Gateway::Listener& listener, const char* reason,
+              std::string message, std::string remedy) {
+    facts_->refuse(listener, reason, str_cat(message, "; next: ", remedy));
+    warn_about(gateway.meta, kRouteConflict, listener.line, listener.field, std::move(message),
+               std::move(remedy), findings_);
   }
 
   void bind_virtual_services() {
@@ -247,16 +253,18 @@ class Gateways {
                         "add it, or correct the name", findings_);
     // Somebody else's.
     if (gateway->listeners.empty()) return;
-    bool any = false;
+    Fit best = Fit::kNoParent;
     for (auto& [number, port] : ports_) {
       for (const Listening& one : port.listeners) {
-        const bool meant = one.gateway == gateway && (parent.port == 0 || parent.port == number) &&
-                           (parent.section.empty() || parent.section == one.listener->name);
-        if (meant && is_allowed(route, *gateway, *one.listener, objects_))
-          any = add_route(route, parent, *one.listener, port) || any;
+        if (one.gateway != gateway) continue;
+        const ListenerFit found = fit_of(route, parent, one, objects_);
+        if (found.fit >= Fit::kNoHostname) report(route);
+        const bool fits = found.fit == Fit::kAccepted;
+        best = std::max(best, fits ? add_route(route, parent, *one.listener, found.hosts, port) : found.fit);
       }
     }
-    if (!any)
+    facts_->note(route, parent, best);
+    if (best < Fit::kConflict)
       warn_about(
           route.meta, kNotAttached, parent.line, parent.field,
           str_cat("no listener of Gateway ", parent.ns, "/", parent.name,
@@ -264,36 +272,28 @@ class Gateways {
           "compare the route with the listeners", findings_);
   }
 
-  // False: nothing of it fits the listener.
-  bool add_route(const GatewayRoute& route, const GatewayRoute::Parent& parent,
-                 const Gateway::Listener& listener, Port& port) {
+  // kAccepted or kConflict.
+  Fit add_route(const GatewayRoute& route, const GatewayRoute::Parent& parent,
+                const Gateway::Listener& listener, const std::set<std::string>& hosts, Port& port) {
     const bool http = route.kind == Kind::kHttp || route.kind == Kind::kGrpc;
-    const Routing wanted = http                       ? Routing::kRequests
-                           : route.kind == Kind::kTls ? Routing::kServerNames
-                                                      : Routing::kConnections;
-    if (routing_of(listener) != wanted) return false;
-    report(route);
     const ResolvedRoute resolved{&route, http ? nullptr : rules_of(route)};
-    if (route.kind == Kind::kTcp) {
-      port.connections_of(listener).tcp_routes.push_back(resolved);
-      return true;
+    if (!http) {
+      facts_->attach(route, listener);
+      if (route.kind == Kind::kTls)
+        port.tls_routes.push_back({resolved, {hosts.begin(), hosts.end()}});
+      else
+        port.connections_of(listener).tcp_routes.push_back(resolved);
+      return Fit::kAccepted;
     }
-    std::set<std::string> hosts;
-    const std::vector<std::string> any = {"*"};
-    for (const std::string& host : route.hostnames.empty() ? any : route.hostnames) {
-      if (const auto common = common_host(listener.hosts.front().name, host)) hosts.insert(*common);
-    }
-    if (route.kind == Kind::kTls && !hosts.empty())
-      port.tls_routes.push_back({resolved, {hosts.begin(), hosts.end()}});
-    if (!http || hosts.empty()) return !hosts.empty();
     if (const GatewayRoute* other = of_other_kind(route, listener, hosts)) {
       warn_about(
           route.meta, kRouteConflict, parent.line, parent.field,
           str_cat("the older ", other->meta.kind, " ", other->meta.ns, "/", other->meta.name,
                   " has host names of this on one listener: this ", route.meta.kind, " takes nothing there"),
           "use different host names, or one kind", findings_);
-      return true;
+      return Fit::kConflict;
     }
+    facts_->attach(route, listener);
     taken_[&listener].push_back({&route, hosts});
     Requests& requests = port.requests_of(listener);
     auto& by_host = route.kind == Kind::kGrpc ? requests.grpc_routes : requests.http_routes;
@@ -302,7 +302,7 @@ class Gateways {
       const auto same = [&](const ResolvedRoute& other) { return other.route == &route; };
       if (std::none_of(routes.begin(), routes.end(), same)) routes.push_back(resolved);
     }
-    return true;
+    return Fit::kAccepted;
   }
 
   // An HTTPRoute beside a GRPCRoute, or the other way round, with a name in common; null: none.
@@ -427,6 +427,7 @@ class Gateways {
       for (const Listening& one : port.listeners) {
         mesh::v1::TlsServer& server = *set->mutable_gateway()->add_servers();
         server = tls_server(*one.gateway, *one.listener, objects_, findings_);
+        if (!server.problem().empty()) facts_->listeners[one.listener].problem = server.problem();
         const auto connections = port.tcp.find(one.listener);
         if (connections == port.tcp.end()) continue;
         for (auto& route : connections->second.all()) *server.add_tcp() = std::move(route);
@@ -457,19 +458,21 @@ class Gateways {
     Inputs inputs(Step::kGatewayRules);
     inputs.object(route.meta);
     for (const char* kind : {"Service", "ReferenceGrant"}) stamps_.add(kind, &inputs);
-    take(*remembered_.get(inputs, [&](StepResult* made) { report_rules(route, &made->findings); }));
+    const auto result = remembered_.get(inputs, [&](StepResult* made) { report_rules(route, made); });
+    facts_->references[{&route, Grants::kNeeded}] = result->refused;
+    take(*result);
   }
 
-  void report_rules(const GatewayRoute& route, std::vector<Finding>* findings) {
+  void report_rules(const GatewayRoute& route, StepResult* made) {
     // Parents that are Services have reported the same references, but for grants.
     const bool of_mesh = std::any_of(route.parents.begin(), route.parents.end(),
                                      [](const GatewayRoute::Parent& parent) { return parent.service; });
     std::vector<Finding> reported, all;
     if (of_mesh) resolve_rules(route, objects_, Grants::kNotNeeded, &reported);
-    rules_[&route] = resolve_rules(route, objects_, Grants::kNeeded, &all);
+    rules_[&route] = resolve_rules(route, objects_, Grants::kNeeded, &all, &made->refused);
     for (Finding& finding : all) {
       const auto same = [&](const Finding& f) { return f.code == finding.code && f.field == finding.field; };
-      if (std::none_of(reported.begin(), reported.end(), same)) findings->push_back(std::move(finding));
+      if (std::none_of(reported.begin(), reported.end(), same)) made->findings.push_back(std::move(finding));
     }
   }
 
@@ -477,6 +480,7 @@ class Gateways {
   const KindStamps& stamps_;
   Remembered& remembered_;
   std::vector<Finding>* findings_;
+  GatewayFacts* facts_;
   std::map<uint16_t, Port> ports_;
   std::map<std::pair<const VirtualService*, std::string>, RouteSet> routes_;
   std::set<const GatewayRoute*> reported_;
@@ -487,8 +491,8 @@ class Gateways {
 }  // namespace
 
 GatewayRouteSets gateway_routes(const Objects& objects, const KindStamps& stamps, Remembered& remembered,
-                                std::vector<Finding>* findings) {
-  return Gateways(objects, stamps, remembered, findings).run();
+                                std::vector<Finding>* findings, GatewayFacts* facts) {
+  return Gateways(objects, stamps, remembered, findings, facts).run();
 }
 
 }  // namespace weft::control_plane

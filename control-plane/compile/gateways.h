@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "control-plane/compile/gateway_facts.h"
 #include "control-plane/compile/remembered.h"
 
 namespace weft::control_plane {
@@ -16,6 +17,6 @@ struct GatewayRouteSets {
   std::vector<mesh::v1::TlsServer> servers;
 };
 GatewayRouteSets gateway_routes(const Objects& objects, const KindStamps& stamps, Remembered& remembered,
-                                std::vector<Finding>* findings);
+                                std::vector<Finding>* findings, GatewayFacts* facts);
 
 }  // namespace weft::control_plane

@@ -14,8 +14,10 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/hash/hash.h"
 #include "base/courtesy.h"
+#include "control-plane/compile/gateway_facts.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
+#include "control-plane/gateway_api_status.h"
 #include "control-plane/resource/objects.h"
 
 namespace weft::control_plane {
@@ -31,7 +33,8 @@ enum class Step : uint64_t {
   kGatewayPorts,
   kGatewayHost,
   kPassthrough,
-  kTunnels
+  kTunnels,
+  kGatewayStatus
 };
 
 // A step and what it depends on: revisions of objects, numbers. Two that are the same have the same result.
@@ -67,6 +70,8 @@ struct StepResult {
   std::vector<Resource> resources;
   std::vector<Finding> findings;
   std::vector<uint64_t> numbers;  // what else a step has to say
+  RefusedReference refused;       // of a route's rules
+  std::shared_ptr<const GatewayApiStatus> gateway_api;
 };
 
 // Results by what they depend on.

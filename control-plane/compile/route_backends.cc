@@ -17,13 +17,15 @@ using mesh::v1::HttpRoute;
 // Why a reference may not be used; `code` null: it may.
 struct Problem {
   const char* code = nullptr;
+  RefusedReference::Why why = RefusedReference::Why::kNone;
   std::string message, remedy;
 };
 
 class Resolver {
  public:
-  Resolver(const GatewayRoute& route, const Objects& objects, Grants grants, std::vector<Finding>* findings)
-      : route_(route), objects_(objects), grants_(grants), findings_(findings) {}
+  Resolver(const GatewayRoute& route, const Objects& objects, Grants grants, std::vector<Finding>* findings,
+           RefusedReference* first)
+      : route_(route), objects_(objects), grants_(grants), findings_(findings), first_(first) {}
 
   HttpRoute rule(const GatewayRoute::Rule& rule) {
     HttpRoute out = rule.http;
@@ -51,6 +53,8 @@ class Resolver {
   }
 
  private:
+  using Why = RefusedReference::Why;
+
   Destination resolve(const GatewayRoute::Backend& backend) {
     Destination out = backend.destination;
     const Problem problem = problem_of(backend);
@@ -60,6 +64,8 @@ class Resolver {
       return out;
     }
     warn(problem.code, backend.line, backend.field, problem.message, problem.remedy);
+    if (first_ != nullptr && first_->why == RefusedReference::Why::kNone)
+      *first_ = {problem.why, findings_->back()};
     out.Clear();
     out.set_invalid(true);
     out.set_weight(backend.destination.weight());
@@ -68,24 +74,25 @@ class Resolver {
 
   Problem problem_of(const GatewayRoute::Backend& backend) const {
     if (!backend.unusable.empty())
-      return {kBackendRefused, str_cat(backend.unusable, " is no backend: its share is answered with 500"),
+      return {kBackendRefused, Why::kInvalidKind,
+              str_cat(backend.unusable, " is no backend: its share is answered with 500"),
               "refer to a Service"};
     if (grants_ == Grants::kNeeded && backend.ns != route_.meta.ns &&
         !is_granted({route_.meta.kind, route_.meta.ns, "", "Service", backend.ns, backend.name}, objects_))
-      return {kBackendRefused,
+      return {kBackendRefused, Why::kNotPermitted,
               str_cat("no ReferenceGrant of namespace ", backend.ns, " lets ", route_.meta.kind, "s of ",
                       route_.meta.ns, " refer to Service ", backend.name, ": its share is answered with 500"),
               str_cat("add a ReferenceGrant in ", backend.ns)};
     const auto found = objects_.find(ObjectKey{"Service", backend.ns, backend.name});
     if (found == objects_.end())
       return {
-          kReferenceMissing,
+          kReferenceMissing, Why::kNotFound,
           str_cat("Service ", backend.ns, "/", backend.name, " is unknown: its share is answered with 500"),
           "add the Service, or correct the name"};
     const Service& service = std::get<Service>(*found->second);
     const auto is_port = [&](const Service::Port& port) { return port.number == backend.port; };
     if (std::none_of(service.ports.begin(), service.ports.end(), is_port))
-      return {kReferenceMissing,
+      return {kReferenceMissing, Why::kNotFound,
               str_cat("Service ", backend.ns, "/", backend.name, " has no port ", backend.port,
                       ": its share is answered with 500"),
               "use one of the Service's ports"};
@@ -101,6 +108,7 @@ class Resolver {
   const Objects& objects_;
   const Grants grants_;
   std::vector<Finding>* findings_;
+  RefusedReference* first_;
 };
 
 bool names(const ReferenceGrant::To& to, const Reference& reference) {
@@ -112,8 +120,8 @@ bool names(const ReferenceGrant::To& to, const Reference& reference) {
 }  // namespace
 
 std::vector<HttpRoute> resolve_rules(const GatewayRoute& route, const Objects& objects, Grants grants,
-                                     std::vector<Finding>* findings) {
-  Resolver resolver(route, objects, grants, findings);
+                                     std::vector<Finding>* findings, RefusedReference* first) {
+  Resolver resolver(route, objects, grants, findings, first);
   std::vector<HttpRoute> out;
   for (const GatewayRoute::Rule& rule : route.rules) out.push_back(resolver.rule(rule));
   return out;

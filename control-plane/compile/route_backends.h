@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "control-plane/compile/gateway_facts.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
 
@@ -13,9 +14,10 @@ namespace weft::control_plane {
 // What the rules of a route do, in their order: complete HttpRoutes, of TLSRoute and TCPRoute with
 // destinations only. A share that may go nowhere has an invalid destination. Only what is attached to a
 // Gateway needs grants for other namespaces: whoever is in the mesh reaches its Services anyway.
-enum class Grants : uint8_t { kNeeded, kNotNeeded };
+// `first` gets the first reference that may not be used.
 std::vector<mesh::v1::HttpRoute> resolve_rules(const GatewayRoute& route, const Objects& objects,
-                                               Grants grants, std::vector<Finding>* findings);
+                                               Grants grants, std::vector<Finding>* findings,
+                                               RefusedReference* first = nullptr);
 
 // True when a ReferenceGrant of `to_ns` lets `from_kind` of the Gateway API in `from_ns` refer to this
 // object.

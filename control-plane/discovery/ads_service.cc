@@ -38,6 +38,13 @@ grpc::Status going_down() {
   return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is going down; connect again later");
 }
 
+grpc::Status too_many_streams(const std::string& node) {
+  return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                      str_cat("node ", node, " has ", kMaxStreamsOfNode,
+                              " streams already; next: see that one agent runs on it, and try again when "
+                              "connections that broke have ended"));
+}
+
 class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryService::CallbackService {
  public:
   explicit AdsServiceOverGrpc(NodeOf node_of) : node_of_(std::move(node_of)) {}
@@ -86,11 +93,17 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
       return refuse(grpc::Status(static_cast<grpc::StatusCode>(node.status().code()),
                                  std::string(node.status().message())));
     }
-    streams_.push_back(std::make_unique<AdsStream>(mutex_, state_,
+    if (node_of_ && streams_of(*node) >= kMaxStreamsOfNode) return refuse(too_many_streams(*node));
+    streams_.push_back(std::make_unique<AdsStream>(mutex_, state_, memory_,
                                                    node_of_ ? std::optional(*std::move(node)) : std::nullopt,
                                                    [this](AdsStream* done) { forget(streams_, done); }));
     streams_.back()->start();
     return streams_.back().get();
+  }
+
+  size_t streams_of(const std::string& node) const {
+    return static_cast<size_t>(std::count_if(streams_.begin(), streams_.end(),
+                                             [&](const auto& stream) { return stream->is_of(node); }));
   }
 
   Reactor* refuse(const grpc::Status& status) {
@@ -168,6 +181,7 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
   const NodeOf node_of_;
   mutable absl::Mutex mutex_;
   AdsState state_;
+  MemoryReturn memory_;
   bool down_ = false;
   std::list<std::unique_ptr<AdsStream>> streams_;
   std::list<std::unique_ptr<Refusal>> refusals_;

@@ -24,10 +24,21 @@ struct ClientState {
   std::map<std::string, std::string> rejected;
 };
 
-// What an agent says about its node in metadata of the first requests: its name, and "true" when it opens
-// ports for clients outside the mesh.
+// What an agent says about its node in the metadata of a stream's first request: its name, and "true" when
+// it opens ports for clients outside the mesh. Of later requests `node` is not read, as xDS has it: an agent
+// that becomes a gateway, or none, begins another stream.
 inline constexpr char kNodeNameKey[] = "NODE_NAME";
 inline constexpr char kGatewayKey[] = "GATEWAY";
+
+// What one node may cost. Clients that are no nodes (the proxy on the agent's own socket) are not bounded.
+// An agent has one stream; a connection that broke without a word counts for the 40 seconds until its pings
+// are missed.
+inline constexpr size_t kMaxStreamsOfNode = 4;
+// Of a stream, over all types: of names that the client says it holds or wants, and of the bytes of these and
+// their versions.
+inline constexpr size_t kMaxNames = 300'000;
+inline constexpr size_t kMaxNamesBytes = 32u << 20;
+inline constexpr size_t kMaxNameBytes = 1024;
 
 class AdsService {
  public:

@@ -1,11 +1,11 @@
 // See ads_stream.h. Called by gRPC's threads and, for changes, by the service.
 #include "control-plane/discovery/ads_stream.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <array>
+#include <utility>
 
+#include "absl/time/clock.h"
 #include "base/strings.h"
 
 namespace weft::control_plane {
@@ -57,9 +57,9 @@ const Scope* AdsState::scope(const std::string& type, std::string_view name) con
   return found != of_type->second.end() ? &found->second : nullptr;
 }
 
-AdsStream::AdsStream(absl::Mutex& mutex, const AdsState& state, std::optional<std::string> node,
-                     std::function<void(AdsStream*)> on_done)
-    : mutex_(mutex), state_(state), on_done_(std::move(on_done)) {
+AdsStream::AdsStream(absl::Mutex& mutex, const AdsState& state, MemoryReturn& memory,
+                     std::optional<std::string> node, std::function<void(AdsStream*)> on_done)
+    : mutex_(mutex), state_(state), memory_(memory), on_done_(std::move(on_done)) {
   if (!node) return;
   view_ = NodeView{.node = *node, .namespaces = state_.namespaces.of(*node)};
   sight_ = [this](const Resource& resource) {
@@ -128,13 +128,17 @@ ClientState AdsStream::client_state() const {
 }
 
 void AdsStream::OnReadDone(bool ok) {
-  const absl::MutexLock lock(&mutex_);
-  if (!ok) return end(grpc::Status::OK);
-  if (finished_) return;
-  if (const grpc::Status accepted = accept(request_); !accepted.ok()) return end(accepted);
-  return_memory();
-  pump();
-  StartRead(&request_);
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (!ok) return end(grpc::Status::OK);
+    if (finished_) return;
+    if (const grpc::Status accepted = accept(request_); !accepted.ok()) return end(accepted);
+    note_memory();
+    pump();
+    StartRead(&request_);
+  }
+  // The stream itself may be at its end by now.
+  memory_.run(absl::Now());
 }
 
 void AdsStream::OnWriteDone(bool ok) {
@@ -165,7 +169,7 @@ void AdsStream::OnDone() {
 
 // A client that is proven to be a node says which one it means to be, and whether it serves gateways.
 grpc::Status AdsStream::introduce(const envoy::service::discovery::v3::Node& node) {
-  if (!node.id().empty()) node_id_ = node.id();
+  node_id_ = node.id().substr(0, kMaxShownName);
   if (!view_) return grpc::Status::OK;
   const auto text = [&node](const char* key) {
     const auto found = node.metadata().fields().find(key);
@@ -184,10 +188,35 @@ grpc::Status AdsStream::introduce(const envoy::service::discovery::v3::Node& nod
   return grpc::Status::OK;
 }
 
+grpc::Status AdsStream::bound(const Request& request) const {
+  if (!view_) return grpc::Status::OK;
+  SaidNames said;
+  for (const auto& [type, subscription] : subscriptions_) {
+    said.names += subscription.said().names;
+    said.bytes += subscription.said().bytes;
+  }
+  size_t longest = std::max(request.type_url().size(), request.response_nonce().size());
+  const auto add = [&](size_t name, size_t version) {
+    ++said.names;
+    said.bytes += name + version;
+    longest = std::max({longest, name, version});
+  };
+  for (const std::string& name : request.resource_names_subscribe()) add(name.size(), 0);
+  for (const auto& [name, version] : request.initial_resource_versions()) add(name.size(), version.size());
+  if (said.names <= kMaxNames && said.bytes <= kMaxNamesBytes && longest <= kMaxNameBytes)
+    return grpc::Status::OK;
+  return grpc::Status(
+      grpc::StatusCode::RESOURCE_EXHAUSTED,
+      str_cat("a stream may name ", kMaxNames, " resources, in ", kMaxNamesBytes, " bytes, none longer than ",
+              kMaxNameBytes, ": this one names ", said.names, " in ", said.bytes, ", the longest has ",
+              longest, "; next: start the agent anew, which then holds nothing"));
+}
+
 grpc::Status AdsStream::accept(const Request& request) {
-  if (request.has_node()) {
+  if (!std::exchange(introduced_, true)) {
     if (const grpc::Status introduced = introduce(request.node()); !introduced.ok()) return introduced;
   }
+  if (const grpc::Status bounded = bound(request); !bounded.ok()) return bounded;
   const std::string& type = request.type_url();
   const auto known = subscriptions_.find(type);
   if (type.empty() || (known == subscriptions_.end() && subscriptions_.size() >= kMaxTypes)) {
@@ -202,14 +231,14 @@ grpc::Status AdsStream::accept(const Request& request) {
 }
 
 // When a client has acknowledged a whole mesh, what gRPC and the response held of it is free again, scattered
-// over the heap between what stays: glibc gives such pages back only when it is told to.
-void AdsStream::return_memory() {
+// over the heap between what stays.
+void AdsStream::note_memory() {
   if (sent_ < kManyResources || writing_) return;
   for (const auto& [type, subscription] : subscriptions_) {
     if (subscription.in_flight()) return;
   }
   sent_ = 0;
-  ::malloc_trim(0);
+  memory_.note();
 }
 
 bool AdsStream::has_pending(const std::string& type, const Subscription& subscription) const {

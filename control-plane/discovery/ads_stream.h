@@ -18,6 +18,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "control-plane/discovery/ads_service.h"
+#include "control-plane/discovery/memory_return.h"
 #include "control-plane/discovery/scope.h"
 #include "control-plane/discovery/subscription.h"
 
@@ -42,7 +43,7 @@ class AdsStream final
  public:
   // The service destroys the stream in `on_done`, which comes without the lock. `node`: who was proven to
   // call; nullopt: one who sees everything.
-  AdsStream(absl::Mutex& mutex, const AdsState& state, std::optional<std::string> node,
+  AdsStream(absl::Mutex& mutex, const AdsState& state, MemoryReturn& memory, std::optional<std::string> node,
             std::function<void(AdsStream*)> on_done);
 
   void start() { StartRead(&request_); }
@@ -55,6 +56,7 @@ class AdsStream final
                std::optional<std::string_view> after);
   // Whether the client is a node that the scope (nullptr: all) has.
   bool sees(const Scope* scope) const { return !view_ || scope == nullptr || view_->sees(*scope); }
+  bool is_of(const std::string& node) const { return view_ && view_->node == node; }
   // Pods of these nodes are in other namespaces now.
   void namespaces_changed(const std::set<std::string>& nodes);
   // The last operation: nothing is started after it.
@@ -71,7 +73,10 @@ class AdsStream final
   using Response = envoy::service::discovery::v3::DeltaDiscoveryResponse;
 
   grpc::Status accept(const Request& request);
+  // The stream's first request.
   grpc::Status introduce(const envoy::service::discovery::v3::Node& node);
+  // Whether it may say so many names, beside those that the stream keeps.
+  grpc::Status bound(const Request& request) const;
   // Takes another view, and counts as changed what it shows or hides.
   void look(NodeView view);
   SeenResources seen(const std::string& type) const { return {state_.of(type), sight_}; }
@@ -79,10 +84,11 @@ class AdsStream final
   bool find_next();
   bool alone(const std::string& type) const;
   void fill(const std::string& type, Subscription& subscription, Subscription::Part part);
-  void return_memory();
+  void note_memory();
 
   absl::Mutex& mutex_;
   const AdsState& state_;
+  MemoryReturn& memory_;
   const std::function<void(AdsStream*)> on_done_;
   std::optional<NodeView> view_;
   // By view_; empty without one.
@@ -94,6 +100,7 @@ class AdsStream final
   uint64_t next_nonce_ = 0;
   // Resources sent since memory was last given back.
   int sent_ = 0;
+  bool introduced_ = false;
   bool writing_ = false;
   bool finished_ = false;
   grpc::Status final_status_;

@@ -10,17 +10,30 @@ namespace {
 
 namespace xds = envoy::service::discovery::v3;
 
+// As it may stand in a log: bounded, and on one line.
+std::string shown(std::string_view text) {
+  std::string out(text.substr(0, kMaxRefusalBytes));
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return out;
+}
+
 // "name: reason" per line; names contain single colons never followed by a space.
 std::map<std::string, std::string> parse_rejections(std::string_view text) {
   std::map<std::string, std::string> out;
   while (!text.empty()) {
+    if (out.size() >= kMaxRefusals) {
+      out["*"] = str_cat("and more, after the first ", kMaxRefusals);
+      break;
+    }
     const size_t end = text.find('\n');
     const std::string_view line = text.substr(0, end);
     const size_t colon = line.find(": ");
     if (colon != std::string_view::npos) {
-      out.emplace(line.substr(0, colon), line.substr(colon + 2));
+      out.emplace(shown(line.substr(0, colon)), shown(line.substr(colon + 2)));
     } else if (!line.empty()) {
-      out.emplace("*", line);
+      out.emplace("*", shown(line));
     }
     if (end == std::string_view::npos) break;
     text.remove_prefix(end + 1);
@@ -33,7 +46,11 @@ std::map<std::string, std::string> parse_rejections(std::string_view text) {
 
 void Subscription::begin(const Request& request, const SeenResources& resources) {
   wildcard_ = request.resource_names_subscribe_size() == 0;
-  for (const auto& [name, version] : request.initial_resource_versions()) behind_[name] = version;
+  for (const auto& [name, version] : request.initial_resource_versions()) {
+    behind_[name] = version;
+    ++initial_.names;
+    initial_.bytes += name.size() + version.size();
+  }
   change_interest(request, resources);
 }
 
@@ -60,7 +77,7 @@ void Subscription::want_all(const SeenResources& resources) {
 
 void Subscription::want(const std::string& name) {
   const bool wanted = wants(name);
-  names_.insert(name);
+  if (names_.insert(name).second) names_bytes_ += name.size();
   asked_.insert(name);
   if (!wanted && !first_due_) behind_.try_emplace(name);
 }
@@ -76,7 +93,7 @@ void Subscription::change_interest(const Request& request, const SeenResources& 
     if (name == "*") {
       wildcard_ = false;
     } else {
-      names_.erase(name);
+      if (names_.erase(name) > 0) names_bytes_ -= name.size();
       asked_.erase(name);
     }
   }

@@ -19,6 +19,16 @@
 
 namespace weft::control_plane {
 
+// Of what a client refuses so much is kept: it is shown and logged.
+inline constexpr size_t kMaxRefusals = 100;
+inline constexpr size_t kMaxRefusalBytes = 512;  // of a name, and of a reason
+
+// Names that a client has said, and the bytes of them and of their versions.
+struct SaidNames {
+  size_t names = 0;
+  size_t bytes = 0;
+};
+
 // The resources of one type.
 using TypeResources = absl::flat_hash_set<Resource, HashByName, EqualByName>;
 
@@ -75,7 +85,9 @@ class Subscription {
   void settled(uint64_t generation) { acked_generation_ = generation; }
 
   uint64_t acked_generation() const { return acked_generation_; }
-  // Name to reason, of the last answer.
+  // That this keeps: what it subscribes to by name, and what it said at the beginning that it holds.
+  SaidNames said() const { return {names_.size() + initial_.names, names_bytes_ + initial_.bytes}; }
+  // Name to reason, of the last answer: at most kMaxRefusals of them, one line each.
   const std::map<std::string, std::string>& rejected() const { return rejected_; }
 
  private:
@@ -94,6 +106,8 @@ class Subscription {
 
   bool wildcard_ = false;
   std::set<std::string> names_;
+  size_t names_bytes_ = 0;
+  SaidNames initial_;
   // Subscribed by name since the last response: answered even when unchanged or unknown.
   std::set<std::string> asked_;
   // Names that the client may have otherwise than they are, with what it has. A name that is not here is as

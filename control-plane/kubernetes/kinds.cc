@@ -16,6 +16,8 @@ constexpr Text kGeneration = "metadata.generation";
 
 // Status is what others write: reading it would mean an event for each of their writes.
 constexpr std::array<Text, 4> kSpecOnly = {kManaged, kApplied, kGeneration, "status"};
+// Its generation is told with the status of the object.
+constexpr std::array<Text, 3> kWithStatus = {kManaged, kApplied, "status"};
 constexpr std::array<Text, 5> kMetaOnly = {kManaged, kApplied, kGeneration, "status", "spec"};
 // Each change of a slice changes an annotation that says when. (Not all annotations: a bookmark's says that a
 // streamed list is complete.)
@@ -89,11 +91,11 @@ constexpr std::array<KubernetesKind, 20> kKinds = {{
      true},
     {"RequestAuthentication", "RequestAuthentication", kSecurity, kV1Beta1, "requestauthentications", "",
      kSpecOnly, true},
-    {"Gateway", "Gateway", kGatewayApi, kV1Beta1, "gateways", "", kSpecOnly, true},
-    {"HTTPRoute", "HTTPRoute", kGatewayApi, kV1Beta1, "httproutes", "", kSpecOnly, true},
-    {"GRPCRoute", "GRPCRoute", kGatewayApi, kV1, "grpcroutes", "", kSpecOnly, true},
-    {"TLSRoute", "TLSRoute", kGatewayApi, kLayer4, "tlsroutes", "", kSpecOnly, true},
-    {"TCPRoute", "TCPRoute", kGatewayApi, kLayer4, "tcproutes", "", kSpecOnly, true},
+    {"Gateway", "Gateway", kGatewayApi, kV1Beta1, "gateways", "", kWithStatus, true},
+    {"HTTPRoute", "HTTPRoute", kGatewayApi, kV1Beta1, "httproutes", "", kWithStatus, true},
+    {"GRPCRoute", "GRPCRoute", kGatewayApi, kV1, "grpcroutes", "", kWithStatus, true},
+    {"TLSRoute", "TLSRoute", kGatewayApi, kLayer4, "tlsroutes", "", kWithStatus, true},
+    {"TCPRoute", "TCPRoute", kGatewayApi, kLayer4, "tcproutes", "", kWithStatus, true},
     {"ReferenceGrant", "ReferenceGrant", kGatewayApi, kV1Beta1, "referencegrants", "", kSpecOnly, true},
 }};
 

@@ -33,6 +33,8 @@ class WatchingControlPlane final : public KubernetesControlPlane {
   WatchingControlPlane(const KubernetesOptions& options, Subscriber subscriber)
       : pipeline_(options.node_name, options.fetch_keys, std::move(subscriber), options.certificate_folders) {
   }
+  // The source's thread may wait for look-ups.
+  ~WatchingControlPlane() override { pipeline_.stop(); }
 
   absl::Status run(const KubernetesOptions& options) {
     absl::StatusOr<ApiAccess> access = options.kubeconfig.empty()

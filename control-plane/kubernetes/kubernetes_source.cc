@@ -140,8 +140,10 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
   secrets_->take(&pending_);
   gathering_ = false;
   subscriber_(std::exchange(pending_, {}));
-  not_before_ = Clock::now() + (Clock::now() - now);
-  if (std::exchange(first_told_, true)) return Clock::time_point::max();
+  if (std::exchange(first_told_, true)) {
+    not_before_ = Clock::now() + (Clock::now() - now);
+    return Clock::time_point::max();
+  }
   log::info("kubernetes_read", {{"server", server_}});
   note_report();
   const absl::MutexLock lock(&mutex_);

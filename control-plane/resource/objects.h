@@ -25,6 +25,7 @@ struct ObjectMeta {
   std::string name;
   std::string file;
   uint32_t line = 0;
+  uint32_t generation = 0;  // metadata.generation, where the source has it; 0: not said
   int64_t created_unix = 0;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;

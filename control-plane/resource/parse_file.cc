@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <set>
 #include <utility>
@@ -22,10 +23,10 @@
 namespace weft::control_plane {
 namespace {
 
-constexpr std::array<std::string_view, 6> kMetaRead = {
-    "name", "namespace", "labels", "annotations", "creationTimestamp", "deletionTimestamp"};
-constexpr std::array<std::string_view, 9> kMetaKnown = {
-    "generateName", "ownerReferences", "uid",      "resourceVersion",           "generation",
+constexpr std::array<std::string_view, 7> kMetaRead = {
+    "name", "namespace", "labels", "annotations", "creationTimestamp", "deletionTimestamp", "generation"};
+constexpr std::array<std::string_view, 8> kMetaKnown = {
+    "generateName", "ownerReferences", "uid",      "resourceVersion",
     "finalizers",   "managedFields",   "selfLink", "deletionGracePeriodSeconds"};
 constexpr std::array<std::string_view, 4> kWeftKeys = {"weft.dev/mesh", "weft.dev/netns",
                                                        "weft.dev/fail-mode", "weft.dev/rate-limit"};
@@ -164,6 +165,8 @@ ObjectMeta read_meta(const FieldReader& root, std::string_view kind, const std::
     meta->error_at("name", kValueRejected, "not an object name",
                    "use lower-case letters, digits, '-' and '.'");
   }
+  out.generation =
+      static_cast<uint32_t>(meta->integer("generation", 0, std::numeric_limits<uint32_t>::max()).value_or(0));
   out.labels = meta->text_map("labels");
   out.annotations = meta->text_map("annotations");
   check_weft_keys(*meta, "labels", kind);

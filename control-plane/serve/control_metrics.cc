@@ -52,6 +52,13 @@ std::string render(const ControlFigures& figures) {
          figures.status.events);
   single(out, "weft_control_status_failed_total", "counter", "Reads and writes for status that failed",
          figures.status.failed);
+  if (figures.admissions) {
+    constexpr char kName[] = "weft_control_admissions_total";
+    out.family(kName, "counter", "Objects that the API server asked the webhook about, by answer");
+    out.sample(kName, {{"answer", "allowed"}}, figures.admissions->allowed);
+    out.sample(kName, {{"answer", "denied"}}, figures.admissions->denied);
+    out.sample(kName, {{"answer", "failed"}}, figures.admissions->failed);
+  }
   using Kind = SourceReport::Kind;
   const auto& all = figures.source_kinds;
   kinds(out, all, "weft_kubernetes_objects", "gauge", "Objects that the Kubernetes API server has told of",

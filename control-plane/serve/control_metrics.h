@@ -2,12 +2,14 @@
 // text. docs/kubernetes.md has the table.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/kubernetes/source_report.h"
 #include "control-plane/serve/callers.h"
+#include "control-plane/serve/webhook_server.h"
 #include "control-plane/status/status_writer.h"
 
 namespace weft::control_plane {
@@ -21,6 +23,7 @@ struct ControlFigures {
   uint64_t certificates_refused = 0;
   std::vector<SourceReport::Kind> source_kinds;
   StatusWriter::Counts status;
+  std::optional<WebhookServer::Counts> admissions;  // absent: there is no webhook
 };
 
 std::string render(const ControlFigures& figures);

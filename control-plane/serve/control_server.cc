@@ -54,6 +54,7 @@ absl::Status ControlServer::start_all() {
                                               [this](std::string_view path) { return serve_health(path); }));
   ASSIGN_OR_RETURN(certificate_,
                    ServerCertificate::open(options_.certificate, *parts_.authority, absl::Now()));
+  RETURN_IF_ERROR(start_webhook());
   ASSIGN_OR_RETURN(control_plane_,
                    parts_.start_control_plane([this](const Change& change) { on_change(change); }));
   RETURN_IF_ERROR(listen());
@@ -61,6 +62,22 @@ absl::Status ControlServer::start_all() {
                                 {"metrics", metrics_->address().to_string()},
                                 {"health", health_->address().to_string()}});
   return absl::OkStatus();
+}
+
+// What an object is told does not depend on others, so it answers before those have been read.
+absl::Status ControlServer::start_webhook() {
+  if (!options_.webhook_address) return absl::OkStatus();
+  ASSIGN_OR_RETURN(webhook_, WebhookServer::start({.address = *options_.webhook_address,
+                                                   .certificate_file = certificate_->certificate_file(),
+                                                   .key_file = certificate_->key_file()}));
+  tell_authorities();
+  return absl::OkStatus();
+}
+
+// Of a certificate that is not ours its owner knows who signed it.
+void ControlServer::tell_authorities() {
+  if (webhook_ != nullptr && parts_.status != nullptr && certificate_->is_own())
+    parts_.status->tell_authorities(parts_.authority->bundle());
 }
 
 absl::Status ControlServer::listen() {
@@ -100,12 +117,13 @@ void ControlServer::on_change(const Change& change) {
       std::count_if(change.findings.begin(), change.findings.end(),
                     [](const Finding& finding) { return finding.level == Finding::Level::kError; }));
   generation_ = change.generation;
-  if (parts_.status != nullptr) parts_.status->tell(change.findings);
+  if (parts_.status != nullptr) parts_.status->tell(change.findings, change.gateway_api);
 }
 
 ControlServer::~ControlServer() {
   health_.reset();
   metrics_.reset();
+  webhook_.reset();
   control_plane_.reset();
   ads_->shutdown();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kEnd);
@@ -116,6 +134,7 @@ ControlServer::~ControlServer() {
 void ControlServer::tick(absl::Time now) {
   if (const absl::Status renewed = certificate_->renew(now); !renewed.ok())
     log::error("server_certificate_not_renewed", {{"error", renewed.message()}});
+  tell_authorities();
 }
 
 HttpReply ControlServer::serve_metrics(std::string_view path) const {
@@ -127,6 +146,7 @@ HttpReply ControlServer::serve_metrics(std::string_view path) const {
                          .certificates_refused = certificates_->refused()};
   for (const auto& [id, issued] : certificates_->issued()) figures.certificates += issued.count;
   if (parts_.source_report) figures.source_kinds = parts_.source_report().kinds;
+  if (webhook_ != nullptr) figures.admissions = webhook_->counts();
   if (parts_.status != nullptr) figures.status = parts_.status->counts();
   return {200, "text/plain; version=0.0.4; charset=utf-8", render(figures)};
 }
@@ -138,6 +158,10 @@ HttpReply ControlServer::serve_health(std::string_view path) const {
   std::string problems;
   if (parts_.source_report) {
     for (const std::string& problem : parts_.source_report().problems) str_append(&problems, problem, "\n");
+  }
+  if (parts_.status != nullptr) {
+    if (const std::string problem = parts_.status->counts().problem; !problem.empty())
+      str_append(&problems, "status of objects is not written: ", problem, "\n");
   }
   if (generation_ == 0) return {503, kText, str_cat("the objects have not been read yet\n", problems)};
   // Not less ready for a server that is away: agents are served what is known.

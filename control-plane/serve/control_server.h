@@ -7,6 +7,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <grpcpp/server.h>
@@ -23,6 +24,7 @@
 #include "control-plane/serve/callers.h"
 #include "control-plane/serve/node_workloads.h"
 #include "control-plane/serve/server_certificate.h"
+#include "control-plane/serve/webhook_server.h"
 #include "control-plane/status/status_writer.h"
 
 namespace weft::control_plane {
@@ -38,6 +40,8 @@ class ControlServer {
     // A connection is ended after so long, give or take a tenth: agents prove anew who they are, and spread
     // over replicas that came later.
     absl::Duration connection_age = absl::Minutes(30);
+    // Of the validating webhook, with the same certificate; absent: there is none.
+    std::optional<SocketAddress> webhook_address = std::nullopt;
   };
   struct Parts {
     std::unique_ptr<CertificateAuthority> authority;
@@ -64,11 +68,15 @@ class ControlServer {
   SocketAddress address() const { return address_; }
   SocketAddress metrics_address() const { return metrics_->address(); }
   SocketAddress health_address() const { return health_->address(); }
+  // Of the options that have one.
+  SocketAddress webhook_address() const { return webhook_->address(); }
 
  private:
   ControlServer(Options options, Parts parts);
   absl::Status start_all();
   absl::Status listen();
+  absl::Status start_webhook();
+  void tell_authorities();
   void on_change(const Change& change);
   HttpReply serve_metrics(std::string_view path) const;
   HttpReply serve_health(std::string_view path) const;
@@ -86,6 +94,7 @@ class ControlServer {
   std::atomic<uint64_t> rejected_ = 0;
   std::unique_ptr<HttpServer> metrics_;
   std::unique_ptr<HttpServer> health_;
+  std::unique_ptr<WebhookServer> webhook_;
   std::unique_ptr<ControlPlane> control_plane_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -36,6 +36,11 @@ class ServerCertificate {
   // tried again at the next call.
   absl::Status renew(absl::Time now);
   std::shared_ptr<grpc::ServerCredentials> credentials() const;
+  // PEM files of what is shown.
+  const std::string& certificate_file() const { return options_.certificate_file; }
+  const std::string& key_file() const { return options_.key_file; }
+  // Made by the authority, else somebody else's files.
+  bool is_own() const { return key_ != nullptr; }
 
  private:
   ServerCertificate(Options options, const CertificateAuthority& authority)

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/status_macros.h"
+#include "control-plane/kubernetes/json_fields.h"
 #include "control-plane/kubernetes/server_text.h"
 
 namespace weft::control_plane {
@@ -15,11 +16,6 @@ using Json = nlohmann::json;
 constexpr char kPath[] = "/apis/authentication.k8s.io/v1/tokenreviews";
 constexpr std::chrono::seconds kDeadline{10};
 constexpr char kNodeName[] = "authentication.kubernetes.io/node-name";
-
-std::string text_at(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 bool has(const Json& list, const std::string& text) {
   return list.is_array() && std::any_of(list.begin(), list.end(), [&text](const Json& each) {

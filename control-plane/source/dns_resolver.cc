@@ -43,7 +43,8 @@ struct Name {
   std::vector<std::string> addresses;
   Clock::time_point due;  // at the beginning of time: at once
   bool under_way = false;
-  int failures = 0;  // in a row
+  bool tried = false;  // a look-up is over
+  int failures = 0;    // in a row
 };
 
 // What the resolver and its look-ups know together. A look-up that hangs outlives the resolver, and finds
@@ -68,6 +69,12 @@ class Names {
       if (!name.addresses.empty()) out.emplace(host, name.addresses);
     }
     return out;
+  }
+
+  bool wait_for_first(std::chrono::milliseconds limit) const {
+    std::unique_lock<std::mutex> lock(mutex_);
+    wake_.wait_for(lock, limit, [this] { return stopping_ || all_tried(); });
+    return all_tried();
   }
 
   void stop() {
@@ -98,6 +105,10 @@ class Names {
  private:
   using Map = std::map<std::string, Name>;
 
+  bool all_tried() const {
+    return std::all_of(names_.begin(), names_.end(), [](const auto& name) { return name.second.tried; });
+  }
+
   // The end when none may begin before another has ended.
   Map::iterator next_due() {
     auto found = names_.end();
@@ -124,6 +135,7 @@ class Names {
     const auto name = names_.find(host);
     if (name == names_.end() || stopping_) return;
     name->second.under_way = false;
+    name->second.tried = true;
     if (!found && name->second.failures == 0)
       log::warn(options_.event, {{"host", host}, {"next", options_.next}});
     name->second.due = Clock::now() + (found ? options_.refresh : pause(name->second.failures));
@@ -135,7 +147,7 @@ class Names {
 
   DnsResolver::Options options_;
   mutable std::mutex mutex_;
-  std::condition_variable wake_;
+  mutable std::condition_variable wake_;
   Map names_;
   int look_ups_ = 0;
   bool changed_ = false;
@@ -154,14 +166,19 @@ class ThreadedResolver final : public DnsResolver {
 
   void want(const std::set<std::string>& hosts) override { names_->want(hosts); }
   Addresses addresses() const override { return names_->addresses(); }
+  bool wait_for_first(std::chrono::milliseconds limit) const override {
+    return names_->wait_for_first(limit);
+  }
   void stop() override {
     names_->stop();
+    const std::lock_guard<std::mutex> lock(joining_);
     if (thread_.joinable()) thread_.join();
   }
 
  private:
   const std::shared_ptr<Names> names_;
   const std::function<void()> changed_;
+  std::mutex joining_;
   std::thread thread_;
 };
 

@@ -37,6 +37,9 @@ class DnsResolver {
   // Names that are wanted from now on; new ones are looked up at once, others are forgotten.
   virtual void want(const std::set<std::string>& hosts) = 0;
   virtual Addresses addresses() const = 0;
+  // Waits until one look-up of each wanted name is over, well or not. False: `limit` passed before, or the
+  // resolver was stopped. Not from `changed`.
+  virtual bool wait_for_first(std::chrono::milliseconds limit) const = 0;
   // Nothing is looked up any more. Waits for `changed` when it runs, which may still use the resolver.
   virtual void stop() = 0;
 };

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/status_macros.h"
+#include "control-plane/kubernetes/json_fields.h"
 
 namespace weft::control_plane {
 namespace {
@@ -18,11 +19,6 @@ std::string micro_time(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone());
 }
 
-std::string text_at(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 }  // namespace
 
 std::string Lease::path() const {
@@ -35,13 +31,11 @@ absl::StatusOr<Lease::Record> Lease::read() {
   const Json lease = Json::parse(text, nullptr, false);
   if (!lease.is_object() || !lease.contains("metadata") || !lease["metadata"].is_object())
     return absl::UnavailableError("its answer is no Lease");
-  const Json spec = lease.value("spec", Json::object());
+  const Json spec = object_at(lease, "spec");
   Record out{.holder = text_at(spec, "holderIdentity"),
              .renewed = text_at(spec, "renewTime"),
              .version = text_at(lease["metadata"], "resourceVersion")};
-  const auto transitions = spec.find("leaseTransitions");
-  if (transitions != spec.end() && transitions->is_number_integer())
-    out.transitions = transitions->get<int64_t>();
+  out.transitions = integer_at(spec, "leaseTransitions");
   return out;
 }
 

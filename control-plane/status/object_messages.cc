@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/strings.h"
+#include "control-plane/kubernetes/json_fields.h"
 
 namespace weft::control_plane {
 namespace {
@@ -15,13 +16,6 @@ using Json = nlohmann::json;
 constexpr std::string_view kOurs = "WF";
 // An Event's note may have 1024 bytes.
 constexpr size_t kLongestNote = 1000;
-
-bool is_istio(const KubernetesKind& kind) { return kind.group.ends_with(".istio.io"); }
-
-std::string text_of(const Finding& finding) {
-  return str_cat(finding.field, finding.field.empty() ? "" : ": ", finding.message,
-                 finding.remedy.empty() ? "" : " (next: ", finding.remedy, finding.remedy.empty() ? "" : ")");
-}
 
 // istio.analysis.v1alpha1.AnalysisMessageBase has no field for words but the type's name.
 Json message_of(const Finding& finding) {
@@ -36,17 +30,6 @@ bool is_ours(const Json& message) {
          code->get_ref<const std::string&>().starts_with(kOurs);
 }
 
-Json messages_in(const Json& status) {
-  if (!status.is_object()) return Json::array();
-  const auto found = status.find("validationMessages");
-  return found != status.end() && found->is_array() ? *found : Json::array();
-}
-
-std::string text_at(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 // FNV-1a, 64 bits.
 std::string short_hash(const std::string& text) {
   uint64_t hash = 0xcbf29ce484222325;
@@ -55,6 +38,23 @@ std::string short_hash(const std::string& text) {
 }
 
 }  // namespace
+
+std::string text_of(const Finding& finding) {
+  return str_cat(finding.field, finding.field.empty() ? "" : ": ", finding.message,
+                 finding.remedy.empty() ? "" : " (next: ", finding.remedy, finding.remedy.empty() ? "" : ")");
+}
+
+bool has_status(const KubernetesKind& kind) {
+  return kind.is_of_istio() || (kind.is_of_gateway_api() && kind.name != "ReferenceGrant");
+}
+
+std::optional<ObjectName> object_of(const ObjectKey& key) {
+  for (const KubernetesKind& kind : kubernetes_kinds()) {
+    if (kind.name == key.kind && has_status(kind))
+      return ObjectName{.kind = &kind, .ns = key.ns, .name = key.name};
+  }
+  return std::nullopt;
+}
 
 std::string ObjectName::path(size_t version) const {
   return str_cat("/apis/", kind->group, "/", kind->versions[version], "/namespaces/", ns, "/", kind->plural,
@@ -66,14 +66,9 @@ std::optional<ObjectName> object_of(const Finding& finding) {
   if (space == std::string::npos) return std::nullopt;
   const size_t slash = finding.object.find('/', space);
   if (slash == std::string::npos) return std::nullopt;
-  const std::string_view name = std::string_view(finding.object).substr(0, space);
-  for (const KubernetesKind& kind : kubernetes_kinds()) {
-    if (kind.name != name || !is_istio(kind)) continue;
-    return ObjectName{.kind = &kind,
-                      .ns = finding.object.substr(space + 1, slash - space - 1),
-                      .name = finding.object.substr(slash + 1)};
-  }
-  return std::nullopt;
+  return object_of(ObjectKey{finding.object.substr(0, space),
+                             finding.object.substr(space + 1, slash - space - 1),
+                             finding.object.substr(slash + 1)});
 }
 
 ObjectFindings by_object(const std::vector<Finding>& findings) {
@@ -85,7 +80,7 @@ ObjectFindings by_object(const std::vector<Finding>& findings) {
 }
 
 std::optional<Json> messages_for(const Json& status, const std::vector<Finding>& findings) {
-  const Json before = messages_in(status);
+  const Json before = array_at(status, "validationMessages");
   Json after = Json::array();
   for (const Json& message : before) {
     if (!is_ours(message)) after.push_back(message);
@@ -96,12 +91,12 @@ std::optional<Json> messages_for(const Json& status, const std::vector<Finding>&
 }
 
 bool has_ours(const Json& status) {
-  const Json messages = messages_in(status);
+  const Json messages = array_at(status, "validationMessages");
   return std::any_of(messages.begin(), messages.end(), is_ours);
 }
 
 Json event_for(const Json& object, const Finding& finding, const std::string& now) {
-  const Json meta = object.value("metadata", Json::object());
+  const Json meta = object_at(object, "metadata");
   const std::string ns = text_at(meta, "namespace"), name = text_at(meta, "name"), uid = text_at(meta, "uid");
   const std::string words = text_of(finding);
   // Names are at most 253 bytes.

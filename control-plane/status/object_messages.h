@@ -1,5 +1,5 @@
 // Findings as the status of the objects that they are about: Istio's status.validationMessages, and Events.
-// Pure; the writer brings objects and takes what is to be written.
+// Pure; object_status.h asks. (gateway_conditions.h has the Gateway API's.)
 #pragma once
 
 #include <map>
@@ -11,6 +11,7 @@
 
 #include "control-plane/control_plane.h"
 #include "control-plane/kubernetes/kinds.h"
+#include "control-plane/resource/objects.h"
 
 namespace weft::control_plane {
 
@@ -20,14 +21,20 @@ struct ObjectName {
 
   // Where version `version` of it is, "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/cart".
   std::string path(size_t version) const;
+  ObjectKey key() const { return {std::string(kind->name), ns, name}; }
   bool operator==(const ObjectName&) const = default;
   auto operator<=>(const ObjectName& other) const {
     return std::tie(kind, ns, name) <=> std::tie(other.kind, other.ns, other.name);
   }
 };
 
-// The object of a finding; nullopt: none whose status has validationMessages (an Istio kind).
+// Whether the status of its objects is written: Istio's kinds, and those of the Gateway API.
+bool has_status(const KubernetesKind& kind);
+// Of a kind that has_status(), by name or of a finding; nullopt: of no such kind.
+std::optional<ObjectName> object_of(const ObjectKey& key);
 std::optional<ObjectName> object_of(const Finding& finding);
+// Field, message and remedy on one line.
+std::string text_of(const Finding& finding);
 
 using ObjectFindings = std::map<ObjectName, std::vector<Finding>>;
 ObjectFindings by_object(const std::vector<Finding>& findings);

@@ -5,6 +5,8 @@
 
 #include "base/strings.h"
 #include "control-plane/discovery/ads_service.h"
+#include "control-plane/discovery/memory_return.h"
+#include "control-plane/discovery/subscription.h"
 
 namespace weft::control_plane {
 namespace {
@@ -260,6 +262,38 @@ TEST_F(AdsTest, SeveralClientsAreServedIndependently) {
   EXPECT_EQ(fast.read_and_ack(), "Address +a=2");
   slow.ack(unanswered);
   EXPECT_EQ(slow.read_and_ack(), "Address +a=2");
+}
+
+TEST_F(AdsTest, OfARefusalOnlySoMuchIsKept) {
+  apply({make(kRouteSetType, "shop/cart", "1")});
+  Client client(address());
+  client.subscribe(kRouteSetType);
+  std::string refusal;
+  for (size_t i = 0; i < 3 * kMaxRefusals; ++i)
+    str_append(&refusal, "r", i, ": \x1b[31m", std::string(2000, 'x'), "\n");
+  client.ack(client.read(), refusal);
+  sync(client);
+  const std::vector<ClientState> clients = ads_->clients();
+  ASSERT_EQ(clients.size(), 1U);
+  EXPECT_EQ(clients[0].rejected.size(), kMaxRefusals + 1);
+  EXPECT_TRUE(clients[0].rejected.contains(str_cat(kRouteSetType, " *"))) << "that there was more is said";
+  const std::string& first = clients[0].rejected.at(str_cat(kRouteSetType, " r0"));
+  EXPECT_EQ(first.size(), kMaxRefusalBytes);
+  EXPECT_EQ(first.find('\x1b'), std::string::npos);
+}
+
+TEST(MemoryReturnTest, AWalkThroughTheHeapIsAtMostOneAMinute) {
+  int walks = 0;
+  MemoryReturn memory([&walks] { ++walks; });
+  const absl::Time now = absl::FromUnixSeconds(1'700'000'000);
+  EXPECT_FALSE(memory.run(now)) << "nothing has become free";
+  memory.note();
+  EXPECT_TRUE(memory.run(now));
+  EXPECT_FALSE(memory.run(now + MemoryReturn::kEvery));
+  memory.note();
+  EXPECT_FALSE(memory.run(now + absl::Seconds(59)));
+  EXPECT_TRUE(memory.run(now + MemoryReturn::kEvery)) << "what was noted too early is not forgotten";
+  EXPECT_EQ(walks, 2);
 }
 
 TEST_F(AdsTest, ShutdownEndsOpenStreamsAndRefusesLaterOnes) {

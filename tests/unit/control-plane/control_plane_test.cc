@@ -35,10 +35,12 @@ class FolderTest : public testing::Test {
     fs::remove_all(folder_);
   }
 
-  void start() {
-    auto started = ControlPlane::start(
-        {.config_dir = folder_, .node_name = "node1", .debounce = std::chrono::milliseconds(5)},
-        [this](const Change& change) { on_change(change); });
+  void start(FetchKeys fetch_keys = {}) {
+    auto started = ControlPlane::start({.config_dir = folder_,
+                                        .node_name = "node1",
+                                        .debounce = std::chrono::milliseconds(5),
+                                        .fetch_keys = std::move(fetch_keys)},
+                                       [this](const Change& change) { on_change(change); });
     ASSERT_TRUE(started.ok()) << started.status().ToString();
     control_plane_ = *std::move(started);
   }
@@ -93,6 +95,25 @@ TEST_F(FolderTest, StartDeliversEverythingBeforeItReturns) {
   start();
   EXPECT_EQ(generation_, 1U);
   EXPECT_EQ(versions_.size(), 2U);
+}
+
+// So that an agent which begins anew, or at another weft-control, does not lose for a while what it had.
+TEST_F(FolderTest, TheFirstChangeHasTheKeysThatCanBeHad) {
+  // More than are fetched at once, and the first answers long before the last is asked for.
+  constexpr int kIssuers = 40;
+  for (int i = 0; i < kIssuers; ++i) {
+    write(str_cat("issuer", i, ".yaml"),
+          str_cat("apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: r", i,
+                  "}\nspec: {jwtRules: [{issuer: i", i, ", jwksUri: 'https://keys/", i, "'}]}\n"));
+  }
+  start([](const std::string& url) -> std::optional<std::vector<std::string>> {
+    if (url.ends_with("/7")) return std::nullopt;
+    return {{R"({"keys": []})"}};
+  });
+  EXPECT_EQ(generation_, 1U);
+  ASSERT_EQ(findings_.size(), 1U) << "keys of one could not be had, and are not waited for";
+  EXPECT_EQ(findings_[0].code, "WF0060");
+  EXPECT_EQ(findings_[0].object, "RequestAuthentication default/r7");
 }
 
 TEST_F(FolderTest, FilesThatAppearChangeAndVanishAreFollowed) {

@@ -132,6 +132,29 @@ TEST(DnsResolverTest, NamesWhoseServersAreSilentHoldUpNeitherOthersNorTheEnd) {
   names.release();
 }
 
+TEST(DnsResolverTest, TheFirstLookUpOfEachNameIsWaitedForWhateverItSays) {
+  Names names;
+  names.answer("a", {{"192.0.2.1"}});
+  const auto resolver = DnsResolver::start({.look_up = names.look_up()}, [&] { names.told(); });
+  EXPECT_TRUE(resolver->wait_for_first(milliseconds(0))) << "nothing is wanted";
+  resolver->want({"a", "silent"});
+  EXPECT_FALSE(resolver->wait_for_first(milliseconds(20)));
+  names.release();
+  EXPECT_TRUE(resolver->wait_for_first(std::chrono::seconds(5)));
+  EXPECT_THAT(resolver->addresses(), ElementsAre(Pair("a", ElementsAre("192.0.2.1"))));
+}
+
+TEST(DnsResolverTest, NobodyWaitsForAResolverThatIsStopped) {
+  Names names;
+  const auto resolver = DnsResolver::start({.look_up = names.look_up()}, [&] { names.told(); });
+  resolver->want({"silent"});
+  ASSERT_TRUE(names.wait_asked(1));
+  auto waiting =
+      std::async(std::launch::async, [&] { return resolver->wait_for_first(std::chrono::hours(1)); });
+  resolver->stop();
+  EXPECT_FALSE(waiting.get());
+}
+
 TEST(DnsResolverTest, WhoIsToldOfAChangeMayAskWhileItIsStopped) {
   Names names;
   names.answer("a", {{"192.0.2.1"}});

@@ -84,6 +84,13 @@ class Node {
     for (const auto& [name, version] : held) (*request.mutable_initial_resource_versions())[name] = version;
     stream_->Write(request);
   }
+  void say_gateway() { (*self_.mutable_metadata()->mutable_fields())[kGatewayKey].set_string_value("true"); }
+  void subscribe_names(const char* type, int from, int many) {
+    xds::DeltaDiscoveryRequest request;
+    request.set_type_url(type);
+    for (int i = from; i < from + many; ++i) request.add_resource_names_subscribe(str_cat(i));
+    stream_->Write(request);
+  }
   // "+added … -removed …", acknowledged.
   std::string next() {
     xds::DeltaDiscoveryResponse response;
@@ -230,6 +237,66 @@ TEST_F(NodeScopeTest, AnAgentThatSaysItIsAnotherNodeIsRefusedAndToldHowToStart) 
   const grpc::Status status = liar.finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_NE(status.error_message().find("--node-name a"), std::string::npos) << status.error_message();
+}
+
+TEST_F(NodeScopeTest, WhatANodeIsCountsWhereItsStreamBegins) {
+  mesh::v1::RouteSet edge;
+  edge.mutable_gateway()->set_port(80);
+  apply({make(kRouteSetType, "gateway/80", edge)}, {});
+  Node plain(address_, "a");
+  plain.subscribe(kRouteSetType);
+  EXPECT_EQ(plain.next(), "");
+  plain.say_gateway();
+  plain.subscribe(kAddressType);
+  EXPECT_EQ(plain.next(), "");
+  apply({make(kRouteSetType, "shop/open", mesh::v1::RouteSet())}, {});
+  EXPECT_EQ(plain.next(), "+shop/open ");
+}
+
+TEST_F(NodeScopeTest, ANodeHasAFewStreamsAndOthersHaveTheirs) {
+  std::vector<std::unique_ptr<Node>> streams;
+  for (size_t i = 0; i < kMaxStreamsOfNode; ++i) {
+    streams.push_back(std::make_unique<Node>(address_, "a"));
+    streams.back()->subscribe(kAddressType);
+    EXPECT_EQ(streams.back()->next(), "");
+  }
+  Node more(address_, "a"), other(address_, "b");
+  more.subscribe(kAddressType);
+  EXPECT_EQ(more.next(), "ended");
+  EXPECT_EQ(more.finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  other.subscribe(kAddressType);
+  EXPECT_EQ(other.next(), "");
+  // One that ends makes room.
+  streams.pop_back();
+  bool served = false;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!served && std::chrono::steady_clock::now() < end) {
+    Node again(address_, "a");
+    again.subscribe(kAddressType);
+    served = again.next().empty();
+  }
+  EXPECT_TRUE(served);
+}
+
+TEST_F(NodeScopeTest, NamesThatANodeSaysAreBoundedInNumberAndLength) {
+  Node many(address_, "a");
+  many.subscribe(kPodType);
+  EXPECT_EQ(many.next(), "");
+  many.subscribe_names(kPodType, 0, static_cast<int>(kMaxNames) - 1);
+  EXPECT_THAT(many.next(), testing::StartsWith("-0 ")) << "what is not there is said not to be there";
+  many.subscribe_names(kPodType, static_cast<int>(kMaxNames), 2);
+  EXPECT_EQ(many.next(), "ended");
+  const grpc::Status status = many.finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), testing::HasSubstr("next: start the agent anew"));
+
+  Node longest(address_, "b");
+  longest.subscribe(kPodType, {{std::string(kMaxNameBytes, 'n'), "1"}});
+  EXPECT_EQ(longest.next(), str_cat("-", std::string(kMaxNameBytes, 'n'), " "));
+  Node too_long(address_, "b");
+  too_long.subscribe(kPodType, {{std::string(kMaxNameBytes + 1, 'n'), "1"}});
+  EXPECT_EQ(too_long.next(), "ended");
+  EXPECT_EQ(too_long.finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
 TEST(NodePodsTest, APodIsTheSameAfterTheWayAndVersionsSayWhetherItIs) {

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "base/strings.h"
+#include "control-plane/kubernetes/json_fields.h"
 #include "control-plane/status/lease.h"
 #include "control-plane/status/object_messages.h"
 #include "control-plane/status/status_writer.h"
@@ -18,10 +19,11 @@ namespace {
 constexpr std::chrono::seconds kLimit{30};
 constexpr char kLeases[] = "/apis/coordination.k8s.io/v1/namespaces/weft-system/leases";
 constexpr char kCarts[] = "/apis/networking.istio.io/v1/namespaces/shop/virtualservices/cart";
+constexpr char kAllCarts[] = "/apis/networking.istio.io/v1/virtualservices";
 constexpr char kEvents[] = "/api/v1/namespaces/shop/events";
 
-// The objects of an API server by path, as far as these tests write: merge patches with versions, and
-// creation.
+// The objects of an API server by path, as far as these tests write: merge patches with versions, creation,
+// and lists of what is there.
 class Objects {
  public:
   explicit Objects(FakeApiServer& server) {
@@ -47,6 +49,15 @@ class Objects {
     const std::lock_guard lock(mutex_);
     return read_[path];
   }
+  // So many of the next writes under a path are refused, after `meanwhile` was done.
+  void refuse_writes(const std::string& prefix, int status, size_t many,
+                     std::function<void(Json&)> meanwhile = {}) {
+    const std::lock_guard lock(mutex_);
+    refused_ = prefix;
+    refusal_ = status;
+    refusals_ = many;
+    meanwhile_ = std::move(meanwhile);
+  }
 
  private:
   using Reply = FakeApiServer::Reply;
@@ -59,11 +70,18 @@ class Objects {
     if (request.method == "GET") {
       ++read_[request.path];
       const auto found = objects_.find(request.path);
-      if (found == objects_.end()) return refuse(404);
+      if (found == objects_.end()) return list(request.path);
       return Reply{.body = found->second.dump()};
     }
     Json body = Json::parse(request.body);
     std::string path = request.path;
+    if (refusals_ > 0 && path.starts_with(refused_)) {
+      --refusals_;
+      if (path.ends_with("/status")) path.resize(path.size() - 7);
+      if (meanwhile_) meanwhile_(objects_[path]);
+      if (meanwhile_) objects_[path]["metadata"]["resourceVersion"] = std::to_string(++version_);
+      return refuse(refusal_);
+    }
     if (request.method == "POST") {
       path += "/" + body["metadata"]["name"].get<std::string>();
       if (objects_.contains(path)) return refuse(409);
@@ -80,7 +98,26 @@ class Objects {
     return Reply{.body = objects_[path].dump()};
   }
 
+  // Of what is in any namespace, or cluster-wide; a kind of which nothing is there is not installed.
+  Reply list(const std::string& path) {
+    const size_t slash = path.rfind('/');
+    const std::string group = path.substr(0, slash), plural = path.substr(slash);
+    Json items = Json::array();
+    for (const auto& [place, object] : objects_) {
+      const std::string rest = place.starts_with(group) ? place.substr(group.size()) : "";
+      const size_t at = rest.find(plural + "/");
+      const bool of_namespace = rest.starts_with("/namespaces/") && at == rest.find('/', 12);
+      if (at != std::string::npos && (at == 0 || of_namespace)) items.push_back(object);
+    }
+    if (items.empty()) return refuse(404);
+    return Reply{.body = Json{{"kind", "List"}, {"metadata", Json::object()}, {"items", items}}.dump()};
+  }
+
   std::mutex mutex_;
+  std::string refused_;
+  int refusal_ = 0;
+  size_t refusals_ = 0;
+  std::function<void(Json&)> meanwhile_;
   std::map<std::string, Json> objects_;
   std::vector<std::string> written_;
   std::map<std::string, size_t> read_;
@@ -169,10 +206,14 @@ TEST(MessagesTest, OursAreReplacedAndThoseOfOthersStay) {
   EXPECT_FALSE(has_ours({{"validationMessages", {kForeign}}}));
 }
 
-TEST(MessagesTest, OnlyObjectsOfIstioHaveThem) {
+TEST(MessagesTest, ObjectsOfIstioAndOfTheGatewayApiHaveAStatus) {
   Finding about = finding();
   EXPECT_EQ(object_of(about)->path(0), kCarts);
   about.object = "HTTPRoute shop/cart";
+  EXPECT_EQ(object_of(about)->path(0), "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/cart");
+  about.object = "ReferenceGrant shop/cart";
+  EXPECT_FALSE(object_of(about).has_value());
+  about.object = "Service shop/cart";
   EXPECT_FALSE(object_of(about).has_value());
   about.object = "";
   EXPECT_FALSE(object_of(about).has_value());
@@ -183,7 +224,12 @@ class StatusWriterTest : public testing::Test {
   std::unique_ptr<StatusWriter> writer(const std::string& holder) {
     return std::make_unique<StatusWriter>(
         ApiAccess{.server = server_.url()},
-        StatusWriter::Options{.lease = lease(holder), .look = std::chrono::milliseconds(20)});
+        StatusWriter::Options{.lease = lease(holder),
+                              .look = std::chrono::milliseconds(20),
+                              .retry = std::chrono::milliseconds(5),
+                              .longest_retry = std::chrono::milliseconds(20),
+                              .unwatched = std::chrono::milliseconds(20),
+                              .webhook_configuration = "weft"});
   }
   std::string first_message() {
     const Json object = objects_.get(kCarts);
@@ -203,17 +249,17 @@ class StatusWriterTest : public testing::Test {
 TEST_F(StatusWriterTest, ARefusedObjectSaysWhyOnceAndIsCleanWhenItIsGood) {
   objects_.put(kCarts, cart());
   const auto writing = writer("a");
-  writing->tell({finding()});
+  writing->tell({finding()}, nullptr);
   ASSERT_TRUE(says("weights are all zero"));
   EXPECT_EQ(objects_.get(kCarts)["status"]["observedGeneration"], 3);
   EXPECT_TRUE(harness::wait_until(kLimit, [&] { return writing->counts().events == 1; }));
   EXPECT_EQ(objects_.writes(kEvents), 1U);
   // The same findings again, and looks at the lease meanwhile: nothing is written.
-  writing->tell({finding()});
+  writing->tell({finding()}, nullptr);
   const size_t renewals = objects_.writes(kLeases);
   ASSERT_TRUE(harness::wait_until(kLimit, [&] { return objects_.writes(kLeases) >= renewals + 3; }));
   EXPECT_EQ(objects_.writes(kCarts), 1U);
-  writing->tell({});
+  writing->tell({}, nullptr);
   ASSERT_TRUE(says(""));
   EXPECT_EQ(objects_.writes(kCarts), 2U);
   EXPECT_TRUE(harness::wait_until(kLimit, [&] { return writing->counts().written == 2; }));
@@ -223,27 +269,128 @@ TEST_F(StatusWriterTest, ARefusedObjectSaysWhyOnceAndIsCleanWhenItIsGood) {
 TEST_F(StatusWriterTest, OfTwoOneWritesAndItsSuccessorWritesOnlyWhatDiffers) {
   objects_.put(kCarts, cart());
   auto first = writer("a");
-  first->tell({finding()});
+  first->tell({finding()}, nullptr);
   ASSERT_TRUE(says("weights are all zero"));
   const auto second = writer("b");
-  second->tell({finding()});
+  second->tell({finding()}, nullptr);
   EXPECT_FALSE(second->counts().leads);
-  const size_t before = objects_.reads(kCarts);
+  const size_t before = objects_.reads(kAllCarts);
   first.reset();
   ASSERT_TRUE(harness::wait_until(kLimit, [&] { return second->counts().leads; }));
-  ASSERT_TRUE(harness::wait_until(kLimit, [&] { return objects_.reads(kCarts) > before; }));
-  second->tell({finding("something else")});
+  ASSERT_TRUE(harness::wait_until(kLimit, [&] { return objects_.reads(kAllCarts) > before; }));
+  EXPECT_EQ(objects_.writes(kCarts), 1U);
+  second->tell({finding("something else")}, nullptr);
   ASSERT_TRUE(says("something else"));
   EXPECT_EQ(objects_.writes(kCarts), 2U);
 }
 
 TEST_F(StatusWriterTest, WhatAnEarlierWriterLeftIsTakenBack) {
   objects_.put(kCarts, cart({{{"level", "ERROR"}, {"type", {{"code", "WF0008"}, {"name", "old"}}}}}));
-  objects_.put("/apis/networking.istio.io/v1/virtualservices",
-               {{"kind", "List"}, {"metadata", Json::object()}, {"items", {objects_.get(kCarts)}}});
   const auto writing = writer("a");
-  writing->tell({});
+  writing->tell({}, nullptr);
   EXPECT_TRUE(says(""));
+}
+
+TEST_F(StatusWriterTest, AServerThatHasAnOlderVersionOnlyIsSearchedToo) {
+  constexpr char kOld[] = "/apis/networking.istio.io/v1beta1/namespaces/shop/virtualservices/cart";
+  objects_.put(kOld, cart({{{"level", "ERROR"}, {"type", {{"code", "WF0008"}, {"name", "old"}}}}}));
+  const auto writing = writer("a");
+  writing->tell({}, nullptr);
+  EXPECT_TRUE(harness::wait_until(
+      kLimit, [&] { return objects_.get(kOld)["status"]["validationMessages"].empty(); }));
+}
+
+TEST_F(StatusWriterTest, WhoDoesNotLeadKeepsNothingToWrite) {
+  objects_.put(str_cat(kLeases, "/writer"), {{"metadata", {{"name", "writer"}}},
+                                             {"spec", {{"holderIdentity", "other"}, {"renewTime", "1"}}}});
+  objects_.put(kCarts, cart());
+  const auto writing = writer("a");
+  writing->tell({finding()}, nullptr);
+  ASSERT_TRUE(harness::wait_until(kLimit, [&] { return objects_.reads(str_cat(kLeases, "/writer")) >= 3; }));
+  EXPECT_EQ(objects_.reads(kAllCarts), 0U);
+  // What was told meanwhile is found when the lease is ours.
+  objects_.put(str_cat(kLeases, "/writer"), {{"metadata", {{"name", "writer"}}}, {"spec", Json::object()}});
+  EXPECT_TRUE(says("weights are all zero"));
+}
+
+TEST_F(StatusWriterTest, AConflictIsReadAgainAndWhatOthersWroteStays) {
+  objects_.put(kCarts, cart());
+  objects_.refuse_writes(
+      kCarts, 409, 1, [](Json& object) { object["status"]["validationMessages"] = Json::array({kForeign}); });
+  const auto writing = writer("a");
+  writing->tell({finding()}, nullptr);
+  ASSERT_TRUE(harness::wait_until(
+      kLimit, [&] { return objects_.get(kCarts)["status"]["validationMessages"].size() == 2; }));
+  EXPECT_EQ(objects_.get(kCarts)["status"]["validationMessages"][0], kForeign);
+  EXPECT_EQ(writing->counts().failed, 0U);
+}
+
+TEST_F(StatusWriterTest, AServerThatFailsIsTriedAgainAndTheObjectIsWrittenOnce) {
+  objects_.put(kCarts, cart());
+  objects_.refuse_writes(kCarts, 500, 3);
+  const auto writing = writer("a");
+  writing->tell({finding()}, nullptr);
+  ASSERT_TRUE(says("weights are all zero"));
+  EXPECT_GE(writing->counts().failed, 3U);
+  EXPECT_EQ(objects_.writes(kCarts), 1U);
+}
+
+TEST_F(StatusWriterTest, ALeaseThatMayNotBeHeldIsShown) {
+  objects_.refuse_writes(kLeases, 403, 1'000'000);
+  const auto writing = writer("a");
+  writing->tell({}, nullptr);
+  ASSERT_TRUE(harness::wait_until(kLimit, [&] { return !writing->counts().problem.empty(); }));
+  EXPECT_NE(writing->counts().problem.find("next: see that weft-control may get, create and patch Lease"),
+            std::string::npos)
+      << writing->counts().problem;
+  objects_.refuse_writes("", 403, 0);
+  EXPECT_TRUE(harness::wait_until(
+      kLimit, [&] { return writing->counts().leads && writing->counts().problem.empty(); }));
+}
+
+TEST_F(StatusWriterTest, ARouteOfTheGatewayApiIsToldWhatBecameOfIt) {
+  constexpr char kRoute[] = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/cart";
+  const Json ref{{"group", ""}, {"kind", "Service"}, {"name", "web"}};
+  objects_.put(kRoute, {{"metadata", {{"namespace", "shop"}, {"name", "cart"}, {"generation", 4}}},
+                        {"spec", {{"parentRefs", {ref}}}}});
+  auto told = std::make_shared<GatewayApiStatus>();
+  const ObjectKey key{"HTTPRoute", "shop", "cart"};
+  told->routes[key] = {.generation = 4,
+                       .parents = {{.index = 0, .conditions = {{"Accepted", true, "Accepted", ""}}}}};
+  const auto writing = writer("a");
+  writing->tell({}, told);
+  const auto condition = [&] {
+    const Json parents = array_at(object_at(objects_.get(kRoute), "status"), "parents");
+    return parents.empty() ? Json() : parents[0]["conditions"][0];
+  };
+  ASSERT_TRUE(harness::wait_until(kLimit, [&] { return condition()["status"] == "True"; }));
+  EXPECT_EQ(condition()["observedGeneration"], 4);
+  auto next = std::make_shared<GatewayApiStatus>(*told);
+  next->routes[key].parents[0].conditions[0] = {"Accepted", false, "NoMatchingParent", "no port 81"};
+  writing->tell({}, next);
+  ASSERT_TRUE(harness::wait_until(kLimit, [&] { return condition()["reason"] == "NoMatchingParent"; }));
+  EXPECT_EQ(objects_.writes(kRoute), 2U);
+}
+
+TEST_F(StatusWriterTest, TheClassOfWeftIsAcceptedAndTheWebhookGetsItsAuthorities) {
+  constexpr char kClass[] = "/apis/gateway.networking.k8s.io/v1/gatewayclasses/weft";
+  constexpr char kWebhook[] = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/weft";
+  objects_.put(kClass, {{"metadata", {{"name", "weft"}, {"generation", 1}}},
+                        {"spec", {{"controllerName", kControllerName}}}});
+  objects_.put(
+      kWebhook,
+      {{"metadata", {{"name", "weft"}}},
+       {"webhooks", {{{"name", "objects.weft.dev"}, {"clientConfig", {{"service", {{"name", "c"}}}}}}}}});
+  const auto writing = writer("a");
+  writing->tell_authorities("PEM");
+  writing->tell({}, nullptr);
+  EXPECT_TRUE(harness::wait_until(
+      kLimit, [&] { return objects_.get(kClass)["status"]["conditions"][0]["status"] == "True"; }));
+  ASSERT_TRUE(harness::wait_until(
+      kLimit, [&] { return objects_.get(kWebhook)["webhooks"][0]["clientConfig"].contains("caBundle"); }));
+  const Json client = objects_.get(kWebhook)["webhooks"][0]["clientConfig"];
+  EXPECT_EQ(client["caBundle"], "UEVN");
+  EXPECT_EQ(client["service"]["name"], "c") << "the rest of it is the chart's";
 }
 
 }  // namespace
