@@ -52,4 +52,7 @@ struct YamlDocument {
 // Documents that hold nothing (comments, blank lines) are left out. JSON is YAML.
 std::vector<YamlDocument> parse_yaml(std::string_view text);
 
+// Of a text that stands in a document: its lines become those of the file.
+void shift_lines(uint32_t by, YamlNode* node);
+
 }  // namespace weft::control_plane
