@@ -20,6 +20,9 @@ inline constexpr char kAddressType[] = "type.googleapis.com/istio.workload.Addre
 inline constexpr char kAuthorizationType[] = "type.googleapis.com/istio.security.Authorization";
 inline constexpr char kAuthenticationType[] = "type.googleapis.com/weft.mesh.v1.RequestAuthentication";
 inline constexpr char kRouteSetType[] = "type.googleapis.com/weft.mesh.v1.RouteSet";
+// One resource, kMeshConfigName.
+inline constexpr char kMeshConfigType[] = "type.googleapis.com/weft.mesh.v1.MeshConfig";
+inline constexpr char kMeshConfigName[] = "mesh";
 // With keys: proxies get it, the agent keeps none of it.
 inline constexpr char kSecretType[] = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 inline constexpr char kDestinationPolicyType[] = "type.googleapis.com/weft.mesh.v1.DestinationPolicy";

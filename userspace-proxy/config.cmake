@@ -6,6 +6,7 @@ weft_library(weft_proxy_routing
     route/l4_matcher.cc
     route/matcher.cc
     route/path_index.cc
+    policy/external_provider.cc
     policy/http_terms.cc
     policy/request_authentication.cc
     policy/token_rule.cc

@@ -85,6 +85,9 @@ void sum_gauges(const std::vector<Worker*>& workers, v1::Metrics* out) {
     counters["weft_proxy_policy_shadow_allowed_total"] += g.shadow_allowed;
     counters["weft_proxy_policy_shadow_denied_total"] += g.shadow_denied;
     counters["weft_proxy_policy_audited_total"] += g.audited;
+    counters["weft_proxy_provider_allowed_total"] += g.provider_allowed;
+    counters["weft_proxy_provider_denied_total"] += g.provider_denied;
+    counters["weft_proxy_provider_failed_total"] += g.provider_failed;
     counters["weft_proxy_evicted_connections_total"] += g.evicted_connections;
     counters["weft_proxy_accept_failures_total"] += g.accept_failures;
     add_faults("weft_proxy_http2_ended_", g.http2_faults, out);

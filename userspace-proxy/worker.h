@@ -50,6 +50,8 @@ struct WorkerGauges {
   uint64_t refused_connections = 0;
   // See ShadowCounts.
   uint64_t shadow_allowed = 0, shadow_denied = 0, audited = 0;
+  // See ExternalCounts.
+  uint64_t provider_allowed = 0, provider_denied = 0, provider_failed = 0;
   uint64_t evicted_connections = 0;
   // Failed accepts, most for want of descriptors.
   uint64_t accept_failures = 0;

@@ -248,6 +248,8 @@ bool MeshModel::upsert(const control_plane::Resource& resource, Touched* touched
   }
   // Keys are the proxy's: what the agent does not hold, it cannot show.
   if (type == control_plane::kSecretType) return true;
+  // Nothing of it concerns the kernel.
+  if (type == control_plane::kMeshConfigType) return true;
   return false;
 }
 

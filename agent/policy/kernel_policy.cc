@@ -147,6 +147,8 @@ absl::StatusOr<PolicyTable> compile_policies(std::span<const pb::Authorization* 
   std::vector<Conjunction> rules;
   for (const pb::Authorization* policy : policies) {
     if (policy->dry_run()) continue;
+    // The proxy asks the provider.
+    if (requests == RequestRules::kLeftOpen && is_custom(*policy)) continue;
     const bool deny = policy->action() == pb::DENY;
     if (!deny) table.fixed.flags |= WEFT_POLICY_HAS_ALLOW;
     for (const pb::Rule& rule : policy->rules()) expand(rule, deny, requests, &rules);

@@ -8,6 +8,7 @@
 #include "base/ip_range.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
 
 namespace weft::agent {
 namespace {
@@ -108,6 +109,11 @@ std::string name_of(const pb::Authorization& policy) {
   return str_cat(policy.namespace_(), "/", policy.name());
 }
 
+bool has_extension(const pb::Authorization& policy, std::string_view name) {
+  return std::any_of(policy.extensions().begin(), policy.extensions().end(),
+                     [name](const auto& extension) { return extension.name() == name; });
+}
+
 absl::Status check(const RepeatedPtrField<pb::StringMatch>& texts, std::string_view what) {
   for (const pb::StringMatch& text : texts) {
     if (text.match_type_case() == pb::StringMatch::MATCH_TYPE_NOT_SET) {
@@ -163,9 +169,17 @@ PeerIdentity identity_of(const istio::workload::Workload& workload) {
           .service_account = or_default(workload.service_account(), "default")};
 }
 
-bool is_audit(const pb::Authorization& policy) {
-  return std::any_of(policy.extensions().begin(), policy.extensions().end(),
-                     [](const auto& extension) { return extension.name() == kAuditExtension; });
+bool is_audit(const pb::Authorization& policy) { return has_extension(policy, kAuditExtension); }
+
+bool is_custom(const pb::Authorization& policy) { return has_extension(policy, kCustomExtension); }
+
+std::string provider_of(const pb::Authorization& policy) {
+  for (const auto& extension : policy.extensions()) {
+    mesh::v1::CustomAction action;
+    if (extension.name() == kCustomExtension && extension.config().UnpackTo(&action))
+      return action.provider();
+  }
+  return "";
 }
 
 SelectedPolicies select_policies(const istio::workload::Workload& workload, const Authorizations& all) {

@@ -60,6 +60,13 @@ struct Verdict {
 inline constexpr char kAuditExtension[] = "weft.dev/audit";
 bool is_audit(const istio::security::Authorization& policy);
 
+// The name of the extension that makes a policy one of CUSTOM (weft.mesh.v1.CustomAction): what it matches is
+// for a provider to allow. The message itself says DENY: so it is where nobody can ask.
+inline constexpr char kCustomExtension[] = "weft.dev/custom";
+bool is_custom(const istio::security::Authorization& policy);
+// Whom it asks; empty when it is none of CUSTOM, or cannot be read.
+std::string provider_of(const istio::security::Authorization& policy);
+
 // The name of the extension that says which manifest a policy comes from (weft.mesh.v1.Origin).
 inline constexpr char kOriginExtension[] = "weft.dev/origin";
 

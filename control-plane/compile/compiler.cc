@@ -14,6 +14,7 @@
 #include "control-plane/compile/gateways.h"
 #include "control-plane/compile/layer4_ports.h"
 #include "control-plane/compile/make_resource.h"
+#include "control-plane/compile/mesh_config.h"
 #include "control-plane/compile/peer_authentication.h"
 #include "control-plane/compile/protocol.h"
 #include "control-plane/compile/routes_at.h"
@@ -138,8 +139,10 @@ void add(Compiled& out, const char* type, std::string name, const google::protob
 }
 
 // nullopt: none of its routes is for the mesh.
-std::optional<mesh::v1::RouteSet> of_mesh(const VirtualService& service, const mesh::v1::RouteSet& routes) {
+std::optional<mesh::v1::RouteSet> of_mesh(const VirtualService& service, const mesh::v1::RouteSet& routes,
+                                          const MeshConfig* mesh) {
   mesh::v1::RouteSet out = routes_at(service, routes, "mesh");
+  add_default_retries(mesh, out);
   if (out.http().empty() && out.tls().empty() && out.tcp().empty()) return std::nullopt;
   return out;
 }
@@ -181,6 +184,22 @@ class Steps {
   std::vector<Finding> findings_;
 };
 
+void add_virtual_services(const Objects& objects, const MeshConfig* mesh, Steps& steps) {
+  for_each<VirtualService>(objects, [&](const VirtualService& v) {
+    if (v.hidden || v.is_delegate()) return;
+    Inputs inputs(v.has_delegates ? Step::kDelegating : Step::kObject);
+    if (v.has_delegates)
+      add_delegating(v, objects, &inputs);
+    else
+      inputs.object(v.meta);
+    inputs.object(mesh == nullptr ? nullptr : &mesh->meta);
+    steps.add(inputs, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name), [&](std::vector<Finding>* found) {
+      return v.has_delegates ? of_mesh(v, with_delegates(v, objects, found), mesh)
+                             : of_mesh(v, v.routes, mesh);
+    });
+  });
+}
+
 }  // namespace
 
 Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved,
@@ -192,6 +211,8 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   Workloads workloads = compile_workloads(objects);
   add_service_entries(objects, resolved, workloads);
   const EgressModes egress(objects);
+  const MeshConfig* const mesh = mesh_config_of(objects);
+  if (mesh != nullptr) add(out, kMeshConfigType, kMeshConfigName, mesh->message);
   const auto plaintext_denials = attach_peer_authentication(objects, workloads);
   attach_policies(objects, workloads);
   for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload, egress));
@@ -215,14 +236,7 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   for (const auto& [name, secret] : secrets_of(of_gateways.servers, objects))
     add(out, kSecretType, name, secret);
   warn_of_tunnels(of_gateways, workloads, remembered, &of_routes);
-  for_each<VirtualService>(objects, [&](const VirtualService& v) {
-    if (v.hidden || v.is_delegate()) return;
-    if (!v.has_delegates) return steps.add(v.meta, kRouteSetType, [&v] { return of_mesh(v, v.routes); });
-    Inputs inputs(Step::kDelegating);
-    add_delegating(v, objects, &inputs);
-    steps.add(inputs, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name),
-              [&](std::vector<Finding>* found) { return of_mesh(v, with_delegates(v, objects, found)); });
-  });
+  add_virtual_services(objects, mesh, steps);
   for_each<DestinationRule>(objects, [&steps](const DestinationRule& d) {
     if (!d.hidden) steps.add(d.meta, kDestinationPolicyType, [&d] { return std::optional(d.policy); });
   });
@@ -237,6 +251,7 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   out.local_pods = local_pods(objects, node_name);
   out.mesh_namespaces = mesh_namespaces(objects);
   out.findings = cross_check(objects, workloads, stamps, remembered);
+  check_mesh_config(objects, &out.findings);
   out.findings.insert(out.findings.end(), steps.findings().begin(), steps.findings().end());
   out.findings.insert(out.findings.end(), of_routes.begin(), of_routes.end());
   if (keys != nullptr) add_missing_keys(objects, *keys, &out.findings);

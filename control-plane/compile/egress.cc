@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "control-plane/compile/mesh_config.h"
 #include "control-plane/resource/policy_terms.h"
 
 namespace weft::control_plane {
@@ -16,6 +17,7 @@ bool older(const Sidecar* a, const Sidecar* b) {
 }  // namespace
 
 EgressModes::EgressModes(const Objects& objects) {
+  if (const MeshConfig* const mesh = mesh_config_of(objects)) mesh_ = mesh->registry_only.value_or(false);
   for_each<Sidecar>(objects, [this](const Sidecar& object) {
     if (!object.registry_only) return;
     OfNamespace& of = by_ns_[object.meta.ns];
@@ -36,7 +38,8 @@ bool EgressModes::registry_only(const std::string& ns,
     if (!own->second.whole.empty()) return *own->second.whole.front()->registry_only;
   }
   const auto root = by_ns_.find(kRootNamespace);
-  return root != by_ns_.end() && !root->second.whole.empty() && *root->second.whole.front()->registry_only;
+  if (root != by_ns_.end() && !root->second.whole.empty()) return *root->second.whole.front()->registry_only;
+  return mesh_;
 }
 
 }  // namespace weft::control_plane

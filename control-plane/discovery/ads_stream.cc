@@ -25,7 +25,8 @@ struct Step {
   const char* type;
   Part part;
 };
-constexpr std::array<Step, 12> kSteps = {{{kAuthenticationType, Part::kUpserts},
+constexpr std::array<Step, 14> kSteps = {{{kMeshConfigType, Part::kUpserts},
+                                          {kAuthenticationType, Part::kUpserts},
                                           {kAuthorizationType, Part::kUpserts},
                                           {kAddressType, Part::kUpserts},
                                           {kDestinationPolicyType, Part::kUpserts},
@@ -36,7 +37,8 @@ constexpr std::array<Step, 12> kSteps = {{{kAuthenticationType, Part::kUpserts},
                                           {kDestinationPolicyType, Part::kRemovals},
                                           {kAddressType, Part::kRemovals},
                                           {kAuthorizationType, Part::kRemovals},
-                                          {kAuthenticationType, Part::kRemovals}}};
+                                          {kAuthenticationType, Part::kRemovals},
+                                          {kMeshConfigType, Part::kRemovals}}};
 
 bool is_ordered(const std::string& type) {
   return std::any_of(kSteps.begin(), kSteps.end(), [&type](const Step& step) { return type == step.type; });

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/strings.h"
+#include "control-plane/resource/objects.h"
 
 namespace weft::control_plane {
 namespace {
@@ -115,6 +116,25 @@ std::string KubernetesKind::path(size_t version) const {
 }
 
 std::span<const KubernetesKind> kubernetes_kinds() { return kKinds; }
+
+std::span<const KubernetesKind> mesh_config_kinds() {
+  static constexpr KubernetesKind kConfigMap{.name = "ConfigMap",
+                                             .kind = "ConfigMap",
+                                             .group = "",
+                                             .versions = kV1,
+                                             .plural = "configmaps",
+                                             .selector = "fieldSelector=metadata.name%3Distio",
+                                             .left_out = kSpecOnly,
+                                             .may_be_missing = true,
+                                             .may_be_refused = true};
+  static constexpr std::array<KubernetesKind, 2> kConfigs = [] {
+    std::array<KubernetesKind, 2> out = {kConfigMap, kConfigMap};
+    out[0].in_namespace = kRootNamespace;
+    out[1].in_namespace = kOwnNamespace;
+    return out;
+  }();
+  return kConfigs;
+}
 
 KubernetesKind secret_kind(std::string_view ns, std::string_view selector) {
   return {.name = "Secret",

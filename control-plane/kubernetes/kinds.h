@@ -30,6 +30,8 @@ struct KubernetesKind {
 };
 
 std::span<const KubernetesKind> kubernetes_kinds();
+// The ConfigMaps that hold a MeshConfig, each by its name and namespace.
+std::span<const KubernetesKind> mesh_config_kinds();
 // Secrets of one namespace that the selector selects; both outlive it.
 KubernetesKind secret_kind(std::string_view ns, std::string_view selector);
 

@@ -48,6 +48,7 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
                                                   made.timing, source->random_);
   }
   source->secrets_ = std::make_unique<SecretWatches>(*source->client_, made.timing, source->random_);
+  source->configs_ = std::make_unique<MeshConfigWatches>(*source->client_, made.timing, source->random_);
   source->thread_ = std::thread([raw = source.get()] { raw->run(); });
   return source;
 }
@@ -64,6 +65,7 @@ KubernetesSource::~KubernetesSource() {
   own_.reset();
   reflectors_.clear();
   secrets_.reset();
+  configs_.reset();
 }
 
 bool KubernetesSource::wait_for_first(Milliseconds limit, const std::function<bool()>& give_up) {
@@ -107,8 +109,9 @@ void KubernetesSource::run() {
       due = std::min(due, reflector->due());
     }
     secrets_->tick(now);
+    configs_->tick(now);
     due = std::min({due, look_after_own(now), publish(now)});
-    due = std::min(due, secrets_->due());
+    due = std::min({due, secrets_->due(), configs_->due()});
     note_report();
     {
       const absl::MutexLock lock(&mutex_);
@@ -126,7 +129,8 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
   // The first change is the whole state, whatever is listed again meanwhile.
   if (!first_told_ && !all([](const Reflector& r) { return r.synced(); })) return Clock::time_point::max();
   const bool nothing = all([](const Reflector& r) { return !r.settled() || !r.changed(); });
-  if (first_told_ && nothing && pending_.empty() && !secrets_->changed()) return Clock::time_point::max();
+  if (first_told_ && nothing && pending_.empty() && !secrets_->changed() && !configs_->changed())
+    return Clock::time_point::max();
   if (!std::exchange(gathering_, true)) gathering_since_ = now;
   const Clock::time_point when =
       first_told_ ? std::max(gathering_since_ + options_.gather, not_before_) : now;
@@ -137,7 +141,9 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
   }
   if (options_.secrets) secrets_->note(now, &pending_);
   if (const Clock::time_point until = secrets_->awaited(); until > now) return until;
+  if (const Clock::time_point until = configs_->awaited(); !first_told_ && until > now) return until;
   secrets_->take(&pending_);
+  configs_->take(&pending_);
   gathering_ = false;
   subscriber_(std::exchange(pending_, {}));
   if (std::exchange(first_told_, true)) {
@@ -154,11 +160,13 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
 void KubernetesSource::note_report() {
   SourceReport next;
   std::vector<const Reflector*> all = secrets_->reflectors();
+  for (const Reflector* reflector : configs_->reflectors()) all.push_back(reflector);
   for (const auto& reflector : reflectors_) {
     all.push_back(reflector.get());
     next.kinds.push_back(reflector->counts());
   }
   for (SourceReport::Kind& secrets : secrets_->counts()) next.kinds.push_back(std::move(secrets));
+  next.kinds.push_back(configs_->counts());
   next.problems = describe_trouble(server_, all, first_told_, Clock::now());
   if (std::optional<std::string> problem = secrets_->problem()) next.problems.push_back(*std::move(problem));
   if (own_ != nullptr) {

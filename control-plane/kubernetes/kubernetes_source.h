@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "control-plane/kubernetes/api_client.h"
+#include "control-plane/kubernetes/mesh_config_watches.h"
 #include "control-plane/kubernetes/own_daemonset.h"
 #include "control-plane/kubernetes/reflector.h"
 #include "control-plane/kubernetes/secret_watches.h"
@@ -73,6 +74,7 @@ class KubernetesSource {
   std::vector<std::unique_ptr<Reflector>> reflectors_;
   std::unique_ptr<OwnDaemonSet> own_;  // null: none
   std::unique_ptr<SecretWatches> secrets_;
+  std::unique_ptr<MeshConfigWatches> configs_;
 
   // Source thread.
   bool first_told_ = false;

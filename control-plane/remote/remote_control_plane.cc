@@ -28,7 +28,8 @@ constexpr double kJitter = 0.5;
 
 constexpr const char* kTypes[] = {
     kAuthorizationType, kAuthenticationType, kAddressType, kDestinationPolicyType,
-    kRouteSetType,      kSecretType,         kPodType,     kMeshType};
+    kRouteSetType,      kSecretType,         kPodType,     kMeshType,
+    kMeshConfigType};
 
 // The constant of that text: resources outlive the message that brought it. nullptr: of no type that is
 // asked.

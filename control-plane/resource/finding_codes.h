@@ -36,5 +36,7 @@ inline constexpr char kNotAttached[] = "WF0052";
 inline constexpr char kTlsNotOriginated[] = "WF0053";
 inline constexpr char kTlsNotEnded[] = "WF0054";
 inline constexpr char kKeysMissing[] = "WF0060";
+inline constexpr char kMeshFieldIgnored[] = "WF0071";
+inline constexpr char kProviderMissing[] = "WF0072";
 
 }  // namespace weft::control_plane

@@ -21,6 +21,10 @@ ObjectMeta& meta_of(Object& object) {
   return std::visit([](auto& o) -> ObjectMeta& { return o.meta; }, object);
 }
 
+bool is_mesh_config(std::string_view ns, std::string_view name) {
+  return name == MeshConfig::kName && (ns == kRootNamespace || ns == kOwnNamespace);
+}
+
 ObjectKey key_of(const Object& object) {
   const ObjectMeta& meta = meta_of(object);
   return {meta.kind, meta.ns, meta.name};

@@ -6,18 +6,22 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <variant>
 #include <vector>
 
 #include "proto/istio/security.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
+#include "proto/weft/mesh/v1/mesh_config.pb.h"
 #include "proto/weft/mesh/v1/request_authentication.pb.h"
 
 namespace weft::control_plane {
 
 // Policies of this namespace reach every namespace.
 inline constexpr char kRootNamespace[] = "istio-system";
+// Where Weft is installed unless it was told otherwise.
+inline constexpr char kOwnNamespace[] = "weft-system";
 
 struct ObjectMeta {
   std::string kind;
@@ -216,6 +220,7 @@ struct AuthorizationPolicy {
   // names of Services of its namespace (targetRefs), whose endpoints it is for.
   std::map<std::string, std::string> selector;
   std::vector<std::string> services;
+  std::string provider;  // of action CUSTOM
 };
 
 // HTTPRoute, GRPCRoute, TLSRoute or TCPRoute of the Gateway API, as written: what it attaches to and whether
@@ -338,9 +343,27 @@ struct RequestAuthentication {
   std::vector<std::string> jwks_uris;       // one for each rule; empty: its keys stand in it
 };
 
-using Object = std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule,
-                            AuthorizationPolicy, GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node,
-                            PeerAuthentication, WorkloadEntry, Sidecar, Secret, RequestAuthentication>;
+// The ConfigMap in which Istio keeps what holds for the whole mesh (MeshConfig).
+struct MeshConfig {
+  // Its name.
+  static constexpr char kName[] = "istio";
+  struct Provider {
+    std::string name;
+    std::string field;  // where it stands, and its line
+    uint32_t line = 0;
+  };
+  ObjectMeta meta;
+  mesh::v1::MeshConfig message;
+  std::vector<Provider> places;  // one for each of message.providers
+  std::optional<bool> registry_only;
+};
+// Whether a ConfigMap is one: nothing is read of others.
+bool is_mesh_config(std::string_view ns, std::string_view name);
+
+using Object =
+    std::variant<Namespace, Pod, Service, EndpointSlice, VirtualService, DestinationRule, AuthorizationPolicy,
+                 GatewayRoute, ReferenceGrant, Gateway, ServiceEntry, Node, PeerAuthentication, WorkloadEntry,
+                 Sidecar, Secret, RequestAuthentication, MeshConfig>;
 
 const ObjectMeta& meta_of(const Object& object);
 ObjectMeta& meta_of(Object& object);

@@ -7,6 +7,7 @@
 #include "control-plane/resource/parse_object.h"
 #include "control-plane/resource/parse_policy_rule.h"
 #include "control-plane/resource/policy_terms.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
 
 namespace weft::control_plane {
@@ -15,13 +16,15 @@ namespace {
 namespace pb = istio::security;
 using Names = std::string_view;
 
-constexpr std::array<Names, 5> kSpecRead = {"selector", "action", "rules", "targetRef", "targetRefs"};
-constexpr std::array<Names, 1> kSpecKnown = {"provider"};
+constexpr std::array<Names, 6> kSpecRead = {"selector",  "action",     "rules",
+                                            "targetRef", "targetRefs", "provider"};
+constexpr std::array<Names, 1> kProviderRead = {"name"};
 constexpr std::array<Names, 1> kSelectorRead = {"matchLabels"};
 constexpr std::array<Names, 4> kTargetRead = {"group", "kind", "name", "namespace"};
 // As in Istio.
 constexpr size_t kMaxTargets = 16;
 constexpr char kAuditExtension[] = "weft.dev/audit";
+constexpr char kCustomExtension[] = "weft.dev/custom";
 constexpr char kDryRun[] = "istio.io/dry-run";
 
 // The words that Istio's annotations take for a boolean.
@@ -105,54 +108,95 @@ void parse_selector(const FieldReader& spec, AuthorizationPolicy& out) {
   }
 }
 
-void parse_action(const FieldReader& spec, pb::Authorization& out) {
-  const std::string action = spec.text("action").value_or("ALLOW");
-  if (action == "ALLOW") return;
-  out.set_action(pb::DENY);
-  if (action == "AUDIT") {
-    // See kAuditExtension of agent/policy/l4_policy.h.
-    out.set_dry_run(true);
-    out.add_extensions()->set_name(kAuditExtension);
-  } else if (action == "CUSTOM") {
-    spec.error_at("action", kNotSupportedYet, "CUSTOM is not supported yet",
-                  "use ALLOW, DENY or AUDIT, or remove the policy");
-  } else if (action != "DENY") {
-    spec.error_at("action", kValueRejected, str_cat("\"", action.substr(0, 32), "\" is no action"),
-                  "use ALLOW, DENY or AUDIT");
+// See kCustomExtension of agent/policy/l4_policy.h.
+void parse_provider(const FieldReader& spec, AuthorizationPolicy& out) {
+  const auto provider = spec.child("provider");
+  if (!provider) {
+    spec.error_at("provider", kFieldMissing, "a policy of action CUSTOM names whom to ask",
+                  "give provider.name, one of MeshConfig's extensionProviders");
+    return;
   }
+  if (!provider->expect_map({.read = kProviderRead, .known = {}})) return;
+  out.provider = provider->required_text("name", "one of MeshConfig's extensionProviders");
+  if (out.policy.dry_run())
+    spec.error_at("action", kValueRejected, "CUSTOM has no dry run: nobody would be asked",
+                  "remove the annotation istio.io/dry-run, or let the provider log and allow");
+  mesh::v1::CustomAction action;
+  action.set_provider(out.provider);
+  auto& extension = *out.policy.add_extensions();
+  extension.set_name(kCustomExtension);
+  extension.mutable_config()->PackFrom(action);
 }
 
-void report(const UncheckedTerm& term, pb::Action action) {
-  if (action == pb::ALLOW) {
+void parse_action(const FieldReader& spec, AuthorizationPolicy& out) {
+  const std::string action = spec.text("action").value_or("ALLOW");
+  if (action != "ALLOW") out.policy.set_action(pb::DENY);
+  if (action == "AUDIT") {
+    // See kAuditExtension of agent/policy/l4_policy.h.
+    out.policy.set_dry_run(true);
+    out.policy.add_extensions()->set_name(kAuditExtension);
+  } else if (action == "CUSTOM") {
+    return parse_provider(spec, out);
+  } else if (action != "DENY" && action != "ALLOW") {
+    spec.error_at("action", kValueRejected, str_cat("\"", action.substr(0, 32), "\" is no action"),
+                  "use ALLOW, DENY, AUDIT or CUSTOM");
+  }
+  if (spec.has("provider"))
+    spec.error_at("provider", kValueRejected, "only a policy of action CUSTOM has a provider",
+                  "remove the field, or write action: CUSTOM");
+}
+
+void report(const UncheckedTerm& term, const AuthorizationPolicy& policy) {
+  const std::string does = policy.provider.empty() ? "denies" : "asks about";
+  if (policy.policy.action() == pb::ALLOW) {
     term.where.warning(kHttpTerm,
                        str_cat(term.name, " cannot be checked yet: the rule is left out and allows nothing"),
                        "remove the field, or expect what the other rules do not allow to be denied");
   } else if (term.nothing_left) {
     term.where.warning(
         kDenyWithoutEffect,
-        str_cat(term.name, " cannot be checked yet, and nothing else is left: it denies nothing"),
-        "say in the same entry which ports or sources to deny");
+        str_cat(term.name, " cannot be checked yet, and nothing else is left: it ", does, " nothing"),
+        "say in the same entry which ports or sources it is for");
   } else {
     term.where.warning(
-        kHttpTerm, str_cat(term.name, " cannot be checked yet: the rule denies whatever the rest of it says"),
-        "remove the field, or expect more to be denied");
+        kHttpTerm,
+        str_cat(term.name, " cannot be checked yet: the rule ", does, " whatever the rest of it says"),
+        "remove the field, or expect it to hold for more");
   }
+}
+
+// The provider is asked before a request's token is looked at.
+bool asks_of_tokens(const pb::Rule& rule) {
+  const auto of_tokens = [](const auto& extension) { return extension.name() == "weft.mesh.v1.TokenTerms"; };
+  return std::any_of(rule.clauses().begin(), rule.clauses().end(), [&](const pb::Clause& clause) {
+    return std::any_of(clause.matches().begin(), clause.matches().end(), [&](const pb::Match& match) {
+      return std::any_of(match.extensions().begin(), match.extensions().end(), of_tokens);
+    });
+  });
+}
+
+void report_no_rules(const FieldReader& spec, const AuthorizationPolicy& policy) {
+  const char* does = policy.policy.extensions().empty() ? "denies" : "reports";
+  const char* action = policy.policy.extensions().empty() ? "a DENY" : "an AUDIT";
+  if (!policy.provider.empty()) {
+    does = "asks about";
+    action = "a CUSTOM";
+  }
+  spec.error_at("rules", kFieldMissing, str_cat(action, " policy without rules ", does, " nothing"),
+                str_cat("add rules; \"rules: [{}]\" ", does, " everything"));
 }
 
 void parse_rules(const FieldReader& spec, AuthorizationPolicy& out) {
   for (const FieldReader& item : spec.items("rules")) {
     PolicyRule parsed = parse_policy_rule(item, out.meta.ns);
-    for (const UncheckedTerm& term : parsed.unchecked) report(term, out.policy.action());
+    for (const UncheckedTerm& term : parsed.unchecked) report(term, out);
     if (out.policy.action() == pb::ALLOW && !parsed.unchecked.empty()) continue;
+    if (!out.provider.empty() && asks_of_tokens(parsed.rule))
+      item.error(kValueRejected, "a CUSTOM rule cannot ask for tokens: the provider is asked before them",
+                 "leave out requestPrincipals and request.auth.*; let the provider read the token");
     *out.policy.add_rules() = std::move(parsed.rule);
   }
-  if (out.policy.action() == pb::DENY && out.policy.rules().empty()) {
-    const bool audit = !out.policy.extensions().empty();
-    spec.error_at("rules", kFieldMissing,
-                  audit ? "an AUDIT policy without rules reports nothing"
-                        : "a DENY policy without rules denies nothing",
-                  str_cat("add rules; \"rules: [{}]\" ", audit ? "reports" : "denies", " everything"));
-  }
+  if (out.policy.action() == pb::DENY && out.policy.rules().empty()) report_no_rules(spec, out);
 }
 
 // See kOriginExtension of agent/policy/l4_policy.h.
@@ -178,10 +222,10 @@ AuthorizationPolicy parse_authorization_policy(const FieldReader& root, ObjectMe
                   "give an action and rules; \"spec: {}\" denies everything");
     return out;
   }
-  if (!expect_full_map(*spec, {.read = kSpecRead, .known = kSpecKnown})) return out;
+  if (!expect_full_map(*spec, {.read = kSpecRead, .known = {}})) return out;
   parse_selector(*spec, out);
   parse_targets(*spec, out);
-  parse_action(*spec, out.policy);
+  parse_action(*spec, out);
   parse_rules(*spec, out);
   add_origin(out);
   return out;

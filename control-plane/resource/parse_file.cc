@@ -61,7 +61,7 @@ struct KindRow {
   }
 };
 
-const std::array<KindRow, 21> kKinds = {{
+const std::array<KindRow, 22> kKinds = {{
     {"Namespace", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_namespace(r, std::move(m)); }},
     {"Pod", kCoreVersions,
@@ -106,6 +106,9 @@ const std::array<KindRow, 21> kKinds = {{
      [](const FieldReader& r, ObjectMeta m) -> Object {
        return parse_request_authentication(r, std::move(m));
      }},
+    // Of one name; see object().
+    {"ConfigMap", kCoreVersions,
+     [](const FieldReader& r, ObjectMeta m) -> Object { return parse_mesh_config(r, std::move(m)); }},
     {"Secret", kCoreVersions,
      [](const FieldReader& r, ObjectMeta m) -> Object { return parse_secret(r, std::move(m)); }},
 }};
@@ -215,6 +218,8 @@ class FileParser {
     const std::string& kind = kind_node->scalar;
     const std::string& version = version_node->scalar;
     if (list_allowed && kind.ends_with("List")) return list(root);
+    if (kind == "ConfigMap" && !names_mesh_config(root))
+      return unknown_kind(root, kind, version, diagnostics);
     for (const bool any_version : {false, true}) {
       for (const KindRow& row : kKinds) {
         if (row.kind == kind && (any_version || row.has(version)))
@@ -232,7 +237,9 @@ class FileParser {
   void unknown_kind(const FieldReader& root, const std::string& kind, const std::string& version,
                     Diagnostics& diagnostics) {
     std::vector<std::string_view> names;
-    for (const KindRow& row : kKinds) names.push_back(row.kind);
+    for (const KindRow& row : kKinds) {
+      if (row.kind != kind) names.push_back(row.kind);
+    }
     const auto guess = nearest(kind, names);
     const YamlNode* meta = root.node().find("metadata");
     const YamlNode* name = meta != nullptr ? meta->find("name") : nullptr;
@@ -293,6 +300,13 @@ class FileParser {
     diagnostics.set_object(key.to_string());
     out_.refused.push_back(std::move(key));
     return true;
+  }
+
+  static bool names_mesh_config(const FieldReader& root) {
+    const YamlNode* meta = root.node().find("metadata");
+    const YamlNode* name = meta != nullptr ? meta->find("name") : nullptr;
+    const YamlNode* ns = meta != nullptr ? meta->find("namespace") : nullptr;
+    return name != nullptr && ns != nullptr && is_mesh_config(ns->scalar, name->scalar);
   }
 
   // Findings name their object even when its metadata is the problem.

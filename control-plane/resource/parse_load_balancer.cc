@@ -211,10 +211,11 @@ void parse_distribute(const FieldReader& locality, LocalityBalancing& out) {
   }
 }
 
-void parse_locality(const FieldReader& balancer, LoadBalancing& out) {
-  const auto locality = balancer.child("localityLbSetting");
-  if (!locality || !locality->expect_map({.read = kLocalityRead, .known = {}})) return;
-  LocalityBalancing& to = *out.mutable_locality();
+}  // namespace
+
+bool parse_locality(const FieldReader& owner, LocalityBalancing& to) {
+  const auto locality = owner.child("localityLbSetting");
+  if (!locality || !locality->expect_map({.read = kLocalityRead, .known = {}})) return false;
   to.set_disabled(!locality->boolean("enabled").value_or(true));
   parse_distribute(*locality, to);
   for (const FieldReader& item : locality->items("failover")) {
@@ -232,9 +233,8 @@ void parse_locality(const FieldReader& balancer, LoadBalancing& out) {
   if (to.failover_size() > 0 && to.failover_priority_size() > 0)
     locality->error_at("failover", kValueRejected, "failover and failoverPriority exclude one another",
                        "keep one of them");
+  return true;
 }
-
-}  // namespace
 
 bool parse_load_balancer(const FieldReader& policy, LoadBalancing& out) {
   const auto balancer = policy.child("loadBalancer");
@@ -247,7 +247,8 @@ bool parse_load_balancer(const FieldReader& policy, LoadBalancing& out) {
     parse_hash(*hash, out);
   }
   parse_warmup(*balancer, out);
-  parse_locality(*balancer, out);
+  LocalityBalancing locality;
+  if (parse_locality(*balancer, locality)) *out.mutable_locality() = std::move(locality);
   return true;
 }
 

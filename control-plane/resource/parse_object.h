@@ -27,6 +27,7 @@ Gateway parse_istio_gateway(const FieldReader& root, ObjectMeta meta);
 Gateway parse_api_gateway(const FieldReader& root, ObjectMeta meta);
 Sidecar parse_sidecar(const FieldReader& root, ObjectMeta meta);
 WorkloadEntry parse_workload_entry(const FieldReader& root, ObjectMeta meta);
+MeshConfig parse_mesh_config(const FieldReader& root, ObjectMeta meta);
 Secret parse_secret(const FieldReader& root, ObjectMeta meta);
 // What makes certificates, keys and lists of no use; empty: nothing does. Never quotes them.
 struct SecretFault {

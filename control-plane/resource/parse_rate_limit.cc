@@ -25,16 +25,6 @@ constexpr int64_t kMaxKeys = 1'000'000;  // of all limits of an object too: sixt
 constexpr size_t kMaxLimits = 16;
 constexpr uint32_t kDefaultPeriodMs = 1000;
 
-// Lines of the annotation's text as lines of the file.
-void shift_lines(uint32_t by, YamlNode* node) {
-  if (node->line > 0) node->line += by;
-  for (YamlNode& item : node->items) shift_lines(by, &item);
-  for (YamlField& field : node->fields) {
-    field.line += by;
-    shift_lines(by, &field.value);
-  }
-}
-
 bool is_header_name(std::string_view name) {
   return !name.empty() && name.size() <= 128 && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';

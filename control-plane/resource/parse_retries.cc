@@ -90,17 +90,19 @@ void parse_retry_on(const FieldReader& retries, RetryPolicy& out) {
 }  // namespace
 
 void parse_retries(const FieldReader& http, mesh::v1::HttpRoute& route) {
-  const auto retries = http.child("retries");
-  if (!retries || !retries->expect_map({.read = kRetriesRead, .known = kRetriesKnown})) return;
-  RetryPolicy& out = *route.mutable_retries();
-  if (!retries->has("attempts"))
-    retries->error_at("attempts", kFieldMissing, "the field is required",
-                      "give a number; 0 switches retries off");
-  out.set_attempts(static_cast<uint32_t>(retries->integer("attempts", 0, kMaxAttempts).value_or(0)));
-  out.set_per_try_timeout_ms(duration_ms(*retries, "perTryTimeout", 1).value_or(0));
-  out.set_base_interval_ms(duration_ms(*retries, "backoff", 1).value_or(kDefaultIntervalMs));
-  out.set_repeat_hosts(!retries->boolean("retryIgnorePreviousHosts").value_or(true));
-  parse_retry_on(*retries, out);
+  if (const auto retries = http.child("retries")) parse_retry_policy(*retries, *route.mutable_retries());
+}
+
+void parse_retry_policy(const FieldReader& retries, RetryPolicy& out) {
+  if (!retries.expect_map({.read = kRetriesRead, .known = kRetriesKnown})) return;
+  if (!retries.has("attempts"))
+    retries.error_at("attempts", kFieldMissing, "the field is required",
+                     "give a number; 0 switches retries off");
+  out.set_attempts(static_cast<uint32_t>(retries.integer("attempts", 0, kMaxAttempts).value_or(0)));
+  out.set_per_try_timeout_ms(duration_ms(retries, "perTryTimeout", 1).value_or(0));
+  out.set_base_interval_ms(duration_ms(retries, "backoff", 1).value_or(kDefaultIntervalMs));
+  out.set_repeat_hosts(!retries.boolean("retryIgnorePreviousHosts").value_or(true));
+  parse_retry_on(retries, out);
 }
 
 }  // namespace weft::control_plane

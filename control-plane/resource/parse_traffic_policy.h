@@ -13,6 +13,8 @@ bool parse_traffic_policy(const FieldReader& owner, mesh::v1::TrafficPolicy& out
 
 // The field "loadBalancer" of a policy; likewise.
 bool parse_load_balancer(const FieldReader& policy, mesh::v1::LoadBalancing& out);
+// The field "localityLbSetting".
+bool parse_locality(const FieldReader& owner, mesh::v1::LocalityBalancing& out);
 // The field "connectionPool".
 bool parse_connection_pool(const FieldReader& policy, mesh::v1::ConnectionPool& out);
 

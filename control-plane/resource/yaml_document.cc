@@ -369,4 +369,13 @@ std::vector<YamlDocument> parse_yaml(std::string_view text) {
   return documents;
 }
 
+void shift_lines(uint32_t by, YamlNode* node) {
+  if (node->line > 0) node->line += by;
+  for (YamlNode& item : node->items) shift_lines(by, &item);
+  for (YamlField& field : node->fields) {
+    field.line += by;
+    shift_lines(by, &field.value);
+  }
+}
+
 }  // namespace weft::control_plane

@@ -63,4 +63,7 @@ YamlDocument parse_document(const YamlChunk& chunk);
 // Both.
 std::vector<YamlDocument> parse_yaml(std::string_view text);
 
+// Of a text that stands in a document: its lines become those of the file.
+void shift_lines(uint32_t by, YamlNode* node);
+
 }  // namespace weft::control_plane

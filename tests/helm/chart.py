@@ -63,6 +63,14 @@ def agent_kinds():
     return {(constants[group] if group in constants else group.strip('"'), plural) for group, plural in rows}
 
 
+def mesh_config_name():
+    """The one ConfigMap that the agent's code asks for by its name, in whatever namespace."""
+    text = read("control-plane/kubernetes/kinds.cc")
+    selector = re.search(r'"configmaps",\s*\.selector = "fieldSelector=metadata\.name%3D(\w+)"', text)
+    assert selector, "the selector of ConfigMaps was not understood"
+    return selector.group(1)
+
+
 def documented_metrics():
     """Name -> (type, labels), from docs/metrics.md, and what the proxy adds about itself, from its code."""
     metrics = {}

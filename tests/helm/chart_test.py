@@ -75,8 +75,11 @@ class RenderedTest(unittest.TestCase):
 
     def test_the_agent_may_do_what_its_code_does_and_no_more(self):
         for objects in self.variants():
-            granted = rule_pairs(chart.one(objects, "ClusterRole", "weft-agent"))
-            self.assertEqual(granted, {kind: ["list", "watch"] for kind in chart.agent_kinds()})
+            role = chart.one(objects, "ClusterRole", "weft-agent")
+            granted = rule_pairs(role)
+            self.assertEqual(granted, {kind: ["list", "watch"] for kind in chart.agent_kinds() | {("", "configmaps")}})
+            named = [(rule["resources"], rule["resourceNames"]) for rule in role["rules"] if "resourceNames" in rule]
+            self.assertEqual(named, [(["configmaps"], [chart.mesh_config_name()])])
             own = chart.one(objects, "Role", "weft-agent")["rules"]
             self.assertEqual(own, [{"apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["weft-agent"],
                                     "verbs": ["list", "watch"]}])

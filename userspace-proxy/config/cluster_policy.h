@@ -134,6 +134,7 @@ struct RetryLimits {
 // The blocks of a traffic policy; what is absent says nothing.
 struct PolicyBlocks {
   std::optional<LoadBalancing> balancing;
+  bool own_locality = false;  // `balancing` says something about it, and the mesh's does not count
   std::optional<ConnectionSettings> connections;
   std::optional<OutlierSettings> outlier;
   std::optional<ClientTlsSpec> tls;

@@ -57,7 +57,10 @@ PolicyBlocks blocks_for(const TrafficPolicySpec* rule, const TrafficPolicySpec* 
   }
   if (subset == nullptr) return out;
   if (const PolicyBlocks* of_port = blocks_of_port(*subset, port)) return *of_port;
-  if (subset->blocks.balancing) out.balancing = subset->blocks.balancing;
+  if (subset->blocks.balancing) {
+    out.balancing = subset->blocks.balancing;
+    out.own_locality = subset->blocks.own_locality;
+  }
   if (subset->blocks.connections) out.connections = subset->blocks.connections;
   if (subset->blocks.outlier) out.outlier = subset->blocks.outlier;
   if (subset->blocks.tls) out.tls = subset->blocks.tls;
@@ -266,12 +269,18 @@ uint32_t ClusterTable::intern(const ServiceSpec& service, uint16_t port, const s
   cluster.ns = service.ns;
   cluster.subset = subset;
   const TrafficPolicySpec* of_subset = chosen != nullptr ? &chosen->traffic : nullptr;
-  const PolicyBlocks blocks = blocks_for(policy.traffic, of_subset, port);
+  PolicyBlocks blocks = blocks_for(policy.traffic, of_subset, port);
+  const MeshSpec& mesh = resources_.mesh;
+  if (mesh.locality && !blocks.own_locality) {
+    if (!blocks.balancing) blocks.balancing.emplace();
+    blocks.balancing->locality = *mesh.locality;
+  }
   cluster.policy = cluster_policy(blocks, client_terms(blocks, service), policy.traffic, of_subset);
   if (blocks.balancing) cluster.load_balancer = blocks.balancing->algorithm;
   if (service.passthrough) cluster.load_balancer = LoadBalancer::kPassthrough;
   cluster.anywhere = service.passthrough && service.addresses.empty() && service.ranges.empty();
   const ConnectionSettings connections = blocks.connections.value_or(ConnectionSettings());
+  cluster.connect_timeout_ms = mesh.connect_timeout_ms;
   if (connections.connect_timeout_ms != 0) cluster.connect_timeout_ms = connections.connect_timeout_ms;
   // What the service declares about its servers is known; the policy is for those that say nothing.
   cluster.protocol = found->protocol == Protocol::kHttp2 ? ClusterProtocol::kHttp2 : connections.protocol;

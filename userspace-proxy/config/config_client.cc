@@ -24,7 +24,7 @@ class SnapshotReceiver final : public ConfigClient, xds::Receiver {
     xds::DeltaClient::Options client{.target = options_.target};
     client.node.set_id(options_.node_id);
     for (const std::string_view type : {kAddressType, kSecretType, kRouteSetType, kDestinationPolicyType,
-                                        kAuthenticationType, kAuthorizationType})
+                                        kMeshConfigType, kAuthenticationType, kAuthorizationType})
       client.types.emplace_back(type);
     client.connect = [this] { return xds::stream_channel(options_.target, xds::kMaxMessageBytes); };
     client.backoff_min = options_.backoff_min;

@@ -17,12 +17,15 @@ namespace pb = istio::security;
 
 ConnectionPolicy::Verdict judge(const std::vector<AuthorizationPtr>& policies,
                                 const agent::PolicyConnection& connection, const RequestHead* head,
-                                std::shared_ptr<const PolicySet>* set) {
+                                std::shared_ptr<const PolicySet>* set,
+                                std::vector<ConnectionPolicy::Asked>* asked = nullptr) {
   *set = std::make_shared<const PolicySet>(policies);
   const ConnectionPolicy policy(*set, connection);
   if (head == nullptr) return policy.judge_bytes();
   PathReadings readings;
-  return policy.judge(judged(*head, connection.source, &readings));
+  const JudgedRequest request = judged(*head, connection.source, &readings);
+  if (asked != nullptr && policy.may_ask()) policy.asked(request, asked);
+  return policy.judge(request);
 }
 
 bool rule_matches(const pb::Authorization& policy, const pb::Rule& rule,
@@ -38,7 +41,10 @@ bool rule_matches(const pb::Authorization& policy, const pb::Rule& rule,
 ExplainedPolicyRule row_of(const pb::Authorization& policy) {
   ExplainedPolicyRule out{.policy = str_cat(policy.namespace_(), "/", policy.name()), .file = {}};
   const bool audit = agent::is_audit(policy);
-  out.action = audit ? "AUDIT" : policy.action() == pb::DENY ? "DENY" : "ALLOW";
+  out.action = audit                         ? "AUDIT"
+               : agent::is_custom(policy)    ? "CUSTOM"
+               : policy.action() == pb::DENY ? "DENY"
+                                             : "ALLOW";
   out.dry_run = policy.dry_run() && !audit;
   for (const auto& extension : policy.extensions()) {
     mesh::v1::Origin origin;
@@ -71,16 +77,18 @@ absl::Status make_head(const PolicyQuestion& question, RequestHead* head) {
 
 // In the order in which they are asked.
 int turn_of(const pb::Authorization& policy) {
-  if (policy.dry_run()) return 2;
-  return policy.action() == pb::DENY ? 0 : 1;
+  if (policy.dry_run()) return 3;
+  if (agent::is_custom(policy)) return 0;
+  return policy.action() == pb::DENY ? 1 : 2;
 }
 
-void decide(std::string_view policy, PolicyExplanation* out) {
+// Of CUSTOM a request is left to be allowed by others; what is no HTTP is denied.
+void decide(std::string_view policy, bool request, PolicyExplanation* out) {
   bool any_allow = false;
   for (size_t i = 0; i < out->rules.size(); ++i) {
     const ExplainedPolicyRule& rule = out->rules[i];
     const std::string_view action = rule.action;
-    if (rule.dry_run || action == "AUDIT") continue;
+    if (rule.dry_run || action == "AUDIT" || (request && action == "CUSTOM")) continue;
     any_allow = any_allow || action == "ALLOW";
     if (rule.matched && (action == "ALLOW") == out->allowed && !out->rule) out->rule = i;
   }
@@ -96,6 +104,13 @@ void decide(std::string_view policy, PolicyExplanation* out) {
   }
 }
 
+// What is decided only when the request comes.
+void add_asked(const std::vector<ConnectionPolicy::Asked>& asked, PolicyExplanation* out) {
+  if (!out->allowed) return;
+  for (const ConnectionPolicy::Asked& one : asked)
+    str_append(&out->verdict, ", if provider ", one.provider, " allows it (", one.policy, ")");
+}
+
 }  // namespace
 
 absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& selected,
@@ -104,7 +119,7 @@ absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& 
   RETURN_IF_ERROR(make_head(question, &request));
   const RequestHead* const head = question.method.empty() ? nullptr : &request;
   std::vector<const pb::Authorization*> ordered;
-  for (const int turn : {0, 1, 2}) {
+  for (const int turn : {0, 1, 2, 3}) {
     std::copy_if(selected.policies.begin(), selected.policies.end(), std::back_inserter(ordered),
                  [turn](const pb::Authorization* policy) { return turn_of(*policy) == turn; });
   }
@@ -122,9 +137,11 @@ absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& 
   }
   if (!selected.missing.empty()) all.push_back(nullptr);
   std::shared_ptr<const PolicySet> set;  // holds what the verdict names
-  const ConnectionPolicy::Verdict said = judge(all, question.connection, head, &set);
+  std::vector<ConnectionPolicy::Asked> asked;
+  const ConnectionPolicy::Verdict said = judge(all, question.connection, head, &set, &asked);
   out.allowed = said.allowed;
-  decide(said.policy, &out);
+  decide(said.policy, head != nullptr, &out);
+  add_asked(asked, &out);
   return out;
 }
 

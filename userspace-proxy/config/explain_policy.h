@@ -34,7 +34,7 @@ struct ExplainedPolicyRule {
 };
 
 struct PolicyExplanation {
-  bool allowed = true;
+  bool allowed = true;         // by what is decided without asking a provider
   std::string verdict;         // in words
   std::optional<size_t> rule;  // of `rules`, the one that decided
   std::vector<ExplainedPolicyRule> rules;

@@ -87,6 +87,11 @@ absl::Status ResourceStore::insert(std::string_view type,
     resources_.authentications[name] = std::make_shared<const AuthenticationSpec>(std::move(spec));
     return absl::OkStatus();
   }
+  if (type == kMeshConfigType) {
+    ASSIGN_OR_RETURN(const auto message, unpack<weft::mesh::v1::MeshConfig>(resource.resource()));
+    ASSIGN_OR_RETURN(resources_.mesh, validate(message));
+    return absl::OkStatus();
+  }
   if (type == kAuthorizationType) {
     ASSIGN_OR_RETURN(auto message, unpack<istio::security::Authorization>(resource.resource()));
     RETURN_IF_ERROR(agent::validate_policy(message));
@@ -130,6 +135,7 @@ void ResourceStore::remove(std::string_view type, const std::string& name) {
   }
   if (type == kAuthorizationType) resources_.authorizations.erase(name);
   if (type == kAuthenticationType) resources_.authentications.erase(name);
+  if (type == kMeshConfigType) resources_.mesh = MeshSpec();
   if (type == kSecretType) resources_.secrets.erase(name);
   if (type == kRouteSetType) resources_.route_sets.erase(name);
   if (type == kDestinationPolicyType) resources_.policies.erase(name);

@@ -20,6 +20,7 @@ inline constexpr std::string_view kSecretType =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 inline constexpr std::string_view kAuthenticationType =
     "type.googleapis.com/weft.mesh.v1.RequestAuthentication";
+inline constexpr std::string_view kMeshConfigType = "type.googleapis.com/weft.mesh.v1.MeshConfig";
 inline constexpr std::string_view kAuthorizationType = "type.googleapis.com/istio.security.Authorization";
 
 class ResourceStore {

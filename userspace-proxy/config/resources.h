@@ -14,6 +14,7 @@
 #include "base/address.h"
 #include "base/spiffe_id.h"
 #include "userspace-proxy/config/snapshot.h"
+#include "userspace-proxy/policy/external_provider.h"
 #include "userspace-proxy/policy/token_rule.h"
 #include "userspace-proxy/tls/server_terms.h"
 
@@ -154,6 +155,16 @@ struct SecretSpec {
   std::string roots, crls;
 };
 
+// What holds for the whole mesh; without the resource everything is as here.
+struct MeshSpec {
+  std::vector<ExternalProviderPtr> providers;
+  std::optional<PathNormalisation> path_normalisation;  // absent: the proxy's own option
+  uint32_t connect_timeout_ms = 10'000;
+  std::optional<LocalityBalancing> locality;  // of clusters whose rule says nothing about it
+  // Of routes that a service has without any resource; null: they only forward.
+  std::shared_ptr<const RouteAction> default_action;
+};
+
 // Everything held, ordered so that the same resources always make the same snapshot.
 struct Resources {
   template <typename T>
@@ -165,7 +176,8 @@ struct Resources {
   Table<SecretSpec> secrets;
   Table<istio::security::Authorization> authorizations;
   Table<AuthenticationSpec> authentications;
-  // Mesh-wide; of the proxy's own options, not a resource.
+  MeshSpec mesh;
+  // Of the proxy's own options, where `mesh` says nothing.
   PathNormalisation path_normalisation = PathNormalisation::kBase;
 };
 

@@ -170,4 +170,14 @@ const VirtualHost* Snapshot::find_virtual_host(uint32_t source, std::string_view
   return found == virtual_host_by_address.end() ? nullptr : virtual_hosts[found->second].get();
 }
 
+std::shared_ptr<const ExternalProvider> Snapshot::find_provider(std::string_view name) const {
+  const auto found = providers.find(to_absl(name));
+  return found == providers.end() ? nullptr : found->second;
+}
+
+uint32_t Snapshot::find_provider_cluster(std::string_view ns, std::string_view name) const {
+  const auto found = provider_clusters.find(HostRef{ns, 0, name});
+  return found == provider_clusters.end() ? kNone : found->second;
+}
+
 }  // namespace weft::proxy

@@ -38,6 +38,7 @@ inline constexpr uint32_t kNone = 0xffffffff;
 enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2, kTls };
 
 struct WorkloadSpec;
+struct ExternalProvider;
 class RequestAuthentication;
 
 // The policies that connections to one workload must satisfy: of the mesh, of its namespace, and those that
@@ -233,6 +234,10 @@ class Snapshot {
   // What ends TLS for a client that asks for this server name (empty: for none); nullptr: nothing does.
   const GatewayServer* find_gateway_server(std::string_view server_name, uint16_t port) const;
   std::string_view namespace_of(uint32_t source) const;
+  // Who is asked where a policy of CUSTOM names him; nullptr: nobody has that name.
+  std::shared_ptr<const ExternalProvider> find_provider(std::string_view name) const;
+  // Where he is, as pods of that namespace see it; kNone: his service is not known, or has no such port.
+  uint32_t find_provider_cluster(std::string_view ns, std::string_view name) const;
 
   // Filled by SnapshotBuilder only. The Ref forms are the same keys as views, so that look-ups do not
   // allocate.
@@ -290,6 +295,9 @@ class Snapshot {
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> named_cluster_by_host;
   // With an empty namespace; an empty name takes what no other has, and who names no server.
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_server_by_name;
+  absl::flat_hash_map<std::string, std::shared_ptr<const ExternalProvider>> providers;
+  // With port 0, and a provider's name as host.
+  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> provider_clusters;
   absl::flat_hash_map<std::string, uint32_t> source_by_uid;
   absl::flat_hash_map<std::string, uint32_t> cluster_by_name;
 };

@@ -52,6 +52,7 @@ class NamespaceView {
       if (is_foreign(*service)) add_service(*service);
     }
     add_short_hosts();
+    add_providers();
   }
 
   // A set of a gateway, as the gateway's own namespace sees the mesh.
@@ -136,6 +137,16 @@ class NamespaceView {
   void add_short_hosts() {
     for (auto& [key, host] : short_hosts_) out_.virtual_host_by_host.try_emplace(std::move(key), host);
     short_hosts_.clear();
+  }
+
+  void add_providers() {
+    for (const ExternalProviderPtr& provider : world_.resources.mesh.providers) {
+      const ServiceSpec* const service = service_of(provider->host, provider->port);
+      if (service == nullptr) continue;
+      const uint32_t cluster = clusters_.intern(*service, provider->port, "", policy(*service));
+      if (cluster != kNone)
+        out_.provider_clusters.try_emplace(Snapshot::HostKey{ns_, 0, provider->name}, cluster);
+    }
   }
 
   // What this namespace knows by the name, a Service before its own entry, and that before another's; of
@@ -265,6 +276,7 @@ class NamespaceView {
     route.name = kDefaultRoute;
     route.clusters.push_back(WeightedCluster{cluster, 1, service.host});
     route.total_weight = 1;
+    route.action = world_.resources.mesh.default_action;
     VirtualHost host;
     host.name = service.key;
     host.routes.push_back(std::move(route));
@@ -399,7 +411,9 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation) {
 SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation, RouteLists& lists) {
   auto out = std::make_shared<Snapshot>();
   out->generation = generation;
-  out->path_normalisation = resources.path_normalisation;
+  out->path_normalisation = resources.mesh.path_normalisation.value_or(resources.path_normalisation);
+  for (const ExternalProviderPtr& provider : resources.mesh.providers)
+    out->providers.emplace(provider->name, provider);
   const SnapshotWorld world(resources);
   ClusterTable clusters(resources, out.get());
   add_sources(resources, clusters, out.get());

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
+#include "proto/weft/mesh/v1/mesh_config.pb.h"
 #include "userspace-proxy/config/resources.h"
 
 namespace weft::proxy {
@@ -19,6 +20,7 @@ inline absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set
   return validate(set, limiters);
 }
 absl::StatusOr<PolicySpec> validate(const weft::mesh::v1::DestinationPolicy& policy);
+absl::StatusOr<MeshSpec> validate(const weft::mesh::v1::MeshConfig& config);
 
 // As validate() compiles the matches of a RouteSet; for tests of matching.
 absl::StatusOr<HttpMatcher> compile_match(const weft::mesh::v1::HttpMatch& match);

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "base/status_macros.h"
 #include "userspace-proxy/config/validate.h"
+#include "userspace-proxy/config/validate_action.h"
 
 namespace weft::proxy {
 namespace {
@@ -76,6 +77,21 @@ bool is_prime(uint32_t number) {
     if (number % i == 0) return false;
   }
   return true;
+}
+
+std::optional<PathNormalisation> path_normalisation_of(mesh::MeshConfig::PathNormalization level) {
+  switch (level) {
+    case mesh::MeshConfig::PATH_NONE:
+      return PathNormalisation::kNone;
+    case mesh::MeshConfig::PATH_BASE:
+      return PathNormalisation::kBase;
+    case mesh::MeshConfig::PATH_MERGE_SLASHES:
+      return PathNormalisation::kMergeSlashes;
+    case mesh::MeshConfig::PATH_DECODE_AND_MERGE_SLASHES:
+      return PathNormalisation::kDecodeAndMergeSlashes;
+    default:
+      return std::nullopt;
+  }
 }
 
 LocalityBalancing compile_locality(const mesh::LocalityBalancing& locality) {
@@ -204,6 +220,7 @@ absl::StatusOr<PolicyBlocks> compile_blocks(const mesh::TrafficPolicy& policy, c
   }
   if (policy.has_load_balancing()) {
     ASSIGN_OR_RETURN(out.balancing, compile_balancing(policy.load_balancing()));
+    out.own_locality = policy.load_balancing().has_locality();
   }
   if (policy.has_connection_pool()) {
     ASSIGN_OR_RETURN(out.connections, compile_connections(policy.connection_pool()));
@@ -265,6 +282,27 @@ absl::StatusOr<PolicySpec> validate(const mesh::DestinationPolicy& policy) {
   if (policy.has_traffic_policy()) {
     ASSIGN_OR_RETURN(out.traffic, compile_traffic(policy.traffic_policy(), out.ns));
   }
+  return out;
+}
+
+absl::StatusOr<MeshSpec> validate(const mesh::MeshConfig& config) {
+  MeshSpec out;
+  for (const mesh::ExternalProvider& each : config.providers()) {
+    ASSIGN_OR_RETURN(ExternalProviderPtr provider, ExternalProvider::compile(each));
+    out.providers.push_back(std::move(provider));
+  }
+  if (!mesh::MeshConfig::PathNormalization_IsValid(config.path_normalization()))
+    return invalid("path_normalization: ", static_cast<int>(config.path_normalization()), " is unknown");
+  out.path_normalisation = path_normalisation_of(config.path_normalization());
+  if (config.connect_timeout_ms() > kMaxConnectTimeoutMs)
+    return invalid("connect_timeout_ms: ", config.connect_timeout_ms(), ", at most ", kMaxConnectTimeoutMs);
+  if (config.connect_timeout_ms() != 0) out.connect_timeout_ms = config.connect_timeout_ms();
+  if (config.has_locality()) out.locality = compile_locality(config.locality());
+  if (!config.has_default_retries()) return out;
+  mesh::HttpRoute route;
+  *route.mutable_retries() = config.default_retries();
+  LimiterTable none;
+  ASSIGN_OR_RETURN(out.default_action, compile_action(route, none));
   return out;
 }
 

@@ -99,6 +99,11 @@ struct ShadowCounts {
   uint64_t audited = 0;              // a policy of AUDIT matched
 };
 
+// What providers said of requests that policies of CUSTOM select; failed: nothing that could be used.
+struct ExternalCounts {
+  uint64_t allowed = 0, denied = 0, failed = 0;
+};
+
 struct ProxyContext {
   EventLoop& loop;
   BufferPool& buffers;
@@ -122,7 +127,10 @@ struct ProxyContext {
   MonotonicNs next_tunnel_line = 0;
   MonotonicNs next_tls_line = 0;
   MonotonicNs next_shadow_line = 0;
+  MonotonicNs next_external_line = 0;
   ShadowCounts shadow;
+  ExternalCounts external;
+  uint32_t external_checks_running = 0;
   uint64_t active_exchanges = 0;
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
   PathReadings path_readings;    // of the request that is being judged

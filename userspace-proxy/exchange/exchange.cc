@@ -13,6 +13,15 @@ Task Exchange::run() {
   step_.begin(downstream_.read_request(step_.operation()));
   co_await step_;
   Outcome outcome = request_read();
+  if (outcome == Outcome::kOk && asks_provider()) {
+    hold_body();
+    co_await step_;
+    while (ask_next()) {
+      co_await step_;
+      hear_answer();
+    }
+    outcome = providers_said();
+  }
   if (outcome == Outcome::kOk) outcome = client_.policy != nullptr ? judge() : choose_route();
   if (outcome == Outcome::kOk && action_ != nullptr) {
     begin_action();
@@ -89,6 +98,7 @@ void Exchange::abandon(Outcome outcome) {
   if (recorded_) return;
   task_ = Task();
   step_.cancel();
+  if (check_ != nullptr) check_->cancel();
   stream_request_.cancel();
   finish(outcome);
 }
@@ -268,7 +278,8 @@ void Exchange::send_request() {
   await_response();
   // A tunnel's bytes come only when the server has agreed to it.
   if (tunnel_asked_) return request_pump_.flush(upstream_->request(), false);
-  BodySource& body = downstream_.request_body();
+  BodySource& received = downstream_.request_body();
+  BodySource& body = check_ != nullptr ? check_->request_body(received) : received;
   request_pump_.start(action_ ? action_->request_body(body) : body, upstream_->request(), Pump::Lead::kHead);
   const bool more = request().body != BodyKind::kNone && request_pump_.end() == PumpEnd::kRunning;
   if (action_ != nullptr) action_->sending(more);

@@ -11,6 +11,7 @@
 #include "userspace-proxy/exchange/context.h"
 #include "userspace-proxy/exchange/dial_target.h"
 #include "userspace-proxy/exchange/downstream_stream.h"
+#include "userspace-proxy/exchange/external_check.h"
 #include "userspace-proxy/exchange/pump.h"
 #include "userspace-proxy/exchange/step.h"
 #include "userspace-proxy/exchange/task.h"
@@ -44,6 +45,12 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   // In the order in which run() calls them.
   Outcome request_read();
   Outcome choose_route();
+  bool asks_provider() { return client_.policy != nullptr && client_.policy->may_ask() && begin_check(); }
+  bool begin_check();
+  void hold_body();
+  bool ask_next();
+  void hear_answer();
+  Outcome providers_said();
   Outcome judge();
   bool authenticate();
   bool hides_requests() const;
@@ -112,7 +119,8 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   // none that is good.
   std::shared_ptr<const RequestAuthentication> authentication_;
   VerifiedTokenPtr token_;
-  std::unique_ptr<ActionState> action_;  // null: the route only forwards
+  std::unique_ptr<ExternalCheck> check_;  // null: no policy of CUSTOM selects the request
+  std::unique_ptr<ActionState> action_;   // null: the route only forwards
   DialTarget target_;
   MonotonicNs started_;
   uint32_t source_ = kNone;

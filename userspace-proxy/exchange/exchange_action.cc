@@ -42,6 +42,7 @@ EditFacts Exchange::facts() const {
 
 const ResponseHead& Exchange::response_head() {
   const ResponseHead& head = upstream_->response();
+  if (check_ != nullptr) return check_->incoming(head);
   return action_ != nullptr ? action_->incoming(head, facts()) : head;
 }
 
@@ -109,10 +110,11 @@ void Exchange::observe(Outcome outcome) {
 void Exchange::back_off() { step_.begin(action_->back_off(context_.balancer.random(), step_.operation())); }
 
 void Exchange::send_answer() {
-  const ResponseHead& head = action_->answer().head();
+  OwnResponse& answer = check_ != nullptr ? check_->answer() : action_->answer();
+  const ResponseHead& head = answer.head();
   status_ = head.status;
   downstream_.write_response(head);
-  response_pump_.start(action_->answer().body(), downstream_.response(), Pump::Lead::kHead);
+  response_pump_.start(answer.body(), downstream_.response(), Pump::Lead::kHead);
 }
 
 // All of the request is here: copies of it as it goes upstream. Not of a body that was too large to keep.

@@ -22,9 +22,11 @@ bool Exchange::authenticate() {
 
 // An application may read a trailer as it does a header.
 bool Exchange::trailers_pass(const Pump& pump, std::span<const Header> trailers) const {
-  if (&pump != &request_pump_ || authentication_ == nullptr) return true;
-  return std::none_of(trailers.begin(), trailers.end(),
-                      [this](const Header& trailer) { return authentication_->gives(trailer.name); });
+  if (&pump != &request_pump_ || (authentication_ == nullptr && check_ == nullptr)) return true;
+  return std::none_of(trailers.begin(), trailers.end(), [this](const Header& trailer) {
+    return (authentication_ != nullptr && authentication_->gives(trailer.name)) ||
+           (check_ != nullptr && check_->edits_request(trailer.name));
+  });
 }
 
 // What follows in a tunnel cannot be read. A WebSocket is the resource that its request names; behind CONNECT

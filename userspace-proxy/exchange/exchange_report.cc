@@ -7,7 +7,8 @@ void Exchange::record(Outcome outcome) {
   recorded_ = true;
   if (!downstream_.request_started()) return;
   // What comes in is counted where it went out; only who refuses it counts it here.
-  const bool refused = outcome == Outcome::kAccessDenied || outcome == Outcome::kBadToken;
+  const bool refused = outcome == Outcome::kAccessDenied || outcome == Outcome::kBadToken ||
+                       outcome == Outcome::kProviderDenied || outcome == Outcome::kProviderFailed;
   if (client_.policy != nullptr && !refused && !client_.from_outside) return;
   ExchangeRecord record;
   record.protocol =

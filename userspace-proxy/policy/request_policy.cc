@@ -33,9 +33,13 @@ PolicySet::PolicySet(std::span<const AuthorizationPtr> policies) {
       continue;
     }
     const bool audit = agent::is_audit(*message);
+    const bool custom = agent::is_custom(*message);
+    // One of CUSTOM in dry run asks nobody, and so has nothing to say.
+    if (custom && message->dry_run()) continue;
     has_audit_ = has_audit_ || audit;
     has_dry_run_ = has_dry_run_ || (message->dry_run() && !audit);
-    Policy policy{message, str_cat(message->namespace_(), "/", message->name()), audit, {}};
+    Policy policy{message, str_cat(message->namespace_(), "/", message->name()), audit, custom, "", {}};
+    if (custom) policy.provider = agent::provider_of(*message);
     for (const pb::Rule& rule : message->rules()) {
       for (const pb::Clause& clause : rule.clauses()) {
         for (const pb::Match& match : clause.matches()) {
@@ -55,14 +59,15 @@ ConnectionPolicy::ConnectionPolicy(std::shared_ptr<const PolicySet> set,
     shadow_ = std::make_shared<const ShadowPolicy>(set_, connection);
   if (!set_->complete_) return;
   const std::vector<PolicySet::Policy>& policies = set_->policies_;
-  const auto asked = [view](const PolicySet::Policy& policy) {
+  const auto counts = [view](const PolicySet::Policy& policy) {
     if (view == View::kAudit || policy.audit) return view == View::kAudit && policy.audit;
     return view == View::kAsIfEnforced || !policy.message->dry_run();
   };
+  const PolicySet::Policy* const first_custom = view == View::kEnforced ? reduce_custom(connection) : nullptr;
   bool open = false;
   for (uint32_t i = 0; i < policies.size(); ++i) {
     const pb::Authorization& message = *policies[i].message;
-    if (!asked(policies[i]) || message.action() != pb::DENY) continue;
+    if (!counts(policies[i]) || policies[i].custom || message.action() != pb::DENY) continue;
     const Left left = reduce(policies[i], i, connection);
     if (left == Left::kAlways) {
       denied_by_ = policies[i].name;
@@ -74,7 +79,7 @@ ConnectionPolicy::ConnectionPolicy(std::shared_ptr<const PolicySet> set,
   bool may_allow = false;
   for (uint32_t i = 0; i < policies.size() && !allowed_otherwise_; ++i) {
     const pb::Authorization& message = *policies[i].message;
-    if (!asked(policies[i]) || message.action() != pb::ALLOW) continue;
+    if (!counts(policies[i]) || message.action() != pb::ALLOW) continue;
     if (first_allow == nullptr) first_allow = &policies[i];
     const Left left = reduce(policies[i], i, connection);
     allowed_otherwise_ = left == Left::kAlways;
@@ -86,6 +91,33 @@ ConnectionPolicy::ConnectionPolicy(std::shared_ptr<const PolicySet> set,
     decision_ = open ? Decision::kDepends : Decision::kAllowed;
   } else {
     decision_ = may_allow ? Decision::kDepends : Decision::kDenied;
+  }
+  if (decision_ != Decision::kAllowed || first_custom == nullptr) return;
+  decision_ = Decision::kDepends;
+  denied_by_ = first_custom->name;
+}
+
+const PolicySet::Policy* ConnectionPolicy::reduce_custom(const agent::PolicyConnection& connection) {
+  const std::vector<PolicySet::Policy>& policies = set_->policies_;
+  const PolicySet::Policy* first = nullptr;
+  for (uint32_t i = 0; i < policies.size(); ++i) {
+    if (!policies[i].custom) continue;
+    const Left left = reduce(policies[i], i, connection);
+    // A rule without clauses holds for every request.
+    if (left == Left::kAlways) rules_.push_back(Rule{i, true, 0, 0});
+    if (left != Left::kNever && first == nullptr) first = &policies[i];
+  }
+  custom_.swap(rules_);
+  if (first != nullptr && connection.identity) peer_ = str_cat("spiffe://", connection.identity->principal());
+  return first;
+}
+
+void ConnectionPolicy::asked(const JudgedRequest& request, std::vector<Asked>* out) const {
+  for (const Rule& rule : custom_) {
+    const PolicySet::Policy& policy = set_->policies_[rule.policy];
+    const auto same = [&policy](const Asked& one) { return one.provider == policy.provider; };
+    if (std::none_of(out->begin(), out->end(), same) && holds(rule, request))
+      out->push_back({policy.name, policy.provider});
   }
 }
 

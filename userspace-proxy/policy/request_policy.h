@@ -1,7 +1,7 @@
 // Authorization policies of a workload of this node, as the proxy judges what comes in to it: first the
 // connection, by the evaluator that the agent has for the kernel (agent/policy/l4_policy.h), then, where that
-// leaves something open, each request. DENY goes before ALLOW; dry-run and AUDIT policies decide nothing:
-// what they would say is shadow()'s.
+// leaves something open, each request. CUSTOM goes before DENY, and that before ALLOW; dry-run and AUDIT
+// policies decide nothing: what they would say is shadow()'s.
 //
 //   PolicySet (of the workload) -> ConnectionPolicy (of one connection to it) -> judge() (of one request)
 #pragma once
@@ -45,6 +45,8 @@ class PolicySet {
     AuthorizationPtr message;
     std::string name;
     bool audit = false;
+    bool custom = false;
+    std::string provider;  // of CUSTOM
     // Of each match, in the order in which they stand in the message; null: it asks nothing of requests, or
     // cannot be read.
     std::vector<std::unique_ptr<const HttpTerms>> terms;
@@ -86,9 +88,19 @@ class ConnectionPolicy {
   Decision decision() const { return decision_; }
   // Of kDenied, and of kDepends for what is no HTTP.
   std::string_view denied_by() const { return denied_by_; }
-  // Of a request; allocates nothing.
+  // Whom a request has to be allowed by before judge() counts.
+  struct Asked {
+    std::string_view policy, provider;
+  };
+  // Some request has to be. False where all are denied.
+  bool may_ask() const { return decision_ != Decision::kDenied && !custom_.empty(); }
+  // Those of CUSTOM that select the request, in order of their names; each provider once.
+  void asked(const JudgedRequest& request, std::vector<Asked>* out) const;
+  // "spiffe://…", where requests may have to be asked about; empty: nobody is proved.
+  const std::string& peer() const { return peer_; }
+  // Of a request, by DENY and ALLOW; allocates nothing.
   Verdict judge(const JudgedRequest& request) const;
-  // Of what is no HTTP, or is not read.
+  // Of what is no HTTP, or is not read: nobody can be asked about it, and what CUSTOM selects is denied.
   Verdict judge_bytes() const;
   // What the policies that decide nothing say; null: there are none. Of kEnforced only.
   const ShadowPolicy* shadow() const { return shadow_.get(); }
@@ -105,6 +117,8 @@ class ConnectionPolicy {
   enum class Left : uint8_t { kNever, kAlways, kRequests };
 
   Left reduce(const PolicySet::Policy& policy, uint32_t index, const agent::PolicyConnection& connection);
+  // Those of CUSTOM; the first that may match, or null.
+  const PolicySet::Policy* reduce_custom(const agent::PolicyConnection& connection);
   bool holds(const Rule& rule, const JudgedRequest& request) const;
 
   std::shared_ptr<const PolicySet> set_;
@@ -112,6 +126,8 @@ class ConnectionPolicy {
   Decision decision_ = Decision::kDenied;
   bool allowed_otherwise_ = false;  // by a policy that asks nothing of requests, or because none allows
   std::string_view denied_by_ = kUnknownPolicy;
+  std::vector<Rule> custom_;
+  std::string peer_;
   std::vector<Rule> rules_;  // those that deny first
   std::vector<Clause> clauses_;
   std::vector<const HttpTerms*> alternatives_;

@@ -27,6 +27,13 @@ namespace weft::proxy {
   X(kBadToken, "bad_token", 401,                                                                             \
     "The request's token (JWT) is not good for any rule of the server's RequestAuthentications that looks "  \
     "there: malformed, expired, of another issuer or audience, or not signed by its issuer's keys.")         \
+  X(kProviderDenied, "provider_denied", 403,                                                                 \
+    "The provider that an AuthorizationPolicy of action CUSTOM names did not allow the request; status and " \
+    "body are the provider's.")                                                                              \
+  X(kProviderFailed, "provider_failed", 403,                                                                 \
+    "The provider that an AuthorizationPolicy of action CUSTOM names gave no answer that could be used, or " \
+    "is none of the mesh's: the log says why (provider_failed). The status is its statusOnError; 413: the "  \
+    "body is longer than the provider is asked with.")                                                       \
   X(kRedirect, "redirect", 0, "The route redirects: the client got its Location.")                           \
   X(kDirectResponse, "direct_response", 0, "The route answers by itself (directResponse).")                  \
   X(kRateLimited, "rate_limited", 429,                                                                       \
@@ -113,11 +120,12 @@ constexpr std::string_view challenge(Outcome outcome) {
   return outcome == Outcome::kBadToken ? "Bearer error=\"invalid_token\"" : "";
 }
 
-// The route's own answer: its status and text are the route's.
+// The route's own answer, or a provider's: its status and text are theirs.
 constexpr bool is_own_answer(Outcome outcome) {
   return outcome == Outcome::kRedirect || outcome == Outcome::kDirectResponse ||
          outcome == Outcome::kFaultAbort || outcome == Outcome::kCorsPreflight ||
-         outcome == Outcome::kRateLimited;
+         outcome == Outcome::kRateLimited || outcome == Outcome::kProviderDenied ||
+         outcome == Outcome::kProviderFailed;
 }
 
 }  // namespace weft::proxy

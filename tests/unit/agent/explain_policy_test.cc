@@ -70,6 +70,24 @@ TEST(ExplainPolicyTest, WhatDecidesNothingIsShownAndDoesNot) {
   EXPECT_TRUE(check.rules[0].matched);
 }
 
+TEST(ExplainPolicyTest, WhomARequestHasToBeAllowedByIsNamedAndBytesAreDenied) {
+  const std::string custom = authorization(
+      "shop", "ask",
+      "{action: CUSTOM, provider: {name: login}, rules: [{to: [{operation: {paths: [/in]}}]}]}");
+  const PolicyExplanation check = asked(custom, "/in");
+  EXPECT_TRUE(check.allowed);
+  EXPECT_EQ(check.verdict, "allowed: no policy asks for more, if provider login allows it (shop/ask)");
+  ASSERT_EQ(check.rules.size(), 1u);
+  EXPECT_STREQ(check.rules[0].action, "CUSTOM");
+  EXPECT_TRUE(check.rules[0].matched);
+  EXPECT_EQ(asked(custom, "/out").verdict, "allowed: no policy asks for more");
+  EXPECT_EQ(asked(custom, nullptr).verdict, "denied by shop/ask") << "nobody can be asked about bytes";
+  const std::string both =
+      custom +
+      authorization("shop", "strict", "{action: DENY, rules: [{to: [{operation: {paths: [/in]}}]}]}");
+  EXPECT_EQ(asked(both, "/in").verdict, "denied by shop/strict");
+}
+
 TEST(ExplainPolicyTest, APolicyWithoutRulesHasARowOfItsOwn) {
   const PolicyExplanation check = asked(authorization("shop", "nobody", "{}"), "/ok");
   EXPECT_FALSE(check.allowed);

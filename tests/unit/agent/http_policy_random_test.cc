@@ -129,16 +129,29 @@ plain::Condition condition(Dice& dice) {
   return out;
 }
 
+// A provider is asked before tokens are looked at.
+void leave_tokens_out(plain::Policy& policy) {
+  for (plain::Rule& rule : policy.rules) {
+    for (plain::Source& each : rule.from) each.token_principals = {};
+    std::erase_if(rule.when, [](const plain::Condition& c) { return c.key.starts_with("request.auth."); });
+  }
+}
+
 plain::Policy policy(Dice& dice, int index) {
-  plain::Policy out{.name = str_cat("p", index), .deny = dice.one_in(2), .rules = {}};
+  plain::Policy out{.name = str_cat("p", index), .deny = dice.one_in(2), .provider = {}, .rules = {}};
   out.audit = dice.one_in(6);
   out.dry_run = !out.audit && dice.one_in(6);
+  if (!out.audit && !out.dry_run && dice.one_in(4)) {
+    out.deny = true;
+    out.provider = dice.one_in(2) ? "one" : "two";
+  }
   out.rules = some(dice, 3, [&] {
     return plain::Rule{some(dice, 2, [&] { return source(dice); }),
                        some(dice, 2, [&] { return operation(dice); }),
                        some(dice, 1, [&] { return condition(dice); })};
   });
   if ((out.deny || out.audit) && out.rules.empty()) out.rules.emplace_back();
+  if (!out.provider.empty()) leave_tokens_out(out);
   return out;
 }
 
@@ -187,7 +200,7 @@ struct Shadow {
 };
 
 bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const plain::Request& r,
-                    Shadow* shadow) {
+                    Shadow* shadow, std::vector<std::string>* asked) {
   const PolicyConnection connection = connection_of(r);
   const proxy::ConnectionPolicy policy(set, connection);
   const auto note = [&](const proxy::ShadowPolicy::Report& said) {
@@ -212,6 +225,11 @@ bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const pl
   const proxy::JudgedRequest request =
       proxy::judged(head, connection.source, &paths, has_token ? &token : nullptr);
   const auto verdict = policy.judge(request);
+  std::vector<proxy::ConnectionPolicy::Asked> providers;
+  if (policy.may_ask()) policy.asked(request, &providers);
+  // By head alone: the token is not looked at yet.
+  for (const auto& one : providers) asked->emplace_back(one.provider);
+  if (policy.decision() == Decision::kDenied) *asked = {"nobody"};
   if (policy.shadow() != nullptr) note(policy.shadow()->judge(request));
   if (policy.decision() != Decision::kDepends) {
     EXPECT_EQ(verdict.allowed, policy.decision() == Decision::kAllowed);
@@ -235,7 +253,7 @@ void expect_kernel_leaves_open(const std::shared_ptr<const proxy::PolicySet>& se
 }
 
 TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
-  int allowed_count = 0, audited_count = 0, shadow_count = 0;
+  int allowed_count = 0, audited_count = 0, shadow_count = 0, asked_count = 0;
   for (unsigned seed = 0; seed < kSets; ++seed) {
     Dice dice(seed);
     std::vector<plain::Policy> policies;
@@ -265,7 +283,12 @@ TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
       if (i == 0) expect_kernel_leaves_open(set, in_kernel, r);
       if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << "\n" << manifests;
       Shadow shadow;
-      const bool judged = judged_allowed(set, r, &shadow);
+      Words asked;
+      const bool judged = judged_allowed(set, r, &shadow, &asked);
+      if (r.http && asked != Words{"nobody"}) {
+        ASSERT_EQ(asked, plain::asked(policies, r)) << "seed " << seed << "\n" << manifests;
+        asked_count += asked.empty() ? 0 : 1;
+      }
       if (set->has_dry_run()) ASSERT_EQ(shadow.allowed, plain::allowed(policies, r, true)) << manifests;
       ASSERT_EQ(shadow.audited, plain::audited(policies, r)) << manifests;
       audited_count += shadow.audited ? 1 : 0;
@@ -276,6 +299,7 @@ TEST(HttpPolicyRandomTest, AHundredThousandVerdictsAreWhatThePlainReadingSays) {
                                   << manifests;
     }
   }
+  EXPECT_GT(asked_count, kSets * kRequests / 100);
   EXPECT_GT(audited_count, kSets * kRequests / 100);
   EXPECT_GT(shadow_count, kSets * kRequests / 100);
   // Neither verdict is the rule.

@@ -241,10 +241,24 @@ bool audited(const std::vector<Policy>& policies, const Request& request) {
   return false;
 }
 
+std::vector<std::string> asked(const std::vector<Policy>& policies, const Request& request) {
+  std::vector<std::string> out;
+  for (const Policy& policy : policies) {
+    if (policy.provider.empty()) continue;
+    bool known = false, matches = false;
+    for (const std::string& one : out) known = known || one == policy.provider;
+    for (const Rule& rule : policy.rules) matches = matches || Reading{request, true}.matches(rule);
+    if (matches && !known) out.push_back(policy.provider);
+  }
+  return out;
+}
+
 bool allowed(const std::vector<Policy>& policies, const Request& request, bool as_if_enforced) {
   bool any_allow = false, allows = false;
   for (const Policy& policy : policies) {
     if (policy.audit || (policy.dry_run && !as_if_enforced)) continue;
+    // Of what is no HTTP nobody can be asked.
+    if (!policy.provider.empty() && (request.http || as_if_enforced)) continue;
     bool matches = false;
     for (const Rule& rule : policy.rules) matches = matches || Reading{request, policy.deny}.matches(rule);
     if (policy.deny && matches) return false;
@@ -255,7 +269,8 @@ bool allowed(const std::vector<Policy>& policies, const Request& request, bool a
 }
 
 std::string spec_of(const Policy& policy) {
-  const std::string action = policy.audit ? "action: AUDIT" : policy.deny ? "action: DENY" : "action: ALLOW";
+  std::string action = policy.audit ? "action: AUDIT" : policy.deny ? "action: DENY" : "action: ALLOW";
+  if (!policy.provider.empty()) action = "action: CUSTOM, provider: {name: " + policy.provider + "}";
   return "{" + joined({action, items("rules", policy.rules, [](const Rule& r) { return write(r); })}) + "}";
 }
 

@@ -40,6 +40,8 @@ struct Policy {
   bool deny = false;
   bool audit = false;    // AUDIT in place of the above
   bool dry_run = false;  // decides nothing
+  // CUSTOM in place of those: whom to ask; empty: it is none.
+  std::string provider;
   std::vector<Rule> rules;
 };
 
@@ -60,6 +62,9 @@ struct Request {
 
 // `as_if_enforced`: dry-run policies decide, too.
 bool allowed(const std::vector<Policy>& policies, const Request& request, bool as_if_enforced = false);
+// Whom a request has to be allowed by besides: each provider once, in the order of the policies. Nobody,
+// where all requests of its connection are denied.
+std::vector<std::string> asked(const std::vector<Policy>& policies, const Request& request);
 // Some policy of AUDIT matches.
 bool audited(const std::vector<Policy>& policies, const Request& request);
 

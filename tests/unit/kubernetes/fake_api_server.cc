@@ -100,8 +100,10 @@ std::string key_of(const Json& object) {
 }  // namespace
 
 FakeApiServer::FakeApiServer() {
-  for (const char* path : {"/api/v1/namespaces", "/api/v1/nodes", "/api/v1/pods", "/api/v1/services",
-                           "/apis/discovery.k8s.io/v1/endpointslices"}) {
+  for (const char* path :
+       {"/api/v1/namespaces", "/api/v1/nodes", "/api/v1/pods", "/api/v1/services",
+        "/apis/discovery.k8s.io/v1/endpointslices", "/api/v1/namespaces/istio-system/configmaps",
+        "/api/v1/namespaces/weft-system/configmaps"}) {
     collections_[path];
   }
   start();

@@ -271,5 +271,44 @@ TEST(SnapshotPolicyTest, RouteSetWithoutHttpRoutesLeavesTheDefaultRoute) {
   EXPECT_EQ(cart(*world.build()).route->name, "default");
 }
 
+TEST(SnapshotPolicyTest, MeshConfigHoldsWhereNoRuleSaysOtherwise) {
+  World world = shop();
+  const auto mesh = [&world](const std::string& text) {
+    return world.store.apply(kMeshConfigType, make_resource("mesh", parse<weft::mesh::v1::MeshConfig>(text)));
+  };
+  constexpr char kPlain[] = "cart.shop.svc.cluster.local|80|";
+  const auto cluster = [&](const Snapshot& snapshot) {
+    return snapshot.clusters[snapshot.find_cluster(kPlain)];
+  };
+  EXPECT_EQ(cluster(*world.build()).connect_timeout_ms, 10'000u);
+  ASSERT_TRUE(mesh("connect_timeout_ms:2000 path_normalization:PATH_MERGE_SLASHES locality{disabled:true} "
+                   "default_retries{attempts:5 base_interval_ms:25} "
+                   "providers{name:'ask' host:'cart.shop.svc.cluster.local' port:80} "
+                   "providers{name:'gone' host:'gone.shop.svc.cluster.local' port:80}")
+                  .ok());
+  const auto snapshot = world.build();
+  EXPECT_EQ(cluster(*snapshot).connect_timeout_ms, 2'000u);
+  EXPECT_TRUE(cluster(*snapshot).policy->balancing.locality.disabled);
+  EXPECT_EQ(snapshot->path_normalisation, PathNormalisation::kMergeSlashes);
+  const Asked asked = cart(*snapshot);
+  ASSERT_NE(asked.route->action, nullptr);
+  EXPECT_EQ(asked.route->action->retries->attempts, 5u);
+  EXPECT_NE(snapshot->find_provider("ask"), nullptr);
+  EXPECT_EQ(snapshot->find_provider_cluster("shop", "ask"), snapshot->find_cluster(kPlain));
+  EXPECT_NE(snapshot->find_provider("gone"), nullptr);
+  EXPECT_EQ(snapshot->find_provider_cluster("shop", "gone"), kNone);
+  EXPECT_EQ(snapshot->find_provider("other"), nullptr);
+  // A rule's own word counts more.
+  world.policy(
+      subsets("shop", "traffic_policy{connection_pool{connect_timeout_ms:700} load_balancing{locality{}}}"));
+  EXPECT_EQ(cluster(*world.build()).connect_timeout_ms, 700u);
+  EXPECT_FALSE(cluster(*world.build()).policy != nullptr &&
+               cluster(*world.build()).policy->balancing.locality.disabled);
+  EXPECT_FALSE(mesh("providers{name:'ask' host:'x' port:70000}").ok()) << "the last good one stays";
+  EXPECT_NE(world.build()->find_provider("gone"), nullptr);
+  world.store.remove(kMeshConfigType, "mesh");
+  EXPECT_EQ(world.build()->find_provider("ask"), nullptr);
+}
+
 }  // namespace
 }  // namespace weft::proxy

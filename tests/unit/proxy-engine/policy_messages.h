@@ -43,6 +43,18 @@ inline AuthorizationPtr audit(const AuthorizationPtr& policy) {
   return out;
 }
 
+// What it matches is for this provider to allow.
+inline AuthorizationPtr custom(const AuthorizationPtr& policy, const char* provider) {
+  auto out = std::make_shared<istio::security::Authorization>(*policy);
+  out->set_action(istio::security::DENY);
+  weft::mesh::v1::CustomAction action;
+  action.set_provider(provider);
+  auto& extension = *out->add_extensions();
+  extension.set_name(agent::kCustomExtension);
+  extension.mutable_config()->PackFrom(action);
+  return out;
+}
+
 // The same with one condition more in its rule.
 inline AuthorizationPtr with_principal(const AuthorizationPtr& policy, const char* principal) {
   auto out = std::make_shared<istio::security::Authorization>(*policy);

@@ -117,6 +117,7 @@ void TunnelTest::use_policies(std::vector<std::shared_ptr<const istio::security:
   source.opaque_ports = std::move(opaque_ports);
   snapshot->sources.push_back(std::move(source));
   snapshot->source_by_uid.emplace(kServerUid, 0);
+  extend(*snapshot);
   context_->current = GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
   servers_->recheck();
 }

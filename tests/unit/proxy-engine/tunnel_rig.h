@@ -55,6 +55,8 @@ class TunnelTest : public LoopTest, protected HboneServers::Owner {
   void use_policies(std::vector<std::shared_ptr<const istio::security::Authorization>> policies,
                     std::shared_ptr<const RequestAuthentication> authentication = nullptr,
                     std::vector<uint16_t> opaque_ports = {});
+  // What a test has to add to the snapshot that use_policies() makes.
+  virtual void extend(Snapshot&) {}
   CredentialsPtr credentials(const char* id) const;
 
   bool has_room(CaptureOrigin&) override { return pod_has_room_; }

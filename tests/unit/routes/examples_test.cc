@@ -72,6 +72,15 @@ TEST(ExampleTest, ConsumerRoute) {
   EXPECT_EQ(world.ask(str_cat("GET /", kHost), kAddress, "default"), "product-service");
 }
 
+TEST(ExampleTest, ExternalAuthorization) {
+  const RouteWorld world = example("external-authorization");
+  const Snapshot& snapshot = world.snapshot();
+  const auto provider = snapshot.find_provider("desk");
+  ASSERT_NE(provider, nullptr);
+  EXPECT_EQ(provider->kind, ExternalProvider::Kind::kHttp);
+  EXPECT_EQ(first_endpoint(world, snapshot.find_provider_cluster("default", "desk")), "desk");
+}
+
 TEST(ExampleTest, Gateway) {
   const RouteWorld world = example("gateway");
   EXPECT_EQ(world.ask_gateway("/products", "shop.example.com", 8080), "product-service");

@@ -1,0 +1,24 @@
+// What holds for the whole mesh, and what follows from it: the one resource for proxies, default retries of
+// routes, and warnings about who is asked and is not there. Pure; of the compiler.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "control-plane/compile/workloads.h"
+#include "control-plane/control_plane.h"
+#include "control-plane/resource/objects.h"
+
+namespace weft::control_plane {
+
+// The one that counts: Weft's own before Istio's. nullptr: there is none, and everything is as by default.
+const MeshConfig* mesh_config_of(const Objects& objects);
+
+// Routes that say nothing about it are tried again as the mesh says.
+void add_default_retries(const MeshConfig* mesh, mesh::v1::RouteSet& routes);
+
+// A ConfigMap that another one takes the place of, providers whose service or port nobody has, and policies
+// that name a provider that the mesh does not have.
+void check_mesh_config(const Objects& objects, std::vector<Finding>* out);
+
+}  // namespace weft::control_plane

@@ -1,0 +1,70 @@
+// See mesh_config_watches.h.
+#include "control-plane/kubernetes/mesh_config_watches.h"
+
+#include <algorithm>
+
+namespace weft::control_plane {
+namespace {
+
+// Of a server that does not answer for them: the mesh begins with its defaults.
+constexpr std::chrono::seconds kPatience(1);
+
+}  // namespace
+
+MeshConfigWatches::MeshConfigWatches(ApiClient& client, const ReflectorTiming& timing,
+                                     std::minstd_rand& random)
+    : began_(Clock::now()) {
+  for (const KubernetesKind& kind : mesh_config_kinds())
+    reflectors_.push_back(std::make_unique<Reflector>(kind, client, timing, random));
+}
+
+void MeshConfigWatches::tick(Clock::time_point now) {
+  for (const auto& reflector : reflectors_) reflector->tick(now);
+}
+
+MeshConfigWatches::Clock::time_point MeshConfigWatches::due() const {
+  Clock::time_point out = Clock::time_point::max();
+  for (const auto& reflector : reflectors_) out = std::min(out, reflector->due());
+  return out;
+}
+
+MeshConfigWatches::Clock::time_point MeshConfigWatches::awaited() const {
+  const bool answered = std::all_of(reflectors_.begin(), reflectors_.end(), [](const auto& reflector) {
+    return reflector->synced() || reflector->trouble();
+  });
+  return answered ? Clock::time_point::min() : began_ + kPatience;
+}
+
+bool MeshConfigWatches::changed() const {
+  return std::any_of(reflectors_.begin(), reflectors_.end(),
+                     [](const auto& reflector) { return reflector->settled() && reflector->changed(); });
+}
+
+void MeshConfigWatches::take(Store::Changes* changes) {
+  for (const auto& reflector : reflectors_) {
+    if (!reflector->settled()) continue;
+    for (auto& [place, file] : reflector->take()) changes->insert_or_assign(place, std::move(file));
+  }
+}
+
+std::vector<const Reflector*> MeshConfigWatches::reflectors() const {
+  std::vector<const Reflector*> out;
+  for (const auto& reflector : reflectors_) out.push_back(reflector.get());
+  return out;
+}
+
+SourceReport::Kind MeshConfigWatches::counts() const {
+  SourceReport::Kind sum{.kind = "ConfigMap"};
+  for (const auto& reflector : reflectors_) {
+    const SourceReport::Kind each = reflector->counts();
+    sum.objects += each.objects;
+    sum.parsed += each.parsed;
+    sum.lists += each.lists;
+    sum.watches += each.watches;
+    sum.relists += each.relists;
+    sum.errors += each.errors;
+  }
+  return sum;
+}
+
+}  // namespace weft::control_plane
