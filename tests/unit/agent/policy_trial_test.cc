@@ -16,6 +16,22 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
+// Both on one node, where the kernel knows who the client is.
+constexpr char kOneNode[] = R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, labels: {app: cart}}
+spec: {nodeName: node1}
+status: {podIP: 10.0.0.1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {nodeName: node1, serviceAccountName: web}
+status: {podIP: 10.0.0.2}
+---
+)";
+
 SeenTraffic request(const std::string& path, const std::string& method = "GET") {
   return {.client = "shop/web",
           .source = *IpAddress::parse("10.0.0.2"),
@@ -39,7 +55,7 @@ PolicyTrial trial_of(const std::string& manifest) {
 }
 
 TEST(PolicyTrialTest, WhatWouldBeDeniedIsNamedWithRuleAndManifest) {
-  const MeshModel model = model_of(kPods);
+  const MeshModel model = model_of(kOneNode);
   PolicyTrial trial = trial_of(
       authorization("shop", "strict",
                     "{selector: {matchLabels: {app: cart}}, action: DENY, rules: [{to: [{operation: {ports: "
@@ -63,7 +79,7 @@ TEST(PolicyTrialTest, WhatWouldBeDeniedIsNamedWithRuleAndManifest) {
 }
 
 TEST(PolicyTrialTest, AnAllowPolicyDeniesWhatItDoesNotName) {
-  const MeshModel model = model_of(kPods);
+  const MeshModel model = model_of(kOneNode);
   PolicyTrial trial =
       trial_of(authorization("shop", "readers", "{rules: [{to: [{operation: {methods: [GET]}}]}]}"));
   trial.see(model, request("/x"));
@@ -77,7 +93,8 @@ TEST(PolicyTrialTest, AnAllowPolicyDeniesWhatItDoesNotName) {
 
 TEST(PolicyTrialTest, ThePolicyOfTheSameNameIsReplacedAndOthersStay) {
   const MeshModel model = model_of(
-      kPods + authorization("shop", "strict", "{action: DENY, rules: [{to: [{operation: {paths: [/a]}}]}]}") +
+      kOneNode +
+      authorization("shop", "strict", "{action: DENY, rules: [{to: [{operation: {paths: [/a]}}]}]}") +
       authorization("shop", "other", "{action: DENY, rules: [{to: [{operation: {paths: [/b]}}]}]}"));
   PolicyTrial trial = trial_of(
       authorization("shop", "strict", "{action: DENY, rules: [{to: [{operation: {paths: [/c]}}]}]}"));
@@ -88,17 +105,17 @@ TEST(PolicyTrialTest, ThePolicyOfTheSameNameIsReplacedAndOthersStay) {
   trial.see(model, request("/c"));
   const auto rows = trial.rows();
   ASSERT_THAT(rows, SizeIs(2));
-  EXPECT_EQ(rows[0].request, "GET /c");
-  EXPECT_EQ(rows[0].then, Verdict::kDenied);
-  EXPECT_EQ(rows[1].request, "GET /a");
-  EXPECT_TRUE(rows[1].denied);
-  EXPECT_EQ(rows[1].then, Verdict::kAllowed);
-  EXPECT_EQ(rows[1].policy, "") << "no policy would ask for more";
+  EXPECT_EQ(rows[1].request, "GET /c");
+  EXPECT_EQ(rows[1].then, Verdict::kDenied);
+  EXPECT_EQ(rows[0].request, "GET /a");
+  EXPECT_TRUE(rows[0].denied);
+  EXPECT_EQ(rows[0].then, Verdict::kAllowed);
+  EXPECT_EQ(rows[0].policy, "") << "no policy would ask for more";
   EXPECT_EQ(trial.unchanged(), 1u) << "the other policy denies /b as before";
 }
 
 TEST(PolicyTrialTest, WhatIsNotSeenOfARequestDependsOnlyWhereItDecides) {
-  const MeshModel model = model_of(kPods);
+  const MeshModel model = model_of(kOneNode);
   PolicyTrial trial = trial_of(
       authorization("shop", "strict",
                     "{action: DENY, rules: [{to: [{operation: {paths: [/a]}}], when: [{key: "
@@ -118,7 +135,7 @@ TEST(PolicyTrialTest, WhatIsNotSeenOfARequestDependsOnlyWhereItDecides) {
 }
 
 TEST(PolicyTrialTest, OfAConnectionNobodyKnowsTheRequests) {
-  const MeshModel model = model_of(kPods);
+  const MeshModel model = model_of(kOneNode);
   PolicyTrial depends = trial_of(authorization(
       "shop", "p", "{action: DENY, rules: [{to: [{operation: {paths: [/a], ports: ['8080']}}]}]}"));
   depends.see(model, connection());
@@ -138,7 +155,7 @@ TEST(PolicyTrialTest, OfAConnectionNobodyKnowsTheRequests) {
 }
 
 TEST(PolicyTrialTest, OnlyServersThatAreMeantAreJudged) {
-  const MeshModel model = model_of(kPods);
+  const MeshModel model = model_of(kOneNode);
   PolicyTrial bank = trial_of(authorization("bank", "p", "{action: DENY, rules: [{}]}"));
   bank.see(model, request("/x"));
   EXPECT_THAT(bank.rows(), IsEmpty());
@@ -161,7 +178,7 @@ TEST(PolicyTrialTest, OnlyServersThatAreMeantAreJudged) {
 }
 
 TEST(PolicyTrialTest, DryRunCountsHereAndAuditNever) {
-  const MeshModel model = model_of(kPods);
+  const MeshModel model = model_of(kOneNode);
   PolicyTrial trial = trial_of(
       "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: shop, "
       "annotations: {istio.io/dry-run: 'true'}}\nspec: {action: DENY, rules: [{}]}\n");
@@ -173,7 +190,7 @@ TEST(PolicyTrialTest, DryRunCountsHereAndAuditNever) {
 }
 
 TEST(PolicyTrialTest, WhoIsNotProvedIsShownByNameOrAddress) {
-  const MeshModel model = model_of(kPods);
+  const MeshModel model = model_of(kOneNode);
   PolicyTrial trial = trial_of(authorization("shop", "p", "{action: DENY, rules: [{}]}"));
   SeenTraffic outsider = request("/x");
   outsider.client.clear();
@@ -184,7 +201,7 @@ TEST(PolicyTrialTest, WhoIsNotProvedIsShownByNameOrAddress) {
 }
 
 TEST(PolicyTrialTest, RowsAreBounded) {
-  const MeshModel model = model_of(kPods);
+  const MeshModel model = model_of(kOneNode);
   PolicyTrial trial = trial_of(authorization("shop", "p", "{action: DENY, rules: [{}]}"));
   for (size_t i = 0; i < PolicyTrial::kMaxRows + 5; ++i) trial.see(model, request(str_cat("/", i)));
   EXPECT_THAT(trial.rows(), SizeIs(PolicyTrial::kMaxRows));
