@@ -77,8 +77,15 @@ std::vector<grpc::Service*> Agent::proxy_services() {
 }
 
 std::vector<grpc::Service*> Agent::admin_services() {
-  authorization_list_ = std::make_unique<AuthorizationList>(options_.node_name, reconciler_);
-  std::vector<grpc::Service*> out{admin_.get(), authorization_list_.get()};
+  authorization_list_ =
+      std::make_unique<AuthorizationList>(AuthorizationList::Parts{.node_name = options_.node_name,
+                                                                   .reconciler = reconciler_,
+                                                                   .dataplane = *parts_.dataplane,
+                                                                   .proxy = telemetry_,
+                                                                   .hub = hub_,
+                                                                   .read_policies = parts_.read_policies});
+  edge_list_ = std::make_unique<EdgeList>(options_.node_name, reconciler_, *parts_.dataplane, telemetry_);
+  std::vector<grpc::Service*> out{admin_.get(), authorization_list_.get(), edge_list_.get()};
   if (certificates_ == nullptr) return out;
   certificate_list_ = std::make_unique<CertificateList>(parts_.authority.get(), *certificates_);
   out.push_back(certificate_list_.get());
@@ -177,6 +184,7 @@ absl::Status Agent::start_all() {
 
 void Agent::end_questions() {
   if (admin_ != nullptr) admin_->shutdown();
+  if (authorization_list_ != nullptr) authorization_list_->shutdown();
   admin_server_.reset();
   metrics_.reset();
   health_.reset();

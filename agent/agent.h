@@ -13,6 +13,7 @@
 #include "agent/admin/admin_service.h"
 #include "agent/admin/authorization_list.h"
 #include "agent/admin/certificate_list.h"
+#include "agent/admin/edge_list.h"
 #include "agent/cni/installer.h"
 #include "agent/cni/server.h"
 #include "agent/feed/grpc_unix_server.h"
@@ -30,6 +31,7 @@
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/identity/certificate_service.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
+#include "control-plane/policy_manifest.h"
 #include "control-plane/remote/remote_control_plane.h"
 
 namespace weft::agent {
@@ -59,6 +61,8 @@ class Agent {
     control_plane::CertificateService::Sign sign_elsewhere;
     // What weft-control's client counts; empty: the configuration comes from elsewhere. Any thread.
     std::function<control_plane::RemoteReport()> remote_report;
+    // What a manifest's policies are compiled to, for `weft authz shadow`.
+    control_plane::ReadPolicies read_policies;
     NetnsProbe probe = probe_netns;
     // Where the cgroups of pods are; nullopt: manifests say where pods are, by annotation.
     std::optional<SandboxWatch::Options> find_pods = {};
@@ -109,6 +113,7 @@ class Agent {
   std::unique_ptr<RevocationService> revocations_;
   std::unique_ptr<CertificateList> certificate_list_;
   std::unique_ptr<AuthorizationList> authorization_list_;
+  std::unique_ptr<EdgeList> edge_list_;
   std::unique_ptr<CniServer> cni_server_;
   std::unique_ptr<CniInstaller> cni_installer_;
   std::unique_ptr<AdminService> admin_;

@@ -12,13 +12,13 @@ endif()
 # The agent without its kernel half and control plane, which the binary adds: tests put fakes in their places.
 weft_library(weft_agent
   SOURCES mesh/id_registry.cc mesh/model.cc mesh/ejection.cc mesh/kernel_plan.cc mesh/node_identities.cc mesh/reconciler.cc mesh/reconciler_proxy.cc mesh/reconciler_sandboxes.cc
-    policy/kernel_policy.cc policy/enforcement.cc policy/token_rules.cc
+    policy/kernel_policy.cc policy/enforcement.cc policy/policy_trial.cc policy/token_rules.cc
     pods/netns.cc pods/enrollment_store.cc pods/held_fds.cc pods/manifest_pod.cc pods/pod_table.cc
     pods/pod_cgroup.cc pods/sandbox.cc pods/sandbox_watch.cc pods/pod_sandboxes.cc
     cni/server.cc cni/conflist.cc cni/installer.cc replace_file.cc
     feed/unix_socket.cc feed/gateway_feed.cc feed/handover_server.cc feed/observe_hub.cc feed/telemetry_service.cc feed/grpc_unix_server.cc feed/revocation_service.cc
     metrics/exporter.cc
-    admin/listing.cc admin/pod_use.cc admin/checks.cc admin/admin_service.cc admin/connection_list.cc admin/authorization_list.cc admin/certificate_list.cc admin/kernel_view.cc admin/request_counts.cc admin/trace.cc agent.cc run_dir.cc
+    admin/listing.cc admin/pod_use.cc admin/checks.cc admin/admin_service.cc admin/connection_list.cc admin/authorization_list.cc admin/authorization_shadow.cc admin/certificate_list.cc admin/edge_list.cc admin/kernel_view.cc admin/request_counts.cc admin/trace.cc agent.cc run_dir.cc
   DEPS weft_base weft_cni_plugin weft_l4_policy weft_route_explain weft_istio_proto weft_mesh_proto weft_handover_proto weft_proxy_proto weft_admin_proto weft_xds_proto absl::flat_hash_map absl::flat_hash_set absl::hash absl::inlined_vector absl::node_hash_map absl::span
     nlohmann_json::nlohmann_json weft_certificate_service)
 

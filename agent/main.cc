@@ -245,6 +245,7 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
       Dataplane::open(Dataplane::Options{
           .pin_root = flags.pin_root, .cgroup = flags.cgroup, .listeners_per_namespace = flags.listeners}));
   parts.ads = control_plane::AdsService::create();
+  parts.read_policies = control_plane::read_policies;
   ASSIGN_OR_RETURN(parts.find_pods, pods_in_cgroups(flags));
   ASSIGN_OR_RETURN(parts.cni, cni_plugin(flags));
   if (flags.control.target.empty())

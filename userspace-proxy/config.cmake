@@ -14,6 +14,7 @@ weft_library(weft_proxy_routing
     route/rate_limiter.cc
     route/rewrite_path.cc
     config/cluster_table.cc
+    config/gateway_rules.cc
     config/match_route.cc
     config/resource_store.cc
     config/route_lists.cc

@@ -103,8 +103,8 @@ absl::Status answer(const MeshModel& model, const std::string& node,
 
 grpc::Status AuthorizationList::Check(grpc::ServerContext*, const admin::v1::AuthorizationRequest* request,
                                       admin::v1::AuthorizationReport* reply) {
-  const auto status = reconciler_.read(
-      [&](const Reconciler::View& view) { return answer(view.model, node_name_, *request, reply); });
+  const auto status = parts_.reconciler.read(
+      [&](const Reconciler::View& view) { return answer(view.model, parts_.node_name, *request, reply); });
   if (!status) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the agent is stopping; next: weft status");
   return to_grpc(*status);
 }

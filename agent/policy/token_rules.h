@@ -14,6 +14,9 @@ namespace weft::agent {
 // and issuers are the proxy's.
 using TokenRules = std::map<std::string, mesh::v1::RequestAuthentication>;
 
+// Of the pod, as its resource has them.
+std::map<std::string, std::string> labels_of(const istio::workload::Workload& workload);
+
 // Some of these says which tokens the requests to the workload may carry.
 bool any_selects(const TokenRules& all, const istio::workload::Workload& workload);
 

@@ -24,6 +24,7 @@ bool selects(const AuthorizationPolicy& policy, const CompiledWorkload& workload
       return workload.workload.services().contains(target_key(policy, service));
     });
   }
+  if (!policy.gateways.empty()) return false;
   const bool in_reach = policy.meta.ns == kRootNamespace || policy.meta.ns == workload.workload.namespace_();
   return in_reach && selects(policy.selector, workload.labels);
 }

@@ -9,6 +9,8 @@
 #include "base/suggest.h"
 #include "control-plane/compile/authorization.h"
 #include "control-plane/compile/compiler.h"
+#include "control-plane/compile/gateway_checks.h"
+#include "control-plane/compile/gateway_policies.h"
 #include "control-plane/resource/certificate_paths.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
@@ -120,13 +122,31 @@ class Checks {
   void check_tokens(const RequestAuthentication& object) {
     const std::map<std::string, std::string> selector(object.message.selector().begin(),
                                                       object.message.selector().end());
-    if (selector.empty()) return;
+    if (!object.gateways.empty()) return check_targets(object.meta, object.gateways);
+    if (selector.empty() || selects_gateway(object)) return;
     for (const auto& [uid, workload] : workloads_) {
       const bool here = object.message.every_namespace() || workload.workload.namespace_() == object.meta.ns;
       if (here && selects(selector, workload.labels)) return;
     }
     warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.selector",
-         "no pod has the selector's labels", "compare the selector with the pods' labels");
+         "no pod and no gateway has the selector's labels",
+         "compare the selector with the labels of pods, and with the selectors of Gateways");
+  }
+
+  template <typename T>
+  bool selects_gateway(const T& object) const {
+    bool any = false;
+    for_each<Gateway>(objects_, [&](const Gateway& gateway) { any = any || selects(object, gateway); });
+    return any;
+  }
+
+  // Gateways of the Gateway API, of the object's namespace.
+  void check_targets(const ObjectMeta& meta, const std::vector<std::string>& gateways) {
+    for (const std::string& name : gateways) {
+      if (find_gateway(objects_, "Gateway", meta.ns, name) != nullptr) continue;
+      warn(kReferenceMissing, meta, meta.line, "spec.targetRefs",
+           str_cat("Gateway ", meta.ns, "/", name, " is unknown"), "add it, or correct the name");
+    }
   }
 
   void check_sidecar(const Sidecar& object) {
@@ -172,7 +192,9 @@ class Checks {
   }
 
   void check_policy(const AuthorizationPolicy& policy) {
+    if (!policy.gateways.empty()) check_targets(policy.meta, policy.gateways);
     if (policy.selector.empty() && policy.services.empty()) return;
+    if (!policy.selector.empty() && selects_gateway(policy)) return;
     for (const auto& [uid, workload] : workloads_) {
       if (selects(policy, workload)) return;
     }
@@ -182,7 +204,8 @@ class Checks {
                   "compare the names with those of the namespace's Services");
     }
     warn(kPolicySelectsNothing, policy.meta, policy.meta.line, "spec.selector",
-         "no pod has the selector's labels", "compare the selector with the pods' labels");
+         "no pod and no gateway has the selector's labels",
+         "compare the selector with the labels of pods, and with the selectors of Gateways");
   }
 
   bool is_entry(const std::string& host) const {

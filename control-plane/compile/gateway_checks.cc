@@ -9,6 +9,7 @@
 #include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
+#include "control-plane/resource/parse_http_match.h"
 #include "control-plane/resource/parse_object.h"
 
 namespace weft::control_plane {
@@ -31,6 +32,27 @@ bool passes_through(const Objects& objects, const std::string& host) {
            rule.policy.traffic_policy().load_balancing().algorithm() == mesh::v1::LoadBalancing::PASSTHROUGH);
   });
   return out;
+}
+
+}  // namespace
+
+const Gateway* find_gateway(const Objects& objects, const char* kind, const std::string& ns,
+                            const std::string& name) {
+  const auto found = objects.find(ObjectKey{kind, ns, name});
+  return found == objects.end() ? nullptr : &std::get<Gateway>(*found->second);
+}
+
+bool is_catch_all(const mesh::v1::HttpRoute& route) {
+  return route.matches().empty() ||
+         std::any_of(route.matches().begin(), route.matches().end(),
+                     [](const mesh::v1::HttpMatch& match) { return is_catch_all(match); });
+}
+
+bool is_exported_to(const VirtualService& service, const std::string& ns) {
+  const auto& places = service.routes.export_to();
+  return places.empty() || std::any_of(places.begin(), places.end(), [&ns](const std::string& place) {
+           return place == ns || place == "*";
+         });
 }
 
 // By the listener's kinds and allowedRoutes.

@@ -12,6 +12,11 @@
 
 namespace weft::control_plane {
 
+// Null: there is none of that kind ("Gateway", "IstioGateway").
+const Gateway* find_gateway(const Objects& objects, const char* kind, const std::string& ns,
+                            const std::string& name);
+// Some match of it holds for every request.
+bool is_catch_all(const mesh::v1::HttpRoute& route);
 // To the gateways of this namespace.
 bool is_exported_to(const VirtualService& service, const std::string& ns);
 // How a route fits a listener that its parent reference means or does not mean: by section and port, by the

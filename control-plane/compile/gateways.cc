@@ -6,11 +6,13 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <tuple>
 
 #include "base/strings.h"
 #include "control-plane/compile/delegates.h"
 #include "control-plane/compile/gateway_checks.h"
+#include "control-plane/compile/gateway_policies.h"
 #include "control-plane/compile/gateway_port.h"
 #include "control-plane/compile/gateway_tls.h"
 #include "control-plane/compile/make_resource.h"
@@ -34,23 +36,16 @@ bool is_before(const VirtualService* a, const VirtualService* b) {
          std::tie(b->meta.created_unix, b->meta.name, b->meta.ns);
 }
 
-bool is_catch_all(const HttpRoute& route) {
-  return route.matches().empty() ||
-         std::any_of(route.matches().begin(), route.matches().end(),
-                     [](const mesh::v1::HttpMatch& match) { return control_plane::is_catch_all(match); });
-}
-
-const Gateway* find_gateway(const Objects& objects, const char* kind, const std::string& ns,
-                            const std::string& name) {
-  const auto found = objects.find(ObjectKey{kind, ns, name});
-  return found == objects.end() ? nullptr : &std::get<Gateway>(*found->second);
-}
-
 class Gateways {
  public:
   Gateways(const Objects& objects, const KindStamps& stamps, Remembered& remembered,
            std::vector<Finding>* findings, GatewayFacts* facts)
-      : objects_(objects), stamps_(stamps), remembered_(remembered), findings_(findings), facts_(facts) {}
+      : objects_(objects),
+        stamps_(stamps),
+        remembered_(remembered),
+        findings_(findings),
+        facts_(facts),
+        policies_(objects) {}
 
   GatewayRouteSets run() {
     add_listeners();
@@ -325,8 +320,10 @@ class Gateways {
     // Never "<namespace>/<name>", which VirtualServices have.
     const std::string place = str_cat("gateway/", number, "/");
     if (port.kind == ListenerKind::kHttp)
-      return compile_requests(begin(number, port), port.requests[nullptr], port.redirected, place, out);
+      return compile_requests(begin(number, port), port.requests[nullptr], port.listeners, port.redirected,
+                              place, out);
     RouteSet set = begin(number, port);
+    set_policies(policies_.of(port.listeners), set.mutable_gateway());
     fill_layer4(port, &set);
     out.servers.insert(out.servers.end(), set.gateway().servers().begin(), set.gateway().servers().end());
     auto connections = std::make_shared<StepResult>();
@@ -338,13 +335,14 @@ class Gateways {
       first.mutable_gateway()->set_server(tls_server_name(*one.gateway, *one.listener));
       // No other listener of the port has that name.
       const std::string own = sorted_hosts(*one.listener).front();
-      compile_requests(first, port.requests_of(*one.listener), {}, str_cat(place, own, "/"), out);
+      compile_requests(first, port.requests_of(*one.listener), {&one, 1}, {}, str_cat(place, own, "/"), out);
     }
   }
 
-  // A set for each host, which begins as `first`.
-  void compile_requests(const RouteSet& first, Requests& requests, const std::set<std::string>& redirected,
-                        const std::string& place, GatewayRouteSets& out) {
+  // A set for each host of these listeners, which begins as `first`.
+  void compile_requests(const RouteSet& first, Requests& requests, std::span<const Listening> listeners,
+                        const std::set<std::string>& redirected, const std::string& place,
+                        GatewayRouteSets& out) {
     std::set<std::string> hosts = redirected;
     for (const auto& [host, routes] : requests.http) hosts.insert(host);
     for (const auto& [host, routes] : requests.http_routes) hosts.insert(host);
@@ -353,9 +351,12 @@ class Gateways {
     hosts.insert("*");
     for (const std::string& host : hosts) {
       const std::string name = str_cat(place, host);
-      out.sets.push_back(remembered_.get(inputs_of(name, host, requests), [&](StepResult* made) {
+      const mesh::v1::GatewayPolicies policies = policies_.of(listeners, host);
+      const Inputs inputs = inputs_of(name, host, requests).text(policies.SerializeAsString());
+      out.sets.push_back(remembered_.get(inputs, [&](StepResult* made) {
         RouteSet set = first;
         set.mutable_gateway()->set_any_host(host == "*");
+        set_policies(policies, set.mutable_gateway());
         if (host != "*") set.add_hosts(host);
         fill_http(host, requests, redirected, &set);
         made->resources.push_back(make_resource(kRouteSetType, name, set));
@@ -407,8 +408,7 @@ class Gateways {
       *route.mutable_origin() = set->origin();
       return;
     }
-    // gRPC's are more specific by their kind; VirtualServices follow in their own order, what takes
-    // everything last.
+    // gRPC's are more specific by their kind; VirtualServices follow in their own order, catch-alls last.
     for (auto* routes : {&requests.grpc_routes[host], &requests.http_routes[host]}) {
       for (ResolvedRoute& one : *routes) one.rules = rules_of(*one.route);
       for (HttpRoute& route : in_precedence(*routes)) *set->add_http() = std::move(route);
@@ -428,6 +428,7 @@ class Gateways {
         mesh::v1::TlsServer& server = *set->mutable_gateway()->add_servers();
         server = tls_server(*one.gateway, *one.listener, objects_, findings_);
         if (!server.problem().empty()) facts_->listeners[one.listener].problem = server.problem();
+        set_policies(policies_.of({&one, 1}), &server);
         const auto connections = port.tcp.find(one.listener);
         if (connections == port.tcp.end()) continue;
         for (auto& route : connections->second.all()) *server.add_tcp() = std::move(route);
@@ -481,6 +482,7 @@ class Gateways {
   Remembered& remembered_;
   std::vector<Finding>* findings_;
   GatewayFacts* facts_;
+  const GatewayPolicyIndex policies_;
   std::map<uint16_t, Port> ports_;
   std::map<std::pair<const VirtualService*, std::string>, RouteSet> routes_;
   std::set<const GatewayRoute*> reported_;

@@ -216,10 +216,11 @@ struct Node {
 struct AuthorizationPolicy {
   ObjectMeta meta;
   istio::security::Authorization policy;
-  // One of the two is not empty exactly when the policy's scope is WORKLOAD_SELECTOR: labels of pods, or
-  // names of Services of its namespace (targetRefs), whose endpoints it is for.
+  // Labels of pods and of gateways, or (targetRefs) names of Services of its namespace, whose endpoints it is
+  // for, and of Gateways of the Gateway API. One is not empty exactly when the policy's scope is
+  // WORKLOAD_SELECTOR.
   std::map<std::string, std::string> selector;
-  std::vector<std::string> services;
+  std::vector<std::string> services, gateways;
   std::string provider;  // of action CUSTOM
 };
 
@@ -317,6 +318,9 @@ struct Gateway {
   };
   ObjectMeta meta;
   bool istio = false;
+  // What the selectors of policies are compared with, as the labels of a pod that served it: its selector in
+  // Istio's API, its name in the Gateway API.
+  std::map<std::string, std::string> labels;
   std::vector<Listener> listeners;
 };
 
@@ -341,6 +345,8 @@ struct RequestAuthentication {
   ObjectMeta meta;
   mesh::v1::RequestAuthentication message;  // with the keys that stand in it
   std::vector<std::string> jwks_uris;       // one for each rule; empty: its keys stand in it
+  // Of targetRefs: names of Gateways (Gateway API) of its namespace, and nothing else is meant.
+  std::vector<std::string> gateways;
 };
 
 // The ConfigMap in which Istio keeps what holds for the whole mesh (MeshConfig).

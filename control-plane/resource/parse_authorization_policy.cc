@@ -45,26 +45,31 @@ void parse_dry_run(const FieldReader& root, AuthorizationPolicy& out) {
   }
 }
 
+constexpr char kGatewayGroup[] = "gateway.networking.k8s.io";
+
 // What a policy for a Service says holds for the pods behind it, however they are reached: they are where it
-// is judged.
+// is judged. One for a Gateway holds for its clients.
 void parse_target(const FieldReader& target, AuthorizationPolicy& out) {
   if (!expect_full_map(target, {.read = kTargetRead, .known = {}})) return;
-  const std::string kind = target.required_text("kind", "Service");
+  const std::string kind = target.required_text("kind", "Service or Gateway");
   const std::string group = target.text("group").value_or("");
-  const std::string name = target.required_text("name", "the Service's name");
+  const std::string name = target.required_text("name", "the name of a Service or Gateway");
   if (kind.empty() || name.empty()) return;
-  if (kind != "Service" || !(group.empty() || group == "core")) {
-    target.error_at("kind", kNotSupportedYet,
-                    str_cat("policies for a ", kind.substr(0, 64), " are not supported yet"),
-                    "target a Service, or use selector.matchLabels");
+  const bool service = kind == "Service" && (group.empty() || group == "core");
+  if (!service && !(kind == "Gateway" && group == kGatewayGroup)) {
+    target.error_at(
+        "kind", kNotSupportedYet,
+        str_cat("policies for a ", kind.substr(0, 64), " of the group \"", group.substr(0, 64),
+                "\" are not supported yet"),
+        "target a Service, or a Gateway of the group gateway.networking.k8s.io, or use selector.matchLabels");
     return;
   }
   if (target.text("namespace").value_or(out.meta.ns) != out.meta.ns) {
-    target.error_at("namespace", kValueRejected, "a policy is for Services of its own namespace",
-                    "remove the field, or write the policy in the Service's namespace");
+    target.error_at("namespace", kValueRejected, str_cat("a policy is for ", kind, "s of its own namespace"),
+                    str_cat("remove the field, or write the policy in the ", kind, "'s namespace"));
     return;
   }
-  out.services.push_back(name);
+  (service ? out.services : out.gateways).push_back(name);
 }
 
 void parse_targets(const FieldReader& spec, AuthorizationPolicy& out) {
@@ -72,7 +77,7 @@ void parse_targets(const FieldReader& spec, AuthorizationPolicy& out) {
   if (const auto one = spec.child("targetRef")) targets.push_back(*one);
   if (targets.empty() && spec.has("targetRefs")) {
     spec.error_at("targetRefs", kFieldMissing, "the list is empty",
-                  "name a Service, or remove the field to reach every pod of the namespace");
+                  "name a Service or Gateway, or remove the field to reach every pod of the namespace");
   }
   if (targets.size() > kMaxTargets) {
     spec.error_at("targetRefs", kValueRejected, str_cat("more than ", kMaxTargets, " targets"),

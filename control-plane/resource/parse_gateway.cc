@@ -41,6 +41,8 @@ constexpr std::array<Names, 2> kNamespacesRead = {"from", "selector"};
 constexpr std::array<Names, 2> kSelectorRead = {"matchLabels", "matchExpressions"};
 constexpr std::array<Names, 2> kKindRead = {"group", "kind"};
 constexpr char kClass[] = "weft";
+// What the pods of a Gateway are labelled with where it has some (Gateway API, GEP-1762).
+constexpr char kGatewayNameLabel[] = "gateway.networking.k8s.io/gateway-name";
 // Capture, tunnels, metrics and health of Weft itself.
 constexpr std::array<uint16_t, 5> kOwnPorts = {WEFT_PORT_OUTBOUND, WEFT_PORT_INBOUND, WEFT_PORT_HBONE, 15020,
                                                15021};
@@ -251,7 +253,7 @@ bool parse_listener(const FieldReader& item, const std::string& ns, Listener& ou
 }  // namespace
 
 Gateway parse_istio_gateway(const FieldReader& root, ObjectMeta meta) {
-  Gateway out{.meta = std::move(meta), .istio = true, .listeners = {}};
+  Gateway out{.meta = std::move(meta), .istio = true, .labels = {}, .listeners = {}};
   const auto spec = root.child("spec");
   if (!spec) {
     root.error_at("spec", kFieldMissing, "the field is required", "give servers");
@@ -259,8 +261,11 @@ Gateway parse_istio_gateway(const FieldReader& root, ObjectMeta meta) {
   }
   if (!spec->expect_map({.read = kIstioSpecRead, .known = {}})) return out;
   if (spec->has("selector"))
-    spec->warning(kWithoutEffect, "selector has no effect: every node that has gateways serves this one",
-                  "remove it, or know it");
+    spec->warning(kWithoutEffect,
+                  "selector chooses no pods: every node that has gateways serves this one; only policies are "
+                  "compared with it",
+                  "remove it where no policy selects these labels, or know it");
+  out.labels = spec->text_map("selector");
   if (spec->items("servers").empty())
     spec->error_at("servers", kFieldMissing, "at least one server is required", "add a port with hosts");
   for (const FieldReader& server : spec->items("servers")) {
@@ -273,7 +278,8 @@ Gateway parse_istio_gateway(const FieldReader& root, ObjectMeta meta) {
 }
 
 Gateway parse_api_gateway(const FieldReader& root, ObjectMeta meta) {
-  Gateway out{.meta = std::move(meta), .istio = false, .listeners = {}};
+  Gateway out{.meta = std::move(meta), .istio = false, .labels = {}, .listeners = {}};
+  out.labels.emplace(kGatewayNameLabel, out.meta.name);
   const auto spec = root.child("spec");
   if (!spec) {
     root.error_at("spec", kFieldMissing, "the field is required", "give gatewayClassName and listeners");

@@ -4,9 +4,11 @@
 
 #include <re2/re2.h>
 
+#include <algorithm>
 #include <array>
 
 #include "absl/strings/ascii.h"
+#include "base/claim_name.h"
 #include "base/strings.h"
 
 namespace weft::control_plane {
@@ -71,8 +73,10 @@ void parse_field(const FieldReader& match, std::string_view name, StringMatch* (
 }
 
 void check_header_name(const FieldReader& header, const std::string& name) {
-  if (name.starts_with("@request.auth.")) {
-    header.error(kNotSupportedYet, "matching on token claims is not supported yet", "remove it");
+  if (names_claim(name)) {
+    if (!claim_path(name))
+      header.error(kValueRejected, str_cat("\"", name.substr(0, 64), "\" names no claim"),
+                   "write @request.auth.claims.NAME, or @request.auth.claims[NAME][NAME] of an object in it");
     return;
   }
   for (Names reserved : kReservedHeaders) {
@@ -100,7 +104,8 @@ void parse_named(const FieldReader& match, std::string_view field, bool headers,
   }
   for (const YamlField& f : map->node().fields) {
     mesh::v1::HeaderMatch& parsed = *out.Add();
-    parsed.set_name(headers ? absl::AsciiStrToLower(f.name) : f.name);
+    // Names of claims are told apart by their letters' case (RFC 7519 §4).
+    parsed.set_name(headers && !names_claim(f.name) ? absl::AsciiStrToLower(f.name) : f.name);
     const auto value = map->child(f.name);
     if (!value) {
       parsed.mutable_value()->set_present(true);
@@ -135,6 +140,14 @@ void parse_http_match(const FieldReader& match, const std::string& ns, HttpMatch
     match.error_at("ignoreUriCase", kValueRejected, "ignoreUriCase has no effect on a regex",
                    "remove it and begin the regex with (?i)");
   }
+}
+
+bool asks_for_claims(const HttpMatch& match) {
+  const auto any = [](const auto& headers) {
+    return std::any_of(headers.begin(), headers.end(),
+                       [](const mesh::v1::HeaderMatch& header) { return names_claim(header.name()); });
+  };
+  return any(match.headers()) || any(match.without_headers());
 }
 
 std::vector<std::string> parse_gateways(const FieldReader& parent, const std::string& ns) {

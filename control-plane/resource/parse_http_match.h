@@ -20,6 +20,9 @@ std::vector<std::string> parse_gateways(const FieldReader& parent, const std::st
 // A regular expression in field `field` of `parent`: RE2, at most 1024 characters. Reports what is none.
 void check_regex(const FieldReader& parent, std::string_view field, const std::string& regex);
 
+// It compares claims of the request's token, which only gateways prove before they route.
+bool asks_for_claims(const mesh::v1::HttpMatch& match);
+
 // True when it holds for every request of every client: no later route can be reached.
 bool is_catch_all(const mesh::v1::HttpMatch& match);
 

@@ -17,7 +17,10 @@ using Names = std::string_view;
 
 constexpr std::array<Names, 4> kSpecRead = {"selector", "jwtRules", "targetRef", "targetRefs"};
 constexpr std::array<Names, 1> kSelectorRead = {"matchLabels"};
-constexpr std::array<Names, 2> kTargets = {"targetRef", "targetRefs"};
+constexpr std::array<Names, 4> kTargetRead = {"group", "kind", "name", "namespace"};
+constexpr char kGatewayGroup[] = "gateway.networking.k8s.io";
+// As in Istio.
+constexpr size_t kMaxTargets = 16;
 constexpr std::array<Names, 12> kRuleRead = {"issuer",
                                              "audiences",
                                              "jwks",
@@ -80,6 +83,45 @@ void parse_selector(const FieldReader& spec, RequestAuthentication& out) {
     selector->error(kFieldMissing, "the selector has no labels",
                     "give matchLabels, or remove the selector to reach every pod of the namespace");
   for (const auto& [key, value] : labels) (*out.message.mutable_selector())[key] = value;
+}
+
+// Only where requests are judged: at pods, which a selector finds, and at gateways.
+void parse_target(const FieldReader& target, RequestAuthentication& out) {
+  if (!expect_full_map(target, {.read = kTargetRead, .known = {}})) return;
+  const std::string kind = target.required_text("kind", "Gateway");
+  const std::string group = target.text("group").value_or("");
+  const std::string name = target.required_text("name", "the Gateway's name");
+  if (kind.empty() || name.empty()) return;
+  if (kind != "Gateway" || group != kGatewayGroup) {
+    target.error_at("kind", kNotSupportedYet,
+                    str_cat("rules for the tokens of a ", kind.substr(0, 64), " of the group \"",
+                            group.substr(0, 64), "\" are not supported yet"),
+                    "target a Gateway of the group gateway.networking.k8s.io, or use selector.matchLabels");
+    return;
+  }
+  if (target.text("namespace").value_or(out.meta.ns) != out.meta.ns) {
+    target.error_at("namespace", kValueRejected, "the object is for Gateways of its own namespace",
+                    "remove the field, or write the object in the Gateway's namespace");
+    return;
+  }
+  out.gateways.push_back(name);
+}
+
+void parse_targets(const FieldReader& spec, RequestAuthentication& out) {
+  std::vector<FieldReader> targets = spec.items("targetRefs");
+  if (const auto one = spec.child("targetRef")) targets.push_back(*one);
+  if (targets.empty() && spec.has("targetRefs")) {
+    spec.error_at("targetRefs", kFieldMissing, "the list is empty",
+                  "name a Gateway, or remove the field to reach every pod of the namespace");
+  }
+  if (targets.size() > kMaxTargets)
+    spec.error_at("targetRefs", kValueRejected, str_cat("more than ", kMaxTargets, " targets"),
+                  "split the object");
+  if (targets.empty()) return;
+  if (spec.has("selector"))
+    spec.error_at("selector", kValueRejected, "there is either a selector or targets", "remove one of them");
+  out.message.set_gateways_only(true);
+  for (const FieldReader& target : targets) parse_target(target, out);
 }
 
 void parse_headers(const FieldReader& rule, pb::TokenRule& out) {
@@ -172,20 +214,14 @@ void parse_rule(const FieldReader& rule, RequestAuthentication& out) {
 }  // namespace
 
 RequestAuthentication parse_request_authentication(const FieldReader& root, ObjectMeta meta) {
-  RequestAuthentication out{.meta = std::move(meta), .message = {}, .jwks_uris = {}};
+  RequestAuthentication out{.meta = std::move(meta), .message = {}, .jwks_uris = {}, .gateways = {}};
   out.message.set_name(out.meta.name);
   out.message.set_namespace_(out.meta.ns);
   out.message.set_every_namespace(out.meta.ns == kRootNamespace);
   const auto spec = root.child("spec");
   if (!spec || !expect_full_map(*spec, {.read = kSpecRead, .known = {}})) return out;
-  for (const Names name : kTargets) {
-    if (spec->has(name))
-      spec->error_at(
-          name, kNotSupportedYet,
-          str_cat(name, " is not supported yet: tokens are looked at where requests come in to pods"),
-          "use selector.matchLabels");
-  }
   parse_selector(*spec, out);
+  parse_targets(*spec, out);
   for (const FieldReader& rule : spec->items("jwtRules")) {
     if (out.jwks_uris.size() == kMaxRules) {
       rule.error(kOverLimit, str_cat("more than ", kMaxRules, " rules"), "split the object");

@@ -135,6 +135,12 @@ VirtualService::Delegate parse_delegate(const FieldReader& http, VirtualService&
           .field = delegate->path()};
 }
 
+bool is_for_mesh(const mesh::v1::HttpMatch& match, const VirtualService& service) {
+  const auto is_mesh = [](const std::string& place) { return place == "mesh"; };
+  return match.gateways().empty() ? std::any_of(service.gateways.begin(), service.gateways.end(), is_mesh)
+                                  : std::any_of(match.gateways().begin(), match.gateways().end(), is_mesh);
+}
+
 // True when no later route can be reached.
 bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRoute& route,
                 VirtualService::Delegate& delegate) {
@@ -149,6 +155,10 @@ bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRout
     mesh::v1::HttpMatch& parsed = *route.add_matches();
     parse_http_match(match, out.meta.ns, parsed);
     if (is_catch_all(parsed)) catch_all = true;
+    if (asks_for_claims(parsed) && !out.is_delegate() && is_for_mesh(parsed, out))
+      match.warning(kWithoutEffect,
+                    "claims of tokens are compared at gateways only: clients in the mesh have none",
+                    "give gateways to the match or to the VirtualService, without \"mesh\"");
   }
   parse_http_action(item, route);
   ParsedHeaders headers = parse_header_edits(item);

@@ -12,11 +12,15 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "proto/istio/security.pb.h"
+#include "proto/weft/mesh/v1/http_terms.pb.h"
 #include "tests/cost/recorded.h"
 #include "tests/unit/proxy-engine/http2_wire.h"
 #include "tests/unit/proxy-engine/rig.h"
+#include "userspace-proxy/policy/request_policy.h"
 #include "userspace-proxy/telemetry/worker_telemetry.h"
 
 namespace weft::proxy {
@@ -82,6 +86,31 @@ SnapshotPtr under_policy(const SnapshotPtr& canary) {
   return snapshot;
 }
 
+// The same at a port of the node, for clients outside the mesh. `judged`: under a policy that asks about
+// their address and the path.
+SnapshotPtr at_gateway(const SnapshotPtr& canary, uint16_t port, bool judged) {
+  auto snapshot = std::make_shared<Snapshot>(*canary);
+  snapshot->gateway_ports[port] = {.kind = GatewayPort::Kind::kHttp};
+  snapshot->gateway_host_by_host[Snapshot::HostKey{.ns = "", .port = port, .host = ""}] = 0;
+  if (!judged) return snapshot;
+  auto policy = std::make_shared<istio::security::Authorization>();
+  policy->set_name("edge");
+  policy->set_namespace_("shop");
+  policy->set_action(istio::security::DENY);
+  mesh::v1::HttpTerms terms;
+  terms.add_paths()->set_prefix("/admin");
+  auto& match = *policy->add_rules()->add_clauses()->add_matches();
+  match.mutable_source_ips()->Add()->set_address(IpAddress::parse("127.0.0.1")->packed());
+  match.mutable_source_ips(0)->set_length(32);
+  auto& extension = *match.add_extensions();
+  extension.set_name("weft.mesh.v1.HttpTerms");
+  extension.mutable_config()->PackFrom(terms);
+  auto rules = std::make_shared<GatewayRules>();
+  rules->policies = std::make_shared<const PolicySet>(std::vector<AuthorizationPtr>{std::move(policy)});
+  snapshot->gateway_rules.emplace(snapshot->virtual_hosts[0].get(), std::move(rules));
+  return snapshot;
+}
+
 // Callgrind's requests act on the thread that makes them, and record() is where our code runs on the
 // worker's: there counting starts and ends, at the same point of an exchange.
 class CountingSink final : public ExchangeSink {
@@ -109,9 +138,14 @@ class CountingSink final : public ExchangeSink {
 // The worker between a client's connection and an upstream's, both ends held by this thread.
 class Bench {
  public:
-  explicit Bench(ClusterProtocol protocol, bool with_policy = false)
+  // Where the client comes in.
+  enum class Place : uint8_t { kPod, kPodUnderPolicy, kGateway, kJudgedGateway };
+
+  explicit Bench(ClusterProtocol protocol, Place place = Place::kPod)
       : upstream_(listen_on_loopback(&endpoint_)) {
+    const bool gateway = place == Place::kGateway || place == Place::kJudgedGateway;
     CaptureListener listener{.netns_cookie = 1, .workload_uid = "Kubernetes//Pod/shop/client"};
+    if (gateway) listener.workload_uid = "weft.dev/gateway";
     listener.listener = listen_on_loopback(&dialled_);
     fcntl(listener.listener.get(), F_SETFL, O_NONBLOCK);
     Worker::Options options;
@@ -121,7 +155,9 @@ class Bench {
     worker_ = Worker::start(options).value();
     worker_->add_listener(std::move(listener));
     const SnapshotPtr canary = canary_snapshot(dialled_, endpoint_, protocol);
-    worker_->set_snapshot(with_policy ? under_policy(canary) : canary);
+    worker_->set_snapshot(gateway ? at_gateway(canary, dialled_.port, place == Place::kJudgedGateway)
+                          : place == Place::kPodUnderPolicy ? under_policy(canary)
+                                                            : canary);
     client_ = std::make_unique<TestConnection>(TestConnection::to(dialled_));
   }
   ~Bench() { worker_.reset(); }
@@ -154,7 +190,7 @@ class Bench {
 
 class Http1Bench final : public Bench {
  public:
-  explicit Http1Bench(bool with_policy = false) : Bench(ClusterProtocol::kAsClient, with_policy) {}
+  explicit Http1Bench(Place place = Place::kPod) : Bench(ClusterProtocol::kAsClient, place) {}
 
   // The first exchange learns how long the forwarded messages are; the others read exactly that.
   void play(const Recorded& recorded) {
@@ -255,11 +291,14 @@ void play_all() {
       say(recorded.name);
     }
   }
-  {
-    Recorded ruled = recorded_exchanges().front();
-    ruled.name += "_under_policy";
-    Http1Bench(true).play(ruled);
-    say(ruled.name);
+  using Place = Bench::Place;
+  for (const auto& [place, suffix] :
+       {std::pair(Place::kPodUnderPolicy, "_under_policy"), std::pair(Place::kGateway, "_at_gateway"),
+        std::pair(Place::kJudgedGateway, "_at_gateway_under_policy")}) {
+    Recorded there = recorded_exchanges().front();
+    there.name += suffix;
+    Http1Bench(place).play(there);
+    say(there.name);
   }
   for (const RecordedHttp2& recorded : recorded_http2_exchanges()) {
     Http2Bench(recorded).play();

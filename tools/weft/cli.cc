@@ -33,6 +33,7 @@ struct Tree {
   void add_cluster();
   void add_get();
   void add_conns();
+  void add_edges();
   void add_certificates();
   void add_trace();
   void add_authorization();
@@ -81,6 +82,7 @@ Tree::Tree() {
   observe_command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
   observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
   add_conns();
+  add_edges();
   add_certificates();
   add_trace();
   add_authorization();
@@ -180,6 +182,19 @@ void Tree::add_conns() {
       ->capture_default_str();
 }
 
+void Tree::add_edges() {
+  CLI::App* command = leaf(
+      &app, "edges",
+      "Who talks to whom on this node: every client of a captured pod, and whom it dials. SECURED: mtls "
+      "(mutual "
+      "TLS to another node), node (both ends are pods of this node, known by their network namespaces; no "
+      "byte "
+      "leaves the host), plain; by what the ends are now. PATH: proxy, direct (the kernel connected them), "
+      "inbound (from elsewhere). Counted since the programs were loaded.",
+      edges);
+  command->add_flag("-w,--watch", flags.follow, "again every two seconds, until interrupted");
+}
+
 void Tree::add_certificates() {
   CLI::App* cert = app.add_subcommand("cert", "Certificates of workload identities.");
   cert->require_subcommand(1);
@@ -238,6 +253,15 @@ void Tree::add_authorization() {
     sub->add_option("--header", flags.headers, "a header of the request, NAME:VALUE; may be repeated")
         ->take_all();
   }
+  CLI::App* shadow = leaf(authz, "shadow",
+                          "What would change if the AuthorizationPolicies of a manifest were in force, by "
+                          "the traffic that this node "
+                          "sees for a while: a policy in force of the same name is replaced, the others "
+                          "stay. Puts nothing in force; "
+                          "exit code 79 when something would be treated in another way.",
+                          authz_shadow);
+  shadow->add_option("FILE", flags.name, "the manifest")->required();
+  shadow->add_option("--for", flags.duration, "how long to watch, 1s to 10m")->default_str("30s");
 }
 
 void Tree::add_canary() {
@@ -392,7 +416,8 @@ const char* kExitCodes =
     "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, a failed "
     "check, a canary that was rolled back or interrupted |\n"
     "| 64 | wrong usage |\n| 65 | wrong input |\n| 69 | the agent does not answer |\n| 77 | not permitted |\n"
-    "| 79 | findings at or above `--fail-on`; drift; a trace that would not arrive; what is denied |\n| 80 | "
+    "| 79 | findings at or above `--fail-on`; drift; a trace that would not arrive; what is denied, or would "
+    "be |\n| 80 | "
     "only a part of "
     "the nodes answered |\n";
 

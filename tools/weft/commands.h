@@ -54,6 +54,7 @@ struct Flags {
   std::string tls;
   std::vector<std::string> headers;
   bool all = false, root = false;
+  std::string duration = "30s";
   CanaryFlags canary;
   ClusterFlags cluster;
 };
@@ -83,6 +84,9 @@ int cert_rotate(const Flags& flags, Environment& env);
 // kFindings when it would be denied.
 int authz_check(const Flags& flags, Environment& env);
 int authz_explain(const Flags& flags, Environment& env);
+// kFindings when something would be treated in another way.
+int authz_shadow(const Flags& flags, Environment& env);
+int edges(const Flags& flags, Environment& env);
 int conns(const Flags& flags, Environment& env);
 int enroll(const Flags& flags, Environment& env);
 int unenroll(const Flags& flags, Environment& env);

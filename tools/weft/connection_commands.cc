@@ -1,5 +1,4 @@
 // `weft conns`: the open connections of this node's pods. Called by cli.cc.
-#include <array>
 #include <cmath>
 #include <cstdio>
 
@@ -18,20 +17,6 @@ std::string micros_text(uint32_t us) {
   if (us < 1000) return str_cat(us, "us");
   const bool seconds = us >= 1'000'000;
   std::snprintf(text, sizeof(text), seconds ? "%.1fs" : "%.1fms", us / (seconds ? 1e6 : 1e3));
-  return text;
-}
-
-// "812", "1.2K", "34M".
-std::string bytes_text(uint64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"", "K", "M", "G", "T"};
-  size_t unit = 0;
-  double value = static_cast<double>(bytes);
-  while (value >= 999.5 && unit + 1 < kUnits.size()) {
-    value /= 1024;
-    ++unit;
-  }
-  char text[32];
-  std::snprintf(text, sizeof(text), unit != 0 && value < 9.95 ? "%.1f%s" : "%.0f%s", value, kUnits[unit]);
   return text;
 }
 

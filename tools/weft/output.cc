@@ -2,7 +2,9 @@
 #include "tools/weft/output.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <cstdio>
 
 namespace weft::cli {
 namespace {
@@ -107,6 +109,19 @@ std::string paint(const std::string& text, Colour colour, bool enabled) {
                      : colour == Colour::kYellow ? "\033[33m"
                                                  : "\033[31m";
   return code + text + "\033[0m";
+}
+
+std::string bytes_text(uint64_t bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"", "K", "M", "G", "T"};
+  size_t unit = 0;
+  double value = static_cast<double>(bytes);
+  while (value >= 999.5 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof(text), unit != 0 && value < 9.95 ? "%.1f%s" : "%.0f%s", value, kUnits[unit]);
+  return text;
 }
 
 }  // namespace weft::cli

@@ -20,6 +20,8 @@ struct Table {
 // Two spaces between columns; what exceeds the width is cut from the last column and ends with "...".
 std::string render_table(const Table& table);
 std::string render_yaml(const Json& value);
+// "812", "1.2K", "34M".
+std::string bytes_text(uint64_t bytes);
 
 enum class Colour { kNone, kGreen, kYellow, kRed };
 std::string paint(const std::string& text, Colour colour, bool enabled);

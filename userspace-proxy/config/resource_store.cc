@@ -40,8 +40,11 @@ absl::StatusOr<Message> unpack(const google::protobuf::Any& any) {
 }
 
 absl::StatusOr<AuthenticationSpec> compile(const weft::mesh::v1::RequestAuthentication& message) {
-  AuthenticationSpec out{
-      .ns = message.namespace_(), .every_namespace = message.every_namespace(), .selector = {}, .rules = {}};
+  AuthenticationSpec out{.ns = message.namespace_(),
+                         .gateways_only = message.gateways_only(),
+                         .every_namespace = message.every_namespace(),
+                         .selector = {},
+                         .rules = {}};
   for (const auto& [key, value] : message.selector()) out.selector.emplace_back(key, value);
   for (int i = 0; i < message.rules_size(); ++i) {
     auto rule = TokenRule::compile(message.rules(i));

@@ -92,6 +92,14 @@ struct L4RouteSpec {
   std::vector<DestinationSpec> destinations;
 };
 
+// Of clients of a gateway: resources by their names.
+struct GatewayPolicyNames {
+  std::vector<std::string> authorizations, authentications;
+
+  bool empty() const { return authorizations.empty() && authentications.empty(); }
+  auto operator<=>(const GatewayPolicyNames&) const = default;
+};
+
 struct RouteSetSpec : std::enable_shared_from_this<RouteSetSpec> {
   std::string resource;  // its name in delta ADS
   std::string name;
@@ -110,6 +118,7 @@ struct RouteSetSpec : std::enable_shared_from_this<RouteSetSpec> {
     GatewayPort::Kind kind = GatewayPort::Kind::kHttp;
     bool any_host = false;
     std::string server;  // of a port for TLS: whose requests the routes are for
+    GatewayPolicyNames policies;
     // Of a port for TLS: for which server names, lower case, wildcards as ".suffix", empty: any.
     struct Server {
       std::vector<std::string> hosts;
@@ -118,6 +127,7 @@ struct RouteSetSpec : std::enable_shared_from_this<RouteSetSpec> {
       std::vector<std::string> certificates;
       std::string roots;
       std::vector<L4RouteSpec> tcp;  // of what is decrypted and no HTTP
+      GatewayPolicyNames policies;   // of connections
     };
     std::vector<Server> servers;
   };
@@ -144,6 +154,7 @@ struct PolicySpec {
 // Of a workload: those that select it, in order.
 struct AuthenticationSpec {
   std::string ns;
+  bool gateways_only = false;  // no workload has it
   bool every_namespace = false;
   Labels selector;  // none: all
   std::vector<TokenRulePtr> rules;

@@ -37,8 +37,9 @@ inline constexpr uint32_t kNone = 0xffffffff;
 // kTls: the client speaks first; what it says is passed on as it is.
 enum class Protocol : uint8_t { kSniff, kTcp, kHttp, kHttp2, kTls };
 
-struct WorkloadSpec;
 struct ExternalProvider;
+struct WorkloadSpec;
+class PolicySet;
 class RequestAuthentication;
 
 // The policies that connections to one workload must satisfy: of the mesh, of its namespace, and those that
@@ -137,17 +138,26 @@ struct L4Host {
   std::vector<L4Route> tls, tcp;
 };
 
+// What clients of a gateway must satisfy before their requests and connections are routed. They have an
+// address and no identity.
+struct GatewayRules {
+  std::shared_ptr<const PolicySet> policies;                    // null: none
+  std::shared_ptr<const RequestAuthentication> authentication;  // null: nobody looks for tokens
+};
+
 // What comes to a port of the node.
 struct GatewayPort {
   enum class Kind : uint8_t { kHttp, kTls, kTcp };
   Kind kind = Kind::kHttp;
-  uint32_t l4_host = kNone;  // of kTls and kTcp
+  uint32_t l4_host = kNone;                        // of kTls and kTcp
+  std::shared_ptr<const GatewayRules> rules = {};  // of connections; null: none
 };
 
 // What ends TLS at a gateway's port, or passes it through.
 struct GatewayServer {
-  std::shared_ptr<const ServerTerms> tls;  // null: passed through
-  uint32_t l4_host = kNone;                // of what is decrypted and no HTTP
+  std::shared_ptr<const ServerTerms> tls;     // null: passed through
+  uint32_t l4_host = kNone;                   // of what is decrypted and no HTTP
+  std::shared_ptr<const GatewayRules> rules;  // of connections; null: none
 };
 
 // One service port at one of its addresses, found by the address the client dialled.
@@ -231,6 +241,12 @@ class Snapshot {
   // that alone, whatever others of the port have. nullptr: it has no such host.
   const VirtualHost* find_gateway_host(std::string_view authority, uint16_t port,
                                        const GatewayServer* server) const;
+  // What holds for requests to a gateway's host; null: nothing is asked.
+  const GatewayRules* find_gateway_rules(const VirtualHost& host) const {
+    if (gateway_rules.empty()) return nullptr;
+    const auto found = gateway_rules.find(&host);
+    return found == gateway_rules.end() ? nullptr : found->second.get();
+  }
   // What ends TLS for a client that asks for this server name (empty: for none); nullptr: nothing does.
   const GatewayServer* find_gateway_server(std::string_view server_name, uint16_t port) const;
   std::string_view namespace_of(uint32_t source) const;
@@ -288,6 +304,8 @@ class Snapshot {
   // With the name of what ended the TLS in place of the namespace (empty: nothing did); an empty host takes
   // what no other has.
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_host_by_host;
+  // Of virtual_hosts, those of gateways that policies are for.
+  absl::flat_hash_map<const VirtualHost*, std::shared_ptr<const GatewayRules>> gateway_rules;
   // For sources that are registry_only, and empty without any: addresses of workloads (port 0), ranges, and
   // clusters of entries without an address, by the names of their ports that are not declared HTTP.
   absl::flat_hash_set<SocketAddress> declared_workloads;

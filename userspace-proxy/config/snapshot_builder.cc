@@ -9,6 +9,7 @@
 
 #include "base/courtesy.h"
 #include "userspace-proxy/config/cluster_table.h"
+#include "userspace-proxy/config/gateway_rules.h"
 #include "userspace-proxy/config/route_lists.h"
 #include "userspace-proxy/config/snapshot_sources.h"
 #include "userspace-proxy/config/snapshot_world.h"
@@ -56,11 +57,13 @@ class NamespaceView {
   }
 
   // A set of a gateway, as the gateway's own namespace sees the mesh.
-  void add_gateway(const RouteSetSpec& set) {
+  void add_gateway(const RouteSetSpec& set, GatewayRulesTable& rules) {
     const RouteSetSpec::Gateway& gateway = *set.gateway;
     GatewayPort port{.kind = gateway.kind};
     if (gateway.kind == GatewayPort::Kind::kHttp || gateway.any_host || !set.hosts.empty()) {
       const uint32_t host = add_routes(set, gateway.port);
+      if (auto asked = rules.of(gateway.policies))
+        out_.gateway_rules.emplace(out_.virtual_hosts[host].get(), std::move(asked));
       if (gateway.any_host)
         out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{gateway.server, gateway.port, ""}, host);
       for (const std::string& name : set.hosts)
@@ -68,16 +71,21 @@ class NamespaceView {
     }
     if (gateway.kind != GatewayPort::Kind::kHttp) {
       port.l4_host = add_l4_host(set, set.tls, set.tcp, gateway.port);
+      if (gateway.server.empty()) port.rules = rules.of(gateway.policies);
     }
-    for (const RouteSetSpec::Gateway::Server& server : gateway.servers) add_server(set, server);
+    for (const RouteSetSpec::Gateway::Server& server : gateway.servers)
+      add_server(set, server, rules.of(server.policies));
     const auto [row, inserted] = out_.gateway_ports.try_emplace(gateway.port, port);
     // One of the port's sets has what is passed through.
     if (!inserted && row->second.l4_host == kNone) row->second.l4_host = port.l4_host;
+    if (!inserted && row->second.rules == nullptr) row->second.rules = port.rules;
   }
 
  private:
-  void add_server(const RouteSetSpec& set, const RouteSetSpec::Gateway::Server& server) {
+  void add_server(const RouteSetSpec& set, const RouteSetSpec::Gateway::Server& server,
+                  std::shared_ptr<const GatewayRules> rules) {
     GatewayServer out;
+    out.rules = std::move(rules);
     if (server.terms != nullptr) {
       out.tls = with_keys(server);
       out.l4_host = add_l4_host(set, {}, server.tcp, set.gateway->port);
@@ -420,8 +428,9 @@ SnapshotPtr build_snapshot(const Resources& resources, uint64_t generation, Rout
   add_declared(resources, out.get());
   ServicePorts(world, clusters, *out).build();
   for (const std::string& ns : world.namespaces) NamespaceView(world, ns, clusters, lists, *out).build();
+  GatewayRulesTable rules(resources);
   for (const auto& [name, set] : resources.route_sets) {
-    if (set->gateway) NamespaceView(world, set->ns, clusters, lists, *out).add_gateway(*set);
+    if (set->gateway) NamespaceView(world, set->ns, clusters, lists, *out).add_gateway(*set, rules);
   }
   lists.finish();
   return out;

@@ -58,6 +58,7 @@ class Authorizations {
 };
 
 bool selects(const AuthenticationSpec& spec, const WorkloadSpec& workload) {
+  if (spec.gateways_only) return false;
   if (!spec.every_namespace && spec.ns != workload.ns) return false;
   return std::all_of(spec.selector.begin(), spec.selector.end(), [&workload](const auto& label) {
     return std::find(workload.labels.begin(), workload.labels.end(), label) != workload.labels.end();

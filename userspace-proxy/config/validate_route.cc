@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "absl/status/status.h"
+#include "base/claim_name.h"
 #include "base/courtesy.h"
 #include "base/status_macros.h"
 #include "userspace-proxy/config/match_route.h"
@@ -23,16 +24,29 @@ absl::Status invalid(const T&... parts) {
   return absl::InvalidArgumentError(str_cat(parts...));
 }
 
+// Of headers and of query parameters. The former may name claims.
 template <typename List>
-absl::StatusOr<std::vector<NamedMatcher>> compile_named(const List& list, std::string_view field) {
+absl::StatusOr<std::vector<NamedMatcher>> compile_named(const List& list, std::string_view field,
+                                                        bool headers) {
   std::vector<NamedMatcher> out;
   for (const mesh::HeaderMatch& h : list) {
     if (h.name().empty()) return invalid(field, ": a name is empty");
     auto value = compile_string(h.value(), StringMatcher::Kind::kPresent);
     if (!value.ok()) return annotate(str_cat(field, "[", h.name(), "]"), value.status());
-    out.push_back(NamedMatcher{h.name(), *std::move(value)});
+    NamedMatcher named{.name = h.name(), .value = *std::move(value)};
+    if (headers && names_claim(h.name())) {
+      const auto path = claim_path(h.name());
+      if (!path) return invalid(field, "[", h.name(), "]: names no claim");
+      named.claim = claim_key(*path);
+    }
+    out.push_back(std::move(named));
   }
   return out;
+}
+
+GatewayPolicyNames compile_policies(const mesh::GatewayPolicies& policies) {
+  return {{policies.authorizations().begin(), policies.authorizations().end()},
+          {policies.request_authentications().begin(), policies.request_authentications().end()}};
 }
 
 absl::StatusOr<DestinationSpec> compile_destination(const mesh::Destination& d) {
@@ -162,6 +176,7 @@ absl::StatusOr<TlsVersion> compile_version(mesh::TlsServer::Version version) {
 absl::StatusOr<RouteSetSpec::Gateway::Server> compile_server(const mesh::TlsServer& server,
                                                              const RouteSetSpec& set) {
   RouteSetSpec::Gateway::Server out;
+  out.policies = compile_policies(server.policies());
   for (const std::string& host : server.hosts()) {
     if (host == "*") {
       out.hosts.emplace_back();
@@ -210,7 +225,9 @@ absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh:
     return invalid("gateway.port: ", binding.port(), ", expected 1-65535");
   RouteSetSpec::Gateway out{.port = static_cast<uint16_t>(binding.port()),
                             .any_host = binding.any_host(),
-                            .server = binding.server()};
+                            .server = binding.server(),
+                            .policies = compile_policies(binding.policies()),
+                            .servers = {}};
   // Else requests of every listener would have them.
   if (binding.kind() == mesh::GatewayBinding::TLS && out.server.empty() && set.http_size() > 0)
     return invalid("gateway.server: empty, expected the server that decrypts the requests of http");
@@ -298,9 +315,9 @@ absl::StatusOr<HttpMatcher> compile_match(const mesh::HttpMatch& match) {
   auto scheme = compile_string(match.scheme(), kAny);
   if (!scheme.ok()) return annotate("scheme", scheme.status());
   out.scheme = *std::move(scheme);
-  ASSIGN_OR_RETURN(out.headers, compile_named(match.headers(), "headers"));
-  ASSIGN_OR_RETURN(out.without_headers, compile_named(match.without_headers(), "without_headers"));
-  ASSIGN_OR_RETURN(out.query_params, compile_named(match.query_params(), "query_params"));
+  ASSIGN_OR_RETURN(out.headers, compile_named(match.headers(), "headers", true));
+  ASSIGN_OR_RETURN(out.without_headers, compile_named(match.without_headers(), "without_headers", true));
+  ASSIGN_OR_RETURN(out.query_params, compile_named(match.query_params(), "query_params", false));
   if (match.port() > kMaxPort) return invalid("port: ", match.port(), ", expected 0-65535");
   out.port = static_cast<uint16_t>(match.port());
   out.source_ns = match.source_namespace();

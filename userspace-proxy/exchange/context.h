@@ -12,6 +12,7 @@
 #include "userspace-proxy/exchange/action_state.h"
 #include "userspace-proxy/exchange/admission.h"
 #include "userspace-proxy/exchange/fair_share.h"
+#include "userspace-proxy/exchange/gateway_access.h"
 #include "userspace-proxy/exchange/mirror.h"
 #include "userspace-proxy/http/http1_text.h"
 #include "userspace-proxy/http/http2_fault_counts.h"
@@ -81,6 +82,7 @@ struct ClientSide {
   // Of what comes in: nobody in the mesh saw it go out. Else only what is denied is recorded here.
   bool from_outside = false;
   const ServerTerms* server = nullptr;  // what ended its TLS; null: it speaks none with us
+  GatewayAccess* access = nullptr;      // of a client at a gateway; else null
 };
 
 struct ExchangeLimits {

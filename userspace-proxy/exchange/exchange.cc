@@ -158,8 +158,13 @@ Outcome Exchange::choose_route() {
   if (host == nullptr)
     return is_undeclared(client_.origin, snapshot, client_.dialled) ? Outcome::kNotDeclared
                                                                     : Outcome::kNoRoute;
-  const RouteMatch match =
-      match_route(*host, request(), source_view(snapshot, source_), client_.dialled.port);
+  SourceView source = source_view(snapshot, source_);
+  if (client_.access != nullptr) {
+    const Outcome let_in = judge_at_gateway();
+    if (let_in != Outcome::kOk) return let_in;
+    source.token = token_.get();
+  }
+  const RouteMatch match = match_route(*host, request(), source, client_.dialled.port);
   route_ = match.route;
   if (route_ == nullptr) return Outcome::kNoRoute;
   const bool named = match.matcher != nullptr && !match.matcher->route_name.empty();

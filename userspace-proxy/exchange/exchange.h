@@ -40,6 +40,9 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   bool forbidden() const;
 
  private:
+  // In place of a policy's name: RequestAuthentications do not let in what hides requests from them.
+  static constexpr std::string_view kAuthentication = "request authentication";
+
   Task run();
 
   // In the order in which run() calls them.
@@ -53,6 +56,12 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   Outcome providers_said();
   Outcome judge();
   bool authenticate();
+  bool find_gateway_rules(const GatewayRules** rules) const;
+  JudgedRequest judged_at_gateway() const;
+  ConnectionPolicy::Verdict verdict_at_gateway(const GatewayRules& rules) const;
+  Outcome judge_at_gateway();
+  bool forbidden_at_gateway() const;
+  void log_denied(std::string_view policy);
   bool hides_requests() const;
   ConnectionPolicy::Verdict verdict() const;
   std::string_view source_name() const;
@@ -115,8 +124,8 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   GenerationRef generation_;
   const Route* route_ = nullptr;
   std::string_view route_name_;
-  // Of what comes in: the rules that its head was read by, whose texts it has views of, and the token; null:
-  // none that is good.
+  // Of what comes in, to a pod or a gateway: the rules that its head was read by, whose texts it has views
+  // of, and the token; null: none that is good.
   std::shared_ptr<const RequestAuthentication> authentication_;
   VerifiedTokenPtr token_;
   std::unique_ptr<ExternalCheck> check_;  // null: no policy of CUSTOM selects the request

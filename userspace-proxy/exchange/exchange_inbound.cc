@@ -9,9 +9,6 @@
 
 namespace weft::proxy {
 
-// In place of a policy's name: RequestAuthentications do not let in what hides requests from them.
-constexpr std::string_view kAuthentication = "request authentication";
-
 // False: the request has a token that is not good. Else the head is what the application gets. By the rules
 // and keys of now: the exchange may have waited for its head since long before.
 bool Exchange::authenticate() {
@@ -50,19 +47,22 @@ ConnectionPolicy::Verdict Exchange::verdict() const {
   return policy.judge(judged(request(), client_.client.ip, &context_.path_readings, token_.get()));
 }
 
+// A line a second is enough to find out which.
+void Exchange::log_denied(std::string_view policy) {
+  if (context_.loop.now() < context_.next_tunnel_line) return;
+  context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
+  log::info("request_denied", {{"workload", client_.origin.workload_uid()},
+                               {"client", client_.client.to_string()},
+                               {"port", client_.dialled.port},
+                               {"policy", policy}});
+}
+
 // What comes in to a pod has no route: it is for that pod, or not allowed.
 Outcome Exchange::judge() {
   if (!authenticate()) return Outcome::kBadToken;
   const ConnectionPolicy::Verdict said = verdict();
   if (!said.allowed) {
-    // A line a second is enough to find out which.
-    if (context_.loop.now() >= context_.next_tunnel_line) {
-      context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
-      log::info("request_denied", {{"workload", client_.origin.workload_uid()},
-                                   {"client", client_.client.to_string()},
-                                   {"port", client_.dialled.port},
-                                   {"policy", said.policy}});
-    }
+    log_denied(said.policy);
     return Outcome::kAccessDenied;
   }
   if (const ShadowPolicy* shadow = client_.policy->shadow()) {
@@ -74,9 +74,9 @@ Outcome Exchange::judge() {
 }
 
 bool Exchange::forbidden() const {
-  if (recorded_ || client_.policy == nullptr || downstream_.request_status() != HeadStatus::kComplete)
-    return false;
-  return !verdict().allowed;
+  if (recorded_ || downstream_.request_status() != HeadStatus::kComplete) return false;
+  if (client_.access != nullptr) return forbidden_at_gateway();
+  return client_.policy != nullptr && !verdict().allowed;
 }
 
 }  // namespace weft::proxy

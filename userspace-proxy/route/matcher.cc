@@ -11,7 +11,17 @@
 namespace weft::proxy {
 namespace {
 
-bool any_header_matches(const RequestHead& head, const NamedMatcher& matcher) {
+// Any text of the claim. Without a good token there is none, whatever headers the client sends.
+bool claim_matches(const SourceView& source, const NamedMatcher& matcher) {
+  if (source.token == nullptr) return false;
+  const auto found = source.token->claims.find(matcher.claim);
+  return found != source.token->claims.end() &&
+         std::any_of(found->second.begin(), found->second.end(),
+                     [&matcher](const std::string& text) { return matcher.value.matches(text); });
+}
+
+bool any_header_matches(const RequestHead& head, const SourceView& source, const NamedMatcher& matcher) {
+  if (!matcher.claim.empty()) return claim_matches(source, matcher);
   for (const Header& header : head.headers) {
     if (equals_ignore_case(header.name, matcher.name) && matcher.value.matches(header.value)) return true;
   }
@@ -19,8 +29,9 @@ bool any_header_matches(const RequestHead& head, const NamedMatcher& matcher) {
 }
 
 // An absent header counts as the empty string; "present" holds only for headers that exist.
-bool excluded_by(const RequestHead& head, const NamedMatcher& matcher) {
-  if (head.find(matcher.name).has_value()) return any_header_matches(head, matcher);
+bool excluded_by(const RequestHead& head, const SourceView& source, const NamedMatcher& matcher) {
+  if (!matcher.claim.empty()) return claim_matches(source, matcher);
+  if (head.find(matcher.name).has_value()) return any_header_matches(head, source, matcher);
   const StringMatcher::Kind kind = matcher.value.kind;
   if (kind == StringMatcher::Kind::kPresent || kind == StringMatcher::Kind::kAny) return false;
   return matcher.value.matches({});
@@ -88,10 +99,11 @@ Mismatch mismatch_of(const HttpMatcher& matcher, const RequestHead& head, const 
   if (!matcher.authority.matches(head.authority)) return {.part = Part::kAuthority};
   if (!matcher.scheme.matches(head.scheme)) return {.part = Part::kScheme};
   for (uint32_t i = 0; i < matcher.headers.size(); ++i) {
-    if (!any_header_matches(head, matcher.headers[i])) return {.part = Part::kHeader, .index = i};
+    if (!any_header_matches(head, source, matcher.headers[i])) return {.part = Part::kHeader, .index = i};
   }
   for (uint32_t i = 0; i < matcher.without_headers.size(); ++i) {
-    if (excluded_by(head, matcher.without_headers[i])) return {.part = Part::kWithoutHeader, .index = i};
+    if (excluded_by(head, source, matcher.without_headers[i]))
+      return {.part = Part::kWithoutHeader, .index = i};
   }
   for (uint32_t i = 0; i < matcher.query_params.size(); ++i) {
     if (!query_matches(head.query, matcher.query_params[i])) return {.part = Part::kQueryParam, .index = i};

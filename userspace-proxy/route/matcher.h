@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "userspace-proxy/http/message.h"
+#include "userspace-proxy/policy/verified_token.h"
 
 namespace re2 {
 class RE2;
@@ -29,13 +30,16 @@ struct StringMatcher {
 };
 
 struct NamedMatcher {
-  std::string name;  // lower case
+  std::string name;  // lower case; in `headers` and `without_headers` also that of a claim
   StringMatcher value;
+  std::string claim = {};  // claim_key() of that; empty: it is a header or parameter
 };
 
 struct SourceView {
   std::string_view ns;
   const std::vector<std::pair<std::string, std::string>>* labels = nullptr;
+  // Of the request, proved; null: none. At gateways only.
+  const VerifiedToken* token = nullptr;
 };
 
 // The client that a rule is for.

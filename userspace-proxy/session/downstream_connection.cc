@@ -65,12 +65,6 @@ bool DownstreamConnection::adopt(UniqueFd fd) {
   return true;
 }
 
-void DownstreamConnection::recheck_admission() {
-  if (terms_ == nullptr || admitting_server(context_.current->snapshot()) != nullptr) return;
-  if (http2_ != nullptr) return http2_->drain();
-  if (tcp_ != nullptr || state_ == State::kHandshake) cut(Outcome::kMisdirected);
-}
-
 void DownstreamConnection::choose_protocol() {
   if (origin_->is_gateway()) return choose_gateway_protocol();
   const Snapshot& snapshot = context_.current->snapshot();
@@ -93,24 +87,6 @@ void DownstreamConnection::choose_protocol() {
       context_.loop.arm(timer_, context_.limits.sniff_timeout_ms);
       return receive();
   }
-}
-
-void DownstreamConnection::choose_gateway_protocol() {
-  const GatewayPort* port = context_.current->snapshot().find_gateway_port(dialled_.port);
-  // Its routes are gone, or not here yet: there is nothing to pass through to.
-  if (port == nullptr) return end(true);
-  if (port->kind == GatewayPort::Kind::kHttp) return enter_idle();
-  if (port->kind == GatewayPort::Kind::kTcp) return start_tcp();
-  opaque_ = true;
-  context_.loop.arm(timer_, context_.limits.head_timeout_ms);
-  receive();
-}
-
-// What ends TLS for the connection's server name, if it would still admit the client; else null.
-const GatewayServer* DownstreamConnection::admitting_server(const Snapshot& snapshot) const {
-  const GatewayServer* server = snapshot.find_gateway_server(server_name_, dialled_.port);
-  const bool same = server != nullptr && server->tls != nullptr && server->tls->admits_as(*terms_);
-  return same ? server : nullptr;
 }
 
 // The routes of what is no HTTP, in the snapshot of now; null when there are none.
@@ -223,6 +199,7 @@ TcpAim DownstreamConnection::aim_tcp() {
     const bool allowed = policy_->decision() == ConnectionPolicy::Decision::kAllowed && !must_be_read();
     return TcpAim{.refused = allowed ? Outcome::kOk : Outcome::kAccessDenied};
   }
+  if (origin_->is_gateway() && gateway_refuses()) return TcpAim{.refused = Outcome::kAccessDenied};
   const Snapshot& snapshot = context_.current->snapshot();
   const uint32_t index = source_of(*origin_, snapshot);
   if (is_undeclared()) return aim_by_name(snapshot, index);
@@ -390,7 +367,9 @@ void DownstreamConnection::start_tcp() {
       policy_ != nullptr && policy_->decision() == ConnectionPolicy::Decision::kAllowed && !must_be_read();
   if (let_in && policy_->shadow() != nullptr)
     report_shadow(context_, *origin_, client_, dialled_.port, policy_->shadow()->judge_bytes());
-  tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, aim_tcp()));
+  const TcpAim aim = aim_tcp();
+  if (origin_->is_gateway() && aim.refused == Outcome::kOk) report_gateway_shadow();
+  tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, aim));
   tcp_->start(tcp_finished_);
 }
 

@@ -51,7 +51,8 @@ class DownstreamConnection final : public ListNode<>,
   void recheck_inbound();
   // The configuration changed. Where the gateway's listener that admitted the client is gone, or asks
   // something else of clients now, decrypted connections and handshakes end, and HTTP/2 says GOAWAY. HTTP/1
-  // is told by the answer to its next request, 421 and Connection: close.
+  // is told by the answer to its next request, 421 and Connection: close. What the gateway's policies of now
+  // forbid ends.
   void recheck_admission();
   // The worker drains. A connection that is idle keeps a short grace in which one more request is answered,
   // with Connection: close; closing at once would reset a request that is already on its way. Others end
@@ -85,6 +86,9 @@ class DownstreamConnection final : public ListNode<>,
   void detect();
   void choose_gateway_protocol();
   const GatewayServer* admitting_server(const Snapshot& snapshot) const;
+  const ConnectionPolicy* gateway_policy();
+  bool gateway_refuses();
+  void report_gateway_shadow();
   const L4Host* l4_host() const;
   bool is_undeclared() const;
   bool hello_wanted() const;
@@ -94,7 +98,7 @@ class DownstreamConnection final : public ListNode<>,
   bool adopt(UniqueFd fd);
   void begin_judged();
   bool must_be_read() const;
-  void log_forbidden(std::string_view event);
+  void log_forbidden(std::string_view event, std::string_view policy);
   void on_handshake(int result);
   void on_refused(int) { linger(); }
   void refuse_tls(std::string_view fault, std::string_view next);
@@ -118,7 +122,8 @@ class DownstreamConnection final : public ListNode<>,
   void end(bool with_reset);
   ClientSide client_side(bool upgraded = false) {
     const bool from_outside = inbound_ != nullptr && inbound_->from_outside();
-    return ClientSide{client_, dialled_, *origin_, upgraded, policy_, from_outside, terms_.get()};
+    return ClientSide{client_, dialled_,     *origin_,     upgraded,
+                      policy_, from_outside, terms_.get(), origin_->is_gateway() ? &access_ : nullptr};
   }
 
   ProxyContext& context_;
@@ -134,6 +139,7 @@ class DownstreamConnection final : public ListNode<>,
   std::unique_ptr<PlainInbound> inbound_;     // whose policy it is then; null: not of start_inbound()
   std::shared_ptr<const ServerTerms> terms_;  // of the listener that ends its TLS; null: nothing does
   TlsSocket* tls_socket_ = nullptr;           // of socket_, then
+  GatewayAccess access_;                      // at a gateway
   SocketAddress client_, dialled_;
   MonotonicNs accepted_;
   Socket socket_;

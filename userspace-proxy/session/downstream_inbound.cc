@@ -29,7 +29,7 @@ bool DownstreamConnection::must_be_read() const {
 void DownstreamConnection::begin_judged() {
   if (must_be_read()) return enter_idle();
   if (policy_->decision() == ConnectionPolicy::Decision::kDenied) {
-    log_forbidden("connection_denied");
+    log_forbidden("connection_denied", policy_->denied_by());
     return start_tcp();
   }
   if (policy_->shadow() == nullptr || !policy_->shadow()->asks_requests()) return start_tcp();
@@ -53,18 +53,18 @@ void DownstreamConnection::recheck_inbound() {
     return;
   }
   if (!changed) return;
-  log_forbidden("connection_closed");
+  log_forbidden("connection_closed", policy_->denied_by());
   cut(Outcome::kAccessDenied);
 }
 
 // A line a second is enough to find out which.
-void DownstreamConnection::log_forbidden(std::string_view event) {
+void DownstreamConnection::log_forbidden(std::string_view event, std::string_view policy) {
   if (context_.loop.now() < context_.next_tunnel_line) return;
   context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
   log::info(event, {{"workload", origin_->workload_uid()},
                     {"address", client_.to_string()},
                     {"port", dialled_.port},
-                    {"policy", policy_->denied_by()}});
+                    {"policy", policy}});
 }
 
 }  // namespace weft::proxy

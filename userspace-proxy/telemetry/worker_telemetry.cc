@@ -66,6 +66,9 @@ void WorkerTelemetry::observe_one(const ExchangeRecord& record, const Snapshot& 
       event_.set_destination_workload(str_cat(endpoint.ns, "/", endpoint.workload));
     }
     event_.set_destination_service(str_cat(cluster.ns, "/", cluster.service));
+  } else if (record.server < snapshot.sources.size()) {
+    const Source& server = snapshot.sources[record.server];
+    event_.set_destination_workload(str_cat(server.ns, "/", server.name));
   } else if (const ServicePort* dialled = snapshot.find_service_port(record.source, record.dialled)) {
     event_.set_destination_service(str_cat(dialled->ns, "/", dialled->service));
   }

@@ -98,7 +98,13 @@ TEST(RequestAuthenticationManifestTest, WhatCannotBeDoneIsRefusedAtItsField) {
       {str_cat("{jwtRules: [{", good, ", spaceDelimitedClaims: [a]}]}"),
        "WF0025 spec.jwtRules[0].spaceDelimitedClaims"},
       {"{selector: {matchLabels: {}}, jwtRules: []}", "WF0026 spec.selector"},
-      {"{targetRefs: [{kind: Gateway, name: g}]}", "WF0025 spec.targetRefs"},
+      {"{targetRefs: [{kind: Gateway, name: g}]}", "WF0025 spec.targetRefs[0].kind"},
+      {"{targetRefs: [{kind: Service, name: g}]}", "WF0025 spec.targetRefs[0].kind"},
+      {"{targetRefs: []}", "WF0026 spec.targetRefs"},
+      {"{targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g, namespace: other}]}",
+       "WF0002 spec.targetRefs[0].namespace"},
+      {"{targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g}]}",
+       "WF0005 spec.targetRefs"},
       {"{selector: {matchLabels: {app: nobody}}, jwtRules: []}", "WF0003 spec.selector"},
   };
   for (const auto& row : rows) {

@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "tests/unit/identity/pki.h"
 #include "tests/unit/routes/route_world.h"
+#include "userspace-proxy/policy/request_policy.h"
 
 namespace weft::proxy {
 namespace {
@@ -79,6 +80,51 @@ TEST(ExampleTest, ExternalAuthorization) {
   ASSERT_NE(provider, nullptr);
   EXPECT_EQ(provider->kind, ExternalProvider::Kind::kHttp);
   EXPECT_EQ(first_endpoint(world, snapshot.find_provider_cluster("default", "desk")), "desk");
+}
+
+TEST(ExampleTest, ClaimRouting) {
+  const RouteWorld world = example("claim-routing");
+  const auto with = [](const std::vector<std::string>& claim, const char* text) {
+    VerifiedToken out;
+    out.claims[claim_key(claim)] = {"other", text};
+    return out;
+  };
+  const VerifiedToken tester = with({"groups"}, "testers"), other = with({"groups"}, "users"),
+                      nested = with({"realm_access", "role"}, "test-7"), flat = with({"role"}, "test-7");
+  const auto ask = [&](const VerifiedToken* token) {
+    return world.ask_gateway("/", "shop.example.com", 8080, token);
+  };
+  EXPECT_EQ(ask(&tester), "product-v2");
+  EXPECT_EQ(ask(&nested), "product-v2");
+  EXPECT_EQ(ask(&flat), "product-v1");
+  EXPECT_EQ(ask(&other), "product-v1");
+  EXPECT_EQ(ask(nullptr), "product-v1");
+}
+
+TEST(ExampleTest, GatewayAuthorization) {
+  const RouteWorld world = example("gateway-authorization");
+  const Snapshot& snapshot = world.snapshot();
+  const VirtualHost* host = snapshot.find_gateway_host("shop.example.com", 8080, nullptr);
+  ASSERT_NE(host, nullptr);
+  const GatewayRules* rules = snapshot.find_gateway_rules(*host);
+  ASSERT_NE(rules, nullptr);
+  const auto status = [&](const char* client, std::string path) {
+    const ConnectionPolicy policy(rules->policies, {.source = *IpAddress::parse(client),
+                                                    .identity = {},
+                                                    .destination = *SocketAddress::parse("10.0.0.1:8080")});
+    RequestHead head;
+    head.method = "GET";
+    head.authority = "shop.example.com";
+    head.target = path;
+    EXPECT_TRUE(split_origin_form(path, &head));
+    EXPECT_TRUE(normalise_target(PathNormalisation::kBase, &head.rewritten, &head));
+    PathReadings readings;
+    return policy.judge(judged(head, *IpAddress::parse(client), &readings)).allowed ? 200 : 403;
+  };
+  EXPECT_EQ(status("127.0.0.1", "/products"), 200);
+  EXPECT_EQ(status("10.1.2.3", "/admin"), 403);
+  EXPECT_EQ(status("127.0.0.1", "/a/../%61dmin"), 403);
+  EXPECT_EQ(status("192.0.2.1", "/products"), 403);
 }
 
 TEST(ExampleTest, Gateway) {

@@ -63,7 +63,6 @@ class RouteWorld {
       : compiled_(control_plane::compile_text(str_cat(kServices, manifest))) {
     ResourceStore store;
     for (const auto& [key, resource] : compiled_.resources) {
-      if (key.first == control_plane::kAuthorizationType) continue;
       envoy::service::discovery::v3::Resource wire;
       wire.set_name(key.second);
       wire.mutable_resource()->set_type_url(key.first);
@@ -91,14 +90,19 @@ class RouteWorld {
   }
 
   // The same of a client outside the mesh, at a port of the node; its TLS has the host as server name.
-  std::string ask_gateway(std::string_view path, std::string_view host, uint16_t port) const {
+  // `token`: that was proved, where the host's rules look for some.
+  std::string ask_gateway(std::string_view path, std::string_view host, uint16_t port,
+                          const VerifiedToken* token = nullptr) const {
     HeadText text;
     RequestHead head;
     if (!read(str_cat("GET ", path, " HTTP/1.1\r\nHost: ", host), &text, &head)) return "bad request";
     if (snapshot_->find_gateway_port(port) == nullptr) return "no port";
     const SocketAddress address{*IpAddress::parse("192.0.2.1"), port};
     const GatewayServer* server = snapshot_->find_gateway_server(head.authority, port);
-    return chosen(snapshot_->find_gateway_host(head.authority, port, server), head, kNone, address);
+    const VirtualHost* found = snapshot_->find_gateway_host(head.authority, port, server);
+    const GatewayRules* rules = found == nullptr ? nullptr : snapshot_->find_gateway_rules(*found);
+    const bool proves = rules != nullptr && rules->authentication != nullptr;
+    return chosen(found, head, kNone, address, proves ? token : nullptr);
   }
 
  private:
@@ -111,9 +115,11 @@ class RouteWorld {
   }
 
   std::string chosen(const VirtualHost* host, const RequestHead& head, uint32_t source,
-                     const SocketAddress& dialled) const {
+                     const SocketAddress& dialled, const VerifiedToken* token = nullptr) const {
     if (host == nullptr) return "no host";
-    const RouteMatch match = match_route(*host, head, source_view(*snapshot_, source), dialled.port);
+    SourceView view = source_view(*snapshot_, source);
+    view.token = token;
+    const RouteMatch match = match_route(*host, head, view, dialled.port);
     return match.route == nullptr ? "404" : described(*match.route, match.matcher, head, dialled);
   }
 

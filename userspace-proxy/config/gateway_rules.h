@@ -1,0 +1,26 @@
+// The policies of gateways while a snapshot is made: names to what they say, once for all hosts that have the
+// same. Of one build_snapshot().
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "userspace-proxy/config/resources.h"
+
+namespace weft::proxy {
+
+class GatewayRulesTable {
+ public:
+  explicit GatewayRulesTable(const Resources& resources) : resources_(resources) {}
+
+  // Null: no names. A policy that is not known denies, as it does for workloads that name it.
+  std::shared_ptr<const GatewayRules> of(const GatewayPolicyNames& names);
+
+ private:
+  std::shared_ptr<const GatewayRules> make(const GatewayPolicyNames& names) const;
+
+  const Resources& resources_;
+  std::map<GatewayPolicyNames, std::shared_ptr<const GatewayRules>> made_;
+};
+
+}  // namespace weft::proxy

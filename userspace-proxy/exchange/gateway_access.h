@@ -1,0 +1,32 @@
+// What a gateway's policies say of one client: their answers about its address are found once for each
+// connection, so that a request costs what it changes. Of one connection, worker thread only.
+#pragma once
+
+#include <memory>
+
+#include "base/address.h"
+#include "userspace-proxy/policy/request_policy.h"
+
+namespace weft::proxy {
+
+class GatewayAccess {
+ public:
+  // Of a client outside the mesh, which has proved no identity. What is returned is good until the next call.
+  const ConnectionPolicy& policy(const std::shared_ptr<const PolicySet>& set, const SocketAddress& client,
+                                 const SocketAddress& dialled) {
+    if (known_ == nullptr || known_->set != set) {
+      const agent::PolicyConnection connection{.source = client.ip, .identity = {}, .destination = dialled};
+      known_ = std::make_unique<Known>(Known{set, ConnectionPolicy(set, connection)});
+    }
+    return known_->policy;
+  }
+
+ private:
+  struct Known {
+    std::shared_ptr<const PolicySet> set;
+    ConnectionPolicy policy;
+  };
+  std::unique_ptr<Known> known_;  // null: nothing was asked
+};
+
+}  // namespace weft::proxy
