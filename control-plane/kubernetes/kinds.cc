@@ -114,6 +114,16 @@ std::string KubernetesKind::path(size_t version) const {
 
 std::span<const KubernetesKind> kubernetes_kinds() { return kKinds; }
 
+KubernetesKind one_namespace_kind(std::string_view selector) {
+  return {.name = "Namespace",
+          .kind = "Namespace",
+          .group = "",
+          .versions = kV1,
+          .plural = "namespaces",
+          .selector = selector,
+          .left_out = kMetaOnly};
+}
+
 KubernetesKind secret_kind(std::string_view ns, std::string_view selector) {
   return {.name = "Secret",
           .kind = "Secret",
