@@ -70,7 +70,9 @@ std::vector<grpc::Service*> Agent::proxy_services() {
                                                          .value_or(false);
               },
           .node_of = control_plane::CertificateService::all_of(options_.node_name)});
-  revocations_ = std::make_unique<RevocationService>(authority, *certificates_);
+  RevocationService::Lists lists = parts_.revocations;
+  if (!lists && authority != nullptr) lists = [authority] { return authority->revocations(); };
+  revocations_ = std::make_unique<RevocationService>(std::move(lists), *certificates_);
   out.push_back(certificates_.get());
   out.push_back(revocations_.get());
   return out;

@@ -59,6 +59,8 @@ class Agent {
     std::unique_ptr<control_plane::CertificateAuthority> authority;
     // Empty too: pods get no certificates.
     control_plane::CertificateService::Sign sign_elsewhere;
+    // The revocation lists for this node's proxy, PEM; empty: the authority's, or none. Any thread.
+    std::function<absl::StatusOr<std::string>()> revocations;
     // What weft-control's client counts; empty: the configuration comes from elsewhere. Any thread.
     std::function<control_plane::RemoteReport()> remote_report;
     // What a manifest's policies are compiled to, for `weft authz shadow`.

@@ -1,9 +1,7 @@
 // weft-agent: flags, signals, exit codes. Opens the kernel half, starts the control plane in this process and
 // runs the Agent until SIGTERM; `weft-agent cleanup` removes every trace. Decides nothing else.
 #include <bpf/libbpf.h>
-#include <grpc/support/log.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -16,9 +14,13 @@
 #include "agent/agent.h"
 #include "agent/replace_file.h"
 #include "agent/run_dir.h"
+#include "base/address_flag.h"
 #include "base/core_dumps.h"
+#include "base/file_limit.h"
+#include "base/grpc_log.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/stop_signals.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
 #include "control-plane/remote/remote_control_plane.h"
 #include "control-plane/source/fetch_keys.h"
@@ -30,6 +32,7 @@ namespace {
 constexpr int kRuntimeError = 1;
 constexpr int kUsage = 64;
 constexpr int kPermission = 77;
+constexpr char kProgram[] = "weft-agent";
 
 struct Flags {
   std::string config_dir = "/etc/weft/manifests";
@@ -73,34 +76,17 @@ int libbpf_log(enum libbpf_print_level level, const char* format, va_list argume
   return 0;
 }
 
-void grpc_log(gpr_log_func_args* arguments) {
-  const log::Level level =
-      arguments->severity == GPR_LOG_SEVERITY_ERROR ? log::Level::kWarn : log::Level::kDebug;
-  log::write(level, "grpc", {{"message", arguments->message}});
-}
-
 void prepare_process() {
   // Listeners and namespaces of every pod are open here.
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &files);
-  }
+  raise_file_limit();
   ::signal(SIGPIPE, SIG_IGN);
   libbpf_set_print(libbpf_log);
-  gpr_set_log_function(grpc_log);
+  log_for_grpc();
 }
 
 std::string default_node_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof(name) - 1) == 0 && name[0] != '\0' ? name : "localhost";
-}
-
-absl::StatusOr<SocketAddress> address_of(const char* flag, const std::string& text) {
-  const auto address = SocketAddress::parse(text);
-  if (address.has_value()) return *address;
-  return absl::InvalidArgumentError(
-      str_cat(flag, ": '", text, "' is not IP:PORT (0.0.0.0:15020, [::]:15020); next: weft-agent --help"));
 }
 
 std::string config_source(const Flags& flags) {
@@ -109,20 +95,24 @@ std::string config_source(const Flags& flags) {
   return flags.kubernetes ? "kubernetes, as this pod" : flags.config_dir;
 }
 
-// SIGTERM is blocked while the agent starts; a server that does not answer must not keep it from ending.
-bool told_to_stop() {
-  sigset_t pending;
-  ::sigemptyset(&pending);
-  return ::sigpending(&pending) == 0 &&
-         (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
-}
-
 std::string ca_dir_of(const Flags& flags) {
   return flags.ca_dir.empty() ? default_ca_dir(flags.run_dir) : flags.ca_dir;
 }
 
 // Null until there is one.
 using KubernetesSource = std::atomic<const control_plane::KubernetesControlPlane*>;
+
+// Who knows whether this agent is being uninstalled; both may be missing.
+struct Uninstallation {
+  KubernetesSource source = nullptr;
+  std::shared_ptr<control_plane::DaemonSetWatch> own;  // with weft-control
+
+  bool seen() const {
+    if (own != nullptr) return own->uninstalled();
+    const control_plane::KubernetesControlPlane* const started = source.load();
+    return started != nullptr && started->uninstalled();
+  }
+};
 
 absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane(
     const Flags& flags, control_plane::ControlPlane::Subscriber subscriber, KubernetesSource& source) {
@@ -182,8 +172,10 @@ absl::StatusOr<std::optional<CniInstaller::Options>> cni_plugin(const Flags& fla
 // Null until there is one.
 using RemoteSource = std::atomic<const control_plane::RemoteControlPlane*>;
 
-// Configuration and certificates come from weft-control.
-void use_weft_control(const Flags& flags, Agent::Parts& parts) {
+// Configuration and certificates come from weft-control. `own`: null when nobody asks whether this agent is
+// being uninstalled.
+void use_weft_control(const Flags& flags, const std::shared_ptr<control_plane::DaemonSetWatch>& own,
+                      Agent::Parts& parts) {
   const auto source = std::make_shared<RemoteSource>(nullptr);
   parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber)
       -> absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> {
@@ -200,8 +192,17 @@ void use_weft_control(const Flags& flags, Agent::Parts& parts) {
     const control_plane::RemoteControlPlane* const started = source->load();
     return started == nullptr ? control_plane::RemoteReport() : started->report();
   };
-  parts.source_report = [report = parts.remote_report] {
-    return control_plane::SourceReport{.problems = report().problems, .kinds = {}};
+  parts.source_report = [report = parts.remote_report, own] {
+    control_plane::SourceReport out{.problems = report().problems, .kinds = {}};
+    if (own == nullptr) return out;
+    for (std::string& problem : own->problems()) out.problems.push_back(std::move(problem));
+    return out;
+  };
+  parts.revocations = [source]() -> absl::StatusOr<std::string> {
+    const control_plane::RemoteControlPlane* const started = source->load();
+    if (started == nullptr)
+      return absl::UnavailableError("weft-control has not told of revocation lists yet");
+    return started->revocations();
   };
   const auto channel = std::make_shared<control_plane::ControlChannel>(flags.control);
   parts.sign_elsewhere = [channel](const std::string& pem, const control_plane::CertificateRequest& request,
@@ -210,27 +211,28 @@ void use_weft_control(const Flags& flags, Agent::Parts& parts) {
   };
 }
 
-// `source` outlives the agent's parts that use it.
-absl::Status use_own_control_plane(const Flags& flags, const std::shared_ptr<KubernetesSource>& source,
+absl::Status use_own_control_plane(const Flags& flags, const std::shared_ptr<Uninstallation>& end,
                                    Agent::Parts& parts) {
   ASSIGN_OR_RETURN(parts.authority,
                    control_plane::CertificateAuthority::open({.folder = ca_dir_of(flags)}, absl::Now()));
-  parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber) {
-    return start_control_plane(flags, std::move(subscriber), *source);
+  parts.start_control_plane = [&flags, end](control_plane::ControlPlane::Subscriber subscriber) {
+    return start_control_plane(flags, std::move(subscriber), end->source);
   };
-  parts.source_report = [source] {
-    const control_plane::KubernetesControlPlane* const started = source->load();
+  parts.source_report = [end] {
+    const control_plane::KubernetesControlPlane* const started = end->source.load();
     return started == nullptr ? control_plane::SourceReport() : started->report();
   };
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
-                                                   const std::shared_ptr<KubernetesSource>& source) {
+                                                   const std::shared_ptr<Uninstallation>& end) {
   Agent::Options options{
       .node_name = flags.node_name, .config_source = config_source(flags), .run_dir = flags.run_dir};
-  ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
-  ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
+  ASSIGN_OR_RETURN(options.metrics_address,
+                   parse_address_flag(kProgram, "--metrics-address", flags.metrics_address));
+  ASSIGN_OR_RETURN(options.health_address,
+                   parse_address_flag(kProgram, "--health-address", flags.health_address));
   options.gateways.listeners = flags.listeners;
   if (!flags.gateway_address.empty()) {
     options.gateways.address = IpAddress::parse(flags.gateway_address);
@@ -248,10 +250,14 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
   parts.read_policies = control_plane::read_policies;
   ASSIGN_OR_RETURN(parts.find_pods, pods_in_cgroups(flags));
   ASSIGN_OR_RETURN(parts.cni, cni_plugin(flags));
-  if (flags.control.target.empty())
-    RETURN_IF_ERROR(use_own_control_plane(flags, source, parts));
-  else
-    use_weft_control(flags, parts);
+  if (flags.control.target.empty()) {
+    RETURN_IF_ERROR(use_own_control_plane(flags, end, parts));
+  } else {
+    if (!flags.own_daemonset.empty()) {
+      ASSIGN_OR_RETURN(end->own, control_plane::watch_own_daemonset(flags.own_daemonset));
+    }
+    use_weft_control(flags, end->own, parts);
+  }
   return Agent::start(std::move(options), std::move(parts));
 }
 
@@ -317,19 +323,15 @@ int run(const Flags& flags) {
   // Keys of Secrets, and the authority's, are read later.
   if (const absl::Status forbidden = forbid_core_dumps(); !forbidden.ok()) return fail(forbidden);
   prepare_process();
-  // Blocked in every thread, taken by sigwait below: no handler, no race with start.
-  sigset_t stop;
-  ::sigemptyset(&stop);
-  ::sigaddset(&stop, SIGTERM);
-  ::sigaddset(&stop, SIGINT);
-  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+  // Taken below. A server that does not answer must not keep the start from ending either: told_to_stop.
+  const sigset_t stop = block_stop_signals();
   if (::geteuid() != 0)
     return fail(absl::PermissionDeniedError("weft-agent needs root; next: sudo weft-agent"));
   const absl::StatusOr<UniqueFd> lock = lock_run_dir(flags.run_dir);
   if (!lock.ok()) return fail(lock.status());
   const bool fresh = ::access(flags.pin_root.c_str(), F_OK) != 0;
-  const auto source = std::make_shared<KubernetesSource>(nullptr);
-  absl::StatusOr<std::unique_ptr<Agent>> agent = start_agent(flags, source);
+  const auto end = std::make_shared<Uninstallation>();
+  absl::StatusOr<std::unique_ptr<Agent>> agent = start_agent(flags, end);
   if (!agent.ok()) {
     // What an earlier agent had captured goes on; what this one began goes away again.
     if (fresh) static_cast<void>(cleanup(flags.pin_root, {}));
@@ -338,8 +340,7 @@ int run(const Flags& flags) {
   int signal = 0;
   ::sigwait(&stop, &signal);
   // Asked before the control plane ends.
-  const control_plane::KubernetesControlPlane* const started = source->load();
-  const bool uninstalled = started != nullptr && started->uninstalled();
+  const bool uninstalled = end->seen();
   log::info("agent_stopping", {{"signal", signal}, {"uninstalled", uninstalled}});
   if (uninstalled) let_go(**agent, flags, stop);
   agent->reset();
@@ -375,12 +376,11 @@ void add_source_options(CLI::App& app, Flags& flags) {
                                 ->check(not_empty);
   app.add_option("--context", flags.context, "context in the kubeconfig (default: its current one)")
       ->needs(file);
-  CLI::Option* const daemonset =
-      app.add_option(
-             "--daemonset", flags.own_daemonset,
-             "NAMESPACE/NAME of the DaemonSet that this agent runs for: when it was deleted before the agent "
-             "is told to end, the agent removes every trace of weft from the node")
-          ->excludes(folder);
+  app.add_option(
+         "--daemonset", flags.own_daemonset,
+         "NAMESPACE/NAME of the DaemonSet that this agent runs for: when it was deleted before the agent "
+         "is told to end, the agent removes every trace of weft from the node")
+      ->excludes(folder);
   app.add_option("--release-timeout", flags.release_seconds,
                  "seconds that captured connections may take to end before that")
       // The chart adds what a proxy's end takes to a drain of up to an hour.
@@ -394,22 +394,24 @@ void add_source_options(CLI::App& app, Flags& flags) {
           ->check(not_empty)
           ->excludes(folder)
           ->excludes(in_pod)
-          ->excludes(file)
-          // Whether that one is there only the API server says.
-          ->excludes(daemonset);
+          ->excludes(file);
   CLI::Option* const authority =
       app.add_option("--control-ca", flags.control.authority_file,
                      "PEM file: who signed weft-control's certificate; read anew for each connection")
+          ->check(not_empty)
           ->needs(control);
   control->needs(authority);
   app.add_option("--control-token", flags.control.token_file,
                  "file of the ServiceAccount token that weft-control is shown; read anew for each call")
+      ->check(not_empty)
       ->needs(control);
   CLI::Option* const certificate = app.add_option("--control-cert", flags.control.certificate_file,
                                                   "PEM file of a client certificate, instead of a token")
+                                       ->check(not_empty)
                                        ->needs(control);
-  CLI::Option* const key =
-      app.add_option("--control-key", flags.control.key_file, "PEM file of its key")->needs(certificate);
+  CLI::Option* const key = app.add_option("--control-key", flags.control.key_file, "PEM file of its key")
+                               ->check(not_empty)
+                               ->needs(certificate);
   certificate->needs(key);
   app.add_option(
          "--certificate-files", flags.certificate_folders,

@@ -15,6 +15,9 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+// Between two attempts while the process or the system has no descriptor or memory left.
+constexpr std::chrono::milliseconds kNoRoomPause{100};
+
 std::string_view reason(int status) {
   switch (status) {
     case 200:
@@ -81,13 +84,15 @@ HttpServer::~HttpServer() {
   thread_.join();
 }
 
+bool HttpServer::may_accept() const {
+  return connections_.size() < options_.max_connections && SteadyClock::now() >= accept_again_;
+}
+
 void HttpServer::run() {
   while (true) {
-    std::vector<pollfd> fds{
-        {wake_.get(), POLLIN, 0},
-        {listener_.get(), static_cast<short>(connections_.size() < options_.max_connections ? POLLIN : 0),
-         0}};
-    auto next = SteadyClock::time_point::max();
+    std::vector<pollfd> fds{{wake_.get(), POLLIN, 0},
+                            {listener_.get(), static_cast<short>(may_accept() ? POLLIN : 0), 0}};
+    auto next = accept_again_ > SteadyClock::now() ? accept_again_ : SteadyClock::time_point::max();
     for (const Connection& connection : connections_) {
       fds.push_back(
           {connection.socket.get(), static_cast<short>(connection.out.empty() ? POLLIN : POLLOUT), 0});
@@ -113,7 +118,12 @@ void HttpServer::run() {
 
 void HttpServer::accept_one() {
   UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!socket.valid()) return;
+  if (!socket.valid()) {
+    // The connection stays in the queue, so poll() would say so again at once (accept(2)).
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+      accept_again_ = SteadyClock::now() + kNoRoomPause;
+    return;
+  }
   connections_.push_back(Connection{std::move(socket), SteadyClock::now() + options_.timeout, "", ""});
 }
 

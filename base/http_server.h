@@ -45,6 +45,7 @@ class HttpServer {
 
   HttpServer(Options options, Handler handler);
   void run();
+  bool may_accept() const;
   void accept_one();
   bool turn(Connection& connection, short events);
   bool respond(Connection& connection);
@@ -55,6 +56,8 @@ class HttpServer {
   UniqueFd listener_;
   UniqueFd wake_;
   std::list<Connection> connections_;
+  // Server's thread: until then there is nothing to accept a connection with.
+  std::chrono::steady_clock::time_point accept_again_;
   std::thread thread_;
 };
 

@@ -1,6 +1,5 @@
 // weft-control: flags, signals, exit codes. Reads the objects of a cluster and serves agents until SIGTERM.
 // Decides nothing else.
-#include <grpc/support/log.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -8,11 +7,19 @@
 #include <atomic>
 #include <iostream>
 
+#include "base/address_flag.h"
 #include "base/core_dumps.h"
+#include "base/file_limit.h"
+#include "base/grpc_log.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/stop_signals.h"
+#include "base/x509.h"
+#include "control-plane/identity/certificate_authority.h"
+#include "control-plane/identity/key_file.h"
 #include "control-plane/kubernetes/api_access.h"
 #include "control-plane/serve/control_server.h"
+#include "control-plane/serve/shared_authority.h"
 #include "control-plane/source/fetch_keys.h"
 
 namespace weft::control_plane {
@@ -21,8 +28,10 @@ namespace {
 // ux.md's exit codes: runtime error, usage.
 constexpr int kRuntimeError = 1;
 constexpr int kUsage = 64;
+constexpr char kProgram[] = "weft-control";
 constexpr char kNoStatus[] = "none";
-constexpr timespec kTick{.tv_sec = 60, .tv_nsec = 0};
+constexpr timespec kTick{.tv_sec = 10, .tv_nsec = 0};
+constexpr absl::Duration kPublishAgain = absl::Minutes(1);
 
 struct Flags {
   bool kubernetes = false;
@@ -32,6 +41,10 @@ struct Flags {
   std::string metrics_address = "0.0.0.0:15020";
   std::string health_address = "0.0.0.0:15021";
   std::string ca_dir = "/var/lib/weft-control/ca";
+  bool make_authority = false;
+  std::string authority_secret;  // given: not ca_dir
+  std::string roots_config_map;
+  std::string crl_file;
   std::string run_dir = "/run/weft-control";
   std::string tls_cert;
   std::string tls_key;
@@ -51,19 +64,6 @@ int fail(const absl::Status& status) {
   return kRuntimeError;
 }
 
-void grpc_log(gpr_log_func_args* arguments) {
-  const log::Level level =
-      arguments->severity == GPR_LOG_SEVERITY_ERROR ? log::Level::kWarn : log::Level::kDebug;
-  log::write(level, "grpc", {{"message", arguments->message}});
-}
-
-absl::StatusOr<SocketAddress> address_of(const char* flag, const std::string& text) {
-  const auto address = SocketAddress::parse(text);
-  if (address.has_value()) return *address;
-  return absl::InvalidArgumentError(
-      str_cat(flag, ": '", text, "' is not IP:PORT (0.0.0.0:15012, [::]:15012); next: weft-control --help"));
-}
-
 // Of this process and no other: a pod's host name is the pod's, and a restarted container has another number.
 std::string own_name() {
   char host[256] = {};
@@ -71,21 +71,50 @@ std::string own_name() {
   return str_cat(host, "_", absl::ToUnixMicros(absl::Now()));
 }
 
-// SIGTERM is blocked while the objects are read; a server that does not answer must not keep it from ending.
-bool told_to_stop() {
-  sigset_t pending;
-  ::sigemptyset(&pending);
-  return ::sigpending(&pending) == 0 &&
-         (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
+absl::StatusOr<std::unique_ptr<CertificateAuthority>> open_authority(const Flags& flags, ApiCaller& api) {
+  if (flags.authority_secret.empty())
+    return CertificateAuthority::open({.folder = flags.ca_dir, .mounted = !flags.make_authority},
+                                      absl::Now());
+  ASSIGN_OR_RETURN(const ObjectPlace secret, parse_place("--authority-secret", flags.authority_secret));
+  const std::string folder = flags.run_dir + "/ca";
+  RETURN_IF_ERROR(fetch_authority(api, secret, folder, absl::Now()));
+  return CertificateAuthority::open({.folder = folder}, absl::Now());
 }
 
-absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) {
+// The list of the file, and the authority's own.
+absl::StatusOr<std::string> read_revocations(const std::string& file, const CertificateAuthority& authority) {
+  ASSIGN_OR_RETURN(std::string lists, authority.revocations());
+  if (file.empty()) return lists;
+  const absl::StatusOr<std::string> more = read_text_file(file, Folder::kMounted);
+  if (absl::IsNotFound(more.status())) return lists;
+  if (!more.ok()) return more.status();
+  RETURN_IF_ERROR(annotate(file, read_crls(*more).status()));
+  return str_cat(lists, *more);
+}
+
+// Agents know by it whom to trust.
+absl::Status publish(const Flags& flags, ApiCaller& api, const std::string& roots) {
+  if (flags.roots_config_map.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const ObjectPlace place, parse_place("--roots-configmap", flags.roots_config_map));
+  return publish_roots(api, place, roots);
+}
+
+// What runs until the process is told to end.
+struct Running {
+  std::unique_ptr<ApiCaller> api;
+  std::string roots;
+  std::unique_ptr<ControlServer> server;
+};
+
+absl::StatusOr<Running> start_server(const Flags& flags) {
   ControlServer::Options options;
-  ASSIGN_OR_RETURN(options.address, address_of("--listen", flags.listen));
-  ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
-  ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
+  ASSIGN_OR_RETURN(options.address, parse_address_flag(kProgram, "--listen", flags.listen));
+  ASSIGN_OR_RETURN(options.metrics_address,
+                   parse_address_flag(kProgram, "--metrics-address", flags.metrics_address));
+  ASSIGN_OR_RETURN(options.health_address,
+                   parse_address_flag(kProgram, "--health-address", flags.health_address));
   if (!flags.webhook.empty()) {
-    ASSIGN_OR_RETURN(options.webhook_address, address_of("--webhook", flags.webhook));
+    ASSIGN_OR_RETURN(options.webhook_address, parse_address_flag(kProgram, "--webhook", flags.webhook));
   }
   options.certificate = {.certificate_file = flags.tls_cert,
                          .key_file = flags.tls_key,
@@ -109,8 +138,13 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
                                        .gateway_addresses = flags.gateway_addresses,
                                        .webhook_configuration = flags.webhook_configuration});
   }
-  ASSIGN_OR_RETURN(parts.authority,
-                   CertificateAuthority::open({.folder = flags.ca_dir, .mounted = true}, absl::Now()));
+  Running out{.api = std::make_unique<ApiCaller>(*access), .roots = "", .server = nullptr};
+  ASSIGN_OR_RETURN(parts.authority, open_authority(flags, *out.api));
+  out.roots = parts.authority->bundle();
+  RETURN_IF_ERROR(publish(flags, *out.api, out.roots));
+  parts.revocations = [&flags, authority = parts.authority.get()] {
+    return read_revocations(flags.crl_file, *authority);
+  };
   const auto reviewer = std::make_shared<TokenReviewer>(*std::move(access), flags.audience);
   parts.review = [reviewer](const std::string& token) { return reviewer->review(token); };
   const auto source = std::make_shared<std::atomic<const KubernetesControlPlane*>>(nullptr);
@@ -132,30 +166,62 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
     const KubernetesControlPlane* const started = source->load();
     return started == nullptr ? SourceReport() : started->report();
   };
-  return ControlServer::start(std::move(options), std::move(parts));
+  ASSIGN_OR_RETURN(out.server, ControlServer::start(std::move(options), std::move(parts)));
+  return out;
+}
+
+void serve(const Flags& flags, const sigset_t& stop, Running running) {
+  int signal = -1;
+  for (absl::Time publish_at = absl::Now() + kPublishAgain; signal < 0;) {
+    signal = ::sigtimedwait(&stop, nullptr, &kTick);
+    running.server->tick(absl::Now());
+    if (signal >= 0 || absl::Now() < publish_at) continue;
+    publish_at = absl::Now() + kPublishAgain;
+    if (const absl::Status done = publish(flags, *running.api, running.roots); !done.ok())
+      log::warn("roots_not_published", {{"error", done.message()}});
+  }
+  log::info("control_stopping", {{"signal", signal}});
 }
 
 int run(const Flags& flags) {
   if (const absl::Status forbidden = forbid_core_dumps(); !forbidden.ok()) return fail(forbidden);
   ::signal(SIGPIPE, SIG_IGN);
-  gpr_set_log_function(grpc_log);
-  // Blocked in every thread, taken below: no handler, no race with start.
-  sigset_t stop;
-  ::sigemptyset(&stop);
-  ::sigaddset(&stop, SIGTERM);
-  ::sigaddset(&stop, SIGINT);
-  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
-  absl::StatusOr<std::unique_ptr<ControlServer>> server = start_server(flags);
-  if (!server.ok()) return fail(server.status());
-  int signal = -1;
-  while (signal < 0) {
-    signal = ::sigtimedwait(&stop, nullptr, &kTick);
-    (*server)->tick(absl::Now());
-  }
-  log::info("control_stopping", {{"signal", signal}});
-  server->reset();
+  // A connection of each agent.
+  raise_file_limit();
+  log_for_grpc();
+  // Taken below. A server that does not answer must not keep the start from ending either: told_to_stop.
+  const sigset_t stop = block_stop_signals();
+  absl::StatusOr<Running> running = start_server(flags);
+  if (!running.ok()) return fail(running.status());
+  serve(flags, stop, *std::move(running));
   log::info("control_stopped", {{"agents", "go on with what they know"}});
   return 0;
+}
+
+void add_authority_options(CLI::App& app, Flags& flags) {
+  CLI::Option* const folder =
+      app.add_option(
+             "--ca-dir", flags.ca_dir,
+             "folder of the certificate authority (ca.crt, ca.key, roots.crt of an intermediate); replicas "
+             "need the same one")
+          ->capture_default_str();
+  CLI::Option* const make =
+      app.add_flag("--make-authority", flags.make_authority,
+                   "make one there when there is none: for one replica, whose folder lasts");
+  const auto not_empty = [](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); };
+  app.add_option(
+         "--authority-secret", flags.authority_secret,
+         "NAMESPACE/NAME of the Secret with the authority of all replicas; one that is empty gets a new root")
+      ->check(not_empty)
+      ->excludes(folder)
+      ->excludes(make);
+  app.add_option("--roots-configmap", flags.roots_config_map,
+                 "NAMESPACE/NAME of the ConfigMap whose ca.crt is to be what agents trust")
+      ->check(not_empty);
+  app.add_option(
+         "--crl-file", flags.crl_file,
+         "PEM file of revocation lists for all nodes; it may be missing, and is read anew every ten seconds")
+      ->check(not_empty);
 }
 
 void add_options(CLI::App& app, Flags& flags) {
@@ -180,8 +246,7 @@ void add_options(CLI::App& app, Flags& flags) {
                  "DNS name or IP address in the certificate that the authority makes; may be repeated")
       ->excludes(certificate)
       ->capture_default_str();
-  app.add_option("--ca-dir", flags.ca_dir, "folder of the certificate authority; replicas need the same one")
-      ->capture_default_str();
+  add_authority_options(app, flags);
   app.add_option("--run-dir", flags.run_dir, "folder of the certificate that the authority makes")
       ->capture_default_str();
   app.add_option("--client-ca", flags.client_ca,

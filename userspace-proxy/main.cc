@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/file_limit.h"
 #include "base/log.h"
 #include "userspace-proxy/privileges.h"
 #include "userspace-proxy/proxy.h"
@@ -53,7 +54,7 @@ constexpr bool kConfines = true;
 int serve(const weft::proxy::Proxy::Options& options, const std::string& user, bool confined) {
   prepare_signals();
   prepare_memory();
-  weft::proxy::raise_file_limit();
+  weft::raise_file_limit();
   if (const absl::Status status = weft::proxy::drop_privileges(user); !status.ok()) return fail(status);
   auto proxy = weft::proxy::Proxy::start(options);
   if (!proxy.ok()) return fail(proxy.status());

@@ -57,14 +57,6 @@ absl::Status keep_only_sys_admin() {
 
 }  // namespace
 
-uint64_t raise_file_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
-  const rlim_t before = limit.rlim_cur;
-  limit.rlim_cur = limit.rlim_max;
-  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
-}
-
 absl::Status drop_privileges(const std::string& user) {
   if (::geteuid() != 0 && user.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Account account, find_account(user.empty() ? kDefaultUser : user));

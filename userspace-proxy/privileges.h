@@ -8,9 +8,6 @@
 
 namespace weft::proxy {
 
-// Soft limit to the hard limit; returns the limit in force.
-uint64_t raise_file_limit();
-
 // Does nothing (OK) when the process is not root and `user` is empty. `user` empty as root: "nobody".
 absl::Status drop_privileges(const std::string& user);
 

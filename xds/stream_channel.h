@@ -20,4 +20,8 @@ std::shared_ptr<grpc::Channel> stream_channel(
     const std::shared_ptr<grpc::ChannelCredentials>& credentials = grpc::InsecureChannelCredentials(),
     const std::string& server_name = "");
 
+// What such a channel is made with; for its test.
+grpc::ChannelArguments stream_arguments(const std::string& target, int max_receive_bytes,
+                                        const std::string& server_name);
+
 }  // namespace weft::xds

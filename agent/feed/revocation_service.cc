@@ -8,7 +8,7 @@ namespace weft::agent {
 
 grpc::Status RevocationService::Get(grpc::ServerContext*, const proxy::v1::RevocationsRequest*,
                                     proxy::v1::RevocationsResponse* response) {
-  absl::StatusOr<std::string> lists = authority_ != nullptr ? authority_->revocations() : std::string();
+  absl::StatusOr<std::string> lists = lists_ ? lists_() : std::string();
   if (!lists.ok()) {
     log::warn("revocations_unreadable", {{"error", lists.status().message()}, {"next", "correct crl.pem"}});
     return {grpc::StatusCode::FAILED_PRECONDITION, std::string(lists.status().message())};

@@ -1,10 +1,13 @@
-// The authority's revocation lists for the proxy (proto/weft/proxy/v1/identity.proto), read anew for each
-// question, and which certificates it is to have replaced. Threads of gRPC.
+// The revocation lists of this node's authority, or of weft-control's, for the proxy
+// (proto/weft/proxy/v1/identity.proto), read anew for each question, and which certificates it is to have
+// replaced. Threads of gRPC.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "control-plane/identity/certificate_service.h"
 #include "proto/weft/proxy/v1/identity.grpc.pb.h"
@@ -13,10 +16,12 @@ namespace weft::agent {
 
 class RevocationService final : public proxy::v1::Revocations::Service {
  public:
-  // Both outlive it. Without an authority here nothing is revoked: weft-control tells of no lists.
-  RevocationService(const control_plane::CertificateAuthority* authority,
-                    const control_plane::CertificateService& certificates)
-      : authority_(authority), certificates_(certificates) {}
+  // The lists of now, PEM; any thread.
+  using Lists = std::function<absl::StatusOr<std::string>()>;
+
+  // Both outlive it. `lists` empty: nothing is revoked.
+  RevocationService(Lists lists, const control_plane::CertificateService& certificates)
+      : lists_(std::move(lists)), certificates_(certificates) {}
 
   // Lists of crl.pem whose time for a successor (nextUpdate, RFC 5280 §5.1.2.5) was over at the last
   // question. What they revoke stays revoked. Any thread.
@@ -29,7 +34,7 @@ class RevocationService final : public proxy::v1::Revocations::Service {
  private:
   void note_outdated(const std::string& lists);
 
-  const control_plane::CertificateAuthority* const authority_;
+  const Lists lists_;
   const control_plane::CertificateService& certificates_;
   std::atomic<uint32_t> outdated_{0};
 };

@@ -31,14 +31,13 @@ LocalPod::FailMode from_message(pb::Pod::FailMode mode) {
   return mode == pb::Pod::OPEN ? LocalPod::FailMode::kOpen : LocalPod::FailMode::kClosed;
 }
 
-// FNV-1a, 64 bits, as the compiler's versions.
+}  // namespace
+
 std::string version_of(const std::string& body) {
   uint64_t hash = 0xcbf29ce484222325;
   for (const unsigned char c : body) hash = (hash ^ c) * 0x100000001b3;
   return absl::StrFormat("%016x", hash);
 }
-
-}  // namespace
 
 Resource pod_resource(const LocalPod& pod) {
   // One name for each field: a new one does not compile here before the message has it too.

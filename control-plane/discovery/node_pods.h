@@ -12,6 +12,9 @@
 
 namespace weft::control_plane {
 
+// FNV-1a, 64 bits, as the compiler's versions.
+std::string version_of(const std::string& body);
+
 // Equal pods give equal bytes and versions, whichever replica makes them.
 Resource pod_resource(const LocalPod& pod);
 // `body`: a serialised weft.node.v1.Pod. kInvalidArgument: it is none, or a port is no port.

@@ -88,9 +88,11 @@ absl::StatusOr<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open
                                                                                  absl::Time now) {
   std::unique_ptr<CertificateAuthority> out(new CertificateAuthority(std::move(options)));
   const std::string& folder = out->options_.folder;
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(folder).parent_path(), error);
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return errno_status(folder, errno);
+  if (!out->options_.mounted) {
+    std::error_code error;
+    std::filesystem::create_directories(std::filesystem::path(folder).parent_path(), error);
+    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return errno_status(folder, errno);
+  }
   auto material = out->load(now);
   if (!material.ok()) return annotate("certificate authority", material.status());
   const absl::MutexLock lock(&out->mutex_);
@@ -104,7 +106,15 @@ CertificateAuthority::MaterialPtr CertificateAuthority::material() const {
 }
 
 absl::StatusOr<CertificateAuthority::MaterialPtr> CertificateAuthority::load(absl::Time now) const {
-  if (!exists(path("ca.crt")) && !exists(path("ca.key"))) RETURN_IF_ERROR(make_root(now));
+  if (!exists(path("ca.crt")) && !exists(path("ca.key"))) {
+    // What is made there would be gone with the pod, and each replica would make another one.
+    if (options_.mounted)
+      return absl::FailedPreconditionError(
+          str_cat(options_.folder,
+                  " has no ca.crt and no ca.key; next: mount the Secret with the authority there, or let "
+                  "one be made (--make-authority, --authority-secret)"));
+    RETURN_IF_ERROR(make_root(now));
+  }
   RETURN_IF_ERROR(finish_promotion());
   auto out = std::make_shared<Material>();
   std::vector<X509Ptr> chain;

@@ -35,8 +35,8 @@ class CertificateAuthority {
   static constexpr absl::Duration kBackdated = absl::Minutes(1);
 
   struct Options {
-    std::string folder;  // made with mode 0700 when it is missing
-    // It is a volume that Kubernetes fills from a Secret.
+    std::string folder;  // made with mode 0700 when it is missing and not mounted
+    // It is a volume that Kubernetes fills from a Secret: nothing is made there.
     bool mounted = false;
     std::string trust_domain = kDefaultTrustDomain;
     absl::Duration leaf_lifetime = absl::Hours(24);

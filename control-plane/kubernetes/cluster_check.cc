@@ -231,6 +231,47 @@ void check_authority(const Json& agent, ClusterReport* report) {
               Result::kWarning);
 }
 
+// Whether agents ask weft-control instead of the API server.
+bool uses_control(const Json& agent) {
+  const Json* const containers = find(agent, {"spec", "template", "spec", "containers"});
+  if (containers == nullptr || !containers->is_array()) return false;
+  for (const Json& container : *containers) {
+    const Json* const arguments = find(container, {"args"});
+    if (arguments == nullptr || !arguments->is_array()) continue;
+    for (const Json& argument : *arguments) {
+      const auto* const words = argument.get_ptr<const std::string*>();
+      if (words != nullptr && words->starts_with("--control-plane")) return true;
+    }
+  }
+  return false;
+}
+
+void check_control(ApiClient& client, const std::string& ns, const Json& agent, ClusterReport* report) {
+  const JsonAnswer found = ask(client, str_cat("/apis/apps/v1/namespaces/", ns, "/deployments/weft-control"));
+  const std::string description = str_cat("Deployment ", ns, "/weft-control serves the agents");
+  if (!found.ok())
+    return report->bad("M-07", kInstallation, description,
+                       found.status == 404 ? "it is not there" : found.problem,
+                       found.status == 404 ? str_cat("weft upgrade -n ", ns, " --set control.enabled=true")
+                                           : str_cat("kubectl -n ", ns, " get deployment weft-control"));
+  const int64_t wanted = number(found.value, {"spec", "replicas"});
+  const int64_t ready = number(found.value, {"status", "readyReplicas"});
+  const std::string describe =
+      str_cat("kubectl -n ", ns, " describe pods -l app.kubernetes.io/component=control");
+  if (ready < wanted || wanted == 0) {
+    const std::string why = why_not_ready(client, ns, "control");
+    // One is enough to serve.
+    return report->bad("M-07", kInstallation, description,
+                       str_cat(ready, " of ", wanted, " are ready", why.empty() ? "" : "; ", why), describe,
+                       ready == 0 ? Result::kError : Result::kWarning);
+  }
+  if (version_of(found.value) != version_of(agent))
+    return report->bad("M-07", kInstallation, description,
+                       str_cat("it is ", version_of(found.value), ", agents ", version_of(agent)),
+                       str_cat("weft upgrade -n ", ns), Result::kWarning);
+  report->good("M-07", kInstallation, str_cat(description, " (", ready, ")"));
+}
+
 void check_enrolled(ApiClient& client, ClusterReport* report) {
   const std::string description = "namespaces are in the mesh";
   size_t count = 0;
@@ -300,8 +341,12 @@ std::vector<ClusterCheck> check_cluster(const ClusterQuestion& question) {
   const Json proxy = check_daemonset(**client, "M-02", question.ns, "proxy", &report);
   if (agent.is_null() || proxy.is_null()) return report.rows;
   check_versions(agent, proxy, question.version, &report);
-  check_agent_rights(**client, &report);
-  check_authority(agent, &report);
+  const bool controlled = uses_control(agent);
+  check_reading_rights(**client, controlled ? "weft-control" : "weft-agent", &report);
+  if (controlled)
+    check_control(**client, question.ns, agent, &report);
+  else
+    check_authority(agent, &report);
   check_enrolled(**client, &report);
   return report.rows;
 }

@@ -46,7 +46,8 @@ struct ClusterReport {
 
 // P-03: whether the caller may create what the chart has.
 void check_own_rights(ApiClient& client, const std::string& ns, ClusterReport* report);
-// M-04: whether the ClusterRole of the agents grants what they read.
-void check_agent_rights(ApiClient& client, ClusterReport* report);
+// M-04: whether the ClusterRole of who reads the cluster, "weft-agent" or "weft-control", grants what is
+// read.
+void check_reading_rights(ApiClient& client, const std::string& role, ClusterReport* report);
 
 }  // namespace weft::control_plane

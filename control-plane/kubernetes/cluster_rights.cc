@@ -10,7 +10,7 @@ namespace weft::control_plane {
 namespace {
 
 constexpr char kReviews[] = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-constexpr char kAgentRole[] = "/apis/rbac.authorization.k8s.io/v1/clusterroles/weft-agent";
+constexpr char kRoles[] = "/apis/rbac.authorization.k8s.io/v1/clusterroles/";
 
 struct Right {
   const char* verb;
@@ -91,15 +91,18 @@ void check_own_rights(ApiClient& client, const std::string& ns, ClusterReport* r
               "let an administrator of the cluster install it, or give you these rights");
 }
 
-void check_agent_rights(ApiClient& client, ClusterReport* report) {
-  const std::string description = "the agents may read what they need";
-  const JsonAnswer role = ask(client, kAgentRole);
+void check_reading_rights(ApiClient& client, const std::string& role_name, ClusterReport* report) {
+  const std::string description =
+      str_cat(role_name == "weft-agent" ? "the agents" : role_name, " may read what ",
+              role_name == "weft-agent" ? "they need" : "it needs");
+  const JsonAnswer role = ask(client, str_cat(kRoles, role_name));
   if (!role.ok()) {
     const bool missing = role.status == 404;
-    return report->bad("M-04", "installation", description,
-                       missing ? "there is no ClusterRole weft-agent" : str_cat("not known: ", role.problem),
-                       missing ? "weft upgrade" : "kubectl get clusterrole weft-agent",
-                       missing ? ClusterCheck::Result::kError : ClusterCheck::Result::kWarning);
+    return report->bad(
+        "M-04", "installation", description,
+        missing ? str_cat("there is no ClusterRole ", role_name) : str_cat("not known: ", role.problem),
+        missing ? "weft upgrade" : str_cat("kubectl get clusterrole ", role_name),
+        missing ? ClusterCheck::Result::kError : ClusterCheck::Result::kWarning);
   }
   std::vector<std::string> missing;
   for (const KubernetesKind& kind : kubernetes_kinds()) {
@@ -109,7 +112,7 @@ void check_agent_rights(ApiClient& client, ClusterReport* report) {
   }
   if (missing.empty()) return report->good("M-04", "installation", description);
   report->bad("M-04", "installation", description,
-              str_cat("ClusterRole weft-agent does not grant ", some_of(missing)), "weft upgrade");
+              str_cat("ClusterRole ", role_name, " does not grant ", some_of(missing)), "weft upgrade");
 }
 
 }  // namespace weft::control_plane

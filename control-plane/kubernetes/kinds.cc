@@ -136,6 +136,16 @@ std::span<const KubernetesKind> mesh_config_kinds() {
   return kConfigs;
 }
 
+KubernetesKind one_namespace_kind(std::string_view selector) {
+  return {.name = "Namespace",
+          .kind = "Namespace",
+          .group = "",
+          .versions = kV1,
+          .plural = "namespaces",
+          .selector = selector,
+          .left_out = kMetaOnly};
+}
+
 KubernetesKind secret_kind(std::string_view ns, std::string_view selector) {
   return {.name = "Secret",
           .kind = "Secret",

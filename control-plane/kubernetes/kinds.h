@@ -32,6 +32,8 @@ struct KubernetesKind {
 std::span<const KubernetesKind> kubernetes_kinds();
 // The ConfigMaps that hold a MeshConfig, each by its name and namespace.
 std::span<const KubernetesKind> mesh_config_kinds();
+// One Namespace, by a selector of its name; the selector outlives it.
+KubernetesKind one_namespace_kind(std::string_view selector);
 // Secrets of one namespace that the selector selects; both outlive it.
 KubernetesKind secret_kind(std::string_view ns, std::string_view selector);
 

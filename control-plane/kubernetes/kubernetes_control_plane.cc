@@ -67,7 +67,34 @@ class WatchingControlPlane final : public KubernetesControlPlane {
   std::unique_ptr<KubernetesSource> source_;
 };
 
+class OwnWatch final : public DaemonSetWatch {
+ public:
+  explicit OwnWatch(std::unique_ptr<KubernetesSource> source) : source_(std::move(source)) {}
+  std::vector<std::string> problems() const override { return source_->report().problems; }
+  bool uninstalled() const override { return source_->uninstalled(); }
+
+ private:
+  const std::unique_ptr<KubernetesSource> source_;
+};
+
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<DaemonSetWatch>> watch_own_daemonset(ApiAccess access,
+                                                                    const std::string& own_daemonset) {
+  KubernetesSource::Options options;
+  options.secrets = false;
+  options.own_only = true;
+  RETURN_IF_ERROR(name_own(own_daemonset, options));
+  ASSIGN_OR_RETURN(std::unique_ptr<KubernetesSource> source,
+                   KubernetesSource::start(std::move(access), options, [](const Store::Changes&) {}));
+  return std::make_unique<OwnWatch>(std::move(source));
+}
+
+absl::StatusOr<std::unique_ptr<DaemonSetWatch>> watch_own_daemonset(const std::string& own_daemonset) {
+  absl::StatusOr<ApiAccess> access = in_cluster_access();
+  RETURN_IF_ERROR(annotate("--daemonset", access.status()));
+  return watch_own_daemonset(*std::move(access), own_daemonset);
+}
 
 absl::StatusOr<std::unique_ptr<KubernetesControlPlane>> start_kubernetes(
     KubernetesOptions options, ControlPlane::Subscriber subscriber) {

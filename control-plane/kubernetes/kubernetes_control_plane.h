@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "control-plane/control_plane.h"
+#include "control-plane/kubernetes/api_access.h"
 #include "control-plane/kubernetes/source_report.h"
 
 namespace weft::control_plane {
@@ -48,5 +49,23 @@ class KubernetesControlPlane : public ControlPlane {
 // NAMESPACE/NAME), DeadlineExceeded with what the server answered, Cancelled.
 absl::StatusOr<std::unique_ptr<KubernetesControlPlane>> start_kubernetes(KubernetesOptions options,
                                                                          ControlPlane::Subscriber subscriber);
+
+// Whether the DaemonSet that an agent runs for is being uninstalled, for an agent whose configuration comes
+// from elsewhere: of the API server nothing else is read than that DaemonSet and its namespace.
+class DaemonSetWatch {
+ public:
+  virtual ~DaemonSetWatch() = default;
+  // Any thread. `problems`: why an uninstall might not be noticed, each ending with " (next: …)".
+  virtual std::vector<std::string> problems() const = 0;
+  // As KubernetesControlPlane::uninstalled().
+  virtual bool uninstalled() const = 0;
+};
+
+// As this pod; does not wait for the server. `own_daemonset`: NAMESPACE/NAME. Errors: this is no pod,
+// InvalidArgument (no NAMESPACE/NAME).
+absl::StatusOr<std::unique_ptr<DaemonSetWatch>> watch_own_daemonset(const std::string& own_daemonset);
+// With another access; for tests.
+absl::StatusOr<std::unique_ptr<DaemonSetWatch>> watch_own_daemonset(ApiAccess access,
+                                                                    const std::string& own_daemonset);
 
 }  // namespace weft::control_plane

@@ -38,10 +38,7 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
     log::warn("kubernetes_not_verified",
               {{"server", access.server}, {"next", "remove insecure-skip-tls-verify from the kubeconfig"}});
   ASSIGN_OR_RETURN(source->client_, ApiClient::create(std::move(access), client));
-  for (const KubernetesKind& kind : kubernetes_kinds()) {
-    source->reflectors_.push_back(
-        std::make_unique<Reflector>(kind, *source->client_, source->options_.timing, source->random_));
-  }
+  source->make_reflectors();
   const Options& made = source->options_;
   if (!made.own_daemonset.empty()) {
     source->own_ = std::make_unique<OwnDaemonSet>(made.own_namespace, made.own_daemonset, *source->client_,
@@ -51,6 +48,19 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
   source->configs_ = std::make_unique<MeshConfigWatches>(*source->client_, made.timing, source->random_);
   source->thread_ = std::thread([raw = source.get()] { raw->run(); });
   return source;
+}
+
+void KubernetesSource::make_reflectors() {
+  const auto add = [this](const KubernetesKind& kind) {
+    reflectors_.push_back(std::make_unique<Reflector>(kind, *client_, options_.timing, random_));
+  };
+  if (!options_.own_only) {
+    for (const KubernetesKind& kind : kubernetes_kinds()) add(kind);
+    return;
+  }
+  own_namespace_selector_ = str_cat("fieldSelector=metadata.name%3D", options_.own_namespace);
+  own_namespace_kind_ = one_namespace_kind(own_namespace_selector_);
+  add(*own_namespace_kind_);
 }
 
 KubernetesSource::~KubernetesSource() {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -41,6 +42,8 @@ class KubernetesSource {
     std::string own_daemonset = {};
     // Whether Secrets are read that an object names.
     bool secrets = true;
+    // Nothing is read but that DaemonSet and its namespace; the subscriber hears of that one.
+    bool own_only = false;
   };
 
   // Begins at once on its own thread, which also calls `subscriber`. Errors: libcurl cannot be used.
@@ -58,6 +61,7 @@ class KubernetesSource {
 
  private:
   KubernetesSource(ApiAccess access, Options options, Subscriber subscriber);
+  void make_reflectors();
   void run();
   // Gives the subscriber what changed, when it is time; when it will be.
   Reflector::Clock::time_point publish(Reflector::Clock::time_point now);
@@ -71,6 +75,9 @@ class KubernetesSource {
   const Subscriber subscriber_;
   std::unique_ptr<ApiClient> client_;
   std::minstd_rand random_;
+  // Of own_only; what the reflector points to.
+  std::string own_namespace_selector_;
+  std::optional<KubernetesKind> own_namespace_kind_;
   std::vector<std::unique_ptr<Reflector>> reflectors_;
   std::unique_ptr<OwnDaemonSet> own_;  // null: none
   std::unique_ptr<SecretWatches> secrets_;

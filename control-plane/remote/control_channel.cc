@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "base/status_macros.h"
+#include "base/x509.h"
 #include "xds/stream_channel.h"
 
 namespace weft::control_plane {
@@ -25,6 +26,12 @@ absl::StatusOr<std::string> read_file(const char* what, const std::string& path)
 absl::StatusOr<grpc::SslCredentialsOptions> ControlChannel::read_credentials() const {
   grpc::SslCredentialsOptions out;
   ASSIGN_OR_RETURN(out.pem_root_certs, read_file("authority", access_.authority_file));
+  // Of none gRPC would make the authorities that the machine trusts.
+  if (const auto roots = read_certificates(out.pem_root_certs); !roots.ok())
+    return absl::FailedPreconditionError(
+        str_cat("authority: ", access_.authority_file.empty() ? "no file is named" : access_.authority_file,
+                ": ", roots.status().message(),
+                "; next: --control-ca with the PEM certificates of who signed weft-control's"));
   ASSIGN_OR_RETURN(out.pem_cert_chain, read_file("client certificate", access_.certificate_file));
   ASSIGN_OR_RETURN(out.pem_private_key, read_file("client key", access_.key_file));
   return out;

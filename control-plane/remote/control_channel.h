@@ -28,7 +28,7 @@ class ControlChannel {
   explicit ControlChannel(ControlAccess access) : access_(std::move(access)) {}
 
   const std::string& target() const { return access_.target; }
-  // A new one, for a stream. Errors: a file cannot be read, or is empty.
+  // A new one, for a stream. Errors: a file cannot be read or is empty, the authority's has no certificate.
   absl::StatusOr<std::shared_ptr<grpc::Channel>> connect() const;
   // One that calls share until a file is another one.
   absl::StatusOr<std::shared_ptr<grpc::Channel>> shared();

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "control-plane/discovery/ads_service.h"
+#include "control-plane/discovery/node_findings.h"
 #include "control-plane/discovery/node_pods.h"
 #include "proto/istio/ca.grpc.pb.h"
 #include "xds/delta_client.h"
@@ -27,9 +28,8 @@ constexpr std::chrono::milliseconds kSignDeadline{4000};
 constexpr double kJitter = 0.5;
 
 constexpr const char* kTypes[] = {
-    kAuthorizationType, kAuthenticationType, kAddressType, kDestinationPolicyType,
-    kRouteSetType,      kSecretType,         kPodType,     kMeshType,
-    kMeshConfigType};
+    kAuthorizationType, kAuthenticationType, kAddressType, kDestinationPolicyType, kRouteSetType, kSecretType,
+    kPodType,           kMeshType,           kMeshConfigType, kFindingType, kRevocationsType};
 
 // The constant of that text: resources outlive the message that brought it. nullptr: of no type that is
 // asked.
@@ -86,6 +86,11 @@ class StreamedControlPlane final : public RemoteControlPlane, xds::Receiver {
     return out;
   }
 
+  std::string revocations() const override {
+    const absl::MutexLock lock(&mutex_);
+    return revocations_;
+  }
+
  private:
   bool wait_for_first() {
     const absl::Time end = absl::Now() + absl::FromChrono(options_.first_limit);
@@ -112,6 +117,13 @@ class StreamedControlPlane final : public RemoteControlPlane, xds::Receiver {
     } else if (known == std::string_view(kMeshType)) {
       ASSIGN_OR_RETURN(mesh_namespaces_, read_mesh(resource.resource().value()));
       dirty_ = true;
+    } else if (known == std::string_view(kFindingType)) {
+      ASSIGN_OR_RETURN(findings_[resource.name()], read_finding(resource.resource().value()));
+      dirty_ = true;
+    } else if (known == std::string_view(kRevocationsType)) {
+      ASSIGN_OR_RETURN(std::string lists, read_revocations(resource.resource().value()));
+      const absl::MutexLock lock(&mutex_);
+      revocations_ = std::move(lists);
     } else {
       const std::pair<std::string, std::string> key(type, resource.name());
       removed_.erase(key);
@@ -128,8 +140,12 @@ class StreamedControlPlane final : public RemoteControlPlane, xds::Receiver {
       dirty_ = pods_.erase(name) > 0 || dirty_;
       return;
     }
-    // weft-control has always one.
-    if (type == kMeshType) return;
+    if (type == kFindingType) {
+      dirty_ = findings_.erase(name) > 0 || dirty_;
+      return;
+    }
+    // weft-control has always one. What was revoked stays so until it says otherwise.
+    if (type == kMeshType || type == kRevocationsType) return;
     upserted_.erase({type, name});
     removed_.insert({type, name});
   }
@@ -143,6 +159,7 @@ class StreamedControlPlane final : public RemoteControlPlane, xds::Receiver {
     change.removed.assign(removed_.begin(), removed_.end());
     for (const auto& [uid, pod] : pods_) change.local_pods.push_back(pod);
     change.mesh_namespaces = mesh_namespaces_;
+    for (const auto& [name, finding] : findings_) change.findings.push_back(finding);
     upserted_.clear();
     removed_.clear();
     dirty_ = false;
@@ -160,12 +177,14 @@ class StreamedControlPlane final : public RemoteControlPlane, xds::Receiver {
   std::set<std::pair<std::string, std::string>> removed_;
   std::map<std::string, LocalPod> pods_;
   std::vector<std::string> mesh_namespaces_;
+  std::map<std::string, Finding> findings_;
   std::map<std::string, std::map<std::string, std::string>> versions_;
   bool dirty_ = false;
   uint64_t generation_ = 0;
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   bool told_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string revocations_ ABSL_GUARDED_BY(mutex_);
   // Last: its threads end while all that they use is there.
   std::unique_ptr<xds::DeltaClient> client_;
 };

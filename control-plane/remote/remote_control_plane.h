@@ -24,7 +24,8 @@ struct RemoteOptions {
   // weft-control must have told everything once after so long.
   std::chrono::milliseconds first_limit{60'000};
   std::chrono::milliseconds backoff_min{500};
-  std::chrono::milliseconds backoff_max{15'000};
+  // With a jitter of half of it: after an outage every agent is back within seconds.
+  std::chrono::milliseconds backoff_max{5'000};
   // Asked while that is awaited; true: the process is to end. May be empty.
   std::function<bool()> give_up;
 };
@@ -44,6 +45,8 @@ struct RemoteReport {
 class RemoteControlPlane : public ControlPlane {
  public:
   virtual RemoteReport report() const = 0;  // any thread
+  // The revocation lists that weft-control told last, PEM; empty: none. Any thread.
+  virtual std::string revocations() const = 0;
 };
 
 // Calls `subscriber` with the first change, which is everything, before it returns; all calls come from one

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "base/strings.h"
@@ -36,24 +37,24 @@ grpc::Status to_grpc(const absl::Status& status) {
 
 class Processor final : public grpc::AuthMetadataProcessor {
  public:
-  explicit Processor(Callers& callers) : callers_(callers) {}
+  explicit Processor(std::shared_ptr<Callers> callers) : callers_(std::move(callers)) {}
 
   bool IsBlocking() const override { return true; }
   // What is consumed would be hidden from the services, which ask whose the token is: nothing is.
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* context, OutputMetadata*,
                        OutputMetadata*) override {
-    const auto node = callers_.node_of(token_of(metadata), certificate_of(*context));
+    const auto node = callers_->node_of(token_of(metadata), certificate_of(*context));
     return node.ok() ? grpc::Status::OK : to_grpc(node.status());
   }
 
  private:
-  Callers& callers_;
+  const std::shared_ptr<Callers> callers_;
 };
 
 }  // namespace
 
-std::shared_ptr<grpc::AuthMetadataProcessor> refuse_unknown(Callers& callers) {
-  return std::make_shared<Processor>(callers);
+std::shared_ptr<grpc::AuthMetadataProcessor> refuse_unknown(std::shared_ptr<Callers> callers) {
+  return std::make_shared<Processor>(std::move(callers));
 }
 
 absl::StatusOr<std::string> node_of_call(Callers& callers, const grpc::ServerContextBase& context) {

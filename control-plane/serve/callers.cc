@@ -105,13 +105,49 @@ absl::StatusOr<std::string> Callers::of_review(const ReviewedToken& reviewed) {
 
 void Callers::keep(const std::string& key, Answer answer) {
   const absl::MutexLock lock(&mutex_);
-  if (answers_.size() >= options_.most_kept) {
+  const bool good = answer.node.ok();
+  std::map<std::string, Answer>& kept = good ? answers_ : refusals_;
+  const size_t most = good ? options_.most_kept : options_.most_refused;
+  if (kept.size() >= most) {
     const absl::Time now = options_.now();
-    std::erase_if(answers_, [now](const auto& row) { return row.second.until <= now; });
+    std::erase_if(kept, [now](const auto& row) { return row.second.until <= now; });
     // Still full: whoever is forgotten is asked about again.
-    if (answers_.size() >= options_.most_kept) answers_.clear();
+    if (kept.size() >= most) kept.clear();
   }
-  answers_.insert_or_assign(key, std::move(answer));
+  kept.insert_or_assign(key, std::move(answer));
+  (good ? refusals_ : answers_).erase(key);
+}
+
+void Callers::tell_refused(const absl::Status& why, absl::Time now) {
+  uint64_t count = 0;
+  {
+    const absl::MutexLock lock(&mutex_);
+    count = refused_log_.count(now);
+  }
+  if (count > 0) log::warn("caller_refused", {{"reason", why.message()}, {"count", count}});
+}
+
+absl::Status Callers::begin_review() {
+  const absl::MutexLock lock(&mutex_);
+  if (stopped_) return absl::UnavailableError("the server is going down; connect again later");
+  if (under_way_ >= options_.reviews_at_once) {
+    ++counts_.refused["busy"];
+    return absl::UnavailableError("too many tokens are being reviewed; connect again later");
+  }
+  ++under_way_;
+  ++counts_.reviews;
+  return absl::OkStatus();
+}
+
+void Callers::end_review() {
+  const absl::MutexLock lock(&mutex_);
+  --under_way_;
+}
+
+void Callers::stop() {
+  const absl::MutexLock lock(&mutex_);
+  stopped_ = true;
+  mutex_.Await(absl::Condition(this, &Callers::none_under_way));
 }
 
 absl::StatusOr<std::string> Callers::known_node_of(std::string_view token, const std::string& certificate) {
@@ -123,22 +159,23 @@ absl::StatusOr<std::string> Callers::known_node_of(std::string_view token, const
   if (!review_) return refuse("token", "tokens are not accepted here; next: use a client certificate");
   if (token.size() > kLongestToken) return refuse("token", "its token is too long");
   const std::string key = digest(token);
+  const absl::Time now = options_.now();
   const absl::MutexLock lock(&mutex_);
-  const auto known = answers_.find(key);
-  if (known == answers_.end() || known->second.until <= options_.now())
+  if (const auto known = answers_.find(key); known != answers_.end() && known->second.until > now)
+    return known->second.node;
+  const auto refused = refusals_.find(key);
+  if (refused == refusals_.end() || refused->second.until <= now)
     return absl::UnavailableError("its token has to be reviewed");
-  if (!known->second.node.ok()) ++counts_.refused["again"];
-  return known->second.node;
+  ++counts_.refused["again"];
+  return refused->second.node;
 }
 
 absl::StatusOr<std::string> Callers::node_of(std::string_view token, const std::string& certificate) {
   absl::StatusOr<std::string> known = known_node_of(token, certificate);
   if (!absl::IsUnavailable(known.status())) return known;
-  {
-    const absl::MutexLock lock(&mutex_);
-    ++counts_.reviews;
-  }
+  RETURN_IF_ERROR(begin_review());
   const absl::StatusOr<ReviewedToken> reviewed = review_(std::string(token));
+  end_review();
   if (!reviewed.ok()) {
     log::warn("caller_not_reviewed", {{"error", reviewed.status().message()},
                                       {"next",
@@ -148,7 +185,7 @@ absl::StatusOr<std::string> Callers::node_of(std::string_view token, const std::
   }
   absl::StatusOr<std::string> node = of_review(*reviewed);
   const absl::Time now = options_.now();
-  if (!node.ok()) log::warn("caller_refused", {{"reason", node.status().message()}});
+  if (!node.ok()) tell_refused(node.status(), now);
   keep(digest(token), {.node = node,
                        .until = node.ok() ? std::min(now + options_.good_for, end_of_token(token))
                                           : now + options_.refused_for});

@@ -22,6 +22,12 @@ constexpr int kPingEveryMs = 30'000;
 constexpr int kPingAnswerMs = 10'000;
 // Agents ping as often; a peer that pings faster is sent away.
 constexpr int kLeastPingMs = 10'000;
+// A connection without a call: an agent dials anew for its next certificate.
+constexpr int kIdleMs = 60'000;
+// TLS must be agreed on by then.
+constexpr int kHandshakeMs = 10'000;
+// An agent has one stream and a question about a certificate for each identity of its pods.
+constexpr int kStreamsAtOnce = 100;
 constexpr std::chrono::seconds kEnd{5};
 
 }  // namespace
@@ -29,15 +35,16 @@ constexpr std::chrono::seconds kEnd{5};
 ControlServer::ControlServer(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(std::move(parts)),
-      callers_(options_.callers, parts_.review),
+      callers_(std::make_shared<Callers>(options_.callers, parts_.review)),
       ads_(AdsService::create(
-          [this](const grpc::ServerContextBase& context) { return node_of_call(callers_, context); })),
+          [this](const grpc::ServerContextBase& context) { return node_of_call(*callers_, context); })),
       certificates_(std::make_unique<CertificateService>(CertificateService::Parts{
           .sign = CertificateService::signed_by(*parts_.authority),
           .runs_on = [this](const std::string& node,
                             const SpiffeId& id) { return workloads_.runs_on(node, id); },
           .node_of =
-              [this](const grpc::ServerContextBase& context) { return node_of_call(callers_, context); }})) {}
+              [this](const grpc::ServerContextBase& context) { return node_of_call(*callers_, context); }})) {
+}
 
 absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::start(Options options, Parts parts) {
   std::unique_ptr<ControlServer> server(new ControlServer(std::move(options), std::move(parts)));
@@ -57,6 +64,7 @@ absl::Status ControlServer::start_all() {
   RETURN_IF_ERROR(start_webhook());
   ASSIGN_OR_RETURN(control_plane_,
                    parts_.start_control_plane([this](const Change& change) { on_change(change); }));
+  look_for_revocations();
   RETURN_IF_ERROR(listen());
   log::info("control_started", {{"address", address_.to_string()},
                                 {"metrics", metrics_->address().to_string()},
@@ -93,6 +101,9 @@ absl::Status ControlServer::listen() {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
                              static_cast<int>(absl::ToInt64Milliseconds(options_.connection_age)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kGraceMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsAtOnce);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingEveryMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingAnswerMs);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kLeastPingMs);
@@ -110,13 +121,17 @@ absl::Status ControlServer::listen() {
 void ControlServer::on_change(const Change& change) {
   Change served{.generation = change.generation, .upserted = change.upserted, .removed = change.removed};
   pods_.update(change, served);
+  findings_.update(change.findings, served);
   // Who may ask for certificates before who is told of pods: an agent asks at once.
   workloads_.apply(change);
-  ads_->apply(served);
+  {
+    const absl::MutexLock lock(&applying_);
+    ads_->apply(served);
+    generation_ = change.generation;
+  }
   rejected_ = static_cast<uint64_t>(
       std::count_if(change.findings.begin(), change.findings.end(),
                     [](const Finding& finding) { return finding.level == Finding::Level::kError; }));
-  generation_ = change.generation;
   if (parts_.status != nullptr) parts_.status->tell(change.findings, change.gateway_api);
 }
 
@@ -126,6 +141,8 @@ ControlServer::~ControlServer() {
   webhook_.reset();
   control_plane_.reset();
   ads_->shutdown();
+  // Their threads are gRPC's, which does not wait for them.
+  callers_->stop();
   if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kEnd);
   server_.reset();
   ads_.reset();
@@ -135,12 +152,29 @@ void ControlServer::tick(absl::Time now) {
   if (const absl::Status renewed = certificate_->renew(now); !renewed.ok())
     log::error("server_certificate_not_renewed", {{"error", renewed.message()}});
   tell_authorities();
+  look_for_revocations();
+}
+
+void ControlServer::look_for_revocations() {
+  absl::StatusOr<std::string> lists = parts_.revocations ? parts_.revocations() : std::string();
+  if (!lists.ok()) {
+    log::warn("revocations_unreadable", {{"error", lists.status().message()},
+                                         {"next", "correct crl.pem; what was revoked before stays so"}});
+    // The first agents must hear something, or they wait for it.
+    if (revocations_) return;
+    lists = std::string();
+  }
+  if (revocations_ == *lists) return;
+  revocations_ = *lists;
+  if (!lists->empty()) log::info("revocations_read", {{"bytes", lists->size()}});
+  const absl::MutexLock lock(&applying_);
+  ads_->apply({.generation = generation_, .upserted = {revocations_resource(*lists)}, .removed = {}});
 }
 
 HttpReply ControlServer::serve_metrics(std::string_view path) const {
   if (path != "/metrics") return {404, "text/plain; charset=utf-8", "not here; next: GET /metrics\n"};
   ControlFigures figures{.clients = ads_->clients(),
-                         .callers = callers_.counts(),
+                         .callers = callers_->counts(),
                          .generation = generation_,
                          .rejected = rejected_,
                          .certificates_refused = certificates_->refused()};

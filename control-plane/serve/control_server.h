@@ -13,10 +13,12 @@
 #include <grpcpp/server.h>
 
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "base/address.h"
 #include "base/http_server.h"
 #include "control-plane/control_plane.h"
 #include "control-plane/discovery/ads_service.h"
+#include "control-plane/discovery/node_findings.h"
 #include "control-plane/discovery/node_pods.h"
 #include "control-plane/identity/certificate_authority.h"
 #include "control-plane/identity/certificate_service.h"
@@ -52,6 +54,9 @@ class ControlServer {
         start_control_plane;
     // What its source says about itself; any thread, also while it starts. Empty: nothing.
     std::function<SourceReport()> source_report;
+    // The revocation lists of now, PEM, read at each tick(): what cannot be read leaves the last ones in
+    // force. Empty: none.
+    std::function<absl::StatusOr<std::string>()> revocations;
     // Writes findings to the objects. Null: nobody does.
     std::unique_ptr<StatusWriter> status;
   };
@@ -62,7 +67,7 @@ class ControlServer {
   // Refuses new calls and ends running ones; agents go on with what they know.
   ~ControlServer();
 
-  // What is due from time to time; some times an hour at least.
+  // What is due from time to time; some times a minute, for a revocation list takes effect by it.
   void tick(absl::Time now);
 
   SocketAddress address() const { return address_; }
@@ -78,14 +83,18 @@ class ControlServer {
   absl::Status start_webhook();
   void tell_authorities();
   void on_change(const Change& change);
+  void look_for_revocations();
   HttpReply serve_metrics(std::string_view path) const;
   HttpReply serve_health(std::string_view path) const;
 
   const Options options_;
   const Parts parts_;
-  Callers callers_;
+  const std::shared_ptr<Callers> callers_;
   NodeWorkloads workloads_;
   NodePods pods_;  // the control plane's threads, one at a time
+  NodeFindings findings_;
+  absl::Mutex applying_;                    // around what streams are told, so that generations come in order
+  std::optional<std::string> revocations_;  // as told last; tick's thread
   std::unique_ptr<AdsService> ads_;
   std::unique_ptr<CertificateService> certificates_;
   std::unique_ptr<ServerCertificate> certificate_;

@@ -47,9 +47,19 @@ def one(objects, kind, name):
     return found[0]
 
 
-def container(objects, daemonset):
-    (only,) = one(objects, "DaemonSet", daemonset)["spec"]["template"]["spec"]["containers"]
+def workload(objects, name):
+    """The DaemonSet or Deployment of that name."""
+    return one(objects, "Deployment" if name == "weft-control" else "DaemonSet", name)
+
+
+def container(objects, name):
+    (only,) = workload(objects, name)["spec"]["template"]["spec"]["containers"]
     return only
+
+
+def controlled(objects):
+    """Whether weft-control is among them."""
+    return any(o["kind"] == "Deployment" for o in objects)
 
 
 def agent_kinds():
@@ -69,15 +79,22 @@ def mesh_config_name():
     selector = re.search(r'"configmaps",\s*\.selector = "fieldSelector=metadata\.name%3D(\w+)"', text)
     assert selector, "the selector of ConfigMaps was not understood"
     return selector.group(1)
+def status_kinds():
+    """The kinds of whose objects weft-control writes the status: (group, plural). Istio's, by object_of() of object_messages.cc."""
+    assert 'ends_with(".istio.io")' in read("control-plane/status/object_messages.cc")
+    return {(group, plural) for group, plural in agent_kinds() if group.endswith("istio.io")}
 
 
 def documented_metrics():
-    """Name -> (type, labels), from docs/metrics.md, and what the proxy adds about itself, from its code."""
+    """Name -> (type, labels), from docs/metrics.md, and what the proxy and weft-control say about themselves, from their code."""
     metrics = {}
     for name, kind, labels in re.findall(r"^\| `(weft_\w+)` \| (\w+) \| ([\w, ]*?) *\|", read("docs/metrics.md"), re.M):
         metrics[name] = (kind, {label.strip() for label in labels.split(",") if label.strip()})
     for list_name, name in re.findall(r'(gauges|counters)\(?\)?\)?\["(weft_proxy_\w+)"\]', read("userspace-proxy/metrics.cc")):
         metrics.setdefault(name, (list_name[:-1], set()))
+    for name, kind, labels in re.findall(r'(?:single\(out, |out\.family\()"(weft_control_\w+)", "(\w+)"(?:[^;]*;\s*for [^;]*\{\{"(\w+)")?',
+                                         read("control-plane/serve/control_metrics.cc")):
+        metrics[name] = (kind, {labels} - {""})
     return metrics
 
 

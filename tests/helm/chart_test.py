@@ -10,11 +10,20 @@ import yaml
 
 GATEWAY = ("--set", "agent.gateway.address=0.0.0.0")
 NO_CNI = ("--set", "agent.cni.enabled=false")
-SECRET = ("--set", "agent.authority.secretName=weft-ca")
+SECRET = ("--set", "agent.authority.secretName=weft-ca,control.enabled=false")
+CONTROL = ("--set", "control.enabled=true")
+CONTROL_SECRET = (*CONTROL, "--set", "control.authority.secretName=weft-ca,control.writeStatus=false,control.replicas=1")
+CONTROL_IP = (*CONTROL, "--set", "control.clusterIP=10.96.7.7,agent.cni.enabled=false")
 
 
 def rule_pairs(role):
     return {(group, resource): sorted(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"]
+            for resource in rule["resources"]}
+
+
+def named_rules(role):
+    """{(group, resource): (names, verbs)}"""
+    return {(group, resource): (rule.get("resourceNames", []), rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"]
             for resource in rule["resources"]}
 
 
@@ -35,14 +44,18 @@ class RenderedTest(unittest.TestCase):
 
     def variants(self):
         for name in chart.values_files():
-            for more in ((), GATEWAY, SECRET, NO_CNI):
+            for more in ((), GATEWAY, SECRET, NO_CNI, CONTROL, CONTROL_SECRET, CONTROL_IP):
                 with self.subTest(values=name, more=more):
                     yield chart.render("--values", f"{chart.CHART}/{name}", *more)
 
+    def with_control(self):
+        yield from (objects for objects in self.variants() if chart.controlled(objects))
+
     def test_lint_finds_nothing(self):
         for name in chart.values_files():
-            out = chart.run_helm("lint", "--strict", "--values", f"{chart.CHART}/{name}", chart.CHART)
-            self.assertEqual(out.returncode, 0, f"{name}: {out.stdout}{out.stderr}")
+            for more in ((), CONTROL):
+                out = chart.run_helm("lint", "--strict", "--values", f"{chart.CHART}/{name}", *more, chart.CHART)
+                self.assertEqual(out.returncode, 0, f"{name}: {out.stdout}{out.stderr}")
 
     def test_nothing_is_privileged_and_every_capability_is_named(self):
         for objects in self.variants():
@@ -75,20 +88,110 @@ class RenderedTest(unittest.TestCase):
 
     def test_the_agent_may_do_what_its_code_does_and_no_more(self):
         for objects in self.variants():
-            role = chart.one(objects, "ClusterRole", "weft-agent")
-            granted = rule_pairs(role)
-            self.assertEqual(granted, {kind: ["list", "watch"] for kind in chart.agent_kinds() | {("", "configmaps")}})
-            named = [(rule["resources"], rule["resourceNames"]) for rule in role["rules"] if "resourceNames" in rule]
-            self.assertEqual(named, [(["configmaps"], [chart.mesh_config_name()])])
+            reads = chart.one(objects, "ClusterRole", "weft-agent")
+            if chart.controlled(objects):
+                self.assertEqual(named_rules(reads), {("", "namespaces"): (["weft-system"], ["list", "watch"])})
+            else:
+                self.assertEqual(named_rules(reads), {
+                    **{kind: ([], ["list", "watch"]) for kind in chart.agent_kinds()},
+                    ("", "configmaps"): ([chart.mesh_config_name()], ["list", "watch"])})
             own = chart.one(objects, "Role", "weft-agent")["rules"]
             self.assertEqual(own, [{"apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["weft-agent"],
                                     "verbs": ["list", "watch"]}])
             self.assertIn("--daemonset=weft-system/weft-agent", chart.container(objects, "weft-agent")["args"])
-            bound = [(o["kind"], o["roleRef"]["kind"], o["roleRef"]["name"], o["subjects"]) for o in objects
-                     if o["kind"].endswith("RoleBinding")]
-            who = [{"kind": "ServiceAccount", "name": "weft-agent", "namespace": "weft-system"}]
-            self.assertEqual(bound, [("ClusterRoleBinding", "ClusterRole", "weft-agent", who), ("RoleBinding", "Role", "weft-agent", who)])
-            self.assertEqual(sorted(o["kind"] for o in objects if o["kind"].endswith("Role")), ["ClusterRole", "Role"])
+            bound = sorted((o["kind"], o["roleRef"]["kind"], o["roleRef"]["name"], str(o["subjects"])) for o in objects
+                           if o["kind"].endswith("RoleBinding"))
+            names = ["weft-agent", "weft-control"] if chart.controlled(objects) else ["weft-agent"]
+            self.assertEqual(bound, [(f"{kind}Binding", kind, name, str([{"kind": "ServiceAccount", "name": name, "namespace": "weft-system"}]))
+                                     for kind in ("ClusterRole", "Role") for name in names])
+            self.assertEqual(sorted((o["kind"], o["metadata"]["name"]) for o in objects if o["kind"].endswith("Role")),
+                             [(kind, name) for kind in ("ClusterRole", "Role") for name in names])
+
+    def test_weft_control_may_do_what_its_code_does_and_no_more(self):
+        for objects in self.with_control():
+            arguments = chart.container(objects, "weft-control")["args"]
+            writes = "--status-lease=weft-system/weft-control" in arguments
+            wanted = {kind: ([], ["list", "watch"]) for kind in chart.agent_kinds()}
+            wanted[("authentication.k8s.io", "tokenreviews")] = ([], ["create"])
+            granted = {}
+            for rule in chart.one(objects, "ClusterRole", "weft-control")["rules"]:
+                for group in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        names, verbs = granted.get((group, resource), ([], []))
+                        granted[(group, resource)] = (names + rule.get("resourceNames", []), sorted(verbs + rule["verbs"]))
+            if writes:
+                for group, plural in chart.status_kinds():
+                    wanted[(group, plural)] = ([], ["get", "list", "watch"])
+                    wanted[(group, plural + "/status")] = ([], ["patch"])
+                wanted[("", "events")] = ([], ["create"])
+            self.assertEqual(granted, wanted)
+            # What it writes of its own has a name, and the chart has made it: `create` has no name to be held to.
+            own = named_rules(chart.one(objects, "Role", "weft-control"))
+            made = any(a.startswith("--authority-secret=") for a in arguments)
+            mine = {("", "configmaps"): (["weft-control-roots"], ["get", "patch"])}
+            if made:
+                mine[("", "secrets")] = (["weft-control-authority"], ["get", "patch"])
+            if writes:
+                mine[("coordination.k8s.io", "leases")] = (["weft-control"], ["get", "patch"])
+            self.assertEqual(own, mine)
+            for (_, plural), ((name,), _) in own.items():
+                kind = {"configmaps": "ConfigMap", "secrets": "Secret", "leases": "Lease"}[plural]
+                thing = chart.one(objects, kind, name)
+                self.assertFalse({"data", "spec"} & set(thing), "an upgrade would take back what is in it")
+                self.assertNotIn("annotations", thing["metadata"], "it goes with the release")
+                self.assertIn(f"weft-system/{name}", " ".join(arguments))
+
+    def test_weft_control_is_nobody_and_survives_a_node(self):
+        for objects in self.with_control():
+            spec = chart.workload(objects, "weft-control")["spec"]
+            pod = spec["template"]["spec"]
+            self.assertEqual((pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["runAsUser"]), (True, 65534))
+            self.assertEqual(pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+            self.assertEqual(chart.container(objects, "weft-control")["securityContext"],
+                             {"privileged": False, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                              "capabilities": {"drop": ["ALL"]}})
+            self.assertEqual((host_paths(pod), [pod.get(k) for k in ("hostNetwork", "hostPID", "hostIPC", "initContainers")]),
+                             (set(), [None] * 4))
+            self.assertEqual(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0)
+            self.assertEqual({c["topologyKey"] for c in pod["topologySpreadConstraints"]},
+                             {"kubernetes.io/hostname", "topology.kubernetes.io/zone"})
+            labels = spec["template"]["metadata"]["labels"]
+            for selector in (spec["selector"], chart.one(objects, "PodDisruptionBudget", "weft-control")["spec"]["selector"],
+                             chart.one(objects, "NetworkPolicy", "weft-control")["spec"]["podSelector"],
+                             *(c["labelSelector"] for c in pod["topologySpreadConstraints"])):
+                self.assertLessEqual(selector["matchLabels"].items(), labels.items())
+            ready = chart.container(objects, "weft-control")["readinessProbe"]["httpGet"]
+            self.assertEqual((ready["path"], ready["port"]), ("/readyz", "health"))
+            ports = {p["name"]: p["containerPort"] for p in chart.container(objects, "weft-control")["ports"]}
+            for name, flag in (("xds", "listen"), ("metrics", "metrics-address"), ("health", "health-address")):
+                self.assertIn(f"--{flag}=0.0.0.0:{ports[name]}", chart.container(objects, "weft-control")["args"])
+            self.assertEqual({p["targetPort"] for p in chart.one(objects, "Service", "weft-control")["spec"]["ports"]}, {"xds", "metrics"})
+
+    def test_agents_reach_weft_control_know_whom_to_trust_and_who_they_are(self):
+        for objects in self.with_control():
+            agent = chart.workload(objects, "weft-agent")["spec"]["template"]["spec"]
+            arguments = dict(a.lstrip("-").split("=", 1) for a in agent["containers"][0]["args"] if "=" in a)
+            served = chart.one(objects, "Service", "weft-control")["spec"]
+            name = "weft-control.weft-system.svc"
+            self.assertIn(f"--tls-name={name}", chart.container(objects, "weft-control")["args"])
+            self.assertEqual(arguments["control-server-name"], name)
+            self.assertEqual(arguments["control-plane"], f"{served.get('clusterIP', name)}:15012")
+            self.assertNotIn("--kubernetes", agent["containers"][0]["args"])
+            self.assertNotIn("ca-dir", arguments)
+            volumes = {v["name"]: v for v in agent["volumes"]}
+            mounts = {m["name"]: m for m in agent["containers"][0]["volumeMounts"]}
+            self.assertEqual(arguments["control-ca"], mounts["control-roots"]["mountPath"] + "/ca.crt")
+            self.assertEqual(volumes["control-roots"]["configMap"], {"name": "weft-control-roots", "items": [{"key": "ca.crt", "path": "ca.crt"}]})
+            self.assertEqual(arguments["control-token"], mounts["control-token"]["mountPath"] + "/token")
+            (token,) = [s["serviceAccountToken"] for s in volumes["control-token"]["projected"]["sources"]]
+            self.assertEqual((token["audience"], token["path"]), ("weft-control", "token"))
+            self.assertNotIn("authority", volumes, "the key of the mesh is on no node")
+            self.assertIn("--agent-account=weft-system/weft-agent", chart.container(objects, "weft-control")["args"])
+
+    def test_two_authorities_are_refused(self):
+        out = chart.run_helm("template", "weft", chart.CHART, *SECRET, *CONTROL)
+        self.assertNotEqual(out.returncode, 0)
+        self.assertIn("next: give that Secret as control.authority.secretName", out.stderr)
 
     def test_the_proxy_has_no_token_and_no_way_to_the_network(self):
         for objects in self.variants():
@@ -103,7 +206,10 @@ class RenderedTest(unittest.TestCase):
 
     def test_programs_know_their_arguments(self):
         for objects in self.variants():
-            for name, source in (("weft-agent", "agent/main.cc"), ("weft-proxy", "userspace-proxy/main.cc")):
+            programs = [("weft-agent", "agent/main.cc"), ("weft-proxy", "userspace-proxy/main.cc")]
+            if chart.controlled(objects):
+                programs.append(("weft-control", "control-plane/main.cc"))
+            for name, source in programs:
                 started = chart.container(objects, name)
                 self.assertEqual(started["command"], [name])
                 known = set(re.findall(r'"(--[a-z-]+)"', chart.read(source)))
@@ -145,8 +251,9 @@ class RenderedTest(unittest.TestCase):
                 labels = daemonset["spec"]["template"]["metadata"]["labels"]
                 self.assertLessEqual(daemonset["spec"]["selector"]["matchLabels"].items(), labels.items())
             for service in (o for o in objects if o["kind"] == "Service"):
-                agent = chart.one(objects, "DaemonSet", "weft-agent")["spec"]["template"]["metadata"]["labels"]
-                self.assertLessEqual(service["spec"]["selector"].items(), agent.items())
+                of = "weft-control" if service["metadata"]["name"] == "weft-control" else "weft-agent"
+                labels = chart.workload(objects, of)["spec"]["template"]["metadata"]["labels"]
+                self.assertLessEqual(service["spec"]["selector"].items(), labels.items())
 
     def test_monitoring_is_what_the_files_say_and_only_when_asked_for(self):
         kinds = {o["kind"] for o in chart.render()}
@@ -160,6 +267,14 @@ class RenderedTest(unittest.TestCase):
         self.assertEqual((endpoint["port"], port["targetPort"]), (port["name"], "metrics"))
         job = chart.one(objects, "Service", "weft-agent-metrics")["metadata"]["name"]
         self.assertIn(f'job="{job}"', chart.read("helm/weft/files/alerts.yaml"))
+
+    def test_weft_control_is_scraped_by_its_service(self):
+        objects = chart.render("--values", f"{chart.CHART}/values-large.yaml", *CONTROL)
+        monitor = chart.one(objects, "ServiceMonitor", "weft-control")["spec"]
+        service = chart.one(objects, "Service", "weft-control")
+        self.assertLessEqual(monitor["selector"]["matchLabels"].items(), service["metadata"]["labels"].items())
+        self.assertIn(monitor["endpoints"][0]["port"], {p["name"] for p in service["spec"]["ports"]})
+        self.assertIn('job="weft-control"', chart.read("helm/weft/files/alerts.yaml"))
 
     def test_an_authority_of_the_cluster_is_read_only_and_nobody_elses(self):
         (volume,) = [v for v in chart.one(chart.render(*SECRET), "DaemonSet", "weft-agent")["spec"]["template"]["spec"]["volumes"]
@@ -198,6 +313,10 @@ class SchemaTest(unittest.TestCase):
         ("logLevel=verbose", ["logLevel", "debug"]),
         ("agent.appArmorProfile=None", ["appArmorProfile"]),
         ("networkPolicy.enabled=maybe", ["networkPolicy", "enabled"]),
+        ("control.replicas=0", ["control", "replicas", "1"]),
+        ("control.clusterIP=weft-control.svc", ["clusterIP"]),
+        ("control.revocations.configMapName=", ["configMapName"]),
+        ("control.enable=true", ["control", "enable"]),
         ("priviliged=true", ["priviliged"]),
     ]
 

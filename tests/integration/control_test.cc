@@ -76,6 +76,7 @@ class ControlTest : public MeshTest {
                   folder_ + "/kubeconfig",
                   "--listen",
                   str_cat("127.0.0.1:", port_.number()),
+                  "--make-authority",
                   "--ca-dir",
                   folder_ + "/ca",
                   "--run-dir",

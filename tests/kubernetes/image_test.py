@@ -15,7 +15,8 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN_DIR = ROOT + "/build/release/bin"
-IMAGES = {"weft-agent": ("weft-agent", "weft"), "weft-proxy": ("weft-proxy",)}
+IMAGES = {"weft-agent": ("weft-agent", "weft"), "weft-proxy": ("weft-proxy",), "weft-control": ("weft-control",)}
+USERS = {"weft-agent": "0:0", "weft-proxy": "0:0", "weft-control": "65534:65534"}
 
 
 def build(out, *arguments):
@@ -51,7 +52,7 @@ class Image(unittest.TestCase):
     def test_the_same_programs_give_the_same_bytes(self):
         # Copies have other times, owners and places.
         os.mkdir(self.folder + "/bin")
-        for program in ("weft-agent", "weft", "weft-cni", "weft-proxy"):
+        for program in ("weft-agent", "weft", "weft-cni", "weft-proxy", "weft-control"):
             shutil.copyfile(f"{BIN_DIR}/{program}", f"{self.folder}/bin/{program}")
             os.chmod(f"{self.folder}/bin/{program}", 0o700)
         out = build(self.folder + "/two", "--bin-dir", self.folder + "/bin")
@@ -68,6 +69,7 @@ class Image(unittest.TestCase):
             manifest = json.loads(blob(held, index["manifests"][0]))
             config = json.loads(blob(held, manifest["config"]))
             self.assertEqual(len(config["rootfs"]["diff_ids"]), len(manifest["layers"]))
+            self.assertEqual(config["config"]["User"], USERS[name])
             for layer, plain in zip(manifest["layers"], config["rootfs"]["diff_ids"]):
                 data = subprocess.run(["gzip", "-dc"], input=blob(held, layer), capture_output=True, check=True).stdout
                 self.assertEqual("sha256:" + hashlib.sha256(data).hexdigest(), plain)

@@ -34,3 +34,42 @@ tolerations: {{- toYaml . | nindent 2 }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* What Weft reads, as rules: control-plane/kubernetes/kinds.cc. */}}
+{{- define "weft.reads" -}}
+- apiGroups: [""]
+  resources: [namespaces, nodes, pods, services]
+  verbs: [list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+- apiGroups: [networking.istio.io]
+  resources: [destinationrules, gateways, serviceentries, sidecars, virtualservices, workloadentries]
+  verbs: [list, watch]
+- apiGroups: [security.istio.io]
+  resources: [authorizationpolicies, peerauthentications, requestauthentications]
+  verbs: [list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways, grpcroutes, httproutes, referencegrants, tcproutes, tlsroutes]
+  verbs: [list, watch]
+# What holds for the whole mesh (MeshConfig), and no other ConfigMap.
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [istio]
+  verbs: [list, watch]
+{{- end }}
+
+{{- /* The name in weft-control's certificate. */}}
+{{- define "weft.controlName" -}}
+weft-control.{{ .Release.Namespace }}.svc
+{{- end }}
+
+{{- /* HOST:PORT of weft-control for agents. */}}
+{{- define "weft.controlAddress" -}}
+{{- $ip := .Values.control.clusterIP -}}
+{{- if contains ":" $ip -}}[{{ $ip }}]{{- else -}}{{ $ip | default (include "weft.controlName" .) }}{{- end -}}:15012
+{{- end }}
+
+{{- define "weft.anyAddress" -}}
+{{ ternary "[::]" "0.0.0.0" .Values.control.ipv6 }}
+{{- end }}

@@ -34,7 +34,7 @@ TEST(RevocationServiceTest, AListThatIsTooOldIsStillGivenOutAndCounted) {
       {.sign = control_plane::CertificateService::signed_by(*authority),
        .runs_on = [](const auto&, const auto&) { return true; },
        .node_of = control_plane::CertificateService::all_of("node")});
-  RevocationService service(authority.get(), certificates);
+  RevocationService service([&authority] { return authority->revocations(); }, certificates);
   const auto ask = [&](const std::string& lists) {
     EXPECT_TRUE(control_plane::write_text_file(folder.file("ca/crl.pem"), lists).ok());
     proxy::v1::RevocationsResponse response;

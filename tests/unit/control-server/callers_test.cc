@@ -4,7 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "absl/strings/escaping.h"
+#include "absl/synchronization/mutex.h"
 #include "base/strings.h"
 
 namespace weft::control_plane {
@@ -99,6 +104,83 @@ TEST_F(CallersTest, WhatIsKeptIsBounded) {
   for (int i = 0; i < 1000; ++i) EXPECT_TRUE(callers.node_of(str_cat("t", i), "").ok());
   EXPECT_TRUE(callers.known_node_of("t999", "").ok());
   EXPECT_FALSE(callers.known_node_of("t0", "").ok());
+}
+
+TEST_F(CallersTest, AFloodOfBadTokensMakesNobodyForgetAGoodOne) {
+  Callers callers = make(10);
+  EXPECT_TRUE(callers.node_of("t", "").ok());
+  user_ = "system:serviceaccount:shop:web";
+  for (int i = 0; i < 20'000; ++i) EXPECT_FALSE(callers.node_of(str_cat("bad", i), "").ok());
+  EXPECT_EQ(*callers.known_node_of("t", ""), "n1");
+  EXPECT_EQ(callers.known_node_of("bad19999", "").status().code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(callers.known_node_of("bad0", "").status().code(), absl::StatusCode::kUnavailable)
+      << "refusals are bounded too";
+}
+
+// Reviews that wait until they are let go.
+class SlowReviewTest : public testing::Test {
+ protected:
+  Callers make(size_t at_once) {
+    return Callers({.accounts = {"weft-system/weft-agent"}, .reviews_at_once = at_once},
+                   [this](const std::string&) -> absl::StatusOr<ReviewedToken> {
+                     const absl::MutexLock lock(&mutex_);
+                     ++asked_;
+                     mutex_.Await(absl::Condition(&go_));
+                     return ReviewedToken{.authenticated = true,
+                                          .user = "system:serviceaccount:weft-system:weft-agent",
+                                          .node = "n1"};
+                   });
+  }
+  void wait_asked(int count) {
+    const absl::MutexLock lock(&mutex_);
+    const auto enough = [&] { return asked_ >= count; };
+    mutex_.Await(absl::Condition(&enough));
+  }
+  void let_go() {
+    const absl::MutexLock lock(&mutex_);
+    go_ = true;
+  }
+
+  absl::Mutex mutex_;
+  int asked_ = 0;
+  bool go_ = false;
+};
+
+TEST_F(SlowReviewTest, SoManyAreUnderWayAndTheNextCallerIsToComeAgain) {
+  Callers callers = make(3);
+  std::vector<std::thread> waiting;
+  for (int i = 0; i < 3; ++i)
+    waiting.emplace_back([&callers, i] { EXPECT_TRUE(callers.node_of(str_cat("t", i), "").ok()); });
+  wait_asked(3);
+  EXPECT_EQ(callers.node_of("more", "").status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(callers.counts().refused.at("busy"), 1U);
+  EXPECT_EQ(callers.counts().reviews, 3U);
+  let_go();
+  for (std::thread& each : waiting) each.join();
+  EXPECT_TRUE(callers.node_of("more", "").ok()) << "there is room again";
+}
+
+TEST_F(SlowReviewTest, TheEndWaitsForWhatIsUnderWayAndBeginsNothing) {
+  Callers callers = make(1);
+  std::atomic<bool> answered = false;
+  std::thread waiting([&] {
+    EXPECT_TRUE(callers.node_of("t", "").ok());
+    answered = true;
+  });
+  wait_asked(1);
+  std::thread ending([&] {
+    callers.stop();
+    EXPECT_EQ(callers.counts().reviews, 1U);
+  });
+  // Busy until the end has begun.
+  while (callers.node_of("late", "").status().message().find("going down") == std::string::npos)
+    std::this_thread::yield();
+  EXPECT_FALSE(answered);
+  let_go();
+  ending.join();
+  EXPECT_TRUE(callers.node_of("late", "").status().message().find("going down") != std::string::npos);
+  waiting.join();
+  EXPECT_TRUE(callers.known_node_of("t", "").ok()) << "what is known is known";
 }
 
 TEST_F(CallersTest, WhoShowsNothingIsRefused) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <fstream>
 #include <mutex>
@@ -16,6 +17,7 @@
 #include "tests/unit/base/scratch_folder.h"
 #include "tests/unit/identity/pki.h"
 #include "tests/unit/kubernetes/fake_api_server.h"
+#include "xds/stream_channel.h"
 
 namespace weft::control_plane::test {
 namespace {
@@ -26,6 +28,7 @@ using testing::HasSubstr;
 constexpr char kReviews[] = "/apis/authentication.k8s.io/v1/tokenreviews";
 constexpr char kPods[] = "/api/v1/pods";
 constexpr char kServices[] = "/api/v1/services";
+constexpr char kVirtualServices[] = "/apis/networking.istio.io/v1/virtualservices";
 constexpr std::chrono::seconds kLimit{30};
 constexpr char kWeb[] = "spiffe://cluster.local/ns/shop/sa/web";
 constexpr char kDatabase[] = "spiffe://cluster.local/ns/shop/sa/db";
@@ -77,6 +80,10 @@ class Client {
     const std::lock_guard lock(mutex_);
     return changes_.at(at);
   }
+  Change last() {
+    const std::lock_guard lock(mutex_);
+    return changes_.back();
+  }
   std::vector<std::string> pods_of_last() {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> out;
@@ -84,6 +91,7 @@ class Client {
     return out;
   }
   RemoteReport report() const { return client_->report(); }
+  std::string revocations() const { return client_->revocations(); }
 
  private:
   const RemoteOptions options_;
@@ -126,6 +134,13 @@ class ControlServerTest : public testing::Test {
     }
     return {.status = 201, .body = Json{{"kind", "TokenReview"}, {"status", status}}.dump()};
   }
+  void revoke(absl::StatusOr<std::string> lists) {
+    {
+      const std::lock_guard lock(mutex_);
+      revocations_ = std::move(lists);
+    }
+    server_->tick(absl::Now());
+  }
   void refuse(const std::string& what) {
     const std::lock_guard lock(mutex_);
     refused_ = what;
@@ -144,6 +159,10 @@ class ControlServerTest : public testing::Test {
     const auto reviewer =
         std::make_shared<TokenReviewer>(ApiAccess{.server = api_.url(), .token = "t"}, "weft-control");
     parts.review = [reviewer](const std::string& token) { return reviewer->review(token); };
+    parts.revocations = [this]() -> absl::StatusOr<std::string> {
+      const std::lock_guard lock(mutex_);
+      return revocations_;
+    };
     parts.start_control_plane =
         [this](ControlPlane::Subscriber subscriber) -> absl::StatusOr<std::unique_ptr<ControlPlane>> {
       return start_kubernetes({.node_name = kAllNodes,
@@ -212,6 +231,7 @@ class ControlServerTest : public testing::Test {
   ::weft::test::Authority clients_;
   std::mutex mutex_;
   std::string refused_;
+  absl::StatusOr<std::string> revocations_ = std::string();
   std::unique_ptr<ControlServer> server_;
 };
 
@@ -310,6 +330,81 @@ TEST_F(ControlServerTest, AServerThatAnotherAuthorityVouchesForIsNotTalkedTo) {
   Client client(options);
   EXPECT_EQ(client.start().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(api_.count(kReviews, [](const auto&) { return true; }), 0U) << "the token was not shown";
+}
+
+TEST_F(ControlServerTest, WhatIsWrongWithObjectsReachesTheNodes) {
+  api_.install(kVirtualServices);
+  Json broken{{"apiVersion", "networking.istio.io/v1"},
+              {"kind", "VirtualService"},
+              {"metadata", {{"namespace", "shop"}, {"name", "cart"}}},
+              {"spec", {{"hosts", {"cart"}}, {"http", {{{"route", {{{"weight", 100}}}}}}}}}};
+  api_.put(kVirtualServices, broken);
+  serve();
+  Client client(client_options());
+  ASSERT_TRUE(client.start().ok());
+  ASSERT_TRUE(client.wait_until([](const Change& last) { return last.findings.size() == 1; }));
+  const Change told = client.last();
+  const Finding& finding = told.findings.front();
+  EXPECT_EQ(finding.level, Finding::Level::kError);
+  EXPECT_EQ(finding.object, "VirtualService shop/cart");
+  EXPECT_THAT(finding.code, testing::StartsWith("WF"));
+  EXPECT_FALSE(finding.message.empty());
+  EXPECT_FALSE(finding.remedy.empty());
+  api_.remove(kVirtualServices, "shop", "cart");
+  EXPECT_TRUE(client.wait_until([](const Change& last) { return last.findings.empty(); }));
+}
+
+TEST_F(ControlServerTest, ARevocationListReachesTheNodesAndOneThatCannotBeReadChangesNothing) {
+  serve();
+  Client client(client_options());
+  ASSERT_TRUE(client.start().ok());
+  EXPECT_EQ(client.revocations(), "");
+  const std::string list = ::weft::test::crl_pem(::weft::test::make_authority("root"), {});
+  const auto told = [&client](const std::string& lists) {
+    return harness::wait_until(kLimit, [&] { return client.revocations() == lists; });
+  };
+  revoke(list);
+  EXPECT_TRUE(told(list));
+  revoke(absl::FailedPreconditionError("no list"));
+  revoke(list + list);
+  EXPECT_TRUE(told(list + list)) << "the next good one counts";
+  server_.reset();
+  EXPECT_TRUE(harness::wait_until(kLimit, [&] { return !client.report().connected; }));
+  EXPECT_EQ(client.revocations(), list + list) << "what is revoked stays so";
+  // A replica that cannot read its file at its start: agents hear of it all the same, and so start.
+  {
+    const std::lock_guard lock(mutex_);
+    revocations_ = absl::FailedPreconditionError("no list");
+  }
+  serve();
+  Client late(client_options("node1"));
+  EXPECT_TRUE(late.start().ok());
+}
+
+TEST_F(ControlServerTest, WithoutAnAuthorityNoConnectionIsMadeAndTheMachinesAreNotTrusted) {
+  write(folder_.file("empty.crt"), "");
+  write(folder_.file("text.crt"), "no certificate\n");
+  for (const std::string& file : {std::string(), folder_.file("empty.crt"), folder_.file("text.crt")}) {
+    ControlAccess without = access();
+    without.authority_file = file;
+    ControlChannel channel(without);
+    EXPECT_EQ(channel.connect().status().code(), absl::StatusCode::kFailedPrecondition) << file;
+    const absl::Status shared = channel.shared().status();
+    EXPECT_EQ(shared.code(), absl::StatusCode::kFailedPrecondition) << file;
+    EXPECT_THAT(shared.ToString(), HasSubstr("authority: "));
+    EXPECT_THAT(shared.ToString(), HasSubstr(file));
+  }
+}
+
+TEST(StreamChannelTest, ComesBackWithinSecondsOfAnOutage) {
+  const grpc::ChannelArguments arguments = xds::stream_arguments("host:15012", 1024, "");
+  const grpc_channel_args made = arguments.c_channel_args();
+  const auto longest = std::find_if(made.args, made.args + made.num_args, [](const grpc_arg& each) {
+    return std::string_view(each.key) == GRPC_ARG_MAX_RECONNECT_BACKOFF_MS;
+  });
+  ASSERT_NE(longest, made.args + made.num_args) << "gRPC's own is two minutes";
+  EXPECT_LE(longest->value.integer, 5'000);
+  EXPECT_LE(RemoteOptions().backoff_max, std::chrono::seconds(5));
 }
 
 TEST_F(ControlServerTest, AWorkloadOfTheAskingNodeGetsACertificateAndNoOther) {

@@ -78,6 +78,17 @@ TEST_F(CertificateAuthorityTest, AVolumeOfASecretHasLinksAndFilesThatItsGroupRea
   EXPECT_THAT(mounted().ToString(), HasSubstr("can be read by others"));
 }
 
+TEST_F(CertificateAuthorityTest, AVolumeWithoutAnAuthorityIsAnErrorAndNothingIsMadeThere) {
+  for (const std::string& folder : {folder_.path(), file("missing")}) {
+    const absl::Status status =
+        CertificateAuthority::open({.folder = folder, .mounted = true}, absl::Now()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(status.ToString(), HasSubstr(folder + " has no ca.crt and no ca.key"));
+    EXPECT_THAT(status.ToString(), HasSubstr("next: "));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path())) << "nor the folder that is missing";
+}
+
 TEST_F(CertificateAuthorityTest, AServersCertificateHasItsNamesAndLeadsToTheRoot) {
   const auto authority = open();
   ASSERT_TRUE(authority.ok());

@@ -252,5 +252,50 @@ TEST_F(ClusterCheckTest, AnswersOfAnyShapeEndInRows) {
   }
 }
 
+// The same cluster with agents that ask weft-control.
+class ControlledClusterTest : public ClusterCheckTest {
+ protected:
+  void SetUp() override {
+    ClusterCheckTest::SetUp();
+    answers_[kDaemonSets + "weft-agent"]["spec"]["template"]["spec"] = {
+        {"containers", {{{"args", {"--control-plane=weft-control.weft-system.svc:15012"}}}}}};
+    // Agents may read nothing; that is as it should be.
+    answers_[kRoles + "weft-control"] = answers_[kRole];
+    answers_[kRole] = {{"rules", Json::array()}};
+    answers_[kControl] = {{"metadata", {{"labels", {{"app.kubernetes.io/version", "0.1.0"}}}}},
+                          {"spec", {{"replicas", 2}}},
+                          {"status", {{"readyReplicas", 2}}}};
+  }
+  const std::string kRoles = "/apis/rbac.authorization.k8s.io/v1/clusterroles/";
+  const std::string kControl = "/apis/apps/v1/namespaces/weft-system/deployments/weft-control";
+};
+
+TEST_F(ControlledClusterTest, IsWellWithAgentsThatMayReadNothing) {
+  EXPECT_THAT(ids(check()), testing::ElementsAre("P-01", "P-02", "P-04", "P-04", "P-05", "M-01", "M-02",
+                                                 "M-03", "M-04", "M-07", "M-06"));
+}
+
+TEST_F(ControlledClusterTest, OneReplicaIsEnoughAndNoneIsNot) {
+  answers_[kControl]["status"]["readyReplicas"] = 1;
+  EXPECT_EQ(problem().id, "M-07");
+  EXPECT_EQ(problem().result, Result::kWarning);
+  EXPECT_THAT(problem().error, HasSubstr("1 of 2 are ready"));
+  answers_[kControl]["status"].clear();
+  EXPECT_EQ(problem().result, Result::kError);
+  EXPECT_THAT(problem().hint, HasSubstr("app.kubernetes.io/component=control"));
+  answers_.erase(kControl);
+  EXPECT_THAT(problem().error, HasSubstr("it is not there"));
+  EXPECT_THAT(problem().hint, HasSubstr("--set control.enabled=true"));
+}
+
+TEST_F(ControlledClusterTest, AnOtherVersionAndARightThatIsMissingAreTold) {
+  answers_[kControl]["metadata"]["labels"]["app.kubernetes.io/version"] = "0.0.9";
+  EXPECT_THAT(problem().error, HasSubstr("it is 0.0.9, agents 0.1.0"));
+  answers_[kControl]["metadata"]["labels"]["app.kubernetes.io/version"] = "0.1.0";
+  answers_[kRoles + "weft-control"]["rules"].erase(0);
+  EXPECT_EQ(problem().id, "M-04");
+  EXPECT_THAT(problem().error, HasSubstr("ClusterRole weft-control does not grant list namespaces"));
+}
+
 }  // namespace
 }  // namespace weft::control_plane::test

@@ -1,6 +1,8 @@
 // Whether the agent's DaemonSet is gone: only when the server said so of one that was there.
 #include "control-plane/kubernetes/own_daemonset.h"
 
+#include "control-plane/kubernetes/kubernetes_control_plane.h"
+#include "tests/harness/wait.h"
 #include "tests/unit/kubernetes/source_fixture.h"
 
 namespace weft::control_plane::test {
@@ -124,6 +126,42 @@ TEST_F(OwnDaemonSetTest, OtherSourcesAskForNone) {
   let_the_source_turn();
   EXPECT_EQ(server_.count(kDaemonSets, any), 0u);
   EXPECT_FALSE(source_->uninstalled());
+}
+
+// An agent whose configuration comes from weft-control reads this and nothing else.
+class DaemonSetWatchTest : public OwnDaemonSetTest {
+ protected:
+  void SetUp() override {
+    OwnDaemonSetTest::SetUp();
+    server_.set_streams_lists(false);
+    server_.put(kDaemonSets, daemonset());
+    server_.put(kNamespaces,
+                {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", "weft-system"}}}});
+    auto watch =
+        watch_own_daemonset(ApiAccess{.server = server_.url(), .token = "t"}, "weft-system/weft-agent");
+    ASSERT_TRUE(watch.ok()) << watch.status();
+    watch_ = *std::move(watch);
+  }
+  std::unique_ptr<DaemonSetWatch> watch_;
+};
+
+TEST_F(DaemonSetWatchTest, SeesThatItIsDeletedAndAsksForNothingElse) {
+  // The list has been read by then.
+  ASSERT_TRUE(server_.wait_for(kDaemonSets, 1, is_plain_watch));
+  EXPECT_FALSE(watch_->uninstalled());
+  server_.remove(kDaemonSets, "weft-system", "weft-agent");
+  EXPECT_TRUE(harness::wait_until(std::chrono::seconds(20), [&] { return watch_->uninstalled(); }));
+  EXPECT_TRUE(watch_->problems().empty());
+  for (const Request& request : server_.requests(kNamespaces))
+    EXPECT_EQ(request.value("fieldSelector"), "metadata.name=weft-system");
+  EXPECT_EQ(server_.count(kServices, any), 0U);
+  EXPECT_EQ(server_.count("/api/v1/pods", any), 0U);
+}
+
+TEST_F(DaemonSetWatchTest, ANameThatIsNoneIsRefused) {
+  EXPECT_EQ(
+      watch_own_daemonset(ApiAccess{.server = server_.url(), .token = "t"}, "weft-agent").status().code(),
+      absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -1,0 +1,161 @@
+// See shared_authority.h.
+#include "control-plane/serve/shared_authority.h"
+
+#include <openssl/crypto.h>
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "base/x509.h"
+#include "control-plane/identity/certificate_authority.h"
+#include "control-plane/identity/key_file.h"
+
+namespace weft::control_plane {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::chrono::seconds kDeadline{10};
+constexpr char kCertificate[] = "ca.crt";
+constexpr char kKey[] = "ca.key";
+constexpr char kRoots[] = "roots.crt";
+// Two replicas that start at once need two.
+constexpr int kAttempts = 5;
+
+std::string path_of(const char* plural, const ObjectPlace& place) {
+  return str_cat("/api/v1/namespaces/", place.ns, "/", plural, "/", place.name);
+}
+
+absl::StatusOr<Json> read_object(ApiCaller& api, const std::string& path) {
+  ASSIGN_OR_RETURN(std::string text, api.call({.path = path, .deadline = kDeadline}));
+  Json object = Json::parse(text, nullptr, false);
+  OPENSSL_cleanse(text.data(), text.size());
+  const auto metadata = object.is_object() ? object.find("metadata") : object.end();
+  if (!object.is_object() || metadata == object.end() || !metadata->is_object())
+    return absl::UnavailableError("its answer is no such object");
+  return object;
+}
+
+std::string text_at(const Json& object, const char* part, const char* key) {
+  const auto inner = object.find(part);
+  if (inner == object.end() || !inner->is_object()) return "";
+  const auto found = inner->find(key);
+  return found != inner->end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+absl::Status patch(ApiCaller& api, const std::string& path, const Json& change) {
+  return api
+      .call({.path = path,
+             .deadline = kDeadline,
+             .method = "PATCH",
+             .body = change.dump(),
+             .content_type = "application/merge-patch+json"})
+      .status();
+}
+
+// "": the Secret has no such entry.
+absl::StatusOr<std::string> entry(const Json& secret, const char* key) {
+  std::string out;
+  if (!absl::Base64Unescape(text_at(secret, "data", key), &out))
+    return absl::FailedPreconditionError(str_cat("its ", key, " is not base64"));
+  return out;
+}
+
+absl::Status empty_folder(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::remove_all(folder, error);
+  std::filesystem::create_directories(folder, error);
+  if (!error) std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+  return error ? absl::FailedPreconditionError(str_cat(folder, ": ", error.message())) : absl::OkStatus();
+}
+
+// False: there is nothing in the Secret.
+absl::StatusOr<bool> store_files(const Json& secret, const std::string& folder) {
+  ASSIGN_OR_RETURN(const std::string certificate, entry(secret, kCertificate));
+  ASSIGN_OR_RETURN(std::string key_text, entry(secret, kKey));
+  ASSIGN_OR_RETURN(const std::string roots, entry(secret, kRoots));
+  if (certificate.empty() && key_text.empty()) return false;
+  if (certificate.empty() || key_text.empty())
+    return absl::FailedPreconditionError(str_cat("it has ", certificate.empty() ? kKey : kCertificate,
+                                                 " without ", certificate.empty() ? kCertificate : kKey,
+                                                 "; next: put both there, or none for a new root"));
+  const absl::StatusOr<KeyPtr> key = read_private_key(key_text);
+  OPENSSL_cleanse(key_text.data(), key_text.size());
+  if (!key.ok()) return annotate(kKey, key.status());
+  RETURN_IF_ERROR(write_key_file(str_cat(folder, "/", kKey), key->get()));
+  RETURN_IF_ERROR(write_text_file(str_cat(folder, "/", kCertificate), certificate));
+  if (!roots.empty()) RETURN_IF_ERROR(write_text_file(str_cat(folder, "/", kRoots), roots));
+  return true;
+}
+
+// The version makes it fail (kAlreadyExists) when another replica wrote meanwhile.
+absl::Status make_one(ApiCaller& api, const std::string& path, const Json& secret, const std::string& folder,
+                      absl::Time now) {
+  RETURN_IF_ERROR(CertificateAuthority::open({.folder = folder}, now).status());
+  ASSIGN_OR_RETURN(const std::string certificate, read_text_file(str_cat(folder, "/", kCertificate)));
+  ASSIGN_OR_RETURN(std::string key, read_text_file(str_cat(folder, "/", kKey)));
+  const Json change{
+      {"metadata", {{"resourceVersion", text_at(secret, "metadata", "resourceVersion")}}},
+      {"data", {{kCertificate, absl::Base64Escape(certificate)}, {kKey, absl::Base64Escape(key)}}}};
+  OPENSSL_cleanse(key.data(), key.size());
+  return patch(api, path, change);
+}
+
+absl::Status fetch_once(ApiCaller& api, const ObjectPlace& place, const std::string& folder, absl::Time now) {
+  RETURN_IF_ERROR(empty_folder(folder));
+  const std::string path = path_of("secrets", place);
+  ASSIGN_OR_RETURN(const Json secret, read_object(api, path));
+  ASSIGN_OR_RETURN(const bool stored, store_files(secret, folder));
+  if (stored) return absl::OkStatus();
+  RETURN_IF_ERROR(make_one(api, path, secret, folder, now));
+  log::info("authority_made", {{"secret", str_cat(place.ns, "/", place.name)}});
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ObjectPlace> parse_place(const std::string& flag, const std::string& text) {
+  const size_t slash = text.find('/');
+  // They become part of a path: letters, digits, '-' and '.' behind the first only, as Kubernetes' names are.
+  static constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz0123456789-.";
+  const auto is_name = [](const std::string& name) {
+    return !name.empty() && name.find_first_not_of(kLetters) == std::string::npos && name.front() != '.' &&
+           name.front() != '-';
+  };
+  ObjectPlace out{text.substr(0, slash), slash == std::string::npos ? "" : text.substr(slash + 1)};
+  if (is_name(out.ns) && is_name(out.name)) return out;
+  return absl::InvalidArgumentError(
+      str_cat(flag, ": '", text, "' is not NAMESPACE/NAME; next: weft-control --help"));
+}
+
+absl::Status fetch_authority(ApiCaller& api, const ObjectPlace& secret, const std::string& folder,
+                             absl::Time now) {
+  absl::Status status;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    status = fetch_once(api, secret, folder, now);
+    if (!absl::IsAlreadyExists(status)) break;
+  }
+  return annotate(str_cat("Secret ", secret.ns, "/", secret.name,
+                          " (next: see that it is there and that weft-control may get and patch it)"),
+                  status);
+}
+
+absl::Status publish_roots(ApiCaller& api, const ObjectPlace& config_map, const std::string& roots) {
+  const std::string path = path_of("configmaps", config_map);
+  const auto publish = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const Json now, read_object(api, path));
+    if (text_at(now, "data", kCertificate) == roots) return absl::OkStatus();
+    return patch(api, path, {{"data", {{kCertificate, roots}}}});
+  };
+  return annotate(str_cat("ConfigMap ", config_map.ns, "/", config_map.name,
+                          " (next: see that it is there and that weft-control may get and patch it)"),
+                  publish());
+}
+
+}  // namespace weft::control_plane

@@ -1,0 +1,31 @@
+// The authority of all replicas of weft-control, in a Secret of the API server: whoever finds it empty makes
+// a root and puts it there, everybody else takes that one. And its roots in a ConfigMap, so that agents know
+// whom to trust and no node ever has the key. Calls wait for the server. No key is in a log or an error.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "control-plane/kubernetes/api_caller.h"
+
+namespace weft::control_plane {
+
+// Of an object: "<namespace>/<name>". kInvalidArgument says which flag is wrong.
+struct ObjectPlace {
+  std::string ns, name;
+};
+absl::StatusOr<ObjectPlace> parse_place(const std::string& flag, const std::string& text);
+
+// Puts ca.crt, ca.key and, of an intermediate, roots.crt of the Secret into `folder` (made with mode 0700;
+// what an earlier process left there goes), for CertificateAuthority::open(). The Secret must exist; rights:
+// get and patch. Errors: it does not, it has one of the two without the other, the server did not answer.
+absl::Status fetch_authority(ApiCaller& api, const ObjectPlace& secret, const std::string& folder,
+                             absl::Time now);
+
+// Sees to it that the ConfigMap's ca.crt is `roots`; writes only what differs. It must exist; rights: get and
+// patch.
+absl::Status publish_roots(ApiCaller& api, const ObjectPlace& config_map, const std::string& roots);
+
+}  // namespace weft::control_plane
