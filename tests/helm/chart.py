@@ -41,6 +41,15 @@ def render(*arguments):
     return [document for document in yaml.safe_load_all(out.stdout) if document]
 
 
+def template(name, *arguments, **values):
+    """The objects of one template, with these values in place of those of the file, whatever the schema says of them."""
+    out = run_helm("template", "weft", CHART, "--namespace", "weft-system", "--skip-schema-validation", "--show-only", f"templates/{name}",
+                   *arguments, *(part for key, value in values.items() for part in ("--set-json", f"{key}={json.dumps(value)}")))
+    if out.returncode != 0:
+        raise AssertionError(out.stderr)
+    return [document for document in yaml.safe_load_all(out.stdout) if document]
+
+
 def one(objects, kind, name):
     found = [o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name]
     assert len(found) == 1, f"{len(found)} of {kind} {name}"
@@ -60,6 +69,10 @@ def container(objects, name):
 def controlled(objects):
     """Whether weft-control is among them."""
     return any(o["kind"] == "Deployment" for o in objects)
+
+
+def writes_status(objects):
+    return controlled(objects) and "--status-lease=weft-system/weft-control" in container(objects, "weft-control")["args"]
 
 
 def agent_kinds():

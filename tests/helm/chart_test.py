@@ -101,17 +101,21 @@ class RenderedTest(unittest.TestCase):
             self.assertIn("--daemonset=weft-system/weft-agent", chart.container(objects, "weft-agent")["args"])
             bound = sorted((o["kind"], o["roleRef"]["kind"], o["roleRef"]["name"], str(o["subjects"])) for o in objects
                            if o["kind"].endswith("RoleBinding"))
-            names = ["weft-agent", "weft-control"] if chart.controlled(objects) else ["weft-agent"]
-            self.assertEqual(bound, [(f"{kind}Binding", kind, name, str([{"kind": "ServiceAccount", "name": name, "namespace": "weft-system"}]))
-                                     for kind in ("ClusterRole", "Role") for name in names])
-            self.assertEqual(sorted((o["kind"], o["metadata"]["name"]) for o in objects if o["kind"].endswith("Role")),
-                             [(kind, name) for kind in ("ClusterRole", "Role") for name in names])
+            roles = [(kind, name) for kind in ("ClusterRole", "Role")
+                     for name in (["weft-agent", "weft-control"] if chart.controlled(objects) else ["weft-agent"])]
+            if chart.writes_status(objects):
+                roles.append(("ClusterRole", "weft-control-gateways"))
+            roles.sort()
+            account = {name: str([{"kind": "ServiceAccount", "name": name.removesuffix("-gateways"), "namespace": "weft-system"}]) for _, name in roles}
+            self.assertEqual(bound, [(f"{kind}Binding", kind, name, account[name]) for kind, name in roles])
+            self.assertEqual(sorted((o["kind"], o["metadata"]["name"]) for o in objects if o["kind"].endswith("Role")), roles)
 
     def test_weft_control_may_do_what_its_code_does_and_no_more(self):
         for objects in self.with_control():
             arguments = chart.container(objects, "weft-control")["args"]
-            writes = "--status-lease=weft-system/weft-control" in arguments
+            writes = chart.writes_status(objects)
             wanted = {kind: ([], ["list", "watch"]) for kind in chart.agent_kinds()}
+            wanted[("", "configmaps")] = ([chart.mesh_config_name()], ["list", "watch"])
             wanted[("authentication.k8s.io", "tokenreviews")] = ([], ["create"])
             granted = {}
             for rule in chart.one(objects, "ClusterRole", "weft-control")["rules"]:
@@ -244,6 +248,38 @@ class RenderedTest(unittest.TestCase):
         for objects in self.variants():
             rolling = chart.one(objects, "DaemonSet", "weft-agent")["spec"]["updateStrategy"]["rollingUpdate"]
             self.assertEqual(rolling["maxSurge"], 0)
+
+    def test_weft_control_may_write_what_its_code_writes_of_the_gateway_api(self):
+        written = {plural for group, plural in chart.agent_kinds() if group == "gateway.networking.k8s.io"} - {"referencegrants"}
+        wanted = {("gateway.networking.k8s.io", plural): ["get"] for plural in written}
+        wanted |= {("gateway.networking.k8s.io", f"{plural}/status"): ["patch"] for plural in written | {"gatewayclasses"}}
+        wanted[("gateway.networking.k8s.io", "gatewayclasses")] = ["list"]
+        control = {"enabled": True, "writeStatus": True}
+        objects = chart.template("gateway-status.yaml", control=control)
+        self.assertEqual(rule_pairs(chart.one(objects, "ClusterRole", "weft-control-gateways")), wanted)
+        self.assertFalse([o for o in objects if o["kind"] == "GatewayClass"])
+        objects = chart.template("gateway-status.yaml", "--api-versions", "gateway.networking.k8s.io/v1/GatewayClass", control=control,
+                                 webhook={"enabled": True})
+        wanted[("admissionregistration.k8s.io", "validatingwebhookconfigurations")] = ["get", "patch"]
+        role = chart.one(objects, "ClusterRole", "weft-control-gateways")
+        self.assertEqual(rule_pairs(role), wanted)
+        self.assertEqual([rule["resourceNames"] for rule in role["rules"] if "resourceNames" in rule], [["weft"]])
+        controller = chart.one(objects, "GatewayClass", "weft")["spec"]["controllerName"]
+        self.assertIn(f'kControllerName[] = "{controller}"', chart.read("control-plane/status/gateway_conditions.h"))
+
+    def test_the_webhook_asks_about_what_is_read_and_never_stands_in_the_way(self):
+        self.assertFalse({o["kind"] for o in chart.render()} & {"ValidatingWebhookConfiguration"})
+        (configuration,) = chart.template("webhook.yaml", webhook={"enabled": True}, control={"enabled": True})
+        (webhook,) = configuration["webhooks"]
+        self.assertEqual((webhook["failurePolicy"], webhook["sideEffects"]), ("Ignore", "None"))
+        self.assertLess(webhook["timeoutSeconds"], 5)
+        asked = {(group, resource) for rule in webhook["rules"] for group in rule["apiGroups"] for resource in rule["resources"]}
+        self.assertEqual(asked, {(group, plural) for group, plural in chart.agent_kinds() if group.endswith((".istio.io", ".k8s.io")) and
+                                 group != "discovery.k8s.io"})
+        self.assertEqual({operation for rule in webhook["rules"] for operation in rule["operations"]}, {"CREATE", "UPDATE"})
+        out = chart.run_helm("template", "weft", chart.CHART, "--set", "webhook.enabled=true")
+        self.assertNotEqual(out.returncode, 0)
+        self.assertIn("control.enabled=true", out.stderr)
 
     def test_selectors_find_the_pods(self):
         for objects in self.variants():
