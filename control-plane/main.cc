@@ -25,6 +25,8 @@ constexpr char kNoStatus[] = "none";
 constexpr timespec kTick{.tv_sec = 60, .tv_nsec = 0};
 
 struct Flags {
+  std::string config_dir;  // given: no Kubernetes
+  std::string join_dir;    // empty: nobody joins
   bool kubernetes = false;
   std::string kubeconfig;
   std::string context;
@@ -76,21 +78,19 @@ bool told_to_stop() {
          (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
 }
 
-absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) {
-  ControlServer::Options options;
-  ASSIGN_OR_RETURN(options.address, address_of("--listen", flags.listen));
-  ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
-  ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
-  options.certificate = {.certificate_file = flags.tls_cert,
-                         .key_file = flags.tls_key,
-                         .names = flags.tls_names,
-                         .folder = flags.run_dir,
-                         .client_authority_file = flags.client_ca};
-  options.callers.accounts = {flags.accounts.begin(), flags.accounts.end()};
+// Objects of a folder: no API server is there, so no token can be reviewed and no status written.
+void use_folder(const Flags& flags, ControlServer::Parts& parts) {
+  parts.start_control_plane = [&flags](ControlPlane::Subscriber subscriber) {
+    return ControlPlane::start(
+        {.config_dir = flags.config_dir, .node_name = kAllNodes, .fetch_keys = fetch_keys},
+        std::move(subscriber));
+  };
+}
+
+absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts) {
   absl::StatusOr<ApiAccess> access =
       flags.kubeconfig.empty() ? in_cluster_access() : read_kubeconfig(flags.kubeconfig, flags.context);
   RETURN_IF_ERROR(annotate("access to the Kubernetes API", access.status()));
-  ControlServer::Parts parts;
   if (flags.status_lease != kNoStatus) {
     const size_t slash = flags.status_lease.find('/');
     if (slash == std::string::npos)
@@ -101,8 +101,6 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
                                                  .name = flags.status_lease.substr(slash + 1),
                                                  .holder = own_name()}});
   }
-  ASSIGN_OR_RETURN(parts.authority,
-                   CertificateAuthority::open({.folder = flags.ca_dir, .mounted = true}, absl::Now()));
   const auto reviewer = std::make_shared<TokenReviewer>(*std::move(access), flags.audience);
   parts.review = [reviewer](const std::string& token) { return reviewer->review(token); };
   const auto source = std::make_shared<std::atomic<const KubernetesControlPlane*>>(nullptr);
@@ -124,6 +122,33 @@ absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) 
     const KubernetesControlPlane* const started = source->load();
     return started == nullptr ? SourceReport() : started->report();
   };
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<ControlServer>> start_server(const Flags& flags) {
+  ControlServer::Options options;
+  ASSIGN_OR_RETURN(options.address, address_of("--listen", flags.listen));
+  ASSIGN_OR_RETURN(options.metrics_address, address_of("--metrics-address", flags.metrics_address));
+  ASSIGN_OR_RETURN(options.health_address, address_of("--health-address", flags.health_address));
+  options.certificate = {.certificate_file = flags.tls_cert,
+                         .key_file = flags.tls_key,
+                         .names = flags.tls_names,
+                         .folder = flags.run_dir,
+                         .client_authority_file = flags.client_ca};
+  options.callers.accounts = {flags.accounts.begin(), flags.accounts.end()};
+  ControlServer::Parts parts;
+  const Folder kind = flags.config_dir.empty() ? Folder::kMounted : Folder::kOwn;
+  ASSIGN_OR_RETURN(
+      parts.authority,
+      CertificateAuthority::open({.folder = flags.ca_dir, .mounted = kind == Folder::kMounted}, absl::Now()));
+  if (!flags.join_dir.empty()) {
+    ASSIGN_OR_RETURN(parts.join,
+                     JoinDesk::open({.folder = flags.join_dir, .client_authority_file = flags.client_ca}));
+  }
+  if (flags.config_dir.empty())
+    RETURN_IF_ERROR(use_kubernetes(flags, parts));
+  else
+    use_folder(flags, parts);
   return ControlServer::start(std::move(options), std::move(parts));
 }
 
@@ -160,6 +185,15 @@ void add_options(CLI::App& app, Flags& flags) {
           ->excludes(in_pod);
   app.add_option("--context", flags.context, "context in the kubeconfig (default: its current one)")
       ->needs(file);
+  app.add_option("--config-dir", flags.config_dir,
+                 "objects from a folder of manifests, without Kubernetes: agents prove themselves by client "
+                 "certificates")
+      ->check([](const std::string& text) { return std::string(text.empty() ? "names no folder" : ""); })
+      ->excludes(in_pod)
+      ->excludes(file);
+  app.add_option("--join-dir", flags.join_dir,
+                 "folder of join tokens and of the nodes that joined (`weft join-token`); not given: no "
+                 "machine can join");
   app.add_option("--listen", flags.listen, "IP:PORT for agents, TLS")->capture_default_str();
   CLI::Option* const certificate =
       app.add_option("--tls-cert", flags.tls_cert,

@@ -13,7 +13,8 @@
 namespace weft::control_plane {
 
 // Refuses every call whose caller Callers::node_of() does not know, with its code and message; waits for the
-// API server where a token is new. Both are the server's for its whole life.
+// API server where a token is new. Joining alone is nobody's to prove in the call: it passes. Both are the
+// server's for its whole life.
 std::shared_ptr<grpc::AuthMetadataProcessor> refuse_unknown(Callers& callers);
 
 // The node of a call that passed; does not wait.

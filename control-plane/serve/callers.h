@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/x509.h"
 #include "control-plane/serve/token_review.h"
 
 namespace weft::control_plane {
@@ -28,6 +29,8 @@ class Callers {
     absl::Duration good_for = absl::Minutes(5);
     absl::Duration refused_for = absl::Seconds(10);
     size_t most_kept = 20'000;
+    // Has the last word about a client certificate of a node; empty: whoever is verified counts.
+    std::function<absl::Status(X509* certificate, const std::string& node)> admit = {};
     std::function<absl::Time()> now = absl::Now;
   };
   // Waits for the API server.

@@ -19,6 +19,7 @@
 #include "control-plane/discovery/node_pods.h"
 #include "control-plane/identity/certificate_authority.h"
 #include "control-plane/identity/certificate_service.h"
+#include "control-plane/join/join_service.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
 #include "control-plane/serve/callers.h"
 #include "control-plane/serve/node_workloads.h"
@@ -48,6 +49,8 @@ class ControlServer {
         start_control_plane;
     // What its source says about itself; any thread, also while it starts. Empty: nothing.
     std::function<SourceReport()> source_report;
+    // Makes machines without Kubernetes nodes of the mesh. Null: none can join.
+    std::unique_ptr<JoinDesk> join;
     // Writes findings to the objects. Null: nobody does.
     std::unique_ptr<StatusWriter> status;
   };
@@ -80,6 +83,7 @@ class ControlServer {
   NodePods pods_;  // the control plane's threads, one at a time
   std::unique_ptr<AdsService> ads_;
   std::unique_ptr<CertificateService> certificates_;
+  std::unique_ptr<JoinService> joins_;  // null: nobody joins
   std::unique_ptr<ServerCertificate> certificate_;
   SocketAddress address_;
   std::atomic<uint64_t> generation_ = 0;
