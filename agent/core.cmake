@@ -25,7 +25,7 @@ weft_library(weft_agent
 target_compile_definitions(weft_agent PUBLIC WEFT_VERSION="${PROJECT_VERSION}")
 
 if(TARGET weft_dataplane AND TARGET weft_control_plane AND TARGET weft_ads_service)
-  weft_binary(weft-agent SOURCES main.cc
+  weft_binary(weft-agent SOURCES authority_source.cc main.cc
     DEPS weft_agent weft_dataplane weft_control_plane weft_kubernetes weft_remote_control weft_fetch_keys weft_ads_service weft_grpc_log CLI11::CLI11)
   set_target_properties(weft-agent PROPERTIES WEFT_GRPC_TLS ON)
 endif()

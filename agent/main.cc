@@ -12,6 +12,7 @@
 #include <iostream>
 
 #include "agent/agent.h"
+#include "agent/authority_source.h"
 #include "agent/replace_file.h"
 #include "agent/run_dir.h"
 #include "base/address_flag.h"
@@ -40,6 +41,7 @@ struct Flags {
   std::string kubeconfig;  // given: kubernetes too
   std::string context;
   control_plane::ControlAccess control;  // its target given: configuration and certificates from weft-control
+  AuthorityFlags authority;
   std::string own_daemonset;
   uint32_t release_seconds = 40;
   std::string run_dir = kDefaultRunDir;
@@ -174,8 +176,8 @@ using RemoteSource = std::atomic<const control_plane::RemoteControlPlane*>;
 
 // Configuration and certificates come from weft-control. `own`: null when nobody asks whether this agent is
 // being uninstalled.
-void use_weft_control(const Flags& flags, const std::shared_ptr<control_plane::DaemonSetWatch>& own,
-                      Agent::Parts& parts) {
+absl::Status use_weft_control(const Flags& flags, const std::shared_ptr<control_plane::DaemonSetWatch>& own,
+                              Agent::Parts& parts) {
   const auto source = std::make_shared<RemoteSource>(nullptr);
   parts.start_control_plane = [&flags, source](control_plane::ControlPlane::Subscriber subscriber)
       -> absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> {
@@ -209,12 +211,16 @@ void use_weft_control(const Flags& flags, const std::shared_ptr<control_plane::D
                                    absl::Duration lifetime, absl::Time) {
     return control_plane::sign_remotely(*channel, pem, request.id.to_string(), lifetime);
   };
+  if (flags.authority.join_token_file.empty()) return absl::OkStatus();
+  return join(flags.authority, flags.control, flags.node_name, flags.run_dir, told_to_stop, parts);
 }
 
 absl::Status use_own_control_plane(const Flags& flags, const std::shared_ptr<Uninstallation>& end,
                                    Agent::Parts& parts) {
-  ASSIGN_OR_RETURN(parts.authority,
-                   control_plane::CertificateAuthority::open({.folder = ca_dir_of(flags)}, absl::Now()));
+  if (flags.authority.istio.target.empty()) {
+    ASSIGN_OR_RETURN(parts.authority,
+                     control_plane::CertificateAuthority::open({.folder = ca_dir_of(flags)}, absl::Now()));
+  }
   parts.start_control_plane = [&flags, end](control_plane::ControlPlane::Subscriber subscriber) {
     return start_control_plane(flags, std::move(subscriber), end->source);
   };
@@ -256,8 +262,9 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
     if (!flags.own_daemonset.empty()) {
       ASSIGN_OR_RETURN(end->own, control_plane::watch_own_daemonset(flags.own_daemonset));
     }
-    use_weft_control(flags, end->own, parts);
+    RETURN_IF_ERROR(use_weft_control(flags, end->own, parts));
   }
+  if (!flags.authority.istio.target.empty()) use_istio(flags.authority, parts);
   return Agent::start(std::move(options), std::move(parts));
 }
 
@@ -294,6 +301,7 @@ int remove_traces(const Flags& flags, const absl::StatusOr<UniqueFd>& lock) {
   for (const std::string& step : *steps) std::cout << step << "\n";
   if (lock.ok()) {
     control_plane::CertificateAuthority::remove_made(ca_dir_of(flags));
+    leave(flags.authority, flags.run_dir);
     remove_run_files(flags.run_dir);
   }
   if (!plugin.ok()) {
@@ -401,10 +409,11 @@ void add_source_options(CLI::App& app, Flags& flags) {
           ->check(not_empty)
           ->needs(control);
   control->needs(authority);
-  app.add_option("--control-token", flags.control.token_file,
-                 "file of the ServiceAccount token that weft-control is shown; read anew for each call")
-      ->check(not_empty)
-      ->needs(control);
+  CLI::Option* const token =
+      app.add_option("--control-token", flags.control.token_file,
+                     "file of the ServiceAccount token that weft-control is shown; read anew for each call")
+          ->check(not_empty)
+          ->needs(control);
   CLI::Option* const certificate = app.add_option("--control-cert", flags.control.certificate_file,
                                                   "PEM file of a client certificate, instead of a token")
                                        ->check(not_empty)
@@ -418,12 +427,16 @@ void add_source_options(CLI::App& app, Flags& flags) {
          "folder below which Gateways and DestinationRules may name certificates and keys in files; may "
          "be given again (default: none, they name Secrets)")
       ->check(is_absolute)
-      // Each value behind a flag of its own: what follows may be a command.
-      ->allow_extra_args(false)
+      ->allow_extra_args(false)  // what follows one may be a command
       ->excludes(control);
   app.add_option("--control-server-name", flags.control.server_name,
                  "name in weft-control's certificate (default: the HOST)")
       ->needs(control);
+  CLI::Option* const ca_dir = app.add_option(
+      "--ca-dir", flags.ca_dir,
+      "folder of the certificate authority: its key, and what an operator puts there (default: "
+      "/var/lib/weft/ca; ca in the run dir when that is another one)");
+  add_authority_options(app, control, {token, certificate}, ca_dir, flags.authority);
 }
 
 int main_with(int argc, char** argv) {
@@ -436,9 +449,6 @@ int main_with(int argc, char** argv) {
   app.add_option("--run-dir", flags.run_dir, "folder of sockets and state")->capture_default_str();
   app.add_option("--pin-root", flags.pin_root, "bpffs folder of pinned programs and maps")
       ->capture_default_str();
-  app.add_option("--ca-dir", flags.ca_dir,
-                 "folder of the certificate authority: its key, and what an operator puts there (default: "
-                 "/var/lib/weft/ca; ca in the run dir when that is another one)");
   app.add_option("--cgroup", flags.cgroup, "cgroup whose processes are captured (default: the cgroup2 root)");
   app.add_option("--node-name", flags.node_name, "name of this node")->capture_default_str();
   app.add_option("--listeners", flags.listeners, "capture listeners per pod, at least the proxy's workers")
@@ -478,6 +488,9 @@ int main_with(int argc, char** argv) {
     return kUsage;
   }
   log::set_level(flags.log_level);
+  if (!flags.authority.join_token_file.empty())
+    flags.control.certificate_file = flags.control.key_file =
+        node_certificate_file(flags.authority, flags.run_dir);
   return cleanup_command->parsed() ? clean_up(flags, force) : run(flags);
 }
 

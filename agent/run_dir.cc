@@ -47,6 +47,10 @@ std::string default_ca_dir(const std::string& run_dir, const std::string& usual,
   return beside;
 }
 
+std::string default_node_dir(const std::string& run_dir) {
+  return run_dir == kDefaultRunDir ? kLastingNodeDir : str_cat(run_dir, "/node");
+}
+
 void remove_run_files(const std::string& path) {
   for (const char* name :
        {"agent.sock", "xds.sock", "handover.sock", "enrollments.json", ".enrollments.json.new", "agent.pid",

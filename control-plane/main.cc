@@ -34,6 +34,8 @@ constexpr timespec kTick{.tv_sec = 10, .tv_nsec = 0};
 constexpr absl::Duration kPublishAgain = absl::Minutes(1);
 
 struct Flags {
+  std::string config_dir;  // given: no Kubernetes
+  std::string join_dir;    // empty: nobody joins
   bool kubernetes = false;
   std::string kubeconfig;
   std::string context;
@@ -101,31 +103,28 @@ absl::Status publish(const Flags& flags, ApiCaller& api, const std::string& root
 
 // What runs until the process is told to end.
 struct Running {
-  std::unique_ptr<ApiCaller> api;
+  std::unique_ptr<ApiCaller> api;  // null: no Kubernetes
   std::string roots;
   std::unique_ptr<ControlServer> server;
 };
 
-absl::StatusOr<Running> start_server(const Flags& flags) {
-  ControlServer::Options options;
-  ASSIGN_OR_RETURN(options.address, parse_address_flag(kProgram, "--listen", flags.listen));
-  ASSIGN_OR_RETURN(options.metrics_address,
-                   parse_address_flag(kProgram, "--metrics-address", flags.metrics_address));
-  ASSIGN_OR_RETURN(options.health_address,
-                   parse_address_flag(kProgram, "--health-address", flags.health_address));
-  if (!flags.webhook.empty()) {
-    ASSIGN_OR_RETURN(options.webhook_address, parse_address_flag(kProgram, "--webhook", flags.webhook));
-  }
-  options.certificate = {.certificate_file = flags.tls_cert,
-                         .key_file = flags.tls_key,
-                         .names = flags.tls_names,
-                         .folder = flags.run_dir,
-                         .client_authority_file = flags.client_ca};
-  options.callers.accounts = {flags.accounts.begin(), flags.accounts.end()};
+// Objects of a folder: no API server is there, so no token can be reviewed and no status written.
+absl::Status use_folder(const Flags& flags, ControlServer::Parts& parts) {
+  ASSIGN_OR_RETURN(parts.authority,
+                   CertificateAuthority::open({.folder = flags.ca_dir, .mounted = false}, absl::Now()));
+  parts.start_control_plane = [&flags](ControlPlane::Subscriber subscriber) {
+    return ControlPlane::start(
+        {.config_dir = flags.config_dir, .node_name = kAllNodes, .fetch_keys = fetch_keys},
+        std::move(subscriber));
+  };
+  return absl::OkStatus();
+}
+
+absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts,
+                            std::unique_ptr<ApiCaller>* api) {
   absl::StatusOr<ApiAccess> access =
       flags.kubeconfig.empty() ? in_cluster_access() : read_kubeconfig(flags.kubeconfig, flags.context);
   RETURN_IF_ERROR(annotate("access to the Kubernetes API", access.status()));
-  ControlServer::Parts parts;
   if (flags.status_lease != kNoStatus) {
     const size_t slash = flags.status_lease.find('/');
     if (slash == std::string::npos)
@@ -138,13 +137,9 @@ absl::StatusOr<Running> start_server(const Flags& flags) {
                                        .gateway_addresses = flags.gateway_addresses,
                                        .webhook_configuration = flags.webhook_configuration});
   }
-  Running out{.api = std::make_unique<ApiCaller>(*access), .roots = "", .server = nullptr};
-  ASSIGN_OR_RETURN(parts.authority, open_authority(flags, *out.api));
-  out.roots = parts.authority->bundle();
-  RETURN_IF_ERROR(publish(flags, *out.api, out.roots));
-  parts.revocations = [&flags, authority = parts.authority.get()] {
-    return read_revocations(flags.crl_file, *authority);
-  };
+  *api = std::make_unique<ApiCaller>(*access);
+  ASSIGN_OR_RETURN(parts.authority, open_authority(flags, **api));
+  RETURN_IF_ERROR(publish(flags, **api, parts.authority->bundle()));
   const auto reviewer = std::make_shared<TokenReviewer>(*std::move(access), flags.audience);
   parts.review = [reviewer](const std::string& token) { return reviewer->review(token); };
   const auto source = std::make_shared<std::atomic<const KubernetesControlPlane*>>(nullptr);
@@ -166,6 +161,44 @@ absl::StatusOr<Running> start_server(const Flags& flags) {
     const KubernetesControlPlane* const started = source->load();
     return started == nullptr ? SourceReport() : started->report();
   };
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ControlServer::Options> read_options(const Flags& flags) {
+  ControlServer::Options options;
+  ASSIGN_OR_RETURN(options.address, parse_address_flag(kProgram, "--listen", flags.listen));
+  ASSIGN_OR_RETURN(options.metrics_address,
+                   parse_address_flag(kProgram, "--metrics-address", flags.metrics_address));
+  ASSIGN_OR_RETURN(options.health_address,
+                   parse_address_flag(kProgram, "--health-address", flags.health_address));
+  if (!flags.webhook.empty()) {
+    ASSIGN_OR_RETURN(options.webhook_address, parse_address_flag(kProgram, "--webhook", flags.webhook));
+  }
+  options.certificate = {.certificate_file = flags.tls_cert,
+                         .key_file = flags.tls_key,
+                         .names = flags.tls_names,
+                         .folder = flags.run_dir,
+                         .client_authority_file = flags.client_ca};
+  options.callers.accounts = {flags.accounts.begin(), flags.accounts.end()};
+  return options;
+}
+
+absl::StatusOr<Running> start_server(const Flags& flags) {
+  ASSIGN_OR_RETURN(ControlServer::Options options, read_options(flags));
+  ControlServer::Parts parts;
+  Running out;
+  if (flags.config_dir.empty())
+    RETURN_IF_ERROR(use_kubernetes(flags, parts, &out.api));
+  else
+    RETURN_IF_ERROR(use_folder(flags, parts));
+  out.roots = parts.authority->bundle();
+  parts.revocations = [&flags, authority = parts.authority.get()] {
+    return read_revocations(flags.crl_file, *authority);
+  };
+  if (!flags.join_dir.empty()) {
+    ASSIGN_OR_RETURN(parts.join,
+                     JoinDesk::open({.folder = flags.join_dir, .client_authority_file = flags.client_ca}));
+  }
   ASSIGN_OR_RETURN(out.server, ControlServer::start(std::move(options), std::move(parts)));
   return out;
 }
@@ -175,7 +208,7 @@ void serve(const Flags& flags, const sigset_t& stop, Running running) {
   for (absl::Time publish_at = absl::Now() + kPublishAgain; signal < 0;) {
     signal = ::sigtimedwait(&stop, nullptr, &kTick);
     running.server->tick(absl::Now());
-    if (signal >= 0 || absl::Now() < publish_at) continue;
+    if (signal >= 0 || running.api == nullptr || absl::Now() < publish_at) continue;
     publish_at = absl::Now() + kPublishAgain;
     if (const absl::Status done = publish(flags, *running.api, running.roots); !done.ok())
       log::warn("roots_not_published", {{"error", done.message()}});
@@ -214,17 +247,19 @@ void add_authority_options(CLI::App& app, Flags& flags) {
          "NAMESPACE/NAME of the Secret with the authority of all replicas; one that is empty gets a new root")
       ->check(not_empty)
       ->excludes(folder)
-      ->excludes(make);
+      ->excludes(make)
+      ->excludes(app.get_option("--config-dir"));
   app.add_option("--roots-configmap", flags.roots_config_map,
                  "NAMESPACE/NAME of the ConfigMap whose ca.crt is to be what agents trust")
-      ->check(not_empty);
+      ->check(not_empty)
+      ->excludes(app.get_option("--config-dir"));
   app.add_option(
          "--crl-file", flags.crl_file,
          "PEM file of revocation lists for all nodes; it may be missing, and is read anew every ten seconds")
       ->check(not_empty);
 }
 
-void add_options(CLI::App& app, Flags& flags) {
+void add_source_options(CLI::App& app, Flags& flags) {
   CLI::Option* const in_pod =
       app.add_flag("--kubernetes", flags.kubernetes,
                    "objects from the API server of the cluster that this pod is in (the default)");
@@ -234,6 +269,19 @@ void add_options(CLI::App& app, Flags& flags) {
           ->excludes(in_pod);
   app.add_option("--context", flags.context, "context in the kubeconfig (default: its current one)")
       ->needs(file);
+  app.add_option("--config-dir", flags.config_dir,
+                 "objects from a folder of manifests, without Kubernetes: agents prove themselves by client "
+                 "certificates")
+      ->check([](const std::string& text) { return std::string(text.empty() ? "names no folder" : ""); })
+      ->excludes(in_pod)
+      ->excludes(file);
+  app.add_option("--join-dir", flags.join_dir,
+                 "folder of join tokens and of the nodes that joined (`weft join-token`); not given: no "
+                 "machine can join");
+}
+
+void add_options(CLI::App& app, Flags& flags) {
+  add_source_options(app, flags);
   app.add_option("--listen", flags.listen, "IP:PORT for agents, TLS")->capture_default_str();
   CLI::Option* const certificate =
       app.add_option("--tls-cert", flags.tls_cert,

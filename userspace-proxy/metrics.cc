@@ -40,11 +40,20 @@ void write(const SeriesLabels& labels, const Sum& sum, v1::RequestSeries* out) {
   for (const uint64_t bucket : sum.buckets) out->add_duration_buckets(bucket);
 }
 
+void write(const std::array<uint64_t, kOutcomeCount>& counts,
+           google::protobuf::RepeatedPtrField<v1::OutcomeCount>* out) {
+  for (size_t i = 0; i < counts.size(); ++i) {
+    v1::OutcomeCount* count = out->Add();
+    count->set_outcome(std::string(label(static_cast<Outcome>(i))));
+    count->set_count(counts[i]);
+  }
+}
+
 }  // namespace
 
 void sum_telemetry(const std::vector<WorkerTelemetry*>& telemetry, v1::Metrics* out) {
   std::map<SeriesLabels, Sum> sums;
-  std::array<uint64_t, kOutcomeCount> outcomes{};
+  std::array<uint64_t, kOutcomeCount> outcomes{}, tunnels{};
   uint64_t observe_dropped = 0;
   for (const WorkerTelemetry* t : telemetry) {
     for (const RequestSeries* series = t->first_series(); series != nullptr; series = series->next) {
@@ -55,14 +64,14 @@ void sum_telemetry(const std::vector<WorkerTelemetry*>& telemetry, v1::Metrics* 
       for (size_t i = 0; i < sum.buckets.size(); ++i) sum.buckets[i] += series->duration.buckets[i].get();
     }
     for (size_t i = 0; i < outcomes.size(); ++i) outcomes[i] += t->outcome_count(static_cast<Outcome>(i));
+    for (size_t i = 0; i < tunnels.size(); ++i) tunnels[i] += t->tunnels().outcomes[i].get();
+    out->set_tunnel_received_bytes(out->tunnel_received_bytes() + t->tunnels().received_bytes.get());
+    out->set_tunnel_sent_bytes(out->tunnel_sent_bytes() + t->tunnels().sent_bytes.get());
     observe_dropped += t->observe_dropped();
   }
   for (const auto& [labels, sum] : sums) write(labels, sum, out->add_requests());
-  for (size_t i = 0; i < outcomes.size(); ++i) {
-    v1::OutcomeCount* count = out->add_outcomes();
-    count->set_outcome(std::string(label(static_cast<Outcome>(i))));
-    count->set_count(outcomes[i]);
-  }
+  write(outcomes, out->mutable_outcomes());
+  write(tunnels, out->mutable_tunnels());
   (*out->mutable_counters())["weft_proxy_observe_dropped_total"] = observe_dropped;
   (*out->mutable_counters())["weft_proxy_rate_limit_evicted_keys_total"] = RateLimiter::evicted();
 }

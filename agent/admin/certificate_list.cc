@@ -65,11 +65,11 @@ grpc::Status CertificateList::Rotate(grpc::ServerContext*,
                                      RotateCertificatesReply* reply) {
   if (request->root()) {
     if (authority_ == nullptr)
-      return {
-          grpc::StatusCode::FAILED_PRECONDITION,
-          "the root is weft-control's and not this node's; next: replace ca.crt, ca.key and roots.crt in "
-          "weft-control's folder (--ca-dir, /var/lib/weft-control/ca), restart it, then `weft cert rotate` "
-          "on each node"};
+      return {grpc::StatusCode::FAILED_PRECONDITION,
+              "the root is not this node's but of who signs for it; next: replace ca.crt, ca.key and "
+              "roots.crt in "
+              "weft-control's folder (--ca-dir, /var/lib/weft-control/ca) and restart it, or rotate istiod's "
+              "(--ca-address), then `weft cert rotate` on each node"};
     const size_t behind = authority_->makes_roots() ? certificates_.overdue().size() : 0;
     if (behind > 0)
       return {grpc::StatusCode::FAILED_PRECONDITION,

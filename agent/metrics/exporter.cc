@@ -156,6 +156,17 @@ struct Writer {
     for (const auto& row : input.proxy->outcomes())
       out.sample(name, {{"outcome", row.outcome()}}, row.count());
   }
+  void weft_tunnels_total(std::string_view name) const {
+    if (!input.proxy.has_value()) return;
+    for (const auto& row : input.proxy->tunnels())
+      out.sample(name, {{"outcome", row.outcome()}}, row.count());
+  }
+  void weft_tunnel_received_bytes_total(std::string_view name) const {
+    if (input.proxy.has_value()) out.sample(name, {}, input.proxy->tunnel_received_bytes());
+  }
+  void weft_tunnel_sent_bytes_total(std::string_view name) const {
+    if (input.proxy.has_value()) out.sample(name, {}, input.proxy->tunnel_sent_bytes());
+  }
   // Pods that have left are nobody's series any more, though the proxy may still know them.
   template <typename F>
   void each_pod(F write) const {

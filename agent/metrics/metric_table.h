@@ -26,6 +26,11 @@ namespace weft::agent {
   X(weft_request_duration_seconds, histogram, "request",                                                     \
     "Time from request head to the end of the response")                                                     \
   X(weft_outcomes_total, counter, "outcome", "Exchanges and connections by how they ended")                  \
+  X(weft_tunnels_total, counter, "outcome",                                                                  \
+    "Tunnels (HBONE) that came in to pods of this node, by how they ended")                                  \
+  X(weft_tunnel_received_bytes_total, counter, "",                                                           \
+    "Bytes that their clients sent by tunnels that have ended")                                              \
+  X(weft_tunnel_sent_bytes_total, counter, "", "Bytes sent to their clients by tunnels that have ended")     \
   X(weft_pod_connections, gauge, "pod", "Client connections of a pod at the node proxy")                     \
   X(weft_pod_active_requests, gauge, "pod", "Requests and TCP connections of a pod under way")               \
   X(weft_pod_waiting_requests, gauge, "pod",                                                                 \

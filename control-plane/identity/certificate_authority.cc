@@ -291,10 +291,24 @@ absl::StatusOr<std::string> CertificateAuthority::sign_server(EVP_PKEY* key,
   ASSIGN_OR_RETURN(const X509Ptr leaf,
                    issue_server(material->issuer, key, names,
                                 {now - kSkew, std::min(now + options_.leaf_lifetime, material->end)}));
-  std::string out = to_pem(leaf.get());
-  if (material->operators_roots.empty()) return out;
-  out += to_pem(material->issuer.certificate.get());
-  for (const X509Ptr& each : material->intermediates) out += to_pem(each.get());
+  return with_intermediates(*material, leaf.get());
+}
+
+absl::StatusOr<std::string> CertificateAuthority::sign_node(EVP_PKEY* key, const std::string& node,
+                                                            absl::Time now) const {
+  const MaterialPtr material = this->material();
+  RETURN_IF_ERROR(check_end(*material, now));
+  ASSIGN_OR_RETURN(const X509Ptr leaf,
+                   issue_node(material->issuer, key, node,
+                              {now - kSkew, std::min(now + options_.leaf_lifetime, material->end)}));
+  return with_intermediates(*material, leaf.get());
+}
+
+std::string CertificateAuthority::with_intermediates(const Material& material, X509* leaf) {
+  std::string out = to_pem(leaf);
+  if (material.operators_roots.empty()) return out;
+  out += to_pem(material.issuer.certificate.get());
+  for (const X509Ptr& each : material.intermediates) out += to_pem(each.get());
   return out;
 }
 

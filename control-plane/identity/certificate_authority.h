@@ -59,6 +59,9 @@ class CertificateAuthority {
   absl::StatusOr<std::string> sign_server(EVP_PKEY* key, const std::vector<std::string>& names,
                                           absl::Time now) const;
 
+  // For the agent of a node, which shows it to weft-control (issue_node()); PEM and life as sign_server()'s.
+  absl::StatusOr<std::string> sign_node(EVP_PKEY* key, const std::string& node, absl::Time now) const;
+
   // The roots to trust, PEM.
   std::string bundle() const;
   // crl.pem as it is now; empty when there is none.
@@ -110,6 +113,7 @@ class CertificateAuthority {
   absl::StatusOr<std::vector<X509Ptr>> read_beside() const;
   absl::Status check_end(const Material& material, absl::Time now) const;
   static std::string bundle_of(const Material& material);
+  static std::string with_intermediates(const Material& material, X509* leaf);
   MaterialPtr material() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Options options_;

@@ -1,4 +1,4 @@
-// parse_request() of certificate_request.h: one check after the other, each with its own refusal.
+// See certificate_request.h: one check after the other, each with its own refusal.
 #include "control-plane/identity/certificate_request.h"
 
 #include <openssl/err.h>
@@ -79,6 +79,14 @@ absl::StatusOr<CertificateRequest> parse_request(std::string_view pem) {
   RETURN_IF_ERROR(check_signature(request.get(), out.key.get()));
   ASSIGN_OR_RETURN(out.id, wanted_id(request.get()));
   return out;
+}
+
+absl::StatusOr<KeyPtr> parse_nameless_request(std::string_view pem) {
+  ASSIGN_OR_RETURN(const X509RequestPtr request, read_pem(pem));
+  KeyPtr key(X509_REQ_get_pubkey(request.get()));
+  RETURN_IF_ERROR(check_signature(request.get(), key.get()));
+  if (X509_REQ_get_attr_count(request.get()) != 0) return refuse("it asks for a name or an extension");
+  return key;
 }
 
 }  // namespace weft::control_plane

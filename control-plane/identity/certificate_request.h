@@ -20,4 +20,8 @@ struct CertificateRequest {
 // SPIFFE id. Else kInvalidArgument says which of these is wrong.
 absl::StatusOr<CertificateRequest> parse_request(std::string_view pem);
 
+// The public key of a request that names nobody: who asks is proven otherwise. As parse_request(), but
+// without any attribute.
+absl::StatusOr<KeyPtr> parse_nameless_request(std::string_view pem);
+
 }  // namespace weft::control_plane

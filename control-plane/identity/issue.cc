@@ -1,4 +1,4 @@
-// issue_root() and issue_leaf() of issue.h.
+// See issue.h.
 #include "control-plane/identity/issue.h"
 
 #include <openssl/bn.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <utility>
 
 #include "base/address.h"
 #include "base/status_macros.h"
@@ -40,22 +41,35 @@ bool add(X509* certificate, X509* issuer, int nid, const char* value) {
   return added;
 }
 
-// `names`: in the text form of extensions, "URI:spiffe://a/b".
+// Attributes of the subject, by NID.
+using Subject = std::vector<std::pair<int, std::string>>;
+
+// Lengths are not held against X.520's upper bounds: a node's name may be longer than a common name's 64.
+bool set_subject(X509* certificate, const Subject& subject) {
+  X509_NAME* const name = X509_get_subject_name(certificate);
+  return std::all_of(subject.begin(), subject.end(), [name](const auto& row) {
+    const auto* text = reinterpret_cast<const unsigned char*>(row.second.data());
+    return X509_NAME_add_entry_by_NID(name, row.first, V_ASN1_UTF8STRING, text,
+                                      static_cast<int>(row.second.size()), -1, 0) == 1;
+  });
+}
+
+// `names`: in the text form of extensions, "URI:spiffe://a/b"; empty: none, the subject is the name.
 absl::StatusOr<X509Ptr> issue(const Issuer& issuer, EVP_PKEY* key, const std::string& names,
-                              const char* usage, const Validity& validity) {
+                              const Subject& subject, const char* usage, const Validity& validity) {
   X509* const by = issuer.certificate.get();
   const Validity within{validity.from, std::min(validity.to, not_after(by))};
   X509Ptr leaf(X509_new());
-  const bool made = X509_set_version(leaf.get(), X509_VERSION_3) == 1 && set_random_serial(leaf.get()) &&
-                    set_times(leaf.get(), within) &&
-                    X509_set_issuer_name(leaf.get(), X509_get_subject_name(by)) == 1 &&
-                    X509_set_pubkey(leaf.get(), key) == 1 &&
-                    add(leaf.get(), by, NID_basic_constraints, "critical,CA:FALSE") &&
-                    add(leaf.get(), by, NID_key_usage, "critical,digitalSignature") &&
-                    add(leaf.get(), by, NID_ext_key_usage, usage) &&
-                    add(leaf.get(), by, NID_authority_key_identifier, "keyid") &&
-                    add(leaf.get(), by, NID_subject_alt_name, str_cat("critical,", names).c_str()) &&
-                    X509_sign(leaf.get(), issuer.key.get(), EVP_sha256()) > 0;
+  const bool made =
+      X509_set_version(leaf.get(), X509_VERSION_3) == 1 && set_random_serial(leaf.get()) &&
+      set_times(leaf.get(), within) && X509_set_issuer_name(leaf.get(), X509_get_subject_name(by)) == 1 &&
+      X509_set_pubkey(leaf.get(), key) == 1 &&
+      add(leaf.get(), by, NID_basic_constraints, "critical,CA:FALSE") &&
+      add(leaf.get(), by, NID_key_usage, "critical,digitalSignature") &&
+      add(leaf.get(), by, NID_ext_key_usage, usage) &&
+      add(leaf.get(), by, NID_authority_key_identifier, "keyid") && set_subject(leaf.get(), subject) &&
+      (names.empty() || add(leaf.get(), by, NID_subject_alt_name, str_cat("critical,", names).c_str())) &&
+      X509_sign(leaf.get(), issuer.key.get(), EVP_sha256()) > 0;
   if (!made) return openssl_status("make a certificate");
   return leaf;
 }
@@ -88,7 +102,7 @@ absl::StatusOr<X509Ptr> issue_root(std::string_view name, EVP_PKEY* key, const V
 absl::StatusOr<X509Ptr> issue_leaf(const Issuer& issuer, EVP_PKEY* key, const SpiffeId& id,
                                    const Validity& validity) {
   // The id has no character that the text form of extensions gives a meaning to; see SpiffeId.
-  return issue(issuer, key, str_cat("URI:", id.to_string()), "serverAuth,clientAuth", validity);
+  return issue(issuer, key, str_cat("URI:", id.to_string()), {}, "serverAuth,clientAuth", validity);
 }
 
 absl::StatusOr<X509Ptr> issue_server(const Issuer& issuer, EVP_PKEY* key,
@@ -101,7 +115,14 @@ absl::StatusOr<X509Ptr> issue_server(const Issuer& issuer, EVP_PKEY* key,
     str_append(&text, text.empty() ? "" : ",", address ? "IP:" : "DNS:", name);
   }
   if (text.empty()) return absl::InvalidArgumentError("a server's certificate needs a name");
-  return issue(issuer, key, text, "serverAuth", validity);
+  return issue(issuer, key, text, {}, "serverAuth", validity);
+}
+
+absl::StatusOr<X509Ptr> issue_node(const Issuer& issuer, EVP_PKEY* key, const std::string& node,
+                                   const Validity& validity) {
+  return issue(issuer, key, "",
+               {{NID_organizationName, "system:nodes"}, {NID_commonName, str_cat("system:node:", node)}},
+               "clientAuth", validity);
 }
 
 }  // namespace weft::control_plane

@@ -36,4 +36,9 @@ absl::StatusOr<X509Ptr> issue_leaf(const Issuer& issuer, EVP_PKEY* key, const Sp
 absl::StatusOr<X509Ptr> issue_server(const Issuer& issuer, EVP_PKEY* key,
                                      const std::vector<std::string>& names, const Validity& validity);
 
+// For the TLS client that an agent is: subject O=system:nodes, CN=system:node:<node>, as Kubernetes names
+// nodes, and no other name.
+absl::StatusOr<X509Ptr> issue_node(const Issuer& issuer, EVP_PKEY* key, const std::string& node,
+                                   const Validity& validity);
+
 }  // namespace weft::control_plane

@@ -5,6 +5,7 @@
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdio>
 
@@ -63,6 +64,17 @@ absl::Status check_private(const std::string& path, int fd, Folder folder) {
   return absl::OkStatus();
 }
 
+// What an earlier process left half written goes first, so that nobody else's mode or owner is kept.
+absl::Status replace_file(const std::string& path, std::string_view text, mode_t mode) {
+  const std::string fresh = str_cat(path, ".new");
+  ::unlink(fresh.c_str());
+  {
+    ASSIGN_OR_RETURN(const UniqueFd fd, open_file(fresh, O_WRONLY | O_CREAT | O_EXCL, mode));
+    RETURN_IF_ERROR(write_all(fresh, fd.get(), text));
+  }
+  return ::rename(fresh.c_str(), path.c_str()) == 0 ? absl::OkStatus() : errno_status(path, errno);
+}
+
 // No prompt: a key under a pass phrase is one that nobody can use here.
 int no_pass_phrase(char*, int, int, void*) { return -1; }
 
@@ -98,13 +110,18 @@ absl::StatusOr<std::string> read_text_file(const std::string& path, Folder folde
   return read_all(path, fd.get());
 }
 
+absl::StatusOr<std::string> read_private_file(const std::string& path) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, open_file(path, O_RDONLY));
+  RETURN_IF_ERROR(check_private(path, fd.get(), Folder::kOwn));
+  return read_all(path, fd.get());
+}
+
+absl::Status write_private_file(const std::string& path, std::string_view text) {
+  return replace_file(path, text, 0600);
+}
+
 absl::Status write_text_file(const std::string& path, std::string_view text) {
-  const std::string fresh = str_cat(path, ".new");
-  {
-    ASSIGN_OR_RETURN(const UniqueFd fd, open_file(fresh, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-    RETURN_IF_ERROR(write_all(fresh, fd.get(), text));
-  }
-  return ::rename(fresh.c_str(), path.c_str()) == 0 ? absl::OkStatus() : errno_status(path, errno);
+  return replace_file(path, text, 0644);
 }
 
 }  // namespace weft::control_plane

@@ -60,6 +60,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ControlChannel::shared() {
 }
 
 absl::Status ControlChannel::prepare(grpc::ClientContext& context) const {
+  if (!access_.cluster_id.empty()) context.AddMetadata("clusterid", access_.cluster_id);
   if (access_.token_file.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::string text, read_file("token", access_.token_file));
   const std::string token(absl::StripAsciiWhitespace(text));

@@ -21,6 +21,8 @@ struct ControlAccess {
   std::string certificate_file;  // PEM, with key_file; empty: none
   std::string key_file;
   std::string server_name;  // in its certificate; empty: HOST
+  // What istiod calls the cluster that the token is of (metadata "clusterid"); empty: not said.
+  std::string cluster_id;
 };
 
 class ControlChannel {
@@ -32,7 +34,7 @@ class ControlChannel {
   absl::StatusOr<std::shared_ptr<grpc::Channel>> connect() const;
   // One that calls share until a file is another one.
   absl::StatusOr<std::shared_ptr<grpc::Channel>> shared();
-  // Adds the token to a call.
+  // Adds the token, and the cluster's name, to a call.
   absl::Status prepare(grpc::ClientContext& context) const;
 
  private:

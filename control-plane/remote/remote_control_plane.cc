@@ -13,7 +13,7 @@
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/discovery/node_findings.h"
 #include "control-plane/discovery/node_pods.h"
-#include "proto/istio/ca.grpc.pb.h"
+#include "control-plane/remote/certificate_call.h"
 #include "xds/delta_client.h"
 
 namespace weft::control_plane {
@@ -23,8 +23,6 @@ namespace pb = envoy::service::discovery::v3;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr absl::Duration kAskGiveUp = absl::Milliseconds(100);
-// The proxy waits five seconds for its certificate; it is told why before that.
-constexpr std::chrono::milliseconds kSignDeadline{4000};
 constexpr double kJitter = 0.5;
 
 constexpr const char* kTypes[] = {
@@ -200,25 +198,8 @@ absl::StatusOr<std::unique_ptr<RemoteControlPlane>> start_remote(RemoteOptions o
 
 absl::StatusOr<std::vector<std::string>> sign_remotely(ControlChannel& channel, const std::string& request,
                                                        const std::string& identity, absl::Duration lifetime) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> connection, channel.shared());
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kSignDeadline);
-  RETURN_IF_ERROR(channel.prepare(context));
-  istio::v1::auth::IstioCertificateRequest question;
-  question.set_csr(request);
-  question.set_validity_duration(absl::ToInt64Seconds(lifetime));
-  (*question.mutable_metadata()->mutable_fields())["ImpersonatedIdentity"].set_string_value(identity);
-  istio::v1::auth::IstioCertificateResponse answer;
-  const grpc::Status status = istio::v1::auth::IstioCertificateService::NewStub(connection)
-                                  ->CreateCertificate(&context, question, &answer);
-  if (!status.ok()) {
-    return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                        str_cat("weft-control ", channel.target(), ": ", status.error_message()));
-  }
-  // Without roots nobody could check a peer with it.
-  if (answer.cert_chain_size() < 2)
-    return absl::InternalError(str_cat("weft-control ", channel.target(), ": a chain without roots"));
-  return std::vector<std::string>(answer.cert_chain().begin(), answer.cert_chain().end());
+  return call_for_certificate(channel, str_cat("weft-control ", channel.target()), request, identity,
+                              lifetime);
 }
 
 }  // namespace weft::control_plane

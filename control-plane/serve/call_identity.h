@@ -13,7 +13,8 @@
 namespace weft::control_plane {
 
 // Refuses every call whose caller Callers::node_of() does not know, with its code and message; waits for the
-// API server where a token is new. gRPC may hold it a little longer than the server.
+// API server where a token is new. Joining alone is nobody's to prove in the call: it passes. gRPC may hold
+// it a little longer than the server.
 std::shared_ptr<grpc::AuthMetadataProcessor> refuse_unknown(std::shared_ptr<Callers> callers);
 
 // The node of a call that passed; does not wait.

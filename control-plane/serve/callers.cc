@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/x509.h"
+#include "control-plane/identity/node_name.h"
+#include "control-plane/join/join_token.h"
 
 namespace weft::control_plane {
 namespace {
@@ -18,29 +20,12 @@ namespace {
 // A projected token has some 1.2 KiB.
 constexpr size_t kLongestToken = 16 * 1024;
 constexpr std::string_view kAccountPrefix = "system:serviceaccount:";
-// As the kubelet's certificates name a node (Kubernetes, "Using Node Authorization").
-constexpr std::string_view kNodePrefix = "system:node:";
-constexpr char kNodeGroup[] = "system:nodes";
 
 std::string digest(std::string_view text) {
   unsigned char out[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
   EVP_Digest(text.data(), text.size(), out, &size, EVP_sha256(), nullptr);
   return std::string(reinterpret_cast<char*>(out), size);
-}
-
-// All texts of an attribute of the subject.
-std::vector<std::string> subject_texts(X509* certificate, int nid) {
-  std::vector<std::string> out;
-  const X509_NAME* subject = X509_get_subject_name(certificate);
-  for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, nid, at)) >= 0;) {
-    unsigned char* text = nullptr;
-    const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-    if (size < 0) continue;
-    out.emplace_back(reinterpret_cast<char*>(text), static_cast<size_t>(size));
-    OPENSSL_free(text);
-  }
-  return out;
 }
 
 }  // namespace
@@ -74,15 +59,13 @@ absl::StatusOr<std::string> Callers::of_certificate(const std::string& pem) {
   const auto certificates = read_certificates(pem);
   if (!certificates.ok()) return refuse("certificate", "its certificate cannot be read");
   X509* const leaf = certificates->front().get();
-  const std::vector<std::string> groups = subject_texts(leaf, NID_organizationName);
-  const std::vector<std::string> names = subject_texts(leaf, NID_commonName);
-  const bool of_node = std::find(groups.begin(), groups.end(), kNodeGroup) != groups.end() &&
-                       names.size() == 1 && names[0].starts_with(kNodePrefix) &&
-                       names[0].size() > kNodePrefix.size();
-  if (!of_node)
+  std::string node = node_of_certificate(leaf);
+  if (node.empty())
     return refuse("certificate",
                   "its certificate is of no node; next: one with O=system:nodes, CN=system:node:NAME");
-  return names[0].substr(kNodePrefix.size());
+  const absl::Status admitted = options_.admit ? options_.admit(leaf, node) : absl::OkStatus();
+  if (!admitted.ok()) return refuse("removed", std::string(admitted.message()));
+  return node;
 }
 
 absl::StatusOr<std::string> Callers::of_review(const ReviewedToken& reviewed) {
@@ -156,6 +139,9 @@ absl::StatusOr<std::string> Callers::known_node_of(std::string_view token, const
     return refuse("nothing",
                   "neither token nor client certificate; next: start the agent with --control-token");
   }
+  // It is a secret that is none of the API server's.
+  if (token.starts_with(kJoinTokenPrefix))
+    return refuse("token", "a join token proves nothing but once; next: weft-agent --join-token-file FILE");
   if (!review_) return refuse("token", "tokens are not accepted here; next: use a client certificate");
   if (token.size() > kLongestToken) return refuse("token", "its token is too long");
   const std::string key = digest(token);

@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/log_rate.h"
+#include "base/x509.h"
 #include "control-plane/serve/token_review.h"
 
 namespace weft::control_plane {
@@ -33,6 +34,8 @@ class Callers {
     size_t most_refused = 4'096;
     // Further callers hear Unavailable: whoever waits holds a thread.
     size_t reviews_at_once = 64;
+    // Has the last word about a client certificate of a node; empty: whoever is verified counts.
+    std::function<absl::Status(X509* certificate, const std::string& node)> admit = {};
     std::function<absl::Time()> now = absl::Now;
   };
   // Waits for the API server.

@@ -42,6 +42,10 @@ std::string render(const ControlFigures& figures) {
          "Certificates issued to workloads whose newest is valid", figures.certificates);
   single(out, "weft_control_certificates_refused_total", "counter", "Requests that got no certificate",
          figures.certificates_refused);
+  out.family("weft_control_joins_total", "counter",
+             "Certificates for nodes that joined, and refusals to join, by result");
+  for (const auto& [result, count] : figures.joins)
+    out.sample("weft_control_joins_total", {{"result", result}}, count);
   single(out, "weft_config_generation", "gauge", "Generation of the configuration", figures.generation);
   single(out, "weft_config_rejected", "gauge", "Objects that are refused now", figures.rejected);
   single(out, "weft_control_status_leads", "gauge", "1 when this replica writes status",

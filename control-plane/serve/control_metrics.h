@@ -2,6 +2,7 @@
 // text. docs/kubernetes.md has the table.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ struct ControlFigures {
   uint64_t rejected = 0;  // objects that are refused now
   uint64_t certificates = 0;
   uint64_t certificates_refused = 0;
+  std::map<std::string, uint64_t> joins;  // JoinDesk::counts()
   std::vector<SourceReport::Kind> source_kinds;
   StatusWriter::Counts status;
   std::optional<WebhookServer::Counts> admissions;  // absent: there is no webhook

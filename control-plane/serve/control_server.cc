@@ -30,12 +30,21 @@ constexpr int kHandshakeMs = 10'000;
 constexpr int kStreamsAtOnce = 100;
 constexpr std::chrono::seconds kEnd{5};
 
+// A node that was removed is none for its certificate either.
+Callers::Options with_members(Callers::Options options, const std::shared_ptr<JoinDesk>& desk) {
+  if (desk != nullptr)
+    options.admit = [desk](X509* certificate, const std::string& node) {
+      return desk->admit(certificate, node);
+    };
+  return options;
+}
+
 }  // namespace
 
 ControlServer::ControlServer(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(std::move(parts)),
-      callers_(std::make_shared<Callers>(options_.callers, parts_.review)),
+      callers_(std::make_shared<Callers>(with_members(options_.callers, parts_.join), parts_.review)),
       ads_(AdsService::create(
           [this](const grpc::ServerContextBase& context) { return node_of_call(*callers_, context); })),
       certificates_(std::make_unique<CertificateService>(CertificateService::Parts{
@@ -44,6 +53,10 @@ ControlServer::ControlServer(Options options, Parts parts)
                             const SpiffeId& id) { return workloads_.runs_on(node, id); },
           .node_of =
               [this](const grpc::ServerContextBase& context) { return node_of_call(*callers_, context); }})) {
+  if (parts_.join == nullptr) return;
+  joins_ = std::make_unique<JoinService>(*parts_.join, [this](const grpc::ServerContextBase& context) {
+    return node_of_call(*callers_, context);
+  });
 }
 
 absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::start(Options options, Parts parts) {
@@ -59,8 +72,10 @@ absl::Status ControlServer::start_all() {
                                      [this](std::string_view path) { return serve_metrics(path); }));
   ASSIGN_OR_RETURN(health_, HttpServer::start({.address = options_.health_address},
                                               [this](std::string_view path) { return serve_health(path); }));
+  ServerCertificate::Options certificate = options_.certificate;
+  if (parts_.join != nullptr) certificate.client_authority_file = parts_.join->client_authorities();
   ASSIGN_OR_RETURN(certificate_,
-                   ServerCertificate::open(options_.certificate, *parts_.authority, absl::Now()));
+                   ServerCertificate::open(std::move(certificate), *parts_.authority, absl::Now()));
   RETURN_IF_ERROR(start_webhook());
   ASSIGN_OR_RETURN(control_plane_,
                    parts_.start_control_plane([this](const Change& change) { on_change(change); }));
@@ -96,6 +111,7 @@ absl::Status ControlServer::listen() {
   builder.AddListeningPort(options_.address.to_string(), credentials, &port);
   builder.RegisterService(ads_->service());
   builder.RegisterService(certificates_.get());
+  if (joins_ != nullptr) builder.RegisterService(joins_.get());
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   builder.SetMaxSendMessageSize(kMaxResponseBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
@@ -149,6 +165,10 @@ ControlServer::~ControlServer() {
 }
 
 void ControlServer::tick(absl::Time now) {
+  if (parts_.join != nullptr) {
+    if (const absl::Status looked = parts_.join->tick(); !looked.ok())
+      log::error("client_authorities_not_written", {{"error", looked.message()}});
+  }
   if (const absl::Status renewed = certificate_->renew(now); !renewed.ok())
     log::error("server_certificate_not_renewed", {{"error", renewed.message()}});
   tell_authorities();
@@ -181,6 +201,7 @@ HttpReply ControlServer::serve_metrics(std::string_view path) const {
   for (const auto& [id, issued] : certificates_->issued()) figures.certificates += issued.count;
   if (parts_.source_report) figures.source_kinds = parts_.source_report().kinds;
   if (webhook_ != nullptr) figures.admissions = webhook_->counts();
+  if (parts_.join != nullptr) figures.joins = parts_.join->counts();
   if (parts_.status != nullptr) figures.status = parts_.status->counts();
   return {200, "text/plain; version=0.0.4; charset=utf-8", render(figures)};
 }

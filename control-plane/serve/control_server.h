@@ -22,6 +22,7 @@
 #include "control-plane/discovery/node_pods.h"
 #include "control-plane/identity/certificate_authority.h"
 #include "control-plane/identity/certificate_service.h"
+#include "control-plane/join/join_service.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
 #include "control-plane/serve/callers.h"
 #include "control-plane/serve/node_workloads.h"
@@ -57,6 +58,8 @@ class ControlServer {
     // The revocation lists of now, PEM, read at each tick(): what cannot be read leaves the last ones in
     // force. Empty: none.
     std::function<absl::StatusOr<std::string>()> revocations;
+    // Makes machines without Kubernetes nodes of the mesh. Null: none can join.
+    std::shared_ptr<JoinDesk> join;
     // Writes findings to the objects. Null: nobody does.
     std::unique_ptr<StatusWriter> status;
   };
@@ -97,6 +100,7 @@ class ControlServer {
   std::optional<std::string> revocations_;  // as told last; tick's thread
   std::unique_ptr<AdsService> ads_;
   std::unique_ptr<CertificateService> certificates_;
+  std::unique_ptr<JoinService> joins_;  // null: nobody joins
   std::unique_ptr<ServerCertificate> certificate_;
   SocketAddress address_;
   std::atomic<uint64_t> generation_ = 0;

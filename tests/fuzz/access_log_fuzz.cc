@@ -84,19 +84,23 @@ void check_line(const std::string& line, const ExchangeRecord& record, const std
   require(line.ends_with('\n'));
   for (const char c : std::string_view(line).substr(0, line.size() - 1)) require(c >= ' ' && c <= '~');
   const Fields fields = parse(line);
-  std::vector<std::string> keys = {"source",   "client",   "dialled", "service",
-                                   "upstream", "workload", "protocol"};
-  const bool http = record.protocol != ExchangeRecord::Protocol::kTcp;
+  std::vector<std::string> keys = {"source", "client"};
+  if (!record.identity.empty()) keys.push_back("identity");
+  const size_t named = keys.size();
+  keys.insert(keys.end(), {"dialled", "service", "upstream", "workload", "protocol"});
+  const bool http = is_http(record.protocol);
+  if (record.protocol == ExchangeRecord::Protocol::kTunnel) keys.push_back("status");
   if (http) keys.insert(keys.end(), {"method", "authority", "path", "status", "route"});
   keys.insert(keys.end(), {"outcome", "duration_us", "received", "sent"});
   require(fields.size() == keys.size());
   for (size_t i = 0; i < keys.size(); ++i) require(fields[i].first == keys[i]);
-  require(fields[3].second == expected(service));
+  if (named == 3) require(fields[2].second == expected(record.identity));
+  require(fields[named + 1].second == expected(service));
   if (!http) return;
-  require(fields[7].second == expected(record.method));
-  require(fields[8].second == expected(record.authority));
-  require(fields[9].second == expected(record.path.substr(0, record.path.find('?'))));
-  require(fields[11].second == expected(record.route));
+  require(fields[named + 5].second == expected(record.method));
+  require(fields[named + 6].second == expected(record.authority));
+  require(fields[named + 7].second == expected(record.path.substr(0, record.path.find('?'))));
+  require(fields[named + 9].second == expected(record.route));
 }
 
 }  // namespace
@@ -114,7 +118,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   snapshot.clusters.push_back(cluster);
   const std::string method = text(), authority = text(), path = text(), route = text();
   ExchangeRecord record;
-  record.protocol = static_cast<ExchangeRecord::Protocol>(data.ConsumeIntegralInRange<uint8_t>(0, 2));
+  record.protocol = static_cast<ExchangeRecord::Protocol>(data.ConsumeIntegralInRange<uint8_t>(0, 3));
   record.source = data.ConsumeIntegralInRange<uint32_t>(0, 1);
   record.cluster = data.ConsumeIntegralInRange<uint32_t>(0, 1);
   record.endpoint = data.ConsumeIntegralInRange<uint32_t>(0, 1);
@@ -126,6 +130,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   record.authority = authority;
   record.path = path;
   record.route = route;
+  const std::string identity = text();
+  record.identity = identity;
   std::string line;
   append_access_log_line(record, snapshot, data.ConsumeIntegral<int64_t>(), &line);
   check_line(line, record, record.cluster == 0 ? cluster.service : std::string());

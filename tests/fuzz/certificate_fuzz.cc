@@ -49,6 +49,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     case 1:
       if (const auto request = weft::control_plane::parse_request(text); request.ok())
         weft::check(request->id);
+      // What names somebody is no request that names nobody.
+      if (weft::control_plane::parse_nameless_request(text).ok())
+        weft::require(!weft::control_plane::parse_request(text).ok());
       break;
     case 2:
       if (const auto chain = weft::read_certificates(text); chain.ok()) {

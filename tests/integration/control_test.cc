@@ -149,7 +149,7 @@ TEST_F(ControlTest, AWholeNodeIsToldByWeftControlSurvivesItAndFollowsItsSuccesso
   EXPECT_EQ(mesh_->cli({"cert", "rotate", "--all"}).exit_code, 0);
   const CommandResult root = mesh_->cli({"cert", "rotate", "--root"});
   EXPECT_NE(root.exit_code, 0);
-  EXPECT_THAT(str_cat(root.output, root.errors), HasSubstr("the root is weft-control's"));
+  EXPECT_THAT(str_cat(root.output, root.errors), HasSubstr("the root is not this node's"));
 }
 
 TEST_F(ControlTest, AnAgentWithABadTokenDoesNotStartAndSaysWhyWhileTrafficGoesOn) {

@@ -71,6 +71,14 @@ privileged_ctest() {
   run_ctest "$@"
 }
 
+# Once; what tests of interoperation need. 77: it cannot be had here, and they are skipped.
+fetch_envoy() {
+  local status=0
+  tools/envoy --fetch || status=$?
+  [ $status -ne 77 ] || skipped "interoperation with Envoy" "there is no Envoy" "see above; tools/envoy --fetch" || return
+  return $status
+}
+
 # gcc reads every file but the tests and says what it thinks of it; the objects would be thrown away.
 read_with_gcc() {
   configure gcc -DWEFT_PRECOMPILE=OFF
@@ -129,6 +137,7 @@ verb_test() {
   step "Helm, for the tests of the chart" build_helm
   step "unit tests" run_ctest release '^unit$'
   step "kernel program tests" privileged_ctest release '^bpf$'
+  step "Envoy, for the tests of interoperation" fetch_envoy
   step "integration tests" privileged_ctest release '^integration$'
   step "kernel programs on Linux 6.1" tests/kernel/run --quick
   step "build ASan, UBSan and fuzz targets" build asan

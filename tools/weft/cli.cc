@@ -40,6 +40,7 @@ struct Tree {
   void add_canary();
   void add_enrollment();
   void add_kernel();
+  void add_join_tokens();
 };
 
 Tree::Tree() {
@@ -89,6 +90,7 @@ Tree::Tree() {
   add_canary();
   add_enrollment();
   add_kernel();
+  add_join_tokens();
   CLI::App* analyze_command = leaf(&app, "analyze", "Check manifests without applying them.", analyze);
   analyze_command->add_option("PATH", flags.paths, "files and folders")->required();
   analyze_command
@@ -343,6 +345,28 @@ void Tree::add_kernel() {
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
   leaf(bpf, "stats", "What the programs counted.", bpf_stats);
+}
+
+void Tree::add_join_tokens() {
+  CLI::App* token = app.add_subcommand("join-token",
+                                       "Machines without Kubernetes as nodes of the mesh; on the machine of "
+                                       "weft-control, as root.");
+  token->require_subcommand(1);
+  token->fallthrough();
+  JoinFlags& f = flags.join;
+  CLI::App* create = leaf(token, "create",
+                          "Print a token, this once, by which a machine becomes a node, once: give it to "
+                          "weft-agent --join-token-file.",
+                          join_token_create);
+  CLI::App* list = leaf(token, "list", "Tokens, and nodes that have joined.", join_token_list);
+  CLI::App* remove =
+      leaf(token, "remove", "A node is none any more, and its unused tokens are gone.", join_token_remove);
+  for (CLI::App* command : {create, list, remove})
+    command->add_option("--join-dir", f.folder, "the folder that weft-control is started with")
+        ->default_str("/var/lib/weft-control/join");
+  for (CLI::App* command : {create, remove})
+    command->add_option("--node", f.node, "name of the node")->required();
+  create->add_option("--ttl", f.life, "how long it can be used, 1m to 168h")->default_str("1h");
 }
 
 std::vector<std::string> command_names(const CLI::App& app) {

@@ -31,6 +31,12 @@ struct ClusterFlags {
   bool skip_checks = false;
 };
 
+struct JoinFlags {
+  std::string folder;  // empty: TokenStore's default
+  std::string node;
+  std::string life = "1h";
+};
+
 struct Flags {
   std::string run_dir = "/run/weft";
   std::string ns;
@@ -57,6 +63,7 @@ struct Flags {
   std::string duration = "30s";
   CanaryFlags canary;
   ClusterFlags cluster;
+  JoinFlags join;
 };
 
 // Prints "error: ..." and "next: ..." to err; the status's own "; next: ..." wins over `next`. Returns the
@@ -97,6 +104,10 @@ int bpf_map_dump(const Flags& flags, Environment& env);
 int bpf_stats(const Flags& flags, Environment& env);
 // kFindings when something drifted.
 int diff(const Flags& flags, Environment& env);
+// These three are for root, or who owns the folder, on the machine of weft-control.
+int join_token_create(const Flags& flags, Environment& env);
+int join_token_list(const Flags& flags, Environment& env);
+int join_token_remove(const Flags& flags, Environment& env);
 int version(const Flags& flags, Environment& env);
 
 }  // namespace weft::cli

@@ -12,10 +12,10 @@
 
 #include "absl/time/clock.h"
 #include "base/log.h"
+#include "base/renewal.h"
 #include "base/status_macros.h"
 #include "proto/istio/ca.grpc.pb.h"
 #include "proto/weft/proxy/v1/identity.grpc.pb.h"
-#include "userspace-proxy/tls/renewal.h"
 #include "userspace-proxy/tls/signing_request.h"
 
 namespace weft::proxy {

@@ -9,7 +9,12 @@
 
 namespace weft::proxy {
 
+TunnelTraffic::~TunnelTraffic() {
+  if (counting_ != nullptr) counting_->traffic_ = nullptr;
+}
+
 TunnelSocket::~TunnelSocket() {
+  if (traffic_ != nullptr) traffic_->counting_ = nullptr;
   cancel_operations();
   account_.subtract(queue_.bytes());
 }
@@ -71,6 +76,7 @@ bool TunnelSocket::send(Operation& operation, std::span<const iovec> pieces) {
   std::erase_if(pieces_, [](const iovec& piece) { return piece.iov_len == 0; });
   operation.result = 0;
   if (pieces_.empty()) return true;
+  for (const iovec& piece : pieces_) offered_ += piece.iov_len;
   session()->offer(*this, pieces_, false, {});
   operation.park(&send_operation_);
   transport_.output_due();
@@ -124,6 +130,7 @@ void TunnelSocket::head_received(FieldBlock& block, bool last) {
 }
 
 void TunnelSocket::data_received(std::string_view bytes) {
+  if (traffic_ != nullptr) traffic_->received += bytes.size();
   queue_.append(bytes);
   account_.add(bytes.size());
   if (recv_operation_ != nullptr && try_recv(*recv_operation_, *recv_into_))
@@ -137,6 +144,8 @@ void TunnelSocket::end_received() {
 
 void TunnelSocket::payload_taken() {
   end_taken_ = sent_end_;
+  if (traffic_ != nullptr) traffic_->sent += offered_;
+  offered_ = 0;
   // The session says NO_ERROR after the end: what the client still sends, nobody reads (RFC 9113 §8.1).
   if (closing_ && !received_end_) return leave();
   finish(&send_operation_, 0);

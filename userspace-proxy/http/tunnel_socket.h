@@ -11,6 +11,24 @@
 
 namespace weft::proxy {
 
+class TunnelSocket;
+
+// What a tunnel has carried so far. Whoever goes first, this or the socket that counts, tells the other.
+class TunnelTraffic {
+ public:
+  TunnelTraffic() = default;
+  TunnelTraffic(const TunnelTraffic&) = delete;
+  TunnelTraffic& operator=(const TunnelTraffic&) = delete;
+  ~TunnelTraffic();
+
+  uint64_t received = 0;
+  uint64_t sent = 0;  // and accepted by the connection
+
+ private:
+  friend class TunnelSocket;
+  TunnelSocket* counting_ = nullptr;
+};
+
 class TunnelSocket final : public SocketIo, public Http2Stream {
  public:
   // The connection that the stream is of.
@@ -29,6 +47,11 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   TunnelSocket(Http2Transport& transport, Host& host, Gauge& account)
       : SocketIo(UniqueFd()), transport_(transport), host_(host), account_(account) {}
 
+  // Payload of both directions is added to `traffic` from here on.
+  void count_in(TunnelTraffic& traffic) {
+    traffic_ = &traffic;
+    traffic.counting_ = this;
+  }
   // From here on a Socket owns it.
   SocketIo* open() {
     open_ = true;
@@ -68,6 +91,9 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   Http2Transport& transport_;
   Host& host_;
   Gauge& account_;
+  friend class TunnelTraffic;
+  TunnelTraffic* traffic_ = nullptr;
+  size_t offered_ = 0;  // to the session, of what is being sent
   PayloadQueue queue_;
   bool open_ = false;
   bool head_told_ = false;

@@ -21,7 +21,7 @@ HboneServer::HboneServer(ProxyContext& context, Owner& owner, std::shared_ptr<Ca
     : context_(context),
       owner_(owner),
       origin_(std::move(origin)),
-      peer_{client, {}},
+      peer_{client, {}, {}},
       socket_(context.loop),
       input_(context.buffers, &origin_->use->buffered_bytes) {
   origin_->handshakes.push_back(*this);
@@ -62,6 +62,7 @@ void HboneServer::serve() {
   origin_->tunnel_servers.push_back(*this);
   origin_->use->connections.add(1);
   peer_.id = tls_->peer();
+  peer_.name = peer_.id.to_string();
   transport_.reset(
       new Http2Transport(context_.loop, socket_, input_, Http2Session::Role::kServer, kLimits, *this));
   context_.loop.arm(timer_, kQuietMs);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "bpf/abi/constants.h"
 #include "userspace-proxy/config/resources.h"
+#include "userspace-proxy/exchange/dial_target.h"
 #include "userspace-proxy/exchange/shadow_report.h"
 #include "userspace-proxy/http/http2_fields.h"
 
@@ -34,6 +35,7 @@ InboundTunnel::InboundTunnel(ProxyContext& context, Owner& owner, std::shared_pt
       origin_(std::move(origin)),
       peer_(peer),
       local_(local),
+      started_(context.loop.now()),
       tunnel_(&tunnel),
       downstream_(context.loop),
       application_(context.loop),
@@ -47,6 +49,7 @@ InboundTunnel::InboundTunnel(ProxyContext& context, Owner& owner, std::shared_pt
       application_sink_(application_),
       to_application_(context.loop, *this, context.share, origin_->share),
       to_peer_(context.loop, *this, context.share, origin_->share) {
+  tunnel.count_in(traffic_);
   ++context_.active_exchanges;
   origin_->use->exchanges.add(1);
 }
@@ -58,6 +61,7 @@ InboundTunnel::~InboundTunnel() {
 }
 
 void InboundTunnel::asked(std::string_view method, std::string_view authority) {
+  asked_ = true;
   port_ = port_of(authority);
   if (method != "CONNECT" || port_ == 0) asked_status_ = 400;
   context_.loop.soon(begin_);
@@ -85,25 +89,26 @@ void InboundTunnel::log_forbidden(std::string_view event) const {
   if (context_.loop.now() < context_.next_tunnel_line) return;
   context_.next_tunnel_line = context_.loop.now() + kNsPerSecond;
   log::info(event, {{"workload", origin_->workload_uid()},
-                    {"peer", peer_.id.to_string()},
+                    {"peer", peer_.name},
                     {"address", peer_.address.to_string()},
                     {"port", port_},
                     {"policy", policy_.denied_by()}});
 }
 
-uint16_t InboundTunnel::refusal() {
-  if (asked_status_ != 0) return asked_status_;
-  if (std::find(kOwnPorts.begin(), kOwnPorts.end(), port_) != kOwnPorts.end()) return 503;
+InboundTunnel::Refused InboundTunnel::refusal() {
+  if (asked_status_ != 0) return {asked_status_, Outcome::kBadRequest};
+  if (std::find(kOwnPorts.begin(), kOwnPorts.end(), port_) != kOwnPorts.end())
+    return {503, Outcome::kNoEndpoint};
   read_policy();
   if (policy_.decision() == ConnectionPolicy::Decision::kDenied) {
     log_forbidden("tunnel_denied");
-    return 401;
+    return {401, Outcome::kAccessDenied};
   }
-  return context_.admission.admit(*origin_->use) ? 0 : 503;
+  return context_.admission.admit(*origin_->use) ? Refused{} : Refused{503, Outcome::kOverload};
 }
 
 void InboundTunnel::on_begin(int) {
-  if (const uint16_t status = refusal(); status != 0) return refuse(status);
+  if (const Refused why = refusal(); why.status != 0) return refuse(why);
   const ShadowPolicy* shadow = policy_.shadow();
   if (must_be_read() || (shadow != nullptr && shadow->asks_requests())) return open_judged();
   if (shadow != nullptr) report_shadow(context_, *origin_, peer_.address, port_, shadow->judge_bytes());
@@ -120,7 +125,7 @@ void InboundTunnel::on_connected(int) {
     context_.pool.starve();
     origin_->use->refuse(Refusal::kDescriptors);
   }
-  refuse(503);
+  refuse({503, outcome_of(status)});
 }
 
 // The tunnel's bytes from here on; null when its stream is gone.
@@ -128,6 +133,7 @@ SocketIo* InboundTunnel::accept() {
   Http2Fields fields;
   fields.add_status(200);
   if (!tunnel_->attached() || !tunnel_->session()->send_response(*tunnel_, fields, false)) return nullptr;
+  status_ = 200;
   owner_.output_due();
   return std::exchange(tunnel_, nullptr)->open();
 }
@@ -142,6 +148,7 @@ void InboundTunnel::open_judged() {
 }
 
 void InboundTunnel::ended(DownstreamConnection&) {
+  judged_ended_ = true;
   if (state_ != State::kEnded) context_.loop.soon(ended_);
 }
 
@@ -160,11 +167,12 @@ void InboundTunnel::open() {
   to_peer_.start(application_source_, peer_sink_, Pump::Lead::kPayload);
 }
 
-void InboundTunnel::refuse(uint16_t status) {
+void InboundTunnel::refuse(Refused why) {
+  status_ = why.status;
   Http2Fields fields;
-  fields.add_status(status);
+  fields.add_status(why.status);
   if (tunnel_ != nullptr && tunnel_->attached()) tunnel_->session()->send_response(*tunnel_, fields, true);
-  end();
+  end(why.outcome);
 }
 
 void InboundTunnel::lost() { context_.loop.soon(ended_); }
@@ -173,11 +181,11 @@ void InboundTunnel::on_ended(int) { end(); }
 
 // What came before a reset is passed on first: who reads will see how it ends.
 void InboundTunnel::on_application_reset(int) {
-  if (!to_peer_.reading()) end();
+  if (!to_peer_.reading()) end(Outcome::kUpstreamReset);
 }
 
 void InboundTunnel::on_peer_reset(int) {
-  if (!to_application_.reading()) end();
+  if (!to_application_.reading()) end(Outcome::kDownstreamReset);
 }
 
 void InboundTunnel::pump_ended(Pump& pump) {
@@ -189,7 +197,7 @@ void InboundTunnel::pump_ended(Pump& pump) {
 
 void InboundTunnel::on_idle() {
   const uint64_t bytes = to_peer_.bytes() + to_application_.bytes();
-  if (bytes == bytes_at_last_look_) return end();
+  if (bytes == bytes_at_last_look_) return end(Outcome::kIdleTimeout);
   bytes_at_last_look_ = bytes;
   context_.loop.arm(idle_, context_.limits.downstream_idle_ms);
 }
@@ -203,11 +211,49 @@ void InboundTunnel::recheck() {
     if (!must_be_read()) return;
   }
   log_forbidden("tunnel_closed");
-  end();
+  end(Outcome::kAccessDenied);
 }
 
 void InboundTunnel::drain() {
   if (judged_ != nullptr) judged_->drain();
+}
+
+void InboundTunnel::end(Outcome outcome) {
+  ending_ = outcome;
+  end();
+}
+
+// Before anything is cut off. A tunnel that nobody ended lost its connection, or its peer.
+Outcome InboundTunnel::outcome() const {
+  if (ending_) return *ending_;
+  const Outcome lost = context_.draining ? Outcome::kDrained : Outcome::kDownstreamReset;
+  if (state_ == State::kJudged) return judged_ended_ ? Outcome::kOk : lost;
+  if (state_ != State::kOpen) return lost;
+  const PumpEnd out = to_peer_.end(), in = to_application_.end();
+  if (out == PumpEnd::kDone && in == PumpEnd::kDone) return Outcome::kOk;
+  if (out == PumpEnd::kSinkReset || in == PumpEnd::kSourceReset) return Outcome::kDownstreamReset;
+  const bool server_failed = in == PumpEnd::kSinkReset || out == PumpEnd::kSourceReset;
+  return server_failed ? Outcome::kUpstreamReset : lost;
+}
+
+void InboundTunnel::record() {
+  // A stream that never said what it is for is counted with its connection.
+  if (!asked_) return;
+  const Snapshot& snapshot = context_.current->snapshot();
+  ExchangeRecord record;
+  record.protocol = ExchangeRecord::Protocol::kTunnel;
+  record.outcome = outcome();
+  record.status = status_;
+  record.duration = context_.loop.now() - started_;
+  record.received_bytes = traffic_.received;
+  record.sent_bytes = traffic_.sent;
+  record.client = peer_.address;
+  record.identity = peer_.name;
+  record.dialled = {local_.ip, port_};
+  if (status_ == 200) record.upstream = record.dialled;
+  record.snapshot_generation = snapshot.generation;
+  record.server = source_of(*origin_, snapshot);
+  context_.sink.record(record, snapshot);
 }
 
 void InboundTunnel::end() {
@@ -218,6 +264,7 @@ void InboundTunnel::end() {
 
 void InboundTunnel::cut() {
   if (state_ == State::kEnded) return;
+  record();
   const bool well = to_peer_.end() == PumpEnd::kDone && to_application_.end() == PumpEnd::kDone;
   state_ = State::kEnded;
   idle_.cancel();

@@ -1,13 +1,14 @@
 // One tunnel that a peer opened to a workload of this node: asked whether it may, then dialled to the
 // application from inside the pod's namespace, then bytes both ways. Where the workload's policies depend on
-// the requests, the tunnel is read as HTTP instead, and every request judged. Owned by HboneServer. Worker
-// thread only.
+// the requests, the tunnel is read as HTTP instead, and every request judged. Owned by HboneServer; leaves
+// one record behind. Worker thread only.
 //
 //   kAsked -> kDialling -> kOpen -> kEnded
 //          \-> kJudged ----------/
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/spiffe_id.h"
@@ -25,6 +26,7 @@ namespace weft::proxy {
 struct InboundPeer {
   SocketAddress address;
   SpiffeId id;
+  std::string name;  // of the id; made once, not for each tunnel
 };
 
 class InboundTunnel final : public ListNode<>,
@@ -61,8 +63,11 @@ class InboundTunnel final : public ListNode<>,
  private:
   enum class State : uint8_t { kAsked, kDialling, kOpen, kJudged, kEnded };
 
-  // The status that refuses; 0: none.
-  uint16_t refusal();
+  struct Refused {
+    uint16_t status = 0;  // 0: it is not
+    Outcome outcome = Outcome::kOk;
+  };
+  Refused refusal();
   void read_policy();
   bool must_be_read() const;
   void log_forbidden(std::string_view event) const;
@@ -72,13 +77,16 @@ class InboundTunnel final : public ListNode<>,
   void open();
   void open_judged();
   void ended(DownstreamConnection& connection) override;
-  void refuse(uint16_t status);
+  void refuse(Refused why);
   void pump_ended(Pump& pump) override;
   void on_ended(int);
   void on_application_reset(int);
   void on_peer_reset(int);
   void on_idle();
   void end();
+  void end(Outcome outcome);
+  Outcome outcome() const;
+  void record();
 
   ProxyContext& context_;
   Owner& owner_;
@@ -88,8 +96,14 @@ class InboundTunnel final : public ListNode<>,
   State state_ = State::kAsked;
   uint16_t asked_status_ = 0;
   uint16_t port_ = 0;
+  bool asked_ = false;
+  uint16_t status_ = 0;            // that was answered
+  std::optional<Outcome> ending_;  // where the bytes do not say it
+  MonotonicNs started_;
+  TunnelTraffic traffic_;
   ConnectionPolicy policy_;
   std::unique_ptr<DownstreamConnection> judged_;  // of kJudged
+  bool judged_ended_ = false;                     // by itself
   TunnelSocket* tunnel_;                          // null once it is the socket's
   uint64_t bytes_at_last_look_ = 0;
   Socket downstream_, application_;

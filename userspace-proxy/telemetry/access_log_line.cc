@@ -78,7 +78,9 @@ void append_access_log_line(const ExchangeRecord& record, const Snapshot& snapsh
   append_time(end_unix_ns, out);
   const Source* source = record.source < snapshot.sources.size() ? &snapshot.sources[record.source] : nullptr;
   field("source", source == nullptr ? std::string() : str_cat(source->ns, "/", source->name), out);
-  str_append(out, " client=", record.client.to_string(), " dialled=", record.dialled.to_string());
+  str_append(out, " client=", record.client.to_string());
+  if (!record.identity.empty()) field("identity", record.identity, out);
+  str_append(out, " dialled=", record.dialled.to_string());
   field("service", service_of(record, snapshot), out);
   const bool chosen = record.upstream.port != 0;
   field("upstream", chosen ? record.upstream.to_string() : std::string(), out);
@@ -91,7 +93,8 @@ void append_access_log_line(const ExchangeRecord& record, const Snapshot& snapsh
   if (inbound) workload = snapshot.sources[record.server].name;
   field("workload", workload, out);
   str_append(out, " protocol=", label(record.protocol));
-  if (record.protocol != ExchangeRecord::Protocol::kTcp) {
+  if (record.protocol == ExchangeRecord::Protocol::kTunnel) str_append(out, " status=", record.status);
+  if (is_http(record.protocol)) {
     field("method", record.method, out);
     field("authority", record.authority, out);
     field("path", path_without_query(record.path), out);

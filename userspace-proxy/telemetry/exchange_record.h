@@ -1,5 +1,5 @@
-// The one record an exchange (HTTP) or connection (TCP) leaves behind. Views are valid during
-// ExchangeSink::record only.
+// The one record an exchange (HTTP), connection (TCP) or tunnel that came in (HBONE) leaves behind. Views are
+// valid during ExchangeSink::record only.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace weft::proxy {
 
 struct ExchangeRecord {
-  enum class Protocol : uint8_t { kHttp1, kHttp2, kTcp };
+  enum class Protocol : uint8_t { kHttp1, kHttp2, kTcp, kTunnel };
   Protocol protocol = Protocol::kHttp1;
   Outcome outcome = Outcome::kOk;
   uint16_t status = 0;  // sent to the client; 0: none
@@ -26,7 +26,12 @@ struct ExchangeRecord {
   uint32_t cluster = 0xffffffff;   // index into Snapshot::clusters
   uint32_t endpoint = 0xffffffff;  // index into Cluster::endpoints
   std::string_view method, authority, path, route;
+  std::string_view identity;  // of the client, as its certificate says; empty: it showed none
 };
+
+constexpr bool is_http(ExchangeRecord::Protocol protocol) {
+  return protocol == ExchangeRecord::Protocol::kHttp1 || protocol == ExchangeRecord::Protocol::kHttp2;
+}
 
 // As the access log and `weft observe` show it.
 constexpr std::string_view label(ExchangeRecord::Protocol protocol) {
@@ -37,6 +42,8 @@ constexpr std::string_view label(ExchangeRecord::Protocol protocol) {
       return "http/2";
     case ExchangeRecord::Protocol::kTcp:
       return "tcp";
+    case ExchangeRecord::Protocol::kTunnel:
+      return "hbone";
   }
   return "?";
 }

@@ -34,9 +34,18 @@ std::string shown(std::string_view text) {
 WorkerTelemetry::WorkerTelemetry(size_t index, AccessLog* access_log, Wakeup* observer)
     : index_(index), access_log_(access_log), observer_(observer), observed_(kObservedBytes) {}
 
+// What a tunnel carries was an exchange or a connection of its client's node, and is counted there.
+void WorkerTelemetry::count(const ExchangeRecord& record) {
+  const size_t outcome = static_cast<size_t>(record.outcome);
+  if (record.protocol != ExchangeRecord::Protocol::kTunnel) return outcomes_[outcome].add(1);
+  tunnels_.outcomes[outcome].add(1);
+  tunnels_.received_bytes.add(record.received_bytes);
+  tunnels_.sent_bytes.add(record.sent_bytes);
+}
+
 void WorkerTelemetry::record(const ExchangeRecord& record, const Snapshot& snapshot) {
-  outcomes_[static_cast<size_t>(record.outcome)].add(1);
-  if (record.protocol != ExchangeRecord::Protocol::kTcp) series_.add(record, snapshot);
+  count(record);
+  if (is_http(record.protocol)) series_.add(record, snapshot);
   const bool observing = observing_.load(std::memory_order_relaxed);
   if (access_log_ == nullptr && !observing) return;
   const int64_t now = unix_now();
@@ -57,6 +66,7 @@ void WorkerTelemetry::observe_one(const ExchangeRecord& record, const Snapshot& 
         str_cat(snapshot.sources[record.source].ns, "/", snapshot.sources[record.source].name));
   }
   event_.set_source_address(record.client.to_string());
+  event_.set_source_identity(shown(record.identity));
   event_.set_destination_address(record.dialled.to_string());
   if (record.upstream.port != 0) event_.set_upstream_address(record.upstream.to_string());
   if (record.cluster < snapshot.clusters.size()) {

@@ -24,6 +24,12 @@ class WorkerTelemetry final : public ExchangeSink {
   // Any thread.
   void observe(bool on) { observing_.store(on, std::memory_order_relaxed); }
   uint64_t outcome_count(Outcome outcome) const { return outcomes_[static_cast<size_t>(outcome)].get(); }
+  // Tunnels that came in to pods of this node and have ended.
+  struct Tunnels {
+    std::array<Counter, kOutcomeCount> outcomes;
+    Counter received_bytes, sent_bytes;  // from and to their clients
+  };
+  const Tunnels& tunnels() const { return tunnels_; }
   const RequestSeries* first_series() const { return series_.first(); }
   uint64_t observe_dropped() const { return observed_.dropped(); }
 
@@ -32,12 +38,14 @@ class WorkerTelemetry final : public ExchangeSink {
   bool has_observed() const { return !observed_.empty(); }
 
  private:
+  void count(const ExchangeRecord& record);
   void observe_one(const ExchangeRecord& record, const Snapshot& snapshot, int64_t end_unix_ns);
 
   const size_t index_;
   AccessLog* const access_log_;
   Wakeup* const observer_;
   std::array<Counter, kOutcomeCount> outcomes_;
+  Tunnels tunnels_;
   RequestSeriesTable series_;
   std::string line_;                 // reused
   weft::proxy::v1::Exchange event_;  // reused

@@ -8,12 +8,12 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "base/renewal.h"
 #include "control-plane/identity/certificate_service.h"
 #include "control-plane/identity/key_file.h"
 #include "proto/weft/proxy/v1/identity.grpc.pb.h"
 #include "tests/unit/base/scratch_folder.h"
 #include "tests/unit/identity/pki.h"
-#include "userspace-proxy/tls/renewal.h"
 
 namespace weft::proxy {
 namespace {

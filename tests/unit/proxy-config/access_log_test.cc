@@ -57,6 +57,20 @@ TEST(AccessLogLineTest, TcpConnectionHasNoHttpFields) {
   EXPECT_THAT(line_of(r), Not(HasSubstr("method=")));
 }
 
+TEST(AccessLogLineTest, ATunnelSaysWhoCameByIt) {
+  ExchangeRecord r = telemetry_record();
+  r.protocol = ExchangeRecord::Protocol::kTunnel;
+  r.identity = "spiffe://cluster.local/ns/shop/sa/web";
+  r.source = r.cluster = r.endpoint = kNone;
+  r.server = 0;
+  EXPECT_EQ(
+      line_of(r),
+      "2026-01-01T00:00:00.123Z source=- client=10.1.0.1:5555 "
+      "identity=spiffe://cluster.local/ns/shop/sa/web dialled=10.96.0.1:80 service=- "
+      "upstream=10.1.0.3:8080 workload=web protocol=hbone status=200 outcome=ok duration_us=1234 received=10 "
+      "sent=20 direction=inbound\n");
+}
+
 TEST(AccessLogLineTest, WhatIsUnknownIsADash) {
   ExchangeRecord r = telemetry_record();
   r.source = r.cluster = r.endpoint = kNone;

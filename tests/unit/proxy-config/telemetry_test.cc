@@ -135,6 +135,25 @@ TEST(WorkerTelemetryTest, EveryOutcomeHasItsCounter) {
   EXPECT_EQ(metrics.requests_size(), 0) << "TCP connections are no requests";
 }
 
+TEST(WorkerTelemetryTest, TunnelsAreCountedApartFromWhatTheyCarry) {
+  WorkerTelemetry one(0, nullptr, nullptr), other(1, nullptr, nullptr);
+  const Snapshot snapshot = telemetry_snapshot();
+  ExchangeRecord record = telemetry_record();
+  record.protocol = ExchangeRecord::Protocol::kTunnel;
+  one.record(record, snapshot);
+  record.outcome = Outcome::kAccessDenied;
+  one.record(record, snapshot);
+  other.record(record, snapshot);
+  const v1::Metrics metrics = sum({&one, &other});
+  ASSERT_EQ(metrics.tunnels_size(), kOutcomeCount);
+  EXPECT_EQ(metrics.tunnels(static_cast<int>(Outcome::kOk)).count(), 1u);
+  EXPECT_EQ(metrics.tunnels(static_cast<int>(Outcome::kAccessDenied)).count(), 2u);
+  EXPECT_EQ(metrics.tunnel_received_bytes(), 3 * record.received_bytes);
+  EXPECT_EQ(metrics.tunnel_sent_bytes(), 3 * record.sent_bytes);
+  for (const v1::OutcomeCount& each : metrics.outcomes()) EXPECT_EQ(each.count(), 0u) << each.outcome();
+  EXPECT_EQ(metrics.requests_size(), 0);
+}
+
 TEST(WorkerTelemetryTest, ExchangesAreObservedOnlyWhileSwitchedOn) {
   WorkerTelemetry t(0, nullptr, nullptr);
   const Snapshot snapshot = telemetry_snapshot();

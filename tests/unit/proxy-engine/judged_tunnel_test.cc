@@ -224,8 +224,10 @@ TEST_P(JudgedTunnelTest, WhatIsNoHttpNeverReachesTheApplication) {
   const auto tunnel = opened();
   send(*tunnel, "\x16\x03\x01 no HTTP at all\r\n\r\n");
   EXPECT_EQ(read_until(*tunnel, "anything"), "<broken>");
-  ASSERT_EQ(sink_.wait(1).size(), 1u);
-  EXPECT_EQ(sink_.wait(1)[0].outcome, Outcome::kAccessDenied);
+  ASSERT_TRUE(until([&] { return sink_.count() == 2; }));
+  EXPECT_EQ(sink_.wait(2)[0].protocol, ExchangeRecord::Protocol::kTcp);
+  EXPECT_EQ(sink_.wait(2)[0].outcome, Outcome::kAccessDenied);
+  EXPECT_EQ(sink_.wait(2)[1].protocol, ExchangeRecord::Protocol::kTunnel);
   EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1);
 }
 

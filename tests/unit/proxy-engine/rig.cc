@@ -217,7 +217,8 @@ void RecordingSink::record(const ExchangeRecord& r, const Snapshot&) {
   if (!keep) return;
   std::lock_guard<std::mutex> lock(mutex_);
   records_.push_back(SeenRecord{r.protocol, r.outcome, r.status, r.received_bytes, r.sent_bytes, r.upstream,
-                                std::string(r.method), std::string(r.path)});
+                                std::string(r.method), std::string(r.path), std::string(r.identity),
+                                r.dialled});
   changed_.notify_all();
 }
 

@@ -90,6 +90,8 @@ struct SeenRecord {
   uint64_t received_bytes, sent_bytes;
   SocketAddress upstream;
   std::string method, path;
+  std::string identity;
+  SocketAddress dialled;
 };
 
 class RecordingSink final : public ExchangeSink {

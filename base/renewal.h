@@ -1,11 +1,11 @@
-// When a certificate is asked for again. Pure.
+// When a certificate is asked for again, whoever asks: the proxy for pods, the agent for its node. Pure.
 #pragma once
 
 #include <algorithm>
 
 #include "absl/time/time.h"
 
-namespace weft::proxy {
+namespace weft {
 
 // About half of its life after it began, a tenth of that earlier or later, so that the certificates of a
 // node, which were made together, are not renewed together. `random` is of [0, 1).
@@ -22,4 +22,4 @@ inline absl::Time retry_time(absl::Time now, int failures, absl::Time expires, d
   return expires > now ? std::min(then, std::max(expires, now + absl::Seconds(1))) : then;
 }
 
-}  // namespace weft::proxy
+}  // namespace weft

@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+"""A stand-in for istiod's certificate service, in another language than the agent's and without its messages: bytes are read as
+the wire format has them. Used by istio_authority_test.cc and istiod_test.cc.
+
+  istiod.py FOLDER PORT
+
+makes an authority in FOLDER (root.crt; also signs its own certificate, for localhost and 127.0.0.1), listens on 127.0.0.1:PORT, prints
+"listening", and then one JSON line for each request: what came. FOLDER/mode, read for each of them, says what is done:
+  sign SECONDS    a certificate that lives so long (no file: sign 3600)
+  refuse          UNAUTHENTICATED, as for everybody who may not ask
+  hang            no answer, until the caller gives up
+  expired | early | other-key | other-identity | no-roots | other-roots | nonsense    an answer that must not be taken"""
+import datetime
+import ipaddress
+import json
+import os
+import sys
+import threading
+from concurrent import futures
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+METHOD = "istio.v1.auth.IstioCertificateService"
+
+
+def fields(message):
+    """(number, value) of each field; a varint as an int, what has a length as bytes."""
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    at = 0
+    while at < len(message):
+        key = varint()
+        if key & 7 == 0:
+            yield key >> 3, varint()
+        elif key & 7 == 2:
+            size = varint()
+            yield key >> 3, message[at:at + size]
+            at += size
+        else:
+            raise ValueError(f"wire type {key & 7}")
+
+
+def struct(message):
+    """google.protobuf.Struct of strings."""
+    out = {}
+    for _, entry in fields(message):
+        parts = dict(fields(entry))
+        out[parts[1].decode()] = dict(fields(parts[2]))[3].decode()
+    return out
+
+
+def field(number, data):
+    size, length = len(data), b""
+    while size > 0x7F:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + data
+
+
+def pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+class Authority:
+    def __init__(self, name):
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
+        builder = self.builder(self.key.public_key(), self.name, -60, 86400)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self.certificate = self.finish(builder)
+
+    def builder(self, key, subject, begin, end):
+        now = datetime.datetime.utcnow()
+        return (x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key)
+                .serial_number(x509.random_serial_number())
+                .not_valid_before(now + datetime.timedelta(seconds=begin))
+                .not_valid_after(now + datetime.timedelta(seconds=end)))
+
+    def finish(self, builder):
+        return builder.sign(self.key, hashes.SHA256())
+
+    def leaf(self, key, names, begin, end):
+        builder = self.builder(key, x509.Name([]), begin, end)
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+        return self.finish(builder.add_extension(usage, critical=False))
+
+
+class Istiod:
+    def __init__(self, folder):
+        self.folder = folder
+        self.root = Authority("root")
+        # As istiod has it with a plugged-in authority: what signs is an intermediate.
+        self.issuer = Authority("issuer")
+        builder = self.root.builder(self.issuer.key.public_key(), self.issuer.name, -60, 86400)
+        self.issuer.certificate = self.root.finish(
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True))
+        self.other = Authority("other")
+
+    def mode(self):
+        try:
+            with open(os.path.join(self.folder, "mode"), encoding="utf-8") as file:
+                return file.read().split()
+        except FileNotFoundError:
+            return ["sign", "3600"]
+
+    def create(self, request, context):
+        asked = dict(fields(request))
+        metadata = {key: value for key, value in context.invocation_metadata()}
+        csr = x509.load_pem_x509_csr(asked[1])
+        extensions = list(csr.extensions)
+        print(json.dumps({
+            "numbers": sorted(asked), "validity": asked.get(3, 0), "metadata": struct(asked.get(4, b"")),
+            "authorization": metadata.get("authorization"), "clusterid": metadata.get("clusterid"),
+            "signature": csr.is_signature_valid, "curve": csr.public_key().curve.name,
+            "hash": csr.signature_hash_algorithm.name, "subject": csr.subject.rfc4514_string(),
+            "extensions": [[each.oid.dotted_string, each.critical] for each in extensions],
+            "uris": [name for each in extensions for name in each.value.get_values_for_type(x509.UniformResourceIdentifier)],
+        }), flush=True)
+        return self.answer(csr, context)
+
+    def answer(self, csr, context):
+        mode = self.mode()
+        if mode[0] == "refuse":
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "request authenticate failure")
+        if mode[0] == "hang":
+            gone = threading.Event()
+            context.add_callback(gone.set)
+            gone.wait()
+        if mode[0] == "nonsense":
+            return field(1, b"no certificate") + field(1, b"and no roots")
+        begin, end = {"expired": (-7200, -3600), "early": (3600, 7200)}.get(mode[0], (-60, int(mode[1]) if mode[0] == "sign" else 3600))
+        names = list(csr.extensions)[0].value
+        if mode[0] == "other-identity":
+            names = [x509.UniformResourceIdentifier("spiffe://cluster.local/ns/shop/sa/other")]
+        key = self.other.key.public_key() if mode[0] == "other-key" else csr.public_key()
+        chain = [self.issuer.leaf(key, list(names), begin, end), self.issuer.certificate]
+        if mode[0] != "no-roots":
+            chain.append(self.other.certificate if mode[0] == "other-roots" else self.root.certificate)
+        else:
+            chain = chain[:1]
+        return b"".join(field(1, pem(each)) for each in chain)
+
+    def serve(self, port):
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        certificate = self.root.leaf(key.public_key(), names, -60, 86400)
+        with open(os.path.join(self.folder, "root.crt"), "wb") as file:
+            file.write(pem(self.root.certificate))
+        secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), options=[("grpc.so_reuseport", 0)])
+        handlers = {"CreateCertificate": grpc.unary_unary_rpc_method_handler(self.create)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD, handlers),))
+        if server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([(secret, pem(certificate))])) == 0:
+            sys.exit(f"cannot listen on port {port}")
+        server.start()
+        print("listening", flush=True)
+        server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    Istiod(sys.argv[1]).serve(int(sys.argv[2]))
