@@ -26,8 +26,9 @@ constexpr absl::Duration kAskGiveUp = absl::Milliseconds(100);
 constexpr double kJitter = 0.5;
 
 constexpr const char* kTypes[] = {
-    kAuthorizationType, kAuthenticationType, kAddressType, kDestinationPolicyType, kRouteSetType, kSecretType,
-    kPodType,           kMeshType,           kMeshConfigType, kFindingType, kRevocationsType};
+    kAuthorizationType, kAuthenticationType, kAddressType,    kDestinationPolicyType,
+    kRouteSetType,      kSecretType,         kPodType,        kMeshType,
+    kMeshConfigType,    kFindingType,        kRevocationsType};
 
 // The constant of that text: resources outlive the message that brought it. nullptr: of no type that is
 // asked.
