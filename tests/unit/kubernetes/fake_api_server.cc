@@ -155,6 +155,12 @@ void FakeApiServer::accept_loop(int listener) {
       ::close(socket);
       return;
     }
+    ++accepted_;
+    changed_.notify_all();
+    if (hangs_up_) {
+      ::close(socket);
+      continue;
+    }
     sockets_.push_back(socket);
     connections_.emplace_back([this, socket] { serve(socket); });
   }
@@ -197,6 +203,12 @@ bool FakeApiServer::answer(int socket, const Request& request) {
     epoch = epoch_;
     script = script_;
     changed_.notify_all();
+  }
+  {
+    // Not for longer than the server runs.
+    std::unique_lock lock(mutex_);
+    const bool known = collections_.contains(request.path);
+    changed_.wait_for(lock, known ? latency_ : latency_.zero(), [this] { return !running_; });
   }
   if (script) {
     if (const std::optional<Reply> reply = script(request)) {
@@ -350,6 +362,30 @@ void FakeApiServer::end_watches() {
 void FakeApiServer::set_script(Script script) {
   const std::lock_guard lock(mutex_);
   script_ = std::move(script);
+}
+
+void FakeApiServer::set_latency(std::chrono::milliseconds latency) {
+  const std::lock_guard lock(mutex_);
+  latency_ = latency;
+}
+
+void FakeApiServer::hang_up(bool does) {
+  const std::lock_guard lock(mutex_);
+  hangs_up_ = does;
+  if (!does) return;
+  for (const int socket : sockets_) ::shutdown(socket, SHUT_RDWR);
+  ++epoch_;
+  changed_.notify_all();
+}
+
+size_t FakeApiServer::connections() const {
+  const std::lock_guard lock(mutex_);
+  return accepted_;
+}
+
+bool FakeApiServer::wait_for_connections(size_t many) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, kLimit, [&] { return accepted_ >= many; });
 }
 
 void FakeApiServer::set_streams_lists(bool does) {

@@ -3,6 +3,7 @@
 // records every request. A thread for each connection; every method may be called from the test's thread.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -67,6 +68,16 @@ class FakeApiServer {
   void set_streams_lists(bool does);
   void set_page(size_t objects);  // objects in a page, whatever is asked for
 
+  // Each answer about a collection that is there begins so much later.
+  void set_latency(std::chrono::milliseconds latency);
+  // As a proxy before a server that is away: connections, open ones too, end before anything is read. Unlike
+  // with stop() they can be counted.
+  void hang_up(bool does);
+  // That were accepted since the start.
+  size_t connections() const;
+  // Until so many were. False: not in time.
+  bool wait_for_connections(size_t many);
+
   // Nobody listens any more; the port stays ours.
   void stop();
   void start();
@@ -105,6 +116,9 @@ class FakeApiServer {
   int compacted_ = 0;
   bool streams_lists_ = true;
   size_t page_ = 0;
+  std::chrono::milliseconds latency_{0};
+  bool hangs_up_ = false;
+  size_t accepted_ = 0;
   uint64_t epoch_ = 0;  // of watches
   bool running_ = false;
   uint16_t port_ = 0;
