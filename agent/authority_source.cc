@@ -57,6 +57,38 @@ void add_istio_options(CLI::App& app, CLI::Option* ca_dir, control_plane::Contro
 
 }  // namespace
 
+ControlOptions add_control_options(CLI::App& app, const std::vector<CLI::Option*>& sources,
+                                   control_plane::ControlAccess& access) {
+  CLI::Option* const target =
+      app.add_option("--control-plane", access.target,
+                     "HOST:PORT of weft-control, which tells the configuration and signs certificates")
+          ->check(not_empty);
+  for (CLI::Option* const source : sources) target->excludes(source);
+  CLI::Option* const authority =
+      app.add_option("--control-ca", access.authority_file,
+                     "PEM file: who signed weft-control's certificate; read anew for each connection")
+          ->check(not_empty)
+          ->needs(target);
+  target->needs(authority);
+  CLI::Option* const token =
+      app.add_option("--control-token", access.token_file,
+                     "file of the ServiceAccount token that weft-control is shown; read anew for each call")
+          ->check(not_empty)
+          ->needs(target);
+  CLI::Option* const certificate = app.add_option("--control-cert", access.certificate_file,
+                                                  "PEM file of a client certificate, instead of a token")
+                                       ->check(not_empty)
+                                       ->needs(target);
+  CLI::Option* const key = app.add_option("--control-key", access.key_file, "PEM file of its key")
+                               ->check(not_empty)
+                               ->needs(certificate);
+  certificate->needs(key);
+  app.add_option("--control-server-name", access.server_name,
+                 "name in weft-control's certificate (default: the HOST)")
+      ->needs(target);
+  return {.target = target, .proofs = {token, certificate}};
+}
+
 void add_authority_options(CLI::App& app, CLI::Option* control, const std::vector<CLI::Option*>& others,
                            CLI::Option* ca_dir, AuthorityFlags& flags) {
   add_istio_options(app, ca_dir, flags.istio);

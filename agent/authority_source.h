@@ -21,6 +21,14 @@ struct AuthorityFlags {
   std::string node_dir;  // empty: as default_node_dir() says
 };
 
+struct ControlOptions {
+  CLI::Option* target;               // --control-plane
+  std::vector<CLI::Option*> proofs;  // what proves the node to weft-control
+};
+// `sources`: where else the configuration may come from.
+ControlOptions add_control_options(CLI::App& app, const std::vector<CLI::Option*>& sources,
+                                   control_plane::ControlAccess& access);
+
 // `control`: --control-plane; `others`: what proves the node to weft-control instead of a join token;
 // `ca_dir`: the folder of an authority of our own.
 void add_authority_options(CLI::App& app, CLI::Option* control, const std::vector<CLI::Option*>& others,

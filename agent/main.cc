@@ -396,47 +396,19 @@ void add_source_options(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   folder->excludes(in_pod)->excludes(file);
   in_pod->excludes(file);
-  CLI::Option* const control =
-      app.add_option("--control-plane", flags.control.target,
-                     "HOST:PORT of weft-control, which tells the configuration and signs certificates")
-          ->check(not_empty)
-          ->excludes(folder)
-          ->excludes(in_pod)
-          ->excludes(file);
-  CLI::Option* const authority =
-      app.add_option("--control-ca", flags.control.authority_file,
-                     "PEM file: who signed weft-control's certificate; read anew for each connection")
-          ->check(not_empty)
-          ->needs(control);
-  control->needs(authority);
-  CLI::Option* const token =
-      app.add_option("--control-token", flags.control.token_file,
-                     "file of the ServiceAccount token that weft-control is shown; read anew for each call")
-          ->check(not_empty)
-          ->needs(control);
-  CLI::Option* const certificate = app.add_option("--control-cert", flags.control.certificate_file,
-                                                  "PEM file of a client certificate, instead of a token")
-                                       ->check(not_empty)
-                                       ->needs(control);
-  CLI::Option* const key = app.add_option("--control-key", flags.control.key_file, "PEM file of its key")
-                               ->check(not_empty)
-                               ->needs(certificate);
-  certificate->needs(key);
+  const ControlOptions control = add_control_options(app, {folder, in_pod, file}, flags.control);
   app.add_option(
          "--certificate-files", flags.certificate_folders,
          "folder below which Gateways and DestinationRules may name certificates and keys in files; may "
          "be given again (default: none, they name Secrets)")
       ->check(is_absolute)
       ->allow_extra_args(false)  // what follows one may be a command
-      ->excludes(control);
-  app.add_option("--control-server-name", flags.control.server_name,
-                 "name in weft-control's certificate (default: the HOST)")
-      ->needs(control);
+      ->excludes(control.target);
   CLI::Option* const ca_dir = app.add_option(
       "--ca-dir", flags.ca_dir,
       "folder of the certificate authority: its key, and what an operator puts there (default: "
       "/var/lib/weft/ca; ca in the run dir when that is another one)");
-  add_authority_options(app, control, {token, certificate}, ca_dir, flags.authority);
+  add_authority_options(app, control.target, control.proofs, ca_dir, flags.authority);
 }
 
 int main_with(int argc, char** argv) {

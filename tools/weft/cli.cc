@@ -37,6 +37,7 @@ struct Tree {
   void add_certificates();
   void add_trace();
   void add_authorization();
+  void add_observe();
   void add_canary();
   void add_enrollment();
   void add_kernel();
@@ -77,11 +78,7 @@ Tree::Tree() {
   add_access(check_command);
   add_cluster();
   add_get();
-  CLI::App* observe_command = leaf(&app, "observe", "Requests and connections as they end.", observe);
-  observe_command->add_flag("-f,--follow", flags.follow, "until interrupted; otherwise for five seconds");
-  observe_command->add_option("--from", flags.from, "only from workloads whose name begins so");
-  observe_command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
-  observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
+  add_observe();
   add_conns();
   add_edges();
   add_certificates();
@@ -103,6 +100,14 @@ Tree::Tree() {
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   leaf(&app, "version", "Print the version of this program.", version);
   docs = app.add_subcommand("__docs", "Print docs/cli.md.")->group("");
+}
+
+void Tree::add_observe() {
+  CLI::App* observe_command = leaf(&app, "observe", "Requests and connections as they end.", observe);
+  observe_command->add_flag("-f,--follow", flags.follow, "until interrupted; otherwise for five seconds");
+  observe_command->add_option("--from", flags.from, "only from workloads whose name begins so");
+  observe_command->add_option("--to", flags.to, "only to services or workloads whose name begins so");
+  observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
 }
 
 void Tree::add_access(CLI::App* command) {
