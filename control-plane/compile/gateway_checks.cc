@@ -34,27 +34,6 @@ bool passes_through(const Objects& objects, const std::string& host) {
   return out;
 }
 
-}  // namespace
-
-const Gateway* find_gateway(const Objects& objects, const char* kind, const std::string& ns,
-                            const std::string& name) {
-  const auto found = objects.find(ObjectKey{kind, ns, name});
-  return found == objects.end() ? nullptr : &std::get<Gateway>(*found->second);
-}
-
-bool is_catch_all(const mesh::v1::HttpRoute& route) {
-  return route.matches().empty() ||
-         std::any_of(route.matches().begin(), route.matches().end(),
-                     [](const mesh::v1::HttpMatch& match) { return is_catch_all(match); });
-}
-
-bool is_exported_to(const VirtualService& service, const std::string& ns) {
-  const auto& places = service.routes.export_to();
-  return places.empty() || std::any_of(places.begin(), places.end(), [&ns](const std::string& place) {
-           return place == ns || place == "*";
-         });
-}
-
 // By the listener's kinds and allowedRoutes.
 bool is_allowed(const GatewayRoute& route, const Gateway& gateway, const Gateway::Listener& listener,
                 const Objects& objects) {
@@ -73,6 +52,18 @@ Routing routing_of(GatewayRoute::Kind kind) {
 }
 
 }  // namespace
+
+const Gateway* find_gateway(const Objects& objects, const char* kind, const std::string& ns,
+                            const std::string& name) {
+  const auto found = objects.find(ObjectKey{kind, ns, name});
+  return found == objects.end() ? nullptr : &std::get<Gateway>(*found->second);
+}
+
+bool is_catch_all(const mesh::v1::HttpRoute& route) {
+  return route.matches().empty() ||
+         std::any_of(route.matches().begin(), route.matches().end(),
+                     [](const mesh::v1::HttpMatch& match) { return is_catch_all(match); });
+}
 
 bool is_exported_to(const VirtualService& service, const std::string& ns) {
   const auto& places = service.routes.export_to();
