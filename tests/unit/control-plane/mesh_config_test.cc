@@ -162,7 +162,8 @@ TEST(MeshConfigTest, RegistryOnlyHoldsWhereNoSidecarSaysOtherwise) {
   const auto confined = [](const std::string& text) {
     bool out = false;
     const Compiled compiled = compile_text(text);
-    for (const auto& extension : workload(compiled, "Kubernetes//Pod/shop/web").extensions()) {
+    const auto pod_workload = workload(compiled, "Kubernetes//Pod/shop/web");
+    for (const auto& extension : pod_workload.extensions()) {
       mesh::v1::EgressPolicy policy;
       out = out || (extension.config().UnpackTo(&policy) && policy.registry_only());
     }

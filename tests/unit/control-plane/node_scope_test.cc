@@ -68,7 +68,7 @@ class Node {
        bool gateway = false)
       : stub_(xds::AggregatedDiscoveryService::NewStub(
             grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))) {
-    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(120));
     if (!node.empty()) context_.AddMetadata("node", node);
     stream_ = stub_->DeltaAggregatedResources(&context_);
     auto& metadata = *self_.mutable_metadata()->mutable_fields();
