@@ -78,7 +78,7 @@ TEST_F(AccessTest, AnotherContextMayBeAskedFor) {
 
 TEST_F(AccessTest, WhatIsWrongIsSaidWithThePlaceAndTheNextStep) {
   EXPECT_THAT(error_of(folder_ + "/missing"), HasSubstr("next: give --kubeconfig a file"));
-  EXPECT_THAT(error_of(write("config", "a: [")), HasSubstr("config:1: "));
+  EXPECT_THAT(error_of(write("config", "a: [")), HasSubstr("config:2: ")) << "where it ends";
   EXPECT_THAT(error_of(write("config", "clusters: []")), HasSubstr("no current-context"));
   EXPECT_THAT(error_of(config("server: api", "token: t")), HasSubstr("not a https:// address"));
   const std::string in_clear = error_of(config("server: 'http://api:8080'", "token: hidden"));

@@ -13,6 +13,8 @@
 #include "proto/istio/security.pb.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
+#include "proto/weft/mesh/v1/mesh_config.pb.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
 #include "tests/unit/base/scratch_folder.h"
 #include "tests/unit/kubernetes/manifest_json.h"
 
@@ -66,6 +68,8 @@ std::map<std::string, std::string> texts_of(const Change& change) {
     if (type == kAuthorizationType) text = text_of<istio::security::Authorization>(resource);
     if (type == kRouteSetType) text = text_of<mesh::v1::RouteSet>(resource);
     if (type == kDestinationPolicyType) text = text_of<mesh::v1::DestinationPolicy>(resource);
+    if (type == kAuthenticationType) text = text_of<mesh::v1::RequestAuthentication>(resource);
+    if (type == kMeshConfigType) text = text_of<mesh::v1::MeshConfig>(resource);
     EXPECT_FALSE(text.empty()) << type;
     out[str_cat(type, " ", resource.name())] = text;
   }

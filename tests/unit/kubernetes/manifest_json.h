@@ -53,6 +53,10 @@ inline std::string collection_of(Json& object) {
     object["apiVersion"] = kind.api_version(0);
     return kind.path(0);
   }
+  for (const KubernetesKind& kind : mesh_config_kinds()) {
+    if (object.at("kind") == kind.kind && object.at("metadata").value("namespace", "") == kind.in_namespace)
+      return kind.path(0);
+  }
   return "";
 }
 

@@ -95,7 +95,7 @@ class AdsServer final : public xds::AggregatedDiscoveryService::Service {
 };
 
 // Addresses, Secrets, routes, destination policies, authorizations.
-constexpr size_t kTypes = 6;
+constexpr size_t kTypes = 7;
 
 class ConfigClientTest : public testing::Test {
  protected:
@@ -131,6 +131,7 @@ class ConfigClientTest : public testing::Test {
     server_->send(kDestinationPolicyType, "p1", {});
     server_->send(kAuthenticationType, "t1", {});
     server_->send(kAuthorizationType, "z1", {});
+    server_->send(kMeshConfigType, "m1", {});
     const auto snapshot = snapshots_.take();
     for (size_t i = 0; i < kTypes; ++i) EXPECT_TRUE(server_->requests.take().has_value());
     return snapshot.value_or(nullptr);

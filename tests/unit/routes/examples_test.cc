@@ -92,7 +92,7 @@ TEST(ExampleTest, ClaimRouting) {
   const VerifiedToken tester = with({"groups"}, "testers"), other = with({"groups"}, "users"),
                       nested = with({"realm_access", "role"}, "test-7"), flat = with({"role"}, "test-7");
   const auto ask = [&](const VerifiedToken* token) {
-    return world.ask_gateway("/", "shop.example.com", 8080, token);
+    return world.ask_gateway_workload("/", "shop.example.com", 8080, token);
   };
   EXPECT_EQ(ask(&tester), "product-v2");
   EXPECT_EQ(ask(&nested), "product-v2");

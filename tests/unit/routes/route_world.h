@@ -105,6 +105,24 @@ class RouteWorld {
     return chosen(found, head, kNone, address, proves ? token : nullptr);
   }
 
+  // The workload that has the request of such a client, whose gateway proves tokens.
+  std::string ask_gateway_workload(std::string_view path, std::string_view host, uint16_t port,
+                                   const VerifiedToken* token) const {
+    HeadText text;
+    RequestHead head;
+    if (!read(str_cat("GET ", path, " HTTP/1.1\r\nHost: ", host), &text, &head)) return "bad request";
+    const GatewayServer* server = snapshot_->find_gateway_server(head.authority, port);
+    const VirtualHost* found = snapshot_->find_gateway_host(head.authority, port, server);
+    const GatewayRules* rules = found == nullptr ? nullptr : snapshot_->find_gateway_rules(*found);
+    if (rules == nullptr || rules->authentication == nullptr) return "no tokens";
+    SourceView view = source_view(*snapshot_, kNone);
+    view.token = token;
+    const RouteMatch match = match_route(*found, head, view, port);
+    if (match.route == nullptr || match.route->clusters.size() != 1) return "no such route";
+    const auto& endpoints = snapshot_->clusters[match.route->clusters.front().cluster].endpoints;
+    return endpoints.size() == 1 ? endpoints.front().workload : "several";
+  }
+
  private:
   // `text` keeps what `head` refers to.
   static bool read(std::string_view lines, HeadText* text, RequestHead* head) {
