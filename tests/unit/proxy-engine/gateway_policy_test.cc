@@ -3,10 +3,9 @@
 // by their address alone.
 #include <fcntl.h>
 #include <gmock/gmock.h>
-#include <algorithm>
-
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "base/strings.h"
