@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <chrono>
 #include <iostream>
 
 #include "base/address_flag.h"
@@ -32,6 +33,8 @@ constexpr char kProgram[] = "weft-control";
 constexpr char kNoStatus[] = "none";
 constexpr timespec kTick{.tv_sec = 10, .tv_nsec = 0};
 constexpr absl::Duration kPublishAgain = absl::Minutes(1);
+// /readyz says meanwhile what the server answers; another process would do no more than wait too.
+constexpr std::chrono::hours kUntilToldToStop{10 * 365 * 24};
 
 struct Flags {
   std::string config_dir;  // given: no Kubernetes
@@ -79,7 +82,7 @@ absl::StatusOr<std::unique_ptr<CertificateAuthority>> open_authority(const Flags
                                       absl::Now());
   ASSIGN_OR_RETURN(const ObjectPlace secret, parse_place("--authority-secret", flags.authority_secret));
   const std::string folder = flags.run_dir + "/ca";
-  RETURN_IF_ERROR(fetch_authority(api, secret, folder, absl::Now()));
+  RETURN_IF_ERROR(await_authority(api, secret, folder, told_to_stop));
   return CertificateAuthority::open({.folder = folder}, absl::Now());
 }
 
@@ -94,17 +97,21 @@ absl::StatusOr<std::string> read_revocations(const std::string& file, const Cert
   return str_cat(lists, *more);
 }
 
-// Agents know by it whom to trust.
-absl::Status publish(const Flags& flags, ApiCaller& api, const std::string& roots) {
-  if (flags.roots_config_map.empty()) return absl::OkStatus();
+// Agents know by it whom to trust. kInvalidArgument: the flag is wrong. A server that is away is none of the
+// start's business: those who have the roots go on by them, and it is tried again. Whether it succeeded.
+absl::StatusOr<bool> publish(const Flags& flags, ApiCaller& api, const std::string& roots) {
+  if (flags.roots_config_map.empty()) return true;
   ASSIGN_OR_RETURN(const ObjectPlace place, parse_place("--roots-configmap", flags.roots_config_map));
-  return publish_roots(api, place, roots);
+  const absl::Status done = publish_roots(api, place, roots);
+  if (!done.ok()) log::warn("roots_not_published", {{"error", done.message()}, {"next", "trying again"}});
+  return done.ok();
 }
 
 // What runs until the process is told to end.
 struct Running {
   std::unique_ptr<ApiCaller> api;  // null: no Kubernetes
   std::string roots;
+  bool published = true;
   std::unique_ptr<ControlServer> server;
 };
 
@@ -120,8 +127,7 @@ absl::Status use_folder(const Flags& flags, ControlServer::Parts& parts) {
   return absl::OkStatus();
 }
 
-absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts,
-                            std::unique_ptr<ApiCaller>* api) {
+absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts, Running& running) {
   absl::StatusOr<ApiAccess> access =
       flags.kubeconfig.empty() ? in_cluster_access() : read_kubeconfig(flags.kubeconfig, flags.context);
   RETURN_IF_ERROR(annotate("access to the Kubernetes API", access.status()));
@@ -137,9 +143,9 @@ absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts,
                                        .gateway_addresses = flags.gateway_addresses,
                                        .webhook_configuration = flags.webhook_configuration});
   }
-  *api = std::make_unique<ApiCaller>(*access);
-  ASSIGN_OR_RETURN(parts.authority, open_authority(flags, **api));
-  RETURN_IF_ERROR(publish(flags, **api, parts.authority->bundle()));
+  running.api = std::make_unique<ApiCaller>(*access);
+  ASSIGN_OR_RETURN(parts.authority, open_authority(flags, *running.api));
+  ASSIGN_OR_RETURN(running.published, publish(flags, *running.api, parts.authority->bundle()));
   const auto reviewer = std::make_shared<TokenReviewer>(*std::move(access), flags.audience);
   parts.review = [reviewer](const std::string& token) { return reviewer->review(token); };
   const auto source = std::make_shared<std::atomic<const KubernetesControlPlane*>>(nullptr);
@@ -149,6 +155,7 @@ absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts,
                      start_kubernetes({.node_name = kAllNodes,
                                        .kubeconfig = flags.kubeconfig,
                                        .context = flags.context,
+                                       .first_limit = kUntilToldToStop,
                                        .give_up = told_to_stop,
                                        .fetch_keys = fetch_keys,
                                        // Nobody is served them.
@@ -188,7 +195,7 @@ absl::StatusOr<Running> start_server(const Flags& flags) {
   ControlServer::Parts parts;
   Running out;
   if (flags.config_dir.empty())
-    RETURN_IF_ERROR(use_kubernetes(flags, parts, &out.api));
+    RETURN_IF_ERROR(use_kubernetes(flags, parts, out));
   else
     RETURN_IF_ERROR(use_folder(flags, parts));
   out.roots = parts.authority->bundle();
@@ -205,13 +212,15 @@ absl::StatusOr<Running> start_server(const Flags& flags) {
 
 void serve(const Flags& flags, const sigset_t& stop, Running running) {
   int signal = -1;
-  for (absl::Time publish_at = absl::Now() + kPublishAgain; signal < 0;) {
+  absl::Time publish_at = running.published ? absl::Now() + kPublishAgain : absl::InfinitePast();
+  while (signal < 0) {
+    // At once where it did not succeed at the start: the server has answered since.
+    if (running.api != nullptr && absl::Now() >= publish_at) {
+      publish_at = absl::Now() + kPublishAgain;
+      publish(flags, *running.api, running.roots).IgnoreError();
+    }
     signal = ::sigtimedwait(&stop, nullptr, &kTick);
     running.server->tick(absl::Now());
-    if (signal >= 0 || running.api == nullptr || absl::Now() < publish_at) continue;
-    publish_at = absl::Now() + kPublishAgain;
-    if (const absl::Status done = publish(flags, *running.api, running.roots); !done.ok())
-      log::warn("roots_not_published", {{"error", done.message()}});
   }
   log::info("control_stopping", {{"signal", signal}});
 }

@@ -4,8 +4,12 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/x509.h"
 #include "control-plane/identity/key_file.h"
 
 namespace weft::control_plane {
@@ -70,10 +74,10 @@ absl::Status JoinDesk::refuse(const char* reason, absl::Status status) {
   return status;
 }
 
-absl::StatusOr<std::string> JoinDesk::sign(const std::string& node, const std::string& csr) {
+absl::StatusOr<std::string> JoinDesk::sign(const std::string& node, const std::string& csr, absl::Time now) {
   const absl::StatusOr<KeyPtr> key = parse_nameless_request(csr);
   if (!key.ok()) return refuse("malformed", key.status());
-  absl::StatusOr<std::string> chain = authority_->sign_node(key->get(), node, options_.now());
+  absl::StatusOr<std::string> chain = authority_->sign_node(key->get(), node, now);
   if (!chain.ok()) return refuse("failed", chain.status());
   return chain;
 }
@@ -81,18 +85,21 @@ absl::StatusOr<std::string> JoinDesk::sign(const std::string& node, const std::s
 absl::StatusOr<std::string> JoinDesk::check_and_sign(const JoinToken& token, const std::string& node,
                                                      const std::string& csr, const std::string& guesser) {
   using Verdict = TokenStore::Verdict;
+  // One for the certificate and for when the node joined: admit() compares them.
+  const absl::Time now = options_.now();
   std::string owner;
-  switch (store_.look(token, node, options_.now(), &owner)) {
+  switch (store_.look(token, node, now, &owner)) {
     case Verdict::kGood:
       break;
     case Verdict::kUnknown:
-      guesses_.failed(guesser, options_.now());
+      guesses_.failed(guesser, now);
       return refuse("unknown", absl::UnauthenticatedError(str_cat("there is no such join token", kAnother)));
     case Verdict::kUsed:
-      return refuse("replayed", absl::AlreadyExistsError(
-                                    str_cat("the join token was used already, and counts once; if it was not "
-                                            "this machine that used it: `weft join-token remove --node NAME`",
-                                            kAnother)));
+      return refuse("replayed", absl::AlreadyExistsError(str_cat(
+                                    "the join token was used already, and counts once (an answer that "
+                                    "was lost on its way counts too); if it was not this machine that "
+                                    "used it: `weft join-token remove --node NAME`",
+                                    kAnother)));
     case Verdict::kExpired:
       return refuse("expired",
                     absl::FailedPreconditionError(str_cat("the join token has expired", kAnother)));
@@ -102,8 +109,8 @@ absl::StatusOr<std::string> JoinDesk::check_and_sign(const JoinToken& token, con
                                                         node, "; next: weft-agent --node-name ", owner)));
   }
   // Used up last: what fails before may be tried again with the same token.
-  ASSIGN_OR_RETURN(std::string chain, sign(node, csr));
-  const absl::Status used = store_.use(token, node, options_.now());
+  ASSIGN_OR_RETURN(std::string chain, sign(node, csr, now));
+  const absl::Status used = store_.use(token, node, now);
   if (absl::IsAlreadyExists(used)) return refuse("replayed", used);
   if (!used.ok()) return refuse("failed", used);
   return chain;
@@ -139,10 +146,12 @@ absl::StatusOr<std::string> JoinDesk::join(const std::string& token, const std::
 }
 
 absl::StatusOr<std::string> JoinDesk::renew(const std::string& node, const std::string& csr) {
-  if (!store_.is_member(node))
+  const std::optional<absl::Time> joined = store_.joined_at(node);
+  if (!joined)
     return refuse("removed", absl::PermissionDeniedError(
                                  str_cat("node ", node, " has not joined, or was removed", kAnother)));
-  ASSIGN_OR_RETURN(std::string chain, sign(node, csr));
+  // Not before it joined: the clock of the replica that it joined at may be ahead of this one's.
+  ASSIGN_OR_RETURN(std::string chain, sign(node, csr, std::max(options_.now(), *joined)));
   count("renewed");
   return chain;
 }
@@ -150,10 +159,13 @@ absl::StatusOr<std::string> JoinDesk::renew(const std::string& node, const std::
 absl::Status JoinDesk::admit(X509* certificate, const std::string& node) const {
   ASSIGN_OR_RETURN(const std::vector<X509Ptr> roots, read_certificates(authority_->bundle()));
   for (const X509Ptr& root : roots) {
-    if (signed_by(certificate, root.get()))
-      return store_.is_member(node)
-                 ? absl::OkStatus()
-                 : absl::UnauthenticatedError(str_cat("node ", node, " was removed", kAnother));
+    if (!signed_by(certificate, root.get())) continue;
+    const std::optional<absl::Time> joined = store_.joined_at(node);
+    if (!joined) return absl::UnauthenticatedError(str_cat("node ", node, " was removed", kAnother));
+    // What was removed stays so, though a node of that name has joined since.
+    if (not_before(certificate) + CertificateAuthority::kBackdated >= *joined) return absl::OkStatus();
+    return absl::UnauthenticatedError(
+        str_cat("node ", node, " has joined again since this certificate was made", kAnother));
   }
   return absl::OkStatus();
 }

@@ -36,8 +36,9 @@ class JoinDesk {
   // `node`: whom the caller's certificate names.
   absl::StatusOr<std::string> renew(const std::string& node, const std::string& csr);
 
-  // Whether a client certificate of `node` still counts: one of the desk's does while the node is a member;
-  // others are not the desk's to judge. kUnauthenticated otherwise.
+  // Whether a client certificate of `node` still counts: one of the desk's does while the node is a member,
+  // and only when it was made since the node joined last; others are not the desk's to judge.
+  // kUnauthenticated otherwise.
   absl::Status admit(X509* certificate, const std::string& node) const;
 
   // A file with everybody who may have signed a client certificate; tick() keeps it current. For the TLS
@@ -54,7 +55,7 @@ class JoinDesk {
       : options_(std::move(options)), store_(options_.folder), authority_(std::move(authority)) {}
   absl::StatusOr<std::string> check_and_sign(const JoinToken& token, const std::string& node,
                                              const std::string& csr, const std::string& guesser);
-  absl::StatusOr<std::string> sign(const std::string& node, const std::string& csr);
+  absl::StatusOr<std::string> sign(const std::string& node, const std::string& csr, absl::Time now);
   absl::Status refuse(const char* reason, absl::Status status);
   void count(const char* what);
 

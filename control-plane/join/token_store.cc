@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -35,6 +37,13 @@ absl::StatusOr<std::vector<std::string>> names_in(const std::string& folder) {
   if (error) return errno_status(folder, error.value());
   std::sort(out.begin(), out.end());
   return out;
+}
+
+// False: it was not there.
+absl::StatusOr<bool> remove_file(const std::string& path) {
+  if (::unlink(path.c_str()) == 0) return true;
+  if (errno == ENOENT) return false;
+  return errno_status(path, errno);
 }
 
 absl::Status damaged(const std::string& path) {
@@ -110,13 +119,34 @@ absl::StatusOr<std::vector<std::string>> TokenStore::nodes() const { return name
 
 absl::StatusOr<bool> TokenStore::remove(const std::string& node) const {
   if (!is_node_name(node)) return absl::InvalidArgumentError(str_cat("'", node, "' is no name of a node"));
-  ASSIGN_OR_RETURN(const std::vector<Row> rows, list());
+  // The node first: whatever is wrong with a token, its certificate counts no more.
+  const std::string member = path(kNodes, node);
+  ASSIGN_OR_RETURN(const bool was_member, remove_file(member));
+  const absl::StatusOr<bool> tokens = remove_tokens(node);
+  if (!tokens.ok())
+    return annotate(str_cat(was_member ? str_cat("node ", node, " is removed") : str_cat(node, " is no node"),
+                            ", its tokens may not be"),
+                    tokens.status());
+  return was_member || *tokens;
+}
+
+absl::StatusOr<bool> TokenStore::remove_tokens(const std::string& node) const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> ids, names_in(path(kTokens, "")));
   bool any = false;
-  for (const Row& row : rows) {
-    if (row.node != node || row.used) continue;
-    any = ::unlink(path(kTokens, row.id).c_str()) == 0 || any;
+  absl::Status first;
+  for (const std::string& id : ids) {
+    const absl::StatusOr<Row> row = read(kTokens, id, nullptr);
+    absl::Status status = row.status();
+    if (row.ok() && row->node == node) {
+      const absl::StatusOr<bool> gone = remove_file(path(kTokens, id));
+      any = (gone.ok() && *gone) || any;
+      status = gone.status();
+    }
+    // Used or forgotten since the folder was read.
+    if (!absl::IsNotFound(status)) first.Update(status);
   }
-  return ::unlink(path(kNodes, node).c_str()) == 0 || any;
+  if (!first.ok()) return first;
+  return any;
 }
 
 TokenStore::Verdict TokenStore::look(const JoinToken& token, const std::string& node, absl::Time now,
@@ -139,16 +169,32 @@ TokenStore::Verdict TokenStore::look(const JoinToken& token, const std::string& 
 
 // First the token, so that who is second never becomes a member by it.
 absl::Status TokenStore::use(const JoinToken& token, const std::string& node, absl::Time now) const {
-  if (::rename(path(kTokens, token.id).c_str(), path(kUsed, token.id).c_str()) != 0) {
+  const std::string unused = path(kTokens, token.id), used = path(kUsed, token.id);
+  if (::rename(unused.c_str(), used.c_str()) != 0) {
     if (errno == ENOENT) return absl::AlreadyExistsError("the join token was used already");
     return errno_status("use up a join token", errno);
   }
   const Json row{{"joined", absl::ToUnixSeconds(now)}};
-  return write_private_file(path(kNodes, node), row.dump() + "\n");
+  absl::Status written = write_private_file(path(kNodes, node), row.dump() + "\n");
+  // Nobody joined by it: a full disk costs nobody a token.
+  if (!written.ok() && ::rename(used.c_str(), unused.c_str()) != 0)
+    log::error("join_token_not_given_back", {{"token", token.id}, {"error", std::strerror(errno)}});
+  return written;
 }
 
-bool TokenStore::is_member(const std::string& node) const {
-  return is_node_name(node) && ::access(path(kNodes, node).c_str(), F_OK) == 0;
+std::optional<absl::Time> TokenStore::joined_at(const std::string& node) const {
+  if (!is_node_name(node)) return std::nullopt;
+  const std::string file = path(kNodes, node);
+  const absl::StatusOr<std::string> text = read_private_file(file);
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  const Json row = text.ok() ? Json::parse(*text, nullptr, false) : Json();
+  if (row.is_object() && row.contains("joined") && row["joined"].is_number_integer())
+    return absl::FromUnixSeconds(row["joined"].get<int64_t>());
+  // Since when its certificates count is not known, so none does.
+  log::error("joined_node_not_read",
+             {{"error", text.ok() ? str_cat(file, " is damaged") : std::string(text.status().message())},
+              {"next", str_cat("weft join-token remove --node ", node, ", and another token")}});
+  return std::nullopt;
 }
 
 void TokenStore::forget(absl::Time now) const {

@@ -7,6 +7,7 @@
 //   nodes/NAME  the node has joined and was not removed
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,21 +46,27 @@ class TokenStore {
   absl::StatusOr<std::vector<Row>> list() const;
   // Of the nodes that have joined, sorted.
   absl::StatusOr<std::vector<std::string>> nodes() const;
-  // The node is none any more, and no token is for it. Returns whether there was anything.
+  // The node is none any more, and no token is for it. Returns whether there was anything. What cannot be
+  // removed, or read so that it is known whose it is, keeps nothing else from going; the error says what
+  // stays.
   absl::StatusOr<bool> remove(const std::string& node) const;
 
   enum class Verdict { kGood, kUnknown, kUsed, kExpired, kOtherNode };
   // `for_node`: whose it is, set for kGood and kOtherNode. Only who has the whole token hears more than
   // kUnknown.
   Verdict look(const JoinToken& token, const std::string& node, absl::Time now, std::string* for_node) const;
-  // Uses the token up, and makes the node a member. kAlreadyExists: another call was first.
+  // Uses the token up, and makes the node a member. kAlreadyExists: another call was first. With any other
+  // error the token is as good as before.
   absl::Status use(const JoinToken& token, const std::string& node, absl::Time now) const;
-  bool is_member(const std::string& node) const;
+  // When the member joined last, in whole seconds; nullopt: it is none.
+  std::optional<absl::Time> joined_at(const std::string& node) const;
   // Forgets used and expired tokens, a day after they expired.
   void forget(absl::Time now) const;
 
  private:
   std::string path(const char* part, const std::string& name) const;
+  // Unused ones of the node. Returns whether there were any.
+  absl::StatusOr<bool> remove_tokens(const std::string& node) const;
   absl::StatusOr<Row> read(const char* part, const std::string& id, std::string* digest) const;
 
   const std::string folder_;

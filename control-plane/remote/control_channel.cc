@@ -33,6 +33,11 @@ absl::StatusOr<grpc::SslCredentialsOptions> ControlChannel::read_credentials() c
                 ": ", roots.status().message(),
                 "; next: --control-ca with the PEM certificates of who signed weft-control's"));
   ASSIGN_OR_RETURN(out.pem_cert_chain, read_file("client certificate", access_.certificate_file));
+  // Of one file with both, once: between two readings it may be replaced.
+  if (access_.key_file == access_.certificate_file) {
+    out.pem_private_key = out.pem_cert_chain;
+    return out;
+  }
   ASSIGN_OR_RETURN(out.pem_private_key, read_file("client key", access_.key_file));
   return out;
 }

@@ -1,5 +1,6 @@
-// See node_certificate.h. At half of its life the certificate is renewed by itself; once it has expired only
-// another join token helps, which is looked for in the same file.
+// See node_certificate.h. At half of its life, and when the process starts, the certificate is renewed by
+// itself; once it has expired or weft-control refuses it only another join token helps, which is looked for
+// in the same file.
 #include "control-plane/remote/node_certificate.h"
 
 #include <openssl/crypto.h>
@@ -100,7 +101,7 @@ class KeptCertificate final : public NodeCertificate {
     std::filesystem::create_directories(std::filesystem::path(options_.folder).parent_path(), error);
     if (::mkdir(options_.folder.c_str(), 0700) != 0 && errno != EEXIST)
       return errno_status(options_.folder, errno);
-    if (!load()) RETURN_IF_ERROR(join_first());
+    RETURN_IF_ERROR(load() ? check() : join_first());
     thread_ = std::thread([this] { run(); });
     return absl::OkStatus();
   }
@@ -113,18 +114,44 @@ class KeptCertificate final : public NodeCertificate {
   }
 
   absl::Status renew() override {
+    bool refused = false;
+    const absl::Status renewed = renew_by_certificate(&refused);
+    return refused ? also(renewed, join()) : renewed;
+  }
+
+ private:
+  // `refused`: weft-control takes the certificate for none of a member's. Another answer, and what goes wrong
+  // here, says nothing about that.
+  absl::Status renew_by_certificate(bool* refused) {
     const absl::MutexLock turn(&turn_);
     ControlAccess access = options_.access;
     access.certificate_file = access.key_file = file_;
     ControlChannel channel(access);
-    return exchange(channel, [](auto& stub, auto* context, const std::string& csr, auto* answer) {
+    return exchange(channel, [refused](auto& stub, auto* context, const std::string& csr, auto* answer) {
       pb::RenewRequest question;
       question.set_csr(csr);
-      return stub.Renew(context, question, answer);
+      const grpc::Status status = stub.Renew(context, question, answer);
+      *refused = status.error_code() == grpc::StatusCode::UNAUTHENTICATED ||
+                 status.error_code() == grpc::StatusCode::PERMISSION_DENIED;
+      return status;
     });
   }
 
- private:
+  // Of a certificate that was refused, and of the token that was to take its place.
+  static absl::Status also(const absl::Status& refusal, const absl::Status& joined) {
+    if (joined.ok()) return joined;
+    return absl::Status(joined.code(),
+                        str_cat(refusal.message(), "; nor by the join token: ", joined.message()));
+  }
+
+  // A node that was removed while it was off has a certificate that is valid and does not count; with another
+  // token it joins anew. Whatever else keeps it from being renewed now is no reason not to start by it.
+  absl::Status check() {
+    bool refused = false;
+    const absl::Status renewed = renew_by_certificate(&refused);
+    return refused ? also(renewed, join_first()) : absl::OkStatus();
+  }
+
   // Whether the folder has one that is valid and this node's.
   bool load() {
     const auto leaf = read_pair(file_);
@@ -155,8 +182,15 @@ class KeptCertificate final : public NodeCertificate {
 
   absl::Status join_first() {
     const absl::Time end = absl::Now() + options_.first_limit;
-    for (;;) {
+    for (bool lost = false;;) {
       const absl::Status joined = join();
+      // What was asked may have been done all the same.
+      if (lost && absl::IsAlreadyExists(joined))
+        return absl::AlreadyExistsError(
+            str_cat(joined.message(),
+                    " (an attempt of this machine just before got no answer, and may be what "
+                    "used it)"));
+      lost = lost || worth_another_try(joined);
       if (joined.ok() || !worth_another_try(joined) || absl::Now() >= end) return joined;
       if (options_.give_up && options_.give_up())
         return absl::CancelledError(str_cat("told to stop: ", joined.message()));

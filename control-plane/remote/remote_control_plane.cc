@@ -2,6 +2,7 @@
 #include "control-plane/remote/remote_control_plane.h"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -85,9 +86,10 @@ class StreamedControlPlane final : public RemoteControlPlane, xds::Receiver {
     return out;
   }
 
-  std::string revocations() const override {
+  absl::StatusOr<std::string> revocations() const override {
     const absl::MutexLock lock(&mutex_);
-    return revocations_;
+    if (!revocations_) return absl::UnavailableError("weft-control has not told of revocation lists yet");
+    return *revocations_;
   }
 
  private:
@@ -143,7 +145,8 @@ class StreamedControlPlane final : public RemoteControlPlane, xds::Receiver {
       dirty_ = findings_.erase(name) > 0 || dirty_;
       return;
     }
-    // weft-control has always one. What was revoked stays so until it says otherwise.
+    // weft-control has always one, but where it could not read its lists since it started. What was revoked
+    // stays so until it says otherwise.
     if (type == kMeshType || type == kRevocationsType) return;
     upserted_.erase({type, name});
     removed_.insert({type, name});
@@ -183,7 +186,7 @@ class StreamedControlPlane final : public RemoteControlPlane, xds::Receiver {
 
   mutable absl::Mutex mutex_;
   bool told_ ABSL_GUARDED_BY(mutex_) = false;
-  std::string revocations_ ABSL_GUARDED_BY(mutex_);
+  std::optional<std::string> revocations_ ABSL_GUARDED_BY(mutex_);  // nullopt: never told
   // Last: its threads end while all that they use is there.
   std::unique_ptr<xds::DeltaClient> client_;
 };

@@ -45,8 +45,9 @@ struct RemoteReport {
 class RemoteControlPlane : public ControlPlane {
  public:
   virtual RemoteReport report() const = 0;  // any thread
-  // The revocation lists that weft-control told last, PEM; empty: none. Any thread.
-  virtual std::string revocations() const = 0;
+  // The revocation lists that weft-control told last, PEM; empty: none. kUnavailable: it has told of none
+  // yet, because it cannot read its own; what was revoked before stays so. Any thread.
+  virtual absl::StatusOr<std::string> revocations() const = 0;
 };
 
 // Calls `subscriber` with the first change, which is everything, before it returns; all calls come from one

@@ -55,8 +55,8 @@ class ControlServer {
         start_control_plane;
     // What its source says about itself; any thread, also while it starts. Empty: nothing.
     std::function<SourceReport()> source_report;
-    // The revocation lists of now, PEM, read at each tick(): what cannot be read leaves the last ones in
-    // force. Empty: none.
+    // The revocation lists of now, PEM, read at each tick(): while they cannot be read agents are told
+    // nothing, and what they hold stays in force. Empty: none.
     std::function<absl::StatusOr<std::string>()> revocations;
     // Makes machines without Kubernetes nodes of the mesh. Null: none can join.
     std::shared_ptr<JoinDesk> join;
@@ -97,7 +97,7 @@ class ControlServer {
   NodePods pods_;  // the control plane's threads, one at a time
   NodeFindings findings_;
   absl::Mutex applying_;                    // around what streams are told, so that generations come in order
-  std::optional<std::string> revocations_;  // as told last; tick's thread
+  std::optional<std::string> revocations_;  // as told last; nullopt: nothing yet; tick's thread
   std::unique_ptr<AdsService> ads_;
   std::unique_ptr<CertificateService> certificates_;
   std::unique_ptr<JoinService> joins_;  // null: nobody joins

@@ -10,6 +10,9 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "base/backoff.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/x509.h"
@@ -27,6 +30,10 @@ constexpr char kKey[] = "ca.key";
 constexpr char kRoots[] = "roots.crt";
 // Two replicas that start at once need two.
 constexpr int kAttempts = 5;
+// Of a server that is away.
+constexpr std::chrono::milliseconds kAskAgain{500};
+constexpr std::chrono::milliseconds kAskAgainAtMost{15'000};
+constexpr absl::Duration kAskGiveUp = absl::Milliseconds(100);
 
 std::string path_of(const char* plural, const ObjectPlace& place) {
   return str_cat("/api/v1/namespaces/", place.ns, "/", plural, "/", place.name);
@@ -144,6 +151,25 @@ absl::Status fetch_authority(ApiCaller& api, const ObjectPlace& secret, const st
   return annotate(str_cat("Secret ", secret.ns, "/", secret.name,
                           " (next: see that it is there and that weft-control may get and patch it)"),
                   status);
+}
+
+absl::Status await_authority(ApiCaller& api, const ObjectPlace& secret, const std::string& folder,
+                             const std::function<bool()>& give_up) {
+  weft::Backoff backoff(kAskAgain, kAskAgainAtMost);
+  for (;;) {
+    const absl::Status fetched = fetch_authority(api, secret, folder, absl::Now());
+    if (!absl::IsUnavailable(fetched) && !absl::IsDeadlineExceeded(fetched)) return fetched;
+    log::warn("authority_not_fetched", {{"error", fetched.message()}, {"next", "asking again"}});
+    const absl::Time again = absl::Now() + absl::FromChrono(backoff.next());
+    // A signal that is blocked wakes nobody: whether there is one is asked.
+    absl::Mutex mutex;
+    const absl::MutexLock lock(&mutex);
+    const auto told = [&give_up] { return give_up(); };
+    while (absl::Now() < again) {
+      if (mutex.AwaitWithTimeout(absl::Condition(&told), kAskGiveUp))
+        return absl::CancelledError(str_cat("told to stop: ", fetched.message()));
+    }
+  }
 }
 
 absl::Status publish_roots(ApiCaller& api, const ObjectPlace& config_map, const std::string& roots) {

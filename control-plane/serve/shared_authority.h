@@ -3,6 +3,7 @@
 // whom to trust and no node ever has the key. Calls wait for the server. No key is in a log or an error.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -23,6 +24,11 @@ absl::StatusOr<ObjectPlace> parse_place(const std::string& flag, const std::stri
 // get and patch. Errors: it does not, it has one of the two without the other, the server did not answer.
 absl::Status fetch_authority(ApiCaller& api, const ObjectPlace& secret, const std::string& folder,
                              absl::Time now);
+
+// fetch_authority(), again and again, ever more rarely, while the server is away (kUnavailable,
+// kDeadlineExceeded). `give_up` is asked meanwhile, some times a second: kCancelled once it says so.
+absl::Status await_authority(ApiCaller& api, const ObjectPlace& secret, const std::string& folder,
+                             const std::function<bool()>& give_up);
 
 // Sees to it that the ConfigMap's ca.crt is `roots`; writes only what differs. It must exist; rights: get and
 // patch.

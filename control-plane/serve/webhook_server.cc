@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -170,8 +171,14 @@ void WebhookServer::run() {
     }
     if (const absl::Status loaded = load(); !loaded.ok())
       log::error("webhook_certificate_not_read", {{"error", loaded.message()}});
-    const std::lock_guard lock(mutex_);
-    const uint64_t id = ++next_;
+    begin(std::move(socket));
+  }
+}
+
+void WebhookServer::begin(UniqueFd socket) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t id = ++next_;
+  try {
     running_.emplace(id, [this, id, socket = std::move(socket), context = context_]() mutable {
       serve(std::move(socket), context);
       const std::lock_guard done(mutex_);
@@ -180,6 +187,11 @@ void WebhookServer::run() {
       running_.erase(own);
       ended_.notify_all();
     });
+  } catch (const std::system_error& error) {
+    // No thread is to be had: the connection is closed, and the API server lets the object pass.
+    ++counts_.failed;
+    log::error("webhook_thread_not_started",
+               {{"error", error.what()}, {"next", "see the limits of processes and memory"}});
   }
 }
 

@@ -61,6 +61,7 @@ class WebhookServer {
   absl::Status load();
   static Stamp stamp_of(const std::string& file);
   void run();
+  void begin(UniqueFd socket);
   void reap();
   void serve(UniqueFd socket, const ContextPtr& context);
 

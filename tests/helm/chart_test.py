@@ -269,7 +269,7 @@ class RenderedTest(unittest.TestCase):
 
     def test_the_webhook_asks_about_what_is_read_and_never_stands_in_the_way(self):
         self.assertFalse({o["kind"] for o in chart.render()} & {"ValidatingWebhookConfiguration"})
-        (configuration,) = chart.template("webhook.yaml", webhook={"enabled": True}, control={"enabled": True})
+        (configuration,) = chart.template("webhook.yaml", webhook={"enabled": True}, control={"enabled": True, "writeStatus": True})
         (webhook,) = configuration["webhooks"]
         self.assertEqual((webhook["failurePolicy"], webhook["sideEffects"]), ("Ignore", "None"))
         self.assertLess(webhook["timeoutSeconds"], 5)
@@ -280,6 +280,9 @@ class RenderedTest(unittest.TestCase):
         out = chart.run_helm("template", "weft", chart.CHART, "--set", "webhook.enabled=true")
         self.assertNotEqual(out.returncode, 0)
         self.assertIn("control.enabled=true", out.stderr)
+        out = chart.run_helm("template", "weft", chart.CHART, "--set", "webhook.enabled=true,control.enabled=true,control.writeStatus=false")
+        self.assertNotEqual(out.returncode, 0)
+        self.assertIn("control.writeStatus=true", out.stderr)
 
     def test_selectors_find_the_pods(self):
         for objects in self.variants():

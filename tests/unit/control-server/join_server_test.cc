@@ -182,10 +182,16 @@ TEST_F(JoinServerTest, ACertificateIsKeptOverRestartsAndRenewedWithANewKey) {
     ASSERT_TRUE(first.ok()) << first.status();
     before = text_of();
   }
-  // The token is used up; nobody asks for it.
+  // Nobody asks for a token; a server that is away asks for nothing either.
+  std::filesystem::remove(kept.token_file);
+  server_.reset();
+  ASSERT_TRUE(NodeCertificate::open(kept).ok());
+  EXPECT_EQ(text_of(), before);
+  serve();
   const auto second = NodeCertificate::open(kept);
   ASSERT_TRUE(second.ok()) << second.status();
-  EXPECT_EQ(text_of(), before);
+  EXPECT_NE(text_of(), before) << "renewed at the start";
+  before = text_of();
   ASSERT_TRUE((*second)->renew().ok());
   EXPECT_NE(text_of(), before);
   EXPECT_NE(text_of().substr(text_of().find("PRIVATE KEY")), before.substr(before.find("PRIVATE KEY")));
@@ -196,13 +202,13 @@ TEST_F(JoinServerTest, ACertificateIsKeptOverRestartsAndRenewedWithANewKey) {
 TEST_F(JoinServerTest, HalfOfItsLifeLaterACertificateRenewsItself) {
   const NodeCertificate::Options kept = options("node1", token("node1"));
   ASSERT_TRUE(NodeCertificate::open(kept).ok());
-  const auto written = std::filesystem::last_write_time(kept.folder + "/node.pem");
-  // The clock of the next process is nineteen hours on.
+  // By the clock of the next process what it gets at its start has ten seconds left, so half is soon.
   NodeCertificate::Options later = kept;
-  later.now = [] { return absl::Now() + absl::Hours(19); };
+  later.now = [] { return absl::Now() + absl::Hours(24) - absl::Seconds(10); };
   const auto renewed = NodeCertificate::open(later);
   ASSERT_TRUE(renewed.ok()) << renewed.status();
-  EXPECT_TRUE(harness::wait_until(harness::milliseconds(10'000), [&] {
+  const auto written = std::filesystem::last_write_time(kept.folder + "/node.pem");
+  EXPECT_TRUE(harness::wait_until(harness::milliseconds(20'000), [&] {
     return std::filesystem::last_write_time(kept.folder + "/node.pem") != written;
   }));
 }
@@ -216,6 +222,34 @@ TEST_F(JoinServerTest, ARemovedNodeIsToldNothingMoreAndSaysWhy) {
   EXPECT_THAT(std::string(signature.message()), HasSubstr("was removed"));
   EXPECT_FALSE(pods_told(access_by(*node), "node1").ok());
   EXPECT_FALSE(node->renew().ok());
+}
+
+TEST_F(JoinServerTest, ANodeThatWasRemovedJoinsAnewByTheTokenOfItsFile) {
+  const auto node = join("node1");
+  ASSERT_NE(node, nullptr);
+  ASSERT_TRUE(*store_.remove("node1"));
+  const absl::Status refused = node->renew();
+  EXPECT_THAT(
+      std::string(refused.message()),
+      AllOf(HasSubstr("was removed"), HasSubstr("nor by the join token: "), HasSubstr("used already")));
+  options("node1", token("node1"));  // into the file of the one before
+  const absl::Status renewed = node->renew();
+  EXPECT_TRUE(renewed.ok()) << renewed;
+  EXPECT_TRUE(sign(access_by(*node), kWeb).ok());
+}
+
+TEST_F(JoinServerTest, ANodeThatWasRemovedWhileItWasOffJoinsAnewAtItsStart) {
+  ASSERT_NE(join("node1"), nullptr);
+  ASSERT_TRUE(*store_.remove("node1"));
+  NodeCertificate::Options without = options("node1", "");
+  std::filesystem::remove(without.token_file);
+  const auto refused = NodeCertificate::open(without);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(std::string(refused.status().message()),
+              AllOf(HasSubstr("node node1 was removed"), HasSubstr("its join token cannot be read")));
+  const auto joined = NodeCertificate::open(options("node1", token("node1")));
+  ASSERT_TRUE(joined.ok()) << joined.status();
+  EXPECT_TRUE(sign(access_by(**joined), kWeb).ok());
 }
 
 TEST_F(JoinServerTest, AFileThatOthersCanReadIsNoTokenFile) {

@@ -275,6 +275,69 @@ TEST_F(JoinDeskTest, ARemovedNodeIsNoneForItsCertificateEither) {
   EXPECT_TRUE(join(token()).ok()) << "with a new token";
 }
 
+TEST_F(JoinDeskTest, WhatWasRemovedStaysSoWhenANodeOfThatNameJoinsAgain) {
+  const auto admitted = [this](const absl::StatusOr<std::string>& chain) {
+    return desk_->admit(read_certificates(*chain)->front().get(), "n1");
+  };
+  const auto first = join(token());
+  ASSERT_TRUE(first.ok()) << first.status();
+  now_ += absl::Minutes(10);
+  const auto renewed = desk_->renew("n1", request_);
+  ASSERT_TRUE(renewed.ok()) << renewed.status();
+  EXPECT_TRUE(admitted(first).ok()) << "a renewal takes nothing away";
+  EXPECT_TRUE(admitted(renewed).ok());
+  ASSERT_TRUE(*store().remove("n1"));
+  now_ += absl::Seconds(1);
+  const auto second = join(token());
+  ASSERT_TRUE(second.ok()) << second.status();
+  for (const auto& removed : {first, renewed}) {
+    EXPECT_TRUE(absl::IsUnauthenticated(admitted(removed))) << admitted(removed);
+    EXPECT_THAT(std::string(admitted(removed).message()), HasSubstr("has joined again since"));
+  }
+  EXPECT_TRUE(admitted(second).ok()) << admitted(second);
+}
+
+TEST_F(JoinDeskTest, WhatAReplicaRenewsCountsThoughItsClockIsBehind) {
+  ASSERT_TRUE(join(token()).ok());
+  now_ -= absl::Seconds(5);
+  const auto renewed = desk_->renew("n1", request_);
+  ASSERT_TRUE(renewed.ok()) << renewed.status();
+  EXPECT_TRUE(desk_->admit(read_certificates(*renewed)->front().get(), "n1").ok());
+}
+
+TEST_F(JoinDeskTest, ANodeOfWhichItIsNotKnownSinceWhenItIsOneIsNone) {
+  const auto chain = join(token());
+  ASSERT_TRUE(chain.ok()) << chain.status();
+  std::ofstream(folder_.file("join/nodes/n1")) << "{";
+  EXPECT_TRUE(absl::IsUnauthenticated(desk_->admit(read_certificates(*chain)->front().get(), "n1")));
+  EXPECT_TRUE(absl::IsPermissionDenied(desk_->renew("n1", request_).status()));
+}
+
+TEST_F(JoinDeskTest, ATokenThatCannotBeReadKeepsNoNodeFromBeingRemoved) {
+  const auto chain = join(token());
+  ASSERT_TRUE(chain.ok()) << chain.status();
+  const std::string unused = token();
+  std::ofstream(folder_.file("join/tokens/0000000000000000")) << "{";
+  const auto removed = store().remove("n1");
+  ASSERT_FALSE(removed.ok());
+  EXPECT_THAT(std::string(removed.status().message()),
+              AllOf(HasSubstr("node n1 is removed, its tokens may not be"), HasSubstr("0000000000000000")));
+  EXPECT_TRUE(absl::IsUnauthenticated(desk_->admit(read_certificates(*chain)->front().get(), "n1")));
+  EXPECT_FALSE(join(unused).ok()) << "what can be read is gone too";
+}
+
+TEST_F(JoinDeskTest, ATokenByWhichNobodyJoinedIsGivenBack) {
+  const std::string text = token();
+  // Where the node would be noted there is a folder, which no file can take the place of.
+  fs::create_directories(folder_.file("join/nodes/n1/x"));
+  const auto failed = join(text);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_FALSE(absl::IsAlreadyExists(failed.status())) << failed.status();
+  fs::remove_all(folder_.file("join/nodes/n1"));
+  const auto joined = join(text);
+  EXPECT_TRUE(joined.ok()) << joined.status();
+}
+
 TEST_F(JoinDeskTest, CertificatesOfOthersAreNotItsToJudge) {
   const test::Authority others = test::make_authority("others");
   const test::Leaf leaf = test::make_leaf(others, {.names = {{GEN_DNS, "n9"}}});

@@ -100,6 +100,39 @@ TEST_F(SharedAuthorityTest, TheFirstReplicaMakesARootAndTheNextOneHasTheSame) {
   EXPECT_EQ(roots_of("one"), before);
 }
 
+TEST_F(SharedAuthorityTest, AServerThatIsAwayIsAskedUntilItAnswersOrSomebodyGivesUp) {
+  int away = 2;
+  api_server_.set_script([&](const Request& request) -> std::optional<Reply> {
+    {
+      const std::lock_guard lock(mutex_);
+      if (away != 0) {
+        if (away > 0) --away;
+        return Reply{.status = 503, .body = R"({"kind":"Status","message":"away"})"};
+      }
+    }
+    return answer(request);
+  });
+  const ObjectPlace place{"weft-system", "weft-control-authority"};
+  const absl::Status fetched = await_authority(api_, place, folder_.file("one"), [] { return false; });
+  EXPECT_TRUE(fetched.ok()) << fetched;
+  EXPECT_FALSE(roots_of("one").empty());
+  {
+    const std::lock_guard lock(mutex_);
+    away = -1;
+  }
+  int asked = 0;
+  const absl::Status told = await_authority(api_, place, folder_.file("two"), [&] { return ++asked > 2; });
+  EXPECT_TRUE(absl::IsCancelled(told)) << told;
+  EXPECT_THAT(std::string(told.message()), HasSubstr("weft-control-authority"));
+  {
+    const std::lock_guard lock(mutex_);
+    away = 0;
+  }
+  const absl::Status missing =
+      await_authority(api_, {"weft-system", "none"}, folder_.file("three"), [] { return true; });
+  EXPECT_TRUE(absl::IsNotFound(missing)) << "what waiting does not mend is said at once: " << missing;
+}
+
 TEST_F(SharedAuthorityTest, WhoIsLaterTakesWhatTheOtherOneWrote) {
   // Between this replica's look and its writing another one writes.
   Json theirs;
