@@ -1,6 +1,9 @@
 // See claim_name.h.
 #include "base/claim_name.h"
 
+#include "absl/strings/match.h"
+#include "base/strings.h"
+
 namespace weft {
 namespace {
 
@@ -35,7 +38,9 @@ bool read_brackets(std::string_view text, std::vector<std::string>* out) {
 
 }  // namespace
 
-bool names_claim(std::string_view header_name) { return header_name.starts_with(kAuth); }
+bool names_claim(std::string_view header_name) {
+  return absl::StartsWithIgnoreCase(to_absl(header_name), to_absl(kAuth));
+}
 
 std::optional<std::vector<std::string>> claim_path(std::string_view header_name) {
   if (header_name.size() > kMaxName || !header_name.starts_with(kClaims)) return std::nullopt;

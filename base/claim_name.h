@@ -10,13 +10,13 @@
 
 namespace weft {
 
-// The name is of this kind, well formed or not. No header has such a name: "@" is none of its characters
-// (RFC 9110 §5.6.2), so whoever does not know claims matches nothing by it.
+// The name is of this kind, well formed or not, in any letter case. No header has such a name: "@" is none of
+// its characters (RFC 9110 §5.6.2), so whoever does not know claims matches nothing by it.
 bool names_claim(std::string_view header_name);
 
 // The claim's path from the outermost object inwards: of "@request.auth.claims.a.b" and of
 // "@request.auth.claims[a][b]" {"a", "b"}. In brackets a name may have dots. Nullopt: it names no claim, as
-// a part is empty, a bracket is not closed, or it is longer than 1024 bytes.
+// the prefix is not in lower case, a part is empty, a bracket is not closed, or it is longer than 1024 bytes.
 std::optional<std::vector<std::string>> claim_path(std::string_view header_name);
 
 }  // namespace weft

@@ -2,13 +2,14 @@
 // watches as `weft observe` and `weft conns` do, so the data path knows nothing of it.
 #include <algorithm>
 #include <chrono>
-#include <set>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "agent/admin/admin_service.h"
 #include "agent/admin/authorization_list.h"
 #include "agent/admin/connection_list.h"
+#include "agent/admin/kernel_connections.h"
 #include "agent/policy/policy_trial.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -25,8 +26,6 @@ constexpr size_t kMaxManifest = 1 << 20;
 // How fast a cancelled call is noticed.
 constexpr std::chrono::milliseconds kLook{200};
 constexpr std::chrono::seconds kConnectionsPeriod{1};
-// Connections that are told apart; more are counted as one.
-constexpr size_t kMaxConnectionsKnown = 100'000;
 
 absl::StatusOr<std::vector<control_plane::WrittenPolicy>> read(
     const control_plane::ReadPolicies& read_policies, const admin::v1::ShadowRequest& request,
@@ -86,51 +85,6 @@ std::optional<SeenTraffic> seen_in(const proxy::v1::Exchange& exchange, const Da
   out.authority = exchange.authority();
   return out;
 }
-
-// Connections that no proxy carries. Each is seen once, at whichever of its ends.
-class KernelConnections {
- public:
-  template <typename See>
-  void look(const admin::v1::ConnectionList& list, See see) {
-    for (const admin::v1::Connection& one : list.connections()) {
-      if (one.path() == "upstream" || one.path() == "proxy") known_.insert(ends(one));
-    }
-    for (const admin::v1::Connection& one : list.connections()) {
-      const bool inbound = one.path() == "inbound";
-      if (!inbound && one.path() != "direct" && one.path() != "pass") continue;
-      const auto traffic = seen(one, inbound);
-      if (!traffic || known_.size() >= kMaxConnectionsKnown || !known_.insert(ends(one)).second) continue;
-      see(*traffic);
-    }
-  }
-
- private:
-  static std::string remote_of(const admin::v1::Connection& one) {
-    return one.path() == "inbound" || one.backend_address().empty() ? one.destination_address()
-                                                                    : one.backend_address();
-  }
-  static std::string ends(const admin::v1::Connection& one) {
-    return str_cat(one.source_address(), " ", remote_of(one));
-  }
-  static std::optional<SeenTraffic> seen(const admin::v1::Connection& one, bool inbound) {
-    const auto source = SocketAddress::parse(one.source_address());
-    const auto destination = SocketAddress::parse(remote_of(one));
-    if (!source || !destination || destination->port == WEFT_PORT_HBONE) return std::nullopt;
-    const std::string& server = inbound || one.backend().empty() ? one.destination() : one.backend();
-    // The proxy dials the application of its own pod.
-    if (server.empty() || server == one.source()) return std::nullopt;
-    return SeenTraffic{.client = one.source(),
-                       .source = source->ip,
-                       .server = server,
-                       .destination = *destination,
-                       .method = {},
-                       .path = {},
-                       .authority = {},
-                       .refused = false};
-  }
-
-  std::set<std::string> known_;
-};
 
 admin::v1::ShadowRow::Verdict to_wire(PolicyTrial::Verdict verdict) {
   if (verdict == PolicyTrial::Verdict::kDepends) return admin::v1::ShadowRow::DEPENDS;
@@ -194,7 +148,9 @@ grpc::Status AuthorizationList::Shadow(grpc::ServerContext* context, const admin
   while (!context->IsCancelled() && !stopping_ && SteadyClock::now() < end) {
     if (SteadyClock::now() >= next_look) {
       const auto list = list_connections(all, parts_.dataplane, parts_.reconciler);
-      if (list.ok()) connections.look(*list, see);
+      if (list.ok()) {
+        for (const SeenTraffic& traffic : connections.take_new(*list)) see(traffic);
+      }
       next_look = SteadyClock::now() + kConnectionsPeriod;
     }
     const auto exchange = watch->next(kLook);
@@ -205,6 +161,10 @@ grpc::Status AuthorizationList::Shadow(grpc::ServerContext* context, const admin
   write(trial, &report);
   if (parts_.hub.dropped() > lost)
     report.add_notes("there was more traffic than could be judged: counts are too low");
+  if (connections.left_out())
+    report.add_notes(str_cat("there were more connections without a proxy than are looked at (",
+                             kMaxConnections, " at once, ", KernelConnections::kMost,
+                             " in all): some were not judged"));
   report.set_done(true);
   writer->Write(report);
   return grpc::Status::OK;

@@ -2,6 +2,7 @@
 #include "control-plane/kubernetes/kubernetes_source.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -45,7 +46,9 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
                                                   made.timing, source->random_);
   }
   source->secrets_ = std::make_unique<SecretWatches>(*source->client_, made.timing, source->random_);
-  source->configs_ = std::make_unique<MeshConfigWatches>(*source->client_, made.timing, source->random_);
+  source->configs_ = std::make_unique<MeshConfigWatches>(
+      made.own_only ? std::span<const KubernetesKind>() : mesh_config_kinds(), *source->client_, made.timing,
+      source->random_);
   source->thread_ = std::thread([raw = source.get()] { raw->run(); });
   return source;
 }
@@ -151,7 +154,9 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
   }
   if (options_.secrets) secrets_->note(now, &pending_);
   if (const Clock::time_point until = secrets_->awaited(); until > now) return until;
-  if (const Clock::time_point until = configs_->awaited(); !first_told_ && until > now) return until;
+  if (!first_told_) {
+    if (const Clock::time_point until = configs_->awaited(now); until > now) return until;
+  }
   secrets_->take(&pending_);
   configs_->take(&pending_);
   gathering_ = false;
@@ -176,7 +181,7 @@ void KubernetesSource::note_report() {
     next.kinds.push_back(reflector->counts());
   }
   for (SourceReport::Kind& secrets : secrets_->counts()) next.kinds.push_back(std::move(secrets));
-  next.kinds.push_back(configs_->counts());
+  if (!options_.own_only) next.kinds.push_back(configs_->counts());
   next.problems = describe_trouble(server_, all, first_told_, Clock::now());
   if (std::optional<std::string> problem = secrets_->problem()) next.problems.push_back(*std::move(problem));
   if (own_ != nullptr) {

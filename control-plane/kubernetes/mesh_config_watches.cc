@@ -7,14 +7,18 @@ namespace weft::control_plane {
 namespace {
 
 // Of a server that does not answer for them: the mesh begins with its defaults.
-constexpr std::chrono::seconds kPatience(1);
+constexpr std::chrono::seconds kPatience(30);
+
+bool answered(const Reflector& reflector) {
+  const auto& trouble = reflector.trouble();
+  return reflector.synced() || (trouble && (trouble->status == 401 || trouble->status == 403));
+}
 
 }  // namespace
 
-MeshConfigWatches::MeshConfigWatches(ApiClient& client, const ReflectorTiming& timing,
-                                     std::minstd_rand& random)
-    : began_(Clock::now()) {
-  for (const KubernetesKind& kind : mesh_config_kinds())
+MeshConfigWatches::MeshConfigWatches(std::span<const KubernetesKind> kinds, ApiClient& client,
+                                     const ReflectorTiming& timing, std::minstd_rand& random) {
+  for (const KubernetesKind& kind : kinds)
     reflectors_.push_back(std::make_unique<Reflector>(kind, client, timing, random));
 }
 
@@ -28,11 +32,11 @@ MeshConfigWatches::Clock::time_point MeshConfigWatches::due() const {
   return out;
 }
 
-MeshConfigWatches::Clock::time_point MeshConfigWatches::awaited() const {
-  const bool answered = std::all_of(reflectors_.begin(), reflectors_.end(), [](const auto& reflector) {
-    return reflector->synced() || reflector->trouble();
-  });
-  return answered ? Clock::time_point::min() : began_ + kPatience;
+MeshConfigWatches::Clock::time_point MeshConfigWatches::awaited(Clock::time_point now) {
+  if (!asked_) asked_ = now;
+  const bool all = std::all_of(reflectors_.begin(), reflectors_.end(),
+                               [](const auto& reflector) { return answered(*reflector); });
+  return all ? Clock::time_point::min() : *asked_ + kPatience;
 }
 
 bool MeshConfigWatches::changed() const {

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "control-plane/kubernetes/reflector.h"
@@ -13,16 +15,18 @@ namespace weft::control_plane {
 class MeshConfigWatches {
  public:
   using Clock = Reflector::Clock;
-  // All outlive it.
-  MeshConfigWatches(ApiClient& client, const ReflectorTiming& timing, std::minstd_rand& random);
+  // One for each of `kinds`, of which there may be none. All outlive it.
+  MeshConfigWatches(std::span<const KubernetesKind> kinds, ApiClient& client, const ReflectorTiming& timing,
+                    std::minstd_rand& random);
 
   // Begins what is due. Before each turn of the client.
   void tick(Clock::time_point now);
   // When tick() has something to do next.
   Clock::time_point due() const;
-  // Until when the server has time to answer, so that the first change says what holds for the mesh; now or
-  // before: it has, or cannot.
-  Clock::time_point awaited() const;
+  // Until when the first change waits for an answer, so that it says what holds for the mesh: 30 s from when
+  // this is first asked, as all else has been read by then. Now or before: all were answered (a refusal, 401
+  // or 403, is an answer; a server in trouble gave none), or it was long enough.
+  Clock::time_point awaited(Clock::time_point now);
   bool changed() const;
   void take(Store::Changes* changes);
 
@@ -31,7 +35,7 @@ class MeshConfigWatches {
   SourceReport::Kind counts() const;
 
  private:
-  const Clock::time_point began_;
+  std::optional<Clock::time_point> asked_;
   std::vector<std::unique_ptr<Reflector>> reflectors_;
 };
 

@@ -83,9 +83,13 @@ void parse_credentials(const FieldReader& tls, const std::string& ns, TlsTermina
     if (!files->certificate.empty() && !out.certificates.empty())
       tls.error_at("serverCertificate", kValueRejected,
                    "serverCertificate and credentialName exclude each other", "give one of them");
-    if (files->certificate.empty() && out.ca)
-      tls.error_at("caCertCredentialName", kValueRejected,
-                   "caCertificates and caCertCredentialName exclude each other", "give one of them");
+    for (const auto& [field, path] :
+         {std::pair(Names("caCertificates"), &files->ca), {"caCrl", &files->crl}}) {
+      if (out.ca && !path->empty())
+        tls.error_at("caCertCredentialName", kValueRejected,
+                     str_cat(field, " and caCertCredentialName exclude each other"),
+                     "give files, or a Secret that has ca.crt and ca.crl");
+    }
     if (files->certificate.empty())
       out.ca = std::move(ref);
     else

@@ -72,22 +72,24 @@ void parse_field(const FieldReader& match, std::string_view name, StringMatch* (
   if (const auto string = match.child(name)) parse_string_match(*string, false, *(out.*mutable_field)());
 }
 
-void check_header_name(const FieldReader& header, const std::string& name) {
+// `name` as it is matched, `field` as it is written in `headers`.
+void check_header_name(const FieldReader& headers, Names field, const std::string& name) {
   if (names_claim(name)) {
     if (!claim_path(name))
-      header.error(kValueRejected, str_cat("\"", name.substr(0, 64), "\" names no claim"),
-                   "write @request.auth.claims.NAME, or @request.auth.claims[NAME][NAME] of an object in it");
+      headers.error_at(
+          field, kValueRejected, str_cat("\"", name.substr(0, 64), "\" names no claim"),
+          "write @request.auth.claims.NAME, or @request.auth.claims[NAME][NAME] of an object in it");
     return;
   }
   for (Names reserved : kReservedHeaders) {
     if (name == reserved) {
-      header.error(kValueRejected, str_cat("\"", name, "\" is not matched as a header"),
-                   str_cat("use the field match[].", name));
+      headers.error_at(field, kValueRejected, str_cat("\"", name, "\" is not matched as a header"),
+                       str_cat("use the field match[].", name));
     }
   }
   for (char c : name) {
     if (!absl::ascii_isgraph(c) || c == ':') {
-      header.error(kValueRejected, "not a header name", "use letters, digits and '-'");
+      headers.error_at(field, kValueRejected, "not a header name", "use letters, digits and '-'");
       return;
     }
   }
@@ -106,12 +108,12 @@ void parse_named(const FieldReader& match, std::string_view field, bool headers,
     mesh::v1::HeaderMatch& parsed = *out.Add();
     // Names of claims are told apart by their letters' case (RFC 7519 §4).
     parsed.set_name(headers && !names_claim(f.name) ? absl::AsciiStrToLower(f.name) : f.name);
+    if (headers) check_header_name(*map, f.name, parsed.name());
     const auto value = map->child(f.name);
     if (!value) {
       parsed.mutable_value()->set_present(true);
       continue;
     }
-    if (headers) check_header_name(*value, parsed.name());
     parse_string_match(*value, true, *parsed.mutable_value());
   }
 }

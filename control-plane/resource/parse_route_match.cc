@@ -5,6 +5,7 @@
 #include <array>
 
 #include "absl/strings/ascii.h"
+#include "base/claim_name.h"
 #include "base/strings.h"
 #include "control-plane/resource/gateway_route_parts.h"
 #include "control-plane/resource/parse_header_edits.h"
@@ -70,6 +71,9 @@ void parse_named(const FieldReader& match, Names field, bool headers,
     if (!item.expect_map({.read = kNamedRead, .known = {}})) continue;
     std::string name = item.required_text("name", "the name");
     if (headers) name = absl::AsciiStrToLower(name);
+    if (headers && names_claim(name))
+      item.error_at("name", kValueRejected, str_cat("\"", name.substr(0, 64), "\" is no header's name"),
+                    "match claims of tokens by a VirtualService");
     const std::string value = item.required_text("value", "the value");
     const std::string type = item.text("type").value_or("Exact");
     const auto same = [&](const mesh::v1::HeaderMatch& other) { return other.name() == name; };

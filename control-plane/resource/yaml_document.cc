@@ -253,6 +253,8 @@ class NameReader {
   bool named_here() const { return depth_ == 1 || (in_metadata_ && depth_ == 2); }
 
   bool open(bool map, uint32_t line) {
+    // What libyaml does for each level of flow nesting grows with the levels.
+    if (depth_ >= kMaxNesting) return false;
     if (depth_ == 0) {
       if (!map) return false;
       root_.kind = YamlNode::Kind::kMap;

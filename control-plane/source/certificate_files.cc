@@ -49,6 +49,7 @@ CertificateFiles::File read_open(const std::string& path, const UniqueFd& file) 
     const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return problem(path, errno_status("read", errno));
+    if (got == 0 && text.empty()) return problem(path, absl::InvalidArgumentError("the file is empty"));
     if (got == 0) return {.text = std::move(text), .problem = ""};
     text.append(buffer.data(), static_cast<size_t>(got));
   }

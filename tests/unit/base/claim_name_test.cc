@@ -31,6 +31,9 @@ TEST(ClaimNameTest, WhatIsHalfANameNamesNothing) {
 TEST(ClaimNameTest, EveryNameOfTheKindIsTakenForOneWellFormedOrNot) {
   EXPECT_TRUE(names_claim("@request.auth.claims.sub"));
   EXPECT_TRUE(names_claim("@request.auth.principal"));
+  EXPECT_TRUE(names_claim("@Request.AUTH.claims.sub"));
+  EXPECT_FALSE(claim_path("@Request.AUTH.claims.sub"));
+  EXPECT_FALSE(names_claim("@request.auth"));
   EXPECT_FALSE(names_claim("request.auth.claims.sub"));
   EXPECT_FALSE(names_claim("x-request"));
 }

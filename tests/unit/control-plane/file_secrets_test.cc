@@ -68,6 +68,11 @@ TEST_F(FileSecretsTest, AFifoOrAHugeFileHoldsNobodyUp) {
   EXPECT_THAT(read_certificate_file({folder()}, at("huge")).problem, HasSubstr("limit"));
 }
 
+TEST_F(FileSecretsTest, AnEmptyFileIsAProblem) {
+  write(at("empty"), "");
+  EXPECT_THAT(read_certificate_file({folder()}, at("empty")).problem, HasSubstr("the file is empty"));
+}
+
 // What a pipeline says, by name of the Secret.
 class Told {
  public:
@@ -159,6 +164,9 @@ TEST_F(FileSecretsTest, AFileThatChangesIsUsedAndOneThatIsBrokenIsNot) {
   EXPECT_TRUE(told.wait_for_finding(at("a.key")));
   EXPECT_EQ(told.key_of(second.certificate), second.key);
   EXPECT_EQ(told.findings().find("PRIVATE"), std::string::npos);
+  write(at("a.key"), "");
+  EXPECT_TRUE(told.wait_for_finding(str_cat(at("a.key"), ": the file is empty")));
+  EXPECT_EQ(told.key_of(second.certificate), second.key);
   apply_manifest(pipeline, "");
   EXPECT_TRUE(told.names().empty());
 }

@@ -12,6 +12,7 @@ namespace weft::control_plane {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr char kIstio[] = R"(
@@ -188,27 +189,48 @@ TEST(GatewayPolicyTest, APolicyThatComesLaterReachesRoutesThatStay) {
 }
 
 TEST(ClaimMatchTest, ClaimsKeepTheirSpellingAndWrongNamesAreRefused) {
-  const auto parsed = [](const std::string& header, const std::string& gateways) {
+  const auto parsed = [](const std::string& header, const std::string& gateways,
+                         const char* value = "{exact: v}") {
     return parse_file(
         "f", str_cat("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\n"
                      "spec:\n  hosts: [x]\n",
-                     gateways, "  http: [{match: [{headers: {\"", header,
-                     "\": {exact: v}}}], route: [{destination: {host: x}}]}]\n"));
+                     gateways, "  http: [{match: [{headers: {\"", header, "\": ", value,
+                     "}}], route: [{destination: {host: x}}]}]\n"));
   };
   const ParsedFile good = parsed("@request.auth.claims.Role", "  gateways: [edge]\n");
   EXPECT_TRUE(good.findings.empty());
   ASSERT_EQ(good.objects.size(), 1U);
   EXPECT_EQ(std::get<VirtualService>(good.objects[0]).routes.http(0).matches(0).headers(0).name(),
             "@request.auth.claims.Role");
-  for (const char* bad : {"@request.auth.claims", "@request.auth.claims[a", "@request.auth.principal"}) {
-    const ParsedFile refused = parsed(bad, "  gateways: [edge]\n");
-    EXPECT_TRUE(refused.objects.empty()) << bad;
-    ASSERT_FALSE(refused.findings.empty());
-    EXPECT_EQ(refused.findings[0].code, "WF0002");
+  for (const char* bad : {"@request.auth.claims", "@request.auth.claims[a", "@request.auth.principal",
+                          "@request.auth.Claims.role", "@Request.Auth.claims.role", "@REQUEST.AUTH.x"}) {
+    for (const char* value : {"{exact: v}", "null", "{}"}) {
+      const ParsedFile refused = parsed(bad, "  gateways: [edge]\n", value);
+      EXPECT_TRUE(refused.objects.empty()) << bad << " " << value;
+      ASSERT_FALSE(refused.findings.empty()) << bad << " " << value;
+      EXPECT_EQ(refused.findings[0].code, "WF0002");
+      EXPECT_THAT(refused.findings[0].message, HasSubstr("names no claim"));
+    }
   }
   const ParsedFile on_mesh = parsed("@request.auth.claims.role", "");
   ASSERT_EQ(on_mesh.findings.size(), 1U);
   EXPECT_EQ(on_mesh.findings[0].code, "WF0036") << "clients in the mesh have no claims";
+}
+
+TEST(ClaimMatchTest, TheGatewayApiHasNone) {
+  for (const char* kind : {"HTTPRoute", "GRPCRoute"}) {
+    for (const char* name : {"@request.auth.claims.role", "@Request.Auth.claims", "@request.auth.x"}) {
+      const ParsedFile refused =
+          parse_file("f", str_cat("apiVersion: gateway.networking.k8s.io/v1\nkind: ", kind,
+                                  "\nmetadata: {name: a}\nspec:\n  parentRefs: [{name: edge}]\n  rules:\n"
+                                  "  - {matches: [{headers: [{name: \"",
+                                  name, "\", value: v}]}], backendRefs: [{name: x, port: 80}]}\n"));
+      EXPECT_TRUE(refused.objects.empty()) << kind << " " << name;
+      ASSERT_EQ(refused.findings.size(), 1U) << kind << " " << name;
+      EXPECT_EQ(refused.findings[0].code, "WF0002");
+      EXPECT_EQ(refused.findings[0].field, "spec.rules[0].matches[0].headers[0].name");
+    }
+  }
 }
 
 }  // namespace

@@ -58,6 +58,11 @@ TEST(RateLimitTest, EveryFieldIsRead) {
   EXPECT_EQ(all.max_keys(), 10'000u);
 }
 
+TEST(RateLimitTest, DeepNestingIsRefused) {
+  EXPECT_THAT(only_finding(manifest(str_cat("      ", std::string(200'000, '['), "\n"))),
+              HasSubstr("the annotation is no YAML list"));
+}
+
 // Whose buckets stay is told by the name.
 TEST(RateLimitTest, ALimitKeepsItsNameWhenOthersComeAndGo) {
   const auto name_of = [](std::string_view lines) {

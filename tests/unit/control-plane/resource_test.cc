@@ -53,6 +53,20 @@ TEST(YamlTest, VeryDeepNestingIsRefusedBeforeTheParserRunsOutOfStack) {
   EXPECT_FALSE(documents[0].error.empty());
 }
 
+// libyaml's work grows with the square of the levels: whoever reads on finds out how long that takes.
+TEST(YamlTest, NothingIsReadPastTheDeepestLevel) {
+  const std::string levels(200'000, '['), ends(200'000, ']');
+  for (const std::string& deep : {levels, levels + ends}) {
+    const auto documents = parse_yaml(str_cat("kind: Service\nspec: ", deep, "\nmetadata: {name: late}\n"));
+    ASSERT_EQ(documents.size(), 1U);
+    EXPECT_TRUE(documents[0].over_limit);
+    EXPECT_EQ(documents[0].error, "nesting deeper than 64 levels");
+    ASSERT_NE(documents[0].root.find("kind"), nullptr);
+    EXPECT_EQ(documents[0].root.find("kind")->scalar, "Service");
+    EXPECT_EQ(documents[0].root.find("metadata"), nullptr);
+  }
+}
+
 TEST(YamlTest, AnOversizedDocumentIsRefusedAlone) {
   const auto documents =
       parse_yaml(str_cat("a: 1\n---\nb: ", std::string(kMaxDocumentBytes, 'x'), "\n---\nc: 1\n"));

@@ -2,6 +2,9 @@
 // done without where the right is missing.
 #include "control-plane/kubernetes/mesh_config_watches.h"
 
+#include <atomic>
+#include <memory>
+
 #include "base/strings.h"
 #include "tests/unit/kubernetes/source_fixture.h"
 
@@ -38,6 +41,33 @@ TEST_F(MeshConfigWatchTest, ItIsToldWithTheFirstChangeAndFollowed) {
                           [](const Request& r) { return r.value("fieldSelector") == "metadata.name=istio"; }),
             0u)
       << "it is asked for by its name";
+}
+
+// A server in trouble has not said that there is none: the mesh must not begin with other settings.
+TEST_F(MeshConfigWatchTest, TheFirstChangeWaitsWhileTheServerFailsToAnswer) {
+  server_.set_script(
+      [failures = std::make_shared<std::atomic<int>>(10)](const Request& r) -> std::optional<Reply> {
+        if (r.path != kConfigMaps || (*failures)-- <= 0) return std::nullopt;
+        return Reply{.status = 500, .body = R"({"kind":"Status","message":"later"})"};
+      });
+  server_.put(kConfigMaps, config_map("connectTimeout: 2s"));
+  start_and_wait();
+  EXPECT_EQ(told(), 1u);
+  EXPECT_TRUE(wait_until([&] { return connect_timeout() == 2000; }));
+  EXPECT_EQ(told(), 1u) << "with the first change";
+}
+
+TEST_F(MeshConfigWatchTest, PatienceCountsFromTheFirstQuestion) {
+  auto client = ApiClient::create(access_, options_.client);
+  ASSERT_TRUE(client.ok()) << client.status();
+  std::minstd_rand random(1);
+  MeshConfigWatches watches(mesh_config_kinds(), **client, options_.timing, random);
+  const auto first = MeshConfigWatches::Clock::now() + std::chrono::hours(1);
+  const auto until = watches.awaited(first);
+  EXPECT_EQ(until, first + std::chrono::seconds(30));
+  EXPECT_EQ(watches.awaited(first + std::chrono::seconds(29)), until);
+  MeshConfigWatches none({}, **client, options_.timing, random);
+  EXPECT_LE(none.awaited(first), first);
 }
 
 TEST_F(MeshConfigWatchTest, WhoMayNotReadItGoesOnWithoutAndSaysSo) {

@@ -156,6 +156,8 @@ TEST_F(DaemonSetWatchTest, SeesThatItIsDeletedAndAsksForNothingElse) {
     EXPECT_EQ(request.value("fieldSelector"), "metadata.name=weft-system");
   EXPECT_EQ(server_.count(kServices, any), 0U);
   EXPECT_EQ(server_.count("/api/v1/pods", any), 0U);
+  for (const char* ns : {"istio-system", "weft-system"})
+    EXPECT_EQ(server_.count(str_cat("/api/v1/namespaces/", ns, "/configmaps"), any), 0U) << ns;
 }
 
 TEST_F(DaemonSetWatchTest, ANameThatIsNoneIsRefused) {

@@ -246,6 +246,11 @@ TEST(GatewayTlsTest, FilesAndSecretsExcludeEachOtherAndPathsAreAbsolute) {
                   "serverCertificate"),
         std::pair("mode: MUTUAL, credentialName: a, caCertCredentialName: b, caCertificates: /c",
                   "caCertCredentialName"),
+        std::pair("mode: MUTUAL, serverCertificate: /c, privateKey: /k, caCertCredentialName: b, "
+                  "caCertificates: /c",
+                  "caCertCredentialName"),
+        std::pair("mode: MUTUAL, serverCertificate: /c, privateKey: /k, caCertCredentialName: b, caCrl: /l",
+                  "caCertCredentialName"),
         std::pair("mode: SIMPLE, serverCertificate: c, privateKey: /k", "serverCertificate"),
         std::pair("mode: SIMPLE, serverCertificate: /c", "serverCertificate"),
         std::pair("mode: SIMPLE, privateKey: /k", "privateKey")}) {
@@ -320,6 +325,9 @@ TEST(GatewayTlsTest, BadSecretsAreRefusedWithoutBeingQuoted) {
       {entry("tls.crt", "nonsense") + entry("tls.key", key()), "the certificate: "},
       {entry("tls.crt", certificate) + entry("tls.key", key().substr(0, 100)), "the key: "},
       {entry("ca.crt", key()), "the authority: "},
+      {entry("ca.crt", roots()) + entry("ca.crl", "nonsense"), "the revocation list: no list in PEM"},
+      {entry("ca.crt", roots()) + entry("ca.crl", "\n"), "the revocation list: no list in PEM"},
+      {entry("ca.crt", roots()) + entry("ca.crl", roots()), "the revocation list: no list in PEM"},
   };
   for (const BadSecret& row : rows) {
     const control_plane::ParsedFile parsed = control_plane::parse_file("f.yaml", secret("a", row.entries));
