@@ -7,6 +7,7 @@
 #include "agent/policy/l4_policy.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "bpf/abi/constants.h"
 
 namespace weft::agent {
@@ -46,8 +47,8 @@ void append(std::string* out, const void* data, size_t size) {
 }
 
 std::string fingerprint(const InboundPolicy& inbound) {
-  if (inbound.deny_all) return "deny all";
-  std::string out = inbound.inspect ? "inspected" : "";
+  // Rules count also where all is denied: with them changes who keeps a connection that was let in before.
+  std::string out = str_cat(inbound.deny_all ? "deny all," : "", inbound.inspect ? "inspected" : "");
   if (!inbound.rules) return out;
   const PolicyTable& table = *inbound.rules;
   append(&out, &table.fixed, sizeof(table.fixed));

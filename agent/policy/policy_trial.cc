@@ -89,6 +89,10 @@ struct Judged {
   proxy::PolicyExplanation said;
 };
 
+bool denied_by_custom(const proxy::PolicyExplanation& said) {
+  return said.rule && std::string_view(said.rules[*said.rule].action) == "CUSTOM";
+}
+
 // Nullopt: the path is none.
 std::optional<Judged> judge(const std::vector<const pb::Authorization*>& policies,
                             const proxy::PolicyQuestion& question) {
@@ -98,6 +102,12 @@ std::optional<Judged> judge(const std::vector<const pb::Authorization*>& policie
   auto most = proxy::explain_policy(view_of(policies, requests, true, &kept), question);
   auto least = proxy::explain_policy(view_of(policies, requests, false, &kept), question);
   if (!most.ok() || !least.ok()) return std::nullopt;
+  // What a provider would say nobody knows; of a connection that nobody read neither whether it is asked.
+  const bool asks = most->asks || (!most->allowed && requests && denied_by_custom(*most));
+  if (asks || least->asks) {
+    const bool may_pass = most->allowed || asks;
+    return Judged{may_pass ? Verdict::kDepends : Verdict::kDenied, *std::move(least)};
+  }
   // Who could deny it says the strict view, who allows it the other.
   if (most->allowed && least->allowed) return Judged{Verdict::kAllowed, *std::move(most)};
   return Judged{most->allowed ? Verdict::kDepends : Verdict::kDenied, *std::move(least)};
@@ -109,9 +119,9 @@ void name_rule(const proxy::PolicyExplanation& said, PolicyTrial::Row* row) {
     row->file = rule.file;
     row->line = rule.line;
   };
-  if (said.rule) {
-    take(said.rules[*said.rule]);
-    row->rule = said.rules[*said.rule].index;
+  if (const std::optional<size_t> named = said.asks ? said.asks : said.rule) {
+    take(said.rules[*named]);
+    row->rule = said.rules[*named].index;
     return;
   }
   if (said.allowed) return;

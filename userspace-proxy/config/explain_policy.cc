@@ -107,6 +107,11 @@ void decide(std::string_view policy, bool request, PolicyExplanation* out) {
 // What is decided only when the request comes.
 void add_asked(const std::vector<ConnectionPolicy::Asked>& asked, PolicyExplanation* out) {
   if (!out->allowed) return;
+  for (size_t i = 0; i < out->rules.size() && !asked.empty() && !out->asks; ++i) {
+    const ExplainedPolicyRule& rule = out->rules[i];
+    if (rule.matched && std::string_view(rule.action) == "CUSTOM" && rule.policy == asked.front().policy)
+      out->asks = i;
+  }
   for (const ConnectionPolicy::Asked& one : asked)
     str_append(&out->verdict, ", if provider ", one.provider, " allows it (", one.policy, ")");
 }

@@ -37,6 +37,8 @@ struct PolicyExplanation {
   bool allowed = true;         // by what is decided without asking a provider
   std::string verdict;         // in words
   std::optional<size_t> rule;  // of `rules`, the one that decided
+  // Allowed, if a provider allows it too: of `rules`, the one of CUSTOM that asks first.
+  std::optional<size_t> asks;
   std::vector<ExplainedPolicyRule> rules;
 };
 

@@ -16,12 +16,17 @@ namespace {
 
 constexpr std::string_view kCheckPath = "/envoy.service.auth.v3.Authorization/Check";
 constexpr std::string_view kDenied = "RBAC: access denied";
-constexpr uint16_t kTooLong = 413;
+constexpr uint16_t kTooLong = 413, kTooMany = 503;
 
 int64_t unix_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   return static_cast<int64_t>(now.tv_sec) * static_cast<int64_t>(kNsPerSecond) + now.tv_nsec;
+}
+
+// Over HTTP the status says no, whatever becomes of the body.
+bool denies(const ExternalProvider& provider, uint16_t status) {
+  return provider.kind == ExternalProvider::Kind::kHttp && status > 200 && status < 500;
 }
 
 }  // namespace
@@ -137,10 +142,17 @@ bool ExternalCheck::next(Operation& over) {
 // False: what becomes of it is known already.
 bool ExternalCheck::begins(Operation& over) {
   timed_out_ = fresh_ = false;
-  const bool too_many = context_.external_checks_running >= kMaxRunning;
-  failure_ = too_many ? Outcome::kOverload : Outcome::kNoEndpoint;
-  if (question().provider == nullptr || question().cluster == kNone || too_many) {
+  failure_ = Outcome::kNoEndpoint;
+  if (question().provider == nullptr || question().cluster == kNone) {
     take(no_answer());
+    return false;
+  }
+  // No failure of the provider: who sends enough requests must not be let in by its failOpen.
+  if (context_.external_checks_running >= kMaxRunning) {
+    report("provider_not_asked", "too many questions are under way");
+    ++context_.external.failed;
+    client_.origin.use->refuse(Refusal::kOverload);
+    refuse(Outcome::kProviderFailed, kTooMany, {});
     return false;
   }
   if (body_too_long()) {
@@ -270,14 +282,17 @@ void ExternalCheck::heard() {
 
 CheckAnswer ExternalCheck::read_answer() {
   CheckAnswer none = no_answer();
-  if (timed_out_ || upstream_ == nullptr || !response_began()) return none;
+  if (upstream_ == nullptr || !response_began()) return none;
   const ResponseHead& head = upstream_->response();
   const PumpEnd end = response_pump_.end();
+  const ExternalProvider& provider = *question().provider;
+  if (denies(provider, head.status) && (timed_out_ || end != PumpEnd::kDone))
+    return read_http_answer(provider, head, {});
+  if (timed_out_) return none;
   if (end != PumpEnd::kDone) {
     none.problem = end == PumpEnd::kSinkReset ? "the answer is too long" : "the answer broke off";
     return none;
   }
-  const ExternalProvider& provider = *question().provider;
   if (provider.kind == ExternalProvider::Kind::kHttp)
     return read_http_answer(provider, head, std::move(sink_.text));
   const std::string_view in_head = head.find("grpc-status").value_or(std::string_view());
@@ -323,9 +338,10 @@ void ExternalCheck::take(CheckAnswer answer) {
     case CheckAnswer::Kind::kFailed:
       ++context_.external.failed;
       report("provider_failed", answer.problem);
-      // Who has no such provider may have misspelt it: nobody is let in for that.
+      // Who has no such provider, or no such service, may have misspelt it: nobody is let in for that.
       if (provider == nullptr) return refuse(Outcome::kProviderFailed, ExternalProvider::kDefaultStatus, {});
-      if (!provider->fail_open) return refuse(Outcome::kProviderFailed, provider->status_on_error, {});
+      if (!provider->fail_open || question().cluster == kNone)
+        return refuse(Outcome::kProviderFailed, provider->status_on_error, {});
       break;
   }
   ++at_;

@@ -37,7 +37,8 @@ class AnswerSink final : public BodySink {
 
 class ExternalCheck final : private Pump::Observer {
  public:
-  // Of one worker: beyond that nobody is asked, as if there were no answer.
+  // Of one worker: beyond that nobody is asked, and the request gets 503 whatever the provider's failOpen
+  // says.
   static constexpr uint32_t kMaxRunning = 1024;
 
   // All outlive this; `head` is the request as it came.

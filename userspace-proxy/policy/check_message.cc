@@ -125,20 +125,24 @@ FieldEdit::Kind kind_of(const auth::HeaderValueOption& option, bool response) {
 
 using Options = google::protobuf::RepeatedPtrField<auth::HeaderValueOption>;
 
-// False: a name or value that no field has, or too many.
-bool read_edits(const Options& options, bool response, std::vector<FieldEdit>* out) {
-  for (const auth::HeaderValueOption& option : options) {
-    const auth::HeaderValue& field = option.header();
-    const std::string_view text = field.value().empty() ? field.raw_value() : field.value();
-    const std::string value(absl::StripAsciiWhitespace(to_absl(text)));
-    if (!is_value(value) || out->size() == kMaxCheckEdits) return false;
-    // Envoy's answers to itself may name pseudo-headers.
-    if (field.key().starts_with(":")) continue;
-    if (!is_token(field.key())) return false;
-    if (may_edit(field.key()))
-      out->push_back({kind_of(option, response), absl::AsciiStrToLower(field.key()), value});
-  }
+// False: a name or value that no field has, or one too many.
+bool read_edit(const auth::HeaderValueOption& option, bool response, std::vector<FieldEdit>* out) {
+  const auth::HeaderValue& field = option.header();
+  const std::string_view text = field.value().empty() ? field.raw_value() : field.value();
+  const std::string value(absl::StripAsciiWhitespace(to_absl(text)));
+  if (!is_value(value) || out->size() == kMaxCheckEdits) return false;
+  // Envoy's answers to itself may name pseudo-headers.
+  if (field.key().starts_with(":")) return true;
+  if (!is_token(field.key())) return false;
+  if (may_edit(field.key()))
+    out->push_back({kind_of(option, response), absl::AsciiStrToLower(field.key()), value});
   return true;
+}
+
+bool read_edits(const Options& options, bool response, std::vector<FieldEdit>* out) {
+  return std::all_of(options.begin(), options.end(), [response, out](const auth::HeaderValueOption& option) {
+    return read_edit(option, response, out);
+  });
 }
 
 bool read_removals(const auth::OkHttpResponse& ok, std::vector<FieldEdit>* out) {
@@ -195,12 +199,11 @@ CheckAnswer read_grpc_answer(std::string_view bytes) {
     out.kind = CheckAnswer::Kind::kAllowed;
     return out;
   }
+  // Whatever else it says, this is a no: what cannot be told to the client is left out.
   const auth::DeniedHttpResponse& denied = message.denied_response();
   const int status = denied.status().code();
-  if (status != 0 && !is_denial(status)) return failed("the answer has a status that is none");
-  if (!read_edits(denied.headers(), false, &out.response))
-    return failed("the answer edits fields that cannot be");
-  if (status != 0) out.status = static_cast<uint16_t>(status);
+  for (const auth::HeaderValueOption& option : denied.headers()) read_edit(option, false, &out.response);
+  if (is_denial(status)) out.status = static_cast<uint16_t>(status);
   out.body = denied.body();
   out.kind = CheckAnswer::Kind::kDenied;
   return out;
@@ -250,8 +253,10 @@ CheckAnswer read_http_answer(const ExternalProvider& provider, const ResponseHea
   };
   for (const Header& header : head.headers) {
     if (!may_edit(header.name)) continue;
-    if (out.request.size() + out.response.size() >= kMaxCheckEdits)
+    if (out.request.size() + out.response.size() >= kMaxCheckEdits) {
+      if (!allowed) break;  // it is a no without the others
       return failed("the answer has too many fields");
+    }
     if (allowed) {
       // Of several lines the first takes the place of the request's, and the others stand beside it.
       if (provider.fields_to_upstream.has(header.name))

@@ -16,7 +16,7 @@ namespace weft::proxy {
 
 // Bytes of an answer, its head not counted; a longer one is none.
 inline constexpr size_t kMaxCheckAnswer = 64 * 1024;
-// Fields that one answer may edit.
+// Fields that one answer may edit; one that allows with more of them is none.
 inline constexpr size_t kMaxCheckEdits = 128;
 
 struct CheckQuestion {
@@ -50,13 +50,15 @@ struct CheckAnswer {
 
 // A message of gRPC with its five bytes in front.
 std::string grpc_question(const ExternalProvider& provider, const CheckQuestion& question);
-// All that came before the trailers.
+// All that came before the trailers. A denial stays one whatever is wrong with its status and its fields:
+// they are left out.
 CheckAnswer read_grpc_answer(std::string_view bytes);
 
 // The head of a request of HTTP to the provider, made of the one that it is about; views are of that, of the
 // provider and of `text`, which takes what is in neither.
 void http_question(const ExternalProvider& provider, const CheckQuestion& question, RequestHead* out,
                    std::string* text);
+// 200 allows, 5xx is a failure, and everything else a denial, of whose fields the first kMaxCheckEdits count.
 CheckAnswer read_http_answer(const ExternalProvider& provider, const ResponseHead& head, std::string body);
 
 // The views that this puts into `headers` are of the edits.

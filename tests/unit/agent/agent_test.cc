@@ -159,6 +159,45 @@ TEST_F(AgentTest, APolicyThatHasNotComeRefusesNewConnectionsInTheKernelAndEndsNo
   EXPECT_EQ(dataplane_->closed, 2u) << "it allows nobody";
 }
 
+// What another of its policies says counts meanwhile for the connections that stay.
+TEST_F(AgentTest, WhileAPolicyIsMissingAChangeOfAnotherStillEndsWhatItForbids) {
+  istio::workload::Address address;
+  address.mutable_workload()->set_uid("u");
+  address.mutable_workload()->set_name("u");
+  address.mutable_workload()->set_namespace_("shop");
+  for (const char* name : {"shop/known", "shop/late"})
+    address.mutable_workload()->add_authorization_policies(name);
+  istio::security::Authorization known;
+  known.set_name("known");
+  known.set_namespace_("shop");
+  known.set_scope(istio::security::WORKLOAD_SELECTOR);
+  known.add_rules();  // it allows everybody
+  control_plane::Change change;
+  change.generation = 2;
+  change.local_pods = {
+      {.uid = "u", .ns = "shop", .name = "u", .netns_path = "/ns/web", .wants_capture = true}};
+  subscriber_(change);
+  EXPECT_EQ(status().pods_captured(), 1u);
+  {
+    const std::lock_guard lock(dataplane_->mutex);
+    dataplane_->inbound[dataplane_->cookies["/ns/web"]] = {
+        {.local = *SocketAddress::parse("10.0.0.1:80"), .remote = *SocketAddress::parse("10.0.0.2:4000")}};
+  }
+  const auto closed_with = [&](uint64_t generation) {
+    change.generation = generation;
+    change.upserted = {{control_plane::kAddressType, "u", "1", address.SerializeAsString()},
+                       {control_plane::kAuthorizationType, "shop/known", "1", known.SerializeAsString()}};
+    subscriber_(change);
+    EXPECT_EQ(status().config_generation(), generation);
+    const std::lock_guard lock(dataplane_->mutex);
+    EXPECT_TRUE(dataplane_->policies[dataplane_->cookies["/ns/web"]].deny_all) << "one is missing";
+    return dataplane_->closed;
+  };
+  EXPECT_EQ(closed_with(3), 0u);
+  known.set_action(istio::security::DENY);
+  EXPECT_EQ(closed_with(4), 1u);
+}
+
 TEST_F(AgentTest, OfAProxyThatCannotJudgePlainConnectionsNothingIsAsked) {
   mesh::v1::RequestAuthentication rules;
   rules.set_namespace_("shop");

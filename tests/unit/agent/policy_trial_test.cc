@@ -91,6 +91,39 @@ TEST(PolicyTrialTest, AnAllowPolicyDeniesWhatItDoesNotName) {
   EXPECT_EQ(rows[0].rule, -1) << "none of its rules";
 }
 
+TEST(PolicyTrialTest, WhatAProviderWouldSayNobodyKnows) {
+  const MeshModel model = model_of(kOneNode);
+  PolicyTrial trial = trial_of(
+      authorization("shop", "ask",
+                    "{selector: {matchLabels: {app: cart}}, action: CUSTOM, provider: {name: login}, "
+                    "rules: [{to: [{operation: {paths: [/in]}}]}]}") +
+      authorization("shop", "never", "{action: DENY, rules: [{to: [{operation: {methods: [PUT]}}]}]}"));
+  trial.see(model, request("/in"));
+  trial.see(model, request("/in", "PUT"));
+  trial.see(model, request("/out"));
+  EXPECT_EQ(trial.unchanged(), 1u) << "nobody is asked about /out";
+  const auto rows = trial.rows();
+  ASSERT_THAT(rows, SizeIs(2));
+  EXPECT_EQ(rows[0].request, "GET /in");
+  EXPECT_EQ(rows[0].then, Verdict::kDepends);
+  EXPECT_EQ(rows[0].policy, "shop/ask");
+  EXPECT_EQ(rows[0].rule, 0);
+  EXPECT_EQ(rows[1].request, "PUT /in");
+  EXPECT_EQ(rows[1].then, Verdict::kDenied) << "whatever the provider says";
+  EXPECT_EQ(rows[1].policy, "shop/never");
+}
+
+TEST(PolicyTrialTest, OfAConnectionThatNobodyReadItDependsWhetherAProviderIsAsked) {
+  const MeshModel model = model_of(kOneNode);
+  PolicyTrial trial =
+      trial_of(authorization("shop", "ask", "{action: CUSTOM, provider: {name: login}, rules: [{}]}"));
+  trial.see(model, connection());
+  const auto rows = trial.rows();
+  ASSERT_THAT(rows, SizeIs(1));
+  EXPECT_EQ(rows[0].then, Verdict::kDepends);
+  EXPECT_EQ(rows[0].policy, "shop/ask");
+}
+
 TEST(PolicyTrialTest, ThePolicyOfTheSameNameIsReplacedAndOthersStay) {
   const MeshModel model = model_of(
       kOneNode +

@@ -147,19 +147,35 @@ TEST(CheckMessageTest, AnAnswerThatIsNoneIsAFailureWithAReason) {
   add(ok.mutable_ok_response()->mutable_headers(), "x-user", "a\r\nx-admin: yes");
   auth::CheckResponse name;
   add(name.mutable_ok_response()->mutable_headers(), "x user", "a");
-  auth::CheckResponse status;
-  status.mutable_status()->set_code(7);
-  status.mutable_denied_response()->mutable_status()->set_code(99);
   auth::CheckResponse many;
   for (size_t i = 0; i <= kMaxCheckEdits; ++i) add(many.mutable_ok_response()->mutable_headers(), "x-a", "1");
   std::string compressed = framed(auth::CheckResponse());
   compressed[0] = 1;
-  for (const std::string& bytes : {framed(ok), framed(name), framed(status), framed(many), compressed,
-                                   std::string(), std::string("\0\0\0\0\1", 5),
-                                   framed(auth::CheckResponse()) + "x", std::string("\0\0\0\0\1\xff", 6)}) {
+  for (const std::string& bytes :
+       {framed(ok), framed(name), framed(many), compressed, std::string(), std::string("\0\0\0\0\1", 5),
+        framed(auth::CheckResponse()) + "x", std::string("\0\0\0\0\1\xff", 6)}) {
     const CheckAnswer answer = read_grpc_answer(bytes);
     EXPECT_EQ(answer.kind, Kind::kFailed);
     EXPECT_FALSE(answer.problem.empty());
+  }
+}
+
+TEST(CheckMessageTest, ADenialStaysOneWhateverIsWrongWithTheRestOfIt) {
+  auth::CheckResponse no;
+  no.mutable_status()->set_code(7);
+  auto& denied = *no.mutable_denied_response();
+  denied.set_body("no");
+  add(denied.mutable_headers(), "x-why", "a\r\nx-admin: yes");
+  add(denied.mutable_headers(), "x why", "a");
+  for (size_t i = 0; i <= kMaxCheckEdits; ++i) add(denied.mutable_headers(), "x-a", "1");
+  for (const int status : {99, 1000, -1}) {
+    denied.mutable_status()->set_code(static_cast<decltype(denied.status().code())>(status));
+    const CheckAnswer answer = read_grpc_answer(framed(no));
+    EXPECT_EQ(answer.kind, Kind::kDenied);
+    EXPECT_EQ(answer.status, 403);
+    EXPECT_EQ(answer.body, "no");
+    EXPECT_EQ(answer.response.size(), kMaxCheckEdits);
+    EXPECT_FALSE(sets(answer.response, "x-why"));
   }
 }
 
@@ -231,6 +247,12 @@ TEST(CheckMessageTest, OverHttpOnlyThe200OfTheProviderAllows) {
   EXPECT_EQ(read_http_answer(*provider, head, "").kind, Kind::kFailed);
   head.status = 403;
   EXPECT_EQ(read_http_answer(*http_provider(""), head, "").response.size(), 6u) << "all but the length";
+  head.headers.assign(kMaxCheckEdits + 1, {"x-up-1", "a"});
+  const CheckAnswer many = read_http_answer(*http_provider(""), head, "");
+  EXPECT_EQ(many.kind, Kind::kDenied) << "it has said no";
+  EXPECT_EQ(many.response.size(), kMaxCheckEdits);
+  head.status = 200;
+  EXPECT_EQ(read_http_answer(*provider, head, "").kind, Kind::kFailed);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "tests/unit/proxy-engine/http2_peers.h"
 #include "tests/unit/proxy-engine/plain_inbound_rig.h"
 #include "tests/unit/proxy-engine/policy_messages.h"
+#include "userspace-proxy/exchange/external_check.h"
 
 namespace weft::proxy {
 namespace {
@@ -213,11 +214,53 @@ TEST_P(ExternalCheckTest, AProviderThatIsNotThereRefuses) {
   ASSERT_TRUE(until([&] { return client.has("provider_failed"); })) << "no provider has that name";
   EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 403 "));
   served_ = false;
-  message_.set_fail_open(false);
+  message_.set_status_on_error(503);
   change_policies({custom(about_path(pb::DENY, "/ask"), "ask")});
   client.forget_received();
   client.send(get("/ask"));
-  EXPECT_TRUE(until([&] { return client.has("provider_failed"); })) << "its service is not known";
+  ASSERT_TRUE(until([&] { return client.has("provider_failed"); })) << "its service is not known";
+  EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 503 ")) << "though it fails open";
+}
+
+TEST_P(ExternalCheckTest, ANoIsOneThoughItsBodyIsTooLongOrNeverEnds) {
+  message_.set_fail_open(true);
+  use_policies({custom(everything(pb::DENY), "ask")});
+  const std::string head = "HTTP/1.1 401 No\r\nx-why: you\r\nContent-Length: 100000\r\n\r\n";
+  for (const char* how : {"long", "broken", "late"}) {
+    FarEnd client = connect();
+    client.send(get("/a"));
+    FarEnd provider = accept_provider();
+    ASSERT_TRUE(until([&] { return provider.has("\r\n\r\n"); })) << how;
+    std::string rest = str_cat(head, how == std::string_view("long") ? std::string(70'000, 'x') : "some");
+    ASSERT_TRUE(until([&] {
+      if (!rest.empty()) rest.erase(0, provider.send(rest));
+      return rest.empty() || client.has("\r\n\r\n");
+    })) << how;
+    pass(0);
+    if (how == std::string_view("broken")) provider.finish_sending();
+    if (how == std::string_view("late")) pass(kTimeoutMs + 100);
+    ASSERT_TRUE(until([&] { return client.has("\r\n\r\n"); })) << how;
+    EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 401 ")) << how;
+    EXPECT_THAT(client.received(), HasSubstr("x-why: you\r\n")) << how;
+    EXPECT_THAT(client.received(), HasSubstr("x-weft-reason: provider_denied\r\n")) << how;
+  }
+  EXPECT_EQ(context_->external.denied, 3u);
+  EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1) << "nobody was let in";
+}
+
+TEST_P(ExternalCheckTest, TooManyQuestionsRefuseThoughTheProviderFailsOpen) {
+  message_.set_fail_open(true);
+  use_policies({custom(everything(pb::DENY), "ask")});
+  FarEnd client = connect();
+  context_->external_checks_running = ExternalCheck::kMaxRunning;
+  client.send(get("/a"));
+  ASSERT_TRUE(until([&] { return client.has("\r\n\r\n"); }));
+  EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 503 "));
+  context_->external_checks_running = 0;
+  EXPECT_EQ(server_->use->refusals(Refusal::kOverload), 1u);
+  EXPECT_EQ(context_->external.failed, 1u);
+  EXPECT_TRUE(nobody_asked());
+  EXPECT_EQ(sink_.wait(1)[0].outcome, Outcome::kProviderFailed);
 }
 
 TEST_P(ExternalCheckTest, WhatIsNoHttpIsDenied) {

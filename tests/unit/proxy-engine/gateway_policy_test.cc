@@ -13,6 +13,7 @@
 #include "tests/unit/identity/tokens.h"
 #include "tests/unit/proxy-engine/policy_messages.h"
 #include "tests/unit/proxy-engine/rig.h"
+#include "userspace-proxy/config/gateway_rules.h"
 #include "userspace-proxy/policy/request_authentication.h"
 
 namespace weft::proxy {
@@ -235,6 +236,20 @@ TEST_F(GatewayPolicyTest, ATermAboutRequestsNeverAllowsAConnection) {
   TestConnection client = TestConnection::to(address_);
   client.send(request("/"));
   EXPECT_EQ(client.read_to_end(), "");
+}
+
+// As a snapshot is made of the names that the control plane gives.
+TEST_F(GatewayPolicyTest, WhatCustomSelectsIsDeniedForNobodyAsksAProvider) {
+  Resources resources;
+  resources.authorizations.emplace("shop/one", custom(about_path(pb::DENY, "/ask"), "login"));
+  const auto rules = GatewayRulesTable(resources).of({.authorizations = {"shop/one"}, .authentications = {}});
+  serve(rules);
+  EXPECT_THAT(get("/ask"), StartsWith("HTTP/1.1 403"));
+  EXPECT_EQ(get("/ok"), ok_response("inside"));
+  serve_tcp(rules);
+  TestConnection client = TestConnection::to(address_);
+  client.send(request("/ok"));
+  EXPECT_EQ(client.read_to_end(), "") << "nobody reads what it asks for";
 }
 
 class GatewayTokenTest : public GatewayPolicyTest {
