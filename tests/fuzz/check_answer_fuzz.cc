@@ -24,7 +24,7 @@ void check_edits(const std::vector<FieldEdit>& edits) {
     require(edit.value.find_first_of(std::string("\r\n\0", 3)) == std::string::npos);
   }
   std::vector<Header> headers = {{"host", "shop"}, {"content-length", "3"}, {"x-a", "1"}};
-  apply(edits, &headers);
+  apply_to_request(edits, &headers);
   size_t framing = 0;
   for (const Header& header : headers)
     framing += equals_ignore_case(header.name, "host") || equals_ignore_case(header.name, "content-length");

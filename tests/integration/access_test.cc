@@ -109,7 +109,6 @@ TEST_F(AccessTest, RoutesOfAGatewayFollowClaimsThatWereProved) {
   EXPECT_THAT(ask("/"), HasSubstr("shop"));
   const KeyPtr other = test::ec_key("P-256");
   EXPECT_EQ(status_of("/", {bearer(R"(,"groups":"admin")", other.get())}), "401");
-  EXPECT_EQ(status_of("/", {"@request.auth.claims.groups: admin"}), "400");
   EXPECT_THAT(ask("/", {"request.auth.claims.groups: admin"}), HasSubstr("shop"));
 }
 
@@ -148,7 +147,7 @@ TEST_F(AccessTest, AManifestIsTriedOnTrafficAndNothingIsPutInForce) {
   EXPECT_EQ(result.exit_code, 79) << result.output << result.errors;
   EXPECT_THAT(result.output,
               ContainsRegex("[0-9]+ +[^ ]*client[^ ]* +default/[^ ]+:8080 +GET /secret/\\* +allowed +denied +"
-                            "default/next rules\\[0\\] +.*new.yaml:1"))
+                            "default/next rules\\[0\\] +new.yaml:1"))
       << result.errors << mesh_->log();
   EXPECT_EQ(result.output.find("GET /ok"), std::string::npos) << result.output;
   EXPECT_EQ(mesh_->cli({"authz", "shadow", str_cat(file, ".gone")}).exit_code, 65);

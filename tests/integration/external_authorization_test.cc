@@ -122,7 +122,7 @@ TEST_F(ExternalAuthorizationTest, WithoutAProviderNobodyIsLetInUntilTheMeshSaysS
   ASSERT_TRUE(comes_to("/private/a", "HTTP/1.1 503 "));
   use_mesh(", failOpen: true, statusOnError: \"429\"");
   EXPECT_TRUE(comes_to("/private/a", "HTTP/1.1 429 ")) << "nobody is let in for a service that nobody has";
-  EXPECT_THAT(mesh_->cli({"analyze"}).output, HasSubstr("WF0072"));
+  EXPECT_THAT(mesh_->cli({"analyze", mesh_->manifests().path()}).output, HasSubstr("WF0072"));
 }
 
 }  // namespace

@@ -52,9 +52,11 @@ std::string rule_text(const ShadowRow& row) {
   return str_cat(row.policy(), " rules[", row.rule(), "]");
 }
 
+// Without its folder, which would leave no room for the line; JSON has the whole path.
 std::string place_of(const ShadowRow& row) {
   if (row.file().empty()) return "-";
-  return row.line() == 0 ? row.file() : str_cat(row.file(), ":", row.line());
+  const std::string name = row.file().substr(row.file().rfind('/') + 1);
+  return row.line() == 0 ? name : str_cat(name, ":", row.line());
 }
 
 void print_report(const ShadowReport& report, const Flags& flags, Environment& env) {

@@ -334,7 +334,7 @@ void ExternalCheck::take(CheckAnswer answer) {
         std::erase_if(denied_.response, [](const FieldEdit& edit) { return edit.name == "content-type"; });
       }
       refuse(Outcome::kProviderDenied, denied_.status, denied_.body);
-      return proxy::apply(denied_.response, &answer_.head().headers);
+      return apply_to_response(denied_.response, &answer_.head().headers);
     case CheckAnswer::Kind::kFailed:
       ++context_.external.failed;
       report("provider_failed", answer.problem);
@@ -373,12 +373,14 @@ void ExternalCheck::report(std::string_view event, std::string_view problem) con
 }
 
 void ExternalCheck::edit(RequestHead* head) const {
-  for (const CheckAnswer& answer : answers_) proxy::apply(answer.request, &head->headers);
+  for (const CheckAnswer& answer : answers_) apply_to_request(answer.request, &head->headers);
 }
 
 bool ExternalCheck::edits_request(std::string_view name) const {
-  return std::any_of(answers_.begin(), answers_.end(),
-                     [name](const CheckAnswer& answer) { return sets(answer.request, name); });
+  const auto read_as = [name](const FieldEdit& edit) { return reads_as(name, edit.name); };
+  return std::any_of(answers_.begin(), answers_.end(), [&read_as](const CheckAnswer& answer) {
+    return std::any_of(answer.request.begin(), answer.request.end(), read_as);
+  });
 }
 
 const ResponseHead& ExternalCheck::incoming(const ResponseHead& received) {
@@ -386,7 +388,7 @@ const ResponseHead& ExternalCheck::incoming(const ResponseHead& received) {
                                  [](const CheckAnswer& answer) { return !answer.response.empty(); });
   if (!edits) return received;
   response_ = received;
-  for (const CheckAnswer& answer : answers_) proxy::apply(answer.response, &response_.headers);
+  for (const CheckAnswer& answer : answers_) apply_to_response(answer.response, &response_.headers);
   return response_;
 }
 

@@ -11,6 +11,13 @@ bool is_token(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
 }
 
+bool reads_as(std::string_view sent, std::string_view name) {
+  const auto same = [](char a, char b) {
+    return equals_ignore_case({&a, 1}, {&b, 1}) || (a == '_' && b == '-') || (a == '-' && b == '_');
+  };
+  return sent.size() == name.size() && std::equal(sent.begin(), sent.end(), name.begin(), same);
+}
+
 // Declared in http1_head.h.
 bool has_token(std::string_view list, std::string_view token) {
   while (!list.empty()) {

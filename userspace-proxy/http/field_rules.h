@@ -24,6 +24,10 @@ inline constexpr std::array<bool, 256> kTokenChars = [] {
 inline bool is_token_char(char c) { return kTokenChars[static_cast<unsigned char>(c)]; }
 bool is_token(std::string_view text);
 
+// Some servers take "_" for "-": the one that was sent is the other to them. Of the same length in either
+// case.
+bool reads_as(std::string_view sent, std::string_view name);
+
 // Fields of one connection, never forwarded (RFC 9110 §7.6.1, RFC 9113 §8.2.2); TE among them.
 bool is_connection_field(std::string_view name);
 

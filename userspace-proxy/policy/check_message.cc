@@ -282,16 +282,29 @@ bool sets(const std::vector<FieldEdit>& edits, std::string_view name) {
                      [name](const FieldEdit& edit) { return equals_ignore_case(edit.name, name); });
 }
 
-void apply(const std::vector<FieldEdit>& edits, std::vector<Header>* headers) {
+namespace {
+
+void apply(const std::vector<FieldEdit>& edits, bool (*same_name)(std::string_view, std::string_view),
+           std::vector<Header>* headers) {
   using Kind = FieldEdit::Kind;
   for (const FieldEdit& edit : edits) {
-    const auto same = [&edit](const Header& header) { return equals_ignore_case(header.name, edit.name); };
+    const auto same = [&](const Header& header) { return same_name(header.name, edit.name); };
     const bool present = std::any_of(headers->begin(), headers->end(), same);
     if (edit.kind == Kind::kSetIfPresent && !present) continue;
     if (edit.kind == Kind::kAddIfAbsent && present) continue;
     if (edit.kind != Kind::kAppend) std::erase_if(*headers, same);
     if (edit.kind != Kind::kRemove) headers->push_back({edit.name, edit.value});
   }
+}
+
+}  // namespace
+
+void apply_to_request(const std::vector<FieldEdit>& edits, std::vector<Header>* headers) {
+  apply(edits, reads_as, headers);
+}
+
+void apply_to_response(const std::vector<FieldEdit>& edits, std::vector<Header>* headers) {
+  apply(edits, [](std::string_view a, std::string_view b) { return equals_ignore_case(a, b); }, headers);
 }
 
 }  // namespace weft::proxy

@@ -61,8 +61,10 @@ void http_question(const ExternalProvider& provider, const CheckQuestion& questi
 // 200 allows, 5xx is a failure, and everything else a denial, of whose fields the first kMaxCheckEdits count.
 CheckAnswer read_http_answer(const ExternalProvider& provider, const ResponseHead& head, std::string body);
 
-// The views that this puts into `headers` are of the edits.
-void apply(const std::vector<FieldEdit>& edits, std::vector<Header>* headers);
+// The views that these put into `headers` are of the edits. Of a request goes with a field also what some
+// servers would read in its place (reads_as()): a client's "X_User" does not stand beside "x-user".
+void apply_to_request(const std::vector<FieldEdit>& edits, std::vector<Header>* headers);
+void apply_to_response(const std::vector<FieldEdit>& edits, std::vector<Header>* headers);
 bool sets(const std::vector<FieldEdit>& edits, std::string_view name);
 
 }  // namespace weft::proxy

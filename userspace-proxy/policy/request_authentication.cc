@@ -5,6 +5,8 @@
 #include <array>
 #include <optional>
 
+#include "userspace-proxy/http/field_rules.h"
+
 namespace weft::proxy {
 namespace {
 
@@ -102,12 +104,6 @@ void drop_tokens(const TokenRule& rule, RequestHead* head) {
   if (rule.params().empty()) return;
   while (drop_param(rule.params(), head)) {
   }
-}
-
-// Some servers take "_" for "-".
-bool reads_as(std::string_view sent, std::string_view name) {
-  const auto same = [](char a, char b) { return same_letters({&a, 1}, {&b, 1}) || (a == '_' && b == '-'); };
-  return sent.size() == name.size() && std::equal(sent.begin(), sent.end(), name.begin(), same);
 }
 
 bool is_output(const TokenRule& rule, std::string_view name) {

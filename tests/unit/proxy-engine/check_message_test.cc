@@ -115,7 +115,7 @@ TEST(CheckMessageTest, AnAnswerOfGrpcAllowsDeniesAndEdits) {
   const CheckAnswer answer = read_grpc_answer(framed(ok));
   ASSERT_EQ(answer.kind, Kind::kAllowed);
   std::vector<Header> headers = {{"x-user", "forged"}, {"x-more", "1"}, {"X-Secret", "s"}};
-  apply(answer.request, &headers);
+  apply_to_request(answer.request, &headers);
   EXPECT_THAT(lines(headers), ElementsAre("x-more: 1", "x-user: me", "x-more: 2"));
   EXPECT_TRUE(sets(answer.response, "X-Seen"));
 
@@ -158,6 +158,18 @@ TEST(CheckMessageTest, AnAnswerThatIsNoneIsAFailureWithAReason) {
     EXPECT_EQ(answer.kind, Kind::kFailed);
     EXPECT_FALSE(answer.problem.empty());
   }
+}
+
+TEST(CheckMessageTest, WhatSomeServersTakeForAnEditedFieldGoesWithIt) {
+  const std::vector<FieldEdit> edits = {{FieldEdit::Kind::kSet, "x-user-id", "me"},
+                                        {FieldEdit::Kind::kRemove, "x-secret", ""}};
+  std::vector<Header> headers = {
+      {"X_User-ID", "forged"}, {"x_user_id", "forged"}, {"X_Secret", "s"}, {"x-user", "stays"}};
+  apply_to_request(edits, &headers);
+  EXPECT_THAT(lines(headers), ElementsAre("x-user: stays", "x-user-id: me"));
+  headers = {{"x_secret", "s"}};
+  apply_to_response(edits, &headers);
+  EXPECT_THAT(lines(headers), ElementsAre("x_secret: s", "x-user-id: me")) << "clients read what they get";
 }
 
 TEST(CheckMessageTest, ADenialStaysOneWhateverIsWrongWithTheRestOfIt) {
@@ -231,7 +243,7 @@ TEST(CheckMessageTest, OverHttpOnlyThe200OfTheProviderAllows) {
   const CheckAnswer allowed = read_http_answer(*provider, head, "body");
   EXPECT_EQ(allowed.kind, Kind::kAllowed);
   std::vector<Header> headers = {{"x-up-1", "forged"}};
-  apply(allowed.request, &headers);
+  apply_to_request(allowed.request, &headers);
   EXPECT_THAT(lines(headers), ElementsAre("x-up-1: a", "x-up-1: b"));
   EXPECT_TRUE(sets(allowed.response, "x-down"));
   EXPECT_EQ(allowed.response.size(), 1u);

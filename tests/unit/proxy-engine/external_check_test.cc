@@ -108,7 +108,7 @@ class ExternalCheckTest : public PlainInboundTest {
 TEST_P(ExternalCheckTest, WhatTheProviderAllowsReachesTheApplicationWithWhatItSaid) {
   use_policies({custom(about_path(pb::DENY, "/ask"), "ask")});
   FarEnd client = connect();
-  client.send(get("/ask", "x-user: forged\r\nauthorization: Bearer t\r\n"));
+  client.send(get("/ask", "x-user: forged\r\nX_User: forged\r\nauthorization: Bearer t\r\n"));
   FarEnd provider = accept_provider();
   ASSERT_TRUE(until([&] { return provider.has("\r\n\r\n"); }));
   EXPECT_THAT(provider.received(), StartsWith("GET /ask HTTP/1.1\r\n"));
