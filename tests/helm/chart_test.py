@@ -210,13 +210,13 @@ class RenderedTest(unittest.TestCase):
 
     def test_programs_know_their_arguments(self):
         for objects in self.variants():
-            programs = [("weft-agent", "agent/main.cc"), ("weft-proxy", "userspace-proxy/main.cc")]
+            programs = [("weft-agent", "agent/main.cc", "agent/authority_source.cc"), ("weft-proxy", "userspace-proxy/main.cc")]
             if chart.controlled(objects):
                 programs.append(("weft-control", "control-plane/main.cc"))
-            for name, source in programs:
+            for name, *sources in programs:
                 started = chart.container(objects, name)
                 self.assertEqual(started["command"], [name])
-                known = set(re.findall(r'"(--[a-z-]+)"', chart.read(source)))
+                known = {flag for source in sources for flag in re.findall(r'"(--[a-z-]+)"', chart.read(source))}
                 self.assertIn("--run-dir", known)
                 for argument in started["args"]:
                     self.assertIn(argument.split("=")[0], known, argument)
