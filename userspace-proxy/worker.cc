@@ -437,7 +437,7 @@ void WorkerThread::relieve() {
   look_for_descriptors();
   Admission& admission = context_->admission;
   Admission::Use use{.connections = connection_count_,
-                     .buffered_bytes = loop_->buffers().bytes(),
+                     .buffered_bytes = loop_->buffers().bytes() + context_->held_body_bytes.get(),
                      .descriptors = connection_count_ + pool_->open() + hbone_pool_->connections(),
                      .starved = !reserve_.whole()};
   const uint64_t idle = use.starved ? DescriptorReserve::kCount : admission.idle_surplus(use.descriptors);

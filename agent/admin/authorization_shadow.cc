@@ -64,6 +64,8 @@ std::optional<SeenTraffic> seen_in(const proxy::v1::Exchange& exchange, const Da
   const auto source = SocketAddress::parse(exchange.source_address());
   const auto reached = SocketAddress::parse(to);
   if (exchange.destination_workload().empty() || !source || !reached) return std::nullopt;
+  // What a tunnel carries is seen where it was asked for, and there by whom.
+  if (exchange.protocol() == "hbone") return std::nullopt;
   const bool denied = exchange.outcome() == "access_denied";
   if (exchange.source_workload().empty()) {
     // Of a gateway: servers see the node.

@@ -67,11 +67,9 @@ class Edges {
 
   // Requests are counted under the service, whoever dialled which address of it.
   void add(const proxy::v1::RequestSeries& series) {
-    Requests& requests =
-        requests_[{str_cat(series.source_namespace(), "/", series.source_workload()),
-                   str_cat(series.destination_namespace(), "/", series.destination_service())}];
-    requests.count += series.requests();
-    requests.workloads.insert({series.destination_namespace(), series.destination_workload()});
+    requests_[{str_cat(series.source_namespace(), "/", series.source_workload()),
+               str_cat(series.destination_namespace(), "/", series.destination_service())}] +=
+        series.requests();
   }
 
   std::vector<Edge> take() const {
@@ -85,8 +83,8 @@ class Edges {
       edge.set_sent_bytes(row.sent);
       edge.set_received_bytes(row.received);
       const auto requests = requests_.find({source, destination});
-      if (!inbound && requests != requests_.end()) edge.set_requests(requests->second.count);
-      secure(row, inbound, requests == requests_.end() ? nullptr : &requests->second, edge);
+      if (!inbound && requests != requests_.end()) edge.set_requests(requests->second);
+      secure(row, inbound, requests != requests_.end(), edge);
       out.push_back(std::move(edge));
     }
     return out;
@@ -96,10 +94,6 @@ class Edges {
   struct Row {
     uint32_t source = 0, destination = 0;
     uint64_t connections = 0, sent = 0, received = 0;
-  };
-  struct Requests {
-    uint64_t count = 0;
-    std::set<std::pair<std::string, std::string>> workloads;  // that answered, namespace and name
   };
 
   std::optional<End> workload(uint32_t id) const {
@@ -133,12 +127,12 @@ class Edges {
     return proxied && to.tunnels ? Edge::MUTUAL_TLS : Edge::PLAIN;
   }
 
-  void secure(const Row& row, bool inbound, const Requests* requests, Edge& edge) const {
+  // `proxied`: the proxy has seen requests of it.
+  void secure(const Row& row, bool inbound, bool proxied, Edge& edge) const {
     const std::optional<End> from = workload(row.source);
     std::set<uint32_t> reached;
     if (const auto dialled = dialled_.find(row.source); dialled != dialled_.end()) reached = dialled->second;
     std::set<Security> all, used;
-    bool proxied = requests != nullptr;
     const auto members = behind(row.destination);
     for (const auto& [id, to] : members) proxied = proxied || reached.contains(id);
     for (const auto& [id, to] : members) {
@@ -161,8 +155,8 @@ class Edges {
   const std::string& node_;
   // By source, destination and whether it came in from elsewhere.
   std::map<std::tuple<std::string, std::string, bool>, Row> rows_;
-  std::map<std::pair<std::string, std::string>, Requests> requests_;
-  std::map<uint32_t, std::set<uint32_t>> dialled_;  // by the proxy, for each source
+  std::map<std::pair<std::string, std::string>, uint64_t> requests_;  // by source and service
+  std::map<uint32_t, std::set<uint32_t>> dialled_;                    // by the proxy, for each source
 };
 
 bool is_in(const std::string& name, const std::string& ns) { return name.starts_with(str_cat(ns, "/")); }

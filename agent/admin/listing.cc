@@ -6,6 +6,7 @@
 #include <set>
 
 #include "agent/mesh/kernel_plan.h"
+#include "agent/policy/token_rules.h"
 #include "base/strings.h"
 
 namespace weft::agent {
@@ -51,15 +52,6 @@ std::string protocol_text(const Service& service, const istio::workload::Port& p
   return port.app_protocol() == istio::workload::HTTP11
              ? "HTTP"
              : istio::workload::AppProtocol_Name(port.app_protocol());
-}
-
-std::map<std::string, std::string> labels_of(const Workload& workload) {
-  for (const auto& extension : workload.extensions()) {
-    mesh::v1::WorkloadLabels labels;
-    if (extension.name() != "weft.mesh.v1.WorkloadLabels" || !extension.config().UnpackTo(&labels)) continue;
-    return {labels.labels().begin(), labels.labels().end()};
-  }
-  return {};
 }
 
 std::string string_match_text(const mesh::v1::StringMatch& match) {

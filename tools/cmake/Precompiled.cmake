@@ -1,6 +1,5 @@
 # One precompiled header for every C++ target (tools/cmake/precompiled.h): more than half of a compilation is reading the standard
-# library, Abseil, protobuf, gRPC and GoogleTest. ccache does the same job better where it is installed, and gcc goes without, so
-# that a missing #include is found.
+# library, Abseil, protobuf, gRPC and GoogleTest. gcc goes without, so that a missing #include is found.
 
 # Sources of tests run once per build and are half of it: not optimized, and of the sanitizers only the address one (it must be
 # everywhere, or the containers' own checks would be wrong), they compile three times as fast. What they test is built in full.
@@ -16,7 +15,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
 endif()
 
 set(WEFT_PRECOMPILE_DEFAULT OFF)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND NOT WEFT_CCACHE)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   set(WEFT_PRECOMPILE_DEFAULT ON)
 endif()
 option(WEFT_PRECOMPILE "Precompile the headers of the libraries" ${WEFT_PRECOMPILE_DEFAULT})
@@ -31,6 +30,16 @@ if(WEFT_PRECOMPILE)
   add_library(weft_precompiled_tests OBJECT ${CMAKE_BINARY_DIR}/precompiled.cc)
   target_link_libraries(weft_precompiled_tests PRIVATE PkgConfig::GRPC protobuf::libprotobuf GTest::gmock weft_test_options)
   target_precompile_headers(weft_precompiled_tests PRIVATE ${CMAKE_SOURCE_DIR}/tools/cmake/precompiled.h)
+  # What ccache hashes in place of a header's bytes (Ccache.cmake): the text it is made of. The options are hashed with every file.
+  execute_process(
+    COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -pthread -E -P -x c++-header ${CMAKE_SOURCE_DIR}/tools/cmake/precompiled.h
+    OUTPUT_VARIABLE precompiled_text COMMAND_ERROR_IS_FATAL ANY)
+  string(SHA256 precompiled_sum "${precompiled_text}")
+  foreach(header weft_precompiled weft_precompiled_tests)
+    # Never from ccache: it names the folder it was made in, which may be another clone's and gone.
+    set_target_properties(${header} PROPERTIES CXX_COMPILER_LAUNCHER "")
+    file(WRITE ${CMAKE_BINARY_DIR}/CMakeFiles/${header}.dir/cmake_pch.hxx.pch.sum "${precompiled_sum}\n")
+  endforeach()
 endif()
 
 # Called by every function that makes a C++ target of ours; the header is weft_precompiled or weft_precompiled_tests.

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""check_sources.py BUILD_DIR: runs each command of BUILD_DIR/compile_commands.json without code generation, but those of tests.
+"""check_sources.py BUILD_DIR: compiles what BUILD_DIR/compile_commands.json lists, but tests and what is generated, and links nothing.
 
-Exits 1 when the compiler refuses a file; its words are printed. Takes about half the time of a build.
+Exits as ninja does: 1 when the compiler refuses a file; its words are printed, and the other files are compiled all the same.
 """
 
-import concurrent.futures
 import json
 import os
 import pathlib
@@ -13,14 +12,10 @@ import subprocess
 import sys
 
 
-def check(entry):
+def output(entry):
     argv = shlex.split(entry["command"])
-    if os.path.basename(argv[0]) == "ccache":
-        argv = argv[1:]
-    at = argv.index("-o")
-    del argv[at : at + 2]
-    done = subprocess.run(argv + ["-fsyntax-only"], cwd=entry["directory"], capture_output=True, text=True)
-    return entry["file"], done.returncode, done.stderr
+    path = os.path.join(entry["directory"], argv[argv.index("-o") + 1])
+    return os.path.relpath(path, entry["directory"])
 
 
 def main():
@@ -32,17 +27,11 @@ def main():
     entries = [entry for entry in commands
                if not entry["file"].endswith((".pb.cc", "/precompiled.cc")) and not entry["file"].startswith(left_out)]
     # The later version that upgrade tests run is the same sources again.
-    entries = list({entry["file"]: entry for entry in entries}.values())
-    failed = 0
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for number, (name, status, words) in enumerate(pool.map(check, entries), 1):
-            if number % 50 == 0 or number == len(entries):
-                print(f"{number} of {len(entries)} files", flush=True)
-            if status != 0:
-                failed += 1
-                print(f"{name}: refused\n{words}", flush=True)
-    print(f"{failed} of {len(entries)} files refused")
-    sys.exit(1 if failed or not entries else 0)
+    objects = {entry["file"]: output(entry) for entry in entries}
+    if not objects:
+        sys.exit("check_sources.py: no source is listed")
+    print(f"{len(objects)} files")
+    sys.exit(subprocess.run(["ninja", "-C", sys.argv[1], "-k", "0", *objects.values()]).returncode)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,7 @@ struct ProxyContext {
   ShadowCounts shadow;
   ExternalCounts external;
   uint32_t external_checks_running = 0;
+  Gauge held_body_bytes;  // of all pods: bodies that providers are asked with
   uint64_t active_exchanges = 0;
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
   PathReadings path_readings;    // of the request that is being judged

@@ -29,19 +29,16 @@ class DialTarget {
     bool is_request = true;  // of HTTP: maxRequests counts it
     std::optional<uint64_t> hash;
   };
+  // What failed before is of another aim.
   void aim(const GenerationRef& generation, uint32_t cluster, const Client& client) {
-    generation_ = generation;
-    cluster_ = cluster;
-    client_ = client;
+    begin(generation, cluster, client);
     terms_ = this->cluster().policy == nullptr
                  ? nullptr
                  : balancer_.terms(*generation_, cluster_, client_.netns_cookie);
   }
   // The address that the client dialled, and no cluster.
   void aim_at_dialled(const GenerationRef& generation, const Client& client) {
-    generation_ = generation;
-    cluster_ = kNone;
-    client_ = client;
+    begin(generation, kNone, client);
     terms_ = nullptr;
   }
   // Picks an endpoint that did not fail before: kOk, when none is left how the last one failed, kNoEndpoint
@@ -123,6 +120,14 @@ class DialTarget {
     return kDialled;
   }
 
+  void begin(const GenerationRef& generation, uint32_t cluster, const Client& client) {
+    generation_ = generation;
+    cluster_ = cluster;
+    client_ = client;
+    failed_count_ = 0;
+    left_ = false;
+    failure_ = Outcome::kNoEndpoint;
+  }
   bool passes_through() const { return cluster().load_balancer == LoadBalancer::kPassthrough; }
   bool enter() {
     if (terms_ == nullptr || entered_ || !client_.is_request) return true;

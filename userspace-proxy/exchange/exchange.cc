@@ -14,6 +14,10 @@ Task Exchange::run() {
   co_await step_;
   Outcome outcome = request_read();
   if (outcome == Outcome::kOk && asks_provider()) {
+    if (says_continue()) {
+      co_await response_pump_;
+      continue_said();
+    }
     hold_body();
     co_await step_;
     while (ask_next()) {
@@ -458,7 +462,8 @@ void Exchange::on_upstream_reset(int) {
 // Looks only once per period, so a byte costs nothing: an exchange ends between one and two periods after its
 // last.
 void Exchange::on_idle() {
-  const uint64_t bytes = request_pump_.bytes() + response_pump_.bytes();
+  const uint64_t bytes =
+      request_pump_.bytes() + response_pump_.bytes() + (check_ != nullptr ? check_->bytes_held() : 0);
   const uint64_t moved = bytes - bytes_at_last_look_;
   if (moved == 0 || (must_progress() && moved < context_.limits.min_progress_bytes)) {
     client_late_ = client_sends();

@@ -50,6 +50,8 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   Outcome choose_route();
   bool asks_provider() { return client_.policy != nullptr && client_.policy->may_ask() && begin_check(); }
   bool begin_check();
+  bool says_continue();
+  void continue_said();
   void hold_body();
   bool ask_next();
   void hear_answer();

@@ -2,6 +2,8 @@
 // run() in exchange.cc comes to it.
 #include "userspace-proxy/exchange/exchange.h"
 
+#include "userspace-proxy/http/field_rules.h"
+
 namespace weft::proxy {
 
 // False: no policy selects the request, or judge() denies it unasked.
@@ -17,27 +19,49 @@ bool Exchange::begin_check() {
   return check_ != nullptr;
 }
 
+// Who waits for a 100 sends no body to ask with, and the server that would say it is not reached before
+// (RFC 9110 §10.1.1).
+bool Exchange::says_continue() {
+  if (!request().expect_continue || !check_->holds_body(request())) return false;
+  ResponseHead go_on;
+  go_on.status = 100;
+  go_on.reason = "Continue";
+  downstream_.write_interim(go_on);
+  context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
+  response_pump_.flush(downstream_.response(), false);
+  request().expect_continue = false;
+  std::erase_if(request().headers,
+                [](const Header& header) { return equals_ignore_case(header.name, "expect"); });
+  return true;
+}
+
+// A client that does not take the 100 takes no answer either.
+void Exchange::continue_said() {
+  if (!interim_sent() && stopped_ == Outcome::kOk) stopped_ = Outcome::kDownstreamReset;
+}
+
 void Exchange::hold_body() {
+  if (stopped_ != Outcome::kOk) return step_.begin(true);
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
   step_.begin(check_->hold(step_.operation(), downstream_.request_body()));
 }
 
 bool Exchange::ask_next() {
   idle_.cancel();
-  if (step_.aborted() || check_->body_broken()) return false;
+  if (stopped_ != Outcome::kOk || check_->body_broken()) return false;
   const bool asks = check_->next(step_.operation());
   step_.begin(!asks);
   return asks;
 }
 
 void Exchange::hear_answer() {
-  if (!step_.aborted()) check_->heard();
+  if (stopped_ == Outcome::kOk) check_->heard();
 }
 
 // The request's head is what the application gets, by what the providers said.
 Outcome Exchange::providers_said() {
   check_->cancel();
-  if (step_.aborted()) return stopped_;
+  if (stopped_ != Outcome::kOk) return stopped_;
   if (check_->body_broken()) return Outcome::kDownstreamReset;
   if (check_->outcome() == Outcome::kOk) check_->edit(&request());
   return check_->outcome();

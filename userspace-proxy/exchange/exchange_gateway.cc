@@ -8,16 +8,18 @@
 namespace weft::proxy {
 
 // Of now, and of the host that the request is for: the exchange may have waited for its head since long
-// before. Null: nothing is asked. False: the listener that admitted the client is another now.
+// before. Null: nothing is asked. False: the listener that admitted the client is another now, or the host is
+// gone, and with it what would judge the request.
 bool Exchange::find_gateway_rules(const GatewayRules** rules) const {
   *rules = nullptr;
   const Snapshot& now = context_.current->snapshot();
-  if (now.gateway_rules.empty()) return true;
+  if (now.gateway_rules.empty() && generation_->snapshot().gateway_rules.empty()) return true;
   const std::string_view authority = is_connect() ? std::string_view() : request().authority;
   const GatewayServer* server = client_.server == nullptr ? nullptr : admitting_server(now, authority);
   if (client_.server != nullptr && server == nullptr) return false;
   const VirtualHost* host = now.find_gateway_host(authority, client_.dialled.port, server);
-  if (host != nullptr) *rules = now.find_gateway_rules(*host);
+  if (host == nullptr) return false;
+  *rules = now.find_gateway_rules(*host);
   return true;
 }
 

@@ -26,7 +26,7 @@ int64_t unix_ns() {
 
 // Over HTTP the status says no, whatever becomes of the body.
 bool denies(const ExternalProvider& provider, uint16_t status) {
-  return provider.kind == ExternalProvider::Kind::kHttp && status > 200 && status < 500;
+  return provider.kind == ExternalProvider::Kind::kHttp && http_verdict(status) == CheckAnswer::Kind::kDenied;
 }
 
 }  // namespace
@@ -71,6 +71,7 @@ ExternalCheck::ExternalCheck(ProxyContext& context, const ClientSide& client, co
       client_(client),
       generation_(generation),
       head_(head),
+      body_(client.origin.use->buffered_bytes, context.held_body_bytes),
       target_(context.balancer),
       text_(context.texts.take()),
       stream_request_(context.pool),
@@ -92,7 +93,11 @@ void ExternalCheck::cancel() {
   upstream_.reset();
   target_.end();
   body_.stop();
-  if (std::exchange(running_, false)) --context_.external_checks_running;
+  message_ = {};
+  sink_.text = {};
+  if (!std::exchange(running_, false)) return;
+  --context_.external_checks_running;
+  --client_.origin.use->external_checks;
 }
 
 void ExternalCheck::ask(const std::vector<ConnectionPolicy::Asked>& asked) {
@@ -113,16 +118,20 @@ bool ExternalCheck::leads_to_itself(uint32_t cluster) const {
                      [this](const Endpoint& endpoint) { return endpoint.address == client_.dialled; });
 }
 
-bool ExternalCheck::hold(Operation& operation, BodySource& body) {
+size_t ExternalCheck::wanted_body() const {
   size_t wanted = 0;
   for (const Question& one : questions_) {
     // A byte more tells a body that is longer.
     if (one.provider != nullptr && one.provider->max_body_bytes > 0)
       wanted = std::max<size_t>(wanted, one.provider->max_body_bytes + size_t{1});
   }
-  if (wanted == 0 || head_.body == BodyKind::kNone) return true;
+  return wanted;
+}
+
+bool ExternalCheck::hold(Operation& operation, BodySource& body) {
+  if (!holds_body(head_)) return true;
   holds_ = true;
-  return body_.fill(operation, body, wanted);
+  return body_.fill(operation, body, wanted_body());
 }
 
 // What the provider must not be asked without.
@@ -147,12 +156,9 @@ bool ExternalCheck::begins(Operation& over) {
     take(no_answer());
     return false;
   }
-  // No failure of the provider: who sends enough requests must not be let in by its failOpen.
-  if (context_.external_checks_running >= kMaxRunning) {
-    report("provider_not_asked", "too many questions are under way");
-    ++context_.external.failed;
-    client_.origin.use->refuse(Refusal::kOverload);
-    refuse(Outcome::kProviderFailed, kTooMany, {});
+  if (context_.external_checks_running >= kMaxRunning ||
+      client_.origin.use->external_checks >= kMaxRunningOfPod) {
+    refuse_unasked("too many questions are under way");
     return false;
   }
   if (body_too_long()) {
@@ -162,6 +168,7 @@ bool ExternalCheck::begins(Operation& over) {
   }
   running_ = true;
   ++context_.external_checks_running;
+  ++client_.origin.use->external_checks;
   compose();
   const DialTarget::Client from{{},
                                 client_.origin.netns_cookie(),
@@ -256,7 +263,7 @@ bool ExternalCheck::response_began() const {
 // Another endpoint where there is no connection; another connection where the one that was kept has ended: a
 // question may be asked twice.
 bool ExternalCheck::tries_again() {
-  if (timed_out_ || step_.aborted()) return false;
+  if (timed_out_ || step_.aborted() || overloaded()) return false;
   if (upstream_ == nullptr) return target_.fail(failure_);
   if (response_began()) return false;
   failure_ = Outcome::kUpstreamReset;
@@ -275,8 +282,10 @@ void ExternalCheck::on_limit() {
 }
 
 void ExternalCheck::heard() {
+  const bool ours = overloaded();
   CheckAnswer answer = read_answer();
   cancel();
+  if (ours) return refuse_unasked("there is no room for the question");
   take(std::move(answer));
 }
 
@@ -291,6 +300,7 @@ CheckAnswer ExternalCheck::read_answer() {
   if (timed_out_) return none;
   if (end != PumpEnd::kDone) {
     none.problem = end == PumpEnd::kSinkReset ? "the answer is too long" : "the answer broke off";
+    none.unread = provider.kind == ExternalProvider::Kind::kGrpc && !sink_.text.empty();
     return none;
   }
   if (provider.kind == ExternalProvider::Kind::kHttp)
@@ -340,7 +350,7 @@ void ExternalCheck::take(CheckAnswer answer) {
       report("provider_failed", answer.problem);
       // Who has no such provider, or no such service, may have misspelt it: nobody is let in for that.
       if (provider == nullptr) return refuse(Outcome::kProviderFailed, ExternalProvider::kDefaultStatus, {});
-      if (!provider->fail_open || question().cluster == kNone)
+      if (!provider->fail_open || question().cluster == kNone || answer.unread)
         return refuse(Outcome::kProviderFailed, provider->status_on_error, {});
       break;
   }
@@ -358,6 +368,14 @@ void ExternalCheck::refuse(Outcome outcome, uint16_t status, std::string_view bo
   outcome_ = outcome;
   denial_ = body;
   answer_.start(head_, outcome, status, denial_);
+}
+
+// No failure of the provider: who sends enough requests must not be let in by its failOpen.
+void ExternalCheck::refuse_unasked(std::string_view problem) {
+  report("provider_not_asked", problem);
+  ++context_.external.failed;
+  client_.origin.use->refuse(Refusal::kOverload);
+  refuse(Outcome::kProviderFailed, kTooMany, {});
 }
 
 // A line a second is enough to find out which.

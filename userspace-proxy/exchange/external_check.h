@@ -37,9 +37,9 @@ class AnswerSink final : public BodySink {
 
 class ExternalCheck final : private Pump::Observer {
  public:
-  // Of one worker: beyond that nobody is asked, and the request gets 503 whatever the provider's failOpen
-  // says.
-  static constexpr uint32_t kMaxRunning = 1024;
+  // Of one worker, and of one pod of it: beyond that nobody is asked, and the request gets 503 whatever the
+  // provider's failOpen says. One pod's slow provider must not stop those of others.
+  static constexpr uint32_t kMaxRunning = 1024, kMaxRunningOfPod = kMaxRunning / 4;
 
   // All outlive this; `head` is the request as it came.
   ExternalCheck(ProxyContext& context, const ClientSide& client, const GenerationRef& generation,
@@ -51,6 +51,10 @@ class ExternalCheck final : private Pump::Observer {
   // Whom the policies name. A provider is not asked about what comes to itself.
   void ask(const std::vector<ConnectionPolicy::Asked>& asked);
   bool asks() const { return !questions_.empty(); }
+  // Whether some provider is asked with a body, and the request has one.
+  bool holds_body(const RequestHead& head) const { return wanted_body() > 0 && head.body != BodyKind::kNone; }
+  // What was read of it so far: only grows.
+  uint64_t bytes_held() const { return body_.bytes(); }
   // As much of the body as any provider is asked with; as HeldBody::fill().
   bool hold(Operation& operation, BodySource& body);
   // The body ended before its end while it was read.
@@ -94,6 +98,7 @@ class ExternalCheck final : private Pump::Observer {
   void collect() { response_pump_.start(upstream_->response_body(), sink_, Pump::Lead::kPayload); }
   bool tries_again();
 
+  size_t wanted_body() const;
   bool begins(Operation& over);
   const Question& question() const { return questions_[at_]; }
   void compose();
@@ -101,6 +106,12 @@ class ExternalCheck final : private Pump::Observer {
   CheckAnswer no_answer() const;
   void take(CheckAnswer answer);
   void refuse(Outcome outcome, uint16_t status, std::string_view body);
+  void refuse_unasked(std::string_view problem);
+  // failure_ is the proxy's own, and says nothing about the provider.
+  bool overloaded() const {
+    return upstream_ == nullptr && !timed_out_ &&
+           (failure_ == Outcome::kOverload || failure_ == Outcome::kCircuitOpen);
+  }
   void report(std::string_view event, std::string_view problem) const;
   bool body_too_long() const;
   bool names_edited(const CheckAnswer& answer) const;

@@ -19,6 +19,9 @@ bool HeldBody::read() {
     from_->gather(pieces);
     for (const iovec& piece : pieces.all())
       kept_.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
+    bytes_ += pieces.bytes();
+    of_pod_.add(pieces.bytes());
+    of_all_.add(pieces.bytes());
     if (pieces.bytes() > 0)
       from_->accepted();
     else if (from_->state() == State::kMore && !from_->wait(more_))
@@ -41,6 +44,15 @@ void HeldBody::accepted() {
   if (given_ == 0) return from_->accepted();
   at_ += given_;
   given_ = 0;
+  if (at_ == kept_.size()) drop();
+}
+
+// The server has it, and its answer may take long.
+void HeldBody::drop() {
+  of_pod_.subtract(kept_.size());
+  of_all_.subtract(kept_.size());
+  kept_ = {};
+  at_ = 0;
 }
 
 BodySource::State HeldBody::state() const {

@@ -6,13 +6,18 @@
 
 #include "userspace-proxy/http/message_stream.h"
 #include "userspace-proxy/net/wait_slot.h"
+#include "userspace-proxy/telemetry/counter.h"
 
 namespace weft::proxy {
 
 class HeldBody final : public BodySource {
  public:
-  HeldBody() = default;
-  ~HeldBody() override { stop(); }
+  // What is kept counts in both, which outlive this.
+  HeldBody(Gauge& of_pod, Gauge& of_all) : of_pod_(of_pod), of_all_(of_all) {}
+  ~HeldBody() override {
+    stop();
+    drop();
+  }
   HeldBody(const HeldBody&) = delete;
   HeldBody& operator=(const HeldBody&) = delete;
 
@@ -21,10 +26,10 @@ class HeldBody final : public BodySource {
   bool fill(Operation& operation, BodySource& from, size_t bytes);
   // Reads no more before it is asked to go on.
   void stop();
-  // What was read: what a source gave at once may be more than was asked for.
+  // What was read, until all of it was given: what a source gave at once may be more than was asked for.
   std::string_view text() const { return kept_; }
-  // text() is the whole body.
-  bool whole() const { return from_->state() == State::kDone; }
+  // All that was read, also when it is not kept any more.
+  uint64_t bytes() const { return bytes_; }
   // It ended before its end.
   bool broken() const { return from_->state() == State::kReset || from_->state() == State::kBadFraming; }
 
@@ -38,10 +43,14 @@ class HeldBody final : public BodySource {
   // False: the source has to be waited for.
   bool read();
   void on_more(int);
+  void drop();
 
+  Gauge& of_pod_;
+  Gauge& of_all_;
   BodySource* from_ = nullptr;
   size_t wanted_ = 0;
   std::string kept_;
+  uint64_t bytes_ = 0;
   size_t at_ = 0;     // of kept_: what comes next
   size_t given_ = 0;  // by gather() out of kept_
   WaitSlot waiting_;

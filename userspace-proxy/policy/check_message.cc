@@ -182,6 +182,9 @@ std::string grpc_question(const ExternalProvider& provider, const CheckQuestion&
 }
 
 CheckAnswer read_grpc_answer(std::string_view bytes) {
+  const auto failed = [](std::string_view problem) {
+    return CheckAnswer{.problem = problem, .unread = true, .body = {}};
+  };
   if (bytes.size() < kPrefixBytes) return failed("the answer has no message");
   if (bytes.front() != 0) return failed("the answer is compressed");
   size_t length = 0;
@@ -194,7 +197,8 @@ CheckAnswer read_grpc_answer(std::string_view bytes) {
   if (message.status().code() == 0) {
     const auth::OkHttpResponse& ok = message.ok_response();
     if (!read_edits(ok.headers(), false, &out.request) || !read_removals(ok, &out.request) ||
-        !read_edits(ok.response_headers_to_add(), true, &out.response))
+        !read_edits(ok.response_headers_to_add(), true, &out.response) ||
+        out.request.size() + out.response.size() > kMaxCheckEdits)
       return failed("the answer edits fields that cannot be");
     out.kind = CheckAnswer::Kind::kAllowed;
     return out;
@@ -244,10 +248,16 @@ void http_question(const ExternalProvider& provider, const CheckQuestion& questi
   out->headers.push_back({"content-length", std::string_view(*text).substr(length)});
 }
 
+CheckAnswer::Kind http_verdict(uint16_t status) {
+  if (status >= 500) return CheckAnswer::Kind::kFailed;
+  return status == 200 ? CheckAnswer::Kind::kAllowed : CheckAnswer::Kind::kDenied;
+}
+
 CheckAnswer read_http_answer(const ExternalProvider& provider, const ResponseHead& head, std::string body) {
-  if (head.status >= 500) return failed("the provider answered with an error of its own");
+  const CheckAnswer::Kind verdict = http_verdict(head.status);
+  if (verdict == CheckAnswer::Kind::kFailed) return failed("the provider answered with an error of its own");
   CheckAnswer out{.problem = {}, .body = {}};
-  const bool allowed = head.status == 200;
+  const bool allowed = verdict == CheckAnswer::Kind::kAllowed;
   const auto take = [](const Header& header, std::vector<FieldEdit>* to, FieldEdit::Kind kind) {
     to->push_back({kind, absl::AsciiStrToLower(to_absl(header.name)), std::string(header.value)});
   };
@@ -271,7 +281,7 @@ CheckAnswer read_http_answer(const ExternalProvider& provider, const ResponseHea
       take(header, &out.response,
            sets(out.response, header.name) ? FieldEdit::Kind::kAppend : FieldEdit::Kind::kSet);
   }
-  out.kind = allowed ? CheckAnswer::Kind::kAllowed : CheckAnswer::Kind::kDenied;
+  out.kind = verdict;
   out.status = head.status;
   if (!allowed) out.body = std::move(body);
   return out;

@@ -39,6 +39,8 @@ struct CheckAnswer {
   Kind kind = Kind::kFailed;
   // Of kFailed: why, without a byte of the request or the answer.
   std::string_view problem;
+  // Of kFailed: it answered, and nobody can tell whether that was a no. Never let in by failOpen.
+  bool unread = false;
   // Of kDenied.
   uint16_t status = 403;
   std::string body;
@@ -48,10 +50,13 @@ struct CheckAnswer {
   std::vector<FieldEdit> request;
 };
 
+// What the status of a provider's answer over HTTP says, whatever becomes of its body.
+CheckAnswer::Kind http_verdict(uint16_t status);
+
 // A message of gRPC with its five bytes in front.
 std::string grpc_question(const ExternalProvider& provider, const CheckQuestion& question);
-// All that came before the trailers. A denial stays one whatever is wrong with its status and its fields:
-// they are left out.
+// All that came before the trailers. What fails is `unread`. A denial stays one whatever is wrong with its
+// status and its fields: they are left out.
 CheckAnswer read_grpc_answer(std::string_view bytes);
 
 // The head of a request of HTTP to the provider, made of the one that it is about; views are of that, of the

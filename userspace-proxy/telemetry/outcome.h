@@ -33,7 +33,8 @@ namespace weft::proxy {
   X(kProviderFailed, "provider_failed", 403,                                                                 \
     "The provider that an AuthorizationPolicy of action CUSTOM names gave no answer that could be used, or " \
     "is none of the mesh's: the log says why (provider_failed). The status is its statusOnError; 413: the "  \
-    "body is longer than the provider is asked with.")                                                       \
+    "body is longer than the provider is asked with; 503: too many questions are under way, or there is no " \
+    "room for one (provider_not_asked).")                                                                    \
   X(kRedirect, "redirect", 0, "The route redirects: the client got its Location.")                           \
   X(kDirectResponse, "direct_response", 0, "The route answers by itself (directResponse).")                  \
   X(kRateLimited, "rate_limited", 429,                                                                       \

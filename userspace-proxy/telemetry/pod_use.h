@@ -56,6 +56,8 @@ struct PodUse : std::enable_shared_from_this<PodUse> {
   // For the worker only.
   uint64_t head_bytes = 0;
   uint64_t http2_received_bytes = 0;
+  // Questions to providers (ExternalCheck) about requests to it that are under way. For the worker only.
+  uint32_t external_checks = 0;
   // Nobody dials from its namespace any more. For the worker only.
   bool gone = false;
   std::array<Counter, kRefusalLabels.size()> refused;

@@ -29,7 +29,8 @@ struct RequestSeries {
   SeriesLabels labels;
   DurationHistogram duration;
   Counter requests;
-  // Of them: the route answered by itself (is_own_answer()), and no endpoint was asked for.
+  // Of them: the route answered by itself, or a provider refused (is_own_answer()): no endpoint was asked
+  // for.
   Counter own_answers;
   RequestSeries* next = nullptr;
 };

@@ -62,8 +62,7 @@ struct Request {
 
 // `as_if_enforced`: dry-run policies decide, too.
 bool allowed(const std::vector<Policy>& policies, const Request& request, bool as_if_enforced = false);
-// Whom a request has to be allowed by besides: each provider once, in the order of the policies. Nobody,
-// where all requests of its connection are denied.
+// Whom a request has to be allowed by besides: each provider once, in the order of the policies.
 std::vector<std::string> asked(const std::vector<Policy>& policies, const Request& request);
 // Some policy of AUDIT matches.
 bool audited(const std::vector<Policy>& policies, const Request& request);

@@ -94,7 +94,7 @@ class AdsServer final : public xds::AggregatedDiscoveryService::Service {
   std::unique_ptr<grpc::Server> server_;
 };
 
-// Addresses, Secrets, routes, destination policies, authorizations.
+// Addresses, Secrets, routes, destination policies, rules for tokens, authorizations, MeshConfig.
 constexpr size_t kTypes = 7;
 
 class ConfigClientTest : public testing::Test {

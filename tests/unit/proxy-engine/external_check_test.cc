@@ -48,7 +48,7 @@ class Grpc : public Peer {
     RecordingStream& asked = streams.back();
     const std::string bytes = message.SerializeAsString();
     text_ = std::string(5, '\0');
-    text_[4] = static_cast<char>(bytes.size());
+    for (size_t i = 0; i < 4; ++i) text_[4 - i] = static_cast<char>(bytes.size() >> (8 * i));
     text_ += bytes;
     trailers_ = {{"grpc-status", status}};
     session->send_response(asked, response_fields(), false);
@@ -75,6 +75,7 @@ class ExternalCheckTest : public PlainInboundTest {
     auto& http = *message_.mutable_http();
     http.add_fields_to_upstream()->set_exact("x-user");
     provider_ = listen_at(own_loopback(), 0, &provider_address_);
+    other_ = listen_at(own_loopback(), 0, &other_address_);
     PlainInboundTest::SetUp();
   }
 
@@ -87,12 +88,18 @@ class ExternalCheckTest : public PlainInboundTest {
     cluster.endpoints.push_back(Endpoint{.address = provider_address_});
     snapshot.clusters.push_back(std::move(cluster));
     snapshot.provider_clusters.emplace(Snapshot::HostKey{"shop", 0, "ask"}, 0);
+    snapshot.providers.emplace("other", *compiled);
+    Cluster other{.name = "other|9000|", .policy = nullptr};
+    other.endpoints.push_back(Endpoint{.address = other_address_});
+    snapshot.clusters.push_back(std::move(other));
+    snapshot.provider_clusters.emplace(Snapshot::HostKey{"shop", 0, "other"}, 1);
   }
 
-  FarEnd accept_provider() {
+  FarEnd accept_provider() { return accept_at(provider_); }
+  FarEnd accept_at(const UniqueFd& listener) {
     UniqueFd fd;
     EXPECT_TRUE(until([&] {
-      fd.reset(::accept4(provider_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      fd.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
       return fd.valid();
     }));
     return FarEnd(std::move(fd));
@@ -101,8 +108,8 @@ class ExternalCheckTest : public PlainInboundTest {
 
   weft::mesh::v1::ExternalProvider message_;
   bool served_ = true;
-  UniqueFd provider_;
-  SocketAddress provider_address_;
+  UniqueFd provider_, other_;
+  SocketAddress provider_address_, other_address_;
 };
 
 TEST_P(ExternalCheckTest, WhatTheProviderAllowsReachesTheApplicationWithWhatItSaid) {
@@ -263,6 +270,95 @@ TEST_P(ExternalCheckTest, TooManyQuestionsRefuseThoughTheProviderFailsOpen) {
   EXPECT_EQ(sink_.wait(1)[0].outcome, Outcome::kProviderFailed);
 }
 
+TEST_P(ExternalCheckTest, OneThatFailsOpenDoesNotSpeakForTheNext) {
+  message_.set_fail_open(true);
+  provider_.reset();
+  use_policies({custom(everything(pb::DENY), "ask"), custom(everything(pb::DENY), "other")});
+  FarEnd client = connect();
+  client.send(get("/a"));
+  FarEnd other = accept_at(other_);
+  ASSERT_TRUE(until([&] { return other.has("\r\n\r\n"); }));
+  other.send(kNo);
+  ASSERT_TRUE(until([&] { return client.has("nope"); }));
+  EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 401 "));
+  EXPECT_EQ(context_->external.failed, 1u);
+  EXPECT_EQ(context_->external.denied, 1u);
+}
+
+TEST_P(ExternalCheckTest, OnePodCannotTakeAllQuestions) {
+  message_.set_fail_open(true);
+  use_policies({custom(everything(pb::DENY), "ask")});
+  FarEnd client = connect();
+  server_->use->external_checks = ExternalCheck::kMaxRunningOfPod;
+  client.send(get("/a"));
+  ASSERT_TRUE(until([&] { return client.has("\r\n\r\n"); }));
+  EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 503 "));
+  EXPECT_TRUE(nobody_asked());
+  server_->use->external_checks = 0;
+  client.forget_received();
+  client.send(get("/b"));
+  FarEnd provider = accept_provider();
+  EXPECT_EQ(server_->use->external_checks, 1u);
+  ASSERT_TRUE(until([&] { return provider.has("GET /b "); }));
+  provider.send(kNo);
+  ASSERT_TRUE(until([&] { return client.has("nope"); }));
+  EXPECT_EQ(server_->use->external_checks, 0u);
+}
+
+TEST_P(ExternalCheckTest, AClientThatWaitsForA100GetsItAndIsAskedAboutWithItsBody) {
+  message_.set_max_body_bytes(8);
+  use_policies({custom(everything(pb::DENY), "ask")});
+  FarEnd client = connect();
+  client.send("POST /a HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+  ASSERT_TRUE(until([&] { return client.has("\r\n\r\n"); }));
+  EXPECT_EQ(client.received(), "HTTP/1.1 100 Continue\r\n\r\n");
+  EXPECT_TRUE(nobody_asked()) << "the body is not here";
+  client.send("body");
+  FarEnd provider = accept_provider();
+  ASSERT_TRUE(until([&] { return provider.has("\r\n\r\nbody"); }));
+  provider.send(kYes);
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("\r\n\r\nbody"); }));
+  EXPECT_THAT(application.received(), Not(HasSubstr("xpect:"))) << "it was answered";
+  application.send(kAnswer);
+  EXPECT_TRUE(until([&] { return client.has("answer"); }));
+}
+
+TEST_P(ExternalCheckTest, ABodyCountsAsLongAsItIsKept) {
+  message_.set_max_body_bytes(8);
+  use_policies({custom(everything(pb::DENY), "ask")});
+  FarEnd client = connect();
+  client.send(post("/a", "12345678"));
+  FarEnd provider = accept_provider();
+  ASSERT_TRUE(until([&] { return provider.has("12345678"); }));
+  EXPECT_EQ(context_->held_body_bytes.get(), 8u);
+  EXPECT_GE(server_->use->buffered_bytes.get(), 8u);
+  provider.send(kYes);
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.has("\r\n\r\n12345678"); }));
+  EXPECT_EQ(context_->held_body_bytes.get(), 0u) << "the application has it, and takes its time";
+  client.reset();
+  ASSERT_TRUE(until([&] { return sink_.count() == 1; }));
+  EXPECT_EQ(context_->held_body_bytes.get(), 0u);
+}
+
+TEST_P(ExternalCheckTest, ABodyThatComesSlowlyIsProgress) {
+  message_.set_max_body_bytes(8);
+  use_policies({custom(everything(pb::DENY), "ask")});
+  FarEnd client = connect();
+  const std::string all = post("/a", "abcd");
+  client.send(all.substr(0, all.size() - 4));
+  const uint64_t period = context_->limits.exchange_idle_ms;
+  for (size_t at = all.size() - 4; at < all.size(); ++at) {
+    pass(period - 1);
+    client.send(all.substr(at, 1));
+    const uint64_t seen = at - (all.size() - 4) + 1;
+    ASSERT_TRUE(until([&] { return context_->held_body_bytes.get() == seen || seen == 4; })) << seen;
+  }
+  FarEnd provider = accept_provider();
+  EXPECT_TRUE(until([&] { return provider.has("\r\n\r\nabcd"); }));
+}
+
 TEST_P(ExternalCheckTest, WhatIsNoHttpIsDenied) {
   use_policies({custom(about_path(pb::DENY, "/ask"), "ask")});
   FarEnd client = connect();
@@ -400,6 +496,26 @@ TEST_P(ExternalCheckTest, AProviderOfGrpcDeniesOrFails) {
   }));
   EXPECT_EQ(context_->external.denied, 1u);
   EXPECT_EQ(context_->external.failed, 1u);
+}
+
+TEST_P(ExternalCheckTest, AnAnswerOfGrpcThatNobodyCanReadLetsNobodyIn) {
+  message_.clear_http();
+  message_.set_fail_open(true);
+  use_policies({custom(everything(pb::DENY), "ask")});
+  FarEnd client = connect();
+  client.send(get("/a"));
+  Grpc provider(accept_provider());
+  ASSERT_TRUE(until([&] { return provider.asked(); }));
+  auth::CheckResponse no;
+  no.mutable_status()->set_code(7);
+  no.mutable_denied_response()->set_body(std::string(kMaxCheckAnswer, 'x'));
+  provider.answer(no);
+  ASSERT_TRUE(until([&] {
+    provider.turn();
+    return client.has("provider_failed");
+  })) << "too long";
+  EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 403 "));
+  EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1) << "nobody was let in";
 }
 
 INSTANTIATE_TEST_SUITE_P(, ExternalCheckTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
