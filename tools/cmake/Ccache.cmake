@@ -10,8 +10,10 @@ if(WEFT_CCACHE)
     # What ccache asks for with a precompiled header; __DATE__ and __TIME__ are not used.
     CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
     # A precompiled header names the folder it was made in: its sum stands for it (Precompiled.cmake).
-    CCACHE_PCH_EXTSUM=1 CCACHE_IGNOREOPTIONS=${CMAKE_BINARY_DIR}/CMakeFiles/weft_precompiled*
+    CCACHE_PCH_EXTSUM=1
     ${WEFT_CCACHE})
+  # How ccache writes the path of a folder depends on whether it is there.
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/gen)
   set(CMAKE_C_COMPILER_LAUNCHER ${WEFT_CCACHE_LAUNCHER})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${WEFT_CCACHE_LAUNCHER})
 endif()
