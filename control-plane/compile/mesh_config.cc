@@ -52,7 +52,8 @@ void check_providers(const MeshConfig& mesh, const Objects& objects, std::vector
 void check_gateways(const AuthorizationPolicy& policy, const Objects& objects, std::vector<Finding>* out) {
   const Gateway* found = nullptr;
   for_each<Gateway>(objects, [&](const Gateway& gateway) {
-    if (found == nullptr && selects(policy, gateway)) found = &gateway;
+    // One without listeners is of a class that others serve.
+    if (found == nullptr && !gateway.listeners.empty() && selects(policy, gateway)) found = &gateway;
   });
   if (found == nullptr) return;
   warn(policy.meta, kProviderMissing, "spec.action", policy.meta.line,
