@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "base/tcp_listener.h"
 
 namespace weft {
 namespace {
@@ -55,21 +56,9 @@ HttpServer::HttpServer(Options options, Handler handler) : options_(options), ha
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::start(Options options, Handler handler) {
   std::unique_ptr<HttpServer> server(new HttpServer(options, std::move(handler)));
-  sockaddr_storage storage{};
-  socklen_t length = options.address.to_sockaddr(&storage);
-  server->listener_.reset(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!server->listener_.valid()) return errno_status("socket", errno);
-  const int one = 1;
-  ::setsockopt(server->listener_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-  const std::string where = options.address.to_string();
-  auto* address = reinterpret_cast<sockaddr*>(&storage);
-  if (::bind(server->listener_.get(), address, length) != 0 || ::listen(server->listener_.get(), 64) != 0) {
-    return annotate(str_cat("listen on ", where, " (next: ss -ltnp, or choose another address)"),
-                    errno_status("bind", errno));
-  }
-  length = sizeof(storage);
-  ::getsockname(server->listener_.get(), address, &length);
-  server->address_ = SocketAddress::from_sockaddr(address).value_or(options.address);
+  ASSIGN_OR_RETURN(TcpListener listener, listen_on(options.address));
+  server->listener_ = std::move(listener.socket);
+  server->address_ = listener.address;
   server->wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!server->wake_.valid()) return errno_status("eventfd", errno);
   HttpServer* raw = server.get();
@@ -119,9 +108,7 @@ void HttpServer::run() {
 void HttpServer::accept_one() {
   UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket.valid()) {
-    // The connection stays in the queue, so poll() would say so again at once (accept(2)).
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-      accept_again_ = SteadyClock::now() + kNoRoomPause;
+    if (is_no_room(errno)) accept_again_ = SteadyClock::now() + kNoRoomPause;
     return;
   }
   connections_.push_back(Connection{std::move(socket), SteadyClock::now() + options_.timeout, "", ""});

@@ -80,6 +80,8 @@ absl::StatusOr<std::vector<X509CrlPtr>> read_crls(std::string_view pem) {
   std::vector<X509CrlPtr> out;
   while (X509_CRL* one = PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr)) out.emplace_back(one);
   if (!at_end()) return openssl_status("a revocation list in PEM");
+  if (out.empty() && !pem.empty())
+    return absl::InvalidArgumentError("no revocation list in PEM (\"BEGIN X509 CRL\")");
   return out;
 }
 

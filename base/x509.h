@@ -44,7 +44,8 @@ KeyPtr share(EVP_PKEY* key);
 absl::StatusOr<std::vector<X509Ptr>> read_certificates(std::string_view pem);
 // The first private key of the text, without a password. Errors name no byte of it.
 absl::StatusOr<KeyPtr> read_private_key(std::string_view pem);
-// Every X509 CRL block; none is fine.
+// Every X509 CRL block. An empty text has none; any other text without one is an error, for whoever took it
+// for a list would lift every revocation.
 absl::StatusOr<std::vector<X509CrlPtr>> read_crls(std::string_view pem);
 std::string to_pem(X509* certificate);
 

@@ -15,11 +15,11 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/stop_signals.h"
-#include "base/x509.h"
 #include "control-plane/identity/certificate_authority.h"
-#include "control-plane/identity/key_file.h"
 #include "control-plane/kubernetes/api_access.h"
+#include "control-plane/kubernetes/object_place.h"
 #include "control-plane/serve/control_server.h"
+#include "control-plane/serve/revocations.h"
 #include "control-plane/serve/shared_authority.h"
 #include "control-plane/source/fetch_keys.h"
 
@@ -86,17 +86,6 @@ absl::StatusOr<std::unique_ptr<CertificateAuthority>> open_authority(const Flags
   return CertificateAuthority::open({.folder = folder}, absl::Now());
 }
 
-// The list of the file, and the authority's own.
-absl::StatusOr<std::string> read_revocations(const std::string& file, const CertificateAuthority& authority) {
-  ASSIGN_OR_RETURN(std::string lists, authority.revocations());
-  if (file.empty()) return lists;
-  const absl::StatusOr<std::string> more = read_text_file(file, Folder::kMounted);
-  if (absl::IsNotFound(more.status())) return lists;
-  if (!more.ok()) return more.status();
-  RETURN_IF_ERROR(annotate(file, read_crls(*more).status()));
-  return str_cat(lists, *more);
-}
-
 // Agents know by it whom to trust. kInvalidArgument: the flag is wrong. A server that is away is none of the
 // start's business: those who have the roots go on by them, and it is tried again. Whether it succeeded.
 absl::StatusOr<bool> publish(const Flags& flags, ApiCaller& api, const std::string& roots) {
@@ -117,6 +106,10 @@ struct Running {
 
 // Objects of a folder: no API server is there, so no token can be reviewed and no status written.
 absl::Status use_folder(const Flags& flags, ControlServer::Parts& parts) {
+  if (flags.join_dir.empty() && flags.client_ca.empty())
+    return absl::InvalidArgumentError(
+        "--config-dir: nobody could prove that it is a node; next: --join-dir for machines that join by a "
+        "token, or --client-ca with the authority of their certificates");
   ASSIGN_OR_RETURN(parts.authority,
                    CertificateAuthority::open({.folder = flags.ca_dir, .mounted = false}, absl::Now()));
   parts.start_control_plane = [&flags](ControlPlane::Subscriber subscriber) {
@@ -132,14 +125,9 @@ absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts, Run
       flags.kubeconfig.empty() ? in_cluster_access() : read_kubeconfig(flags.kubeconfig, flags.context);
   RETURN_IF_ERROR(annotate("access to the Kubernetes API", access.status()));
   if (flags.status_lease != kNoStatus) {
-    const size_t slash = flags.status_lease.find('/');
-    if (slash == std::string::npos)
-      return absl::InvalidArgumentError(str_cat("--status-lease: '", flags.status_lease,
-                                                "' is not NAMESPACE/NAME; next: weft-control --help"));
+    ASSIGN_OR_RETURN(const ObjectPlace lease, parse_place("--status-lease", flags.status_lease));
     parts.status = std::make_unique<StatusWriter>(
-        *access, StatusWriter::Options{.lease = {.ns = flags.status_lease.substr(0, slash),
-                                                 .name = flags.status_lease.substr(slash + 1),
-                                                 .holder = own_name()},
+        *access, StatusWriter::Options{.lease = {.ns = lease.ns, .name = lease.name, .holder = own_name()},
                                        .gateway_addresses = flags.gateway_addresses,
                                        .webhook_configuration = flags.webhook_configuration});
   }
@@ -200,7 +188,7 @@ absl::StatusOr<Running> start_server(const Flags& flags) {
     RETURN_IF_ERROR(use_folder(flags, parts));
   out.roots = parts.authority->bundle();
   parts.revocations = [&flags, authority = parts.authority.get()] {
-    return read_revocations(flags.crl_file, *authority);
+    return all_revocations(*authority, flags.crl_file);
   };
   if (!flags.join_dir.empty()) {
     ASSIGN_OR_RETURN(parts.join,

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/ip_range.h"
+#include "base/spiffe_id.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "proto/weft/mesh/v1/http_terms.pb.h"
@@ -164,7 +165,7 @@ PeerIdentity identity_of(const istio::workload::Workload& workload) {
   const auto or_default = [](const std::string& text, const char* fallback) {
     return text.empty() ? std::string(fallback) : text;
   };
-  return {.trust_domain = or_default(workload.trust_domain(), "cluster.local"),
+  return {.trust_domain = or_default(workload.trust_domain(), kDefaultTrustDomain),
           .ns = workload.namespace_(),
           .service_account = or_default(workload.service_account(), "default")};
 }

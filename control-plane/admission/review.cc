@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -59,11 +60,20 @@ void set_generated_name(YamlNode& object) {
   meta->fields.push_back({.name = "name", .line = 0, .value = std::move(name)});
 }
 
-bool same_spec(const YamlNode& request, const YamlNode& object) {
+// What of an object is its content, by the names of its fields. Not all kinds have a spec.
+std::map<std::string, uint64_t> content_of(const YamlNode& object) {
+  constexpr std::array<std::string_view, 4> kNoContent = {"apiVersion", "kind", "metadata", "status"};
+  std::map<std::string, uint64_t> out;
+  for (const YamlField& each : object.fields) {
+    if (std::find(kNoContent.begin(), kNoContent.end(), each.name) == kNoContent.end())
+      out.emplace(each.name, digest_of(each.value));
+  }
+  return out;
+}
+
+bool same_content(const YamlNode& request, const YamlNode& object) {
   const YamlNode* const old = request.find("oldObject");
-  const YamlNode* const before = old == nullptr ? nullptr : old->find("spec");
-  const YamlNode* const after = object.find("spec");
-  return before != nullptr && after != nullptr && digest_of(*before) == digest_of(*after);
+  return old != nullptr && old->kind == YamlNode::Kind::kMap && content_of(*old) == content_of(object);
 }
 
 std::string answer(std::string_view uid, bool allowed, const std::string& message,
@@ -76,7 +86,7 @@ std::string answer(std::string_view uid, bool allowed, const std::string& messag
 }
 
 ReviewAnswer judge(const KubernetesKind& kind, const YamlNode& request, YamlNode object) {
-  const bool unchanged = same_spec(request, object);
+  const bool unchanged = same_content(request, object);
   set_generated_name(object);
   const std::string place = str_cat(kind.name, " ", json_text(object, "metadata.namespace"), "/",
                                     json_text(object, "metadata.name"));

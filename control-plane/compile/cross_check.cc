@@ -11,6 +11,7 @@
 #include "control-plane/compile/compiler.h"
 #include "control-plane/compile/gateway_checks.h"
 #include "control-plane/compile/gateway_policies.h"
+#include "control-plane/compile/route_backends.h"
 #include "control-plane/resource/certificate_paths.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
@@ -47,9 +48,7 @@ class Checks {
  private:
   void warn(const char* code, const ObjectMeta& meta, uint32_t line, const std::string& field,
             std::string message, std::string remedy) {
-    const std::string object = ObjectKey{meta.kind, meta.ns, meta.name}.to_string();
-    findings_.push_back({code, Finding::Level::kWarning, meta.file, line, object, field, std::move(message),
-                         std::move(remedy)});
+    warn_about(meta, code, line, field, std::move(message), std::move(remedy), &findings_);
   }
 
   bool is_member(const CompiledWorkload& w, const Service& service) const {

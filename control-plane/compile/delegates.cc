@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "control-plane/compile/route_backends.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/parse_http_match.h"
 
@@ -175,10 +176,8 @@ class Merger {
 
   void warn(const char* code, const VirtualService::Delegate& delegate, std::string message,
             std::string remedy) {
-    const ObjectMeta& meta = root_.meta;
-    findings_->push_back({code, Finding::Level::kWarning, meta.file, delegate.line,
-                          ObjectKey{meta.kind, meta.ns, meta.name}.to_string(), delegate.field,
-                          std::move(message), std::move(remedy)});
+    warn_about(root_.meta, code, delegate.line, delegate.field, std::move(message), std::move(remedy),
+               findings_);
   }
 
   const VirtualService& root_;

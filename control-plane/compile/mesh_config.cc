@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "control-plane/compile/gateway_policies.h"
+#include "control-plane/compile/route_backends.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
 
@@ -28,23 +29,16 @@ std::set<std::pair<std::string, uint32_t>> served_ports(const Objects& objects) 
   return out;
 }
 
-void warn(const ObjectMeta& meta, const char* code, std::string field, uint32_t line, std::string message,
-          std::string remedy, std::vector<Finding>* out) {
-  const std::string object = ObjectKey{meta.kind, meta.ns, meta.name}.to_string();
-  out->push_back({code, Finding::Level::kWarning, meta.file, line, object, std::move(field),
-                  std::move(message), std::move(remedy)});
-}
-
 void check_providers(const MeshConfig& mesh, const Objects& objects, std::vector<Finding>* out) {
   if (mesh.places.empty()) return;
   const auto served = served_ports(objects);
   for (size_t i = 0; i < mesh.places.size(); ++i) {
     const mesh::v1::ExternalProvider& provider = mesh.message.providers(static_cast<int>(i));
     if (served.contains({provider.host(), provider.port()})) continue;
-    warn(mesh.meta, kProviderMissing, mesh.places[i].field, mesh.places[i].line,
-         str_cat("no Service or ServiceEntry ", provider.host(), " has port ", provider.port(), ": what \"",
-                 provider.name(), "\" is to be asked about is refused"),
-         "compare service and port with the Service", out);
+    warn_about(mesh.meta, kProviderMissing, mesh.places[i].line, mesh.places[i].field,
+               str_cat("no Service or ServiceEntry ", provider.host(), " has port ", provider.port(),
+                       ": what \"", provider.name(), "\" is to be asked about is refused"),
+               "compare service and port with the Service", out);
   }
 }
 
@@ -52,13 +46,14 @@ void check_providers(const MeshConfig& mesh, const Objects& objects, std::vector
 void check_gateways(const AuthorizationPolicy& policy, const Objects& objects, std::vector<Finding>* out) {
   const Gateway* found = nullptr;
   for_each<Gateway>(objects, [&](const Gateway& gateway) {
-    if (found == nullptr && selects(policy, gateway)) found = &gateway;
+    // One without listeners is of a class that others serve.
+    if (found == nullptr && !gateway.listeners.empty() && selects(policy, gateway)) found = &gateway;
   });
   if (found == nullptr) return;
-  warn(policy.meta, kProviderMissing, "spec.action", policy.meta.line,
-       str_cat("it holds at Gateway ", found->meta.ns, "/", found->meta.name,
-               ", where no provider is asked: there it denies what it selects"),
-       "select the pods behind the gateway, by labels or by targetRefs to their Service", out);
+  warn_about(policy.meta, kProviderMissing, policy.meta.line, "spec.action",
+             str_cat("it holds at Gateway ", found->meta.ns, "/", found->meta.name,
+                     ", where no provider is asked: there it denies what it selects"),
+             "select the pods behind the gateway, by labels or by targetRefs to their Service", out);
 }
 
 }  // namespace
@@ -83,9 +78,9 @@ void check_mesh_config(const Objects& objects, std::vector<Finding>* out) {
   const MeshConfig* const mesh = mesh_config_of(objects);
   for_each<MeshConfig>(objects, [&](const MeshConfig& each) {
     if (&each != mesh)
-      warn(each.meta, kWithoutEffect, "data.mesh", each.meta.line,
-           str_cat("ConfigMap ", mesh->meta.ns, "/", mesh->meta.name, " takes its place as a whole"),
-           "remove one of them", out);
+      warn_about(each.meta, kWithoutEffect, each.meta.line, "data.mesh",
+                 str_cat("ConfigMap ", mesh->meta.ns, "/", mesh->meta.name, " takes its place as a whole"),
+                 "remove one of them", out);
   });
   if (mesh != nullptr) check_providers(*mesh, objects, out);
   for_each<AuthorizationPolicy>(objects, [&](const AuthorizationPolicy& policy) {
@@ -93,10 +88,10 @@ void check_mesh_config(const Objects& objects, std::vector<Finding>* out) {
     check_gateways(policy, objects, out);
     const auto named = [&policy](const MeshConfig::Provider& one) { return one.name == policy.provider; };
     if (mesh != nullptr && std::any_of(mesh->places.begin(), mesh->places.end(), named)) return;
-    warn(policy.meta, kProviderMissing, "spec.provider.name", policy.meta.line,
-         str_cat("the mesh has no provider \"", policy.provider.substr(0, 64),
-                 "\": what the policy selects is refused"),
-         "add it to extensionProviders of the MeshConfig (docs/authorization.md)", out);
+    warn_about(policy.meta, kProviderMissing, policy.meta.line, "spec.provider.name",
+               str_cat("the mesh has no provider \"", policy.provider.substr(0, 64),
+                       "\": what the policy selects is refused"),
+               "add it to extensionProviders of the MeshConfig (docs/authorization.md)", out);
   });
 }
 

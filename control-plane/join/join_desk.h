@@ -29,7 +29,8 @@ class JoinDesk {
   static absl::StatusOr<std::unique_ptr<JoinDesk>> open(Options options);
 
   // PEM of the certificate and what leads to its root. `peer`: gRPC's name of the caller. Errors as
-  // proto/weft/node/v1/join.proto has them; they are told to the log too. A token is used up by an answer
+  // proto/weft/node/v1/join.proto has them. Those about a text that is a token are told to the log too; the
+  // others are counted alone, for anybody can cause any number of them. A token is used up by an answer
   // alone.
   absl::StatusOr<std::string> join(const std::string& token, const std::string& node, const std::string& csr,
                                    const std::string& peer);

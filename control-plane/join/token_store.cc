@@ -30,8 +30,10 @@ constexpr absl::Duration kKept = absl::Hours(24);
 absl::StatusOr<std::vector<std::string>> names_in(const std::string& folder) {
   std::error_code error;
   std::vector<std::string> out;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename();
+  // Not by a range: its step throws.
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
     if (!name.ends_with(".new")) out.push_back(name);
   }
   if (error) return errno_status(folder, error.value());

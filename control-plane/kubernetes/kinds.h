@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "control-plane/resource/gateway_api.h"
+
 namespace weft::control_plane {
 
 struct KubernetesKind {
@@ -23,7 +25,7 @@ struct KubernetesKind {
   std::string_view in_namespace = {};  // where it is listed; "": in all namespaces
 
   bool is_of_istio() const { return group.ends_with(".istio.io"); }
-  bool is_of_gateway_api() const { return group == "gateway.networking.k8s.io"; }
+  bool is_of_gateway_api() const { return group == kGatewayGroup; }
   std::string api_version(size_t version) const;  // "v1", "networking.istio.io/v1"
   std::string resource() const;                   // "services", "gateways.networking.istio.io": for kubectl
   std::string path(size_t version) const;         // "/apis/networking.istio.io/v1/gateways"

@@ -6,26 +6,18 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "control-plane/kubernetes/kubernetes_source.h"
+#include "control-plane/kubernetes/object_place.h"
 #include "control-plane/pipeline.h"
 
 namespace weft::control_plane {
 namespace {
 
-// They become part of a path: letters, digits, '-' and '.' only, as Kubernetes' names are.
-bool is_name(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-.") == text.npos;
-}
-
 absl::Status name_own(const std::string& text, KubernetesSource::Options& source) {
   if (text.empty()) return absl::OkStatus();
-  const size_t slash = text.find('/');
-  if (slash != text.npos) {
-    source.own_namespace = text.substr(0, slash);
-    source.own_daemonset = text.substr(slash + 1);
-  }
-  if (is_name(source.own_namespace) && is_name(source.own_daemonset)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      str_cat("'", text, "' is not NAMESPACE/NAME of a DaemonSet (weft-system/weft-agent)"));
+  ASSIGN_OR_RETURN(ObjectPlace place, parse_place("--daemonset", text));
+  source.own_namespace = std::move(place.ns);
+  source.own_daemonset = std::move(place.name);
+  return absl::OkStatus();
 }
 
 class WatchingControlPlane final : public KubernetesControlPlane {

@@ -59,15 +59,7 @@ std::vector<const Reflector*> MeshConfigWatches::reflectors() const {
 
 SourceReport::Kind MeshConfigWatches::counts() const {
   SourceReport::Kind sum{.kind = "ConfigMap"};
-  for (const auto& reflector : reflectors_) {
-    const SourceReport::Kind each = reflector->counts();
-    sum.objects += each.objects;
-    sum.parsed += each.parsed;
-    sum.lists += each.lists;
-    sum.watches += each.watches;
-    sum.relists += each.relists;
-    sum.errors += each.errors;
-  }
+  for (const auto& reflector : reflectors_) sum.add(reflector->counts());
   return sum;
 }
 

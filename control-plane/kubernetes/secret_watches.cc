@@ -144,15 +144,7 @@ std::vector<const Reflector*> SecretWatches::reflectors() const {
 std::vector<SourceReport::Kind> SecretWatches::counts() const {
   if (watches_.empty()) return {};
   SourceReport::Kind sum{.kind = "Secret"};
-  for (const auto& [name, watch] : watches_) {
-    const SourceReport::Kind each = watch->reflector.counts();
-    sum.objects += each.objects;
-    sum.parsed += each.parsed;
-    sum.lists += each.lists;
-    sum.watches += each.watches;
-    sum.relists += each.relists;
-    sum.errors += each.errors;
-  }
+  for (const auto& [name, watch] : watches_) sum.add(watch->reflector.counts());
   return {sum};
 }
 

@@ -17,6 +17,16 @@ struct SourceReport {
     uint64_t watches = 0;  // begun
     uint64_t relists = 0;  // lists that the server's forgetting (410) asked for
     uint64_t errors = 0;   // requests refused or broken, objects that could not be read
+
+    // Of the same kind, read in another way.
+    void add(const Kind& other) {
+      objects += other.objects;
+      parsed += other.parsed;
+      lists += other.lists;
+      watches += other.watches;
+      relists += other.relists;
+      errors += other.errors;
+    }
   };
   // Why the configuration may be old, each ending with " (next: …)".
   std::vector<std::string> problems;

@@ -5,11 +5,10 @@
 #include <span>
 
 #include "control-plane/resource/field_reader.h"
+#include "control-plane/resource/gateway_api.h"
 #include "control-plane/resource/objects.h"
 
 namespace weft::control_plane {
-
-inline constexpr char kGatewayGroup[] = "gateway.networking.k8s.io";
 
 // spec.parentRefs and spec.hostnames.
 void parse_parents(const FieldReader& spec, GatewayRoute& out);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/strings.h"
+#include "control-plane/resource/gateway_api.h"
 #include "control-plane/resource/parse_object.h"
 #include "control-plane/resource/parse_policy_rule.h"
 #include "control-plane/resource/policy_terms.h"
@@ -44,8 +45,6 @@ void parse_dry_run(const FieldReader& root, AuthorizationPolicy& out) {
                  "use \"true\" or \"false\"");
   }
 }
-
-constexpr char kGatewayGroup[] = "gateway.networking.k8s.io";
 
 // What a policy for a Service says holds for the pods behind it, however they are reached: they are where it
 // is judged. One for a Gateway holds for its clients.

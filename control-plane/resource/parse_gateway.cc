@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
+#include "control-plane/resource/gateway_api.h"
 #include "control-plane/resource/gateway_route_parts.h"
 #include "control-plane/resource/host_name.h"
 #include "control-plane/resource/parse_gateway_tls.h"
@@ -40,7 +41,6 @@ constexpr std::array<Names, 2> kAllowedRead = {"namespaces", "kinds"};
 constexpr std::array<Names, 2> kNamespacesRead = {"from", "selector"};
 constexpr std::array<Names, 2> kSelectorRead = {"matchLabels", "matchExpressions"};
 constexpr std::array<Names, 2> kKindRead = {"group", "kind"};
-constexpr char kClass[] = "weft";
 // What the pods of a Gateway are labelled with where it has some (Gateway API, GEP-1762).
 constexpr char kGatewayNameLabel[] = "gateway.networking.k8s.io/gateway-name";
 // Capture, tunnels, metrics and health of Weft itself.
@@ -287,7 +287,7 @@ Gateway parse_api_gateway(const FieldReader& root, ObjectMeta meta) {
   }
   const std::string name = spec->required_text("gatewayClassName", "\"weft\" for a Gateway of Weft");
   if (name.empty()) return out;
-  if (name != kClass) {
+  if (name != kGatewayClass) {
     spec->warning(kKindIgnored, str_cat("class ", name.substr(0, 64), ": this Gateway is somebody else's"),
                   "nothing to do, or use the class weft");
     return out;

@@ -4,6 +4,7 @@
 #include <array>
 #include <set>
 
+#include "base/spiffe_id.h"
 #include "base/strings.h"
 #include "control-plane/resource/measure_fields.h"
 #include "control-plane/resource/parse_external_provider.h"
@@ -23,7 +24,6 @@ constexpr std::array<Names, 8> kRead = {
     "pathNormalization",     "connectTimeout",     "rootNamespace",          "trustDomain"};
 constexpr std::array<Names, 1> kPolicyRead = {"mode"};
 constexpr std::array<Names, 1> kPathRead = {"normalization"};
-constexpr std::array<Names, 1> kDefaultTrustDomain = {"cluster.local"};
 
 void parse_outbound(const FieldReader& mesh, MeshConfig& out) {
   const auto policy = mesh.child("outboundTrafficPolicy");
@@ -85,9 +85,9 @@ void check_fixed(const FieldReader& mesh) {
     root->warning(kMeshFieldIgnored, str_cat("the root namespace is always ", kRootNamespace),
                   str_cat("write what is for the whole mesh in ", kRootNamespace));
   const auto domain = mesh.child("trustDomain");
-  if (domain && domain->as_text().value_or("cluster.local") != kDefaultTrustDomain.front())
-    domain->warning(kMeshFieldIgnored, "workloads are of the trust domain cluster.local",
-                    "write cluster.local in policies");
+  if (domain && domain->as_text().value_or(kDefaultTrustDomain) != kDefaultTrustDomain)
+    domain->warning(kMeshFieldIgnored, str_cat("workloads are of the trust domain ", kDefaultTrustDomain),
+                    str_cat("write ", kDefaultTrustDomain, " in policies"));
 }
 
 void warn_of_others(const FieldReader& mesh) {

@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "base/jwk_set.h"
 #include "base/strings.h"
+#include "control-plane/resource/gateway_api.h"
 #include "control-plane/resource/parse_object.h"
 #include "control-plane/resource/policy_terms.h"
 
@@ -18,7 +19,6 @@ using Names = std::string_view;
 constexpr std::array<Names, 4> kSpecRead = {"selector", "jwtRules", "targetRef", "targetRefs"};
 constexpr std::array<Names, 1> kSelectorRead = {"matchLabels"};
 constexpr std::array<Names, 4> kTargetRead = {"group", "kind", "name", "namespace"};
-constexpr char kGatewayGroup[] = "gateway.networking.k8s.io";
 // As in Istio.
 constexpr size_t kMaxTargets = 16;
 constexpr std::array<Names, 12> kRuleRead = {"issuer",

@@ -77,12 +77,8 @@ std::vector<SecretFault> faults_of(const Secret& secret) {
   }
   if (const auto roots = read_certificates(secret.ca); !secret.ca.empty() && !roots.ok())
     out.push_back(fault("the authority", roots.status(), "give certificates in PEM"));
-  if (secret.crl.empty()) return out;
-  const auto lists = read_crls(secret.crl);
-  if (!lists.ok()) out.push_back(fault("the revocation list", lists.status(), "give lists in PEM"));
-  // Nothing would be revoked by it, and nobody would notice.
-  if (lists.ok() && lists->empty())
-    out.push_back({"the revocation list: no list in PEM", "give lists in PEM (\"BEGIN X509 CRL\")"});
+  if (const auto lists = read_crls(secret.crl); !lists.ok())
+    out.push_back(fault("the revocation list", lists.status(), "give lists in PEM (\"BEGIN X509 CRL\")"));
   return out;
 }
 

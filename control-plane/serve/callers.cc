@@ -64,8 +64,9 @@ absl::StatusOr<std::string> Callers::of_certificate(const std::string& pem) {
     return refuse("certificate",
                   "its certificate is of no node; next: one with O=system:nodes, CN=system:node:NAME");
   const absl::Status admitted = options_.admit ? options_.admit(leaf, node) : absl::OkStatus();
-  if (!admitted.ok()) return refuse("removed", std::string(admitted.message()));
-  return node;
+  if (admitted.ok()) return node;
+  tell_refused(admitted, options_.now());
+  return refuse("removed", std::string(admitted.message()));
 }
 
 absl::StatusOr<std::string> Callers::of_review(const ReviewedToken& reviewed) {

@@ -70,17 +70,18 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::start(Options opti
 }
 
 absl::Status ControlServer::start_all() {
-  // Ports early: they fail most often, and readiness says that we are not there yet.
-  ASSIGN_OR_RETURN(metrics_,
-                   HttpServer::start({.address = options_.metrics_address},
-                                     [this](std::string_view path) { return serve_metrics(path); }));
-  ASSIGN_OR_RETURN(health_, HttpServer::start({.address = options_.health_address},
-                                              [this](std::string_view path) { return serve_health(path); }));
   ServerCertificate::Options certificate = options_.certificate;
   if (parts_.join != nullptr) certificate.client_authority_file = parts_.join->client_authorities();
   ASSIGN_OR_RETURN(certificate_,
                    ServerCertificate::open(std::move(certificate), *parts_.authority, absl::Now()));
   RETURN_IF_ERROR(start_webhook());
+  // Ports before the objects are read: they fail most often, and readiness says that we are not there yet.
+  // Behind what their threads look at.
+  ASSIGN_OR_RETURN(metrics_,
+                   HttpServer::start({.address = options_.metrics_address},
+                                     [this](std::string_view path) { return serve_metrics(path); }));
+  ASSIGN_OR_RETURN(health_, HttpServer::start({.address = options_.health_address},
+                                              [this](std::string_view path) { return serve_health(path); }));
   ASSIGN_OR_RETURN(control_plane_,
                    parts_.start_control_plane([this](const Change& change) { on_change(change); }));
   look_for_revocations();

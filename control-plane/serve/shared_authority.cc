@@ -18,6 +18,7 @@
 #include "base/x509.h"
 #include "control-plane/identity/certificate_authority.h"
 #include "control-plane/identity/key_file.h"
+#include "control-plane/kubernetes/json_fields.h"
 
 namespace weft::control_plane {
 namespace {
@@ -49,13 +50,6 @@ absl::StatusOr<Json> read_object(ApiCaller& api, const std::string& path) {
   return object;
 }
 
-std::string text_at(const Json& object, const char* part, const char* key) {
-  const auto inner = object.find(part);
-  if (inner == object.end() || !inner->is_object()) return "";
-  const auto found = inner->find(key);
-  return found != inner->end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 absl::Status patch(ApiCaller& api, const std::string& path, const Json& change) {
   return api
       .call({.path = path,
@@ -69,7 +63,7 @@ absl::Status patch(ApiCaller& api, const std::string& path, const Json& change) 
 // "": the Secret has no such entry.
 absl::StatusOr<std::string> entry(const Json& secret, const char* key) {
   std::string out;
-  if (!absl::Base64Unescape(text_at(secret, "data", key), &out))
+  if (!absl::Base64Unescape(text_at(object_at(secret, "data"), key), &out))
     return absl::FailedPreconditionError(str_cat("its ", key, " is not base64"));
   return out;
 }
@@ -108,7 +102,7 @@ absl::Status make_one(ApiCaller& api, const std::string& path, const Json& secre
   ASSIGN_OR_RETURN(const std::string certificate, read_text_file(str_cat(folder, "/", kCertificate)));
   ASSIGN_OR_RETURN(std::string key, read_text_file(str_cat(folder, "/", kKey)));
   const Json change{
-      {"metadata", {{"resourceVersion", text_at(secret, "metadata", "resourceVersion")}}},
+      {"metadata", {{"resourceVersion", text_at(object_at(secret, "metadata"), "resourceVersion")}}},
       {"data", {{kCertificate, absl::Base64Escape(certificate)}, {kKey, absl::Base64Escape(key)}}}};
   OPENSSL_cleanse(key.data(), key.size());
   return patch(api, path, change);
@@ -126,20 +120,6 @@ absl::Status fetch_once(ApiCaller& api, const ObjectPlace& place, const std::str
 }
 
 }  // namespace
-
-absl::StatusOr<ObjectPlace> parse_place(const std::string& flag, const std::string& text) {
-  const size_t slash = text.find('/');
-  // They become part of a path: letters, digits, '-' and '.' behind the first only, as Kubernetes' names are.
-  static constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz0123456789-.";
-  const auto is_name = [](const std::string& name) {
-    return !name.empty() && name.find_first_not_of(kLetters) == std::string::npos && name.front() != '.' &&
-           name.front() != '-';
-  };
-  ObjectPlace out{text.substr(0, slash), slash == std::string::npos ? "" : text.substr(slash + 1)};
-  if (is_name(out.ns) && is_name(out.name)) return out;
-  return absl::InvalidArgumentError(
-      str_cat(flag, ": '", text, "' is not NAMESPACE/NAME; next: weft-control --help"));
-}
 
 absl::Status fetch_authority(ApiCaller& api, const ObjectPlace& secret, const std::string& folder,
                              absl::Time now) {
@@ -176,7 +156,7 @@ absl::Status publish_roots(ApiCaller& api, const ObjectPlace& config_map, const 
   const std::string path = path_of("configmaps", config_map);
   const auto publish = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const Json now, read_object(api, path));
-    if (text_at(now, "data", kCertificate) == roots) return absl::OkStatus();
+    if (text_at(object_at(now, "data"), kCertificate) == roots) return absl::OkStatus();
     return patch(api, path, {{"data", {{kCertificate, roots}}}});
   };
   return annotate(str_cat("ConfigMap ", config_map.ns, "/", config_map.name,

@@ -7,17 +7,11 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "control-plane/kubernetes/api_caller.h"
+#include "control-plane/kubernetes/object_place.h"
 
 namespace weft::control_plane {
-
-// Of an object: "<namespace>/<name>". kInvalidArgument says which flag is wrong.
-struct ObjectPlace {
-  std::string ns, name;
-};
-absl::StatusOr<ObjectPlace> parse_place(const std::string& flag, const std::string& text);
 
 // Puts ca.crt, ca.key and, of an intermediate, roots.crt of the Secret into `folder` (made with mode 0700;
 // what an earlier process left there goes), for CertificateAuthority::open(). The Secret must exist; rights:

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/tcp_listener.h"
 #include "base/x509.h"
 #include "control-plane/admission/post_request.h"
 #include "control-plane/admission/review.h"
@@ -24,7 +25,7 @@ namespace weft::control_plane {
 namespace {
 
 constexpr char kProtocol[] = "\x08http/1.1";
-// When there is no descriptor for a connection.
+// When there is nothing to accept a connection with.
 constexpr std::chrono::milliseconds kPause{100};
 
 // Clients that offer HTTP/2 too get this one.
@@ -76,29 +77,15 @@ std::string refusal(int status, std::string_view words) {
 absl::StatusOr<std::unique_ptr<WebhookServer>> WebhookServer::start(Options options) {
   std::unique_ptr<WebhookServer> server(new WebhookServer(std::move(options)));
   RETURN_IF_ERROR(annotate("certificate of the webhook", server->load()));
-  RETURN_IF_ERROR(server->listen());
+  absl::StatusOr<TcpListener> listener = listen_on(server->options_.address);
+  if (!listener.ok()) return annotate("--webhook", listener.status());
+  server->listener_ = std::move(listener->socket);
+  server->address_ = listener->address;
   server->stop_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!server->stop_.valid()) return errno_status("eventfd", errno);
   WebhookServer* const raw = server.get();
   server->thread_ = std::thread([raw] { raw->run(); });
   return server;
-}
-
-absl::Status WebhookServer::listen() {
-  sockaddr_storage storage{};
-  socklen_t length = options_.address.to_sockaddr(&storage);
-  auto* const address = reinterpret_cast<sockaddr*>(&storage);
-  listener_.reset(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!listener_.valid()) return errno_status("socket", errno);
-  const int one = 1;
-  ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-  if (::bind(listener_.get(), address, length) != 0 || ::listen(listener_.get(), 64) != 0)
-    return annotate(str_cat("--webhook: ", options_.address.to_string(), " (next: ss -ltnp)"),
-                    errno_status("bind", errno));
-  length = sizeof(storage);
-  ::getsockname(listener_.get(), address, &length);
-  address_ = SocketAddress::from_sockaddr(address).value_or(options_.address);
-  return absl::OkStatus();
 }
 
 WebhookServer::Stamp WebhookServer::stamp_of(const std::string& file) {
@@ -165,8 +152,8 @@ void WebhookServer::run() {
     if (fds[1].revents != 0) return;
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket.valid()) {
-      // Not a loop that turns as long as there is no descriptor.
-      if (errno == EMFILE || errno == ENFILE) ::poll(&fds[1], 1, static_cast<int>(kPause.count()));
+      // Not a loop that turns as long as that is so.
+      if (is_no_room(errno)) ::poll(&fds[1], 1, static_cast<int>(kPause.count()));
       continue;
     }
     if (const absl::Status loaded = load(); !loaded.ok())

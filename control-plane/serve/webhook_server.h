@@ -57,7 +57,6 @@ class WebhookServer {
   };
 
   explicit WebhookServer(Options options) : options_(std::move(options)) {}
-  absl::Status listen();
   absl::Status load();
   static Stamp stamp_of(const std::string& file);
   void run();

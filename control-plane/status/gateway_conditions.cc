@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "control-plane/kubernetes/json_fields.h"
+#include "control-plane/resource/gateway_api.h"
 #include "control-plane/status/object_messages.h"
 
 namespace weft::control_plane {
@@ -13,7 +14,6 @@ namespace {
 using Json = nlohmann::json;
 using Condition = GatewayApiStatus::Condition;
 
-constexpr char kGroup[] = "gateway.networking.k8s.io";
 // The API takes 32,768 bytes.
 constexpr size_t kLongestMessage = 1024;
 
@@ -100,7 +100,7 @@ std::optional<std::vector<GatewayApiStatus::Parent>> parents_of(const Json& obje
 Json listener_of(const GatewayApiStatus::Listener& wanted, const Json& before, int64_t generation,
                  const std::string& now) {
   Json kinds = Json::array();
-  for (const std::string& kind : wanted.kinds) kinds.push_back({{"group", kGroup}, {"kind", kind}});
+  for (const std::string& kind : wanted.kinds) kinds.push_back({{"group", kGatewayGroup}, {"kind", kind}});
   const Json old = entry_with(before, "name", wanted.name);
   return {{"name", wanted.name},
           {"attachedRoutes", wanted.attached_routes},

@@ -16,8 +16,6 @@ namespace weft::control_plane {
 
 // spec.controllerName of a GatewayClass, and status.parents[].controllerName.
 inline constexpr char kControllerName[] = "weft.dev/gateway-controller";
-// The class of Gateways that are served.
-inline constexpr char kGatewayClass[] = "weft";
 
 // What is known besides the object.
 struct GatewayApiWords {

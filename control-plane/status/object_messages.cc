@@ -90,11 +90,6 @@ std::optional<Json> messages_for(const Json& status, const std::vector<Finding>&
   return after;
 }
 
-bool has_ours(const Json& status) {
-  const Json messages = array_at(status, "validationMessages");
-  return std::any_of(messages.begin(), messages.end(), is_ours);
-}
-
 Json event_for(const Json& object, const Finding& finding, const std::string& now) {
   const Json meta = object_at(object, "metadata");
   const std::string ns = text_at(meta, "namespace"), name = text_at(meta, "name"), uid = text_at(meta, "uid");

@@ -43,8 +43,6 @@ ObjectFindings by_object(const std::vector<Finding>& findings);
 // they are. nullopt: they are as they should be.
 std::optional<nlohmann::json> messages_for(const nlohmann::json& status,
                                            const std::vector<Finding>& findings);
-// Whether some of them are ours.
-bool has_ours(const nlohmann::json& status);
 
 // An Event about an error; `object` as the API server has it. Equal errors give equal names.
 nlohmann::json event_for(const nlohmann::json& object, const Finding& finding, const std::string& now);

@@ -7,43 +7,7 @@ from concurrent import futures
 
 import grpc
 
-
-def varint(number):
-    out = b""
-    while number > 127:
-        out += bytes([number & 127 | 128])
-        number >>= 7
-    return out + bytes([number])
-
-
-def field(number, payload):
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-def read_varint(data, at):
-    number = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return number, at
-
-
-def fields(data):
-    """(number, value) of a message: bytes, or a number."""
-    at = 0
-    while at < len(data):
-        key, at = read_varint(data, at)
-        if key & 7 == 2:
-            length, at = read_varint(data, at)
-            yield key >> 3, data[at:at + length]
-            at += length
-        else:
-            assert key & 7 == 0, "a wire type that the message does not have"
-            number, at = read_varint(data, at)
-            yield key >> 3, number
+from wire import field, fields, varint
 
 
 def first(data, *path):

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A stand-in for istiod's certificate service, in another language than the agent's and without its messages: bytes are read as
-the wire format has them. Used by istio_authority_test.cc and istiod_test.cc.
+the wire format has them. Used by istio_authority_test.cc.
 
   istiod.py FOLDER PORT
 
@@ -24,34 +24,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from wire import field, fields
+
 METHOD = "istio.v1.auth.IstioCertificateService"
-
-
-def fields(message):
-    """(number, value) of each field; a varint as an int, what has a length as bytes."""
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    at = 0
-    while at < len(message):
-        key = varint()
-        if key & 7 == 0:
-            yield key >> 3, varint()
-        elif key & 7 == 2:
-            size = varint()
-            yield key >> 3, message[at:at + size]
-            at += size
-        else:
-            raise ValueError(f"wire type {key & 7}")
 
 
 def struct(message):
@@ -61,14 +36,6 @@ def struct(message):
         parts = dict(fields(entry))
         out[parts[1].decode()] = dict(fields(parts[2]))[3].decode()
     return out
-
-
-def field(number, data):
-    size, length = len(data), b""
-    while size > 0x7F:
-        length += bytes([size & 0x7F | 0x80])
-        size >>= 7
-    return bytes([number << 3 | 2]) + length + bytes([size]) + data
 
 
 def pem(certificate):

@@ -42,9 +42,9 @@ def render(*arguments):
 
 
 def template(name, *arguments, **values):
-    """The objects of one template, with these values in place of those of the file, whatever the schema says of them."""
-    out = run_helm("template", "weft", CHART, "--namespace", "weft-system", "--skip-schema-validation", "--show-only", f"templates/{name}",
-                   *arguments, *(part for key, value in values.items() for part in ("--set-json", f"{key}={json.dumps(value)}")))
+    """The objects of one template, with these values over those of the file."""
+    out = run_helm("template", "weft", CHART, "--namespace", "weft-system", "--show-only", f"templates/{name}", *arguments,
+                   *(part for key, value in values.items() for part in ("--set-json", f"{key}={json.dumps(value)}")))
     if out.returncode != 0:
         raise AssertionError(out.stderr)
     return [document for document in yaml.safe_load_all(out.stdout) if document]

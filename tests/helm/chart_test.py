@@ -13,6 +13,8 @@ NO_CNI = ("--set", "agent.cni.enabled=false")
 SECRET = ("--set", "agent.authority.secretName=weft-ca,control.enabled=false")
 CONTROL = ("--set", "control.enabled=true")
 CONTROL_SECRET = (*CONTROL, "--set", "control.authority.secretName=weft-ca,control.writeStatus=false,control.replicas=1")
+CONTROL_MORE = (*CONTROL, "--set", "control.gatewayAddresses={192.0.2.1,2001:db8::1},control.clientAuthority.configMapName=nodes")
+ISTIOD = ("--set", "agent.authority.istiod.address=istiod.istio-system.svc:15012,agent.authority.istiod.serverName=istiod")
 CONTROL_IP = (*CONTROL, "--set", "control.clusterIP=10.96.7.7,agent.cni.enabled=false")
 
 
@@ -44,7 +46,7 @@ class RenderedTest(unittest.TestCase):
 
     def variants(self):
         for name in chart.values_files():
-            for more in ((), GATEWAY, SECRET, NO_CNI, CONTROL, CONTROL_SECRET, CONTROL_IP):
+            for more in ((), GATEWAY, SECRET, NO_CNI, ISTIOD, CONTROL, CONTROL_SECRET, CONTROL_IP, CONTROL_MORE, (*CONTROL, *ISTIOD)):
                 with self.subTest(values=name, more=more):
                     yield chart.render("--values", f"{chart.CHART}/{name}", *more)
 
@@ -321,6 +323,50 @@ class RenderedTest(unittest.TestCase):
         self.assertEqual(volume["secret"], {"secretName": "weft-ca", "defaultMode": 0o400})
         self.assertIn("--ca-dir=/etc/weft/ca", chart.container(chart.render(*SECRET), "weft-agent")["args"])
 
+    def test_an_istiod_that_signs_is_shown_a_token_for_it_and_nobody_else_signs(self):
+        for more in (ISTIOD, (*CONTROL, *ISTIOD)):
+            objects = chart.render(*more)
+            arguments = chart.container(objects, "weft-agent")["args"]
+            for wanted in ("--ca-address=istiod.istio-system.svc:15012", "--ca-server-name=istiod", "--ca-cluster-id=Kubernetes"):
+                self.assertIn(wanted, arguments)
+            self.assertFalse([a for a in arguments if a.startswith("--ca-dir")])
+            mounted = {m["name"]: m["mountPath"] for m in chart.container(objects, "weft-agent")["volumeMounts"]}
+            volumes = {v["name"]: v for v in chart.one(objects, "DaemonSet", "weft-agent")["spec"]["template"]["spec"]["volumes"]}
+            self.assertNotIn("authority", volumes)
+            self.assertEqual(volumes["istio-root"]["configMap"]["name"], "istio-ca-root-cert")
+            self.assertIn(f"--ca-root={mounted['istio-root']}/root-cert.pem", arguments)
+            (source,) = volumes["istio-token"]["projected"]["sources"]
+            self.assertEqual(source["serviceAccountToken"]["audience"], "istio-ca")
+            self.assertIn(f"--ca-token={mounted['istio-token']}/{source['serviceAccountToken']['path']}", arguments)
+        out = chart.run_helm("template", "weft", chart.CHART, *ISTIOD, "--set", "agent.authority.secretName=weft-ca")
+        self.assertNotEqual(out.returncode, 0)
+        self.assertIn("leave istiod.address or secretName empty", out.stderr)
+
+    def test_folders_of_certificates_are_mounted_where_they_are_named(self):
+        objects = chart.render("--set", "agent.certificateFolders={/etc/istio/certs,/etc/tls}")
+        arguments = chart.container(objects, "weft-agent")["args"]
+        self.assertEqual([a for a in arguments if a.startswith("--certificate-files")],
+                         ["--certificate-files=/etc/istio/certs", "--certificate-files=/etc/tls"])
+        mounts = {m["mountPath"]: m for m in chart.container(objects, "weft-agent")["volumeMounts"]}
+        volumes = {v["name"]: v for v in chart.one(objects, "DaemonSet", "weft-agent")["spec"]["template"]["spec"]["volumes"]}
+        for folder in ("/etc/istio/certs", "/etc/tls"):
+            self.assertTrue(mounts[folder]["readOnly"])
+            self.assertEqual(volumes[mounts[folder]["name"]]["hostPath"]["path"], folder)
+
+    def test_weft_control_knows_where_gateways_are_and_who_signed_nodes(self):
+        objects = chart.render(*CONTROL_MORE)
+        arguments = chart.container(objects, "weft-control")["args"]
+        self.assertEqual([a for a in arguments if a.startswith("--gateway-address")],
+                         ["--gateway-address=192.0.2.1", "--gateway-address=2001:db8::1"])
+        (mount,) = [m for m in chart.container(objects, "weft-control")["volumeMounts"] if m["name"] == "client-authority"]
+        (volume,) = [v for v in chart.workload(objects, "weft-control")["spec"]["template"]["spec"]["volumes"] if v["name"] == "client-authority"]
+        self.assertIn(f"--client-ca={mount['mountPath']}/ca.crt", arguments)
+        self.assertEqual(volume["configMap"], {"name": "nodes"})
+
+    def test_weft_control_waits_for_its_authority_as_long_as_for_an_hour(self):
+        probe = chart.container(chart.render(*CONTROL), "weft-control")["startupProbe"]
+        self.assertGreaterEqual(probe["periodSeconds"] * probe["failureThreshold"], 3600)
+
     def test_extra_labels_annotations_and_digests_arrive(self):
         digest = "sha256:" + "0" * 64
         objects = chart.render("--set", "agent.podLabels.team=mesh,agent.podAnnotations.note=a,proxy.podAnnotations.note=b",
@@ -356,6 +402,9 @@ class SchemaTest(unittest.TestCase):
         ("control.clusterIP=weft-control.svc", ["clusterIP"]),
         ("control.revocations.configMapName=", ["configMapName"]),
         ("control.enable=true", ["control", "enable"]),
+        ("control.gatewayAddresses={edge.example}", ["gatewayAddresses"]),
+        ("agent.certificateFolders={certs}", ["certificateFolders"]),
+        ("agent.authority.istiod.address=istiod", ["istiod", "address"]),
         ("priviliged=true", ["priviliged"]),
     ]
 

@@ -8,6 +8,7 @@
 
 #include "base/strings.h"
 #include "tests/harness/mesh_test.h"
+#include "tests/harness/weft_control.h"
 #include "tests/unit/kubernetes/manifest_json.h"
 
 namespace weft::harness {
@@ -70,30 +71,10 @@ class ControlTest : public MeshTest {
     }
   }
   void start_control() {
-    Spawn spawn;
-    spawn.argv = {binary("weft-control"),
-                  "--kubeconfig",
-                  folder_ + "/kubeconfig",
-                  "--listen",
-                  str_cat("127.0.0.1:", port_.number()),
-                  "--make-authority",
-                  "--ca-dir",
-                  folder_ + "/ca",
-                  "--run-dir",
-                  folder_ + "/run",
-                  "--tls-name",
-                  "127.0.0.1",
-                  "--metrics-address",
-                  "127.0.0.1:0",
-                  "--health-address",
-                  "127.0.0.1:0"};
-    auto started = Process::start(spawn);
+    auto started = start_weft_control(folder_, port_.number(),
+                                      {"--kubeconfig", folder_ + "/kubeconfig", "--make-authority"});
     ASSERT_TRUE(started.ok()) << started.status();
     control_ = *std::move(started);
-    ASSERT_TRUE(wait_until(kLimit, [&] {
-      return control_->output().find(" control_started ") != std::string::npos || !control_->running();
-    }));
-    ASSERT_TRUE(control_->running()) << control_->output();
   }
   void configure_by_control() {
     mesh_->configure_by({"--control-plane", str_cat("127.0.0.1:", port_.number()), "--control-ca",

@@ -10,6 +10,7 @@ namespace {
 
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // The distribution's, which has its package python3-grpcio.
 constexpr char kPython[] = "/usr/bin/python3";
@@ -36,7 +37,7 @@ class ExternalAuthorizationTest : public MeshTest {
   }
 
   void serve(const char* script, uint16_t port) {
-    auto server = Process::start(in_pod(desk_, {kPython, script, std::to_string(port)}));
+    auto server = Process::start(in_pod(desk_, {kPython, "-B", script, std::to_string(port)}));
     ASSERT_TRUE(server.ok()) << server.status();
     const absl::Status up = wait_for_port(desk_.netns, desk_.v4(port), server->get(), milliseconds(30'000));
     ASSERT_TRUE(up.ok()) << up << (*server)->output();
@@ -61,7 +62,7 @@ class ExternalAuthorizationTest : public MeshTest {
         str_cat("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: "
                 "p, namespace: default}\nspec: {selector: {matchLabels: {app: client}}, "
                 "action: CUSTOM, provider: {name: ",
-                provider, "}, rules: [{to: [{operation: {paths: [/private/*]}}]}]}\n"));
+                provider, "}, rules: [{to: [{operation: {paths: [/private/*, /head]}}]}]}\n"));
   }
   std::string answer(const std::string& path, const std::string& field = "x-pass: wrong") {
     return curl(v1_, {"--max-time", "10", "-s", "-i", "-H", field,
@@ -91,6 +92,7 @@ TEST_F(ExternalAuthorizationTest, AProviderByHttpIsAskedAboutWhatThePolicySelect
   EXPECT_THAT(answer("/a/../private/a"), HasSubstr("HTTP/1.1 401 "));
   const std::string allowed = answer("/private/a", "x-pass: open");
   EXPECT_THAT(allowed, HasSubstr("HTTP/1.1 200 "));
+  EXPECT_THAT(answer("/head", "x-pass: open"), HasSubstr("\nx-user: guest\n")) << "who that is";
   EXPECT_TRUE(wait_until(milliseconds(20'000), [&] {
     return ::testing::Matches(ContainsRegex("weft_proxy_provider_allowed_total [1-9]"))(mesh_->metrics());
   })) << mesh_->metrics();
@@ -109,6 +111,9 @@ TEST_F(ExternalAuthorizationTest, AProviderByGrpcIsAskedByTheSameWireAsEnvoys) {
   EXPECT_THAT(answer("/private/a?b"), HasSubstr("x-desk: /private/a?b"));
   EXPECT_THAT(answer("/private/a"), HasSubstr("later"));
   EXPECT_THAT(answer("/private/a", "x-pass: open"), HasSubstr("HTTP/1.1 200 "));
+  const std::string head = answer("/head", "x-pass: open");
+  EXPECT_THAT(head, HasSubstr("x-user: "));
+  EXPECT_THAT(head, Not(HasSubstr("x-pass"))) << "the provider takes it away";
 }
 
 TEST_F(ExternalAuthorizationTest, WithoutAProviderNobodyIsLetInUntilTheMeshSaysSo) {

@@ -8,6 +8,7 @@
 
 #include "base/strings.h"
 #include "tests/harness/mesh_test.h"
+#include "tests/harness/weft_control.h"
 
 namespace weft::harness {
 namespace {
@@ -33,31 +34,11 @@ class JoinTest : public MeshTest {
   }
 
   void start_control() {
-    Spawn spawn;
-    spawn.argv = {binary("weft-control"),
-                  "--config-dir",
-                  mesh_->manifests().path(),
-                  "--join-dir",
-                  folder_ + "/join",
-                  "--listen",
-                  str_cat("127.0.0.1:", port_.number()),
-                  "--ca-dir",
-                  folder_ + "/ca",
-                  "--run-dir",
-                  folder_ + "/run",
-                  "--tls-name",
-                  "127.0.0.1",
-                  "--metrics-address",
-                  "127.0.0.1:0",
-                  "--health-address",
-                  "127.0.0.1:0"};
-    auto started = Process::start(spawn);
+    auto started =
+        start_weft_control(folder_, port_.number(),
+                           {"--config-dir", mesh_->manifests().path(), "--join-dir", folder_ + "/join"});
     ASSERT_TRUE(started.ok()) << started.status();
     control_ = *std::move(started);
-    ASSERT_TRUE(wait_until(kLimit, [&] {
-      return control_->output().find(" control_started ") != std::string::npos || !control_->running();
-    }));
-    ASSERT_TRUE(control_->running()) << control_->output();
   }
   CommandResult join_token(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "join-token");
@@ -130,6 +111,40 @@ TEST_F(JoinTest, ATokenThatSomebodyElseUsedIsRefusedWithWhatToDo) {
   EXPECT_NE(mesh_->stop_agent(), 0) << "it never started";
   EXPECT_THAT(control_->output(), HasSubstr("join_refused"));
   EXPECT_THAT(control_->output(), Not(HasSubstr("weft-join.")));
+}
+
+TEST_F(JoinTest, WhereNobodyCouldBeANodeNothingIsServed) {
+  const CommandResult none =
+      run({.argv = {binary("weft-control"), "--config-dir", mesh_->manifests().path()}});
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.output + none.errors,
+              HasSubstr("next: --join-dir for machines that join by a token, or --client-ca"));
+}
+
+TEST_F(JoinTest, FilesBelongToWhomTheFolderBelongsAndNobodyElseMakesAny) {
+  constexpr uid_t kNobody = 65534;
+  // Others may see that the folder is there.
+  ASSERT_EQ(::chmod(sandbox_->directory().c_str(), 0755), 0);
+  const std::string others = folder_ + "/others";
+  for (const char* part : {"", "/tokens", "/used", "/nodes"}) {
+    ASSERT_TRUE(std::filesystem::create_directory(others + part));
+    ASSERT_EQ(::chown((others + part).c_str(), kNobody, kNobody), 0);
+  }
+  const std::vector<std::string> create = {"join-token", "create", "--node", "n1", "--join-dir", others};
+  const CommandResult made = mesh_->cli(create);
+  ASSERT_EQ(made.exit_code, 0) << made.errors;
+  const std::filesystem::directory_iterator tokens(others + "/tokens");
+  ASSERT_EQ(std::distance(begin(tokens), end(tokens)), 1);
+  struct stat st{};
+  ASSERT_EQ(::stat(std::filesystem::directory_iterator(others + "/tokens")->path().c_str(), &st), 0);
+  EXPECT_EQ(st.st_uid, kNobody);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+
+  Spawn somebody{.argv = {"setpriv", "--reuid=1", "--regid=1", "--clear-groups", binary("weft")}};
+  somebody.argv.insert(somebody.argv.end(), create.begin(), create.end());
+  const CommandResult refused = run(somebody);
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.errors, HasSubstr("next: sudo weft join-token"));
 }
 
 }  // namespace

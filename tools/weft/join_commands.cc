@@ -1,11 +1,14 @@
 // `weft join-token`: tokens for machines without Kubernetes, in the folder that weft-control reads. Called by
 // cli.cc. What a token is goes to standard output once, and nowhere else.
-#include <absl/time/time.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <optional>
+#include <cerrno>
+#include <string>
+#include <utility>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "control-plane/join/token_store.h"
 #include "tools/weft/admin_call.h"
@@ -78,8 +81,8 @@ int join_token_create(const Flags& flags, Environment& env) {
         *token + "\n", flags, env);
   env.err << "It is shown this once, and can be used once, until " << time_text(now + life)
           << " UTC, by node " << flags.join.node
-          << "\nnext: there, in a file of mode 0600: weft-agent --join-token-file FILE --control-plane "
-             "HOST:PORT --control-ca FILE\n";
+          << "\nnext: there, in a file of mode 0600: weft-agent --node-name " << flags.join.node
+          << " --join-token-file FILE --control-plane HOST:15012 --control-ca FILE --find-pods annotation\n";
   return kOk;
 }
 

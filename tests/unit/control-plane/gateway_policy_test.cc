@@ -132,6 +132,11 @@ TEST(GatewayPolicyTest, CustomAtAGatewayIsAFinding) {
   EXPECT_TRUE(found(kIstio, "istio-system", ""));
   EXPECT_FALSE(found(kIstio, "front", "selector: {matchLabels: {app: web}}, "));
   EXPECT_FALSE(found(kIstio, "shop", ""));
+  // A Gateway of another class is served by others, whoever they ask.
+  std::string others = kApi;
+  others.replace(others.find("gatewayClassName: weft"), 22, "gatewayClassName: istio");
+  EXPECT_FALSE(
+      found(others, "front", "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: api}], "));
 }
 
 // A request of no host that is served is answered with 404 by all gateways of the port.

@@ -11,6 +11,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/synchronization/mutex.h"
 #include "base/strings.h"
+#include "control-plane/identity/certificate_authority.h"
+#include "tests/unit/base/scratch_folder.h"
+#include "tests/unit/identity/pki.h"
 
 namespace weft::control_plane {
 namespace {
@@ -188,6 +191,25 @@ TEST_F(CallersTest, WhoShowsNothingIsRefused) {
   EXPECT_EQ(callers.node_of("", "").status().code(), absl::StatusCode::kUnauthenticated);
   EXPECT_FALSE(callers.node_of(std::string(20'000, 'x'), "").ok());
   EXPECT_EQ(asked_, 0);
+}
+
+TEST_F(CallersTest, ANodeThatWasRemovedIsToldToTheLog) {
+  const auto removed = [](X509*, const std::string& node) -> absl::Status {
+    return absl::UnauthenticatedError(str_cat("node ", node, " was removed"));
+  };
+  Callers callers({.admit = removed}, nullptr);
+  const weft::test::ScratchFolder folder;
+  const auto authority = CertificateAuthority::open({.folder = folder.file("ca")}, absl::Now());
+  ASSERT_TRUE(authority.ok()) << authority.status();
+  const auto chain = (*authority)->sign_node(weft::test::p256_key().get(), "n1", absl::Now());
+  ASSERT_TRUE(chain.ok()) << chain.status();
+  testing::internal::CaptureStderr();
+  const auto refused = callers.node_of("", *chain);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(absl::IsUnauthenticated(refused.status()));
+  EXPECT_EQ(callers.counts().refused.at("removed"), 1U);
+  EXPECT_THAT(log, HasSubstr("caller_refused"));
+  EXPECT_THAT(log, HasSubstr("node n1 was removed"));
 }
 
 TEST(EndOfTokenTest, IsWhatTheTokenSaysOrNever) {

@@ -185,7 +185,7 @@ TEST_F(SharedAuthorityTest, RootsAreWrittenWhenTheyDifferAndOnlyThen) {
 
 TEST(PlaceTest, IsTwoNamesAndNoPath) {
   EXPECT_EQ(parse_place("--x", "a/b")->name, "b");
-  for (const char* text : {"", "a", "a/", "/b", "a/b/c", "../b", "a/B", "a/b?c"})
+  for (const char* text : {"", "a", "a/", "/b", "a/b/c", "../b", "a/B", "a/b?c", "a/-b"})
     EXPECT_THAT(parse_place("--x", text).status().ToString(), HasSubstr("--x: ")) << text;
 }
 

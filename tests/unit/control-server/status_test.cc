@@ -203,7 +203,6 @@ TEST(MessagesTest, OursAreReplacedAndThoseOfOthersStay) {
   EXPECT_EQ((*after)[1]["level"], "ERROR");
   EXPECT_FALSE(messages_for({{"validationMessages", *after}}, {finding()}).has_value());
   EXPECT_FALSE(messages_for(Json(), {}).has_value());
-  EXPECT_FALSE(has_ours({{"validationMessages", {kForeign}}}));
 }
 
 TEST(MessagesTest, ObjectsOfIstioAndOfTheGatewayApiHaveAStatus) {

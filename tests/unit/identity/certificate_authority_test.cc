@@ -308,6 +308,11 @@ TEST_F(CertificateAuthorityTest, RevocationsAreReadAnewEachTime) {
   EXPECT_EQ(*(*authority)->revocations(), lists);
   write(file("crl.pem"), "-----BEGIN X509 CRL-----\n!!!\n-----END X509 CRL-----\n", 0644);
   EXPECT_FALSE((*authority)->revocations().ok());
+  // Whoever puts a wrong file there lifts nothing.
+  write(file("crl.pem"), to_pem(root.certificate.get()), 0644);
+  const auto wrong = (*authority)->revocations();
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_THAT(std::string(wrong.status().message()), HasSubstr("crl.pem: no revocation list in PEM"));
 }
 
 }  // namespace

@@ -52,6 +52,10 @@ class ClusterCheckTest : public testing::Test {
       if (kind.may_be_missing)
         answers_["/apis/" + kind.api_version(0)]["resources"].push_back({{"name", kind.plural}});
     }
+    rules.push_back({{"apiGroups", {""}},
+                     {"resources", {"configmaps"}},
+                     {"resourceNames", {"istio"}},
+                     {"verbs", {"list", "watch"}}});
     answers_[kRole] = {{"rules", rules}};
     std::ofstream(folder_.file("config")) << "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: "
                                              "[{name: c, context: {cluster: c, user: u}}]\n"
@@ -172,6 +176,20 @@ TEST_F(ClusterCheckTest, ARightThatTheCallerLacksIsNamed) {
   EXPECT_EQ(problem(true).error, "you may not create clusterroles.rbac.authorization.k8s.io");
   denied_ = "watch endpointslices";
   EXPECT_EQ(problem(true).error, "you may not watch endpointslices.discovery.k8s.io");
+  denied_ = "watch configmaps";
+  EXPECT_EQ(problem(true).error, "you may not watch configmaps") << "of the MeshConfig, in two namespaces";
+}
+
+TEST_F(ClusterCheckTest, WhoMayNotInstallWeftControlMayInstallTheRest) {
+  for (const char* right : {"create deployments", "create tokenreviews", "patch virtualservices"}) {
+    denied_ = right;
+    const ClusterCheck row = problem(true);
+    EXPECT_EQ(row.id, "P-03");
+    EXPECT_EQ(row.result, Result::kWarning);
+    EXPECT_THAT(
+        row.error,
+        HasSubstr(std::string("without weft-control (control.enabled), for which you may not ") + right));
+  }
 }
 
 TEST_F(ClusterCheckTest, PodSecurityThatForbidsTheAgentIsFoundBeforeItDoes) {
@@ -223,6 +241,10 @@ TEST_F(ClusterCheckTest, VersionsThatDifferAndRolloutsUnderWayAreTold) {
 }
 
 TEST_F(ClusterCheckTest, ARightThatTheAgentsLackIsNamed) {
+  Json& named = answers_[kRole]["rules"].back()["resourceNames"];
+  named = {"other"};
+  EXPECT_EQ(problem().error, "ClusterRole weft-agent does not grant list configmaps, watch configmaps");
+  named = {"istio"};
   answers_[kRole]["rules"].erase(2);  // pods
   EXPECT_EQ(problem().error, "ClusterRole weft-agent does not grant list pods, watch pods");
   answers_.erase(kRole);

@@ -325,9 +325,10 @@ TEST(GatewayTlsTest, BadSecretsAreRefusedWithoutBeingQuoted) {
       {entry("tls.crt", "nonsense") + entry("tls.key", key()), "the certificate: "},
       {entry("tls.crt", certificate) + entry("tls.key", key().substr(0, 100)), "the key: "},
       {entry("ca.crt", key()), "the authority: "},
-      {entry("ca.crt", roots()) + entry("ca.crl", "nonsense"), "the revocation list: no list in PEM"},
-      {entry("ca.crt", roots()) + entry("ca.crl", "\n"), "the revocation list: no list in PEM"},
-      {entry("ca.crt", roots()) + entry("ca.crl", roots()), "the revocation list: no list in PEM"},
+      {entry("ca.crt", roots()) + entry("ca.crl", "nonsense"),
+       "the revocation list: no revocation list in PEM"},
+      {entry("ca.crt", roots()) + entry("ca.crl", "\n"), "the revocation list: no revocation list in PEM"},
+      {entry("ca.crt", roots()) + entry("ca.crl", roots()), "the revocation list: no revocation list in PEM"},
   };
   for (const BadSecret& row : rows) {
     const control_plane::ParsedFile parsed = control_plane::parse_file("f.yaml", secret("a", row.entries));
