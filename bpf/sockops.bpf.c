@@ -153,7 +153,7 @@ static __always_inline void flow_report(struct bpf_sock_ops* ctx, struct weft_so
 
 /* A watched socket calls for every packet it sends, acknowledgements included. That is how the first byte is
  * seen on time, and how a connection reports that only receives and so has no RTT samples. A busy sender has
- * them: its watch ends (unwatch) until its next report, or until it waits for the first answer. */
+ * them: its watch ends (unwatch) until its next report, or its next round trip before the first answer. */
 static __always_inline void watch(struct bpf_sock_ops* ctx, struct weft_socket* flow) {
   __u32 before = ctx->bpf_sock_ops_cb_flags;
   flow->watch_left = WATCH_PACKETS;
@@ -166,6 +166,10 @@ static __always_inline void unwatch(struct bpf_sock_ops* ctx, struct weft_socket
   if (!(flow->flags & WEFT_SOCKET_WATCHED)) return;
   flow->flags &= ~WEFT_SOCKET_WATCHED;
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+}
+
+static __always_inline void watch_for_answer(struct bpf_sock_ops* ctx, struct weft_socket* flow) {
+  if (!(flow->flags & (WEFT_SOCKET_FIRST_BYTE | WEFT_SOCKET_WATCHED))) watch(ctx, flow);
 }
 
 /* The row that the dial was added to; null when there is no room for one. */
@@ -268,15 +272,17 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx) {
   socket_forget(bpf_get_socket_cookie(ctx));
 }
 
-/* Fires for every acknowledgement of our data that gives a sample, so it looks at the clock and mostly
- * leaves. args[0] is the sample in microseconds; kernels that do not pass it have the smoothed one. */
+/* Fires once per round trip: for the first sample of what was sent after the last one fired
+ * (tcp_rtt_estimator, rtt_seq). Looks at the clock and mostly leaves. args[0] is the sample in microseconds;
+ * kernels that do not pass it have the smoothed one. */
 static __always_inline void on_rtt(struct bpf_sock_ops* ctx) {
   __u32 state = ctx->state;
   if (state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) return;
   struct weft_socket* flow = flow_find(ctx);
   if (!flow || !(flow->flags & WEFT_SOCKET_ESTABLISHED)) return;
-  /* All was sent and arrived: what comes next is the answer. */
-  if (!(flow->flags & (WEFT_SOCKET_FIRST_BYTE | WEFT_SOCKET_WATCHED)) && !ctx->packets_out) watch(ctx, flow);
+  /* What is under way may be the last of the question: its acknowledgement does not fire any more, and what
+   * comes next is the answer. */
+  watch_for_answer(ctx, flow);
   __u64 now = bpf_ktime_get_coarse_ns();
   if (!flow_due(flow, now)) return;
   flow->reported_ns = now;
@@ -295,6 +301,8 @@ static __always_inline void on_retransmit(struct bpf_sock_ops* ctx) {
   if (!flow) return;
   struct weft_flow* row = flow_row(&flow->key);
   if (row) flow_add_retransmits(row, flow, ctx->total_retrans);
+  /* Packets sent again end a watch too, and their acknowledgement may give no sample. */
+  if (flow->flags & WEFT_SOCKET_ESTABLISHED) watch_for_answer(ctx, flow);
 }
 
 /* A client's first received byte is seen when it is acknowledged: at once, as the first segment of a

@@ -289,7 +289,9 @@ TEST_F(FlowQualityTest, FirstByteIsSeenAfterALongQuestion) {
   const MonotonicNs sent = SystemClock().now();
   write_all(accepted.socket.get(), "answer");
   const weft_flow row = row_when([](const weft_flow& r) { return samples(r.first_byte) > 0; });
-  EXPECT_EQ(samples(row.first_byte), 1u);
+  EXPECT_EQ(samples(row.first_byte), 1u)
+      << "opened " << row.opened << ", sent " << row.sent_bytes << ", received " << row.received_bytes
+      << ", retransmits " << row.retransmits << ", round trips " << samples(row.rtt);
   EXPECT_GE(row.first_byte.sum_ns, sent - established);
   accepted.socket.reset();
   EXPECT_EQ(asker.wait(), 0);

@@ -14,10 +14,7 @@ Task Exchange::run() {
   co_await step_;
   Outcome outcome = request_read();
   if (outcome == Outcome::kOk && asks_provider()) {
-    if (says_continue()) {
-      co_await response_pump_;
-      continue_said();
-    }
+    if (says_continue()) co_await response_pump_;
     hold_body();
     co_await step_;
     while (ask_next()) {

@@ -51,7 +51,6 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   bool asks_provider() { return client_.policy != nullptr && client_.policy->may_ask() && begin_check(); }
   bool begin_check();
   bool says_continue();
-  void continue_said();
   void hold_body();
   bool ask_next();
   void hear_answer();
@@ -140,6 +139,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   Outcome stopped_ = Outcome::kOk;
   uint16_t status_ = 0;
   uint8_t interim_count_ = 0;
+  bool continue_said_ = false;  // before any server is asked
   Response response_ = Response::kAwaited;
   bool only_fresh_ = false;
   bool retried_ = false;

@@ -29,18 +29,16 @@ bool Exchange::says_continue() {
   downstream_.write_interim(go_on);
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
   response_pump_.flush(downstream_.response(), false);
+  continue_said_ = true;
   request().expect_continue = false;
   std::erase_if(request().headers,
                 [](const Header& header) { return equals_ignore_case(header.name, "expect"); });
   return true;
 }
 
-// A client that does not take the 100 takes no answer either.
-void Exchange::continue_said() {
-  if (!interim_sent() && stopped_ == Outcome::kOk) stopped_ = Outcome::kDownstreamReset;
-}
-
 void Exchange::hold_body() {
+  // A client that does not take the 100 takes no answer either.
+  if (continue_said_ && !interim_sent() && stopped_ == Outcome::kOk) stopped_ = Outcome::kDownstreamReset;
   if (stopped_ != Outcome::kOk) return step_.begin(true);
   context_.loop.arm(idle_, context_.limits.exchange_idle_ms);
   step_.begin(check_->hold(step_.operation(), downstream_.request_body()));

@@ -1,15 +1,6 @@
 // Requests that a policy of CUSTOM selects: their provider is asked before the application sees them, and
 // what it says is what happens. The provider is a socket of the loopback that the test answers for.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "base/strings.h"
-#include "proto/weft/mesh/v1/mesh_config.pb.h"
-#include "proto/xds/external_auth.pb.h"
-#include "tests/unit/proxy-engine/http2_peers.h"
-#include "tests/unit/proxy-engine/plain_inbound_rig.h"
-#include "tests/unit/proxy-engine/policy_messages.h"
-#include "userspace-proxy/exchange/external_check.h"
+#include "tests/unit/proxy-engine/external_check_rig.h"
 
 namespace weft::proxy {
 namespace {
@@ -19,98 +10,6 @@ namespace auth = envoy::service::auth::v3;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-std::string get(std::string_view path, std::string_view fields = "") {
-  return str_cat("GET ", path, " HTTP/1.1\r\nHost: shop\r\n", fields, "\r\n");
-}
-std::string post(std::string_view path, std::string_view body) {
-  return str_cat("POST ", path, " HTTP/1.1\r\nHost: shop\r\nContent-Length: ", body.size(), "\r\n\r\n", body);
-}
-constexpr char kAnswer[] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nanswer";
-constexpr char kYes[] = "HTTP/1.1 200 OK\r\nx-user: me\r\nContent-Length: 0\r\n\r\n";
-constexpr char kNo[] = "HTTP/1.1 401 Unauthorized\r\nx-why: you\r\nContent-Length: 4\r\n\r\nnope";
-constexpr uint64_t kTimeoutMs = 2'000;
-
-// A server of gRPC at the end of what was accepted.
-class Grpc : public Peer {
- public:
-  explicit Grpc(FarEnd end) : Peer(Http2Session::Role::kServer), end_(std::move(end)) {}
-  bool asked() {
-    turn();
-    return !streams.empty() && streams[0].ended;
-  }
-  void turn() {
-    hears(std::string_view(end_.received()).substr(heard_));
-    heard_ = end_.received().size();
-    end_.send(said());
-  }
-  void answer(const auth::CheckResponse& message, std::string_view status = "0") {
-    RecordingStream& asked = streams.back();
-    const std::string bytes = message.SerializeAsString();
-    text_ = std::string(5, '\0');
-    for (size_t i = 0; i < 4; ++i) text_[4 - i] = static_cast<char>(bytes.size() >> (8 * i));
-    text_ += bytes;
-    trailers_ = {{"grpc-status", status}};
-    session->send_response(asked, response_fields(), false);
-    payload_ = piece(text_);
-    session->offer(asked, std::span(&payload_, 1), true, trailers_);
-    turn();
-  }
-
- private:
-  FarEnd end_;
-  size_t heard_ = 0;
-  std::string text_;
-  iovec payload_{};
-  std::vector<Header> trailers_;
-};
-
-class ExternalCheckTest : public PlainInboundTest {
- protected:
-  void SetUp() override {
-    message_.set_name("ask");
-    message_.set_host("authz");
-    message_.set_port(9000);
-    message_.set_timeout_ms(kTimeoutMs);
-    auto& http = *message_.mutable_http();
-    http.add_fields_to_upstream()->set_exact("x-user");
-    provider_ = listen_at(own_loopback(), 0, &provider_address_);
-    other_ = listen_at(own_loopback(), 0, &other_address_);
-    PlainInboundTest::SetUp();
-  }
-
-  void extend(Snapshot& snapshot) override {
-    const auto compiled = ExternalProvider::compile(message_);
-    ASSERT_TRUE(compiled.ok()) << compiled.status();
-    snapshot.providers.emplace("ask", *compiled);
-    if (!served_) return;
-    Cluster cluster{.name = "authz|9000|", .policy = nullptr};
-    cluster.endpoints.push_back(Endpoint{.address = provider_address_});
-    snapshot.clusters.push_back(std::move(cluster));
-    snapshot.provider_clusters.emplace(Snapshot::HostKey{"shop", 0, "ask"}, 0);
-    snapshot.providers.emplace("other", *compiled);
-    Cluster other{.name = "other|9000|", .policy = nullptr};
-    other.endpoints.push_back(Endpoint{.address = other_address_});
-    snapshot.clusters.push_back(std::move(other));
-    snapshot.provider_clusters.emplace(Snapshot::HostKey{"shop", 0, "other"}, 1);
-  }
-
-  FarEnd accept_provider() { return accept_at(provider_); }
-  FarEnd accept_at(const UniqueFd& listener) {
-    UniqueFd fd;
-    EXPECT_TRUE(until([&] {
-      fd.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      return fd.valid();
-    }));
-    return FarEnd(std::move(fd));
-  }
-  bool nobody_asked() { return ::accept4(provider_.get(), nullptr, nullptr, 0) == -1; }
-
-  weft::mesh::v1::ExternalProvider message_;
-  bool served_ = true;
-  UniqueFd provider_, other_;
-  SocketAddress provider_address_, other_address_;
-};
 
 TEST_P(ExternalCheckTest, WhatTheProviderAllowsReachesTheApplicationWithWhatItSaid) {
   use_policies({custom(about_path(pb::DENY, "/ask"), "ask")});
@@ -434,88 +333,6 @@ TEST_P(ExternalCheckTest, AConnectionFieldCannotDropWhatTheProviderSays) {
   provider.send(kYes);
   ASSERT_TRUE(until([&] { return client.has("provider_denied"); }));
   EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1);
-}
-
-TEST_P(ExternalCheckTest, AProviderOfGrpcIsAskedByCheck) {
-  message_.clear_http();
-  use_policies({custom(everything(pb::DENY), "ask")});
-  FarEnd client = connect(agent::PeerIdentity{"cluster.local", "shop", "web"});
-  client.send(get("/a?b=c", "x-token: t\r\n"));
-  Grpc provider(accept_provider());
-  ASSERT_TRUE(until([&] { return provider.asked(); }));
-  EXPECT_EQ(provider.stream(0).field(0, ":path"), "/envoy.service.auth.v3.Authorization/Check");
-  EXPECT_EQ(provider.stream(0).field(0, "content-type"), "application/grpc");
-  auth::CheckRequest asked;
-  ASSERT_TRUE(asked.ParseFromString(provider.stream(0).body.substr(5)));
-  EXPECT_EQ(asked.attributes().request().http().path(), "/a?b=c");
-  EXPECT_EQ(asked.attributes().request().http().headers().at("x-token"), "t");
-  EXPECT_EQ(asked.attributes().source().principal(), "spiffe://cluster.local/ns/shop/sa/web");
-  auth::CheckResponse ok;
-  auth::HeaderValue& user = *ok.mutable_ok_response()->add_headers()->mutable_header();
-  user.set_key("x-user");
-  user.set_value("me");
-  auth::HeaderValue& seen = *ok.mutable_ok_response()->add_response_headers_to_add()->mutable_header();
-  seen.set_key("x-seen");
-  seen.set_value("1");
-  provider.answer(ok);
-  FarEnd application = accept_application();
-  ASSERT_TRUE(until([&] { return application.has("\r\n\r\n"); }));
-  EXPECT_THAT(application.received(), HasSubstr("x-user: me\r\n"));
-  application.send(kAnswer);
-  ASSERT_TRUE(until([&] { return client.has("answer"); }));
-  EXPECT_THAT(client.received(), HasSubstr("x-seen: 1\r\n"));
-}
-
-TEST_P(ExternalCheckTest, AProviderOfGrpcDeniesOrFails) {
-  message_.clear_http();
-  use_policies({custom(everything(pb::DENY), "ask")});
-  FarEnd client = connect();
-  client.send(get("/a"));
-  Grpc provider(accept_provider());
-  ASSERT_TRUE(until([&] { return provider.asked(); }));
-  auth::CheckResponse no;
-  no.mutable_status()->set_code(7);
-  no.mutable_denied_response()->mutable_status()->set_code(429);
-  no.mutable_denied_response()->set_body("later");
-  provider.answer(no);
-  ASSERT_TRUE(until([&] {
-    provider.turn();
-    return client.has("later");
-  }));
-  EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 429 "));
-  client.forget_received();
-  client.send(get("/b"));
-  ASSERT_TRUE(until([&] {
-    provider.turn();
-    return provider.streams.size() == 2 && provider.streams[1].ended;
-  }));
-  provider.answer(auth::CheckResponse(), "14");
-  ASSERT_TRUE(until([&] {
-    provider.turn();
-    return client.has("provider_failed");
-  }));
-  EXPECT_EQ(context_->external.denied, 1u);
-  EXPECT_EQ(context_->external.failed, 1u);
-}
-
-TEST_P(ExternalCheckTest, AnAnswerOfGrpcThatNobodyCanReadLetsNobodyIn) {
-  message_.clear_http();
-  message_.set_fail_open(true);
-  use_policies({custom(everything(pb::DENY), "ask")});
-  FarEnd client = connect();
-  client.send(get("/a"));
-  Grpc provider(accept_provider());
-  ASSERT_TRUE(until([&] { return provider.asked(); }));
-  auth::CheckResponse no;
-  no.mutable_status()->set_code(7);
-  no.mutable_denied_response()->set_body(std::string(kMaxCheckAnswer, 'x'));
-  provider.answer(no);
-  ASSERT_TRUE(until([&] {
-    provider.turn();
-    return client.has("provider_failed");
-  })) << "too long";
-  EXPECT_THAT(client.received(), StartsWith("HTTP/1.1 403 "));
-  EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1) << "nobody was let in";
 }
 
 INSTANTIATE_TEST_SUITE_P(, ExternalCheckTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
