@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/strings.h"
-#include "control-plane/compile/gateway_policies.h"
 #include "control-plane/compile/route_backends.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
@@ -42,20 +41,6 @@ void check_providers(const MeshConfig& mesh, const Objects& objects, std::vector
   }
 }
 
-// Nobody asks providers at a gateway: its clients are denied what the policy selects.
-void check_gateways(const AuthorizationPolicy& policy, const Objects& objects, std::vector<Finding>* out) {
-  const Gateway* found = nullptr;
-  for_each<Gateway>(objects, [&](const Gateway& gateway) {
-    // One without listeners is of a class that others serve.
-    if (found == nullptr && !gateway.listeners.empty() && selects(policy, gateway)) found = &gateway;
-  });
-  if (found == nullptr) return;
-  warn_about(policy.meta, kProviderMissing, policy.meta.line, "spec.action",
-             str_cat("it holds at Gateway ", found->meta.ns, "/", found->meta.name,
-                     ", where no provider is asked: there it denies what it selects"),
-             "select the pods behind the gateway, by labels or by targetRefs to their Service", out);
-}
-
 }  // namespace
 
 const MeshConfig* mesh_config_of(const Objects& objects) {
@@ -85,7 +70,6 @@ void check_mesh_config(const Objects& objects, std::vector<Finding>* out) {
   if (mesh != nullptr) check_providers(*mesh, objects, out);
   for_each<AuthorizationPolicy>(objects, [&](const AuthorizationPolicy& policy) {
     if (policy.provider.empty()) return;
-    check_gateways(policy, objects, out);
     const auto named = [&policy](const MeshConfig::Provider& one) { return one.name == policy.provider; };
     if (mesh != nullptr && std::any_of(mesh->places.begin(), mesh->places.end(), named)) return;
     warn_about(policy.meta, kProviderMissing, policy.meta.line, "spec.provider.name",

@@ -1,5 +1,6 @@
-// Policies of CUSTOM with providers that nobody here wrote the client for: Python's HTTP server (that of the
-// example) and grpcio, which the node's proxy asks before the application sees a request.
+// Policies of CUSTOM, at pods and at a gateway, with providers that nobody here wrote the client for:
+// Python's HTTP server (that of the example) and grpcio, which the node's proxy asks before the application
+// sees a request.
 #include <gmock/gmock.h>
 
 #include "base/strings.h"
@@ -15,6 +16,8 @@ using ::testing::Not;
 // The distribution's, which has its package python3-grpcio.
 constexpr char kPython[] = "/usr/bin/python3";
 constexpr uint16_t kHttp = 8090, kAsk = 9000, kCall = 9001;
+// Of the machine, where the agent runs; below the ports that the kernel gives away.
+constexpr uint16_t kEdge = 18742;
 
 class ExternalAuthorizationTest : public MeshTest {
  protected:
@@ -128,6 +131,38 @@ TEST_F(ExternalAuthorizationTest, WithoutAProviderNobodyIsLetInUntilTheMeshSaysS
   use_mesh(", failOpen: true, statusOnError: \"429\"");
   EXPECT_TRUE(comes_to("/private/a", "HTTP/1.1 429 ")) << "nobody is let in for a service that nobody has";
   EXPECT_THAT(mesh_->cli({"analyze", mesh_->manifests().path()}).output, HasSubstr("WF0072"));
+}
+
+// The node's own address, from outside of the mesh; what is behind the gateway is asked about nobody.
+TEST_F(ExternalAuthorizationTest, AGatewayAsksTheProviderBeforeItAnswers) {
+  use_mesh();
+  mesh_->manifests().write(
+      "gateway.yaml",
+      str_cat("apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec:\n",
+              "  selector: {istio: ingressgateway}\n  servers: [{port: {number: ", kEdge,
+              ", name: http, protocol: HTTP}, hosts: [shop.example]}]\n---\n",
+              "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: edge}\nspec:\n",
+              "  hosts: [shop.example]\n  gateways: [edge]\n  http:\n",
+              "  - match: [{headers: {x-user: {exact: guest}}}]\n",
+              "    directResponse: {status: 200, body: {string: let in by the desk}}\n",
+              "  - directResponse: {status: 200, body: {string: shop}}\n---\n",
+              "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: edge}\nspec: ",
+              "{selector: {matchLabels: {istio: ingressgateway}}, action: CUSTOM, provider: {name: ask}, ",
+              "rules: [{to: [{operation: {paths: [/private/*]}}]}]}\n"));
+  const auto at_gateway = [](const std::string& path, const std::string& field = "x-pass: wrong") {
+    Spawn spawn;
+    spawn.argv = {"curl", "-s", "-i", "--max-time", "10", "-H", "Host: shop.example", "-H", field};
+    spawn.argv.push_back(str_cat("http://127.0.0.1:", kEdge, path));
+    return run(spawn).output;
+  };
+  std::string last;
+  ASSERT_TRUE(wait_until(
+      milliseconds(20'000),
+      [&] { return (last = at_gateway("/private/a")).find("ask at the desk") != std::string::npos; }))
+      << last << mesh_->log();
+  EXPECT_THAT(last, HasSubstr("HTTP/1.1 401 "));
+  EXPECT_THAT(at_gateway("/open"), HasSubstr("shop")) << "nobody is asked";
+  EXPECT_THAT(at_gateway("/private/a", "x-pass: open"), HasSubstr("let in by the desk"));
 }
 
 }  // namespace

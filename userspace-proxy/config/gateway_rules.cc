@@ -9,35 +9,23 @@
 #include "userspace-proxy/policy/request_policy.h"
 
 namespace weft::proxy {
-namespace {
-
-// Nobody asks a provider at a gateway: what a policy of CUSTOM selects there is denied, as the message
-// without the extension says.
-AuthorizationPtr enforceable(const AuthorizationPtr& policy) {
-  if (!agent::is_custom(*policy)) return policy;
-  auto out = std::make_shared<istio::security::Authorization>(*policy);
-  auto& extensions = *out->mutable_extensions();
-  for (int i = extensions.size() - 1; i >= 0; --i) {
-    if (extensions[i].name() == agent::kCustomExtension) extensions.DeleteSubrange(i, 1);
-  }
-  return out;
-}
-
-}  // namespace
-
-std::shared_ptr<const GatewayRules> GatewayRulesTable::of(const GatewayPolicyNames& names) {
+std::shared_ptr<const GatewayRules> GatewayRulesTable::of(const std::string& ns,
+                                                          const GatewayPolicyNames& names) {
   if (names.empty()) return nullptr;
-  std::shared_ptr<const GatewayRules>& known = made_[names];
-  if (known == nullptr) known = make(names);
+  std::shared_ptr<const GatewayRules>& known = made_[{ns, names}];
+  if (known == nullptr) known = make(ns, names);
   return known;
 }
 
-std::shared_ptr<const GatewayRules> GatewayRulesTable::make(const GatewayPolicyNames& names) const {
+std::shared_ptr<const GatewayRules> GatewayRulesTable::make(const std::string& ns,
+                                                            const GatewayPolicyNames& names) const {
   auto out = std::make_shared<GatewayRules>();
+  out->ns = ns;
   std::vector<AuthorizationPtr> policies;
   for (const std::string& name : names.authorizations) {
     const auto found = resources_.authorizations.find(name);
-    policies.push_back(found == resources_.authorizations.end() ? nullptr : enforceable(found->second));
+    policies.push_back(found == resources_.authorizations.end() ? nullptr : found->second);
+    out->asks_providers |= policies.back() != nullptr && agent::is_custom(*policies.back());
   }
   if (!policies.empty()) out->policies = std::make_shared<const PolicySet>(policies);
   std::vector<TokenRulePtr> rules;

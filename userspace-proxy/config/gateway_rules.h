@@ -4,6 +4,8 @@
 
 #include <map>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "userspace-proxy/config/resources.h"
 
@@ -13,14 +15,15 @@ class GatewayRulesTable {
  public:
   explicit GatewayRulesTable(const Resources& resources) : resources_(resources) {}
 
-  // Null: no names. A policy that is not known denies, as it does for workloads that name it.
-  std::shared_ptr<const GatewayRules> of(const GatewayPolicyNames& names);
+  // Of gateways of that namespace. Null: no names. A policy that is not known denies, as it does for
+  // workloads that name it.
+  std::shared_ptr<const GatewayRules> of(const std::string& ns, const GatewayPolicyNames& names);
 
  private:
-  std::shared_ptr<const GatewayRules> make(const GatewayPolicyNames& names) const;
+  std::shared_ptr<const GatewayRules> make(const std::string& ns, const GatewayPolicyNames& names) const;
 
   const Resources& resources_;
-  std::map<GatewayPolicyNames, std::shared_ptr<const GatewayRules>> made_;
+  std::map<std::pair<std::string, GatewayPolicyNames>, std::shared_ptr<const GatewayRules>> made_;
 };
 
 }  // namespace weft::proxy

@@ -141,6 +141,8 @@ struct L4Host {
 // What clients of a gateway must satisfy before their requests and connections are routed. They have an
 // address and no identity.
 struct GatewayRules {
+  std::string ns;                                               // of the gateway
+  bool asks_providers = false;                                  // a policy of CUSTOM is among them
   std::shared_ptr<const PolicySet> policies;                    // null: none
   std::shared_ptr<const RequestAuthentication> authentication;  // null: nobody looks for tokens
 };
@@ -306,6 +308,7 @@ class Snapshot {
   absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_host_by_host;
   // Of virtual_hosts, those of gateways that policies are for.
   absl::flat_hash_map<const VirtualHost*, std::shared_ptr<const GatewayRules>> gateway_rules;
+  bool gateways_ask = false;  // some of these ask providers
   // For sources that are registry_only, and empty without any: addresses of workloads (port 0), ranges, and
   // clusters of entries without an address, by the names of their ports that are not declared HTTP.
   absl::flat_hash_set<SocketAddress> declared_workloads;

@@ -62,8 +62,7 @@ class NamespaceView {
     GatewayPort port{.kind = gateway.kind};
     if (gateway.kind == GatewayPort::Kind::kHttp || gateway.any_host || !set.hosts.empty()) {
       const uint32_t host = add_routes(set, gateway.port);
-      if (auto asked = rules.of(gateway.policies))
-        out_.gateway_rules.emplace(out_.virtual_hosts[host].get(), std::move(asked));
+      if (auto asked = rules.of(ns_, gateway.policies)) add_gateway_rules(host, std::move(asked));
       if (gateway.any_host)
         out_.gateway_host_by_host.try_emplace(Snapshot::HostKey{gateway.server, gateway.port, ""}, host);
       for (const std::string& name : set.hosts)
@@ -71,10 +70,10 @@ class NamespaceView {
     }
     if (gateway.kind != GatewayPort::Kind::kHttp) {
       port.l4_host = add_l4_host(set, set.tls, set.tcp, gateway.port);
-      if (gateway.server.empty()) port.rules = rules.of(gateway.policies);
+      if (gateway.server.empty()) port.rules = rules.of(ns_, gateway.policies);
     }
     for (const RouteSetSpec::Gateway::Server& server : gateway.servers)
-      add_server(set, server, rules.of(server.policies));
+      add_server(set, server, rules.of(ns_, server.policies));
     const auto [row, inserted] = out_.gateway_ports.try_emplace(gateway.port, port);
     // One of the port's sets has what is passed through.
     if (!inserted && row->second.l4_host == kNone) row->second.l4_host = port.l4_host;
@@ -82,6 +81,13 @@ class NamespaceView {
   }
 
  private:
+  // Providers are reached as the gateway's own namespace sees them.
+  void add_gateway_rules(uint32_t host, std::shared_ptr<const GatewayRules> rules) {
+    if (rules->asks_providers) add_providers();
+    out_.gateways_ask |= rules->asks_providers;
+    out_.gateway_rules.emplace(out_.virtual_hosts[host].get(), std::move(rules));
+  }
+
   void add_server(const RouteSetSpec& set, const RouteSetSpec::Gateway::Server& server,
                   std::shared_ptr<const GatewayRules> rules) {
     GatewayServer out;

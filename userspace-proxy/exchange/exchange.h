@@ -48,7 +48,12 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   // In the order in which run() calls them.
   Outcome request_read();
   Outcome choose_route();
-  bool asks_provider() { return client_.policy != nullptr && client_.policy->may_ask() && begin_check(); }
+  bool asks_provider() {
+    const bool may = client_.policy != nullptr
+                         ? client_.policy->may_ask()
+                         : client_.access != nullptr && context_.current->snapshot().gateways_ask;
+    return may && begin_check();
+  }
   bool begin_check();
   bool says_continue();
   void hold_body();
@@ -59,6 +64,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   bool authenticate();
   bool find_gateway_rules(const GatewayRules** rules) const;
   JudgedRequest judged_at_gateway() const;
+  std::string_view asked_at_gateway(std::vector<ConnectionPolicy::Asked>* asked) const;
   ConnectionPolicy::Verdict verdict_at_gateway(const GatewayRules& rules) const;
   Outcome judge_at_gateway();
   bool forbidden_at_gateway() const;

@@ -42,8 +42,8 @@ EditFacts Exchange::facts() const {
 
 const ResponseHead& Exchange::response_head() {
   const ResponseHead& head = upstream_->response();
-  if (check_ != nullptr) return check_->incoming(head);
-  return action_ != nullptr ? action_->incoming(head, facts()) : head;
+  const ResponseHead& said = check_ != nullptr ? check_->incoming(head) : head;
+  return action_ != nullptr ? action_->incoming(said, facts()) : said;
 }
 
 // The route's retry policy has the request tried again: this try is over.
@@ -110,7 +110,8 @@ void Exchange::observe(Outcome outcome) {
 void Exchange::back_off() { step_.begin(action_->back_off(context_.balancer.random(), step_.operation())); }
 
 void Exchange::send_answer() {
-  OwnResponse& answer = check_ != nullptr ? check_->answer() : action_->answer();
+  const bool refused = check_ != nullptr && check_->outcome() != Outcome::kOk;
+  OwnResponse& answer = refused ? check_->answer() : action_->answer();
   const ResponseHead& head = answer.head();
   status_ = head.status;
   downstream_.write_response(head);

@@ -10,11 +10,18 @@ namespace weft::proxy {
 bool Exchange::begin_check() {
   if (hides_requests()) return false;
   std::vector<ConnectionPolicy::Asked> asked;
-  client_.policy->asked(judged(request(), client_.client.ip, &context_.path_readings, nullptr), &asked);
+  std::string_view ns;
+  if (client_.policy != nullptr) {
+    const Snapshot& now = context_.current->snapshot();
+    ns = now.namespace_of(source_of(client_.origin, now));
+    client_.policy->asked(judged(request(), client_.client.ip, &context_.path_readings, nullptr), &asked);
+  } else {
+    ns = asked_at_gateway(&asked);
+  }
   if (asked.empty()) return false;
   // Of now, as the policies: the exchange may have waited for its head since long before.
   check_ = std::make_unique<ExternalCheck>(context_, client_, context_.current, request());
-  check_->ask(asked);
+  check_->ask(asked, ns);
   if (!check_->asks()) check_.reset();
   return check_ != nullptr;
 }

@@ -39,7 +39,17 @@ ConnectionPolicy::Verdict Exchange::verdict_at_gateway(const GatewayRules& rules
   return policy.judge(judged_at_gateway());
 }
 
-// Tokens first: what the policies, and then the routes, ask about claims is asked of proved ones.
+// Whom the policies name of the gateway that has the host. Returns the gateway's namespace, which sees them.
+std::string_view Exchange::asked_at_gateway(std::vector<ConnectionPolicy::Asked>* asked) const {
+  const GatewayRules* rules = nullptr;
+  if (!find_gateway_rules(&rules) || rules == nullptr || !rules->asks_providers) return {};
+  const ConnectionPolicy& policy = client_.access->policy(rules->policies, client_.client, client_.dialled);
+  if (policy.may_ask()) policy.asked(judged_at_gateway(), asked);
+  return rules->ns;
+}
+
+// Providers first; then tokens: what the policies, and then the routes, ask about claims is asked of proved
+// ones.
 Outcome Exchange::judge_at_gateway() {
   const GatewayRules* rules = nullptr;
   if (!find_gateway_rules(&rules)) return Outcome::kMisdirected;

@@ -100,9 +100,8 @@ void ExternalCheck::cancel() {
   --client_.origin.use->external_checks;
 }
 
-void ExternalCheck::ask(const std::vector<ConnectionPolicy::Asked>& asked) {
+void ExternalCheck::ask(const std::vector<ConnectionPolicy::Asked>& asked, std::string_view ns) {
   const Snapshot& snapshot = generation_->snapshot();
-  const std::string_view ns = snapshot.namespace_of(source_of(client_.origin, snapshot));
   for (const ConnectionPolicy::Asked& one : asked) {
     Question question{std::string(one.policy), std::string(one.provider), nullptr, kNone};
     question.provider = snapshot.find_provider(one.provider);
@@ -186,13 +185,14 @@ void ExternalCheck::compose() {
   const ExternalProvider& provider = *question().provider;
   std::string_view body;
   if (holds_ && provider.max_body_bytes > 0) body = body_.text().substr(0, provider.max_body_bytes);
-  const CheckQuestion asked{.head = head_,
-                            .client = client_.client,
-                            .server = client_.dialled,
-                            .client_id = client_.policy->peer(),
-                            .server_uid = client_.origin.workload_uid(),
-                            .body = body,
-                            .unix_ns = unix_ns()};
+  const CheckQuestion asked{
+      .head = head_,
+      .client = client_.client,
+      .server = client_.dialled,
+      .client_id = client_.policy != nullptr ? std::string_view(client_.policy->peer()) : std::string_view(),
+      .server_uid = client_.origin.workload_uid(),
+      .body = body,
+      .unix_ns = unix_ns()};
   sink_.text.clear();
   sink_.grpc_status.clear();
   RequestHead& out = text_->head;

@@ -48,8 +48,9 @@ class ExternalCheck final : private Pump::Observer {
   ExternalCheck(const ExternalCheck&) = delete;
   ExternalCheck& operator=(const ExternalCheck&) = delete;
 
-  // Whom the policies name. A provider is not asked about what comes to itself.
-  void ask(const std::vector<ConnectionPolicy::Asked>& asked);
+  // Whom the policies name, as pods of the namespace see them. A provider is not asked about what comes to
+  // itself.
+  void ask(const std::vector<ConnectionPolicy::Asked>& asked, std::string_view ns);
   bool asks() const { return !questions_.empty(); }
   // Whether some provider is asked with a body, and the request has one.
   bool holds_body(const RequestHead& head) const { return wanted_body() > 0 && head.body != BodyKind::kNone; }

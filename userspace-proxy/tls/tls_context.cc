@@ -1,14 +1,17 @@
 // TlsContext of tls_context.h: TLS 1.3 only, HTTP/2 by ALPN, certificates from both sides.
 #include "userspace-proxy/tls/tls_context.h"
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "userspace-proxy/tls/tls_algorithms.h"
 #include "userspace-proxy/tls/tls_socket.h"
 
 namespace weft::proxy {
@@ -18,10 +21,14 @@ constexpr unsigned char kHttp2[] = {2, 'h', '2'};
 // In tickets: what is above is written out.
 constexpr ptrdiff_t kMaxRootIndex = 255;
 
-TlsFault check_identity(X509* certificate, TlsPeer& peer) {
-  const SanReading reading = read_san(certificate, &peer.id);
+TlsFault read_identity(X509* certificate, SpiffeId* id) {
+  const SanReading reading = read_san(certificate, id);
   if (reading == SanReading::kNone) return TlsFault::kNoIdentity;
-  if (reading != SanReading::kOk) return TlsFault::kBadName;
+  return reading == SanReading::kOk ? TlsFault::kNoFault : TlsFault::kBadName;
+}
+
+// Is it one of those that the connection is for?
+TlsFault check_identity(const TlsPeer& peer) {
   if (peer.expected.empty()) {
     const bool ours = peer.id.trust_domain == peer.context->credentials().id.trust_domain;
     return ours ? TlsFault::kNoFault : TlsFault::kWrongTrustDomain;
@@ -51,12 +58,6 @@ bool revoked(X509* certificate, const Credentials& trust) {
   });
 }
 
-std::vector<X509Ptr> share_all(const std::vector<X509Ptr>& certificates) {
-  std::vector<X509Ptr> out;
-  for (const X509Ptr& each : certificates) out.push_back(share(each.get()));
-  return out;
-}
-
 }  // namespace
 
 TlsContext::~TlsContext() = default;
@@ -68,8 +69,8 @@ absl::StatusOr<std::shared_ptr<TlsContext>> TlsContext::make(CredentialsPtr cred
 }
 
 absl::Status TlsContext::open() {
-  client_.reset(SSL_CTX_new(TLS_client_method()));
-  server_.reset(SSL_CTX_new(TLS_server_method()));
+  client_.reset(SSL_CTX_new_ex(tls_algorithms(), nullptr, TLS_client_method()));
+  server_.reset(SSL_CTX_new_ex(tls_algorithms(), nullptr, TLS_server_method()));
   if (client_ == nullptr || server_ == nullptr) return openssl_status("TLS context");
   RETURN_IF_ERROR(configure(client_.get()));
   RETURN_IF_ERROR(configure(server_.get()));
@@ -94,6 +95,9 @@ absl::Status TlsContext::open() {
 absl::Status TlsContext::configure(SSL_CTX* context) {
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
   set_common_options(context);
+  // The chain is shown as the authority gave it. Otherwise the library looks for the rest of it, and verifies
+  // that, again for each connection, and shows the root too, which the peer has or does not trust.
+  SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_cert_verify_callback(context, &TlsContext::verify, nullptr);
   if (SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") != 1)
@@ -120,6 +124,14 @@ SslPtr TlsContext::new_connection(TlsRole role, TlsPeer& peer) {
   return ssl;
 }
 
+// Of a session ticket the library reads the peer's certificate with whatever algorithms the thread has.
+int TlsContext::handshake(SSL* ssl) {
+  OSSL_LIB_CTX* const former = OSSL_LIB_CTX_set0_default(tls_algorithms());
+  const int result = SSL_do_handshake(ssl);
+  OSSL_LIB_CTX_set0_default(former);
+  return result;
+}
+
 TlsFault TlsContext::check(SSL* ssl, TlsPeer& peer) {
   const unsigned char* protocol = nullptr;
   unsigned int length = 0;
@@ -142,17 +154,30 @@ TlsFault TlsContext::check_resumed(SSL* ssl, TlsPeer& peer) {
 }
 
 int TlsContext::verify(X509_STORE_CTX* store, void*) {
-  const auto* ssl =
-      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   TlsPeer& peer = peer_of(ssl);
-  X509_STORE_CTX_set_verify_cb(store, allow_unknown_status);
-  if (X509_verify_cert(store) != 1) {
-    peer.fault = fault_of(X509_STORE_CTX_get_error(store));
-    return 0;
+  TlsContext& self = *peer.context;
+  VerifiedPeers& known = SSL_is_server(ssl) == 1 ? self.clients_ : self.servers_;
+  std::string shown = VerifiedPeers::shown(store);
+  const VerifiedPeers::Peer* before = known.find(shown, self.credentials());
+  if (before != nullptr) {
+    peer.chain = share_all(before->chain);
+    peer.id = before->id;
+  } else {
+    X509_STORE_CTX_set_verify_cb(store, allow_unknown_status);
+    if (X509_verify_cert(store) != 1) {
+      peer.fault = fault_of(X509_STORE_CTX_get_error(store));
+      return 0;
+    }
+    peer.chain = verified_chain(store);
+    peer.fault = read_identity(X509_STORE_CTX_get0_cert(store), &peer.id);
   }
-  peer.chain = verified_chain(store);
-  peer.fault = check_identity(X509_STORE_CTX_get0_cert(store), peer);
-  if (peer.fault == TlsFault::kNoFault) return 1;
+  if (peer.fault == TlsFault::kNoFault) peer.fault = check_identity(peer);
+  if (peer.fault == TlsFault::kNoFault) {
+    if (before == nullptr) known.keep(std::move(shown), peer.id, peer.chain);
+    X509_STORE_CTX_set_error(store, X509_V_OK);
+    return 1;
+  }
   X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
   return 0;
 }

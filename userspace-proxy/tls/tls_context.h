@@ -16,6 +16,7 @@
 #include "userspace-proxy/tls/credentials.h"
 #include "userspace-proxy/tls/tls_fault.h"
 #include "userspace-proxy/tls/tls_profile.h"
+#include "userspace-proxy/tls/verified_peers.h"
 
 namespace weft::proxy {
 
@@ -28,6 +29,7 @@ class TlsContext final : public TlsProfile {
   // A connection whose verification asks `peer`; as a client it offers a session of that name, if there is
   // one.
   SslPtr new_connection(TlsRole role, TlsPeer& peer) override;
+  int handshake(SSL* ssl) override;
   // HTTP/2 by ALPN; of a resumed session, the certificate of its first handshake.
   TlsFault check(SSL* ssl, TlsPeer& peer) override;
 
@@ -65,7 +67,8 @@ class TlsContext final : public TlsProfile {
 
   const CredentialsPtr credentials_;
   SslContextPtr client_, server_;
-  std::list<Kept> order_;  // the oldest first
+  VerifiedPeers clients_, servers_;  // that this side has admitted in the other role
+  std::list<Kept> order_;            // the oldest first
   absl::flat_hash_map<std::string, std::list<Kept>::iterator> newest_;
 };
 

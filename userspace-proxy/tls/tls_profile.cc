@@ -49,6 +49,12 @@ std::vector<X509Ptr> verified_chain(X509_STORE_CTX* store) {
   return out;
 }
 
+std::vector<X509Ptr> share_all(std::span<const X509Ptr> certificates) {
+  std::vector<X509Ptr> out;
+  for (const X509Ptr& each : certificates) out.push_back(share(each.get()));
+  return out;
+}
+
 void add_trust(X509_STORE* store, const std::vector<X509Ptr>& roots, const std::vector<X509CrlPtr>& crls) {
   for (const X509Ptr& root : roots) X509_STORE_add_cert(store, root.get());
   for (const X509CrlPtr& crl : crls) X509_STORE_add_crl(store, crl.get());

@@ -53,6 +53,8 @@ class TlsProfile {
 
   // A connection whose verification asks `peer`, which outlives it. Null: no memory.
   virtual SslPtr new_connection(TlsRole role, TlsPeer& peer) = 0;
+  // Goes on with the handshake: SSL_do_handshake(), and what it returns.
+  virtual int handshake(SSL* ssl) { return SSL_do_handshake(ssl); }
   // Once the library has shaken hands: what is still wrong.
   virtual TlsFault check(SSL* ssl, TlsPeer& peer) = 0;
 
@@ -74,6 +76,8 @@ TlsFault fault_of(int verify_error);
 int allow_unknown_status(int good, X509_STORE_CTX* store);
 // The chain that was verified, the leaf first.
 std::vector<X509Ptr> verified_chain(X509_STORE_CTX* store);
+// Another reference to each.
+std::vector<X509Ptr> share_all(std::span<const X509Ptr> certificates);
 // Roots to trust, and lists to obey.
 void add_trust(X509_STORE* store, const std::vector<X509Ptr>& roots, const std::vector<X509CrlPtr>& crls);
 

@@ -120,25 +120,6 @@ TEST(GatewayPolicyTest, PoliciesOfTheNamespaceAndOfTheMeshReachGatewaysAsTheyRea
     EXPECT_THAT(policies_at(all, set).authorizations(), ElementsAre("front/ns", "istio-system/mesh")) << set;
 }
 
-// Providers are asked at pods only.
-TEST(GatewayPolicyTest, CustomAtAGatewayIsAFinding) {
-  const std::string custom = "action: CUSTOM, provider: {name: login}, rules: [{}]";
-  const auto found = [&](const std::string& gateways, const std::string& ns, const std::string& more) {
-    const std::string wanted = str_cat("WF0072 AuthorizationPolicy ", ns, "/ask spec.action");
-    return has(findings_of(str_cat(gateways, policy("ask", ns, str_cat(more, custom)))), wanted);
-  };
-  EXPECT_TRUE(
-      found(kApi, "front", "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: api}], "));
-  EXPECT_TRUE(found(kIstio, "istio-system", ""));
-  EXPECT_FALSE(found(kIstio, "front", "selector: {matchLabels: {app: web}}, "));
-  EXPECT_FALSE(found(kIstio, "shop", ""));
-  // A Gateway of another class is served by others, whoever they ask.
-  std::string others = kApi;
-  others.replace(others.find("gatewayClassName: weft"), 22, "gatewayClassName: istio");
-  EXPECT_FALSE(
-      found(others, "front", "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: api}], "));
-}
-
 // A request of no host that is served is answered with 404 by all gateways of the port.
 TEST(GatewayPolicyTest, WhatNoHostHasIsAskedByEveryGatewayOfThePort) {
   const std::string all =

@@ -90,8 +90,8 @@ std::string request_pem(EVP_PKEY* key, const RequestShape& shape) {
   return text_of(bio);
 }
 
-Authority make_authority(const char* name, const Authority* by) {
-  Authority out{.certificate = nullptr, .key = p256_key()};
+Authority make_authority(const char* name, const Authority* by, KeyPtr key) {
+  Authority out{.certificate = nullptr, .key = key == nullptr ? p256_key() : std::move(key)};
   out.certificate = blank(out.key.get(), -3600, 30L * 24 * 3600);
   X509* certificate = out.certificate.get();
   X509* issuer = by == nullptr ? certificate : by->certificate.get();
@@ -106,7 +106,7 @@ Authority make_authority(const char* name, const Authority* by) {
 }
 
 Leaf make_leaf(const Authority& authority, const LeafShape& shape) {
-  Leaf out{.certificate = nullptr, .key = p256_key()};
+  Leaf out{.certificate = nullptr, .key = shape.key == nullptr ? p256_key() : share(shape.key)};
   out.certificate = blank(out.key.get(), shape.from_seconds, shape.to_seconds);
   X509* certificate = out.certificate.get();
   must(X509_set_issuer_name(certificate, X509_get_subject_name(authority.certificate.get())) == 1);

@@ -32,14 +32,15 @@ struct Authority {
   X509Ptr certificate;
   KeyPtr key;
 };
-// Self-signed, or issued by `by`.
-Authority make_authority(const char* name, const Authority* by = nullptr);
+// Self-signed, or issued by `by`. Null key: a new P-256 one.
+Authority make_authority(const char* name, const Authority* by = nullptr, KeyPtr key = nullptr);
 
 struct LeafShape {
   Names names;
   long from_seconds = -60;  // from now
   long to_seconds = 3600;
   const char* usage = "serverAuth,clientAuth";
+  EVP_PKEY* key = nullptr;  // null: a new P-256 one
 };
 struct Leaf {
   X509Ptr certificate;
