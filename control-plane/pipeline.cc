@@ -41,6 +41,11 @@ bool is_of_workloads_only(const ObjectChange& change) {
          kind == kKindsOf<Node>.front();
 }
 
+// Where no request is served nobody is in its way, and all nodes wait for it.
+std::chrono::nanoseconds patience_of(const std::string& node_name) {
+  return node_name == kAllNodes ? std::chrono::nanoseconds(0) : Courtesy::kPatience;
+}
+
 using ResourceName = std::pair<std::string_view, std::string_view>;
 
 ResourceName name_of(const Resource& resource) { return {resource.type_url(), resource.name()}; }
@@ -152,7 +157,7 @@ void Pipeline::read_files() {
 }
 
 void Pipeline::take(const std::vector<ObjectChange>& changes) {
-  const Courtesy courtesy;
+  const Courtesy courtesy(patience_of(node_name_));
   step(changes);
   rest_due_ = rest_due_ || !std::all_of(changes.begin(), changes.end(), is_of_workloads_only);
 }
@@ -180,7 +185,7 @@ void Pipeline::wait_for_look_ups() const {
 }
 
 void Pipeline::recompile() {
-  const Courtesy courtesy;
+  const Courtesy courtesy(patience_of(node_name_));
   // Addresses may be others.
   step({});
   Change change = std::exchange(pending_, {});

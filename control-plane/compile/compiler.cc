@@ -106,10 +106,9 @@ pb::Address to_address(const ServiceEntry& entry, const std::string& host, const
   return address;
 }
 
-void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
+void add(Compiled& out, const char* type, const std::string& name, const google::protobuf::Message& message) {
   give_way();
-  Resource resource = make_resource(type, name, message);
-  out.resources.emplace(std::pair<std::string, std::string>{type, std::move(name)}, std::move(resource));
+  out.add(make_resource(type, name, message));
 }
 
 // nullopt: none of its routes is for the mesh.
@@ -137,9 +136,7 @@ class Steps {
   }
 
   void add(const StepResult& result) {
-    for (const Resource& resource : result.resources)
-      out_.resources.emplace(std::pair<std::string, std::string>{resource.type_url(), resource.name()},
-                             resource);
+    for (const Resource& resource : result.resources) out_.add(resource);
     findings_.insert(findings_.end(), result.findings.begin(), result.findings.end());
   }
 
@@ -255,10 +252,7 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   stage.apply(all, resolved, &told);
   stage.begin_asking();
   Compiled out = compile_rest(objects, node_name, stage.facts(), before, keys);
-  stage.for_each_resource([&out](const Resource& resource) {
-    out.resources.emplace(std::pair<std::string, std::string>{resource.type_url(), resource.name()},
-                          resource);
-  });
+  stage.for_each_resource([&out](const Resource& resource) { out.add(resource); });
   out.local_pods = node_name == kAllNodes ? std::move(told.changed_pods) : stage.local_pods();
   out.mesh_namespaces = stage.mesh_namespaces();
   const std::vector<Finding> of_endpoints = stage.checks().findings();
@@ -270,12 +264,12 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
 void diff(const Compiled& before, const Compiled& after, Change& out) {
   auto old = before.resources.begin();
   for (const auto& [key, resource] : after.resources) {
-    for (; old != before.resources.end() && old->first < key; ++old) out.removed.push_back(old->first);
+    for (; old != before.resources.end() && old->first < key; ++old) out.removed.emplace_back(old->first);
     const bool known = old != before.resources.end() && old->first == key;
     if (!known || old->second.version() != resource.version()) out.upserted.push_back(resource);
     if (known) ++old;
   }
-  for (; old != before.resources.end(); ++old) out.removed.push_back(old->first);
+  for (; old != before.resources.end(); ++old) out.removed.emplace_back(old->first);
 }
 
 }  // namespace weft::control_plane

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,8 +20,14 @@ namespace weft::control_plane {
 class WorkloadFacts;
 
 struct Compiled {
-  // {type_url, name}.
-  std::map<std::pair<std::string, std::string>, Resource> resources;
+  // {type_url, name}, of the resource itself: a row's resource is never put another in its place.
+  using Name = std::pair<std::string_view, std::string_view>;
+  std::map<Name, Resource> resources;
+  // Cheapest in the order of names. Nothing, where the name is there.
+  void add(Resource resource) {
+    const Name name(resource.type_url(), resource.name());
+    resources.emplace_hint(resources.end(), name, std::move(resource));
+  }
   // Of compile().
   std::vector<LocalPod> local_pods;
   std::vector<std::string> mesh_namespaces;

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/address.h"
 #include "base/strings.h"
 #include "base/suggest.h"
@@ -196,6 +197,7 @@ class Checks {
       return true;
     std::vector<std::string_view> known;
     for (const auto& [host, service] : services_) known.push_back(host);
+    std::sort(known.begin(), known.end());
     const auto guess = nearest(reference.host, known);
     std::string field = reference.field;
     if (field.ends_with(".subset")) field.replace(field.size() - 6, 6, "host");
@@ -358,7 +360,7 @@ class Checks {
   const WorkloadFacts& facts_;
   const KindStamps& stamps_;
   Remembered& remembered_;
-  std::map<std::string, const Service*> services_;
+  absl::flat_hash_map<std::string, const Service*> services_;  // by host
   std::set<std::string> entry_hosts_;
   std::map<std::string, std::pair<const ServiceEntry*, const ServiceEntry::Endpoint*>> endpoints_;
   // By namespace and host.

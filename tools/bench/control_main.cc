@@ -18,7 +18,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "absl/status/status.h"
@@ -28,6 +27,7 @@
 #include "tools/bench/control_api.h"
 #include "tools/bench/control_cluster.h"
 #include "tools/bench/control_node.h"
+#include "tools/bench/paired.h"
 
 extern char** environ;
 
@@ -40,6 +40,8 @@ constexpr std::chrono::seconds kSync{300};
 constexpr std::chrono::seconds kLast{30};
 // Between two steps of one pod's replacement.
 constexpr double kApartSeconds = 1.0;
+// Bars.
+constexpr double kMostMilliseconds = 50, kMostBytes = 1024, kMostMemory = 500;
 
 struct Options {
   std::string bin_dir, json;
@@ -155,22 +157,27 @@ double quantile(std::vector<double> values, double q) {
   return values[std::min(std::max<size_t>(at, 1), values.size()) - 1];
 }
 
-struct Report {
-  nlohmann::json json = nlohmann::json::object();
+class Report {
+ public:
+  // A figure that has a bar.
+  void hold(const std::string& name, const char* unit, double value, double at_most) {
+    figures_.push_back(
+        {.name = name, .unit = unit, .result = {value, value, value}, .bar = at_most, .at_most = true});
+  }
+  void hold_latency(const std::string& name, const std::vector<double>& milliseconds) {
+    tell(name + ", p50", quantile(milliseconds, 0.5), "ms");
+    tell(name + ", worst", quantile(milliseconds, 1), "ms");
+    hold(name + ", p99", "ms", quantile(milliseconds, 0.99), kMostMilliseconds);
+  }
+  // What stands beside the table.
+  void tell(const std::string& name, double value, const char* unit) {
+    std::printf("  %-56s %10.1f %s\n", name.c_str(), value, unit);
+    std::fflush(stdout);
+  }
+  bool print(const std::string& json) const { return report(figures_, json); }
 
-  void add(const char* name, double value, const char* unit, const char* bar = "") {
-    std::printf("%-44s %10.1f %-6s %s\n", name, value, unit, bar);
-    json[name] = {{"value", value}, {"unit", unit}};
-  }
-  void add_latency(const char* name, const std::vector<double>& values, const char* bar = "") {
-    std::printf("%-44s %10.1f %-6s p50 of %zu\n", name, quantile(values, 0.5), "ms", values.size());
-    std::printf("%-44s %10.1f %-6s p99 %s\n", "", quantile(values, 0.99), "ms", bar);
-    json[name] = {{"p50", quantile(values, 0.5)},
-                  {"p99", quantile(values, 0.99)},
-                  {"worst", quantile(values, 1)},
-                  {"count", values.size()},
-                  {"unit", "ms"}};
-  }
+ private:
+  std::vector<Figure> figures_;
 };
 
 absl::Status churn(const Options& options, const ControlProcess& process, ControlCluster& cluster,
@@ -188,21 +195,17 @@ absl::Status churn(const Options& options, const ControlProcess& process, Contro
   if (!node.wait_for_all(kLast))
     return absl::DeadlineExceededError("a change of a pod did not come to the node");
   ControlNode::Figures figures = node.take();
-  report.add_latency("a new pod, from event to node", figures.milliseconds[Sight::kNew], "(at most 50)");
-  report.add_latency("a pod that is ready, from event to node", figures.milliseconds[Sight::kHealthy],
-                     "(at most 50)");
-  report.add_latency("a pod that is gone, from event to node", figures.milliseconds[Sight::kGone],
-                     "(at most 50)");
-  const double bytes = static_cast<double>(figures.bytes);
-  report.add("bytes for each change of an endpoint",
-             bytes / static_cast<double>(std::max<uint64_t>(figures.addresses, 1)), "bytes",
-             "(at most 1024)");
-  report.add("bytes for each pod replaced", bytes / static_cast<double>(pods), "bytes");
-  report.add("changes of endpoints told", static_cast<double>(figures.addresses), "");
-  report.add("largest answer", static_cast<double>(figures.largest), "resources");
-  report.add("full pushes", static_cast<double>(figures.full_pushes), "", "(none)");
-  report.add("CPU of weft-control",
-             100 * (process.cpu_seconds() - cpu) / (static_cast<double>(begun) / per_second), "%");
+  report.hold_latency("a new pod, event to node", figures.milliseconds[Sight::kNew]);
+  report.hold_latency("a pod that is ready, event to node", figures.milliseconds[Sight::kHealthy]);
+  report.hold_latency("a pod that is gone, event to node", figures.milliseconds[Sight::kGone]);
+  const auto bytes = static_cast<double>(figures.bytes);
+  report.hold("bytes on the wire for a change of an endpoint", "B",
+              bytes / static_cast<double>(std::max<uint64_t>(figures.addresses, 1)), kMostBytes);
+  report.tell("bytes for each pod that is replaced", bytes / static_cast<double>(pods), "B");
+  report.tell("most resources in an answer", static_cast<double>(figures.largest), "");
+  report.hold("full pushes", "", static_cast<double>(figures.full_pushes), 0);
+  report.tell("CPU of weft-control",
+              100 * (process.cpu_seconds() - cpu) / (static_cast<double>(begun) / per_second), "%");
   return absl::OkStatus();
 }
 
@@ -212,8 +215,7 @@ absl::Status change_services(uint32_t count, ControlCluster& cluster, ControlNod
     if (!node.wait_for_all(kLast))
       return absl::DeadlineExceededError("a change of a Service did not come to the node");
   }
-  report.add_latency("a Service, from event to node", node.take().milliseconds[Sight::kService],
-                     "(at most 50)");
+  report.hold_latency("a Service, event to node", node.take().milliseconds[Sight::kService]);
   return absl::OkStatus();
 }
 
@@ -236,14 +238,14 @@ absl::Status run(const Options& options) {
   std::printf("%u Services, %u endpoints, %.0f pods replaced a minute for %.0f s\n", options.size.services,
               options.size.endpoints, options.rate, options.seconds);
   Report report;
-  report.add("from its start to a node that has all", synced.count(), "s");
-  report.add("memory then", process.memory("VmRSS:"), "MB");
+  report.tell("from the start to a node that has all", synced.count(), "s");
+  report.tell("memory then", process.memory("VmRSS:"), "MB");
   RETURN_IF_ERROR(churn(options, process, cluster, node, report));
   RETURN_IF_ERROR(change_services(options.service_changes, cluster, node, report));
-  report.add("memory at the end", process.memory("VmRSS:"), "MB", "(at most 500)");
-  report.add("memory at its highest", process.memory("VmHWM:"), "MB");
-  if (!options.json.empty()) std::ofstream(options.json) << report.json.dump(2) << "\n";
-  return absl::OkStatus();
+  report.tell("memory at the end", process.memory("VmRSS:"), "MB");
+  report.hold("memory at its highest", "MB", process.memory("VmHWM:"), kMostMemory);
+  return report.print(options.json) ? absl::OkStatus()
+                                    : absl::UnavailableError(options.json + " cannot be written");
 }
 
 }  // namespace
