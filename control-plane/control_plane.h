@@ -47,6 +47,8 @@ struct Finding {
   std::string field;   // "spec.http[0].route[1].weight"
   std::string message;
   std::string remedy;
+
+  bool operator==(const Finding&) const = default;
 };
 
 // "file:line: error WF0003 VirtualService shop/cart spec.http[0].route[1].weight: message (remedy)".
@@ -86,7 +88,11 @@ struct Change {
   // {type_url, name}
   std::vector<std::pair<std::string, std::string>> removed;
   // The complete lists, always: they are small.
+  // Of one node; empty of a control plane of all nodes (kAllNodes), whose pods are many:
   std::vector<LocalPod> local_pods;
+  // its pods that are new or others than they were, and uids of those that are gone.
+  std::vector<LocalPod> changed_pods = {};
+  std::vector<std::string> gone_pods = {};
   // Of the whole cluster, sorted: namespaces that have a pod that is to be captured, or would have it
   // captured.
   std::vector<std::string> mesh_namespaces;

@@ -2,9 +2,12 @@
 #include "control-plane/pipeline.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/courtesy.h"
 #include "base/log.h"
 #include "control-plane/compile/request_authentication.h"
@@ -31,6 +34,56 @@ bool same_status(const std::shared_ptr<const GatewayApiStatus>& a,
   return a == b || (a != nullptr && b != nullptr && *a == *b);
 }
 
+// All but workloads are compiled without a look at these.
+bool is_of_workloads_only(const ObjectChange& change) {
+  const std::string& kind = change.key.kind;
+  return kind == kKindsOf<Pod>.front() || kind == kKindsOf<EndpointSlice>.front() ||
+         kind == kKindsOf<Node>.front();
+}
+
+// Where no request is served nobody is in its way, and all nodes wait for it.
+std::chrono::nanoseconds patience_of(const std::string& node_name) {
+  return node_name == kAllNodes ? std::chrono::nanoseconds(0) : Courtesy::kPatience;
+}
+
+using ResourceName = std::pair<std::string_view, std::string_view>;
+
+ResourceName name_of(const Resource& resource) { return {resource.type_url(), resource.name()}; }
+
+// What came before `later` in `change` and is otherwise in it counts no more.
+void forget_older(const Change& later, Change& change) {
+  absl::flat_hash_set<ResourceName> names;
+  for (const Resource& resource : later.upserted) names.insert(name_of(resource));
+  for (const auto& [type, name] : later.removed) names.insert({type, name});
+  std::erase_if(change.upserted, [&](const Resource& resource) { return names.contains(name_of(resource)); });
+  std::erase_if(change.removed, [&](const auto& name) { return names.contains({name.first, name.second}); });
+  absl::flat_hash_set<std::string_view> pods(later.gone_pods.begin(), later.gone_pods.end());
+  for (const LocalPod& pod : later.changed_pods) pods.insert(pod.uid);
+  std::erase_if(change.changed_pods, [&](const LocalPod& pod) { return pods.contains(pod.uid); });
+  std::erase_if(change.gone_pods, [&](const std::string& uid) { return pods.contains(uid); });
+}
+
+template <typename T>
+void append(std::vector<T>& more, std::vector<T>& out) {
+  out.insert(out.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+void add(Change later, Change& change) {
+  forget_older(later, change);
+  append(later.upserted, change.upserted);
+  append(later.removed, change.removed);
+  append(later.changed_pods, change.changed_pods);
+  append(later.gone_pods, change.gone_pods);
+}
+
+// One part of the compiler may have what the other gave up.
+void keep_upserted(Change& change) {
+  if (change.removed.empty() || change.upserted.empty()) return;
+  absl::flat_hash_set<ResourceName> names;
+  for (const Resource& resource : change.upserted) names.insert(name_of(resource));
+  std::erase_if(change.removed, [&](const auto& name) { return names.contains({name.first, name.second}); });
+}
+
 }  // namespace
 
 std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) {
@@ -42,13 +95,14 @@ std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) 
 
 Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber,
                    std::vector<std::string> certificate_folders)
-    : node_name_(std::move(node_name)), subscriber_(std::move(subscriber)) {
-  const auto changed = [this] {
+    : node_name_(std::move(node_name)),
+      subscriber_(std::move(subscriber)),
+      stage_(store_.objects(), node_name_) {
+  resolver_ = DnsResolver::start(DnsResolver::Options(), [this] {
     const absl::MutexLock lock(&mutex_);
     // Before the first change, update() sees to it.
     if (generation_ > 0) recompile();
-  };
-  resolver_ = DnsResolver::start(DnsResolver::Options(), changed);
+  });
   if (!certificate_folders.empty()) {
     file_secrets_ = std::make_unique<FileSecrets>(
         CertificateFiles::Options{.folders = std::move(certificate_folders)}, [this] {
@@ -64,7 +118,11 @@ Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Su
        .event = "keys_not_fetched",
        .next = "see that this node can get the URL, and that it is a JSON Web Key Set; keys fetched before "
                "stay in force"},
-      changed);
+      [this] {
+        const absl::MutexLock lock(&mutex_);
+        rest_due_ = true;
+        if (generation_ > 0) recompile();
+      });
 }
 
 // Before anything goes: a change that is told right now still uses the resolver.
@@ -80,7 +138,7 @@ void Pipeline::update(Store::Changes changes) {
   bool first = false;
   {
     const absl::MutexLock lock(&mutex_);
-    store_.update(std::move(changes));
+    take(store_.update(std::move(changes)));
     resolver_->want(hosts_to_resolve(store_.objects()));
     if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
     read_files();
@@ -95,7 +153,19 @@ void Pipeline::update(Store::Changes changes) {
 
 void Pipeline::read_files() {
   if (file_secrets_ == nullptr) return;
-  if (auto changes = file_secrets_->update(store_.objects())) store_.update(*std::move(changes));
+  if (auto changes = file_secrets_->update(store_.objects())) take(store_.update(*std::move(changes)));
+}
+
+void Pipeline::take(const std::vector<ObjectChange>& changes) {
+  const Courtesy courtesy(patience_of(node_name_));
+  step(changes);
+  rest_due_ = rest_due_ || !std::all_of(changes.begin(), changes.end(), is_of_workloads_only);
+}
+
+void Pipeline::step(const std::vector<ObjectChange>& changes) {
+  Change made;
+  stage_.apply(changes, resolver_->addresses(), &made);
+  add(std::move(made), pending_);
 }
 
 void Pipeline::wait_for_look_ups() const {
@@ -115,28 +185,54 @@ void Pipeline::wait_for_look_ups() const {
 }
 
 void Pipeline::recompile() {
-  const Courtesy courtesy;
+  const Courtesy courtesy(patience_of(node_name_));
+  // Addresses may be others.
+  step({});
+  Change change = std::exchange(pending_, {});
+  change.local_pods = stage_.local_pods();
+  change.mesh_namespaces = stage_.mesh_namespaces();
+  bool nothing_new = generation_ > 0;
+  if (std::exchange(rest_due_, false) || stage_.news()) {
+    const auto status_before = rest_.gateway_api;
+    recompile_rest(change);
+    nothing_new = nothing_new && same_status(rest_.gateway_api, status_before);
+  }
+  change.gateway_api = rest_.gateway_api;
+  change.findings = findings_now();
+  nothing_new = nothing_new && change.upserted.empty() && change.removed.empty() &&
+                change.changed_pods.empty() && change.gone_pods.empty() && change.local_pods == local_pods_ &&
+                change.mesh_namespaces == mesh_namespaces_ && same(change.findings, findings_);
+  if (nothing_new) return;
+  change.generation = ++generation_;
+  log_new(change.findings);
+  local_pods_ = change.local_pods;
+  mesh_namespaces_ = change.mesh_namespaces;
+  findings_ = change.findings;
+  subscriber_(change);
+}
+
+void Pipeline::recompile_rest(Change& change) {
   FetchedKeys keys;
   if (key_resolver_ != nullptr) {
     for (auto& [url, found] : key_resolver_->addresses()) keys.emplace(url, std::move(found.front()));
   }
-  Compiled next = compile(store_.objects(), node_name_, resolver_->addresses(), &compiled_,
-                          key_resolver_ == nullptr ? nullptr : &keys);
-  Change change{.local_pods = next.local_pods,
-                .mesh_namespaces = next.mesh_namespaces,
-                .findings = all_findings(store_, next),
-                .gateway_api = next.gateway_api};
-  diff(compiled_, next, change);
-  const bool nothing_new =
-      generation_ > 0 && change.upserted.empty() && change.removed.empty() &&
-      change.local_pods == compiled_.local_pods && change.mesh_namespaces == compiled_.mesh_namespaces &&
-      same_status(change.gateway_api, compiled_.gateway_api) && same(change.findings, findings_);
-  compiled_ = std::move(next);
-  if (nothing_new) return;
-  change.generation = ++generation_;
-  log_new(change.findings);
-  findings_ = change.findings;
-  subscriber_(change);
+  stage_.begin_asking();
+  Compiled next = compile_rest(store_.objects(), node_name_, stage_.facts(), &rest_,
+                               key_resolver_ == nullptr ? nullptr : &keys);
+  diff(rest_, next, change);
+  keep_upserted(change);
+  rest_ = std::move(next);
+  ++rest_version_;
+}
+
+std::vector<Finding> Pipeline::findings_now() {
+  const std::tuple now(store_.findings_version(), rest_version_, stage_.checks().version());
+  if (std::exchange(findings_of_, now) == now) return findings_;
+  std::vector<Finding> out = all_findings(store_, rest_);
+  std::vector<Finding> of_endpoints = stage_.checks().findings();
+  append(of_endpoints, out);
+  std::sort(out.begin(), out.end(), before);
+  return out;
 }
 
 void Pipeline::log_new(const std::vector<Finding>& findings) const {

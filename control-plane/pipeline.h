@@ -1,15 +1,19 @@
 // What stands between a source of objects and a subscriber: store → compile → difference → change with the
-// next generation. Any thread, one change at a time.
+// next generation. Workloads are compiled change by change (workload_stage.h); the rest as a whole, of which
+// most is remembered, and only when something is another that it depends on. Any thread, one change at a
+// time.
 #pragma once
 
 #include <chrono>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "control-plane/compile/compiler.h"
+#include "control-plane/compile/workload_stage.h"
 #include "control-plane/control_plane.h"
 #include "control-plane/file_secrets.h"
 #include "control-plane/resource/store.h"
@@ -38,8 +42,15 @@ class Pipeline {
   void stop();
 
  private:
-  // The caller's thread, a resolver's, or that of the files.
+  // The objects are others.
+  void take(const std::vector<ObjectChange>& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Compiles what is due, and tells it. The caller's thread, a resolver's, or that of the files.
   void recompile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Adds the rest to what is told.
+  void recompile_rest(Change& change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void step(const std::vector<ObjectChange>& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What stands in the store and in both parts of the compiler; as before when none of it is another.
+  std::vector<Finding> findings_now() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void read_files() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Without the lock: who is told of what was found needs it.
   void wait_for_look_ups() const;
@@ -49,8 +60,18 @@ class Pipeline {
   const ControlPlane::Subscriber subscriber_;
   absl::Mutex mutex_;
   Store store_ ABSL_GUARDED_BY(mutex_);
-  Compiled compiled_ ABSL_GUARDED_BY(mutex_);
+  WorkloadStage stage_ ABSL_GUARDED_BY(mutex_);
+  Compiled rest_ ABSL_GUARDED_BY(mutex_);
+  bool rest_due_ ABSL_GUARDED_BY(mutex_) = true;
+  // Of the stage, not told yet.
+  Change pending_ ABSL_GUARDED_BY(mutex_);
+  // As told last.
+  std::vector<LocalPod> local_pods_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> mesh_namespaces_ ABSL_GUARDED_BY(mutex_);
   std::vector<Finding> findings_ ABSL_GUARDED_BY(mutex_);
+  // What findings_ were made of: of the store, of the rest, of the stage.
+  std::tuple<uint64_t, uint64_t, uint64_t> findings_of_ ABSL_GUARDED_BY(mutex_) = {};
+  uint64_t rest_version_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<DnsResolver> resolver_;
   // Of keys, by their URLs; null: none are fetched.

@@ -2,12 +2,18 @@
 #include "control-plane/compile/authorization.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/strings.h"
 
 namespace weft::control_plane {
-
 namespace {
+
+std::string name_of(const AuthorizationPolicy& policy) {
+  return str_cat(policy.meta.ns, "/", policy.meta.name);
+}
+
+}  // namespace
 
 std::string target_key(const AuthorizationPolicy& policy, const std::string& service) {
   ObjectMeta meta;
@@ -16,37 +22,40 @@ std::string target_key(const AuthorizationPolicy& policy, const std::string& ser
   return service_key(meta);
 }
 
-}  // namespace
-
-bool selects(const AuthorizationPolicy& policy, const CompiledWorkload& workload) {
-  if (!policy.services.empty()) {
-    return std::any_of(policy.services.begin(), policy.services.end(), [&](const std::string& service) {
-      return workload.workload.services().contains(target_key(policy, service));
-    });
-  }
-  if (!policy.gateways.empty()) return false;
-  const bool in_reach = policy.meta.ns == kRootNamespace || policy.meta.ns == workload.workload.namespace_();
-  return in_reach && selects(policy.selector, workload.labels);
+PolicySelectors::PolicySelectors(const Objects& objects) {
+  for_each<AuthorizationPolicy>(objects, [this](const AuthorizationPolicy& policy) {
+    if (policy.services.empty()) {
+      if (!policy.selector.empty() && policy.gateways.empty()) by_ns_[policy.meta.ns].push_back(&policy);
+      return;
+    }
+    for (const std::string& service : policy.services)
+      by_service_[target_key(policy, service)].push_back(name_of(policy));
+  });
 }
 
-void attach_policies(const Objects& objects, Workloads& workloads) {
-  std::map<std::string, std::vector<CompiledWorkload*>> by_ns;
-  for (auto& [uid, workload] : workloads) by_ns[workload.workload.namespace_()].push_back(&workload);
-  for_each<AuthorizationPolicy>(objects, [&](const AuthorizationPolicy& policy) {
-    if (policy.selector.empty() && policy.services.empty()) return;
-    const std::string name = str_cat(policy.meta.ns, "/", policy.meta.name);
-    for (auto& [ns, members] : by_ns) {
-      // Endpoints of a Service may be entries of another namespace.
-      if (policy.services.empty() && policy.meta.ns != kRootNamespace && policy.meta.ns != ns) continue;
-      for (CompiledWorkload* workload : members) {
-        if (selects(policy, *workload)) workload->workload.add_authorization_policies(name);
-      }
-    }
-  });
-  for (auto& [uid, workload] : workloads) {
-    auto& names = *workload.workload.mutable_authorization_policies();
-    std::sort(names.begin(), names.end());
+void PolicySelectors::add(const std::string& ns, CompiledWorkload& workload) const {
+  const auto found = by_ns_.find(ns);
+  if (found == by_ns_.end()) return;
+  for (const AuthorizationPolicy* policy : found->second) {
+    if (selects(policy->selector, workload.labels))
+      workload.workload.add_authorization_policies(name_of(*policy));
   }
+}
+
+void PolicySelectors::add_to(CompiledWorkload& workload) const {
+  const std::string& ns = workload.workload.namespace_();
+  add(ns, workload);
+  if (ns != kRootNamespace) add(kRootNamespace, workload);
+  std::set<std::string> of_services;
+  if (!by_service_.empty()) {
+    for (const auto& [key, ports] : workload.workload.services()) {
+      const auto found = by_service_.find(key);
+      if (found != by_service_.end()) of_services.insert(found->second.begin(), found->second.end());
+    }
+  }
+  for (const std::string& name : of_services) workload.workload.add_authorization_policies(name);
+  auto& names = *workload.workload.mutable_authorization_policies();
+  std::sort(names.begin(), names.end());
 }
 
 }  // namespace weft::control_plane

@@ -4,9 +4,7 @@
 #include "base/address.h"
 #include "base/courtesy.h"
 #include "base/strings.h"
-#include "control-plane/compile/authorization.h"
 #include "control-plane/compile/delegates.h"
-#include "control-plane/compile/egress.h"
 #include "control-plane/compile/gateway_reach.h"
 #include "control-plane/compile/gateway_routes.h"
 #include "control-plane/compile/gateway_status.h"
@@ -15,39 +13,15 @@
 #include "control-plane/compile/layer4_ports.h"
 #include "control-plane/compile/make_resource.h"
 #include "control-plane/compile/mesh_config.h"
-#include "control-plane/compile/peer_authentication.h"
 #include "control-plane/compile/protocol.h"
 #include "control-plane/compile/routes_at.h"
+#include "control-plane/compile/workload_stage.h"
 #include "control-plane/resource/host_name.h"
-#include "proto/weft/mesh/v1/egress.pb.h"
 
 namespace weft::control_plane {
 namespace {
 
 namespace pb = istio::workload;
-
-void extend(google::protobuf::RepeatedPtrField<pb::Extension>& extensions, const std::string& name,
-            const google::protobuf::Message& message) {
-  pb::Extension& extension = *extensions.Add();
-  extension.set_name(name);
-  // Not PackFrom: it serialises maps in any order.
-  extension.mutable_config()->set_type_url(str_cat("type.googleapis.com/", name));
-  extension.mutable_config()->set_value(serialize(message));
-}
-
-pb::Address to_address(const CompiledWorkload& compiled, const EgressModes& egress) {
-  pb::Address address;
-  *address.mutable_workload() = compiled.workload;
-  mesh::v1::WorkloadLabels labels;
-  for (const auto& [key, value] : compiled.labels) (*labels.mutable_labels())[key] = value;
-  extend(*address.mutable_workload()->mutable_extensions(), "weft.mesh.v1.WorkloadLabels", labels);
-  mesh::v1::EgressPolicy policy;
-  policy.set_registry_only(egress.registry_only(compiled.workload.namespace_(), compiled.labels));
-  policy.set_declared_by_services(compiled.declared_by_services);
-  if (!policy.registry_only() && !policy.declared_by_services()) return address;
-  extend(*address.mutable_workload()->mutable_extensions(), "weft.mesh.v1.EgressPolicy", policy);
-  return address;
-}
 
 pb::IPFamilies families_of(const Service& service) {
   bool v4 = false, v6 = false;
@@ -74,8 +48,8 @@ void set_balancing(const Service& service, pb::LoadBalancing& out) {
 uint32_t datagram_target(const Service& service, const Service::Port& port, const Objects& objects) {
   if (port.target.name.empty()) return port.target.number;
   uint32_t number = 0;
-  for_each<Pod>(objects, [&](const Pod& pod) {
-    if (number != 0 || pod.meta.ns != service.meta.ns || !selects(service.selector, pod.meta.labels)) return;
+  for_each_in<Pod>(objects, service.meta.ns, [&](const Pod& pod) {
+    if (number != 0 || !selects(service.selector, pod.meta.labels)) return;
     for (const Pod::Port& candidate : pod.ports) {
       if (candidate.name == port.target.name) number = candidate.number;
     }
@@ -132,10 +106,9 @@ pb::Address to_address(const ServiceEntry& entry, const std::string& host, const
   return address;
 }
 
-void add(Compiled& out, const char* type, std::string name, const google::protobuf::Message& message) {
+void add(Compiled& out, const char* type, const std::string& name, const google::protobuf::Message& message) {
   give_way();
-  Resource resource = make_resource(type, name, message);
-  out.resources.emplace(std::pair<std::string, std::string>{type, std::move(name)}, std::move(resource));
+  out.add(make_resource(type, name, message));
 }
 
 // nullopt: none of its routes is for the mesh.
@@ -163,9 +136,7 @@ class Steps {
   }
 
   void add(const StepResult& result) {
-    for (const Resource& resource : result.resources)
-      out_.resources.emplace(std::pair<std::string, std::string>{resource.type_url(), resource.name()},
-                             resource);
+    for (const Resource& resource : result.resources) out_.add(resource);
     findings_.insert(findings_.end(), result.findings.begin(), result.findings.end());
   }
 
@@ -200,43 +171,32 @@ void add_virtual_services(const Objects& objects, const MeshConfig* mesh, Steps&
   });
 }
 
-}  // namespace
-
-Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved,
-                 const Compiled* before, const FetchedKeys* keys) {
-  Compiled out;
-  const KindStamps stamps(objects);
-  Remembered remembered(before == nullptr ? nullptr : &before->steps, out.steps);
-  Steps steps(remembered, out);
-  Workloads workloads = compile_workloads(objects);
-  add_service_entries(objects, resolved, workloads);
-  const EgressModes egress(objects);
-  const MeshConfig* const mesh = mesh_config_of(objects);
-  if (mesh != nullptr) add(out, kMeshConfigType, kMeshConfigName, mesh->message);
-  const auto plaintext_denials = attach_peer_authentication(objects, workloads);
-  attach_policies(objects, workloads);
-  for (const auto& [uid, workload] : workloads) add(out, kAddressType, uid, to_address(workload, egress));
-  std::vector<Finding> of_routes;
-  GatewayFacts facts;
-  const std::vector<MeshRouteSet> gateway_api = mesh_routes(objects, stamps, remembered, &of_routes, &facts);
-  const Layer4Ports layer4 = layer4_ports(objects, gateway_api);
+void add_services(const Objects& objects, const Layer4Ports& layer4, Steps& steps) {
   for_each<Service>(objects, [&](const Service& service) {
-    if (!service.external_name)
-      add(out, kAddressType, service_key(service.meta), to_address(service, objects, layer4));
+    if (service.external_name) return;
+    Inputs inputs(Step::kService);
+    inputs.object(service.meta);
+    const std::string host = service_host(service.meta.name, service.meta.ns);
+    for (const Service::Port& port : service.ports) {
+      const auto routed = layer4.find({host, port.number});
+      inputs.number(routed == layer4.end() ? 0 : 1 + static_cast<uint64_t>(routed->second));
+    }
+    for (const Service::Port& port : service.datagram_ports)
+      inputs.number(datagram_target(service, port, objects));
+    steps.add(inputs, kAddressType, service_key(service.meta),
+              [&](std::vector<Finding>*) { return std::optional(to_address(service, objects, layer4)); });
   });
+}
+
+void add_service_entries(const Objects& objects, const Layer4Ports& layer4, Compiled& out) {
   for_each<ServiceEntry>(objects, [&](const ServiceEntry& entry) {
     if (entry.hidden) return;
     for (const std::string& host : hosts_of(entry, objects))
       add(out, kAddressType, service_key(entry, host), to_address(entry, host, layer4));
   });
-  for (const MeshRouteSet& set : gateway_api) steps.add(*set.made);
-  const GatewayRouteSets of_gateways = gateway_routes(objects, stamps, remembered, &of_routes, &facts);
-  if (node_name == kAllNodes) out.gateway_api = gateway_api_status(objects, stamps, remembered, facts);
-  for (const auto& set : of_gateways.sets) steps.add(*set);
-  for (const auto& [name, secret] : secrets_of(of_gateways.servers, objects))
-    add(out, kSecretType, name, secret);
-  warn_of_tunnels(of_gateways, workloads, remembered, &of_routes);
-  add_virtual_services(objects, mesh, steps);
+}
+
+void add_policies(const Objects& objects, const FetchedKeys* keys, Steps& steps, Compiled& out) {
   for_each<DestinationRule>(objects, [&steps](const DestinationRule& d) {
     if (!d.hidden) steps.add(d.meta, kDestinationPolicyType, [&d] { return std::optional(d.policy); });
   });
@@ -247,10 +207,35 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
     add(out, kAuthenticationType, str_cat(r.meta.ns, "/", r.meta.name),
         with_keys(r, keys == nullptr ? FetchedKeys() : *keys));
   });
-  for (const auto& [name, policy] : plaintext_denials) add(out, kAuthorizationType, name, policy);
-  out.local_pods = local_pods(objects, node_name);
-  out.mesh_namespaces = mesh_namespaces(objects);
-  out.findings = cross_check(objects, workloads, stamps, remembered);
+}
+
+}  // namespace
+
+Compiled compile_rest(const Objects& objects, const std::string& node_name, const WorkloadFacts& facts,
+                      const Compiled* before, const FetchedKeys* keys) {
+  Compiled out;
+  const KindStamps stamps(objects);
+  Remembered remembered(before == nullptr ? nullptr : &before->steps, out.steps);
+  Steps steps(remembered, out);
+  const MeshConfig* const mesh = mesh_config_of(objects);
+  if (mesh != nullptr) add(out, kMeshConfigType, kMeshConfigName, mesh->message);
+  std::vector<Finding> of_routes;
+  GatewayFacts gateways;
+  const std::vector<MeshRouteSet> gateway_api =
+      mesh_routes(objects, stamps, remembered, &of_routes, &gateways);
+  const Layer4Ports layer4 = layer4_ports(objects, gateway_api);
+  add_services(objects, layer4, steps);
+  add_service_entries(objects, layer4, out);
+  for (const MeshRouteSet& set : gateway_api) steps.add(*set.made);
+  const GatewayRouteSets of_gateways = gateway_routes(objects, stamps, remembered, &of_routes, &gateways);
+  if (node_name == kAllNodes) out.gateway_api = gateway_api_status(objects, stamps, remembered, gateways);
+  for (const auto& set : of_gateways.sets) steps.add(*set);
+  for (const auto& [name, secret] : secrets_of(of_gateways.servers, objects))
+    add(out, kSecretType, name, secret);
+  warn_of_tunnels(of_gateways, facts.tunnel_hosts(), remembered, &of_routes);
+  add_virtual_services(objects, mesh, steps);
+  add_policies(objects, keys, steps, out);
+  out.findings = cross_check(objects, facts, stamps, remembered);
   check_mesh_config(objects, &out.findings);
   out.findings.insert(out.findings.end(), steps.findings().begin(), steps.findings().end());
   out.findings.insert(out.findings.end(), of_routes.begin(), of_routes.end());
@@ -258,16 +243,33 @@ Compiled compile(const Objects& objects, const std::string& node_name, const Res
   return out;
 }
 
+Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved,
+                 const Compiled* before, const FetchedKeys* keys) {
+  std::vector<ObjectChange> all;
+  for (const auto& [key, object] : objects) all.push_back({key, nullptr, object});
+  WorkloadStage stage(objects, node_name);
+  Change told;
+  stage.apply(all, resolved, &told);
+  stage.begin_asking();
+  Compiled out = compile_rest(objects, node_name, stage.facts(), before, keys);
+  stage.for_each_resource([&out](const Resource& resource) { out.add(resource); });
+  out.local_pods = node_name == kAllNodes ? std::move(told.changed_pods) : stage.local_pods();
+  out.mesh_namespaces = stage.mesh_namespaces();
+  const std::vector<Finding> of_endpoints = stage.checks().findings();
+  out.findings.insert(out.findings.end(), of_endpoints.begin(), of_endpoints.end());
+  return out;
+}
+
 // Both are in the order of their keys.
 void diff(const Compiled& before, const Compiled& after, Change& out) {
   auto old = before.resources.begin();
   for (const auto& [key, resource] : after.resources) {
-    for (; old != before.resources.end() && old->first < key; ++old) out.removed.push_back(old->first);
+    for (; old != before.resources.end() && old->first < key; ++old) out.removed.emplace_back(old->first);
     const bool known = old != before.resources.end() && old->first == key;
     if (!known || old->second.version() != resource.version()) out.upserted.push_back(resource);
     if (known) ++old;
   }
-  for (; old != before.resources.end(); ++old) out.removed.push_back(old->first);
+  for (; old != before.resources.end(); ++old) out.removed.emplace_back(old->first);
 }
 
 }  // namespace weft::control_plane

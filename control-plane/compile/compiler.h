@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,9 +17,18 @@
 
 namespace weft::control_plane {
 
+class WorkloadFacts;
+
 struct Compiled {
-  // {type_url, name}.
-  std::map<std::pair<std::string, std::string>, Resource> resources;
+  // {type_url, name}, of the resource itself: a row's resource is never put another in its place.
+  using Name = std::pair<std::string_view, std::string_view>;
+  std::map<Name, Resource> resources;
+  // Cheapest in the order of names. Nothing, where the name is there.
+  void add(Resource resource) {
+    const Name name(resource.type_url(), resource.name());
+    resources.emplace_hint(resources.end(), name, std::move(resource));
+  }
+  // Of compile().
   std::vector<LocalPod> local_pods;
   std::vector<std::string> mesh_namespaces;
   std::vector<Finding> findings;
@@ -35,17 +45,17 @@ struct Compiled {
 Compiled compile(const Objects& objects, const std::string& node_name, const ResolvedHosts& resolved = {},
                  const Compiled* before = nullptr, const FetchedKeys* keys = nullptr);
 
+// The same without what a WorkloadStage has, whose facts these are; workload_stage.h, and pipeline.h, where
+// the two are one.
+Compiled compile_rest(const Objects& objects, const std::string& node_name, const WorkloadFacts& facts,
+                      const Compiled* before, const FetchedKeys* keys);
+
 // What turns `before` into `after`.
 void diff(const Compiled& before, const Compiled& after, Change& out);
 
-// Unknown hosts and subsets, empty subsets, services without endpoints, hosts with two owners, policies
-// without pods. In cross_check.cc.
-std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads, const KindStamps& stamps,
+// Unknown hosts and subsets, empty subsets, hosts with two owners, policies without pods. In cross_check.cc;
+// see endpoint_checks.h too.
+std::vector<Finding> cross_check(const Objects& objects, const WorkloadFacts& facts, const KindStamps& stamps,
                                  Remembered& remembered);
-
-// Pods of this node and whether they ask to be captured. In local_pods.cc.
-std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node_name);
-// As Change::mesh_namespaces; in local_pods.cc.
-std::vector<std::string> mesh_namespaces(const Objects& objects);
 
 }  // namespace weft::control_plane

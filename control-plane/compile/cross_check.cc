@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/address.h"
 #include "base/strings.h"
 #include "base/suggest.h"
@@ -12,6 +13,7 @@
 #include "control-plane/compile/gateway_checks.h"
 #include "control-plane/compile/gateway_policies.h"
 #include "control-plane/compile/route_backends.h"
+#include "control-plane/compile/workload_facts.h"
 #include "control-plane/resource/certificate_paths.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
@@ -21,8 +23,8 @@ namespace {
 
 class Checks {
  public:
-  Checks(const Objects& objects, const Workloads& workloads, const KindStamps& stamps, Remembered& remembered)
-      : objects_(objects), workloads_(workloads), stamps_(stamps), remembered_(remembered) {}
+  Checks(const Objects& objects, const WorkloadFacts& facts, const KindStamps& stamps, Remembered& remembered)
+      : objects_(objects), facts_(facts), stamps_(stamps), remembered_(remembered) {}
 
   std::vector<Finding> run() {
     for_each<Service>(
@@ -31,8 +33,6 @@ class Checks {
       if (!e.hidden) entry_hosts_.insert(e.hosts.begin(), e.hosts.end());
     });
     for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { rules_.push_back(&d); });
-    for_each<Service>(objects_, [this](const Service& s) { check_service(s); });
-    for_each<EndpointSlice>(objects_, [this](const EndpointSlice& s) { check_slice(s); });
     for_each<DestinationRule>(objects_, [this](const DestinationRule& d) { check_rule(d); });
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { add_owner(v); });
     for_each<VirtualService>(objects_, [this](const VirtualService& v) { check_routes(v); });
@@ -49,20 +49,6 @@ class Checks {
   void warn(const char* code, const ObjectMeta& meta, uint32_t line, const std::string& field,
             std::string message, std::string remedy) {
     warn_about(meta, code, line, field, std::move(message), std::move(remedy), &findings_);
-  }
-
-  bool is_member(const CompiledWorkload& w, const Service& service) const {
-    return w.workload.services().contains(service_key(service.meta));
-  }
-
-  void check_service(const Service& service) {
-    if (service.external_name || service.selector.empty()) return;
-    for (const auto& [uid, workload] : workloads_) {
-      if (is_member(workload, service)) return;
-    }
-    warn(kServiceSelectsNothing, service.meta, service.meta.line, "spec.selector",
-         "no pod matches the selector and its ports",
-         "compare the selector with the pods' labels and port names");
   }
 
   // Nobody takes over what another has.
@@ -86,13 +72,6 @@ class Checks {
     for (const ServiceEntry::Endpoint& endpoint : entry.endpoints) check_endpoint(entry, endpoint);
   }
 
-  void check_slice(const EndpointSlice& slice) {
-    if (services_.contains(service_host(slice.service, slice.meta.ns))) return;
-    warn(kReferenceMissing, slice.meta, slice.meta.line, "metadata.labels[kubernetes.io/service-name]",
-         str_cat("Service ", slice.meta.ns, "/", slice.service, " is unknown"),
-         "add the Service, or correct the label");
-  }
-
   // A machine is one workload, whoever names it.
   void check_endpoint(const ServiceEntry& entry, const ServiceEntry::Endpoint& endpoint) {
     const auto [first, fresh] = endpoints_.try_emplace(endpoint.address, &entry, &endpoint);
@@ -110,10 +89,7 @@ class Checks {
 
   void check_peers(const PeerAuthentication& object) {
     if (object.selector.empty() || object.meta.ns == kRootNamespace) return;
-    for (const auto& [uid, workload] : workloads_) {
-      if (workload.workload.namespace_() == object.meta.ns && selects(object.selector, workload.labels))
-        return;
-    }
+    if (facts_.any(object.meta.ns, object.selector)) return;
     warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.selector",
          "no pod has the selector's labels", "compare the selector with the pods' labels");
   }
@@ -123,10 +99,7 @@ class Checks {
                                                       object.message.selector().end());
     if (!object.gateways.empty()) return check_targets(object.meta, object.gateways);
     if (selector.empty() || selects_gateway(object)) return;
-    for (const auto& [uid, workload] : workloads_) {
-      const bool here = object.message.every_namespace() || workload.workload.namespace_() == object.meta.ns;
-      if (here && selects(selector, workload.labels)) return;
-    }
+    if (facts_.any(object.message.every_namespace() ? "" : object.meta.ns, selector)) return;
     warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.selector",
          "no pod and no gateway has the selector's labels",
          "compare the selector with the labels of pods, and with the selectors of Gateways");
@@ -158,10 +131,7 @@ class Checks {
              "merge the two");
       return;
     }
-    for (const auto& [uid, workload] : workloads_) {
-      if (workload.workload.namespace_() == object.meta.ns && selects(object.selector, workload.labels))
-        return;
-    }
+    if (facts_.any(object.meta.ns, object.selector)) return;
     warn(kPolicySelectsNothing, object.meta, object.meta.line, "spec.workloadSelector",
          "no pod has the selector's labels", "compare the selector with the pods' labels");
   }
@@ -182,7 +152,7 @@ class Checks {
            by_name ? "no ServiceEntry with resolution DNS selects the labels, and the address is a name"
                    : "no Service and no ServiceEntry selects the labels",
            "compare the labels with the selectors of its namespace");
-    } else if (!by_name && !workloads_.contains(entry_uid(object.meta))) {
+    } else if (!by_name && !facts_.has_entry(object.meta)) {
       warn(kWithoutEffect, object.meta, object.meta.line, "spec.address",
            str_cat(object.endpoint.address, " is the address of a pod or of another WorkloadEntry, or of no ",
                    "single machine: that one counts"),
@@ -194,9 +164,7 @@ class Checks {
     if (!policy.gateways.empty()) check_targets(policy.meta, policy.gateways);
     if (policy.selector.empty() && policy.services.empty()) return;
     if (!policy.selector.empty() && selects_gateway(policy)) return;
-    for (const auto& [uid, workload] : workloads_) {
-      if (selects(policy, workload)) return;
-    }
+    if (selects_workload(policy)) return;
     if (!policy.services.empty()) {
       return warn(kPolicySelectsNothing, policy.meta, policy.meta.line, "spec.targetRefs",
                   "no pod is an endpoint of the Services that it names",
@@ -205,6 +173,16 @@ class Checks {
     warn(kPolicySelectsNothing, policy.meta, policy.meta.line, "spec.selector",
          "no pod and no gateway has the selector's labels",
          "compare the selector with the labels of pods, and with the selectors of Gateways");
+  }
+
+  bool selects_workload(const AuthorizationPolicy& policy) const {
+    if (!policy.services.empty()) {
+      return std::any_of(policy.services.begin(), policy.services.end(), [&](const std::string& service) {
+        return facts_.any_of(target_key(policy, service), {});
+      });
+    }
+    return policy.gateways.empty() &&
+           facts_.any(policy.meta.ns == kRootNamespace ? "" : policy.meta.ns, policy.selector);
   }
 
   bool is_entry(const std::string& host) const {
@@ -218,6 +196,7 @@ class Checks {
       return true;
     std::vector<std::string_view> known;
     for (const auto& [host, service] : services_) known.push_back(host);
+    std::sort(known.begin(), known.end());
     const auto guess = nearest(reference.host, known);
     std::string field = reference.field;
     if (field.ends_with(".subset")) field.replace(field.size() - 6, 6, "host");
@@ -274,12 +253,7 @@ class Checks {
     for (int i = 0; i < rule.policy.subsets_size(); ++i) {
       const auto& pairs = rule.policy.subsets(i).labels();
       const std::map<std::string, std::string> labels(pairs.begin(), pairs.end());
-      bool any = false;
-      for (const auto& [uid, workload] : workloads_) {
-        any = any ||
-              (is_member(workload, *service->second) && (labels.empty() || selects(labels, workload.labels)));
-      }
-      if (any) continue;
+      if (facts_.any_of(service_key(service->second->meta), labels)) continue;
       const HostReference& subset = rule.subsets[static_cast<size_t>(i)];
       warn(kSubsetEmpty, rule.meta, subset.line, str_cat(subset.field, ".labels"),
            str_cat("subset ", subset.subset, " of ", rule.host.host, " has no endpoint"),
@@ -382,10 +356,10 @@ class Checks {
   }
 
   const Objects& objects_;
-  const Workloads& workloads_;
+  const WorkloadFacts& facts_;
   const KindStamps& stamps_;
   Remembered& remembered_;
-  std::map<std::string, const Service*> services_;
+  absl::flat_hash_map<std::string, const Service*> services_;  // by host
   std::set<std::string> entry_hosts_;
   std::map<std::string, std::pair<const ServiceEntry*, const ServiceEntry::Endpoint*>> endpoints_;
   // By namespace and host.
@@ -399,9 +373,9 @@ class Checks {
 
 }  // namespace
 
-std::vector<Finding> cross_check(const Objects& objects, const Workloads& workloads, const KindStamps& stamps,
+std::vector<Finding> cross_check(const Objects& objects, const WorkloadFacts& facts, const KindStamps& stamps,
                                  Remembered& remembered) {
-  return Checks(objects, workloads, stamps, remembered).run();
+  return Checks(objects, facts, stamps, remembered).run();
 }
 
 }  // namespace weft::control_plane

@@ -49,20 +49,10 @@ class TunnelChecks {
   std::vector<Finding>* findings_;
 };
 
-std::set<std::string> hosts_with_tunnels(const Workloads& workloads) {
-  std::set<std::string> out;
-  for (const auto& [uid, workload] : workloads) {
-    if (workload.workload.tunnel_protocol() != istio::workload::HBONE) continue;
-    for (const auto& [key, ports] : workload.workload.services()) out.insert(key.substr(key.find('/') + 1));
-  }
-  return out;
-}
-
 }  // namespace
 
-void warn_of_tunnels(const GatewayRouteSets& gateways, const Workloads& workloads, Remembered& remembered,
-                     std::vector<Finding>* findings) {
-  const std::set<std::string> hosts = hosts_with_tunnels(workloads);
+void warn_of_tunnels(const GatewayRouteSets& gateways, const std::set<std::string>& hosts,
+                     Remembered& remembered, std::vector<Finding>* findings) {
   if (hosts.empty()) return;
   // The sets of several ports or hosts may have the same routes.
   std::set<std::pair<std::string, std::string>> reported;

@@ -1,15 +1,17 @@
 // What routes of gateways cannot reach. Pure; the compiler calls it.
 #pragma once
 
+#include <set>
+#include <string>
 #include <vector>
 
 #include "control-plane/compile/gateways.h"
 
 namespace weft::control_plane {
 
-// A gateway has no identity: pods that take tunnels do not let it in. Warns once for each route object and
-// host.
-void warn_of_tunnels(const GatewayRouteSets& gateways, const Workloads& workloads, Remembered& remembered,
-                     std::vector<Finding>* findings);
+// A gateway has no identity: pods that take tunnels do not let it in. `hosts`: of services that have such
+// pods. Warns once for each route object and host.
+void warn_of_tunnels(const GatewayRouteSets& gateways, const std::set<std::string>& hosts,
+                     Remembered& remembered, std::vector<Finding>* findings);
 
 }  // namespace weft::control_plane

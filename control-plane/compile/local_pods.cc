@@ -1,9 +1,5 @@
-// The pods of this node, for the agent's enrolment; see compiler.h.
-#include <set>
-
-#include "base/strings.h"
-#include "control-plane/compile/compiler.h"
-#include "control-plane/compile/egress.h"
+// See local_pods.h.
+#include "control-plane/compile/local_pods.h"
 
 namespace weft::control_plane {
 namespace {
@@ -24,47 +20,31 @@ bool wants_capture(const Pod& pod, const Objects& objects) {
   if (pod.host_network) return false;
   const Wish own = wish_of(pod.meta.labels);
   if (own != Wish::kNothing) return own == Wish::kIn;
-  const auto ns = objects.find(ObjectKey{"Namespace", "", pod.meta.ns});
-  return ns != objects.end() && wish_of(meta_of(*ns->second).labels) == Wish::kIn;
+  return wants_capture(find<Namespace>(objects, "", pod.meta.ns));
 }
 
 }  // namespace
 
-std::vector<LocalPod> local_pods(const Objects& objects, const std::string& node_name) {
-  const EgressModes egress(objects);
-  std::vector<LocalPod> out;
-  for_each<Pod>(objects, [&](const Pod& pod) {
-    if (is_terminal(pod) || (!pod.node.empty() && pod.node != node_name && node_name != kAllNodes)) return;
-    LocalPod local{.uid = pod_uid(pod.meta),
-                   .ns = pod.meta.ns,
-                   .name = pod.meta.name,
-                   .kubelet_uid = pod.kubelet_uid,
-                   .wants_capture = wants_capture(pod, objects),
-                   .exclude_ports = pod.exclude_ports,
-                   .exclude_cidrs = pod.exclude_cidrs,
-                   .node = pod.node};
-    const auto netns = pod.meta.annotations.find("weft.dev/netns");
-    if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;
-    // What passes by the proxy is not asked whether it is declared.
-    local.confined = egress.registry_only(pod.meta.ns, pod.meta.labels);
-    if (local.confined) local.fail_mode = LocalPod::FailMode::kClosed;
-    const auto mode = pod.meta.annotations.find("weft.dev/fail-mode");
-    if (mode != pod.meta.annotations.end())
-      local.fail_mode = mode->second == "closed" ? LocalPod::FailMode::kClosed : LocalPod::FailMode::kOpen;
-    out.push_back(std::move(local));
-  });
-  return out;
-}
+bool wants_capture(const Namespace* ns) { return ns != nullptr && wish_of(ns->meta.labels) == Wish::kIn; }
 
-std::vector<std::string> mesh_namespaces(const Objects& objects) {
-  std::set<std::string> out;
-  for_each<Namespace>(objects, [&out](const Namespace& ns) {
-    if (wish_of(ns.meta.labels) == Wish::kIn) out.insert(ns.meta.name);
-  });
-  for_each<Pod>(objects, [&](const Pod& pod) {
-    if (!is_terminal(pod) && wants_capture(pod, objects)) out.insert(pod.meta.ns);
-  });
-  return {out.begin(), out.end()};
+LocalPod local_pod(const Pod& pod, const Objects& objects, const EgressModes& egress) {
+  LocalPod local{.uid = pod_uid(pod.meta),
+                 .ns = pod.meta.ns,
+                 .name = pod.meta.name,
+                 .kubelet_uid = pod.kubelet_uid,
+                 .wants_capture = wants_capture(pod, objects),
+                 .exclude_ports = pod.exclude_ports,
+                 .exclude_cidrs = pod.exclude_cidrs,
+                 .node = pod.node};
+  const auto netns = pod.meta.annotations.find("weft.dev/netns");
+  if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;
+  // What passes by the proxy is not asked whether it is declared.
+  local.confined = egress.registry_only(pod.meta.ns, pod.meta.labels);
+  if (local.confined) local.fail_mode = LocalPod::FailMode::kClosed;
+  const auto mode = pod.meta.annotations.find("weft.dev/fail-mode");
+  if (mode != pod.meta.annotations.end())
+    local.fail_mode = mode->second == "closed" ? LocalPod::FailMode::kClosed : LocalPod::FailMode::kOpen;
+  return local;
 }
 
 }  // namespace weft::control_plane

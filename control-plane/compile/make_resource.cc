@@ -5,6 +5,7 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include "absl/strings/str_format.h"
+#include "base/strings.h"
 
 namespace weft::control_plane {
 namespace {
@@ -31,6 +32,15 @@ std::string serialize(const google::protobuf::Message& message) {
 Resource make_resource(const char* type, const std::string& name, const google::protobuf::Message& message) {
   const std::string body = serialize(message);
   return Resource(type, name, hash_of(body), body);
+}
+
+void extend(google::protobuf::RepeatedPtrField<istio::workload::Extension>& extensions,
+            const std::string& name, const google::protobuf::Message& message) {
+  istio::workload::Extension& extension = *extensions.Add();
+  extension.set_name(name);
+  // Not PackFrom: it serialises maps in any order.
+  extension.mutable_config()->set_type_url(str_cat("type.googleapis.com/", name));
+  extension.mutable_config()->set_value(serialize(message));
 }
 
 }  // namespace weft::control_plane

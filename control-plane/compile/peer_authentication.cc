@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <tuple>
-#include <vector>
 
 #include "base/strings.h"
 
@@ -32,11 +31,6 @@ pb::Authorization denial(const std::string& ns, const std::string& name) {
   out.set_action(pb::DENY);
   return out;
 }
-
-// The objects of one namespace, the oldest first.
-struct OfNamespace {
-  std::vector<const PeerAuthentication*> whole, selecting;
-};
 
 Mode first_mode(const std::vector<const PeerAuthentication*>& objects) {
   return objects.empty() ? Mode::kUnset : objects.front()->mode;
@@ -67,50 +61,43 @@ pb::Authorization of_ports(const PeerAuthentication& object, bool strict) {
 
 }  // namespace
 
-std::map<std::string, pb::Authorization> attach_peer_authentication(const Objects& objects,
-                                                                    Workloads& workloads) {
-  std::map<std::string, OfNamespace> by_ns;
-  for_each<PeerAuthentication>(objects, [&by_ns](const PeerAuthentication& object) {
-    OfNamespace& of = by_ns[object.meta.ns];
+PeerModes::PeerModes(const Objects& objects) {
+  for_each<PeerAuthentication>(objects, [this](const PeerAuthentication& object) {
+    OfNamespace& of = by_ns_[object.meta.ns];
     (object.selector.empty() ? of.whole : of.selecting).push_back(&object);
   });
-  for (auto& [ns, of] : by_ns) {
+  for (auto& [ns, of] : by_ns_) {
     std::sort(of.whole.begin(), of.whole.end(), older);
     std::sort(of.selecting.begin(), of.selecting.end(), older);
   }
-  std::map<std::string, pb::Authorization> out;
-  if (by_ns.empty()) return out;
-  const Mode of_mesh = first_mode(by_ns[kRootNamespace].whole);
-  for (auto& [uid, workload] : workloads) {
-    const std::string& ns = workload.workload.namespace_();
-    OfNamespace& of = by_ns[ns];
-    Mode mode = first_mode(of.whole);
-    if (mode == Mode::kUnset) mode = of_mesh;
-    const PeerAuthentication* own = nullptr;
-    for (const PeerAuthentication* object : of.selecting) {
-      if (ns == kRootNamespace || !selects(object->selector, workload.labels)) continue;
-      own = object;
-      break;
-    }
-    if (own != nullptr && own->mode != Mode::kUnset) mode = own->mode;
-    const bool strict = mode == Mode::kStrict;
-    const Mode otherwise = strict ? Mode::kPermissive : Mode::kStrict;
-    const bool by_port =
-        own != nullptr && std::any_of(own->ports.begin(), own->ports.end(),
-                                      [&](const auto& port) { return port.second == otherwise; });
-    if (!strict && !by_port) continue;
-    pb::Authorization policy;
-    if (by_port) {
-      policy = of_ports(*own, strict);
-    } else {
-      policy = denial(kRootNamespace, kStatic);
-      add_no_identity(*policy.add_rules());
-    }
-    const std::string name = str_cat(policy.namespace_(), "/", policy.name());
-    workload.workload.add_authorization_policies(name);
-    out.emplace(name, std::move(policy));
+  if (const auto root = by_ns_.find(kRootNamespace); root != by_ns_.end())
+    of_mesh_ = first_mode(root->second.whole);
+}
+
+std::optional<pb::Authorization> PeerModes::denial_for(
+    const std::string& ns, const std::map<std::string, std::string>& labels) const {
+  static const OfNamespace kNone;
+  const auto found = by_ns_.find(ns);
+  const OfNamespace& of = found == by_ns_.end() ? kNone : found->second;
+  Mode mode = first_mode(of.whole);
+  if (mode == Mode::kUnset) mode = of_mesh_;
+  const PeerAuthentication* own = nullptr;
+  for (const PeerAuthentication* object : of.selecting) {
+    if (ns == kRootNamespace || !selects(object->selector, labels)) continue;
+    own = object;
+    break;
   }
-  return out;
+  if (own != nullptr && own->mode != Mode::kUnset) mode = own->mode;
+  const bool strict = mode == Mode::kStrict;
+  const Mode otherwise = strict ? Mode::kPermissive : Mode::kStrict;
+  const bool by_port =
+      own != nullptr && std::any_of(own->ports.begin(), own->ports.end(),
+                                    [&](const auto& port) { return port.second == otherwise; });
+  if (by_port) return of_ports(*own, strict);
+  if (!strict) return std::nullopt;
+  pb::Authorization policy = denial(kRootNamespace, kStatic);
+  add_no_identity(*policy.add_rules());
+  return policy;
 }
 
 }  // namespace weft::control_plane

@@ -3,29 +3,19 @@
 
 namespace weft::control_plane {
 
-KindStamps::KindStamps(const Objects& objects) {
-  // Objects are in the order of their kinds.
-  Stamp* stamp = nullptr;
-  const std::string* kind = nullptr;
-  for (const auto& [key, object] : objects) {
-    if (kind == nullptr || *kind != key.kind) {
-      kind = &key.kind;
-      stamp = &by_kind_[key.kind];
-    }
-    const ObjectMeta& meta = meta_of(*object);
-    if (meta.revision == 0) stamp->unknown = &meta;
-    stamp->hash = absl::HashOf(stamp->hash, meta.revision);
-  }
-}
-
 void KindStamps::add(const std::string& kind, Inputs* out) const {
-  const auto found = by_kind_.find(kind);
-  if (found == by_kind_.end()) {
-    out->number(0);
-    return;
+  const auto [known, fresh] = by_kind_.try_emplace(kind);
+  Stamp& stamp = known->second;
+  if (fresh) {
+    for (auto at = objects_.lower_bound(ObjectKey{kind, "", ""});
+         at != objects_.end() && at->first.kind == kind; ++at) {
+      const ObjectMeta& meta = meta_of(*at->second);
+      if (meta.revision == 0) stamp.unknown = &meta;
+      stamp.hash = absl::HashOf(stamp.hash, meta.revision);
+    }
   }
-  if (found->second.unknown != nullptr) out->object(found->second.unknown);
-  out->number(found->second.hash);
+  if (stamp.unknown != nullptr) out->object(stamp.unknown);
+  out->number(stamp.hash);
 }
 
 }  // namespace weft::control_plane

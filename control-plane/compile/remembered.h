@@ -25,6 +25,7 @@ namespace weft::control_plane {
 // The steps that are remembered.
 enum class Step : uint64_t {
   kObject,
+  kService,
   kDelegating,
   kReferences,
   kRules,
@@ -110,8 +111,9 @@ class Remembered {
 // What tells whether any object of a kind is another than it was.
 class KindStamps {
  public:
-  explicit KindStamps(const Objects& objects);
-  // Adds the objects of a kind, all together, to what a step depends on.
+  // The objects stay as they are while this lives.
+  explicit KindStamps(const Objects& objects) : objects_(objects) {}
+  // Adds the objects of a kind, all together, to what a step depends on. One thread.
   void add(const std::string& kind, Inputs* out) const;
 
  private:
@@ -119,7 +121,9 @@ class KindStamps {
     uint64_t hash = 0;
     const ObjectMeta* unknown = nullptr;  // of no store
   };
-  std::map<std::string, Stamp> by_kind_;
+  const Objects& objects_;
+  // Of the kinds that were asked for.
+  mutable std::map<std::string, Stamp> by_kind_;
 };
 
 }  // namespace weft::control_plane

@@ -4,7 +4,6 @@
 #include "base/address.h"
 #include "base/strings.h"
 #include "control-plane/compile/protocol.h"
-#include "control-plane/resource/endpoint_address.h"
 
 namespace weft::control_plane {
 namespace {
@@ -15,6 +14,8 @@ using Resolution = ServiceEntry::Resolution;
 mesh::v1::Protocol declared_protocol(const ServiceEntry::Port& port) {
   return protocol_of(port.protocol, port.name, port.number);
 }
+
+}  // namespace
 
 pb::PortList ports_for(const ServiceEntry& entry, const std::map<std::string, uint16_t>& own) {
   pb::PortList out;
@@ -27,82 +28,6 @@ pb::PortList ports_for(const ServiceEntry& entry, const std::map<std::string, ui
   }
   return out;
 }
-
-class EntryCompiler {
- public:
-  EntryCompiler(const Objects& objects, const ResolvedHosts& resolved, Workloads& workloads)
-      : objects_(objects), resolved_(resolved), workloads_(workloads) {
-    for (const auto& [uid, workload] : workloads_) {
-      if (workload.workload.network_mode() == pb::HOST_NETWORK) continue;
-      for (const std::string& address : workload.workload.addresses()) uid_by_address_.emplace(address, uid);
-    }
-  }
-
-  void add(const ServiceEntry& entry) {
-    if (entry.hidden) return;
-    for (const std::string& host : hosts_of(entry, objects_)) {
-      const std::string key = service_key(entry, host);
-      if (!entry.selector.empty()) {
-        select(entry, key);
-      } else if (entry.endpoints.empty() && entry.resolves()) {
-        add_name(entry, key, ServiceEntry::Endpoint{.address = host});
-      } else {
-        for (const ServiceEntry::Endpoint& endpoint : entry.endpoints) add_name(entry, key, endpoint);
-      }
-    }
-  }
-
- private:
-  void select(const ServiceEntry& entry, const std::string& key) {
-    for (auto& [uid, workload] : workloads_) {
-      if (workload.workload.namespace_() != entry.meta.ns || !selects(entry.selector, workload.labels))
-        continue;
-      (*workload.workload.mutable_services())[key] = ports_for(entry, {});
-    }
-    for_each<WorkloadEntry>(objects_, [&](const WorkloadEntry& machine) {
-      if (machine.meta.ns != entry.meta.ns || !selects(entry.selector, machine.endpoint.labels)) return;
-      const auto known = workloads_.find(entry_uid(machine.meta));
-      if (known != workloads_.end()) {
-        (*known->second.workload.mutable_services())[key] = ports_for(entry, machine.endpoint.ports);
-      } else if (entry.resolves() || IpAddress::parse(machine.endpoint.address)) {
-        add_name(entry, key, machine.endpoint);
-      }
-    });
-  }
-
-  void add_name(const ServiceEntry& entry, const std::string& key, const ServiceEntry::Endpoint& endpoint) {
-    if (IpAddress::parse(endpoint.address)) return add_address(entry, key, endpoint, endpoint.address);
-    const auto found = resolved_.find(endpoint.address);
-    if (found == resolved_.end()) return;
-    for (const std::string& address : found->second) {
-      add_address(entry, key, endpoint, address);
-      if (entry.resolution == Resolution::kDnsRoundRobin) return;
-    }
-  }
-
-  void add_address(const ServiceEntry& entry, const std::string& key, const ServiceEntry::Endpoint& endpoint,
-                   const std::string& address) {
-    const IpAddress ip = *IpAddress::parse(address);
-    if (!is_endpoint_address(ip)) return;
-    const std::string packed = ip.packed();
-    const auto [known, fresh] = uid_by_address_.try_emplace(
-        packed, str_cat("Kubernetes//ServiceEntry/", entry.meta.ns, "/", address));
-    CompiledWorkload& workload = workloads_[known->second];
-    if (fresh) {
-      workload = external_workload(known->second, entry.meta.ns, entry.meta.name, packed, endpoint);
-      workload.workload.set_name(address);
-      workload.declared_by_services = true;
-    }
-    workload.workload.mutable_services()->insert({key, ports_for(entry, endpoint.ports)});
-  }
-
-  const Objects& objects_;
-  const ResolvedHosts& resolved_;
-  Workloads& workloads_;
-  std::map<std::string, std::string> uid_by_address_;
-};
-
-}  // namespace
 
 std::string service_key(const ServiceEntry& entry, const std::string& host) {
   return str_cat(entry.meta.ns, "/", host);
@@ -134,11 +59,6 @@ std::set<std::string> hosts_to_resolve(const Objects& objects) {
     }
   });
   return out;
-}
-
-void add_service_entries(const Objects& objects, const ResolvedHosts& resolved, Workloads& workloads) {
-  EntryCompiler compiler(objects, resolved, workloads);
-  for_each<ServiceEntry>(objects, [&compiler](const ServiceEntry& entry) { compiler.add(entry); });
 }
 
 pb::Service to_service(const ServiceEntry& entry, const std::string& host) {

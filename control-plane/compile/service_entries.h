@@ -20,8 +20,8 @@ std::vector<std::string> hosts_of(const ServiceEntry& entry, const Objects& obje
 // Names whose addresses the entries need.
 std::set<std::string> hosts_to_resolve(const Objects& objects);
 
-// Adds what the entries have as endpoints, and pods that they select.
-void add_service_entries(const Objects& objects, const ResolvedHosts& resolved, Workloads& workloads);
+// Where the ports of the entry are at an endpoint that has some of its own, by their names.
+istio::workload::PortList ports_for(const ServiceEntry& entry, const std::map<std::string, uint16_t>& own);
 
 // One of the entry's hosts.
 istio::workload::Service to_service(const ServiceEntry& entry, const std::string& host);

@@ -6,6 +6,7 @@
 #include "base/address.h"
 #include "base/strings.h"
 #include "control-plane/compile/protocol.h"
+#include "control-plane/compile/workload_index.h"
 #include "control-plane/resource/endpoint_address.h"
 #include "control-plane/resource/host_name.h"
 
@@ -126,121 +127,65 @@ void add_port(pb::PortList& list, const Service::Port& port, uint16_t target) {
   out.set_app_protocol(to_istio(protocol_of(port.app_protocol, port.name, port.number)));
 }
 
-class WorkloadCompiler {
+// One workload of a unit; see compile_workload().
+class UnitCompiler {
  public:
-  explicit WorkloadCompiler(const Objects& objects) : objects_(objects) {}
+  UnitCompiler(const Unit& unit, const Objects& objects, const WorkloadIndex& index)
+      : unit_(unit), objects_(objects), index_(index) {}
 
-  Workloads run() {
-    for_each<Pod>(objects_, [this](const Pod& pod) { add_pod(pod); });
-    for_each<WorkloadEntry>(objects_, [this](const WorkloadEntry& entry) { add_entry(entry); });
-    for_each<Service>(objects_, [this](const Service& service) { select(service); });
-    for_each<EndpointSlice>(objects_, [this](const EndpointSlice& slice) { add_slice(slice); });
-    return std::move(workloads_);
+  std::optional<CompiledWorkload> run() {
+    if (unit_.kind == Unit::Kind::kPod)
+      begin_pod();
+    else if (unit_.kind == Unit::Kind::kEntry)
+      begin_entry();
+    else if (unit_.kind == Unit::Kind::kAddress && index_.owner(unit_.name) == unit_)
+      own_ = {unit_.name};
+    if (!out_ && own_.empty()) return std::nullopt;
+    for (const EndpointSlice* slice : index_.naming(unit_)) add_slice(*slice);
+    return std::move(out_);
   }
 
  private:
-  void add_pod(const Pod& pod) {
-    if (is_terminal(pod)) return;
-    CompiledWorkload workload = from_pod(pod);
-    const auto node = objects_.find(ObjectKey{"Node", "", pod.node});
-    set_locality(pod, node == objects_.end() ? nullptr : std::get_if<Node>(node->second), workload.workload);
-    // Host-network pods share the node's address, so an address does not name them.
-    if (!pod.host_network) {
-      for (const std::string& ip : pod.ips) uid_by_ip_.emplace(ip, workload.workload.uid());
+  void begin_pod() {
+    const Pod* pod = find<Pod>(objects_, unit_.ns, unit_.name);
+    if (pod == nullptr || is_terminal(*pod)) return;
+    out_ = from_pod(*pod);
+    own_ = pod->ips;
+    set_locality(*pod, find<Node>(objects_, "", pod->node), out_->workload);
+    for (const Service* service : index_.selecting(pod->meta.ns, pod->meta.labels)) {
+      pb::PortList list;
+      for (const Service::Port& port : service->ports) {
+        if (const uint16_t target = resolve_target(port, *pod); target != 0) add_port(list, port, target);
+      }
+      add_service(*service, std::move(list));
     }
-    pods_by_ns_[pod.meta.ns].push_back(&pod);
-    workloads_.emplace(workload.workload.uid(), std::move(workload));
   }
 
   // Its name is looked up for ServiceEntries only; an address that a pod has is the pod.
-  void add_entry(const WorkloadEntry& entry) {
-    const auto ip = IpAddress::parse(entry.endpoint.address);
-    if (!ip || !is_endpoint_address(*ip)) return;
-    const std::string uid = entry_uid(entry.meta);
-    if (!uid_by_ip_.emplace(ip->to_string(), uid).second) return;
-    CompiledWorkload workload =
-        external_workload(uid, entry.meta.ns, entry.meta.name, ip->packed(), entry.endpoint);
-    workload.workload.set_name(entry.meta.name);
-    workloads_.emplace(uid, std::move(workload));
-  }
-
-  void select(const Service& service) {
-    if (service.selector.empty() || service.external_name) return;
-    for_each<WorkloadEntry>(objects_, [&](const WorkloadEntry& entry) { select(service, entry); });
-    const auto pods = pods_by_ns_.find(service.meta.ns);
-    if (pods == pods_by_ns_.end()) return;
-    for (const Pod* pod : pods->second) {
-      if (!selects(service.selector, pod->meta.labels)) continue;
+  void begin_entry() {
+    const WorkloadEntry* entry = find<WorkloadEntry>(objects_, unit_.ns, unit_.name);
+    const auto ip = entry == nullptr ? std::nullopt : IpAddress::parse(entry->endpoint.address);
+    if (!ip || index_.owner(ip->to_string()) != unit_) return;
+    out_ = external_workload(entry_uid(entry->meta), entry->meta.ns, entry->meta.name, ip->packed(),
+                             entry->endpoint);
+    out_->workload.set_name(entry->meta.name);
+    own_ = {ip->to_string()};
+    for (const Service* service : index_.selecting(entry->meta.ns, entry->endpoint.labels)) {
       pb::PortList list;
-      for (const Service::Port& port : service.ports) {
-        if (const uint16_t target = resolve_target(port, *pod); target != 0) add_port(list, port, target);
+      for (const Service::Port& port : service->ports) {
+        const std::string& name = port.target.name.empty() ? port.name : port.target.name;
+        const auto own = entry->endpoint.ports.find(name);
+        const uint16_t target = own != entry->endpoint.ports.end() ? own->second : port.target.number;
+        if (target != 0) add_port(list, port, target);
       }
-      auto& services = *workloads_.at(pod_uid(pod->meta)).workload.mutable_services();
-      if (list.ports_size() > 0) services[service_key(service.meta)] = std::move(list);
+      add_service(*service, std::move(list));
     }
   }
 
-  void select(const Service& service, const WorkloadEntry& entry) {
-    const auto workload = workloads_.find(entry_uid(entry.meta));
-    if (entry.meta.ns != service.meta.ns || workload == workloads_.end() ||
-        !selects(service.selector, entry.endpoint.labels))
-      return;
-    pb::PortList list;
-    for (const Service::Port& port : service.ports) {
-      const auto own = entry.endpoint.ports.find(port.target.name.empty() ? port.name : port.target.name);
-      const uint16_t target = own != entry.endpoint.ports.end() ? own->second : port.target.number;
-      if (target != 0) add_port(list, port, target);
-    }
-    auto& services = *workload->second.workload.mutable_services();
-    if (list.ports_size() > 0) services[service_key(service.meta)] = std::move(list);
-  }
-
-  void add_slice(const EndpointSlice& slice) {
-    const auto found = objects_.find(ObjectKey{"Service", slice.meta.ns, slice.service});
-    if (found == objects_.end()) return;
-    const Service& service = std::get<Service>(*found->second);
-    for (const EndpointSlice::Endpoint& endpoint : slice.endpoints) {
-      for (const std::string& address : endpoint.addresses) add_endpoint(service, slice, endpoint, address);
-    }
-  }
-
-  void add_endpoint(const Service& service, const EndpointSlice& slice,
-                    const EndpointSlice::Endpoint& endpoint, const std::string& address) {
-    const std::string uid = find_or_create(slice, endpoint, address);
-    if (uid.empty()) return;
-    CompiledWorkload& workload = workloads_.at(uid);
-    // A pod's own Ready condition is the truth about it; without one the slice's word counts.
-    if (!endpoint.ready && !says_ready(endpoint)) workload.workload.set_status(pb::UNHEALTHY);
-    pb::PortList& list = (*workload.workload.mutable_services())[service_key(service.meta)];
-    for (const Service::Port& port : service.ports) {
-      for (const EndpointSlice::Port& target : slice.ports) {
-        if (target.name == port.name) add_port(list, port, target.number);
-      }
-    }
-    if (list.ports_size() == 0) workload.workload.mutable_services()->erase(service_key(service.meta));
-  }
-
-  bool says_ready(const EndpointSlice::Endpoint& endpoint) const {
-    const auto pod = objects_.find(ObjectKey{"Pod", endpoint.pod_ns, endpoint.pod_name});
-    return pod != objects_.end() && std::get<Pod>(*pod->second).ready.has_value();
-  }
-
-  // The uid of the endpoint's workload; empty when it belongs to a pod that has ended.
-  std::string find_or_create(const EndpointSlice& slice, const EndpointSlice::Endpoint& endpoint,
-                             const std::string& address) {
-    if (const auto pod = objects_.find(ObjectKey{"Pod", endpoint.pod_ns, endpoint.pod_name});
-        pod != objects_.end()) {
-      const std::string uid = pod_uid(meta_of(*pod->second));
-      const auto workload = workloads_.find(uid);
-      if (workload == workloads_.end()) return "";
-      add_address(workload->second.workload, address);
-      return uid;
-    }
-    if (const auto known = uid_by_ip_.find(address); known != uid_by_ip_.end()) return known->second;
-    const std::string uid = str_cat("Kubernetes//Endpoint/", slice.meta.ns, "/", address);
-    CompiledWorkload created;
-    pb::Workload& w = created.workload;
-    w.set_uid(uid);
+  void begin_address(const EndpointSlice& slice, const EndpointSlice::Endpoint& endpoint) {
+    const std::string& address = unit_.name;
+    pb::Workload& w = out_.emplace().workload;
+    w.set_uid(str_cat("Kubernetes//Endpoint/", slice.meta.ns, "/", address));
     w.set_name(address);
     w.set_namespace_(slice.meta.ns);
     w.add_addresses(IpAddress::parse(address)->packed());
@@ -250,9 +195,54 @@ class WorkloadCompiler {
     w.set_canonical_name(slice.service);
     w.set_canonical_revision("latest");
     if (!endpoint.zone.empty()) w.mutable_locality()->set_zone(endpoint.zone);
-    uid_by_ip_.emplace(address, uid);
-    workloads_.emplace(uid, std::move(created));
-    return uid;
+  }
+
+  void add_service(const Service& service, pb::PortList list) {
+    if (list.ports_size() > 0)
+      (*out_->workload.mutable_services())[service_key(service.meta)] = std::move(list);
+  }
+
+  void add_slice(const EndpointSlice& slice) {
+    const Service* service = find<Service>(objects_, slice.meta.ns, slice.service);
+    if (service == nullptr) return;
+    for (const EndpointSlice::Endpoint& endpoint : slice.endpoints) {
+      if (!may_be(endpoint)) continue;
+      for (const std::string& address : endpoint.addresses) {
+        if (index_.target(endpoint, address) == unit_) add_endpoint(*service, slice, endpoint, address);
+      }
+    }
+  }
+
+  // Cheaper than to ask whose an endpoint is, of which a slice may have a thousand.
+  bool may_be(const EndpointSlice::Endpoint& endpoint) const {
+    if (unit_.kind == Unit::Kind::kPod && endpoint.pod_name == unit_.name && endpoint.pod_ns == unit_.ns)
+      return true;
+    return std::any_of(endpoint.addresses.begin(), endpoint.addresses.end(),
+                       [this](const std::string& address) {
+                         return std::find(own_.begin(), own_.end(), address) != own_.end();
+                       });
+  }
+
+  void add_endpoint(const Service& service, const EndpointSlice& slice,
+                    const EndpointSlice::Endpoint& endpoint, const std::string& address) {
+    if (!out_) begin_address(slice, endpoint);
+    // A slice may know an address that the pod's own status does not name.
+    if (unit_.kind == Unit::Kind::kPod && endpoint.pod_name == unit_.name && endpoint.pod_ns == unit_.ns)
+      add_address(out_->workload, address);
+    // A pod's own Ready condition is the truth about it; without one the slice's word counts.
+    if (!endpoint.ready && !says_ready(endpoint)) out_->workload.set_status(pb::UNHEALTHY);
+    pb::PortList& list = (*out_->workload.mutable_services())[service_key(service.meta)];
+    for (const Service::Port& port : service.ports) {
+      for (const EndpointSlice::Port& target : slice.ports) {
+        if (target.name == port.name) add_port(list, port, target.number);
+      }
+    }
+    if (list.ports_size() == 0) out_->workload.mutable_services()->erase(service_key(service.meta));
+  }
+
+  bool says_ready(const EndpointSlice::Endpoint& endpoint) const {
+    const Pod* pod = find<Pod>(objects_, endpoint.pod_ns, endpoint.pod_name);
+    return pod != nullptr && pod->ready.has_value();
   }
 
   void add_address(pb::Workload& workload, const std::string& address) {
@@ -261,10 +251,11 @@ class WorkloadCompiler {
     if (std::find(known.begin(), known.end(), packed) == known.end()) workload.add_addresses(packed);
   }
 
+  const Unit& unit_;
   const Objects& objects_;
-  Workloads workloads_;
-  std::map<std::string, std::vector<const Pod*>> pods_by_ns_;
-  std::map<std::string, std::string> uid_by_ip_;
+  const WorkloadIndex& index_;
+  std::vector<std::string> own_;  // addresses, as slices name them
+  std::optional<CompiledWorkload> out_;
 };
 
 }  // namespace
@@ -319,6 +310,9 @@ bool selects(const std::map<std::string, std::string>& selector,
   });
 }
 
-Workloads compile_workloads(const Objects& objects) { return WorkloadCompiler(objects).run(); }
+std::optional<CompiledWorkload> compile_workload(const Unit& unit, const Objects& objects,
+                                                 const WorkloadIndex& index) {
+  return UnitCompiler(unit, objects, index).run();
+}
 
 }  // namespace weft::control_plane

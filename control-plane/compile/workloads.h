@@ -2,6 +2,7 @@
 // and the checks between objects read the result.
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 
@@ -16,11 +17,7 @@ struct CompiledWorkload {
   bool declared_by_services = false;  // as in weft.mesh.v1.EgressPolicy
 };
 
-// By uid.
-using Workloads = std::map<std::string, CompiledWorkload>;
 using Objects = std::map<ObjectKey, const Object*>;
-
-Workloads compile_workloads(const Objects& objects);
 
 // An endpoint that is no pod, of no service and without a name yet; `packed` is its address, `owner` the
 // object that describes it.
@@ -41,12 +38,71 @@ bool is_terminal(const Pod& pod);
 bool selects(const std::map<std::string, std::string>& selector,
              const std::map<std::string, std::string>& labels);
 
-// Calls visit(const T&) for every object of that type, in key order.
+// The kinds (ObjectMeta::kind) that a type is for, in their order.
+template <typename T>
+inline constexpr auto kKindsOf = std::array<const char*, 0>{};
+template <>
+inline constexpr std::array kKindsOf<Namespace> = {"Namespace"};
+template <>
+inline constexpr std::array kKindsOf<Pod> = {"Pod"};
+template <>
+inline constexpr std::array kKindsOf<Service> = {"Service"};
+template <>
+inline constexpr std::array kKindsOf<EndpointSlice> = {"EndpointSlice"};
+template <>
+inline constexpr std::array kKindsOf<VirtualService> = {"VirtualService"};
+template <>
+inline constexpr std::array kKindsOf<DestinationRule> = {"DestinationRule"};
+template <>
+inline constexpr std::array kKindsOf<AuthorizationPolicy> = {"AuthorizationPolicy"};
+template <>
+inline constexpr std::array kKindsOf<GatewayRoute> = {"GRPCRoute", "HTTPRoute", "TCPRoute", "TLSRoute"};
+template <>
+inline constexpr std::array kKindsOf<ReferenceGrant> = {"ReferenceGrant"};
+template <>
+inline constexpr std::array kKindsOf<Gateway> = {"Gateway", "IstioGateway"};
+template <>
+inline constexpr std::array kKindsOf<ServiceEntry> = {"ServiceEntry"};
+template <>
+inline constexpr std::array kKindsOf<Node> = {"Node"};
+template <>
+inline constexpr std::array kKindsOf<PeerAuthentication> = {"PeerAuthentication"};
+template <>
+inline constexpr std::array kKindsOf<WorkloadEntry> = {"WorkloadEntry"};
+template <>
+inline constexpr std::array kKindsOf<Sidecar> = {"Sidecar"};
+template <>
+inline constexpr std::array kKindsOf<Secret> = {"Secret"};
+template <>
+inline constexpr std::array kKindsOf<RequestAuthentication> = {"RequestAuthentication"};
+template <>
+inline constexpr std::array kKindsOf<MeshConfig> = {"ConfigMap"};
+
+// Calls visit(const T&) for every object of that type, in key order. Costs what there is of it, whatever else
+// there is.
 template <typename T, typename Visit>
 void for_each(const Objects& objects, Visit visit) {
-  for (const auto& [key, object] : objects) {
-    if (const T* typed = std::get_if<T>(object)) visit(*typed);
+  for (const char* kind : kKindsOf<T>) {
+    for (auto at = objects.lower_bound(ObjectKey{kind, "", ""});
+         at != objects.end() && at->first.kind == kind; ++at)
+      visit(std::get<T>(*at->second));
   }
+}
+
+// The same of one namespace, of a type that is one kind.
+template <typename T, typename Visit>
+void for_each_in(const Objects& objects, const std::string& ns, Visit visit) {
+  const char* const kind = kKindsOf<T>.front();
+  for (auto at = objects.lower_bound(ObjectKey{kind, ns, ""});
+       at != objects.end() && at->first.kind == kind && at->first.ns == ns; ++at)
+    visit(std::get<T>(*at->second));
+}
+
+// nullptr: there is none.
+template <typename T>
+const T* find(const Objects& objects, const std::string& ns, const std::string& name) {
+  const auto found = objects.find(ObjectKey{kKindsOf<T>.front(), ns, name});
+  return found == objects.end() ? nullptr : &std::get<T>(*found->second);
 }
 
 }  // namespace weft::control_plane

@@ -100,16 +100,8 @@ void NodePods::update(const Change& told, Change& out) {
     mesh_namespaces_ = told.mesh_namespaces;
     out.upserted.push_back(mesh_resource(told.mesh_namespaces));
   }
-  std::map<std::string, LocalPod> now;
-  for (const LocalPod& pod : told.local_pods) now.emplace(pod.uid, pod);
-  for (const auto& [uid, pod] : now) {
-    const auto before = known_.find(uid);
-    if (before == known_.end() || before->second != pod) out.upserted.push_back(pod_resource(pod));
-  }
-  for (const auto& [uid, pod] : known_) {
-    if (!now.contains(uid)) out.removed.emplace_back(kPodType, uid);
-  }
-  known_ = std::move(now);
+  for (const LocalPod& pod : told.changed_pods) out.upserted.push_back(pod_resource(pod));
+  for (const std::string& uid : told.gone_pods) out.removed.emplace_back(kPodType, uid);
 }
 
 }  // namespace weft::control_plane

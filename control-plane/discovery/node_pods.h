@@ -2,7 +2,6 @@
 // weft-control makes them, agents read them. Pure.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,15 +23,14 @@ absl::StatusOr<LocalPod> read_pod(const std::string& body);
 Resource mesh_resource(const std::vector<std::string>& namespaces);
 absl::StatusOr<std::vector<std::string>> read_mesh(const std::string& body);
 
-// The pods of all nodes, and the namespaces of the mesh, as told last.
+// The pods of all nodes, and the namespaces of the mesh, as resources.
 class NodePods {
  public:
-  // Adds to `out` what turns what was told last into the complete lists of `told`.
+  // Adds to `out` what `told`, of a control plane of all nodes, says that is new of them.
   void update(const Change& told, Change& out);
 
  private:
   std::optional<std::vector<std::string>> mesh_namespaces_;  // nullopt: not told yet
-  std::map<std::string, LocalPod> known_;                    // by uid
 };
 
 }  // namespace weft::control_plane

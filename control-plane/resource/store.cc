@@ -55,21 +55,77 @@ std::map<ObjectKey, Object> Store::merge(File* old, ParsedFile& parsed, std::vec
   return now;
 }
 
-void Store::update(Changes changes) {
+void Store::touch(const File& file, bool replaced, Touched& out) const {
+  for (const auto& [key, object] : file.objects) {
+    const auto in_force = objects_.find(key);
+    out.try_emplace(key, Before{in_force == objects_.end() ? nullptr : in_force->second, replaced});
+  }
+}
+
+std::vector<ObjectChange> Store::update(Changes changes) {
+  retired_.clear();
   std::map<std::string, File> updated;
+  Touched touched;
   for (auto& [path, parsed] : changes) {
-    if (!parsed) continue;
     const auto old = files_.find(path);
+    if (old != files_.end()) touch(old->second, true, touched);
+    if (!parsed) continue;
     File file{.findings = std::move(parsed->findings)};
     file.objects = merge(old != files_.end() ? &old->second : nullptr, *parsed, file.findings);
+    touch(file, false, touched);
     updated.emplace(path, std::move(file));
   }
-  for (const auto& [path, parsed] : changes) files_.erase(path);
+  const bool alone = duplicates_.empty();
+  replace(std::move(updated), changes);
+  if (!alone || !patch(touched, changes)) rebuild();
+  std::vector<ObjectChange> out;
+  for (const auto& [key, before] : touched) {
+    const auto found = objects_.find(key);
+    const Object* const now = found == objects_.end() ? nullptr : found->second;
+    if (now != before.object) out.push_back({key, before.object, now});
+  }
+  return out;
+}
+
+void Store::replace(std::map<std::string, File> updated, const Changes& changes) {
+  for (const auto& [path, parsed] : changes) {
+    const auto old = files_.find(path);
+    if (old != files_.end()) {
+      retired_.push_back(std::move(old->second));
+      files_.erase(old);
+    }
+    if (with_findings_.erase(path) > 0) ++findings_version_;
+  }
+  for (const auto& [path, file] : updated) {
+    if (file.findings.empty()) continue;
+    with_findings_.insert(path);
+    ++findings_version_;
+  }
   files_.merge(updated);
-  rebuild();
+}
+
+bool Store::patch(const Touched& touched, const Changes& changes) {
+  for (const auto& [key, before] : touched) {
+    if (before.replaced) objects_.at(key) = nullptr;
+  }
+  for (const auto& [path, parsed] : changes) {
+    const auto file = files_.find(path);
+    if (file == files_.end()) continue;
+    for (const auto& [key, object] : file->second.objects) {
+      const Object*& place = objects_[key];
+      if (place != nullptr) return false;
+      place = &object;
+    }
+  }
+  for (const auto& [key, before] : touched) {
+    const auto found = objects_.find(key);
+    if (found != objects_.end() && found->second == nullptr) objects_.erase(found);
+  }
+  return true;
 }
 
 void Store::rebuild() {
+  ++findings_version_;
   objects_.clear();
   duplicates_.clear();
   for (const auto& [path, file] : files_) {
@@ -82,7 +138,10 @@ void Store::rebuild() {
 
 std::vector<Finding> Store::findings() const {
   std::vector<Finding> out;
-  for (const auto& [path, file] : files_) out.insert(out.end(), file.findings.begin(), file.findings.end());
+  for (const std::string& path : with_findings_) {
+    const std::vector<Finding>& of_file = files_.at(path).findings;
+    out.insert(out.end(), of_file.begin(), of_file.end());
+  }
   out.insert(out.end(), duplicates_.begin(), duplicates_.end());
   return out;
 }

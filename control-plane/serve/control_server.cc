@@ -143,7 +143,7 @@ absl::Status ControlServer::listen() {
 void ControlServer::on_change(const Change& change) {
   Change served{.generation = change.generation, .upserted = change.upserted, .removed = change.removed};
   pods_.update(change, served);
-  findings_.update(change.findings, served);
+  tell_findings(change, served);
   // Who may ask for certificates before who is told of pods: an agent asks at once.
   workloads_.apply(change);
   {
@@ -151,10 +151,18 @@ void ControlServer::on_change(const Change& change) {
     ads_->apply(served);
     generation_ = change.generation;
   }
+}
+
+// All of them are looked at, and most changes are of pods, which alter none.
+void ControlServer::tell_findings(const Change& change, Change& served) {
+  if (generation_ > 0 && change.findings == findings_told_ && change.gateway_api == status_told_) return;
+  findings_.update(change.findings, served);
   rejected_ = static_cast<uint64_t>(
       std::count_if(change.findings.begin(), change.findings.end(),
                     [](const Finding& finding) { return finding.level == Finding::Level::kError; }));
   if (parts_.status != nullptr) parts_.status->tell(change.findings, change.gateway_api);
+  findings_told_ = change.findings;
+  status_told_ = change.gateway_api;
 }
 
 ControlServer::~ControlServer() {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <grpcpp/server.h>
 
@@ -86,6 +87,7 @@ class ControlServer {
   absl::Status start_webhook();
   void tell_authorities();
   void on_change(const Change& change);
+  void tell_findings(const Change& change, Change& served);
   void look_for_revocations();
   HttpReply serve_metrics(std::string_view path) const;
   HttpReply serve_health(std::string_view path) const;
@@ -96,6 +98,8 @@ class ControlServer {
   NodeWorkloads workloads_;
   NodePods pods_;  // the control plane's threads, one at a time
   NodeFindings findings_;
+  std::vector<Finding> findings_told_;
+  std::shared_ptr<const GatewayApiStatus> status_told_;
   absl::Mutex applying_;                    // around what streams are told, so that generations come in order
   std::optional<std::string> revocations_;  // as told last; nullopt: nothing yet; tick's thread
   std::unique_ptr<AdsService> ads_;

@@ -4,6 +4,10 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
+#include <set>
+
 #include "base/strings.h"
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/discovery/node_pods.h"
@@ -132,12 +136,18 @@ class NodeScopeTest : public testing::Test {
     server_.reset();
     ads_.reset();
   }
+  // `pods`: all that there are.
   void apply(std::vector<Resource> upserted, std::vector<LocalPod> pods,
              std::vector<std::pair<std::string, std::string>> removed = {}) {
     Change change{
         .generation = ++generation_, .upserted = std::move(upserted), .removed = std::move(removed)};
     Change told;
-    told.local_pods = std::move(pods);
+    std::set<std::string> now;
+    for (const LocalPod& pod : pods) now.insert(pod.uid);
+    std::set_difference(known_.begin(), known_.end(), now.begin(), now.end(),
+                        std::back_inserter(told.gone_pods));
+    known_ = std::move(now);
+    told.changed_pods = std::move(pods);
     pods_.update(told, change);
     ads_->apply(change);
   }
@@ -145,6 +155,7 @@ class NodeScopeTest : public testing::Test {
   const test::ScratchFolder folder_;
   const std::string address_ = "unix:" + folder_.file("ads.sock");
   NodePods pods_;
+  std::set<std::string> known_;  // uids of pods
   uint64_t generation_ = 0;
   std::unique_ptr<AdsService> ads_;
   std::unique_ptr<grpc::Server> server_;

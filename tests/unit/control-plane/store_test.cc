@@ -1,4 +1,5 @@
 // Last good versions, duplicates and deletion.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,12 +21,25 @@ class StoreTest : public testing::Test {
   void write(const std::string& file, std::string_view text) {
     Store::Changes changes;
     changes.emplace(file, parse_file(file, text));
-    store_.update(std::move(changes));
+    note(store_.update(std::move(changes)));
   }
   void remove(const std::string& file) {
     Store::Changes changes;
     changes.emplace(file, std::nullopt);
-    store_.update(std::move(changes));
+    note(store_.update(std::move(changes)));
+  }
+  // "+one -two ~three": what the last step says that came, went and is another.
+  void note(const std::vector<ObjectChange>& changes) {
+    said_.clear();
+    for (const ObjectChange& change : changes) {
+      const char* const sign = change.before == nullptr ? "+" : change.now == nullptr ? "-" : "~";
+      str_append(&said_, said_.empty() ? "" : " ", sign, change.key.name);
+      for (const Object* object : {change.before, change.now}) {
+        if (object != nullptr) EXPECT_EQ(key_of(*object), change.key);
+      }
+      EXPECT_EQ(change.now,
+                store_.objects().contains(change.key) ? store_.objects().at(change.key) : nullptr);
+    }
   }
   // The cluster IP in force; empty: no such service.
   std::string ip_of(const std::string& name) const {
@@ -36,7 +50,29 @@ class StoreTest : public testing::Test {
     return meta_of(*store_.objects().at(ObjectKey{"Service", "default", name})).revision;
   }
   Store store_;
+  std::string said_;
 };
+
+TEST_F(StoreTest, AStepSaysWhichObjectsAreOthers) {
+  write("a.yaml", service("one", "10.0.0.1") + service("two", "10.0.0.2"));
+  EXPECT_EQ(said_, "+one +two");
+  write("a.yaml", service("one", "10.0.0.11"));
+  EXPECT_EQ(said_, "~one -two");
+  // Nothing is in force but what was.
+  write("b.yaml", service("one", "10.0.0.3"));
+  EXPECT_EQ(said_, "");
+  EXPECT_EQ(store_.findings().size(), 1U) << "of the duplicate";
+  remove("a.yaml");
+  EXPECT_EQ(said_, "~one");
+  EXPECT_EQ(ip_of("one"), "10.0.0.3");
+  EXPECT_THAT(store_.findings(), testing::IsEmpty());
+  write("a.yaml", service("one", "10.0.0.4"));
+  EXPECT_EQ(said_, "~one") << "the first by path is in force";
+  remove("a.yaml");
+  remove("b.yaml");
+  EXPECT_EQ(said_, "-one");
+  EXPECT_TRUE(store_.objects().empty());
+}
 
 TEST_F(StoreTest, AnObjectKeepsItsRevisionWhileItStays) {
   write("a.yaml", service("one", "10.0.0.1"));
