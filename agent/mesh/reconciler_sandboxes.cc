@@ -1,6 +1,8 @@
 // What the reconciler does with news of where pods are, and with pods whose start waits for it; see
 // reconciler.h.
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include "agent/mesh/reconciler.h"
 #include "base/log.h"
@@ -19,17 +21,26 @@ struct VisibleNetns {
 };
 
 // The runtime's path is one of the node's file system, which the agent's may lack, or show without what is
-// mounted on it.
+// mounted on it. containerd says /var/run, which is a link to /run on nodes, and nothing in the agent's
+// image.
+std::vector<std::string> places_of(const std::string& path) {
+  constexpr std::string_view kLink = "/var/run/";
+  std::vector<std::string> out{path};
+  if (path.starts_with(kLink)) out.push_back(str_cat("/run/", path.substr(kLink.size())));
+  out.push_back(str_cat("/proc/1/root", path));
+  return out;
+}
+
 absl::StatusOr<VisibleNetns> visible(const NetnsProbe& probe, const std::string& path) {
   if (!path.starts_with("/")) return absl::InvalidArgumentError(str_cat(path, " is no absolute path"));
-  const absl::StatusOr<NetnsIdentity> here = probe(path);
-  if (here.ok()) return VisibleNetns{path, *here};
-  std::string of_node = str_cat("/proc/1/root", path);
-  const absl::StatusOr<NetnsIdentity> there = probe(of_node);
-  if (there.ok()) return VisibleNetns{std::move(of_node), *there};
-  return absl::NotFoundError(str_cat(here.status().message(),
-                                     "; next: mount /run/netns into weft-agent, with mountPropagation: "
-                                     "HostToContainer"));
+  std::string why;
+  for (std::string& place : places_of(path)) {
+    const absl::StatusOr<NetnsIdentity> found = probe(place);
+    if (found.ok()) return VisibleNetns{std::move(place), *found};
+    if (why.empty()) why = std::string(found.status().message());
+  }
+  return absl::NotFoundError(
+      str_cat(why, "; next: mount /run/netns into weft-agent, with mountPropagation: HostToContainer"));
 }
 
 }  // namespace

@@ -136,7 +136,9 @@ class Cluster:
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + pki_file("sa.pub"),
             "--service-account-signing-key-file=" + pki_file("sa.key"), "--kubelet-client-certificate=" + pki_file("admin.crt"),
             "--kubelet-client-key=" + pki_file("admin.key"), "--kubelet-certificate-authority=" + pki_file("ca.crt"),
-            "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true"])
+            "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true",
+            # Webhooks are dialled at their pods: the control plane has a way to them, and no kube-proxy.
+            "--enable-aggregator-routing=true"])
 
     # --- nodes
 

@@ -204,20 +204,24 @@ class Machine:
             raise ClusterError(f"{self.name}: {' '.join(argv)}: {out.stderr.strip()}")
         return out.stdout
 
-    def commands(self):
-        """Names of the processes in its cgroups, those in containers included."""
-        found = set()
+    def processes(self):
+        """Id -> name of what runs in its cgroups, in containers too."""
+        found = {}
         for folder in groups_below(self.group):
             try:
                 with open(folder + "/cgroup.procs", encoding="ascii") as f:
                     pids = f.read().split()
                 for pid in pids:
                     with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
-                        found.add(f.read().strip())
+                        found[int(pid)] = f.read().strip()
             except OSError:
                 # It, or its group, ended meanwhile.
                 pass
         return found
+
+    def commands(self):
+        """Their names."""
+        return set(self.processes().values())
 
     def wait_for(self, program, seconds, ready):
         """Until ready() is true; over at once when the program has died."""

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Weft on a Kubernetes of two nodes: installed by its chart under running traffic, a canary by kubectl, new weights, every component restarted,
-the API server lost, taken out again. A client that dials anew for each request counts what failed from beginning to end.
+the API server lost, taken out again; then the same with weft-control, which is restarted and lost, writes status, answers the webhook, and is upgraded with all
+others to another version. A client that dials anew for each request counts what failed from beginning to end.
 tools/dev test runs it; --keep leaves the cluster up for a look."""
 import argparse
 import os
@@ -11,12 +12,22 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import chart_story  # noqa: E402 pylint: disable=wrong-import-position
+import control_story  # noqa: E402 pylint: disable=wrong-import-position
+import start_story  # noqa: E402 pylint: disable=wrong-import-position
+import upgrade_story  # noqa: E402 pylint: disable=wrong-import-position
 from machine import ClusterError, remove  # noqa: E402 pylint: disable=wrong-import-position
 from machine_state import difference, state  # noqa: E402 pylint: disable=wrong-import-position
 from scenario import Failed, Scenario  # noqa: E402 pylint: disable=wrong-import-position
 
 # In this order; each needs the ones before.
-STEPS = ("start", "deploy", "install", "enrol", "encrypt", "apply_canary", "change_weights", "restart_agent", "restart_proxy", "lose_api_server", "uninstall")
+STEPS = (
+    Scenario.start, Scenario.deploy, Scenario.install, Scenario.enrol, Scenario.encrypt, Scenario.apply_canary, Scenario.change_weights,
+    Scenario.restart_agent, Scenario.restart_proxy, Scenario.lose_api_server, Scenario.uninstall,
+    # Once more, on the same cluster and under the same traffic.
+    control_story.install_control, control_story.check_cluster, Scenario.encrypt, Scenario.change_weights, start_story.first_moments, control_story.refuse_wrong,
+    control_story.judge_route, control_story.restart_control, control_story.lose_control, upgrade_story.upgrade, Scenario.uninstall,
+    chart_story.check_charts)
 
 
 class Ended(Exception):
@@ -38,10 +49,11 @@ def report(scenario):
 
 def run(scenario):
     """How many steps passed, and how many failed."""
-    for number, name in enumerate(STEPS):
+    for number, step in enumerate(STEPS):
         started = time.monotonic()
+        name = step.__name__
         try:
-            said = getattr(scenario, name)()
+            said = step(scenario)
         except (Failed, ClusterError, Ended, subprocess.SubprocessError, OSError, RuntimeError, LookupError, ValueError) as error:
             said = f"FAILED  {name} after {time.monotonic() - started:.1f} s: {type(error).__name__}: "
             print(f"{said}{error}", flush=True)

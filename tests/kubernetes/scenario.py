@@ -9,6 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import definitions  # noqa: E402 pylint: disable=wrong-import-position
 import images  # noqa: E402 pylint: disable=wrong-import-position
 import pki  # noqa: E402 pylint: disable=wrong-import-position
 from cluster import Cluster, ClusterError  # noqa: E402 pylint: disable=wrong-import-position
@@ -23,6 +24,10 @@ SERVICE = "10.96.10.10:80"  # product-service of shop.yaml
 VAULT = "10.96.10.11:80"
 SAMPLE = 4000
 REPOSITORY = "weft.test"
+COMPONENTS = ("agent", "proxy", "control")
+# What the chart makes carries its label; kinds that are not namespaced among them.
+KINDS_OF_CHART = ("all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,networkpolicies,poddisruptionbudgets,clusterroles,"
+                  "clusterrolebindings,gatewayclasses,validatingwebhookconfigurations")
 # A random share is further off than this many standard deviations less than once in a million runs.
 DEVIATIONS = 5.5
 
@@ -120,16 +125,23 @@ class Scenario:
                            "-o", "jsonpath={.items[0].metadata.name}")
         return self.kubectl("-n", MESH, "exec", pod, "-c", "agent", "--", "weft", *arguments)
 
+    def metric(self, address, name, **labels):
+        """The sum of the rows of a metric of an agent (at its node's address) or of a weft-control whose labels match these expressions."""
+        text = subprocess.run(self.cluster.command(["curl", "-sS", "--max-time", "10", f"http://{address}:15020/metrics"]), text=True,
+                              capture_output=True, check=True).stdout
+        rows = (line.rsplit(" ", 1) for line in text.splitlines() if re.match(re.escape(name) + r"[ {]", line))
+        return sum(float(value) for row, value in rows if all(re.search(f'[{{,]{key}="{wanted}"', row) for key, wanted in labels.items()))
+
     # --- the steps, in order
 
     def start(self):
         subprocess.run([ROOT + "/tools/image/build", "--bin-dir", self.bin_dir, "--out", images.OUT, "--repository", REPOSITORY], check=True)
-        archives = [images.pause(), images.application(self.bin_dir), images.OUT + "/weft-agent.tar", images.OUT + "/weft-proxy.tar"]
+        archives = [images.pause(), images.application(self.bin_dir), *(f"{images.OUT}/weft-{name}.tar" for name in COMPONENTS)]
         self.cluster.up(2, archives, print)
         return "two nodes are ready"
 
     def deploy(self):
-        self.kubectl("apply", "-f", HERE + "/crds.yaml")
+        self.kubectl("apply", "-f", "-", stdin=definitions.manifest())
         # A pod is refused until its namespace has a ServiceAccount.
         self.kubectl("apply", "-f", HERE + "/shop.yaml", attempts=50)
         for name in ("product-v1", "product-v2", "vault"):
@@ -149,11 +161,14 @@ class Scenario:
         pki.make_authority(folder)
         self.kubectl("-n", MESH, "create", "secret", "generic", "weft-ca", f"--from-file=ca.crt={folder}/ca.crt",
                      f"--from-file=ca.key={folder}/ca.key", f"--from-file=roots.crt={folder}/ca.crt")
-        self.helm("install", "weft", CHART, "-n", MESH, "--values", CHART + "/values-small.yaml", "--wait", "--timeout", "120s",
-                  "--set", f"agent.image.repository={REPOSITORY}/weft-agent", "--set", f"proxy.image.repository={REPOSITORY}/weft-proxy",
-                  "--set", "image.pullPolicy=Never", "--set", "agent.authority.secretName=weft-ca",
-                  "--set", f"proxy.drainTimeoutSeconds={self.drain_seconds}")
+        self.install_chart("agent.authority.secretName=weft-ca")
         return self.expect_unbroken("while the mesh was installed")
+
+    def install_chart(self, *values):
+        values = [*(f"{name}.image.repository={REPOSITORY}/weft-{name}" for name in COMPONENTS), "image.pullPolicy=Never",
+                  f"proxy.drainTimeoutSeconds={self.drain_seconds}", *values]
+        self.helm("install", "weft", CHART, "-n", MESH, "--values", CHART + "/values-small.yaml", "--wait", "--timeout", "120s",
+                  *(part for value in values for part in ("--set", value)))
 
     def enrol(self):
         self.kubectl("label", "namespace", SHOP, "weft.dev/mesh=enabled")
@@ -226,6 +241,9 @@ class Scenario:
         self.helm("uninstall", "weft", "-n", MESH, "--wait", "--timeout", "120s")
         until("no pod of the mesh is left", 90, lambda: not self.kubectl("-n", MESH, "get", "pods", "-o", "name").strip(),
               lambda: self.kubectl("-n", MESH, "get", "pods"))
+        objects = self.kubectl("get", KINDS_OF_CHART, "-A", "-l", "app.kubernetes.io/name=weft", "--ignore-not-found", "-o", "name").split()
+        if objects:
+            raise Failed("the cluster still has: " + ", ".join(objects))
         for node in self.cluster.nodes():
             left = self.left_on(node)
             if left:

@@ -71,6 +71,14 @@ privileged_ctest() {
   run_ctest "$@"
 }
 
+# Once; what reads the alert rules as Prometheus does. 77: it cannot be had here, and they are not checked.
+fetch_promtool() {
+  local status=0
+  tools/promtool --fetch || status=$?
+  [ $status -ne 77 ] || skipped "promtool, for the tests of alert rules" "there is no promtool" "see above; tools/promtool --fetch" || return
+  return $status
+}
+
 # Once; what tests of interoperation need. 77: it cannot be had here, and they are skipped.
 fetch_envoy() {
   local status=0
@@ -135,6 +143,7 @@ verb_test() {
   step "build release" build release
   step "test of the lint" run_ctest release '^lint$'
   step "Helm, for the tests of the chart" build_helm
+  step "promtool, for alert rules" fetch_promtool
   step "unit tests" run_ctest release '^unit$'
   step "kernel program tests" privileged_ctest release '^bpf$'
   step "Envoy, for the tests of interoperation" fetch_envoy

@@ -193,5 +193,36 @@ TEST(AdmissionTest, APodThatNobodyToldOfIsNeitherLetInNorRefused) {
   EXPECT_THAT(verdict.error, HasSubstr("has not told of it"));
 }
 
+// containerd names namespaces by the node's link, which is not in the agent's image.
+TEST(AdmissionTest, ANamespaceInVarRunIsFoundInRun) {
+  Journal journal;
+  JournalDataplane dataplane(journal);
+  FakeFeed feed;
+  const test::ScratchFolder folder;
+  Reconciler reconciler(
+      {.store_path = folder.file("enrollments.json"), .node_name = "n1", .pods_by_cgroup = true},
+      {.dataplane = dataplane,
+       .feed = feed,
+       .publish = [](const control_plane::Change&) {},
+       .probe = [](const std::string& path) -> absl::StatusOr<NetnsIdentity> {
+         if (path == "/run/netns/cni-1") return NetnsIdentity{1, 2};
+         return absl::NotFoundError(path);
+       }});
+  ASSERT_TRUE(reconciler.start().ok());
+  control_plane::Change change;
+  change.generation = 1;
+  change.local_pods = {{.uid = "Kubernetes//Pod/shop/web",
+                        .ns = "shop",
+                        .name = "web",
+                        .kubelet_uid = kUidA,
+                        .wants_capture = true}};
+  reconciler.apply(change);
+  reconciler.admit(
+      {.command = "ADD", .ns = "shop", .name = "web", .uid = kUidA, .netns = "/var/run/netns/cni-1"},
+      [](CniAnswer) {});
+  EXPECT_TRUE(journal.wait_for("enroll /run/netns/cni-1"));
+  reconciler.stop();
+}
+
 }  // namespace
 }  // namespace weft::agent
