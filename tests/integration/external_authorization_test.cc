@@ -16,7 +16,7 @@ using ::testing::Not;
 // The distribution's, which has its package python3-grpcio.
 constexpr char kPython[] = "/usr/bin/python3";
 constexpr uint16_t kHttp = 8090, kAsk = 9000, kCall = 9001;
-// Of the machine, where the agent runs; below the ports that the kernel gives away.
+// Of the node, where the agent runs; below the ports that the kernel gives away.
 constexpr uint16_t kEdge = 18742;
 
 class ExternalAuthorizationTest : public MeshTest {
@@ -133,8 +133,13 @@ TEST_F(ExternalAuthorizationTest, WithoutAProviderNobodyIsLetInUntilTheMeshSaysS
   EXPECT_THAT(mesh_->cli({"analyze", mesh_->manifests().path()}).output, HasSubstr("WF0072"));
 }
 
-// The node's own address, from outside of the mesh; what is behind the gateway is asked about nobody.
+// In the node's network, from where the provider's pod is reached; so is the client, which is none of the
+// mesh.
 TEST_F(ExternalAuthorizationTest, AGatewayAsksTheProviderBeforeItAnswers) {
+  EXPECT_EQ(mesh_->stop_proxy(), 0);
+  EXPECT_EQ(mesh_->stop_agent(), 0);
+  const std::string node = topology_->host_netns(1);
+  mesh_->run_in(node);
   use_mesh();
   mesh_->manifests().write(
       "gateway.yaml",
@@ -149,8 +154,11 @@ TEST_F(ExternalAuthorizationTest, AGatewayAsksTheProviderBeforeItAnswers) {
               "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: edge}\nspec: ",
               "{selector: {matchLabels: {istio: ingressgateway}}, action: CUSTOM, provider: {name: ask}, ",
               "rules: [{to: [{operation: {paths: [/private/*]}}]}]}\n"));
-  const auto at_gateway = [](const std::string& path, const std::string& field = "x-pass: wrong") {
+  ASSERT_TRUE(mesh_->start_agent().ok()) << mesh_->log();
+  ASSERT_TRUE(mesh_->start_proxy().ok()) << mesh_->log();
+  const auto at_gateway = [&node](const std::string& path, const std::string& field = "x-pass: wrong") {
     Spawn spawn;
+    spawn.netns = node;
     spawn.argv = {"curl", "-s", "-i", "--max-time", "10", "-H", "Host: shop.example", "-H", field};
     spawn.argv.push_back(str_cat("http://127.0.0.1:", kEdge, path));
     return run(spawn).output;
