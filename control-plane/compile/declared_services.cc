@@ -33,8 +33,9 @@ void for_each_difference(const Map& a, const Map& b, Same same, Found found) {
 bool DeclaredServices::Saying::says_the_same(const Saying& other) const {
   const auto rest = [](const Saying& s) {
     const ServiceEntry::Endpoint& e = s.endpoint;
-    return std::tie(s.key, s.entry_ns, s.entry_name, s.selector, s.machine, e.labels, e.weight, e.locality,
-                    e.service_account);
+    // Names of workloads have the address as it is written.
+    return std::tie(s.key, s.entry_ns, s.entry_name, s.selector, s.machine, e.address, e.labels, e.weight,
+                    e.locality, e.service_account);
   };
   return rest(*this) == rest(other) && ports.SerializeAsString() == other.ports.SerializeAsString();
 }

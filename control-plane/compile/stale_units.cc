@@ -187,8 +187,13 @@ void StaleUnits::note(const Node* before, const Node* now) {
   if (std::all_of(places.begin(), places.end(),
                   [&](const char* place) { return label(before, place) == label(now, place); }))
     return;
+  nodes_.insert(name);
+}
+
+void StaleUnits::add_pods_of_nodes() {
+  if (nodes_.empty()) return;
   for_each<Pod>(objects_, [&](const Pod& pod) {
-    if (pod.node == name) units_.insert(unit_of(pod));
+    if (nodes_.contains(pod.node)) units_.insert(unit_of(pod));
   });
 }
 

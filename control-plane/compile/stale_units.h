@@ -20,6 +20,9 @@ class StaleUnits {
 
   // Once for each object of the step that is another.
   void note(const ObjectChange& change);
+  // Once, after the last change: pods of nodes that are in another place now. The first step tells of all
+  // nodes and all pods.
+  void add_pods_of_nodes();
 
   const std::set<Unit>& units() const { return units_; }
   // Whose owner may be another one.
@@ -68,6 +71,7 @@ class StaleUnits {
   const WorkloadIndex& index_;
   std::set<Unit> units_;
   std::set<std::string> addresses_, namespaces_, endpoints_of_, policies_;
+  std::set<std::string> nodes_;
   std::set<Name> services_, slices_;
   bool everything_ = false, peers_ = false, selectors_ = false, egress_ = false, declared_ = false;
 };

@@ -62,6 +62,7 @@ void WorkloadStage::apply(const std::vector<ObjectChange>& changes, const Resolv
     stale.note(change);
     namespaces_due_ = namespaces_due_ || change.key.kind == kKindsOf<Namespace>.front();
   }
+  stale.add_pods_of_nodes();
   note_datagrams(changes);
   std::set<Unit> due = stale.units();
   renew(stale, resolved, &due);
@@ -206,9 +207,9 @@ void WorkloadStage::count_captured(Row& row, bool captured) {
   if (std::exchange(row.captured, captured) == captured) return;
   // A pod's workload is in its namespace.
   size_t& count = captured_[row.facts.ns];
-  count = captured ? count + 1 : count - 1;
-  if (count == 0) captured_.erase(row.facts.ns);
-  if (count <= 1) namespaces_due_ = true;
+  const size_t now = captured ? ++count : --count;
+  if (now == 0) captured_.erase(row.facts.ns);
+  if (now <= 1) namespaces_due_ = true;
 }
 
 void WorkloadStage::tell_denials(const std::set<std::string>& policies, Change* out) {

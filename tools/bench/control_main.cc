@@ -203,7 +203,7 @@ absl::Status churn(const Options& options, const ControlProcess& process, Contro
               bytes / static_cast<double>(std::max<uint64_t>(figures.addresses, 1)), kMostBytes);
   report.tell("bytes for each pod that is replaced", bytes / static_cast<double>(pods), "B");
   report.tell("most resources in an answer", static_cast<double>(figures.largest), "");
-  report.hold("full pushes", "", static_cast<double>(figures.full_pushes), 0);
+  report.hold("full pushes while pods change", "", static_cast<double>(figures.full_pushes), 0);
   report.tell("CPU of weft-control",
               100 * (process.cpu_seconds() - cpu) / (static_cast<double>(begun) / per_second), "%");
   return absl::OkStatus();
@@ -215,7 +215,9 @@ absl::Status change_services(uint32_t count, ControlCluster& cluster, ControlNod
     if (!node.wait_for_all(kLast))
       return absl::DeadlineExceededError("a change of a Service did not come to the node");
   }
-  report.hold_latency("a Service, event to node", node.take().milliseconds[Sight::kService]);
+  ControlNode::Figures figures = node.take();
+  report.hold_latency("a Service, event to node", figures.milliseconds[Sight::kService]);
+  report.hold("full pushes while Services change", "", static_cast<double>(figures.full_pushes), 0);
   return absl::OkStatus();
 }
 

@@ -162,7 +162,8 @@ Outcome Exchange::choose_route() {
   SourceView source = source_view(snapshot, source_);
   if (client_.access != nullptr) {
     const Outcome let_in = judge_at_gateway();
-    if (let_in != Outcome::kOk) return let_in;
+    judged_ = let_in == Outcome::kOk;
+    if (!judged_) return let_in;
     source.token = token_.get();
   }
   const RouteMatch match = match_route(*host, request(), source, client_.dialled.port);

@@ -146,6 +146,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   uint16_t status_ = 0;
   uint8_t interim_count_ = 0;
   bool continue_said_ = false;  // before any server is asked
+  bool judged_ = false;         // and let in
   Response response_ = Response::kAwaited;
   bool only_fresh_ = false;
   bool retried_ = false;

@@ -70,11 +70,14 @@ Outcome Exchange::judge() {
                   shadow->judge(judged(request(), client_.client.ip, &context_.path_readings, token_.get())));
   }
   target_.aim_at_dialled(generation_, {client_.dialled, client_.origin.netns_cookie(), kNone, true, {}});
+  judged_ = true;
   return Outcome::kOk;
 }
 
 bool Exchange::forbidden() const {
-  if (recorded_ || downstream_.request_status() != HeadStatus::kComplete) return false;
+  // Before, while a provider is asked, nothing was let in, and what the provider says is not there to be
+  // judged by.
+  if (recorded_ || !judged_) return false;
   if (client_.access != nullptr) return forbidden_at_gateway();
   return client_.policy != nullptr && !verdict().allowed;
 }

@@ -106,7 +106,9 @@ void ExternalCheck::ask(const std::vector<ConnectionPolicy::Asked>& asked, std::
     Question question{std::string(one.policy), std::string(one.provider), nullptr, kNone};
     question.provider = snapshot.find_provider(one.provider);
     if (question.provider != nullptr) question.cluster = snapshot.find_provider_cluster(ns, one.provider);
-    if (!leads_to_itself(question.cluster)) questions_.push_back(std::move(question));
+    // Of a pod. The address of a gateway is that of all its hosts, the provider's perhaps among them.
+    if (client_.policy == nullptr || !leads_to_itself(question.cluster))
+      questions_.push_back(std::move(question));
   }
 }
 

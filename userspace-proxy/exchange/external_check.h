@@ -1,5 +1,5 @@
 // ExternalCheck: what one request's exchange asks providers before it is judged (policies of CUSTOM): one
-// after the other, by requests of its own from the pod that is asked for, with its identity. run() is the
+// after the other, by requests of its own from the pod, or the gateway, that is asked for. run() is the
 // story of one question. Owned by the exchange; made for requests that a policy of CUSTOM selects, and for no
 // other. Worker thread only.
 #pragma once

@@ -137,7 +137,10 @@ TlsFault TlsContext::check(SSL* ssl, TlsPeer& peer) {
   unsigned int length = 0;
   SSL_get0_alpn_selected(ssl, &protocol, &length);
   if (length != 2 || std::memcmp(protocol, "h2", 2) != 0) return TlsFault::kNoProtocol;
-  return SSL_session_reused(ssl) == 1 ? check_resumed(ssl, peer) : TlsFault::kNoFault;
+  if (SSL_session_reused(ssl) == 1) return check_resumed(ssl, peer);
+  // Not in verify(), where the peer has not proved yet that it has the certificate's key.
+  if (!peer.shown.empty()) peers_of(ssl).keep(std::move(peer.shown), peer.id, peer.chain);
+  return TlsFault::kNoFault;
 }
 
 // The library verifies nothing when it resumes.
@@ -157,9 +160,8 @@ int TlsContext::verify(X509_STORE_CTX* store, void*) {
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   TlsPeer& peer = peer_of(ssl);
   TlsContext& self = *peer.context;
-  VerifiedPeers& known = SSL_is_server(ssl) == 1 ? self.clients_ : self.servers_;
   std::string shown = VerifiedPeers::shown(store);
-  const VerifiedPeers::Peer* before = known.find(shown, self.credentials());
+  const VerifiedPeers::Peer* before = self.peers_of(ssl).find(shown, self.credentials());
   if (before != nullptr) {
     peer.chain = share_all(before->chain);
     peer.id = before->id;
@@ -174,7 +176,7 @@ int TlsContext::verify(X509_STORE_CTX* store, void*) {
   }
   if (peer.fault == TlsFault::kNoFault) peer.fault = check_identity(peer);
   if (peer.fault == TlsFault::kNoFault) {
-    if (before == nullptr) known.keep(std::move(shown), peer.id, peer.chain);
+    if (before == nullptr) peer.shown = std::move(shown);
     X509_STORE_CTX_set_error(store, X509_V_OK);
     return 1;
   }

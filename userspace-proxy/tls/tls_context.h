@@ -41,6 +41,7 @@ class TlsContext final : public TlsProfile {
   size_t cut_revoked(const Credentials& trust);
 
   size_t sessions() const { return order_.size(); }
+  size_t verified_peers() const { return clients_.size() + servers_.size(); }
 
  private:
   explicit TlsContext(CredentialsPtr credentials) : credentials_(std::move(credentials)) {}
@@ -54,6 +55,7 @@ class TlsContext final : public TlsProfile {
   };
 
   static TlsFault check_resumed(SSL* ssl, TlsPeer& peer);
+  VerifiedPeers& peers_of(SSL* ssl) { return SSL_is_server(ssl) == 1 ? clients_ : servers_; }
   Kept take_session(const std::string& name);
   void keep_session(const TlsPeer& peer, SSL_SESSION* session);
   static int write_ticket(SSL* ssl, void*);

@@ -43,6 +43,7 @@ struct TlsPeer {
   SpiffeId id;  // of the mesh, once the handshake is done
   // As verified, the leaf first; of a resumed session, what was verified when it began.
   std::vector<X509Ptr> chain;
+  std::string shown;  // of the mesh, where the chain was verified for this connection: VerifiedPeers::shown()
 };
 
 class TlsProfile {

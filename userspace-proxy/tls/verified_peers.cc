@@ -1,6 +1,9 @@
 // VerifiedPeers of verified_peers.h.
 #include "userspace-proxy/tls/verified_peers.h"
 
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+
 #include <iterator>
 #include <utility>
 
@@ -29,7 +32,10 @@ std::string VerifiedPeers::shown(X509_STORE_CTX* store) {
     if (sk_X509_value(others, i) == X509_STORE_CTX_get0_cert(store)) continue;
     if (!append(sk_X509_value(others, i), &out)) return {};
   }
-  return out;
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  const int done = EVP_Digest(out.data(), out.size(), reinterpret_cast<unsigned char*>(digest.data()),
+                              nullptr, EVP_sha256(), nullptr);
+  return done == 1 ? digest : std::string();
 }
 
 const VerifiedPeers::Peer* VerifiedPeers::find(const std::string& shown, const Credentials& trust) {

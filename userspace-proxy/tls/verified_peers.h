@@ -26,14 +26,15 @@ class VerifiedPeers {
   };
   static constexpr size_t kMax = 256;
 
-  // All that the peer shows and that verification reads. Empty: it cannot be written out.
+  // SHA-256 of all that the peer shows and that verification reads: what a stranger adds to it is not kept.
+  // Empty: it cannot be written out.
   static std::string shown(X509_STORE_CTX* store);
 
   // Null: unknown, or no longer good by the time of day or the lists of `trust`; then it is forgotten, and
   // the library says what is wrong.
   const Peer* find(const std::string& shown, const Credentials& trust);
-  // Only what was verified and admitted: strangers cannot drive out others. The oldest goes when there are
-  // kMax.
+  // Only what was verified and admitted, of a peer that has proved its key: who shows another's certificate
+  // cannot drive out anybody. The oldest goes when there are kMax.
   void keep(std::string shown, const SpiffeId& id, const std::vector<X509Ptr>& chain);
   size_t size() const { return order_.size(); }
 

@@ -188,6 +188,20 @@ TEST_F(VerifiedPeerTest, ACopiedCertificateWithoutItsKeyIsOfNoUse) {
   EXPECT_FALSE(verdict.done);
 }
 
+// Anybody sees a server's certificate, and could drive out all who are known by showing it with others.
+TEST_F(VerifiedPeerTest, WhoHasNotProvedTheKeyIsNotKept) {
+  const auto client = context(kWeb), server = context(kDatabase);
+  const test::Leaf copied{share(server->credentials().chain.front().get()),
+                          pretend(server->credentials().key.get())};
+  const auto thief = *TlsContext::make(credentials(kDatabase, copied));
+  EXPECT_FALSE(shake(*client, *thief).done);
+  EXPECT_FALSE(shake(*thief, *server).done);
+  EXPECT_EQ(client->verified_peers() + server->verified_peers(), 0u);
+  EXPECT_TRUE(shake(*client, *server).done);
+  EXPECT_EQ(client->verified_peers(), 1u);
+  EXPECT_EQ(server->verified_peers(), 1u);
+}
+
 TEST_F(VerifiedPeerTest, WhatIsKeptIsLookedAtEachTime) {
   const test::Leaf good = test::make_leaf(authority_, {.names = only(kWeb)});
   const test::Leaf expired =

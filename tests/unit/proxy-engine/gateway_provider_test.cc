@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <condition_variable>
+#include <future>
+
 #include "base/strings.h"
 #include "proto/weft/mesh/v1/mesh_config.pb.h"
 #include "tests/unit/proxy-engine/policy_messages.h"
@@ -22,11 +26,11 @@ using ::testing::StartsWith;
 constexpr char kYes[] = "HTTP/1.1 200 OK\r\nx-user: me\r\nx-seen: yes\r\nContent-Length: 0\r\n\r\n";
 constexpr char kNo[] = "HTTP/1.1 401 Unauthorized\r\nx-why: you\r\nContent-Length: 4\r\n\r\nnope";
 
-// Answers each request with `text`, and keeps what it was asked.
+// Answers each request with `text`, once it may, and keeps what it was asked.
 class Provider {
  public:
-  explicit Provider(std::string text)
-      : server_([this, text = std::move(text)](TestConnection& client) {
+  explicit Provider(std::string text, std::shared_future<void> may = {})
+      : server_([this, text = std::move(text), may = std::move(may)](TestConnection& client) {
           for (;;) {
             const std::string head = client.read_until("\r\n\r\n");
             if (head.empty()) return;
@@ -34,10 +38,16 @@ class Provider {
               const std::lock_guard lock(mutex_);
               asked_ += head;
             }
+            heard_.notify_all();
+            if (may.valid()) may.wait();
             if (text.empty() || !client.send(text)) return;
           }
         }) {}
   const SocketAddress& address() const { return server_.address(); }
+  bool wait_until_asked() {
+    std::unique_lock lock(mutex_);
+    return heard_.wait_for(lock, std::chrono::seconds(10), [this] { return !asked_.empty(); });
+  }
   std::string asked() {
     const std::lock_guard lock(mutex_);
     return asked_;
@@ -45,6 +55,7 @@ class Provider {
 
  private:
   std::mutex mutex_;
+  std::condition_variable heard_;
   std::string asked_;
   TestServer server_;  // last: its threads end first
 };
@@ -102,8 +113,10 @@ class GatewayProviderTest : public testing::Test {
     snapshot->gateway_host_by_host[Snapshot::HostKey{"", address_.port, "shop.example"}] = 0;
     Resources resources;
     resources.authorizations.emplace("shop/one", policy);
-    auto rules =
-        GatewayRulesTable(resources).of("front", {.authorizations = {"shop/one"}, .authentications = {}});
+    if (allows_ != nullptr) resources.authorizations.emplace("shop/two", allows_);
+    std::vector<std::string> names{"shop/one"};
+    if (allows_ != nullptr) names.emplace_back("shop/two");
+    auto rules = GatewayRulesTable(resources).of("front", {.authorizations = names, .authentications = {}});
     snapshot->gateways_ask = rules->asks_providers;
     snapshot->gateway_rules.emplace(snapshot->virtual_hosts.front().get(), std::move(rules));
     rig_.use(std::move(snapshot));
@@ -120,6 +133,7 @@ class GatewayProviderTest : public testing::Test {
   }
 
   weft::mesh::v1::ExternalProvider message_;
+  AuthorizationPtr allows_;  // beside the policy of CUSTOM
   TestServer server_;
   Rig rig_;
   SocketAddress address_;
@@ -169,6 +183,30 @@ TEST_F(GatewayProviderTest, AProviderThatNobodyServesLetsNobodyIn) {
   EXPECT_EQ(server_.connections(), 1);
   serve(nullptr, custom(about_path(istio::security::DENY, "/ask"), "no such provider"));
   EXPECT_THAT(get("/ask"), StartsWith("HTTP/1.1 403"));
+}
+
+// Who is allowed by what the provider says is not let in yet while it is asked: a change then forbids
+// nothing.
+TEST_F(GatewayProviderTest, AChangeWhileAProviderIsAskedForbidsNothingThatItMayAllow) {
+  allows_ = about_field("x-user", "me");
+  std::promise<void> may;
+  Provider provider(kYes, may.get_future().share());
+  serve(&provider.address());
+  TestConnection client = TestConnection::to(address_);
+  client.send("GET /ask HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+  ASSERT_TRUE(provider.wait_until_asked());
+  serve(&provider.address());
+  may.set_value();
+  EXPECT_THAT(client.read_message(), EndsWith("for me"));
+  EXPECT_THAT(get("/free"), StartsWith("HTTP/1.1 403")) << "what the client says of itself does not count";
+}
+
+// The gateway's address is that of all its hosts, not the provider's alone.
+TEST_F(GatewayProviderTest, AProviderBehindTheGatewayItselfIsAskedAllTheSame) {
+  message_.set_fail_open(true);
+  serve(&address_);
+  EXPECT_THAT(get("/ask"), StartsWith("HTTP/1.1 503"));
+  EXPECT_EQ(server_.connections(), 0);
 }
 
 // The provider's answer stands for the proxy's own only where it denies.

@@ -24,6 +24,20 @@ inline AuthorizationPtr about_path(istio::security::Action action, const char* p
   return out;
 }
 
+// ALLOW for requests with this header field.
+inline AuthorizationPtr about_field(const char* name, const char* value) {
+  auto out = std::make_shared<istio::security::Authorization>();
+  out->set_action(istio::security::ALLOW);
+  weft::mesh::v1::HttpTerms terms;
+  auto& field = *terms.add_headers();
+  field.set_name(name);
+  field.add_values()->set_exact(value);
+  auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
+  extension.set_name("weft.mesh.v1.HttpTerms");
+  extension.mutable_config()->PackFrom(terms);
+  return out;
+}
+
 inline AuthorizationPtr everything(istio::security::Action action) {
   auto out = std::make_shared<istio::security::Authorization>();
   out->set_action(action);
