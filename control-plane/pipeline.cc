@@ -65,11 +65,14 @@ void forget_older(const Change& later, Change& change) {
 
 template <typename T>
 void append(std::vector<T>& more, std::vector<T>& out) {
+  if (out.empty()) return out.swap(more);
   out.insert(out.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
 void add(Change later, Change& change) {
-  forget_older(later, change);
+  const bool first = change.upserted.empty() && change.removed.empty() && change.changed_pods.empty() &&
+                     change.gone_pods.empty();
+  if (!first) forget_older(later, change);
   append(later.upserted, change.upserted);
   append(later.removed, change.removed);
   append(later.changed_pods, change.changed_pods);

@@ -15,11 +15,17 @@ namespace weft::bench {
 namespace {
 
 constexpr size_t kMaxHead = 64 << 10;
-// Every token is that of the agent of the one node that the measurement is about.
-constexpr char kReview[] =
-    R"({"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","status":{"authenticated":true,)"
-    R"("audiences":["weft-control"],"user":{"username":"system:serviceaccount:weft-system:weft-agent",)"
-    R"("extra":{"authentication.kubernetes.io/node-name":["node-0"]}}}})";
+// The token "t-7" is that of the agent of node-7.
+std::string review(const std::string& request) {
+  constexpr std::string_view kToken = "\"token\":\"t-";
+  const size_t at = request.find(kToken);
+  const std::string number = at == std::string::npos ? "0" : request.substr(at + kToken.size());
+  return str_cat(
+      R"({"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","status":{"authenticated":true,)",
+      R"("audiences":["weft-control"],"user":{"username":"system:serviceaccount:weft-system:weft-agent",)",
+      R"("extra":{"authentication.kubernetes.io/node-name":["node-)", number.substr(0, number.find('"')),
+      R"("]}}}})");
+}
 
 bool send_all(int socket, std::string_view text) {
   while (!text.empty()) {
@@ -130,13 +136,14 @@ void StandInApi::serve(int socket) {
       continue;
     }
     const std::string line = input.substr(0, input.find("\r\n"));
+    const std::string answer = review(input.substr(end, whole - end));
     input.erase(0, whole);
     const size_t path = line.find(' ') + 1;
     if (line.starts_with("POST")) {
-      if (!send_all(socket,
-                    str_cat("HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: ",
-                            sizeof(kReview) - 1, "\r\n\r\n", kReview)))
-        break;
+      const std::string head =
+          str_cat("HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: ", answer.size(),
+                  "\r\n\r\n");
+      if (!send_all(socket, head) || !send_all(socket, answer)) break;
       continue;
     }
     watch(socket, line.substr(path, line.find_first_of("? ", path) - path));

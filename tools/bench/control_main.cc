@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
 
 #include "absl/status/status.h"
@@ -49,6 +50,7 @@ struct Options {
   double rate = 2'000;  // pods a minute
   double seconds = 60;
   uint32_t service_changes = 50;
+  uint32_t streams = 1;  // of nodes
 };
 
 // weft-control on a free port of loopback, with folders of its own; ended with this.
@@ -71,7 +73,6 @@ class ControlProcess {
         << "current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"
         << "clusters: [{name: c, cluster: {server: '" << api
         << "'}}]\nusers: [{name: u, user: {token: t}}]\n";
-    std::ofstream(file("token")) << "t\n";
     target_ = str_cat("127.0.0.1:", free_port());
     const std::vector<std::string> words = {
         program,       "--kubeconfig",     file("kubeconfig"), "--listen", target_,       "--metrics-address",
@@ -86,11 +87,17 @@ class ControlProcess {
   }
 
   std::string file(const std::string& name) const { return folder_ + "/" + name; }
-  control_plane::ControlAccess access() const {
+  // Of the agent of a node.
+  control_plane::ControlAccess access(uint32_t node) const {
+    const std::string token = file(str_cat("token-", node));
+    std::ofstream(token) << "t-" << node << "\n";
     return {.target = target_,
             .authority_file = file("ca/ca.crt"),
-            .token_file = file("token"),
-            .server_name = "weft-control.weft-system.svc"};
+            .token_file = token,
+            .certificate_file = "",
+            .key_file = "",
+            .server_name = "weft-control.weft-system.svc",
+            .cluster_id = ""};
   }
 
   // Megabytes, of a line of /proc/PID/status.
@@ -234,11 +241,17 @@ absl::Status run(const Options& options) {
     if (!process.runs()) return absl::UnavailableError("weft-control ended; what it said stands above");
     look.wait();
   }
-  ControlNode node(process.access());
-  RETURN_IF_ERROR(node.start(options.size.services + cluster.pods(), kSync));
+  const size_t addresses = options.size.services + cluster.pods();
+  ControlNode node(process.access(0));
+  RETURN_IF_ERROR(node.start(addresses, kSync));
   const std::chrono::duration<double> synced = ControlNode::Clock::now() - begin;
-  std::printf("%u Services, %u endpoints, %.0f pods replaced a minute for %.0f s\n", options.size.services,
-              options.size.endpoints, options.rate, options.seconds);
+  std::vector<std::unique_ptr<ControlNode>> others;
+  for (uint32_t i = 1; i < options.streams; ++i) {
+    others.push_back(std::make_unique<ControlNode>(process.access(i)));
+    RETURN_IF_ERROR(others.back()->start(addresses, kSync));
+  }
+  std::printf("%u Services, %u endpoints, %u nodes' streams, %.0f pods replaced a minute for %.0f s\n",
+              options.size.services, options.size.endpoints, options.streams, options.rate, options.seconds);
   Report report;
   report.tell("from the start to a node that has all", synced.count(), "s");
   report.tell("memory then", process.memory("VmRSS:"), "MB");
@@ -266,6 +279,8 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", options.seconds, "For so long")->check(CLI::Range(1.0, 3'600.0));
   app.add_option("--service-changes", options.service_changes,
                  "Changes of Services that are timed after that");
+  app.add_option("--streams", options.streams, "Nodes that are told; what is measured is the first")
+      ->check(CLI::Range(1, 10'000));
   app.add_option("--json", options.json, "Also write the figures there");
   CLI11_PARSE(app, argc, argv);
   if (options.size.endpoints < options.size.services) options.size.endpoints = options.size.services;

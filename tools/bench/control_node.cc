@@ -43,7 +43,8 @@ absl::Status ControlNode::start(size_t addresses, std::chrono::seconds limit) {
   }
   thread_ = std::thread([this] { read_all(); });
   std::unique_lock lock(mutex_);
-  if (!changed_.wait_for(lock, limit, [&] { return ended_ || held_ >= addresses; }))
+  if (!changed_.wait_for(lock, limit,
+                         [&] { return ended_ || (held_ >= addresses && told_.size() == kTypes.size()); }))
     return absl::DeadlineExceededError(
         str_cat("only ", held_, " of ", addresses, " addresses were told in time"));
   if (ended_) return absl::UnavailableError("weft-control ended the stream");
@@ -73,6 +74,7 @@ void ControlNode::count(const Response& response, Clock::time_point now) {
   figures_.resources += static_cast<uint64_t>(many);
   figures_.largest = std::max(figures_.largest, static_cast<uint64_t>(many));
   if (synced_ && many >= kManyResources) ++figures_.full_pushes;
+  if (!synced_ && told_.insert(response.type_url()).second) changed_.notify_all();
   if (response.type_url() != control_plane::kAddressType) return;
   figures_.addresses += static_cast<uint64_t>(many);
   held_ += static_cast<size_t>(response.resources_size());

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,8 +28,8 @@ class ControlNode {
   explicit ControlNode(control_plane::ControlAccess access) : channel_(std::move(access)) {}
   ~ControlNode();
 
-  // Until it has been told of so many addresses. Errors: the server cannot be reached or ends the stream,
-  // DeadlineExceeded.
+  // Until it has been told of so many addresses, and of every type. Errors: the server cannot be reached or
+  // ends the stream, DeadlineExceeded.
   absl::Status start(size_t addresses, std::chrono::seconds limit);
   // Before what makes weft-control tell it.
   void expect(Sight sight, const std::string& name);
@@ -64,7 +65,8 @@ class ControlNode {
   std::condition_variable changed_;
   std::map<std::pair<Sight, std::string>, Clock::time_point> expected_;
   Figures figures_;
-  size_t held_ = 0;  // addresses
+  size_t held_ = 0;             // addresses
+  std::set<std::string> told_;  // types
   bool synced_ = false, ended_ = false;
 };
 
