@@ -246,6 +246,12 @@ class RenderedTest(unittest.TestCase):
             self.assertGreater(release, drain + pause)
             self.assertGreater(agent["terminationGracePeriodSeconds"], release)
 
+    def test_a_proxy_is_ready_when_its_agent_is(self):
+        # Else a node whose agent cannot start loses the proxy that serves it to one that has nothing.
+        for objects in self.variants():
+            agent, proxy = (chart.container(objects, name)["readinessProbe"]["httpGet"] for name in ("weft-agent", "weft-proxy"))
+            self.assertEqual(proxy, agent)
+
     def test_two_agents_never_meet_on_a_node(self):
         for objects in self.variants():
             rolling = chart.one(objects, "DaemonSet", "weft-agent")["spec"]["updateStrategy"]["rollingUpdate"]

@@ -6,7 +6,7 @@ CLUSTER_TEST_SECONDS=300
 MESH_TEST_SECONDS=900
 # What all of `tools/dev test` may take. The cluster comes last and gets what is left: building its programs takes long where no cache has them.
 TEST_SECONDS=${WEFT_TEST_SECONDS:-5040}
-TIER_TAKES=400
+TIER_TAKES=600
 PROGRAMS_TAKE=900
 
 seconds_left() { echo $((TEST_SECONDS - SECONDS)); }
