@@ -5,8 +5,8 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -29,8 +29,6 @@
 #include "tools/bench/control_cluster.h"
 #include "tools/bench/control_node.h"
 #include "tools/bench/paired.h"
-
-extern char** environ;
 
 namespace weft::bench {
 namespace {
@@ -81,9 +79,16 @@ class ControlProcess {
     std::vector<char*> argv;
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
-    if (::posix_spawn(&pid_, program.c_str(), nullptr, nullptr, argv.data(), environ) != 0)
+    if (::access(program.c_str(), X_OK) != 0)
       return absl::NotFoundError(str_cat(program, " cannot be started; next: tools/dev build"));
-    return absl::OkStatus();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      // An interrupted measurement leaves nothing that runs.
+      ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+      ::execv(program.c_str(), argv.data());
+      ::_exit(1);
+    }
+    return pid_ > 0 ? absl::OkStatus() : absl::UnavailableError("no process can be started");
   }
 
   std::string file(const std::string& name) const { return folder_ + "/" + name; }
@@ -181,7 +186,11 @@ class Report {
     std::printf("  %-56s %10.1f %s\n", name.c_str(), value, unit);
     std::fflush(stdout);
   }
-  bool print(const std::string& json) const { return report(figures_, json); }
+  bool print(const std::string& json) const {
+    const bool written = report(figures_, json);
+    std::fflush(stdout);
+    return written;
+  }
 
  private:
   std::vector<Figure> figures_;
