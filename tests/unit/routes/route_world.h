@@ -64,10 +64,10 @@ class RouteWorld {
     ResourceStore store;
     for (const auto& [key, resource] : compiled_.resources) {
       envoy::service::discovery::v3::Resource wire;
-      wire.set_name(key.second);
-      wire.mutable_resource()->set_type_url(key.first);
+      wire.set_name(std::string(key.second));
+      wire.mutable_resource()->set_type_url(std::string(key.first));
       wire.mutable_resource()->set_value(std::string(resource.body()));
-      EXPECT_EQ(store.apply(key.first, wire), absl::OkStatus()) << key.second;
+      EXPECT_EQ(store.apply(std::string(key.first), wire), absl::OkStatus()) << key.second;
     }
     snapshot_ = build_snapshot(store.resources(), 1);
   }
