@@ -49,10 +49,11 @@ def until(what, seconds, condition, detail=lambda: ""):
 
 
 def canary(v2_percent):
-    """tools/demo/canary.yaml with these weights."""
+    """tools/demo/canary.yaml with these weights; the subsets first, which the routes to them need (kubectl sends one after the other)."""
     weights = iter([100 - v2_percent, v2_percent])
     with open(CANARY, encoding="utf-8") as f:
-        return re.sub(r"(weight: )\d+", lambda m: m.group(1) + str(next(weights)), f.read())
+        text = re.sub(r"(weight: )\d+", lambda m: m.group(1) + str(next(weights)), f.read())
+    return "\n---\n".join(reversed(text.split("\n---\n")))
 
 
 class Scenario:
