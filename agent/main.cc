@@ -327,6 +327,19 @@ void let_go(Agent& agent, const Flags& flags, const sigset_t& stop) {
   log::info("capture_ended", {{"still_open", agent.captured()}});
 }
 
+// That the DaemonSet is gone is told by the API server, that its pods have to go by the kubelet: which comes
+// first is open. The agent serves on meanwhile; a second signal ends the wait. Without a DaemonSet nothing is
+// waited for.
+bool is_uninstalled(const Uninstallation& end, const Flags& flags, const sigset_t& stop) {
+  constexpr absl::Duration kAtMost = absl::Seconds(2);
+  const timespec pause{.tv_sec = 0, .tv_nsec = 50'000'000};
+  const absl::Time last = absl::Now() + kAtMost;
+  while (!end.seen() && !flags.own_daemonset.empty() && absl::Now() < last &&
+         ::sigtimedwait(&stop, nullptr, &pause) < 0) {
+  }
+  return end.seen();
+}
+
 int run(const Flags& flags) {
   // Keys of Secrets, and the authority's, are read later.
   if (const absl::Status forbidden = forbid_core_dumps(); !forbidden.ok()) return fail(forbidden);
@@ -348,7 +361,7 @@ int run(const Flags& flags) {
   int signal = 0;
   ::sigwait(&stop, &signal);
   // Asked before the control plane ends.
-  const bool uninstalled = end->seen();
+  const bool uninstalled = is_uninstalled(*end, flags, stop);
   log::info("agent_stopping", {{"signal", signal}, {"uninstalled", uninstalled}});
   if (uninstalled) let_go(**agent, flags, stop);
   agent->reset();
