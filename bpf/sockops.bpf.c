@@ -24,6 +24,9 @@
 /* Packets with data that a watched connection sends before the watch ends: it covers a handshake of TLS, and
  * what a busy sender pays for it stays small. */
 #define WATCH_PACKETS 8
+/* Segments under way that may be a question's last. More of them are a transfer, whose end is seen unless it
+ * comes within the round trip that began with so many. */
+#define TAIL_PACKETS 64
 #define NS_PER_US 1000ull
 
 /* The IPv4 word is read before the branch and pinned: clang would fold the two loads into one through a
@@ -154,9 +157,9 @@ static __always_inline void flow_report(struct bpf_sock_ops* ctx, struct weft_so
 /* A watched socket calls for every packet it sends, acknowledgements included. That is how the first byte is
  * seen on time, and how a connection reports that only receives and so has no RTT samples. A busy sender has
  * them: its watch ends (unwatch) until its next report, or its next round trip before the first answer. */
-static __always_inline void watch(struct bpf_sock_ops* ctx, struct weft_socket* flow) {
+static __always_inline void watch(struct bpf_sock_ops* ctx, struct weft_socket* flow, __u32 packets) {
   __u32 before = ctx->bpf_sock_ops_cb_flags;
-  flow->watch_left = WATCH_PACKETS;
+  flow->watch_left = packets;
   /* Set already: ours, or another program's, which is not ours to end. */
   if (!(before & BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG)) flow->flags |= WEFT_SOCKET_WATCHED;
   bpf_sock_ops_cb_flags_set(ctx, before | BPF_SOCK_OPS_RTT_CB_FLAG | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
@@ -168,8 +171,9 @@ static __always_inline void unwatch(struct bpf_sock_ops* ctx, struct weft_socket
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
+/* One packet: who sends another has another round trip, and is watched again then. */
 static __always_inline void watch_for_answer(struct bpf_sock_ops* ctx, struct weft_socket* flow) {
-  if (!(flow->flags & (WEFT_SOCKET_FIRST_BYTE | WEFT_SOCKET_WATCHED))) watch(ctx, flow);
+  if (!(flow->flags & (WEFT_SOCKET_FIRST_BYTE | WEFT_SOCKET_WATCHED))) watch(ctx, flow, 1);
 }
 
 /* The row that the dial was added to; null when there is no room for one. */
@@ -198,7 +202,7 @@ static __always_inline void on_established(struct bpf_sock_ops* ctx, struct weft
                                            struct weft_flow* row) {
   __u32 rtt_us = ctx->srtt_us >> 3;
   if (row && rtt_us) flow_observe(&row->rtt, rtt_us * NS_PER_US);
-  watch(ctx, flow);
+  watch(ctx, flow, WATCH_PACKETS);
 }
 
 /* What the proxy accepts is not measured: the pod's end of a captured connection is, at the pod. */
@@ -281,8 +285,8 @@ static __always_inline void on_rtt(struct bpf_sock_ops* ctx) {
   struct weft_socket* flow = flow_find(ctx);
   if (!flow || !(flow->flags & WEFT_SOCKET_ESTABLISHED)) return;
   /* What is under way may be the last of the question: its acknowledgement does not fire any more, and what
-   * comes next is the answer. */
-  watch_for_answer(ctx, flow);
+   * comes next is the answer. Not of a sender in full flow, who would pay for it in each round trip. */
+  if (ctx->packets_out <= TAIL_PACKETS) watch_for_answer(ctx, flow);
   __u64 now = bpf_ktime_get_coarse_ns();
   if (!flow_due(flow, now)) return;
   flow->reported_ns = now;
@@ -292,7 +296,7 @@ static __always_inline void on_rtt(struct bpf_sock_ops* ctx) {
   __u32 sample_us = ctx->args[0];
   if (!sample_us) sample_us = ctx->srtt_us >> 3;
   flow_observe(&row->rtt, sample_us * NS_PER_US);
-  watch(ctx, flow);
+  watch(ctx, flow, WATCH_PACKETS);
 }
 
 /* Reported at once: while the peer is away nothing else happens on the connection. */
