@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -43,7 +42,7 @@ constexpr double kApartSeconds = 1.0;
 constexpr double kMostMilliseconds = 50, kMostBytes = 1024, kMostMemory = 500;
 
 struct Options {
-  std::string bin_dir, json;
+  std::string bin_dir, run_dir, json;
   ControlCluster::Size size;
   double rate = 2'000;  // pods a minute
   double seconds = 60;
@@ -54,19 +53,15 @@ struct Options {
 // weft-control on a free port of loopback, with folders of its own; ended with this.
 class ControlProcess {
  public:
+  // What it keeps goes into `folder`, which is empty.
+  explicit ControlProcess(std::string folder) : folder_(std::move(folder)) {}
   ~ControlProcess() {
-    if (pid_ > 0) {
-      ::kill(pid_, SIGTERM);
-      ::waitpid(pid_, nullptr, 0);
-    }
-    std::error_code ignored;
-    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGTERM);
+    ::waitpid(pid_, nullptr, 0);
   }
 
   absl::Status start(const std::string& program, const std::string& api) {
-    char folder[] = "/tmp/weft-bench-control-XXXXXX";
-    if (::mkdtemp(folder) == nullptr) return absl::UnavailableError("no folder can be made in /tmp");
-    folder_ = folder;
     std::ofstream(file("kubeconfig"))
         << "current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"
         << "clusters: [{name: c, cluster: {server: '" << api
@@ -140,7 +135,8 @@ class ControlProcess {
     return ntohs(address.sin_port);
   }
 
-  std::string folder_, target_;
+  const std::string folder_;
+  std::string target_;
   pid_t pid_ = -1;
 };
 
@@ -241,7 +237,7 @@ absl::Status run(const Options& options) {
   StandInApi api;
   if (api.url().empty()) return absl::UnavailableError("no port of loopback is free; next: ss -ltn");
   ControlCluster cluster(api, options.size);
-  ControlProcess process;
+  ControlProcess process(options.run_dir);
   const auto begin = ControlNode::Clock::now();
   RETURN_IF_ERROR(process.start(options.bin_dir + "/weft-control", api.url()));
   // It makes its authority before it reads anything.
@@ -279,6 +275,9 @@ int main(int argc, char** argv) {
   CLI::App app("weft-control at the size of a large cluster, while pods are replaced.", "weft-bench-control");
   weft::bench::Options options;
   app.add_option("--bin-dir", options.bin_dir, "Where weft-control is")->required();
+  app.add_option("--run-dir", options.run_dir, "An empty folder for what it keeps")
+      ->required()
+      ->check(CLI::ExistingDirectory);
   app.add_option("--services", options.size.services, "Services")->check(CLI::Range(1, 65'000));
   app.add_option("--endpoints", options.size.endpoints, "Pods of all of them")
       ->check(CLI::Range(1, 1'000'000));
