@@ -348,5 +348,31 @@ TEST(GatewayTest, PodsThatTakeTunnelsAreAFinding) {
   EXPECT_FALSE(says(kTunnels, str_cat(istio(kHttp), bound("a", "a.example", V("v1")))));
 }
 
+// Who is asked at a gateway is found as the gateway's namespace sees it, which may have no pod that asks.
+TEST(GatewayTest, ACustomPolicyBringsItsProviderToTheGateway) {
+  const std::string edge =
+      "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: front}\nspec:\n"
+      "  selector: {app: edge}\n  servers:\n" +
+      std::string(kHttp) + "---\n";
+  const std::string mesh =
+      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n"
+      "    extensionProviders:\n"
+      "    - {name: login, envoyExtAuthzHttp: {service: v1.shop.svc.cluster.local, port: 80}}\n---\n";
+  const std::string policy =
+      "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ask, namespace: "
+      "front}\nspec:\n"
+      "  action: CUSTOM\n  provider: {name: login}\n  rules: [{to: [{operation: {paths: [/a]}}]}]\n---\n";
+  const std::string route = bound("a", "a.example", V("v1"), "front/edge");
+  const RouteWorld without(str_cat(edge, mesh, route));
+  EXPECT_FALSE(without.snapshot().gateways_ask);
+  const RouteWorld world(str_cat(edge, mesh, policy, route));
+  EXPECT_EQ(world.ask_gateway("/", "a.example", 8080), "v1");
+  EXPECT_TRUE(world.snapshot().gateways_ask);
+  const uint32_t cluster = world.snapshot().find_provider_cluster("front", "login");
+  ASSERT_LT(cluster, world.snapshot().clusters.size());
+  EXPECT_NE(world.snapshot().clusters[cluster].name.find("v1.shop"), std::string::npos)
+      << world.snapshot().clusters[cluster].name;
+}
+
 }  // namespace
 }  // namespace weft::proxy
