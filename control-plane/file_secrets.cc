@@ -16,18 +16,16 @@ std::set<std::pair<std::string, std::string>> named_by(const Objects& objects) {
   const auto add = [&out](const std::string& ns, const std::string& name) {
     if (CertificatePaths::of(name)) out.emplace(ns, name);
   };
-  for (const auto& [key, object] : objects) {
-    if (const auto* rule = std::get_if<DestinationRule>(object)) {
-      for (const DestinationRule::TlsUse& use : rule->tls) add(rule->meta.ns, use.tls.credential_name());
-    }
-    const auto* gateway = std::get_if<Gateway>(object);
-    if (gateway == nullptr) continue;
-    for (const Gateway::Listener& listener : gateway->listeners) {
+  for_each<DestinationRule>(objects, [&add](const DestinationRule& rule) {
+    for (const DestinationRule::TlsUse& use : rule.tls) add(rule.meta.ns, use.tls.credential_name());
+  });
+  for_each<Gateway>(objects, [&add](const Gateway& gateway) {
+    for (const Gateway::Listener& listener : gateway.listeners) {
       if (!listener.tls) continue;
       for (const TlsTermination::SecretRef& ref : listener.tls->certificates) add(ref.ns, ref.name);
       if (listener.tls->ca) add(listener.tls->ca->ns, listener.tls->ca->name);
     }
-  }
+  });
   return out;
 }
 

@@ -50,7 +50,7 @@ uint32_t datagram_target(const Service& service, const Service::Port& port, cons
   uint32_t number = 0;
   for_each_in<Pod>(objects, service.meta.ns, [&](const Pod& pod) {
     if (number != 0 || !selects(service.selector, pod.meta.labels)) return;
-    for (const Pod::Port& candidate : pod.ports) {
+    for (const Pod::Port& candidate : pod.datagram_ports) {
       if (candidate.name == port.target.name) number = candidate.number;
     }
   });

@@ -45,12 +45,13 @@ std::set<std::string> hosts_to_resolve(const Objects& objects) {
   std::set<std::string> out;
   for_each<ServiceEntry>(objects, [&](const ServiceEntry& entry) {
     if (!entry.resolves() || entry.hidden) return;
-    for_each<WorkloadEntry>(objects, [&](const WorkloadEntry& machine) {
-      if (machine.meta.ns == entry.meta.ns && selects(entry.selector, machine.endpoint.labels) &&
-          !IpAddress::parse(machine.endpoint.address))
-        out.insert(machine.endpoint.address);
-    });
-    if (!entry.selector.empty()) return;
+    if (!entry.selector.empty()) {
+      for_each_in<WorkloadEntry>(objects, entry.meta.ns, [&](const WorkloadEntry& machine) {
+        if (selects(entry.selector, machine.endpoint.labels) && !IpAddress::parse(machine.endpoint.address))
+          out.insert(machine.endpoint.address);
+      });
+      return;
+    }
     if (entry.endpoints.empty()) {
       for (std::string& host : hosts_of(entry, objects)) out.insert(std::move(host));
     }

@@ -111,10 +111,14 @@ void StaleUnits::add_all(const EndpointSlice* slice) {
   for (const EndpointSlice::Endpoint& endpoint : slice->endpoints) add(endpoint);
 }
 
-// The first of several endpoints with an address may say what its workload is.
-void StaleUnits::add_shared_addresses(const EndpointSlice& slice) {
+// The first of several endpoints with an address may say what its workload is, and the order of those of one
+// pod is that of its addresses.
+void StaleUnits::add_shared(const EndpointSlice& slice) {
   std::set<std::string> seen;
+  std::set<Unit> pods;
   for (const EndpointSlice::Endpoint& endpoint : slice.endpoints) {
+    Unit pod{Unit::Kind::kPod, endpoint.pod_ns, endpoint.pod_name};
+    if (!endpoint.pod_name.empty() && !pods.insert(pod).second) units_.insert(std::move(pod));
     for (const std::string& address : endpoint.addresses) {
       if (!seen.insert(address).second) addresses_.insert(address);
     }
@@ -141,8 +145,8 @@ void StaleUnits::note(const EndpointSlice* before, const EndpointSlice* now) {
   for (const auto* endpoint : new_ones) {
     if (!old_ones.contains(endpoint)) add(*endpoint);
   }
-  add_shared_addresses(*before);
-  add_shared_addresses(*now);
+  add_shared(*before);
+  add_shared(*now);
 }
 
 void StaleUnits::add_selected(const Service& service) {

@@ -62,7 +62,7 @@ class StaleUnits {
 
   void add(const EndpointSlice::Endpoint& endpoint);
   void add_all(const EndpointSlice* slice);
-  void add_shared_addresses(const EndpointSlice& slice);
+  void add_shared(const EndpointSlice& slice);
   void add_selected(const Service& service);
   // Of a policy of that namespace.
   void add_reach(const std::string& ns);

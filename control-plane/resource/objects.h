@@ -66,8 +66,9 @@ struct Pod {
   std::string node;
   std::string service_account;
   bool host_network = false;
-  std::vector<Port> ports;
-  std::vector<std::string> ips;  // valid addresses
+  std::vector<Port> ports;           // TCP
+  std::vector<Port> datagram_ports;  // UDP
+  std::vector<std::string> ips;      // valid addresses
   std::string phase;
   std::optional<bool> ready;  // absent: the manifest says nothing
   bool deleting = false;

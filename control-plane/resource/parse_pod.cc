@@ -109,6 +109,8 @@ void parse_ports(const FieldReader& container, Pod& out) {
       port.error_at("containerPort", kFieldMissing, "the field is required", "give the port's number");
     } else if (protocol == "TCP") {
       out.ports.push_back(std::move(parsed));
+    } else if (protocol == "UDP") {
+      out.datagram_ports.push_back(std::move(parsed));
     }
   }
 }

@@ -295,6 +295,32 @@ spec:
   EXPECT_EQ(ports.ports(1).protocol(), mesh::v1::PROTOCOL_TCP);
 }
 
+// The name of a port counts with its protocol: a pod may serve DNS by both.
+TEST(CompileTest, ANamedDatagramPortIsTheNumberThatAPodGivesIt) {
+  const Compiled compiled = compile_text(R"(
+apiVersion: v1
+kind: Service
+metadata: {name: names, namespace: shop}
+spec:
+  clusterIP: 10.96.0.53
+  selector: {app: names}
+  ports: [{name: dns, port: 53, protocol: UDP, targetPort: dns}, {name: none, port: 54, protocol: UDP, targetPort: tcp}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: names, namespace: shop, labels: {app: names}}
+spec:
+  containers:
+  - {name: c, ports: [{name: tcp, containerPort: 5354}, {name: dns, containerPort: 5353, protocol: UDP}]}
+status: {podIP: 10.1.0.53, phase: Running}
+)");
+  mesh::v1::ServicePorts ports;
+  ASSERT_TRUE(service(compiled, "shop/names.shop.svc.cluster.local").extensions(0).config().UnpackTo(&ports));
+  ASSERT_EQ(ports.datagram_ports_size(), 1) << "no pod serves the other by UDP";
+  EXPECT_EQ(ports.datagram_ports(0).number(), 53U);
+  EXPECT_EQ(ports.datagram_ports(0).target_port(), 5353U);
+}
+
 TEST(ProtocolTest, AppProtocolThenNamePrefixThenKnownPorts) {
   struct Row {
     const char* app;

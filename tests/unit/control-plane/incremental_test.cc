@@ -163,7 +163,9 @@ class World {
                      "rules: [{to: [{operation: {ports: [\"", any("80", "81"), "\"]}}]}]}\n");
     if (kind == "PeerAuthentication")
       return str_cat(head, "{}}\nspec: {", any("", str_cat("selector: {matchLabels: ", selector(), "}, ")),
-                     "mtls: {mode: ", any("STRICT", "PERMISSIVE", "UNSET"), "}}\n");
+                     "mtls: {mode: ", any("STRICT", "PERMISSIVE", "UNSET"), "}",
+                     any("", str_cat(", portLevelMtls: {90: {mode: ", any("STRICT", "DISABLE"), "}}")),
+                     "}\n");
     if (kind == "Sidecar")
       return str_cat(head, "{}}\nspec: {", any("", str_cat("workloadSelector: {labels: ", selector(), "}, ")),
                      "outboundTrafficPolicy: {mode: ", any("REGISTRY_ONLY", "ALLOW_ANY"), "}}\n");
