@@ -1,6 +1,8 @@
 // As much of a Kubernetes API server as weft-control sees, over HTTP/1.1 on loopback: streamed lists, watches
 // and reviews of tokens. It stands in where what is measured is weft-control: an event is on the wire as soon
-// as an object is put. A thread for each connection; any thread.
+// as an object is put. What the server does when it is away, slow or refuses is the tests'
+// (fake_api_server.h), which keeps what it was asked and is no program's: nothing of it would be left here. A
+// thread for each connection; any thread.
 #pragma once
 
 #include <condition_variable>

@@ -225,6 +225,21 @@ TEST_F(VerifiedPeerTest, WhatIsKeptIsLookedAtEachTime) {
   EXPECT_EQ(peers.size(), 0u);
 }
 
+// Not only its leaf.
+TEST_F(VerifiedPeerTest, AKnownPeerIsForgottenWithTheAuthorityThatVouchesForIt) {
+  const test::Authority middle = test::make_authority("middle", &authority_);
+  const test::Leaf leaf = test::make_leaf(middle, {.names = only(kWeb)});
+  std::vector<X509Ptr> chain;
+  chain.push_back(share(leaf.certificate.get()));
+  chain.push_back(share(middle.certificate.get()));
+  VerifiedPeers peers;
+  peers.keep("peer", *SpiffeId::parse(kWeb), chain);
+  const auto trust = credentials(kWeb, leaf);
+  EXPECT_NE(peers.find("peer", *trust), nullptr);
+  const std::string revoked = test::crl_pem(authority_, {middle.certificate.get()});
+  EXPECT_EQ(peers.find("peer", **with_crls(*trust, revoked)), nullptr);
+}
+
 TEST_F(VerifiedPeerTest, TheOldestMakesRoomForTheNewest) {
   const test::Leaf leaf = test::make_leaf(authority_, {.names = only(kWeb)});
   std::vector<X509Ptr> chain;

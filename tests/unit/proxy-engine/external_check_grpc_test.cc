@@ -10,7 +10,13 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-class ExternalCheckGrpcTest : public ExternalCheckTest {};
+class ExternalCheckGrpcTest : public ExternalCheckTest {
+ protected:
+  void SetUp() override {
+    ExternalCheckTest::SetUp();
+    message_.clear_http();
+  }
+};
 
 // A server of gRPC at the end of what was accepted.
 class Grpc : public Peer {
@@ -47,7 +53,6 @@ class Grpc : public Peer {
 };
 
 TEST_P(ExternalCheckGrpcTest, AProviderOfGrpcIsAskedByCheck) {
-  message_.clear_http();
   use_policies({custom(everything(pb::DENY), "ask")});
   FarEnd client = connect(agent::PeerIdentity{"cluster.local", "shop", "web"});
   client.send(get("/a?b=c", "x-token: t\r\n"));
@@ -77,7 +82,6 @@ TEST_P(ExternalCheckGrpcTest, AProviderOfGrpcIsAskedByCheck) {
 }
 
 TEST_P(ExternalCheckGrpcTest, AProviderOfGrpcDeniesOrFails) {
-  message_.clear_http();
   use_policies({custom(everything(pb::DENY), "ask")});
   FarEnd client = connect();
   client.send(get("/a"));
@@ -109,7 +113,6 @@ TEST_P(ExternalCheckGrpcTest, AProviderOfGrpcDeniesOrFails) {
 }
 
 TEST_P(ExternalCheckGrpcTest, AnAnswerOfGrpcThatNobodyCanReadLetsNobodyIn) {
-  message_.clear_http();
   message_.set_fail_open(true);
   use_policies({custom(everything(pb::DENY), "ask")});
   FarEnd client = connect();
