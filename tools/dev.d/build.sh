@@ -25,12 +25,14 @@ configure() {
   cmake --preset "$preset" "${flags[@]}" "$@" --log-level=WARNING
 }
 
+# build PRESET [TARGET...]: those targets; without one, everything.
 build() {
   local preset=$1
-  echo "==> configuring and building '$preset' with $(nproc) jobs"
+  shift
+  echo "==> configuring and building ${*:-everything} of '$preset' with $(nproc) jobs"
   configure "$preset"
   # Ninja prints one line per step when its output is not a terminal: long builds show their progress either way.
-  cmake --build "build/$preset"
+  cmake --build "build/$preset" ${1:+--target "$@"}
 }
 
 verb_build() {

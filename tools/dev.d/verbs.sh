@@ -10,7 +10,8 @@ verb_demo() {
     esac
   done
   ensure_packages
-  build release
+  # No test among them: they are half of a build.
+  build release weft weft-agent weft-proxy weft-bench-load ${demo_on_kubernetes:+weft-control weft-cni}
   if [ -n "$demo_on_kubernetes" ]; then
     prepare_cluster
     exec tools/demo/kubernetes.py --bin-dir "$ROOT/build/release/bin" "${@/--kubernetes/}"
