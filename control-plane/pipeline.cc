@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/courtesy.h"
 #include "base/log.h"
+#include "control-plane/compile/own_routes.h"
 #include "control-plane/compile/request_authentication.h"
 #include "control-plane/gateway_api_status.h"
 
@@ -162,7 +163,13 @@ void Pipeline::read_files() {
 void Pipeline::take(const std::vector<ObjectChange>& changes) {
   const Courtesy courtesy(patience_of(node_name_));
   step(changes);
-  rest_due_ = rest_due_ || !std::all_of(changes.begin(), changes.end(), is_of_workloads_only);
+  for (const ObjectChange& change : changes) {
+    if (is_of_workloads_only(change)) continue;
+    if (changes_own_routes(change))
+      own_routes_due_.try_emplace(change.key, meta_of(*change.before).revision);
+    else
+      rest_due_ = true;
+  }
 }
 
 void Pipeline::step(const std::vector<ObjectChange>& changes) {
@@ -195,7 +202,7 @@ void Pipeline::recompile() {
   change.local_pods = stage_.local_pods();
   change.mesh_namespaces = stage_.mesh_namespaces();
   bool nothing_new = generation_ > 0;
-  if (std::exchange(rest_due_, false) || stage_.news()) {
+  if (std::exchange(rest_due_, false) || stage_.news() || !recompile_own_routes(change)) {
     const auto status_before = rest_.gateway_api;
     recompile_rest(change);
     nothing_new = nothing_new && same_status(rest_.gateway_api, status_before);
@@ -214,11 +221,21 @@ void Pipeline::recompile() {
   subscriber_(change);
 }
 
+bool Pipeline::recompile_own_routes(Change& change) {
+  const auto due = std::exchange(own_routes_due_, {});
+  // What is told here the rest does not tell again.
+  for (const auto& [key, compiled] : due) {
+    if (!compile_own_routes(key, compiled, store_.objects(), rest_, change)) return false;
+  }
+  return true;
+}
+
 void Pipeline::recompile_rest(Change& change) {
   FetchedKeys keys;
   if (key_resolver_ != nullptr) {
     for (auto& [url, found] : key_resolver_->addresses()) keys.emplace(url, std::move(found.front()));
   }
+  own_routes_due_.clear();
   stage_.begin_asking();
   Compiled next = compile_rest(store_.objects(), node_name_, stage_.facts(), &rest_,
                                key_resolver_ == nullptr ? nullptr : &keys);

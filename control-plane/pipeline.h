@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -46,6 +47,8 @@ class Pipeline {
   void take(const std::vector<ObjectChange>& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Compiles what is due, and tells it. The caller's thread, a resolver's, or that of the files.
   void recompile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Adds to what is told what stands in own_routes_due_. False: that is not all.
+  bool recompile_own_routes(Change& change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Adds the rest to what is told.
   void recompile_rest(Change& change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void step(const std::vector<ObjectChange>& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -63,6 +66,8 @@ class Pipeline {
   WorkloadStage stage_ ABSL_GUARDED_BY(mutex_);
   Compiled rest_ ABSL_GUARDED_BY(mutex_);
   bool rest_due_ ABSL_GUARDED_BY(mutex_) = true;
+  // VirtualServices of which nothing but their own routes has changed, and the revision that rest_ has.
+  std::map<ObjectKey, uint64_t> own_routes_due_ ABSL_GUARDED_BY(mutex_);
   // Of the stage, not told yet.
   Change pending_ ABSL_GUARDED_BY(mutex_);
   // As told last.

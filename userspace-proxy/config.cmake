@@ -19,7 +19,7 @@ weft_library(weft_proxy_routing
     config/resource_store.cc
     config/route_lists.cc
     config/snapshot.cc
-    config/snapshot_builder.cc config/snapshot_sources.cc config/snapshot_world.cc
+    config/snapshot_builder.cc config/snapshot_series.cc config/snapshot_sources.cc config/snapshot_world.cc
     config/validate_action.cc
     config/validate_address.cc
     config/validate_policy.cc

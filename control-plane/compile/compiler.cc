@@ -111,15 +111,6 @@ void add(Compiled& out, const char* type, const std::string& name, const google:
   out.add(make_resource(type, name, message));
 }
 
-// nullopt: none of its routes is for the mesh.
-std::optional<mesh::v1::RouteSet> of_mesh(const VirtualService& service, const mesh::v1::RouteSet& routes,
-                                          const MeshConfig* mesh) {
-  mesh::v1::RouteSet out = routes_at(service, routes, "mesh");
-  add_default_retries(mesh, out);
-  if (out.http().empty() && out.tls().empty() && out.tcp().empty()) return std::nullopt;
-  return out;
-}
-
 // Puts the resources of steps into the result, made anew where something that they depend on has changed.
 class Steps {
  public:
@@ -164,9 +155,10 @@ void add_virtual_services(const Objects& objects, const MeshConfig* mesh, Steps&
     else
       inputs.object(v.meta);
     inputs.object(mesh == nullptr ? nullptr : &mesh->meta);
+    std::optional<mesh::v1::RouteSet> whole, made;
     steps.add(inputs, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name), [&](std::vector<Finding>* found) {
-      return v.has_delegates ? of_mesh(v, with_delegates(v, objects, found), mesh)
-                             : of_mesh(v, v.routes, mesh);
+      if (v.has_delegates) whole = with_delegates(v, objects, found);
+      return routes_on_mesh(v, whole ? *whole : *v.routes, mesh, made);
     });
   });
 }

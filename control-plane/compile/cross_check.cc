@@ -318,13 +318,13 @@ class Checks {
 
   void add_owner(const VirtualService& service) {
     if (service.hidden || !is_on_mesh(service)) return;
-    for (const std::string& host : service.routes.hosts()) owners_[host].push_back(&service);
+    for (const std::string& host : service.routes->hosts()) owners_[host].push_back(&service);
   }
 
   // The proxy takes the oldest RouteSet of a host (created_unix, then name, then namespace).
   void check_owners(const VirtualService& service) {
     if (service.hidden || !is_on_mesh(service)) return;
-    for (const std::string& host : service.routes.hosts()) {
+    for (const std::string& host : service.routes->hosts()) {
       for (const VirtualService* other : owners_[host]) {
         if (other == &service || !is_older(*other, service) || !share_clients(service, *other)) continue;
         warn(kHostTaken, service.meta, service.meta.line, "spec.hosts",
@@ -346,9 +346,9 @@ class Checks {
   }
 
   static bool share_clients(const VirtualService& a, const VirtualService& b) {
-    if (a.routes.export_to_size() == 0 || b.routes.export_to_size() == 0) return true;
-    for (const std::string& ns : a.routes.export_to()) {
-      for (const std::string& other : b.routes.export_to()) {
+    if (a.routes->export_to_size() == 0 || b.routes->export_to_size() == 0) return true;
+    for (const std::string& ns : a.routes->export_to()) {
+      for (const std::string& other : b.routes->export_to()) {
         if (ns == other) return true;
       }
     }

@@ -107,7 +107,7 @@ void merge_action(const HttpRoute& root, HttpRoute* out) {
 
 bool is_visible(const VirtualService& leaf, const std::string& ns) {
   if (leaf.hidden) return false;
-  const auto& export_to = leaf.routes.export_to();
+  const auto& export_to = leaf.routes->export_to();
   return export_to.empty() || std::find(export_to.begin(), export_to.end(), ns) != export_to.end();
 }
 
@@ -126,17 +126,17 @@ class Merger {
  public:
   Merger(const VirtualService& root, const Objects& objects, std::vector<Finding>* findings)
       : root_(root), objects_(objects), findings_(findings) {
-    out_ = root.routes;
+    out_ = *root.routes;
     out_.clear_http();
   }
 
   mesh::v1::RouteSet run() {
-    for (int i = 0; i < root_.routes.http_size() && !ended_; ++i) {
+    for (int i = 0; i < root_.routes->http_size() && !ended_; ++i) {
       const VirtualService::Delegate& delegate = root_.delegates[static_cast<size_t>(i)];
       if (delegate.name.empty()) {
-        add(HttpRoute(root_.routes.http(i)));
+        add(HttpRoute(root_.routes->http(i)));
       } else {
-        take(root_.routes.http(i), delegate);
+        take(root_.routes->http(i), delegate);
       }
     }
     return std::move(out_);
@@ -158,7 +158,7 @@ class Merger {
            "its requests are taken by no route: name a VirtualService without hosts");
       return;
     }
-    for (const HttpRoute& part : leaf->routes.http()) {
+    for (const HttpRoute& part : leaf->routes->http()) {
       HttpRoute merged = part;
       if (!merge_matches(whole, part, &merged)) {
         warn(kRouteUnreachable, delegate,

@@ -66,7 +66,7 @@ bool is_catch_all(const mesh::v1::HttpRoute& route) {
 }
 
 bool is_exported_to(const VirtualService& service, const std::string& ns) {
-  const auto& places = service.routes.export_to();
+  const auto& places = service.routes->export_to();
   return places.empty() || std::any_of(places.begin(), places.end(), [&ns](const std::string& place) {
            return place == ns || place == "*";
          });

@@ -152,7 +152,7 @@ class Gateways {
     std::set<std::string> hosts;
     for (const auto& server : listener.hosts) {
       if (server.ns != "*" && server.ns != service.meta.ns) continue;
-      for (const std::string& host : service.routes.hosts()) {
+      for (const std::string& host : service.routes->hosts()) {
         if (const auto common = common_host(server.name, host)) hosts.insert(*common);
       }
     }
@@ -188,8 +188,8 @@ class Gateways {
     if (!inserted) return row->second;
     std::vector<Finding> reported;
     return row->second = routes_at(
-               service, service.has_delegates ? with_delegates(service, objects_, &reported) : service.routes,
-               place);
+               service,
+               service.has_delegates ? with_delegates(service, objects_, &reported) : *service.routes, place);
   }
 
   Inputs bound(Step step, const VirtualService& service, const std::string& place) const {

@@ -110,7 +110,7 @@ Layer4Ports layer4_ports(const Objects& objects, const std::vector<MeshRouteSet>
   }
   for_each<VirtualService>(objects, [&](const VirtualService& service_routes) {
     if (service_routes.hidden || !service_routes.has_layer4()) return;
-    const mesh::v1::RouteSet routes = routes_at(service_routes, service_routes.routes, "mesh");
+    const mesh::v1::RouteSet routes = routes_at(service_routes, *service_routes.routes, "mesh");
     if (routes.tls().empty() && routes.tcp().empty()) return;
     PortsOfRoutes ports(routes, out);
     for_each<Service>(objects, [&ports](const Service& service) {

@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "control-plane/compile/route_backends.h"
+#include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/finding_codes.h"
 #include "control-plane/resource/host_name.h"
 
@@ -51,12 +52,25 @@ const MeshConfig* mesh_config_of(const Objects& objects) {
   return best;
 }
 
+bool adds_retries(const MeshConfig* mesh) { return mesh != nullptr && mesh->message.has_default_retries(); }
+
 void add_default_retries(const MeshConfig* mesh, mesh::v1::RouteSet& routes) {
-  if (mesh == nullptr || !mesh->message.has_default_retries()) return;
+  if (!adds_retries(mesh)) return;
   for (mesh::v1::HttpRoute& route : *routes.mutable_http()) {
     if (!route.has_retries() && !route.destinations().empty())
       *route.mutable_retries() = mesh->message.default_retries();
   }
+}
+
+const mesh::v1::RouteSet* routes_on_mesh(const VirtualService& service, const mesh::v1::RouteSet& routes,
+                                         const MeshConfig* mesh, std::optional<mesh::v1::RouteSet>& made) {
+  const mesh::v1::RouteSet* out = &routes;
+  if (adds_retries(mesh) || !holds_on_mesh(service, routes)) {
+    made = routes_at(service, routes, "mesh");
+    add_default_retries(mesh, *made);
+    out = &*made;
+  }
+  return out->http().empty() && out->tls().empty() && out->tcp().empty() ? nullptr : out;
 }
 
 void check_mesh_config(const Objects& objects, std::vector<Finding>* out) {

@@ -52,6 +52,16 @@ mesh::v1::RouteSet routes_at(const VirtualService& service, const mesh::v1::Rout
   return out;
 }
 
+bool holds_on_mesh(const VirtualService& service, const mesh::v1::RouteSet& routes) {
+  const auto names_gateways = [](const auto& route) {
+    return std::any_of(route.matches().begin(), route.matches().end(),
+                       [](const auto& match) { return !match.gateways().empty(); });
+  };
+  const auto none = [&](const auto& list) { return std::none_of(list.begin(), list.end(), names_gateways); };
+  return std::find(service.gateways.begin(), service.gateways.end(), "mesh") != service.gateways.end() &&
+         none(routes.http()) && none(routes.tls()) && none(routes.tcp());
+}
+
 std::optional<std::string> common_host(const std::string& a, const std::string& b) {
   if (a == "*" || (b != "*" && host_covers(a, b))) return b;
   if (b == "*" || host_covers(b, a)) return a;

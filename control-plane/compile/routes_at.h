@@ -16,6 +16,9 @@ namespace weft::control_plane {
 mesh::v1::RouteSet routes_at(const VirtualService& service, const mesh::v1::RouteSet& routes,
                              const std::string& place);
 
+// Whether that is `routes` as they stand, at "mesh": nothing has to be left out, or made of them.
+bool holds_on_mesh(const VirtualService& service, const mesh::v1::RouteSet& routes);
+
 // The more specific of two names when one covers the other; "*" covers all.
 std::optional<std::string> common_host(const std::string& a, const std::string& b);
 

@@ -29,8 +29,40 @@ std::string kind_name(const YamlNode& node) {
   return str_cat("\"", node.scalar.substr(0, 64), "\"");
 }
 
+// No number, boolean or null begins with that letter.
+bool begins_a_word_only(std::string_view text) {
+  constexpr std::string_view kOthers = "~.+-ntfyoNTFYO";
+  return !text.empty() && !absl::ascii_isdigit(static_cast<unsigned char>(text.front())) &&
+         kOthers.find(text.front()) == std::string_view::npos;
+}
+
 bool contains(std::span<const std::string_view> list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+// Of a few fields, which most maps have; false: not known.
+bool each_once(const std::pmr::vector<YamlField>& fields) {
+  constexpr size_t kFew = 8;
+  if (fields.size() > kFew) return false;
+  for (size_t i = 1; i < fields.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (fields[i].name == fields[j].name) return false;
+    }
+  }
+  return true;
+}
+
+std::string field_path(const std::string& around, std::string_view name) {
+  // Keys with dots or slashes are labels and annotations.
+  if (name.find_first_of("./") != std::string_view::npos) return str_cat(around, "[", name, "]");
+  return around.empty() ? std::string(name) : str_cat(around, ".", name);
+}
+
+std::string path_at(const FieldPlace* place) {
+  if (place->around == nullptr) return std::string(place->name);
+  const std::string around = path_at(place->around);
+  return place->item != FieldPlace::kNoItem ? str_cat(around, "[", place->item, "]")
+                                            : field_path(around, place->name);
 }
 
 std::string list_of(std::span<const std::string_view> names) {
@@ -56,6 +88,7 @@ void Diagnostics::warning(const char* code, uint32_t line, std::string field, st
 
 bool resolves_to_string(const YamlNode& node) {
   if (!node.plain) return true;
+  if (begins_a_word_only(node.scalar)) return true;
   const std::string lower = absl::AsciiStrToLower(to_absl(node.scalar));
   static const std::set<std::string> kWords = {"",   "~",  "null", "true", "false", "yes",
                                                "no", "on", "off",  ".inf", "-.inf", ".nan"};
@@ -74,20 +107,22 @@ const YamlField* FieldReader::field(std::string_view name) const {
   return nullptr;
 }
 
-const YamlNode* FieldReader::value(std::string_view name) const {
+const YamlField* FieldReader::value(std::string_view name) const {
   const YamlField* f = field(name);
   if (f == nullptr || f->value.kind == YamlNode::Kind::kNull) return nullptr;
   if (f->value.plain && (f->value.scalar == "null" || f->value.scalar == "~" || f->value.scalar.empty())) {
     return nullptr;
   }
-  return &f->value;
+  return f;
 }
 
-std::string FieldReader::path_of(std::string_view name) const {
-  // Keys with dots or slashes are labels and annotations.
-  if (name.find_first_of("./") != std::string_view::npos) return str_cat(path_, "[", name, "]");
-  return path_.empty() ? std::string(name) : str_cat(path_, ".", name);
+FieldReader FieldReader::of(const YamlField& field) const {
+  return FieldReader(*out_, field.value, out_->add({.around = place_, .name = field.name}), field.line);
 }
+
+std::string FieldReader::path() const { return path_at(place_); }
+
+std::string FieldReader::path_of(std::string_view name) const { return field_path(path(), name); }
 
 uint32_t FieldReader::line_of(std::string_view name) const {
   const YamlField* f = field(name);
@@ -95,7 +130,7 @@ uint32_t FieldReader::line_of(std::string_view name) const {
 }
 
 void FieldReader::error(const char* code, std::string message, std::string remedy) const {
-  out_->error(code, line_, path_, std::move(message), std::move(remedy));
+  out_->error(code, line_, path(), std::move(message), std::move(remedy));
 }
 
 void FieldReader::error_at(std::string_view name, const char* code, std::string message,
@@ -104,7 +139,7 @@ void FieldReader::error_at(std::string_view name, const char* code, std::string 
 }
 
 void FieldReader::warning(const char* code, std::string message, std::string remedy) const {
-  out_->warning(code, line_, path_, std::move(message), std::move(remedy));
+  out_->warning(code, line_, path(), std::move(message), std::move(remedy));
 }
 
 void FieldReader::wrong_type(std::string_view expected, std::string_view remedy) const {
@@ -136,9 +171,10 @@ bool FieldReader::expect_map(const FieldTable& table) const {
     wrong_type("a map", str_cat("write it as a map with the fields ", list_of(table.read)));
     return false;
   }
+  const bool once = each_once(node_->fields);
   std::set<std::string_view> seen;
   for (const YamlField& f : node_->fields) {
-    if (!seen.insert(f.name).second) {
+    if (!once && !seen.insert(f.name).second) {
       out_->error(kDuplicateField, f.line, path_of(f.name), "the field is given twice",
                   "keep one of the two");
       continue;
@@ -149,9 +185,9 @@ bool FieldReader::expect_map(const FieldTable& table) const {
 }
 
 std::optional<FieldReader> FieldReader::child(std::string_view name) const {
-  const YamlNode* v = value(name);
-  if (v == nullptr) return std::nullopt;
-  return FieldReader(*out_, *v, path_of(name), line_of(name));
+  const YamlField* const f = value(name);
+  if (f == nullptr) return std::nullopt;
+  return of(*f);
 }
 
 std::vector<FieldReader> FieldReader::items(std::string_view name) const {
@@ -168,12 +204,17 @@ std::vector<FieldReader> FieldReader::as_items() const {
   out.reserve(node_->items.size());
   for (size_t i = 0; i < node_->items.size(); ++i) {
     const YamlNode& item = node_->items[i];
-    out.emplace_back(*out_, item, str_cat(path_, "[", i, "]"), item.line > 0 ? item.line : line_);
+    out.push_back({*out_, item, out_->add({.around = place_, .item = i}), item.line > 0 ? item.line : line_});
   }
   return out;
 }
 
 std::optional<std::string> FieldReader::as_text() const {
+  const auto view = as_view();
+  return view ? std::optional<std::string>(*view) : std::nullopt;
+}
+
+std::optional<std::string_view> FieldReader::as_view() const {
   if (node_->kind != YamlNode::Kind::kScalar) {
     wrong_type("a string", "write a plain value");
     return std::nullopt;
@@ -241,7 +282,7 @@ std::map<std::string, std::string> FieldReader::text_map(std::string_view name) 
     return out;
   }
   for (const YamlField& f : map->node().fields) {
-    const FieldReader entry(*out_, f.value, map->path_of(f.name), f.line);
+    const FieldReader entry = map->of(f);
     if (out.contains(f.name)) {
       entry.error(kDuplicateField, "the field is given twice", "keep one of the two");
     } else if (f.value.kind == YamlNode::Kind::kNull) {

@@ -9,6 +9,15 @@ namespace {
 
 constexpr std::string_view kClusterDomain = "svc.cluster.local";
 
+// As is_dns_label(), in any case. Underscores occur in the DNS names of real services outside Kubernetes.
+bool is_label(std::string_view name) {
+  if (name.empty() || name.size() > 63) return false;
+  for (char c : name) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_') return false;
+  }
+  return name.front() != '-' && name.back() != '-';
+}
+
 }  // namespace
 
 std::string service_host(std::string_view name, std::string_view ns) {
@@ -34,10 +43,7 @@ bool is_host_name(std::string_view host) {
   if (host.empty() || host.size() > 253) return false;
   while (true) {
     const size_t dot = host.find('.');
-    std::string label = absl::AsciiStrToLower(to_absl(host.substr(0, dot)));
-    // Underscores occur in the DNS names of real services outside Kubernetes.
-    for (char& c : label) c = c == '_' ? 'x' : c;
-    if (!is_dns_label(label)) return false;
+    if (!is_label(host.substr(0, dot))) return false;
     if (dot == std::string_view::npos) return true;
     host.remove_prefix(dot + 1);
   }

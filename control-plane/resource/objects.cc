@@ -76,7 +76,7 @@ std::vector<std::string> parse_export_to(const FieldReader& spec, const std::str
 }
 
 std::string parse_host(const FieldReader& host, const std::string& ns) {
-  const auto text = host.as_text();
+  const auto text = host.as_view();
   if (!text) return "";
   if (*text == "*") {
     host.error(kValueRejected, "\"*\" is refused on the mesh: it would catch every host", "name the hosts");

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "control-plane/resource/on_arena.h"
 #include "proto/istio/security.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
 #include "proto/weft/mesh/v1/mesh_config.pb.h"
@@ -128,8 +129,8 @@ struct HostReference {
 
 struct VirtualService {
   ObjectMeta meta;
-  mesh::v1::RouteSet routes;  // complete: hosts expanded, weights cleaned
-  std::vector<HostReference> references;
+  OnArena<mesh::v1::RouteSet> routes;     // complete: hosts expanded, weights cleaned
+  std::vector<HostReference> references;  // of what it is routed to, each that says more than those before it
   // exportTo: "~".
   bool hidden = false;
   // "mesh" and "<namespace>/<name>" of gateways.
@@ -146,9 +147,9 @@ struct VirtualService {
   bool has_delegates = false;
 
   // Without hosts: only others that delegate to it use its routes.
-  bool is_delegate() const { return routes.hosts().empty(); }
+  bool is_delegate() const { return routes->hosts().empty(); }
   // Some of its routes are for connections that are no HTTP.
-  bool has_layer4() const { return !routes.tls().empty() || !routes.tcp().empty(); }
+  bool has_layer4() const { return !routes->tls().empty() || !routes->tcp().empty(); }
 };
 
 struct DestinationRule {

@@ -57,8 +57,8 @@ void parse_string_match(const FieldReader& string, bool presence, StringMatch& o
                  "give exactly one of exact, prefix or regex");
     return;
   }
-  if (const auto exact = string.text("exact")) out.set_exact(*exact);
-  if (const auto prefix = string.text("prefix")) out.set_prefix(*prefix);
+  if (auto exact = string.text("exact")) out.set_exact(*std::move(exact));
+  if (auto prefix = string.text("prefix")) out.set_prefix(*std::move(prefix));
   if (string.has("regex")) {
     check_regex(string, "regex", regex);
     out.set_regex(regex);
@@ -126,7 +126,7 @@ void parse_http_match(const FieldReader& match, const std::string& ns, HttpMatch
   if (match.has("statPrefix"))
     match.warning(kWithoutEffect, "statPrefix has no effect: requests are counted by destination",
                   "remove it; the access log names the route of every request");
-  out.set_name(match.text("name").value_or(""));
+  if (auto name = match.text("name")) out.set_name(*std::move(name));
   parse_field(match, "uri", &HttpMatch::mutable_uri, out);
   parse_field(match, "scheme", &HttpMatch::mutable_scheme, out);
   parse_field(match, "method", &HttpMatch::mutable_method, out);
@@ -136,7 +136,7 @@ void parse_http_match(const FieldReader& match, const std::string& ns, HttpMatch
   parse_named(match, "queryParams", false, *out.mutable_query_params());
   out.set_port(static_cast<uint32_t>(match.integer("port", 1, 65535).value_or(0)));
   for (const auto& [key, value] : match.text_map("sourceLabels")) (*out.mutable_source_labels())[key] = value;
-  out.set_source_namespace(match.text("sourceNamespace").value_or(""));
+  if (auto ns_of_clients = match.text("sourceNamespace")) out.set_source_namespace(*std::move(ns_of_clients));
   out.set_ignore_uri_case(match.boolean("ignoreUriCase").value_or(false));
   if (out.ignore_uri_case() && out.uri().kind_case() == StringMatch::kRegex) {
     match.error_at("ignoreUriCase", kValueRejected, "ignoreUriCase has no effect on a regex",

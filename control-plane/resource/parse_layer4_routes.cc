@@ -30,7 +30,7 @@ void parse_server_names(const FieldReader& match, const VirtualService& service,
   for (const FieldReader& item : items) {
     const std::string host = parse_host(item, service.meta.ns);
     if (host.empty()) continue;
-    const auto& hosts = service.routes.hosts();
+    const auto& hosts = service.routes->hosts();
     if (std::none_of(hosts.begin(), hosts.end(), [&](const std::string& h) { return host_covers(h, host); }))
       item.error(kValueRejected, str_cat("\"", host, "\" is none of the VirtualService's hosts"),
                  "add it to hosts, or match a name that is there");
@@ -68,11 +68,11 @@ void parse_route(const FieldReader& item, VirtualService& out, mesh::v1::L4Route
   uint64_t sum = 0;
   for (const FieldReader& target : items) {
     if (!target.expect_map({.read = kDestinationRead, .known = {}})) continue;
-    ParsedDestination parsed = parse_destination(target, out.meta.ns);
-    if (items.size() == 1) parsed.destination.set_weight(1);
-    sum += parsed.destination.weight();
-    out.references.push_back(std::move(parsed.reference));
-    if (parsed.destination.weight() > 0) *route.add_destinations() = std::move(parsed.destination);
+    mesh::v1::Destination& parsed = *route.add_destinations();
+    parse_destination(target, out.meta.ns, parsed, out.references);
+    if (items.size() == 1) parsed.set_weight(1);
+    sum += parsed.weight();
+    if (parsed.weight() == 0) route.mutable_destinations()->RemoveLast();
   }
   check_weight_sum(item, sum);
 }
@@ -97,8 +97,8 @@ void parse_list(const FieldReader& spec, Names field, VirtualService& out, List&
 }  // namespace
 
 void parse_layer4_routes(const FieldReader& spec, VirtualService& out) {
-  parse_list(spec, "tls", out, *out.routes.mutable_tls());
-  parse_list(spec, "tcp", out, *out.routes.mutable_tcp());
+  parse_list(spec, "tls", out, *out.routes->mutable_tls());
+  parse_list(spec, "tcp", out, *out.routes->mutable_tcp());
 }
 
 }  // namespace weft::control_plane

@@ -17,43 +17,46 @@ constexpr std::array<Names, 1> kPortRead = {"number"};
 
 }  // namespace
 
-void parse_target(const FieldReader& destination_field, const std::string& ns, ParsedDestination& out) {
-  const FieldReader* destination = &destination_field;
-  if (!destination->expect_map({.read = kDestinationRead, .known = {}})) return;
-  const auto host = destination->child("host");
+void parse_target(const FieldReader& destination, const std::string& ns, mesh::v1::Destination& out,
+                  std::vector<HostReference>& references) {
+  if (!destination.expect_map({.read = kDestinationRead, .known = {}})) return;
+  const auto host = destination.child("host");
   if (!host) {
-    destination->error_at("host", kFieldMissing, "the field is required", "name a service");
+    destination.error_at("host", kFieldMissing, "the field is required", "name a service");
     return;
   }
-  out.destination.set_host(parse_host(*host, ns));
-  if (out.destination.host().starts_with("*")) {
+  out.set_host(parse_host(*host, ns));
+  if (out.host().starts_with("*")) {
     host->error(kValueRejected, "a destination cannot be a wildcard", "name one service");
   }
-  out.destination.set_subset(destination->text("subset").value_or(""));
-  const auto port = destination->child("port");
+  if (auto subset = destination.text("subset")) out.set_subset(*std::move(subset));
+  const auto port = destination.child("port");
   if (port && port->expect_map({.read = kPortRead, .known = {}})) {
     if (!port->has("number"))
       port->error_at("number", kFieldMissing, "the field is required", "give the port's number");
-    out.destination.set_port(static_cast<uint32_t>(port->integer("number", 1, 65535).value_or(0)));
+    out.set_port(static_cast<uint32_t>(port->integer("number", 1, 65535).value_or(0)));
   }
-  const bool subset = !out.destination.subset().empty();
-  out.reference = {.host = out.destination.host(),
-                   .subset = out.destination.subset(),
-                   .line = subset ? destination->line_of("subset") : host->line(),
-                   .field = subset ? str_cat(destination->path(), ".subset") : host->path()};
+  if (out.subset().empty()) {
+    if (references.empty() || references.back().host != out.host())
+      references.push_back({.host = out.host(), .subset = "", .line = host->line(), .field = host->path()});
+    return;
+  }
+  references.push_back({.host = out.host(),
+                        .subset = out.subset(),
+                        .line = destination.line_of("subset"),
+                        .field = str_cat(destination.path(), ".subset")});
 }
 
-ParsedDestination parse_destination(const FieldReader& item, const std::string& ns) {
-  ParsedDestination out;
-  out.destination.set_weight(
+void parse_destination(const FieldReader& item, const std::string& ns, mesh::v1::Destination& out,
+                       std::vector<HostReference>& references) {
+  out.set_weight(
       static_cast<uint32_t>(item.integer("weight", 0, std::numeric_limits<int32_t>::max()).value_or(0)));
   const auto destination = item.child("destination");
   if (!destination) {
     item.error_at("destination", kFieldMissing, "the field is required", "give destination.host");
-    return out;
+    return;
   }
-  parse_target(*destination, ns, out);
-  return out;
+  parse_target(*destination, ns, out, references);
 }
 
 void check_weight_sum(const FieldReader& parent, uint64_t sum) {

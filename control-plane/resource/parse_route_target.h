@@ -6,16 +6,14 @@
 
 namespace weft::control_plane {
 
-struct ParsedDestination {
-  mesh::v1::Destination destination;
-  HostReference reference;
-};
-
-// `destination` is {host, subset, port}.
-void parse_target(const FieldReader& destination, const std::string& ns, ParsedDestination& out);
+// `destination` is {host, subset, port}. What it refers to is added to `references`, unless the last of them
+// is the same host, about which there is no more to say.
+void parse_target(const FieldReader& destination, const std::string& ns, mesh::v1::Destination& out,
+                  std::vector<HostReference>& references);
 
 // One entry of "route": {destination, weight}.
-ParsedDestination parse_destination(const FieldReader& item, const std::string& ns);
+void parse_destination(const FieldReader& item, const std::string& ns, mesh::v1::Destination& out,
+                       std::vector<HostReference>& references);
 
 // Reports a sum of 0, and one that is too large, at the field "route".
 void check_weight_sum(const FieldReader& parent, uint64_t sum);

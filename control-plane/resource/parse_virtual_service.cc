@@ -39,22 +39,25 @@ void parse_hosts(const FieldReader& spec, VirtualService& out) {
     const bool any = !on_mesh && item.node().scalar == "*";
     const std::string host = any ? "*" : parse_host(item, out.meta.ns);
     if (host.empty()) continue;
-    for (const std::string& other : out.routes.hosts()) {
+    for (const std::string& other : out.routes->hosts()) {
       if (other == "*" || any || host_covers(other, host) || host_covers(host, other)) {
         item.error(kValueRejected, str_cat("overlaps with host \"", other, "\" of the same VirtualService"),
                    "remove one of the two");
       }
     }
-    out.routes.add_hosts(host);
+    out.routes->add_hosts(host);
   }
 }
 
-void take_mirror(ParsedDestination parsed, uint32_t ppm, VirtualService& out, mesh::v1::HttpRoute& route) {
-  out.references.push_back(std::move(parsed.reference));
+// The destination of another mirror.
+mesh::v1::Destination& add_mirror(mesh::v1::HttpRoute& route) {
+  return *route.add_mirrors()->mutable_destination();
+}
+
+void end_mirror(uint32_t ppm, mesh::v1::HttpRoute& route) {
   // Switched off.
-  if (ppm == 0) return;
-  mesh::v1::Mirror& mirror = *route.add_mirrors();
-  *mirror.mutable_destination() = std::move(parsed.destination);
+  if (ppm == 0) return route.mutable_mirrors()->RemoveLast();
+  mesh::v1::Mirror& mirror = *route.mutable_mirrors(route.mirrors_size() - 1);
   mirror.mutable_destination()->set_weight(1);
   mirror.set_ppm(ppm);
 }
@@ -78,14 +81,13 @@ void parse_mirrors(const FieldReader& http, VirtualService& out, mesh::v1::HttpR
                     "remove it");
   }
   if (const auto mirror = http.child("mirror")) {
-    ParsedDestination parsed;
-    parse_target(*mirror, out.meta.ns, parsed);
-    take_mirror(std::move(parsed), mirror_ppm(http), out, route);
+    parse_target(*mirror, out.meta.ns, add_mirror(route), out.references);
+    end_mirror(mirror_ppm(http), route);
   }
   for (const FieldReader& item : http.items("mirrors")) {
     if (!item.expect_map({.read = kMirrorRead, .known = {}})) continue;
-    take_mirror(parse_destination(item, out.meta.ns), share_ppm(item, "percentage").value_or(1'000'000), out,
-                route);
+    parse_destination(item, out.meta.ns, add_mirror(route), out.references);
+    end_mirror(share_ppm(item, "percentage").value_or(1'000'000), route);
   }
 }
 
@@ -101,17 +103,17 @@ void parse_route(const FieldReader& http, VirtualService& out, mesh::v1::HttpRou
   uint64_t sum = 0;
   for (const FieldReader& item : items) {
     if (!item.expect_map({.read = kRouteRead, .known = {}})) continue;
-    ParsedDestination parsed = parse_destination(item, out.meta.ns);
-    ParsedHeaders headers = parse_header_edits(item);
-    if (says_something(headers.request))
-      *parsed.destination.mutable_request_headers() = std::move(headers.request);
-    if (says_something(headers.response))
-      *parsed.destination.mutable_response_headers() = std::move(headers.response);
-    parsed.destination.set_authority(std::move(headers.authority));
-    if (items.size() == 1) parsed.destination.set_weight(1);
-    sum += parsed.destination.weight();
-    out.references.push_back(std::move(parsed.reference));
-    if (parsed.destination.weight() > 0) *route.add_destinations() = std::move(parsed.destination);
+    mesh::v1::Destination& parsed = *route.add_destinations();
+    parse_destination(item, out.meta.ns, parsed, out.references);
+    if (item.has("headers")) {
+      ParsedHeaders headers = parse_header_edits(item);
+      if (says_something(headers.request)) *parsed.mutable_request_headers() = std::move(headers.request);
+      if (says_something(headers.response)) *parsed.mutable_response_headers() = std::move(headers.response);
+      parsed.set_authority(std::move(headers.authority));
+    }
+    if (items.size() == 1) parsed.set_weight(1);
+    sum += parsed.weight();
+    if (parsed.weight() == 0) route.mutable_destinations()->RemoveLast();
   }
   check_weight_sum(http, sum);
 }
@@ -145,8 +147,8 @@ bool is_for_mesh(const mesh::v1::HttpMatch& match, const VirtualService& service
 bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRoute& route,
                 VirtualService::Delegate& delegate) {
   if (!item.expect_map({.read = kHttpRead, .known = kHttpKnown})) return false;
-  route.set_name(item.text("name").value_or(""));
-  *route.mutable_origin() = origin_of(out.meta);
+  if (auto name = item.text("name")) route.set_name(*std::move(name));
+  *route.mutable_origin() = out.routes->origin();
   route.mutable_origin()->set_line(item.line());
   bool catch_all = true;
   const std::vector<FieldReader> matches = item.items("match");
@@ -161,11 +163,13 @@ bool parse_http(const FieldReader& item, VirtualService& out, mesh::v1::HttpRout
                     "give gateways to the match or to the VirtualService, without \"mesh\"");
   }
   parse_http_action(item, route);
-  ParsedHeaders headers = parse_header_edits(item);
-  if (says_something(headers.request)) *route.mutable_request_headers() = std::move(headers.request);
-  if (says_something(headers.response)) *route.mutable_response_headers() = std::move(headers.response);
-  // rewrite.authority beats a Host that is set as a header.
-  if (route.authority_rewrite().empty()) route.set_authority_rewrite(std::move(headers.authority));
+  if (item.has("headers")) {
+    ParsedHeaders headers = parse_header_edits(item);
+    if (says_something(headers.request)) *route.mutable_request_headers() = std::move(headers.request);
+    if (says_something(headers.response)) *route.mutable_response_headers() = std::move(headers.response);
+    // rewrite.authority beats a Host that is set as a header.
+    if (route.authority_rewrite().empty()) route.set_authority_rewrite(std::move(headers.authority));
+  }
   parse_mirrors(item, out, route);
   delegate = parse_delegate(item, out);
   if (item.has("delegate")) return false;
@@ -182,16 +186,15 @@ void parse_http_routes(const FieldReader& spec, VirtualService& out) {
   int ended_by = -1;
   for (size_t i = 0; i < items.size(); ++i) {
     give_way();
-    mesh::v1::HttpRoute route;
     VirtualService::Delegate delegate;
-    const bool catch_all = parse_http(items[i], out, route, delegate);
+    const bool catch_all = parse_http(items[i], out, *out.routes->add_http(), delegate);
     if (ended_by >= 0) {
+      out.routes->mutable_http()->RemoveLast();
       items[i].warning(kRouteUnreachable,
                        str_cat("never reached: http[", ended_by, "] matches every request"),
                        "move it before that route, or remove it");
       continue;
     }
-    *out.routes.add_http() = std::move(route);
     out.delegates.push_back(std::move(delegate));
     if (catch_all) ended_by = static_cast<int>(i);
   }
@@ -200,10 +203,10 @@ void parse_http_routes(const FieldReader& spec, VirtualService& out) {
 // Of the VirtualService and of its matches, without the mesh.
 std::vector<std::string> gateways_of(const VirtualService& service) {
   std::set<std::string> out(service.gateways.begin(), service.gateways.end());
-  for (const mesh::v1::HttpRoute& route : service.routes.http()) {
+  for (const mesh::v1::HttpRoute& route : service.routes->http()) {
     for (const auto& match : route.matches()) out.insert(match.gateways().begin(), match.gateways().end());
   }
-  for (const auto* list : {&service.routes.tls(), &service.routes.tcp()}) {
+  for (const auto* list : {&service.routes->tls(), &service.routes->tcp()}) {
     for (const auto& route : *list) {
       for (const auto& match : route.matches()) out.insert(match.gateways().begin(), match.gateways().end());
     }
@@ -216,10 +219,10 @@ std::vector<std::string> gateways_of(const VirtualService& service) {
 
 VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
   VirtualService out{.meta = std::move(meta)};
-  out.routes.set_name(out.meta.name);
-  out.routes.set_namespace_(out.meta.ns);
-  out.routes.set_created_unix(out.meta.created_unix);
-  *out.routes.mutable_origin() = origin_of(out.meta);
+  out.routes->set_name(out.meta.name);
+  out.routes->set_namespace_(out.meta.ns);
+  out.routes->set_created_unix(out.meta.created_unix);
+  *out.routes->mutable_origin() = origin_of(out.meta);
   const auto spec = root.child("spec");
   if (!spec) {
     root.error_at("spec", kFieldMissing, "the field is required", "give hosts and http");
@@ -236,7 +239,7 @@ VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
     spec->error_at("gateways", kValueRejected, "a VirtualService without hosts has no gateways",
                    "remove them, or give it hosts");
   for (std::string& ns : parse_export_to(*spec, out.meta.ns, out.hidden))
-    out.routes.add_export_to(std::move(ns));
+    out.routes->add_export_to(std::move(ns));
   for (const Names layer4 : {"tls", "tcp"}) {
     if (out.is_delegate() && spec->has(layer4))
       spec->error_at(layer4, kValueRejected, "only HTTP routes are delegated", "remove it, or give hosts");
@@ -245,7 +248,7 @@ VirtualService parse_virtual_service(const FieldReader& root, ObjectMeta meta) {
   parse_layer4_routes(*spec, out);
   out.bound_to = gateways_of(out);
   std::vector<LimitedRoute> limited;
-  for (mesh::v1::HttpRoute& route : *out.routes.mutable_http()) limited.push_back({route.name(), &route});
+  for (mesh::v1::HttpRoute& route : *out.routes->mutable_http()) limited.push_back({route.name(), &route});
   parse_rate_limits(root, out.meta, limited);
   return out;
 }

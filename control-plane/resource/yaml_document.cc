@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "base/courtesy.h"
 #include "base/strings.h"
+#include "control-plane/resource/simple_yaml.h"
 #include "control-plane/resource/yaml_events.h"
 
 namespace weft::control_plane {
@@ -36,16 +38,11 @@ std::string_view text_of(const yaml_char_t* text) {
   return text == nullptr ? std::string_view() : reinterpret_cast<const char*>(text);
 }
 
-// YAML 1.2 §10.3.2, of plain scalars.
-bool is_null(std::string_view text) {
-  return text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL";
-}
-
 YamlNode scalar_of(const yaml_event_t& event, uint32_t line) {
   const auto& scalar = event.data.scalar;
   const std::string_view text(reinterpret_cast<const char*>(scalar.value), scalar.length);
   const bool plain = scalar.style == YAML_PLAIN_SCALAR_STYLE && scalar.tag == nullptr;
-  if (plain && is_null(text)) return {.kind = YamlNode::Kind::kNull, .line = line};
+  if (plain && is_null_text(text)) return {.kind = YamlNode::Kind::kNull, .line = line};
   YamlNode out{.kind = YamlNode::Kind::kScalar, .plain = plain, .line = line};
   out.scalar = text;
   return out;
@@ -307,6 +304,10 @@ YamlDocument refused(const YamlChunk& chunk, std::string error, uint32_t line) {
 
 }  // namespace
 
+bool is_null_text(std::string_view text) {
+  return text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL";
+}
+
 const YamlNode* YamlNode::find(std::string_view name) const {
   for (const YamlField& field : fields) {
     if (field.name == name) return &field.value;
@@ -336,7 +337,29 @@ std::vector<YamlChunk> cut_documents(std::string_view text) {
   return chunks;
 }
 
+namespace {
+
+void take_root(YamlNode root, YamlDocument& document) {
+  document.root = std::move(root);
+  if (document.root.kind == YamlNode::Kind::kMap && document.root.line > 0)
+    document.line = document.root.line;
+}
+
+}  // namespace
+
 YamlDocument parse_document(const YamlChunk& chunk) {
+  if (chunk.text.size() > kMaxDocumentBytes) return parse_any_document(chunk);
+  // The tree takes several times as much as its text.
+  auto memory =
+      std::make_unique<std::pmr::monotonic_buffer_resource>(std::max<size_t>(4 * chunk.text.size(), 1024));
+  std::optional<YamlNode> root = read_simple_yaml(chunk, memory.get());
+  if (!root) return parse_any_document(chunk);
+  YamlDocument document{.memory = std::move(memory), .line = chunk.line};
+  take_root(*std::move(root), document);
+  return document;
+}
+
+YamlDocument parse_any_document(const YamlChunk& chunk) {
   if (chunk.text.size() > kMaxDocumentBytes) {
     return refused(chunk,
                    str_cat("a document of ", chunk.text.size(), " bytes; the limit is ", kMaxDocumentBytes),
@@ -359,9 +382,7 @@ YamlDocument parse_document(const YamlChunk& chunk) {
     document.error_line = events.error().empty() ? events.line() : events.error_line();
     return document;
   }
-  document.root = builder.take_root();
-  if (document.root.kind == YamlNode::Kind::kMap && document.root.line > 0)
-    document.line = document.root.line;
+  take_root(builder.take_root(), document);
   return document;
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <memory_resource>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,8 +26,9 @@ struct YamlNode {
   bool plain = false;
   uint32_t line = 0;  // 1-based, in the file
   std::string scalar;
-  std::vector<YamlNode> items;
-  std::vector<YamlField> fields;
+  // In memory of the document, where it has some.
+  std::pmr::vector<YamlNode> items;
+  std::pmr::vector<YamlField> fields;
 
   // The first field of that name; nullptr: none, or this is no map.
   const YamlNode* find(std::string_view name) const;
@@ -38,11 +41,13 @@ struct YamlField {
 };
 
 struct YamlDocument {
+  // Of the tree below it, which goes as a whole; null: each part has its own.
+  std::unique_ptr<std::pmr::memory_resource> memory = nullptr;
   // First line of the document.
   uint32_t line = 0;
-  YamlNode root;
+  YamlNode root = {};
   // Empty when the document was understood; then `error_line` is 0 too.
-  std::string error;
+  std::string error = {};
   uint32_t error_line = 0;
   // The document broke a limit above, not the syntax. `root` is then what the document calls itself, as far
   // as it could be read: apiVersion, kind, and of metadata name and namespace.
@@ -60,8 +65,13 @@ struct YamlChunk {
 std::vector<YamlChunk> cut_documents(std::string_view text);
 // JSON is YAML.
 YamlDocument parse_document(const YamlChunk& chunk);
+// The same without the short cut of simple_yaml.h.
+YamlDocument parse_any_document(const YamlChunk& chunk);
 // Both.
 std::vector<YamlDocument> parse_yaml(std::string_view text);
+
+// YAML 1.2 §10.3.2: a plain scalar of this text is null.
+bool is_null_text(std::string_view text);
 
 // Of a text that stands in a document: its lines become those of the file.
 void shift_lines(uint32_t by, YamlNode* node);

@@ -152,6 +152,7 @@ void Load::on_response(LoadConnection& connection, MonotonicNs due) {
   interval_.body_bytes += reader.body_bytes();
   const MonotonicNs end = clock_.now();
   interval_.latency.add(end > due ? (end - due) / 1000 : 0);
+  if (options_.answered) options_.answered(due, end);
   if (reader.status() >= 400) {
     ++interval_.failures[static_cast<size_t>(Failure::kStatus)];
     return;

@@ -33,6 +33,8 @@ struct LoadOptions {
   double duration = 0;    // seconds; 0: no limit
   double timeout = 10;    // seconds per request
   double interval = 1;    // seconds between live reports; 0: none
+  // Called for every answer: when its request was due, and when it was there.
+  std::function<void(MonotonicNs due, MonotonicNs end)> answered = nullptr;
 };
 
 class LoadConnection;

@@ -15,6 +15,7 @@
 #include "base/strings.h"
 #include "tools/bench/route_mesh.h"
 #include "tools/bench/route_traffic.h"
+#include "tools/bench/route_window.h"
 
 namespace weft::bench {
 namespace {
@@ -116,6 +117,7 @@ class Changes {
         RouteTraffic::has_priority() ? "" : " (clients and upstream have no priority: run it as root)");
     std::printf("the worker waited for its CPU, median: %.2f ms a second without changes, %.2f with\n",
                 median_interval(waits_without).value, median_interval(waits_with).value);
+    window_.print();
     return ratios;
   }
 
@@ -144,10 +146,13 @@ class Changes {
     std::mutex mutex;
     std::condition_variable wake;
     bool ended = false;
+    std::vector<MonotonicNs> begun;
+    const SystemClock clock;
     std::thread changer([&] {
       std::unique_lock lock(mutex);
       Clock::time_point next = Clock::now();
       do {
+        begun.push_back(clock.now());
         change();
         next += pause;
       } while (!wake.wait_until(lock, next, [&ended] { return ended; }));
@@ -159,6 +164,7 @@ class Changes {
     }
     wake.notify_all();
     changer.join();
+    window_.add(begun, traffic_.answers());
     return p99;
   }
 
@@ -167,6 +173,7 @@ class Changes {
   Published published_{traffic_};
   std::unique_ptr<RouteMesh> mesh_;
   uint32_t changes_ = 0;
+  ChangeWindow window_;
 };
 
 double percentile_99(std::vector<double> values) {

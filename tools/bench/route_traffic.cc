@@ -123,6 +123,7 @@ RouteTraffic::RouteTraffic() {
   load.request = "GET /item-7 HTTP/1.1\r\nhost: shop-0.default.svc.cluster.local\r\n\r\n";
   load.connections = 16;
   load.interval = 0;
+  load.answered = [this](MonotonicNs due, MonotonicNs end) { answers_.push_back({due, end}); };
   load_ = Load::create(std::move(load)).value();
 }
 
@@ -148,6 +149,8 @@ double RouteTraffic::p99_us(double seconds, double rate) {
   run_on(last_cpu(), last_cpu());
   prefer(true);
   load_->set_pace(seconds, rate);
+  answers_.clear();
+  answers_.reserve(static_cast<size_t>(seconds * rate) + 1);
   const absl::Status status = load_->run(nullptr);
   prefer(false);
   run_where_weft_runs();

@@ -11,6 +11,7 @@
 #include "base/address.h"
 #include "base/fd.h"
 #include "tools/bench/load.h"
+#include "tools/bench/route_window.h"
 #include "userspace-proxy/telemetry/exchange_record.h"
 #include "userspace-proxy/worker.h"
 
@@ -58,6 +59,8 @@ class RouteTraffic {
   // Percentile 99 of the latency in microseconds of `rate` requests per second on 16 connections, counted
   // from when each was due. Exits the program when one fails.
   double p99_us(double seconds, double rate);
+  // Of the last p99_us().
+  const std::vector<Answered>& answers() const { return answers_; }
 
  private:
   class NoRecords final : public proxy::ExchangeSink {
@@ -70,6 +73,7 @@ class RouteTraffic {
   SocketAddress dialled_;
   std::string worker_task_;  // its number
   std::unique_ptr<proxy::Worker> worker_;
+  std::vector<Answered> answers_;
   std::unique_ptr<Load> load_;
 };
 

@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "base/courtesy.h"
-#include "userspace-proxy/config/resource_store.h"
-#include "userspace-proxy/config/snapshot_builder.h"
+#include "userspace-proxy/config/snapshot_series.h"
 #include "xds/delta_client.h"
 #include "xds/stream_channel.h"
 
@@ -39,20 +38,20 @@ class SnapshotReceiver final : public ConfigClient, xds::Receiver {
 
  private:
   std::map<std::string, std::string> held(const std::string& type) const override {
-    return store_.versions(type);
+    return series_.store().versions(type);
   }
 
   absl::Status put(const std::string& type,
                    const envoy::service::discovery::v3::Resource& resource) override {
     if (!courtesy_) courtesy_.emplace();
     give_way();
-    absl::Status status = store_.apply(type, resource);
+    absl::Status status = series_.apply(type, resource);
     dirty_ = dirty_ || status.ok();
     return status;
   }
 
   void remove(const std::string& type, const std::string& name) override {
-    store_.remove(type, name);
+    series_.remove(type, name);
     dirty_ = true;
   }
 
@@ -64,13 +63,12 @@ class SnapshotReceiver final : public ConfigClient, xds::Receiver {
   void build(bool complete) {
     {
       const std::lock_guard lock(mutex_);
-      rejected_ = store_.rejected();
+      rejected_ = series_.store().rejected();
     }
-    if (!complete || (!dirty_ && generation_ > 0)) return;
+    if (!complete || (!dirty_ && series_.last() != nullptr)) return;
     dirty_ = false;
-    if (published_ != nullptr) retired_.push_back(std::move(published_));
-    published_ = build_snapshot(store_.resources(), ++generation_, lists_);
-    publish_(published_);
+    if (series_.last() != nullptr) retired_.push_back(series_.last());
+    publish_(series_.next());
   }
 
   // Snapshots that no worker uses any more go here, because freeing ten thousand routes between two turns of
@@ -85,11 +83,8 @@ class SnapshotReceiver final : public ConfigClient, xds::Receiver {
 
   // Client thread only.
   std::optional<Courtesy> courtesy_;  // from the first resource of a burst to its snapshot
-  ResourceStore store_{options_.path_normalisation};
+  SnapshotSeries series_{options_.path_normalisation};
   bool dirty_ = false;
-  uint64_t generation_ = 0;
-  RouteLists lists_;
-  SnapshotPtr published_;
   std::vector<SnapshotPtr> retired_;  // in use by exchanges that began with them
 
   mutable std::mutex mutex_;

@@ -1,6 +1,7 @@
 // See route_lists.h.
 #include "userspace-proxy/config/route_lists.h"
 
+#include <algorithm>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -19,7 +20,23 @@ void each_destination(const RouteSetSpec& set, Visit visit) {
   }
 }
 
+bool go_to_the_same(const DestinationSpec* a, const DestinationSpec* b) {
+  return std::tie(a->host, a->subset, a->port, a->invalid) ==
+         std::tie(b->host, b->subset, b->port, b->invalid);
+}
+
 }  // namespace
+
+bool lead_alike(const RouteSetSpec& before, const RouteSetSpec& now) {
+  const auto is_plain = [](const RouteSetSpec& set) {
+    return !set.gateway && set.tls.empty() && set.tcp.empty() && !set.routes.empty();
+  };
+  const auto place = [](const RouteSetSpec& set) {
+    return std::tie(set.name, set.ns, set.hosts, set.export_to, set.by_address, set.port, set.consumer,
+                    set.created);
+  };
+  return is_plain(before) && is_plain(now) && place(before) == place(now);
+}
 
 WeightedCluster weighted_cluster(const DestinationSpec& destination, uint32_t cluster) {
   if (destination.invalid) return {.weight = destination.weight, .label = "invalid", .invalid = true};
@@ -62,6 +79,24 @@ uint32_t RouteLists::add(const RouteSetSpec& set, std::vector<uint32_t> clusters
     out.virtual_hosts.push_back(made.host);
   }
   return made.index;
+}
+
+bool RouteLists::replace(const RouteSetSpec& before, const RouteSetSpec& now, Snapshot& out) {
+  const auto row = sets_.find(&before);
+  // It is nowhere: another has its hosts.
+  if (row == sets_.end()) return true;
+  const std::unique_ptr<Known> old = std::move(row->second);
+  sets_.erase(row);
+  Known& routes = known(now);
+  if (!std::equal(old->destinations.begin(), old->destinations.end(), routes.destinations.begin(),
+                  routes.destinations.end(), go_to_the_same))
+    return false;
+  for (const auto& [clusters, was] : old->by_clusters) {
+    Made& made = routes.by_clusters[clusters];
+    made = {std::make_shared<const VirtualHost>(make_host(routes, clusters)), was.snapshot, was.index};
+    out.virtual_hosts[made.index] = made.host;
+  }
+  return true;
 }
 
 void RouteLists::finish() {

@@ -20,6 +20,9 @@ class RouteLists {
   // The index in out.virtual_hosts of the routes of `set`, where its destinations are these clusters (kNone:
   // there is none).
   uint32_t add(const RouteSetSpec& set, std::vector<uint32_t> clusters, Snapshot& out);
+  // Puts the routes of `now` where those of `before` are in `out`, a copy of the last snapshot that was made:
+  // of two sets that lead_alike(). False: they go to other destinations, and all has to be made anew.
+  bool replace(const RouteSetSpec& before, const RouteSetSpec& now, Snapshot& out);
   // A snapshot is made: what it has not used is forgotten.
   void finish();
 
@@ -43,6 +46,9 @@ class RouteLists {
   uint64_t snapshot_ = 1;  // that is being made
   absl::flat_hash_map<const RouteSetSpec*, std::unique_ptr<Known>> sets_;
 };
+
+// Whether the two are found by the same clients in the same places, but for where their routes go to.
+bool lead_alike(const RouteSetSpec& before, const RouteSetSpec& now);
 
 // One share of a route's requests.
 WeightedCluster weighted_cluster(const DestinationSpec& destination, uint32_t cluster);

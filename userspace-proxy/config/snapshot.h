@@ -18,6 +18,7 @@
 #include "base/ip_range.h"
 #include "base/strings.h"
 #include "userspace-proxy/config/cluster_policy.h"
+#include "userspace-proxy/config/shared_table.h"
 #include "userspace-proxy/http/message.h"
 #include "userspace-proxy/http/path.h"
 #include "userspace-proxy/route/action.h"
@@ -200,21 +201,22 @@ struct DeclaredRange {
   std::vector<std::string> export_to;  // client namespaces; empty: all
 };
 
+// A copy shares what is not written to.
 class Snapshot {
  public:
   uint64_t generation = 0;
   // Of every request, before it is matched and forwarded; mesh-wide.
   PathNormalisation path_normalisation = PathNormalisation::kBase;
-  std::vector<Cluster> clusters;
+  SharedTable<std::vector<Cluster>> clusters;
   // Shared with other snapshots that have the same.
   std::vector<std::shared_ptr<const VirtualHost>> virtual_hosts;
-  std::vector<L4Host> l4_hosts;
-  std::vector<GatewayServer> gateway_servers;
-  std::vector<ServicePort> service_ports;
-  std::vector<Source> sources;
+  SharedTable<std::vector<L4Host>> l4_hosts;
+  SharedTable<std::vector<GatewayServer>> gateway_servers;
+  SharedTable<std::vector<ServicePort>> service_ports;
+  SharedTable<std::vector<Source>> sources;
   // Workloads that take tunnels, by their addresses (port 0).
-  absl::flat_hash_map<SocketAddress, std::shared_ptr<const WorkloadSpec>> tunnels;
-  std::vector<Locality> localities;
+  SharedTable<absl::flat_hash_map<SocketAddress, std::shared_ptr<const WorkloadSpec>>> tunnels;
+  SharedTable<std::vector<Locality>> localities;
 
   // The service port behind a dialled address, of those that the source's namespace sees: a Service's before
   // what that namespace has added itself, and that before others'; nullptr: not a mesh service, pass through.
@@ -294,33 +296,33 @@ class Snapshot {
     bool operator()(const AddressRef& a, const AddressRef& b) const { return a == b; }
   };
   // The first of those that have the address, Services' first.
-  absl::flat_hash_map<SocketAddress, uint32_t> service_port_by_address;
-  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> virtual_host_by_host;
-  absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> virtual_host_by_address;
+  SharedTable<absl::flat_hash_map<SocketAddress, uint32_t>> service_port_by_address;
+  SharedTable<absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual>> virtual_host_by_host;
+  SharedTable<absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual>> virtual_host_by_address;
   // Of the Gateway API: Host does not count there.
-  absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> routed_host_by_address;
-  absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> l4_host_by_address;
+  SharedTable<absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual>> routed_host_by_address;
+  SharedTable<absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual>> l4_host_by_address;
   // Of client namespaces whose rules are not the service's own.
-  absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual> tcp_cluster_by_address;
-  absl::flat_hash_map<uint16_t, GatewayPort> gateway_ports;
+  SharedTable<absl::flat_hash_map<AddressKey, uint32_t, KeyHash, KeyEqual>> tcp_cluster_by_address;
+  SharedTable<absl::flat_hash_map<uint16_t, GatewayPort>> gateway_ports;
   // With the name of what ended the TLS in place of the namespace (empty: nothing did); an empty host takes
   // what no other has.
-  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_host_by_host;
+  SharedTable<absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual>> gateway_host_by_host;
   // Of virtual_hosts, those of gateways that policies are for.
-  absl::flat_hash_map<const VirtualHost*, std::shared_ptr<const GatewayRules>> gateway_rules;
+  SharedTable<absl::flat_hash_map<const VirtualHost*, std::shared_ptr<const GatewayRules>>> gateway_rules;
   bool gateways_ask = false;  // some of these ask providers
   // For sources that are registry_only, and empty without any: addresses of workloads (port 0), ranges, and
   // clusters of entries without an address, by the names of their ports that are not declared HTTP.
-  absl::flat_hash_set<SocketAddress> declared_workloads;
-  std::vector<DeclaredRange> declared_ranges;
-  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> named_cluster_by_host;
+  SharedTable<absl::flat_hash_set<SocketAddress>> declared_workloads;
+  SharedTable<std::vector<DeclaredRange>> declared_ranges;
+  SharedTable<absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual>> named_cluster_by_host;
   // With an empty namespace; an empty name takes what no other has, and who names no server.
-  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> gateway_server_by_name;
-  absl::flat_hash_map<std::string, std::shared_ptr<const ExternalProvider>> providers;
+  SharedTable<absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual>> gateway_server_by_name;
+  SharedTable<absl::flat_hash_map<std::string, std::shared_ptr<const ExternalProvider>>> providers;
   // With port 0, and a provider's name as host.
-  absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual> provider_clusters;
-  absl::flat_hash_map<std::string, uint32_t> source_by_uid;
-  absl::flat_hash_map<std::string, uint32_t> cluster_by_name;
+  SharedTable<absl::flat_hash_map<HostKey, uint32_t, KeyHash, KeyEqual>> provider_clusters;
+  SharedTable<absl::flat_hash_map<std::string, uint32_t>> source_by_uid;
+  SharedTable<absl::flat_hash_map<std::string, uint32_t>> cluster_by_name;
 };
 
 using SnapshotPtr = std::shared_ptr<const Snapshot>;

@@ -200,7 +200,7 @@ TEST(ClaimMatchTest, ClaimsKeepTheirSpellingAndWrongNamesAreRefused) {
   const ParsedFile good = parsed("@request.auth.claims.Role", "  gateways: [edge]\n");
   EXPECT_TRUE(good.findings.empty());
   ASSERT_EQ(good.objects.size(), 1U);
-  EXPECT_EQ(std::get<VirtualService>(good.objects[0]).routes.http(0).matches(0).headers(0).name(),
+  EXPECT_EQ(std::get<VirtualService>(good.objects[0]).routes->http(0).matches(0).headers(0).name(),
             "@request.auth.claims.Role");
   for (const char* bad : {"@request.auth.claims", "@request.auth.claims[a", "@request.auth.principal",
                           "@request.auth.Claims.role", "@Request.Auth.claims.role", "@REQUEST.AUTH.x"}) {

@@ -25,7 +25,7 @@ HttpRoute route_of(std::string_view lines, std::string_view allowed_code = "") {
               lines));
   for (const Finding& finding : parsed.findings) EXPECT_EQ(finding.code, allowed_code) << to_string(finding);
   if (parsed.objects.size() != 1) return HttpRoute();
-  return std::get<VirtualService>(parsed.objects[0]).routes.http(0);
+  return std::get<VirtualService>(parsed.objects[0]).routes->http(0);
 }
 
 constexpr std::string_view kRoute = "  - route: [{destination: {host: cart}}]\n";

@@ -54,7 +54,7 @@ class World {
 
   std::pair<std::string, std::string> pick_object() {
     // Most are what changes most.
-    switch (below(20)) {
+    switch (below(26)) {
       case 0:
         return {"Namespace", ns()};
       case 1:
@@ -80,6 +80,14 @@ class World {
       case 12:
       case 13:
         return {"Service", str_cat(ns(), "/", any("web", "db"))};
+      case 20:
+      case 21:
+      case 22:
+      case 23:
+      case 24:
+        return {"VirtualService", str_cat(ns(), "/", any("v1", "v2"))};
+      case 25:
+        return {"Gateway", str_cat(ns(), "/g1")};
       case 14:
       case 15:
       case 16:
@@ -169,11 +177,39 @@ class World {
     if (kind == "Sidecar")
       return str_cat(head, "{}}\nspec: {", any("", str_cat("workloadSelector: {labels: ", selector(), "}, ")),
                      "outboundTrafficPolicy: {mode: ", any("REGISTRY_ONLY", "ALLOW_ANY"), "}}\n");
+    if (kind == "VirtualService") return virtual_service(head);
+    if (kind == "Gateway")
+      return str_cat(head, "{}}\nspec: {selector: {app: web}, servers: [{port: {number: 80, name: http, ",
+                     "protocol: HTTP}, hosts: [\"*\"]}]}\n");
     if (kind == "DestinationRule")
       return str_cat(head, "{}}\nspec: {host: ", any("web", "db"),
                      ", subsets: [{name: s, labels: ", selector(), "}]}\n");
     return str_cat(head, "{}}\nspec: {selector: {matchLabels: ", selector(),
                    "}, jwtRules: [{issuer: i, jwksUri: \"https://i.example.net/keys\"}]}\n");
+  }
+
+  // Most are of one host and differ in their routes.
+  std::string virtual_service(const std::string& head) {
+    if (below(12) == 0) return str_cat(head, "{}}\nspec: {http: [{route: [{destination: {host: db}}]}]}\n");
+    const auto mostly = [this](const std::string& usual, const std::string& other) {
+      return below(8) == 0 ? other : usual;
+    };
+    std::string out =
+        str_cat(head, "{}", mostly("", ", creationTimestamp: 2020-01-01T00:00:00Z"), "}\nspec:\n  hosts: [",
+                mostly("web", "db"), mostly("", ", x.example.net"), "]\n",
+                mostly("", "  exportTo: [\".\"]\n"), mostly("", "  gateways: [mesh, g1]\n"),
+                mostly("", "  tcp: [{route: [{destination: {host: web}}]}]\n"), "  http:\n");
+    for (size_t left = 1 + below(3); left > 0; --left) {
+      str_append(&out, "  - match: [{uri: {", any("prefix", "exact"), ": /", any("a", "b"), "}",
+                 mostly("", ", gateways: [mesh]"), "}]\n");
+      if (below(10) == 0)
+        str_append(&out, "    delegate: {name: v2, namespace: a}\n");
+      else
+        str_append(&out, "    route: [{destination: {host: ", mostly("web", any("db", "nobody")),
+                   mostly("", ", subset: s"), "}, weight: ", 1 + below(2),
+                   "}, {destination: {host: web}, weight: ", 1 + below(3), "}]\n");
+    }
+    return out;
   }
 
   std::minstd_rand random_;

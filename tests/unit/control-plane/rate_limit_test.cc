@@ -26,7 +26,7 @@ mesh::v1::RouteSet routes_of(std::string_view lines) {
   const ParsedFile parsed = parse_file("f", manifest(lines));
   for (const Finding& finding : parsed.findings) ADD_FAILURE() << to_string(finding);
   if (parsed.objects.size() != 1) return {};
-  return std::get<VirtualService>(parsed.objects[0]).routes;
+  return *std::get<VirtualService>(parsed.objects[0]).routes;
 }
 
 std::string only_finding(const std::string& text) {

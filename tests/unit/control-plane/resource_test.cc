@@ -178,8 +178,8 @@ TEST(VirtualServiceTest, ASingleDestinationTakesEverything) {
       "f", virtual_service("  hosts: [cart]\n  http:\n  - route:\n    - destination: {host: cart}\n"
                            "      weight: 0\n"));
   ASSERT_EQ(parsed.objects.size(), 1U) << findings_of(parsed);
-  ASSERT_EQ(only_route(parsed).routes.http(0).destinations_size(), 1);
-  EXPECT_EQ(only_route(parsed).routes.http(0).destinations(0).weight(), 1U);
+  ASSERT_EQ(only_route(parsed).routes->http(0).destinations_size(), 1);
+  EXPECT_EQ(only_route(parsed).routes->http(0).destinations(0).weight(), 1U);
 }
 
 TEST(VirtualServiceTest, ZeroWeightsOfSeveralAreDropped) {
@@ -187,8 +187,8 @@ TEST(VirtualServiceTest, ZeroWeightsOfSeveralAreDropped) {
                                                       "    - {destination: {host: a}, weight: 0}\n"
                                                       "    - {destination: {host: b}, weight: 7}\n"));
   ASSERT_EQ(parsed.objects.size(), 1U) << findings_of(parsed);
-  ASSERT_EQ(only_route(parsed).routes.http(0).destinations_size(), 1);
-  EXPECT_EQ(only_route(parsed).routes.http(0).destinations(0).host(), "b.shop.svc.cluster.local");
+  ASSERT_EQ(only_route(parsed).routes->http(0).destinations_size(), 1);
+  EXPECT_EQ(only_route(parsed).routes->http(0).destinations(0).host(), "b.shop.svc.cluster.local");
 }
 
 TEST(VirtualServiceTest, ACatchAllEndsTheListWithAWarning) {
@@ -197,7 +197,7 @@ TEST(VirtualServiceTest, ACatchAllEndsTheListWithAWarning) {
                            "  - match: [{uri: {prefix: /}}]\n    route: [{destination: {host: a}}]\n"
                            "  - route: [{destination: {host: b}}]\n"));
   ASSERT_EQ(parsed.objects.size(), 1U) << findings_of(parsed);
-  EXPECT_EQ(only_route(parsed).routes.http_size(), 1);
+  EXPECT_EQ(only_route(parsed).routes->http_size(), 1);
   ASSERT_EQ(parsed.findings.size(), 1U);
   EXPECT_EQ(parsed.findings[0].code, "WF0007");
   EXPECT_EQ(parsed.findings[0].field, "spec.http[1]");
@@ -210,7 +210,7 @@ TEST(VirtualServiceTest, AMatchWithASourceIsNoCatchAll) {
                            "  - match: [{sourceLabels: {app: web}}]\n    route: [{destination: {host: a}}]\n"
                            "  - route: [{destination: {host: b}}]\n"));
   EXPECT_TRUE(parsed.findings.empty()) << findings_of(parsed);
-  EXPECT_EQ(only_route(parsed).routes.http_size(), 2);
+  EXPECT_EQ(only_route(parsed).routes->http_size(), 2);
 }
 
 TEST(VirtualServiceTest, EveryMatchFieldIsRead) {
@@ -235,7 +235,7 @@ TEST(VirtualServiceTest, EveryMatchFieldIsRead) {
     - destination: {host: cart, port: {number: 8080}, subset: v1}
 )"));
   ASSERT_EQ(parsed.objects.size(), 1U) << findings_of(parsed);
-  const mesh::v1::RouteSet& routes = only_route(parsed).routes;
+  const mesh::v1::RouteSet& routes = *only_route(parsed).routes;
   EXPECT_EQ(routes.export_to(0), "shop");
   EXPECT_EQ(routes.export_to(1), "other");
   const mesh::v1::HttpMatch& match = routes.http(0).matches(0);
