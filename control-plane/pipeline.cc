@@ -141,11 +141,13 @@ void Pipeline::update(Store::Changes changes) {
   bool first = false;
   {
     const absl::MutexLock lock(&mutex_);
-    take(store_.update(std::move(changes)));
-    resolver_->want(hosts_to_resolve(store_.objects()));
-    if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
-    read_files();
     first = generation_ == 0;
+    // Pods name nothing that has to be looked up or read, and come and go all the time.
+    if (take(store_.update(std::move(changes))) || first) {
+      resolver_->want(hosts_to_resolve(store_.objects()));
+      if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
+      read_files();
+    }
     if (!first) recompile();
   }
   if (!first) return;
@@ -159,10 +161,12 @@ void Pipeline::read_files() {
   if (auto changes = file_secrets_->update(store_.objects())) take(store_.update(*std::move(changes)));
 }
 
-void Pipeline::take(const std::vector<ObjectChange>& changes) {
+bool Pipeline::take(const std::vector<ObjectChange>& changes) {
   const Courtesy courtesy(patience_of(node_name_));
   step(changes);
-  rest_due_ = rest_due_ || !std::all_of(changes.begin(), changes.end(), is_of_workloads_only);
+  const bool others = !std::all_of(changes.begin(), changes.end(), is_of_workloads_only);
+  rest_due_ = rest_due_ || others;
+  return others;
 }
 
 void Pipeline::step(const std::vector<ObjectChange>& changes) {

@@ -216,12 +216,16 @@ absl::Status churn(const Options& options, const ControlProcess& process, Contro
   report.tell("bytes for each pod that is replaced", bytes / static_cast<double>(pods), "B");
   report.tell("most resources in an answer", static_cast<double>(figures.largest), "");
   report.hold("full pushes while pods change", "", static_cast<double>(figures.full_pushes), 0);
-  report.tell("CPU of weft-control",
-              100 * (process.cpu_seconds() - cpu) / (static_cast<double>(begun) / per_second), "%");
+  const double used = process.cpu_seconds() - cpu;
+  report.tell("CPU of weft-control", 100 * used / (static_cast<double>(begun) / per_second), "%");
+  report.tell("CPU of weft-control for a pod that is replaced", 1'000 * used / static_cast<double>(begun),
+              "ms");
   return absl::OkStatus();
 }
 
-absl::Status change_services(uint32_t count, ControlCluster& cluster, ControlNode& node, Report& report) {
+absl::Status change_services(uint32_t count, const ControlProcess& process, ControlCluster& cluster,
+                             ControlNode& node, Report& report) {
+  const double cpu = process.cpu_seconds();
   for (uint32_t i = 0; i < count; ++i) {
     cluster.alter_service(node);
     if (!node.wait_for_all(kLast))
@@ -229,6 +233,8 @@ absl::Status change_services(uint32_t count, ControlCluster& cluster, ControlNod
   }
   ControlNode::Figures figures = node.take();
   report.hold_latency("a Service, event to node", figures.milliseconds[Sight::kService]);
+  report.tell("CPU of weft-control for a Service",
+              1'000 * (process.cpu_seconds() - cpu) / static_cast<double>(std::max(1U, count)), "ms");
   report.hold("full pushes while Services change", "", static_cast<double>(figures.full_pushes), 0);
   return absl::OkStatus();
 }
@@ -261,7 +267,7 @@ absl::Status run(const Options& options) {
   report.tell("from the start to a node that has all", synced.count(), "s");
   report.tell("memory then", process.memory("VmRSS:"), "MB");
   RETURN_IF_ERROR(churn(options, process, cluster, node, report));
-  RETURN_IF_ERROR(change_services(options.service_changes, cluster, node, report));
+  RETURN_IF_ERROR(change_services(options.service_changes, process, cluster, node, report));
   report.tell("memory at the end", process.memory("VmRSS:"), "MB");
   report.hold("memory at its highest", "MB", process.memory("VmHWM:"), kMostMemory);
   return report.print(options.json) ? absl::OkStatus()
