@@ -77,9 +77,7 @@ class AdsStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   grpc::Status bound(const Request& request) const;
   // Takes another view, and counts as changed what it shows or hides.
   void look(NodeView view);
-  SeenResources seen(const std::string& type) const {
-    return {state_.of(type), view_ ? &*view_ : nullptr};
-  }
+  SeenResources seen(const std::string& type) const { return {state_.of(type), view_ ? &*view_ : nullptr}; }
   bool has_pending(const std::string& type, const Subscription& subscription) const;
   bool find_next();
   bool alone(const std::string& type) const;

@@ -50,8 +50,8 @@ class Subscription {
   bool quiet() const { return !first_due_ && asked_.empty() && behind_.empty(); }
   // True when that part has something to send.
   bool pending(Part part, const SeenResources& resources) const;
-  // Fills the response and remembers it as sent and in flight under `nonce`. Names come in their order, but for
-  // the first of a client that holds nothing of a type of many.
+  // Fills the response and remembers it as sent and in flight under `nonce`. Names come in their order, but
+  // for the first of a client that holds nothing of a type of many.
   void fill(Part part, const SeenResources& resources, const std::string& nonce, uint64_t generation,
             ResponseBytes& response);
   // Nothing is in flight and nothing pending: the client has everything up to `generation`.
