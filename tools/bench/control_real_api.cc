@@ -105,7 +105,6 @@ void RealApi::write_all(Writer& writer) {
     const auto begin = Clock::now();
     const absl::Status done = perform(writer, write);
     const std::chrono::duration<double, std::milli> took = Clock::now() - begin;
-    if (done.ok() && write.begun) write.begun();
     lock.lock();
     milliseconds_.push_back(took.count());
     if (error_.ok()) error_ = done;
@@ -149,8 +148,10 @@ absl::StatusOr<std::string> RealApi::ask(cp::ApiClient& client, const std::strin
   }
 }
 
-absl::Status RealApi::make(cp::ApiClient& client, const ApiObject& object) {
+absl::Status RealApi::make(cp::ApiClient& client, const ApiObject& object, const Begun& begun) {
   RETURN_IF_ERROR(ask(client, "POST", collection_of(object), whole(object)).status());
+  // It is there; its status follows.
+  if (begun) begun();
   if (object.status.empty()) return absl::OkStatus();
   return ask(client, "PATCH", path_of(object) + "/status", str_cat("{\"status\":", object.status, "}"),
              kMergePatch)
@@ -158,6 +159,16 @@ absl::Status RealApi::make(cp::ApiClient& client, const ApiObject& object) {
 }
 
 absl::Status RealApi::perform(Writer& writer, const Write& write) {
+  if (!write.remove && !writer.known.contains(path_of(write.object))) {
+    writer.known.insert(path_of(write.object));
+    return make(*writer.client, write.object, write.begun);
+  }
+  RETURN_IF_ERROR(alter(writer, write));
+  if (write.begun) write.begun();
+  return absl::OkStatus();
+}
+
+absl::Status RealApi::alter(Writer& writer, const Write& write) {
   const ApiObject& object = write.object;
   cp::ApiClient& client = *writer.client;
   const std::string path = path_of(object);
@@ -166,7 +177,6 @@ absl::Status RealApi::perform(Writer& writer, const Write& write) {
     return ask(client, "DELETE", path, R"({"kind":"DeleteOptions","apiVersion":"v1","gracePeriodSeconds":0})")
         .status();
   }
-  if (writer.known.insert(path).second) return make(client, object);
   // As when its owner deletes it: a kubelet would end it now.
   if (object.ending)
     return ask(client, "DELETE", path,

@@ -53,7 +53,8 @@ class RealApi final : public ObjectApi {
   void post(Write write);
   void write_all(Writer& writer);
   absl::Status perform(Writer& writer, const Write& write);
-  absl::Status make(control_plane::ApiClient& client, const ApiObject& object);
+  absl::Status make(control_plane::ApiClient& client, const ApiObject& object, const Begun& begun);
+  absl::Status alter(Writer& writer, const Write& write);
   absl::StatusOr<std::string> ask(control_plane::ApiClient& client, const std::string& method,
                                   const std::string& path, const std::string& body,
                                   const std::string& type = "application/json");
