@@ -104,7 +104,7 @@ void ControlCluster::put(const Service& service, const Pod& pod, Phase phase, Ob
   api_.put(std::move(out), std::move(begun));
 }
 
-void ControlCluster::put_slice(const Service& service, ObjectApi::Begun begun) {
+void ControlCluster::put_slice(const Service& service) {
   std::string fields =
       str_cat(",\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"http\",\"port\":", service.target,
               "}],\"endpoints\":[");
@@ -119,8 +119,7 @@ void ControlCluster::put_slice(const Service& service, ObjectApi::Begun begun) {
             .ns = service.ns,
             .name = service.name + "-abcde",
             .metadata = str_cat(",\"labels\":{\"kubernetes.io/service-name\":\"", service.name, "\"}"),
-            .fields = fields + "]"},
-           std::move(begun));
+            .fields = fields + "]"});
 }
 
 ObjectApi::Begun ControlCluster::watched(ControlNode& node, ControlNode::Sight sight,
@@ -139,9 +138,10 @@ ControlCluster::Replacement ControlCluster::begin(ControlNode& node) {
 
 void ControlCluster::join(const Replacement& replacement, ControlNode& node) {
   Service& service = *replacement.service;
-  put(service, replacement.fresh, Phase::kReady);
+  put(service, replacement.fresh, Phase::kReady,
+      watched(node, ControlNode::Sight::kHealthy, uid_of(service.ns, replacement.fresh.name)));
   service.pods.push_back(replacement.fresh);
-  put_slice(service, watched(node, ControlNode::Sight::kHealthy, uid_of(service.ns, replacement.fresh.name)));
+  put_slice(service);
   put(service, replacement.old, Phase::kEnding);
   std::erase_if(service.pods, [&](const Pod& pod) { return pod.name == replacement.old.name; });
   put_slice(service);

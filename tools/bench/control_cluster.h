@@ -54,7 +54,7 @@ class ControlCluster {
   void join(const Replacement& replacement, ControlNode& node);
   void put(const Service& service, ObjectApi::Begun begun = {});
   void put(const Service& service, const Pod& pod, Phase phase, ObjectApi::Begun begun = {});
-  void put_slice(const Service& service, ObjectApi::Begun begun = {});
+  void put_slice(const Service& service);
   // Expects it, and gives what starts its clock.
   static ObjectApi::Begun watched(ControlNode& node, ControlNode::Sight sight, const std::string& name);
   void put_namespaces_and_nodes();
