@@ -142,11 +142,13 @@ void Pipeline::update(Store::Changes changes) {
   bool first = false;
   {
     const absl::MutexLock lock(&mutex_);
-    take(store_.update(std::move(changes)));
-    resolver_->want(hosts_to_resolve(store_.objects()));
-    if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
-    read_files();
     first = generation_ == 0;
+    // Pods name nothing that has to be looked up or read, and come and go all the time.
+    if (take(store_.update(std::move(changes))) || first) {
+      resolver_->want(hosts_to_resolve(store_.objects()));
+      if (key_resolver_ != nullptr) key_resolver_->want(keys_to_fetch(store_.objects()));
+      read_files();
+    }
     if (!first) recompile();
   }
   if (!first) return;
@@ -160,16 +162,19 @@ void Pipeline::read_files() {
   if (auto changes = file_secrets_->update(store_.objects())) take(store_.update(*std::move(changes)));
 }
 
-void Pipeline::take(const std::vector<ObjectChange>& changes) {
+bool Pipeline::take(const std::vector<ObjectChange>& changes) {
   const Courtesy courtesy(patience_of(node_name_));
   step(changes);
+  bool others = false;
   for (const ObjectChange& change : changes) {
     if (is_of_workloads_only(change)) continue;
+    others = true;
     if (changes_own_routes(change))
       own_routes_due_.try_emplace(change.key, meta_of(*change.before).revision);
     else
       rest_due_ = true;
   }
+  return others;
 }
 
 void Pipeline::step(const std::vector<ObjectChange>& changes) {

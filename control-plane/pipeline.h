@@ -43,8 +43,8 @@ class Pipeline {
   void stop();
 
  private:
-  // The objects are others.
-  void take(const std::vector<ObjectChange>& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The objects are others. False: only of kinds of which pods are made.
+  bool take(const std::vector<ObjectChange>& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Compiles what is due, and tells it. The caller's thread, a resolver's, or that of the files.
   void recompile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Adds to what is told what stands in own_routes_due_. False: that is not all.

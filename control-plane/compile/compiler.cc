@@ -111,17 +111,19 @@ void add(Compiled& out, const char* type, const std::string& name, const google:
   out.add(make_resource(type, name, message));
 }
 
+std::string name_of(const ObjectMeta& meta) { return str_cat(meta.ns, "/", meta.name); }
+
 // Puts the resources of steps into the result, made anew where something that they depend on has changed.
 class Steps {
  public:
   Steps(Remembered& remembered, Compiled& out) : remembered_(remembered), out_(out) {}
 
-  // `make(findings)`: the message, or nullopt when it becomes nothing.
-  template <typename Make>
-  void add(const Inputs& inputs, const char* type, const std::string& name, Make make) {
+  // `make(findings)`: the message, or nullopt when it becomes nothing. `name()`: asked only for what is made.
+  template <typename Name, typename Make>
+  void add(const Inputs& inputs, const char* type, Name name, Make make) {
     const auto result = remembered_.get(inputs, [&](StepResult* made) {
       if (const auto message = make(&made->findings))
-        made->resources.push_back(make_resource(type, name, *message));
+        made->resources.push_back(make_resource(type, name(), *message));
     });
     add(*result);
   }
@@ -134,7 +136,8 @@ class Steps {
   // Of an object that depends on no other.
   template <typename Make>
   void add(const ObjectMeta& meta, const char* type, Make make) {
-    add(Inputs(Step::kObject).object(meta), type, str_cat(meta.ns, "/", meta.name),
+    add(
+        Inputs(Step::kObject).object(meta), type, [&meta] { return name_of(meta); },
         [&make](std::vector<Finding>*) { return make(); });
   }
 
@@ -156,10 +159,12 @@ void add_virtual_services(const Objects& objects, const MeshConfig* mesh, Steps&
       inputs.object(v.meta);
     inputs.object(mesh == nullptr ? nullptr : &mesh->meta);
     std::optional<mesh::v1::RouteSet> whole, made;
-    steps.add(inputs, kRouteSetType, str_cat(v.meta.ns, "/", v.meta.name), [&](std::vector<Finding>* found) {
-      if (v.has_delegates) whole = with_delegates(v, objects, found);
-      return routes_on_mesh(v, whole ? *whole : *v.routes, mesh, made);
-    });
+    steps.add(
+        inputs, kRouteSetType, [&v] { return name_of(v.meta); },
+        [&](std::vector<Finding>* found) {
+          if (v.has_delegates) whole = with_delegates(v, objects, found);
+          return routes_on_mesh(v, whole ? *whole : *v.routes, mesh, made);
+        });
   });
 }
 
@@ -168,15 +173,18 @@ void add_services(const Objects& objects, const Layer4Ports& layer4, Steps& step
     if (service.external_name) return;
     Inputs inputs(Step::kService);
     inputs.object(service.meta);
-    const std::string host = service_host(service.meta.name, service.meta.ns);
+    // Of thousands of Services, after each change of one.
+    const std::string host =
+        layer4.empty() ? std::string() : service_host(service.meta.name, service.meta.ns);
     for (const Service::Port& port : service.ports) {
       const auto routed = layer4.find({host, port.number});
       inputs.number(routed == layer4.end() ? 0 : 1 + static_cast<uint64_t>(routed->second));
     }
     for (const Service::Port& port : service.datagram_ports)
       inputs.number(datagram_target(service, port, objects));
-    steps.add(inputs, kAddressType, service_key(service.meta),
-              [&](std::vector<Finding>*) { return std::optional(to_address(service, objects, layer4)); });
+    steps.add(
+        inputs, kAddressType, [&service] { return service_key(service.meta); },
+        [&](std::vector<Finding>*) { return std::optional(to_address(service, objects, layer4)); });
   });
 }
 
@@ -206,6 +214,7 @@ void add_policies(const Objects& objects, const FetchedKeys* keys, Steps& steps,
 Compiled compile_rest(const Objects& objects, const std::string& node_name, const WorkloadFacts& facts,
                       const Compiled* before, const FetchedKeys* keys) {
   Compiled out;
+  if (before != nullptr) out.steps.reserve(before->steps.size());
   const KindStamps stamps(objects);
   Remembered remembered(before == nullptr ? nullptr : &before->steps, out.steps);
   Steps steps(remembered, out);

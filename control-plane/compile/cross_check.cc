@@ -27,8 +27,6 @@ class Checks {
       : objects_(objects), facts_(facts), stamps_(stamps), remembered_(remembered) {}
 
   std::vector<Finding> run() {
-    for_each<Service>(
-        objects_, [this](const Service& s) { services_.emplace(service_host(s.meta.name, s.meta.ns), &s); });
     for_each<ServiceEntry>(objects_, [this](const ServiceEntry& e) {
       if (!e.hidden) entry_hosts_.insert(e.hosts.begin(), e.hosts.end());
     });
@@ -190,14 +188,16 @@ class Checks {
                        [&host](const std::string& known) { return host_covers(known, host); });
   }
 
+  bool is_service(const std::string& host) const { return service_of_host(objects_, host) != nullptr; }
+
   // False when it was reported. A wildcard needs no service.
   bool check_host(const ObjectMeta& meta, const HostReference& reference) {
-    if (reference.host.starts_with("*") || services_.contains(reference.host) || is_entry(reference.host))
+    if (reference.host.starts_with("*") || is_service(reference.host) || is_entry(reference.host))
       return true;
-    std::vector<std::string_view> known;
-    for (const auto& [host, service] : services_) known.push_back(host);
-    std::sort(known.begin(), known.end());
-    const auto guess = nearest(reference.host, known);
+    std::set<std::string> hosts;
+    for_each<Service>(objects_,
+                      [&hosts](const Service& s) { hosts.insert(service_host(s.meta.name, s.meta.ns)); });
+    const auto guess = nearest(reference.host, std::vector<std::string_view>(hosts.begin(), hosts.end()));
     std::string field = reference.field;
     if (field.ends_with(".subset")) field.replace(field.size() - 6, 6, "host");
     warn(kReferenceMissing, meta, reference.line, field, str_cat("host ", reference.host, " is unknown"),
@@ -248,12 +248,12 @@ class Checks {
   void check_rule(const DestinationRule& rule) {
     for (const DestinationRule::TlsUse& use : rule.tls) check_tls(rule, use);
     if (!check_host(rule.meta, rule.host)) return;
-    const auto service = services_.find(rule.host.host);
-    if (service == services_.end()) return;
+    const Service* const service = service_of_host(objects_, rule.host.host);
+    if (service == nullptr) return;
     for (int i = 0; i < rule.policy.subsets_size(); ++i) {
       const auto& pairs = rule.policy.subsets(i).labels();
       const std::map<std::string, std::string> labels(pairs.begin(), pairs.end());
-      if (facts_.any_of(service_key(service->second->meta), labels)) continue;
+      if (facts_.any_of(service_key(service->meta), labels)) continue;
       const HostReference& subset = rule.subsets[static_cast<size_t>(i)];
       warn(kSubsetEmpty, rule.meta, subset.line, str_cat(subset.field, ".labels"),
            str_cat("subset ", subset.subset, " of ", rule.host.host, " has no endpoint"),
@@ -291,7 +291,7 @@ class Checks {
     const std::string* known = nullptr;
     for (const HostReference& reference : service.references) {
       if (known == nullptr || *known != reference.host) {
-        if (services_.contains(reference.host))
+        if (is_service(reference.host))
           known = &reference.host;
         else if (reported.insert(reference.host).second)
           check_host(service.meta, reference);
@@ -359,7 +359,6 @@ class Checks {
   const WorkloadFacts& facts_;
   const KindStamps& stamps_;
   Remembered& remembered_;
-  absl::flat_hash_map<std::string, const Service*> services_;  // by host
   std::set<std::string> entry_hosts_;
   std::map<std::string, std::pair<const ServiceEntry*, const ServiceEntry::Endpoint*>> endpoints_;
   // By namespace and host.

@@ -87,13 +87,15 @@ class Remembered {
   template <typename Make>
   std::shared_ptr<const StepResult> get(const Inputs& inputs, Make make) {
     if (inputs.known()) {
-      if (const auto known = now_.find(inputs); known != now_.end()) return known->second;
-      if (const auto known = find(inputs)) return now_.emplace(inputs, known).first->second;
+      const auto [row, fresh] = now_.try_emplace(inputs);
+      if (!fresh) return row->second;
+      if (auto known = find(inputs)) return row->second = std::move(known);
     }
     give_way();
     auto made = std::make_shared<StepResult>();
     make(made.get());
-    if (inputs.known()) now_.emplace(inputs, made);
+    // The row may be elsewhere by now.
+    if (inputs.known()) now_[inputs] = made;
     return made;
   }
 

@@ -283,16 +283,19 @@ std::string entry_uid(const ObjectMeta& meta) {
 
 std::string pod_uid(const ObjectMeta& meta) { return str_cat("Kubernetes//Pod/", meta.ns, "/", meta.name); }
 
-const Service* find_service(const Objects& objects, const std::string& host) {
+const Service* service_of_host(const Objects& objects, const std::string& host) {
   const size_t dot = host.find('.');
   const size_t end = dot == std::string::npos ? dot : host.find('.', dot + 1);
   if (end == std::string::npos) return nullptr;
   const std::string name = host.substr(0, dot), ns = host.substr(dot + 1, end - dot - 1);
   if (service_host(name, ns) != host) return nullptr;
   const auto found = objects.find(ObjectKey{"Service", ns, name});
-  if (found == objects.end()) return nullptr;
-  const auto& service = std::get<Service>(*found->second);
-  return service.external_name ? nullptr : &service;
+  return found == objects.end() ? nullptr : &std::get<Service>(*found->second);
+}
+
+const Service* find_service(const Objects& objects, const std::string& host) {
+  const Service* const service = service_of_host(objects, host);
+  return service == nullptr || service->external_name ? nullptr : service;
 }
 
 std::string service_key(const ObjectMeta& meta) {

@@ -32,6 +32,8 @@ std::string pod_uid(const ObjectMeta& meta);
 std::string service_key(const ObjectMeta& meta);
 // The Service that is called `host`; null: none is, or it is a name for something outside.
 const Service* find_service(const Objects& objects, const std::string& host);
+// The same, ones with an external name too.
+const Service* service_of_host(const Objects& objects, const std::string& host);
 // Succeeded or Failed: it will never serve or call again.
 bool is_terminal(const Pod& pod);
 // Every pair of `selector` is in `labels`; an empty selector selects nothing.

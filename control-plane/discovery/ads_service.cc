@@ -2,6 +2,7 @@
 // it protects is small and never blocks. See ads_stream.h for what a client is sent when.
 #include "control-plane/discovery/ads_service.h"
 
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <algorithm>
@@ -19,8 +20,7 @@ namespace {
 namespace xds = envoy::service::discovery::v3;
 
 // A call that came after shutdown(), or from nobody who may.
-class Refusal final
-    : public grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse> {
+class Refusal final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Refusal(const grpc::Status& status, std::function<void(Refusal*)> on_done) : on_done_(std::move(on_done)) {
     Finish(status);
@@ -45,7 +45,11 @@ grpc::Status too_many_streams(const std::string& node) {
                               "connections that broke have ended"));
 }
 
-class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryService::CallbackService {
+// Messages come and go as bytes: what many streams are sent is encoded once (response_bytes.h).
+using BytesService = xds::AggregatedDiscoveryService::WithRawCallbackMethod_DeltaAggregatedResources<
+    xds::AggregatedDiscoveryService::Service>;
+
+class AdsServiceOverGrpc final : public AdsService, BytesService {
  public:
   explicit AdsServiceOverGrpc(NodeOf node_of) : node_of_(std::move(node_of)) {}
   // The server must be shut down by then: gRPC ends every call with OnDone, which this waits for.
@@ -83,7 +87,7 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
   }
 
  private:
-  using Reactor = grpc::ServerBidiReactor<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse>;
+  using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
   Reactor* DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
     absl::StatusOr<std::string> node = node_of_ ? node_of_(*context) : "";
@@ -113,55 +117,29 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
   }
 
   void put(const Resource& resource, std::set<std::string>& moved) {
-    const std::string type = resource.type_url(), name(resource.name());
+    const std::string type = resource.type_url();
     TypeResources& resources = state_.types[type];
-    const auto known = resources.find(resource.name());
-    std::optional<Resource> before;
-    if (known != resources.end()) {
-      before = *known;
-      resources.erase(known);
-    }
-    resources.insert(resource);
-    if (before && before->version() == resource.version()) return;
-    const std::optional<Scope> old_scope = set_scope(resource);
+    const std::optional<TypeResources::Entry> before =
+        resources.put(resource, node_of_ ? scope_of(resource) : Scope());
+    if (before && before->resource.version() == resource.version()) return;
     if (node_of_) state_.namespaces.put(resource, moved);
-    const Scope* const scope = state_.scope(type, name);
+    const TypeResources::Entry& now = *resources.find(resource.name());
     for (const auto& stream : streams_) {
-      const bool had = before && stream->sees(old_scope ? &*old_scope : nullptr);
-      const bool has = stream->sees(scope);
+      const bool had = before && stream->sees(*before);
+      const bool has = stream->sees(now);
       if (!had && !has) continue;
-      stream->changed(type, name, had ? std::optional(before->version()) : std::nullopt,
+      stream->changed(type, resource.name(), had ? std::optional(before->resource.version()) : std::nullopt,
                       has ? std::optional(resource.version()) : std::nullopt);
     }
   }
 
-  // What it was; nullopt: for all.
-  std::optional<Scope> set_scope(const Resource& resource) {
-    if (!node_of_) return std::nullopt;
-    auto& scopes = state_.scopes[resource.type_url()];
-    const auto known = scopes.find(to_absl(resource.name()));
-    std::optional<Scope> before;
-    if (known != scopes.end()) {
-      before = std::move(known->second);
-      scopes.erase(known);
-    }
-    Scope now = scope_of(resource);
-    if (now.kind != Scope::Kind::kAll) scopes.emplace(std::string(resource.name()), std::move(now));
-    return before;
-  }
-
   void remove(const std::string& type, const std::string& name, std::set<std::string>& moved) {
-    TypeResources& resources = state_.types[type];
-    const auto known = resources.find(name);
-    if (known == resources.end()) return;
-    const Scope* const scope = state_.scope(type, name);
+    const std::optional<TypeResources::Entry> gone = state_.types[type].remove(name);
+    if (!gone) return;
     for (const auto& stream : streams_) {
-      if (stream->sees(scope)) stream->changed(type, name, known->version(), std::nullopt);
+      if (stream->sees(*gone)) stream->changed(type, name, gone->resource.version(), std::nullopt);
     }
-    resources.erase(known);
-    if (!node_of_) return;
-    state_.scopes[type].erase(name);
-    if (type == kPodType) state_.namespaces.remove(name, moved);
+    if (node_of_ && type == kPodType) state_.namespaces.remove(name, moved);
   }
 
   template <typename T>

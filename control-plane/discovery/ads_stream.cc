@@ -15,9 +15,6 @@ using Part = Subscription::Part;
 
 // A client has no use for more types; each costs memory here.
 constexpr size_t kMaxTypes = 16;
-// So many resources sent to one client are worth a walk through the heap.
-constexpr int kManyResources = 10000;
-
 // Of a name that a client says.
 constexpr size_t kMaxShownName = 253;
 
@@ -44,29 +41,21 @@ bool is_ordered(const std::string& type) {
   return std::any_of(kSteps.begin(), kSteps.end(), [&type](const Step& step) { return type == step.type; });
 }
 
+grpc::Status unreadable() {
+  return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "a request is no DeltaDiscoveryRequest");
+}
+
 }  // namespace
 
-const TypeResources& AdsState::of(const std::string& type) const {
-  static const TypeResources kNone;
+TypeResources& AdsState::of(const std::string& type) {
   const auto found = types.find(type);
-  return found != types.end() ? found->second : kNone;
+  return found != types.end() ? found->second : none;
 }
 
-const Scope* AdsState::scope(const std::string& type, std::string_view name) const {
-  const auto of_type = scopes.find(type);
-  if (of_type == scopes.end()) return nullptr;
-  const auto found = of_type->second.find(to_absl(name));
-  return found != of_type->second.end() ? &found->second : nullptr;
-}
-
-AdsStream::AdsStream(absl::Mutex& mutex, const AdsState& state, MemoryReturn& memory,
+AdsStream::AdsStream(absl::Mutex& mutex, AdsState& state, MemoryReturn& memory,
                      std::optional<std::string> node, std::function<void(AdsStream*)> on_done)
     : mutex_(mutex), state_(state), memory_(memory), on_done_(std::move(on_done)) {
-  if (!node) return;
-  view_ = NodeView{.node = *node, .namespaces = state_.namespaces.of(*node)};
-  sight_ = [this](const Resource& resource) {
-    return sees(state_.scope(resource.type_url(), resource.name()));
-  };
+  if (node) view_ = NodeView{.node = *node, .namespaces = state_.namespaces.of(*node)};
 }
 
 void AdsStream::pump() {
@@ -79,7 +68,10 @@ void AdsStream::pump() {
     return;
   }
   writing_ = true;
-  StartWrite(response_.get());
+  sent_ += response_.resources();
+  written_ = response_.take();
+  for (std::shared_ptr<const void>& kept : response_.take_kept()) kept_.push_back(std::move(kept));
+  StartWrite(&written_);
 }
 
 void AdsStream::changed(const std::string& type, std::string_view name,
@@ -95,15 +87,14 @@ void AdsStream::namespaces_changed(const std::set<std::string>& nodes) {
 
 void AdsStream::look(NodeView view) {
   const NodeView before = std::exchange(*view_, std::move(view));
-  for (const auto& [type, scopes] : state_.scopes) {
-    for (const auto& [name, scope] : scopes) {
-      const bool saw = before.sees(scope), now_sees = view_->sees(scope);
-      if (saw == now_sees) continue;
-      const auto resource = state_.of(type).find(name);
-      if (resource == state_.of(type).end()) continue;
-      const std::optional<std::string_view> version(resource->version());
-      changed(type, name, saw ? version : std::nullopt, now_sees ? version : std::nullopt);
-    }
+  for (auto& [type, subscription] : subscriptions_) {
+    const TypeResources& resources = state_.of(type);
+    resources.for_each_between(before, *view_, [&](const Resource& resource) {
+      const std::optional<std::string_view> version(resource.version());
+      const bool now_sees = sees(*resources.find(resource.name()));
+      subscription.changed(resource.name(), now_sees ? std::nullopt : version,
+                           now_sees ? version : std::nullopt);
+    });
   }
 }
 
@@ -130,14 +121,19 @@ ClientState AdsStream::client_state() const {
 }
 
 void AdsStream::OnReadDone(bool ok) {
+  // Without the lock: a client that comes back names all that it holds.
+  Request request;
+  const grpc::Status parsed =
+      ok ? grpc::SerializationTraits<Request>::Deserialize(&read_, &request) : grpc::Status::OK;
   {
     const absl::MutexLock lock(&mutex_);
     if (!ok) return end(grpc::Status::OK);
     if (finished_) return;
-    if (const grpc::Status accepted = accept(request_); !accepted.ok()) return end(accepted);
+    if (!parsed.ok()) return end(unreadable());
+    if (const grpc::Status accepted = accept(request); !accepted.ok()) return end(accepted);
     note_memory();
     pump();
-    StartRead(&request_);
+    StartRead(&read_);
   }
   // The stream itself may be at its end by now.
   memory_.run(absl::Now());
@@ -146,9 +142,8 @@ void AdsStream::OnReadDone(bool ok) {
 void AdsStream::OnWriteDone(bool ok) {
   const absl::MutexLock lock(&mutex_);
   writing_ = false;
-  sent_ += response_->resources_size();
-  // Not Clear(), which keeps the memory: the first response of a stream carries the whole mesh.
-  response_ = std::make_unique<Response>();
+  // The first response of a stream carries the whole mesh.
+  written_.Clear();
   if (finished_) {
     Finish(final_status_);
   } else if (ok) {
@@ -235,15 +230,17 @@ grpc::Status AdsStream::accept(const Request& request) {
 // When a client has acknowledged a whole mesh, what gRPC and the response held of it is free again, scattered
 // over the heap between what stays.
 void AdsStream::note_memory() {
-  if (sent_ < kManyResources || writing_) return;
+  if (writing_ || (kept_.empty() && sent_ < kManyResources)) return;
   for (const auto& [type, subscription] : subscriptions_) {
     if (subscription.in_flight()) return;
   }
+  kept_.clear();
   sent_ = 0;
   memory_.note();
 }
 
 bool AdsStream::has_pending(const std::string& type, const Subscription& subscription) const {
+  if (subscription.quiet()) return false;
   const SeenResources resources = seen(type);
   return subscription.pending(Part::kUpserts, resources) || subscription.pending(Part::kRemovals, resources);
 }
@@ -253,7 +250,8 @@ bool AdsStream::has_pending(const std::string& type, const Subscription& subscri
 bool AdsStream::find_next() {
   for (const Step& step : kSteps) {
     const auto found = subscriptions_.find(step.type);
-    if (found == subscriptions_.end() || !found->second.pending(step.part, seen(step.type))) continue;
+    if (found == subscriptions_.end() || found->second.quiet()) continue;
+    if (!found->second.pending(step.part, seen(step.type))) continue;
     if (found->second.in_flight()) return false;
     fill(found->first, found->second, step.part);
     // Additions and removals of these are neighbours in the order: one response carries both.
@@ -280,11 +278,10 @@ bool AdsStream::alone(const std::string& type) const {
 
 void AdsStream::fill(const std::string& type, Subscription& subscription, Part part) {
   if (!subscription.in_flight()) {
-    response_->set_type_url(type);
-    response_->set_system_version_info(str_cat(state_.generation));
     ++next_nonce_;
+    response_.begin(type, state_.generation, str_cat(next_nonce_));
   }
-  subscription.fill(part, seen(type), str_cat(next_nonce_), state_.generation, *response_);
+  subscription.fill(part, seen(type), str_cat(next_nonce_), state_.generation, response_);
 }
 
 }  // namespace weft::control_plane

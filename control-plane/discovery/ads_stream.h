@@ -5,6 +5,7 @@
 // service owns it, and its lock guards it. A client that is a node sees what is for it (scope.h).
 #pragma once
 
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <functional>
@@ -14,13 +15,14 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/discovery/memory_return.h"
 #include "control-plane/discovery/scope.h"
 #include "control-plane/discovery/subscription.h"
+#include "control-plane/discovery/type_resources.h"
 
 namespace weft::control_plane {
 
@@ -28,25 +30,21 @@ namespace weft::control_plane {
 struct AdsState {
   uint64_t generation = 0;
   std::map<std::string, TypeResources> types;
-  // Of resources that are not for every node, by type and name; empty where clients are no nodes.
-  std::map<std::string, absl::flat_hash_map<std::string, Scope>> scopes;
+  TypeResources none;
   NodeNamespaces namespaces;
 
-  const TypeResources& of(const std::string& type) const;
-  // nullptr: it is for all.
-  const Scope* scope(const std::string& type, std::string_view name) const;
+  // Empty for a type that there is not.
+  TypeResources& of(const std::string& type);
 };
 
-class AdsStream final
-    : public grpc::ServerBidiReactor<envoy::service::discovery::v3::DeltaDiscoveryRequest,
-                                     envoy::service::discovery::v3::DeltaDiscoveryResponse> {
+class AdsStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   // The service destroys the stream in `on_done`, which comes without the lock. `node`: who was proven to
   // call; nullopt: one who sees everything.
-  AdsStream(absl::Mutex& mutex, const AdsState& state, MemoryReturn& memory, std::optional<std::string> node,
+  AdsStream(absl::Mutex& mutex, AdsState& state, MemoryReturn& memory, std::optional<std::string> node,
             std::function<void(AdsStream*)> on_done);
 
-  void start() { StartRead(&request_); }
+  void start() { StartRead(&read_); }
 
   // All with the lock held.
   // Sends the next response if one is due and the stream is free.
@@ -54,8 +52,7 @@ class AdsStream final
   // A resource is another one now; see Subscription::changed().
   void changed(const std::string& type, std::string_view name, std::optional<std::string_view> before,
                std::optional<std::string_view> after);
-  // Whether the client is a node that the scope (nullptr: all) has.
-  bool sees(const Scope* scope) const { return !view_ || scope == nullptr || view_->sees(*scope); }
+  bool sees(const TypeResources::Entry& entry) const { return !view_ || entry.is_for(*view_); }
   bool is_of(const std::string& node) const { return view_ && view_->node == node; }
   // Pods of these nodes are in other namespaces now.
   void namespaces_changed(const std::set<std::string>& nodes);
@@ -70,7 +67,8 @@ class AdsStream final
 
  private:
   using Request = envoy::service::discovery::v3::DeltaDiscoveryRequest;
-  using Response = envoy::service::discovery::v3::DeltaDiscoveryResponse;
+  // So many resources sent to one client are worth a walk through the heap.
+  static constexpr size_t kManyResources = 10'000;
 
   grpc::Status accept(const Request& request);
   // The stream's first request.
@@ -79,7 +77,7 @@ class AdsStream final
   grpc::Status bound(const Request& request) const;
   // Takes another view, and counts as changed what it shows or hides.
   void look(NodeView view);
-  SeenResources seen(const std::string& type) const { return {state_.of(type), sight_}; }
+  SeenResources seen(const std::string& type) const { return {state_.of(type), view_ ? &*view_ : nullptr}; }
   bool has_pending(const std::string& type, const Subscription& subscription) const;
   bool find_next();
   bool alone(const std::string& type) const;
@@ -87,19 +85,19 @@ class AdsStream final
   void note_memory();
 
   absl::Mutex& mutex_;
-  const AdsState& state_;
+  AdsState& state_;
   MemoryReturn& memory_;
   const std::function<void(AdsStream*)> on_done_;
   std::optional<NodeView> view_;
-  // By view_; empty without one.
-  SeenResources::Sight sight_;
   std::string node_id_;
   std::map<std::string, Subscription> subscriptions_;
-  Request request_;
-  std::unique_ptr<Response> response_ = std::make_unique<Response>();
+  grpc::ByteBuffer read_, written_;
+  ResponseBytes response_;
   uint64_t next_nonce_ = 0;
   // Resources sent since memory was last given back.
-  int sent_ = 0;
+  size_t sent_ = 0;
+  // Until the client has acknowledged everything.
+  std::vector<std::shared_ptr<const void>> kept_;
   bool introduced_ = false;
   bool writing_ = false;
   bool finished_ = false;

@@ -8,8 +8,6 @@
 namespace weft::control_plane {
 namespace {
 
-namespace xds = envoy::service::discovery::v3;
-
 // As it may stand in a log: bounded, and on one line.
 std::string shown(std::string_view text) {
   std::string out(text.substr(0, kMaxRefusalBytes));
@@ -45,13 +43,28 @@ std::map<std::string, std::string> parse_rejections(std::string_view text) {
 }  // namespace
 
 void Subscription::begin(const Request& request, const SeenResources& resources) {
-  wildcard_ = request.resource_names_subscribe_size() == 0;
-  for (const auto& [name, version] : request.initial_resource_versions()) {
-    behind_[name] = version;
+  const auto& names = request.resource_names_subscribe();
+  wildcard_ = names.empty() || std::find(names.begin(), names.end(), "*") != names.end();
+  hold(request, resources);
+  change_interest(request, resources);
+}
+
+// Of what the client holds only what is otherwise now is kept: many come back at once, each with all names.
+void Subscription::hold(const Request& request, const SeenResources& resources) {
+  const auto& held = request.initial_resource_versions();
+  if (held.empty()) return;
+  fresh_ = false;
+  for (const auto& [name, version] : held) {
     ++initial_.names;
     initial_.bytes += name.size() + version.size();
+    const Resource* const resource = resources.find(name);
+    if (resource == nullptr || resource->version() != version) behind_.emplace(name, version);
   }
-  change_interest(request, resources);
+  if (!wildcard_) return;
+  resources.for_each([&](const Resource& resource) {
+    std::string name(resource.name());
+    if (!held.contains(name)) behind_.try_emplace(std::move(name));
+  });
 }
 
 void Subscription::handle(const Request& request, const SeenResources& resources) {
@@ -69,7 +82,7 @@ void Subscription::handle(const Request& request, const SeenResources& resources
 void Subscription::want_all(const SeenResources& resources) {
   if (wildcard_) return;
   wildcard_ = true;
-  if (first_due_) return;
+  if (fresh_) return;
   resources.for_each([this](const Resource& resource) {
     if (!names_.contains(std::string(resource.name()))) behind_.try_emplace(std::string(resource.name()));
   });
@@ -79,7 +92,7 @@ void Subscription::want(const std::string& name) {
   const bool wanted = wants(name);
   if (names_.insert(name).second) names_bytes_ += name.size();
   asked_.insert(name);
-  if (!wanted && !first_due_) behind_.try_emplace(name);
+  if (!wanted && !fresh_) behind_.try_emplace(name);
 }
 
 void Subscription::change_interest(const Request& request, const SeenResources& resources) {
@@ -107,9 +120,9 @@ void Subscription::changed(std::string_view name, std::optional<std::string_view
                            std::optional<std::string_view> after) {
   const auto known = behind_.find(name);
   if (known == behind_.end()) {
-    // Before the first response such a name is new to the client whatever happens to it.
-    if (!first_due_ && wants(std::string(name))) behind_.emplace(name, before);
-  } else if (!first_due_ && known->second == after) {
+    // To a fresh client such a name is new whatever happens to it.
+    if (!fresh_ && wants(std::string(name))) behind_.emplace(name, before);
+  } else if (known->second == after) {
     behind_.erase(known);
   }
 }
@@ -129,15 +142,15 @@ std::vector<const Resource*> Subscription::due(const SeenResources& resources) {
   std::vector<const Resource*> out;
   const auto consider = [&](const Resource& resource) {
     const auto held = behind_.find(resource.name());
-    const bool known = held != behind_.end() ? held->second == resource.version() : !first_due_;
+    const bool known = held != behind_.end() ? held->second == resource.version() : !fresh_;
     if (!known || asked_.contains(std::string(resource.name()))) out.push_back(&resource);
   };
   const auto consider_name = [&](const std::string& name) {
     if (const Resource* const found = resources.find(name)) consider(*found);
   };
-  if (first_due_ && wildcard_) {
+  if (fresh_ && wildcard_) {
     resources.for_each(consider);
-  } else if (first_due_) {
+  } else if (fresh_) {
     for (const std::string& name : names_) consider_name(name);
   } else {
     for (const auto& [name, held] : behind_) consider_name(name);
@@ -150,43 +163,40 @@ std::vector<const Resource*> Subscription::due(const SeenResources& resources) {
   return out;
 }
 
-void Subscription::fill_upserts(const SeenResources& resources, Response& response) {
-  for (const Resource* resource : due(resources)) {
-    xds::Resource& out = *response.add_resources();
-    out.set_name(std::string(resource->name()));
-    out.set_version(std::string(resource->version()));
-    out.mutable_resource()->set_type_url(resource->type_url());
-    out.mutable_resource()->set_value(resource->body().data(), resource->body().size());
+void Subscription::fill_upserts(const SeenResources& resources, ResponseBytes& response) {
+  if (fresh_ && wildcard_ && resources.shares()) {
+    resources.add_all(response);
+  } else {
+    for (const Resource* resource : due(resources)) response.add(*resource);
   }
   for (const std::string& name : asked_) {
     if (resources.contains(name)) continue;
     const auto held = behind_.find(name);
     // What the client has and must lose is the other part's.
-    if (held == behind_.end() || !held->second.has_value()) response.add_removed_resources(name);
+    if (held == behind_.end() || !held->second.has_value()) response.add_removed(name);
   }
   asked_.clear();
   first_due_ = false;
+  fresh_ = false;
   std::erase_if(behind_, [&resources](const auto& entry) {
     return !entry.second.has_value() || resources.contains(entry.first);
   });
 }
 
-void Subscription::fill_removals(const SeenResources& resources, Response& response) {
+void Subscription::fill_removals(const SeenResources& resources, ResponseBytes& response) {
   std::erase_if(behind_, [&](const auto& entry) {
     if (resources.contains(entry.first)) return false;
-    if (entry.second.has_value()) response.add_removed_resources(entry.first);
-    // Before the first response the absence of a name says what its entry says.
+    if (entry.second.has_value()) response.add_removed(entry.first);
     return true;
   });
 }
 
 void Subscription::fill(Part part, const SeenResources& resources, const std::string& nonce,
-                        uint64_t generation, Response& response) {
+                        uint64_t generation, ResponseBytes& response) {
   if (part == Part::kUpserts)
     fill_upserts(resources, response);
   else
     fill_removals(resources, response);
-  response.set_nonce(nonce);
   nonce_ = nonce;
   sent_generation_ = generation;
 }

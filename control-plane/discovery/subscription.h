@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -13,8 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "control-plane/control_plane.h"
+#include "control-plane/discovery/response_bytes.h"
+#include "control-plane/discovery/type_resources.h"
 #include "proto/xds/discovery.pb.h"
 
 namespace weft::control_plane {
@@ -27,36 +27,6 @@ inline constexpr size_t kMaxRefusalBytes = 512;  // of a name, and of a reason
 struct SaidNames {
   size_t names = 0;
   size_t bytes = 0;
-};
-
-// The resources of one type.
-using TypeResources = absl::flat_hash_set<Resource, HashByName, EqualByName>;
-
-// Those of them that one client may see; both outlive it.
-class SeenResources {
- public:
-  using Sight = std::function<bool(const Resource&)>;
-  // `sight` empty: all.
-  SeenResources(const TypeResources& all, const Sight& sight) : all_(all), sight_(sight) {}
-
-  // nullptr: it is not there for this client.
-  const Resource* find(std::string_view name) const {
-    const auto found = all_.find(name);
-    return found != all_.end() && sees(*found) ? &*found : nullptr;
-  }
-  bool contains(std::string_view name) const { return find(name) != nullptr; }
-  template <typename Visit>
-  void for_each(Visit visit) const {
-    for (const Resource& resource : all_) {
-      if (sees(resource)) visit(resource);
-    }
-  }
-
- private:
-  bool sees(const Resource& resource) const { return !sight_ || sight_(resource); }
-
-  const TypeResources& all_;
-  const Sight& sight_;
 };
 
 class Subscription {
@@ -76,11 +46,14 @@ class Subscription {
                std::optional<std::string_view> after);
 
   bool in_flight() const { return !nonce_.empty(); }
+  // Nothing can be pending: the client has everything, and has asked for nothing more.
+  bool quiet() const { return !first_due_ && asked_.empty() && behind_.empty(); }
   // True when that part has something to send.
   bool pending(Part part, const SeenResources& resources) const;
-  // Fills the response and remembers it as sent and in flight under `nonce`. Names come in their order.
+  // Fills the response and remembers it as sent and in flight under `nonce`. Names come in their order, but
+  // for the first of a client that holds nothing of a type of many.
   void fill(Part part, const SeenResources& resources, const std::string& nonce, uint64_t generation,
-            envoy::service::discovery::v3::DeltaDiscoveryResponse& response);
+            ResponseBytes& response);
   // Nothing is in flight and nothing pending: the client has everything up to `generation`.
   void settled(uint64_t generation) { acked_generation_ = generation; }
 
@@ -91,18 +64,18 @@ class Subscription {
   const std::map<std::string, std::string>& rejected() const { return rejected_; }
 
  private:
-  using Response = envoy::service::discovery::v3::DeltaDiscoveryResponse;
   using Request = envoy::service::discovery::v3::DeltaDiscoveryRequest;
   // The version that the client has; absent: none.
   using Held = std::optional<std::string>;
 
   bool wants(const std::string& name) const { return wildcard_ || names_.contains(name); }
+  void hold(const Request& request, const SeenResources& resources);
   void change_interest(const Request& request, const SeenResources& resources);
   void want_all(const SeenResources& resources);
   void want(const std::string& name);
   std::vector<const Resource*> due(const SeenResources& resources);
-  void fill_upserts(const SeenResources& resources, Response& response);
-  void fill_removals(const SeenResources& resources, Response& response);
+  void fill_upserts(const SeenResources& resources, ResponseBytes& response);
+  void fill_removals(const SeenResources& resources, ResponseBytes& response);
 
   bool wildcard_ = false;
   std::set<std::string> names_;
@@ -111,8 +84,10 @@ class Subscription {
   // Subscribed by name since the last response: answered even when unchanged or unknown.
   std::set<std::string> asked_;
   // Names that the client may have otherwise than they are, with what it has. A name that is not here is as
-  // the client has it; before the first response, one that the client does not have.
+  // the client has it; of a fresh client, one that it does not have.
   std::map<std::string, Held, std::less<>> behind_;
+  // It held nothing when it came, and has not been answered yet.
+  bool fresh_ = true;
   // The first response goes out even when empty: clients wait for it before they serve.
   bool first_due_ = true;
   std::string nonce_;

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
-#include "control-plane/kubernetes/json_tree.h"
+#include "control-plane/kubernetes/curl_access.h"
 #include "control-plane/kubernetes/server_text.h"
 
 namespace weft::control_plane {
@@ -22,9 +22,6 @@ namespace {
 constexpr size_t kMaxErrorBytes = 16 * 1024;
 constexpr long kKeepAliveSeconds = 15;
 
-struct EasyDeleter {
-  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
-};
 struct ListDeleter {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
@@ -58,11 +55,6 @@ size_t on_body(char* bytes, size_t size, size_t count, void* context) {
   return 0;
 }
 
-bool is_about_tls(CURLcode code) {
-  return code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR ||
-         code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE;
-}
-
 // The line that ends the head. (A server may say "100 Continue" before.)
 size_t on_head(char* bytes, size_t size, size_t count, void* context) {
   Transfer& transfer = *static_cast<Transfer*>(context);
@@ -78,13 +70,6 @@ int on_socket(void* context, curl_socket_t socket, curlsocktype) {
   const int limit = static_cast<const Transfer*>(context)->dead_peer_ms;
   ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof(limit));
   return CURL_SOCKOPT_OK;
-}
-
-// Kubernetes answers with a Status whose message says why.
-std::string reason_of(long status, const std::string& body) {
-  const absl::StatusOr<YamlNode> parsed = parse_json(body);
-  const std::string text = server_text(parsed.ok() ? json_text(*parsed, "message") : std::string_view(body));
-  return text.empty() ? str_cat("HTTP status ", status) : str_cat("HTTP status ", status, ": ", text);
 }
 
 class CurlApiClient final : public ApiClient {
@@ -195,29 +180,7 @@ class CurlApiClient final : public ApiClient {
     // A thread that still looks a name up does not keep the process from ending.
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
-    return secure(easy);
-  }
-
-  absl::Status secure(CURL* easy) const {
-    // As text, not as files: libcurl knows connections by the names of files, and would go on with the one of
-    // a certificate that was rotated.
-    RETURN_IF_ERROR(set_pem(easy, access_.authority, CURLOPT_CAINFO_BLOB));
-    RETURN_IF_ERROR(set_pem(easy, access_.certificate, CURLOPT_SSLCERT_BLOB));
-    RETURN_IF_ERROR(set_pem(easy, access_.key, CURLOPT_SSLKEY_BLOB));
-    // libcurl is built with a folder of authorities and would trust those too.
-    if (access_.authority.given()) curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, access_.verify ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, access_.verify ? 2L : 0L);
-    curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    return absl::OkStatus();
-  }
-
-  static absl::Status set_pem(CURL* easy, const PemSource& pem, CURLoption blob) {
-    ASSIGN_OR_RETURN(std::string text, current_pem(pem));
-    if (text.empty()) return absl::OkStatus();
-    curl_blob bytes{.data = text.data(), .len = text.size(), .flags = CURL_BLOB_COPY};
-    if (curl_easy_setopt(easy, blob, &bytes) == CURLE_OK) return absl::OkStatus();
-    return absl::InternalError("libcurl does not take PEM text");
+    return secure(access_, easy);
   }
 
   // Tells readers what ended, one by one: a reader may start and cancel others.
@@ -246,7 +209,7 @@ class CurlApiClient final : public ApiClient {
       const bool detail = is_about_tls(code) && transfer.error[0] != '\0';
       end.message = detail ? server_text(transfer.error) : curl_easy_strerror(code);
     } else if (!is_success(end.status)) {
-      end.message = reason_of(end.status, transfer.error_body);
+      end.message = refusal_text(end.status, transfer.error_body);
     }
     return end;
   }
@@ -262,9 +225,7 @@ class CurlApiClient final : public ApiClient {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ApiClient>> ApiClient::create(ApiAccess access, Options options) {
-  // Once for the process; never undone, for other threads may use libcurl.
-  static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (global != CURLE_OK) return absl::InternalError("libcurl cannot be initialised");
+  RETURN_IF_ERROR(begin_curl());
   auto client = std::make_unique<CurlApiClient>(std::move(access), options);
   if (!client->usable()) return absl::ResourceExhaustedError("curl_multi_init failed");
   return client;

@@ -32,11 +32,6 @@ std::pair<int64_t, int64_t> numbers_of(const std::string& release) {
   return {major, *rest == '.' ? std::strtol(rest + 1, nullptr, 10) : 0};
 }
 
-bool is_label(const std::string& text) {
-  return !text.empty() && text.size() < 64 &&
-         text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == text.npos;
-}
-
 bool check_server(ApiClient& client, const std::string& server, ClusterReport* report) {
   const JsonAnswer version = ask(client, "/version");
   if (!version.ok()) {
@@ -286,11 +281,6 @@ void check_enrolled(ApiClient& client, ClusterReport* report) {
   if (count > 0) return report->good("M-06", kInstallation, str_cat(description, " (", count, ")"));
   report->bad("M-06", kInstallation, description, "none is labelled; pods may be, one by one",
               "kubectl label namespace NAMESPACE weft.dev/mesh=enabled", Result::kWarning);
-}
-
-absl::StatusOr<ApiAccess> access_of(const ClusterQuestion& question) {
-  if (question.kubeconfig.empty()) return in_cluster_access();
-  return read_kubeconfig(question.kubeconfig, question.context);
 }
 
 }  // namespace

@@ -25,6 +25,16 @@ std::string escaped(const std::string& text) {
 
 }  // namespace
 
+bool is_label(const std::string& text) {
+  return !text.empty() && text.size() < 64 &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == text.npos;
+}
+
+absl::StatusOr<ApiAccess> access_of(const ClusterQuestion& question) {
+  if (question.kubeconfig.empty()) return in_cluster_access();
+  return read_kubeconfig(question.kubeconfig, question.context);
+}
+
 JsonAnswer ask(ApiClient& client, const std::string& path, const Json& post) {
   const ApiAnswer answer = call(client, path, post.is_null() ? "" : post.dump());
   JsonAnswer out{.status = answer.end.status, .problem = answer.end.message, .value = nullptr};

@@ -1,5 +1,5 @@
 // What the cluster checks read by: requests, and fields of answers that may have any shape. Included by
-// cluster_check.cc and cluster_rights.cc only.
+// cluster_check.cc, cluster_rights.cc and agent_pods.cc only.
 #pragma once
 
 #include <functional>
@@ -22,6 +22,11 @@ struct JsonAnswer {
 
   bool ok() const { return problem.empty(); }
 };
+
+// Whether it may be the name of a namespace, which becomes part of paths.
+bool is_label(const std::string& text);
+// As the kubeconfig says, or as this pod.
+absl::StatusOr<ApiAccess> access_of(const ClusterQuestion& question);
 
 JsonAnswer ask(ApiClient& client, const std::string& path, const Json& post = nullptr);
 // All pages of a list, object by object; the first answer that failed.

@@ -57,6 +57,48 @@ def check_cluster(s):
     return out.stdout.strip().splitlines()[-1]
 
 
+def weft_outside(s, *arguments):
+    """(exit code, output, words) of `weft` on a desk: it has a kubeconfig and no agent."""
+    out = subprocess.run(s.cluster.command([os.path.abspath(s.bin_dir + "/weft"), "--context", "test", *arguments]), text=True, capture_output=True,
+                         check=False, timeout=60)
+    return out.returncode, out.stdout, out.stderr
+
+
+def ask_agents(s):
+    """All agents through the API server, one of them, that of a pod's node; and who may not."""
+    nodes = [node.name for node in s.cluster.nodes()]
+    code, status, words = weft_outside(s, "status")
+    if code or any(f"\n{node} " not in status for node in nodes):
+        raise Failed(f"weft status: {code}\n{status}{words}")
+    code, services, words = weft_outside(s, "-n", SHOP, "get", "services")
+    if code or not any(line.startswith("all ") for line in services.splitlines()):
+        raise Failed(f"weft get services: {code}\n{services}{words}")
+    code, alone, words = weft_outside(s, "--node", nodes[1], "-n", SHOP, "get", "workloads")
+    if code or "captured" not in alone or "AGENT" in alone:
+        raise Failed(f"weft --node {nodes[1]} get workloads: {code}\n{alone}{words}")
+    refuse_without_exec(s)
+    return f"{len(nodes)} agents, {len(services.splitlines()) - 1} services"
+
+
+def refuse_without_exec(s):
+    """A user who may list pods and not exec is told which verbs are missing."""
+    s.kubectl("-n", MESH, "create", "serviceaccount", "looker")
+    s.kubectl("-n", MESH, "create", "role", "looker", "--verb=list", "--resource=pods")
+    s.kubectl("-n", MESH, "create", "rolebinding", "looker", "--role=looker", f"--serviceaccount={MESH}:looker")
+    try:
+        token = s.kubectl("-n", MESH, "create", "token", "looker").strip()
+        with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
+            with open(s.cluster.kubeconfig, encoding="ascii") as own:
+                text = own.read()
+            file.write(re.sub(r"user: {client-certificate.*}}", f"user: {{token: {token}}}}}", text))
+            file.flush()
+            code, _, words = weft_outside(s, "--kubeconfig", file.name, "status")
+        if code != 77 or "the verbs get and create of pods/exec" not in words:
+            raise Failed(f"weft status of who may not exec: {code}\n{words}")
+    finally:
+        s.kubectl("-n", MESH, "delete", "serviceaccount/looker", "role/looker", "rolebinding/looker")
+
+
 def scale(s, replicas):
     s.kubectl("-n", MESH, "scale", "deployment/weft-control", f"--replicas={replicas}")
     if replicas:

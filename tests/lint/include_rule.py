@@ -21,7 +21,7 @@ MAY = {
               "control-plane/kubernetes/kubernetes_control_plane.h", "control-plane/remote/remote_control_plane.h", "control-plane/remote/istio_authority.h", "control-plane/remote/node_certificate.h", "control-plane/policy_manifest.h", "control-plane/discovery/ads_service.h", "control-plane/source/fetch_keys.h", "control-plane/identity/certificate_service.h",
               PROXY + "config/explain.h", PROXY + "config/explain_policy.h"},
     "tools/weft": {"base", "bpf/abi", "proto", "agent/dataplane/dataplane.h", "control-plane/control_plane.h",
-                   "control-plane/kubernetes/cluster_check.h", "control-plane/join/token_store.h"},
+                   "control-plane/kubernetes/cluster_check.h", "control-plane/kubernetes/agent_pods.h", "control-plane/join/token_store.h"},
     "tools/bench": {"base", "proto", "agent", "control-plane", PROXY.rstrip("/")},
 }
 # Inside the proxy: every step may include the steps before it.

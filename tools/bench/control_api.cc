@@ -45,6 +45,19 @@ std::string event(std::string_view type, std::string_view object) {
   return str_cat("{\"type\":\"", type, "\",\"object\":", object, "}\n");
 }
 
+std::string key_of(const ApiObject& object) { return str_cat(object.ns, "/", object.name); }
+
+// What nobody reads: who wrote which field.
+const std::string& unread_metadata() {
+  static const std::string text = [] {
+    std::string fields;
+    for (int i = 0; i < 40; ++i)
+      str_append(&fields, i == 0 ? "" : ",", "\"f:field-with-a-long-name-", i, "\":{}");
+    return str_cat(",\"managedFields\":[{\"manager\":\"kubelet\",\"fieldsV1\":{", fields, "}}]");
+  }();
+  return text;
+}
+
 // The bytes of a body that the head announces.
 size_t length_of(std::string_view head) {
   constexpr std::string_view kName = "content-length: ";
@@ -84,27 +97,43 @@ StandInApi::~StandInApi() {
 
 std::string StandInApi::url() const { return port_ == 0 ? "" : str_cat("http://127.0.0.1:", port_); }
 
-std::string StandInApi::object_text(std::string_view body) {
-  return str_cat("{\"metadata\":{\"resourceVersion\":\"", ++version_, "\",", body);
+std::string StandInApi::kubeconfig() const {
+  return str_cat("current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n",
+                 "clusters: [{name: c, cluster: {server: '", url(),
+                 "'}}]\nusers: [{name: u, user: {token: t}}]\n");
 }
 
-void StandInApi::put(const std::string& collection, const std::string& key, std::string body) {
+absl::StatusOr<std::string> StandInApi::token(uint32_t node) { return str_cat("t-", node); }
+
+std::string StandInApi::object_text(const ApiObject& object) {
+  std::string out = str_cat("{\"metadata\":{\"resourceVersion\":\"", ++version_, "\",\"name\":\"",
+                            object.name, "\",\"uid\":\"u-", object.name, "\"");
+  if (!object.ns.empty()) str_append(&out, ",\"namespace\":\"", object.ns, "\"");
+  if (object.ending) str_append(&out, ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"");
+  str_append(&out, object.metadata, unread_metadata(), "}", object.fields);
+  if (!object.status.empty()) str_append(&out, ",\"status\":", object.status);
+  return out + "}";
+}
+
+void StandInApi::put(ApiObject object, Begun begun) {
+  if (begun) begun();
   const std::lock_guard lock(mutex_);
-  Collection& to = collections_[collection];
-  std::string& object = to.objects[key];
-  const bool known = !object.empty();
-  object = object_text(body);
-  to.events.push_back(event(known ? "MODIFIED" : "ADDED", object));
+  Collection& to = collections_[object.collection];
+  std::string& text = to.objects[key_of(object)];
+  const bool known = !text.empty();
+  text = object_text(object);
+  to.events.push_back(event(known ? "MODIFIED" : "ADDED", text));
   changed_.notify_all();
 }
 
-void StandInApi::remove(const std::string& collection, const std::string& key) {
+void StandInApi::remove(const ApiObject& object, Begun begun) {
+  if (begun) begun();
   const std::lock_guard lock(mutex_);
-  Collection& from = collections_[collection];
-  const auto object = from.objects.find(key);
-  if (object == from.objects.end()) return;
-  from.events.push_back(event("DELETED", object->second));
-  from.objects.erase(object);
+  Collection& from = collections_[object.collection];
+  const auto found = from.objects.find(key_of(object));
+  if (found == from.objects.end()) return;
+  from.events.push_back(event("DELETED", found->second));
+  from.objects.erase(found);
   changed_.notify_all();
 }
 

@@ -1,4 +1,4 @@
-// A cluster of Services, their pods and EndpointSlices at a stand-in API server, and pods that are replaced
+// A cluster of Services, their pods and EndpointSlices at an API server, and pods that are replaced
 // as a rollout replaces them. Used by weft-bench-control.
 #pragma once
 
@@ -20,7 +20,7 @@ class ControlCluster {
     uint32_t nodes = 500;
   };
 
-  ControlCluster(StandInApi& api, const Size& size);
+  ControlCluster(ObjectApi& api, const Size& size);
 
   // Begins to replace one pod, of the next service, and goes on with those that were begun before: a new one
   // is made; `apart` calls later it has an address; as much later it is ready and in the slice, and the old
@@ -39,6 +39,7 @@ class ControlCluster {
   };
   struct Service {
     std::string ns, name;
+    uint32_t number = 0;
     uint16_t target = 8080;
     std::vector<Pod> pods;
   };
@@ -51,12 +52,14 @@ class ControlCluster {
   Pod make_pod(const Service& service);
   Replacement begin(ControlNode& node);
   void join(const Replacement& replacement, ControlNode& node);
-  void put(const Service& service);
-  void put(const Service& service, const Pod& pod, Phase phase);
+  void put(const Service& service, ObjectApi::Begun begun = {});
+  void put(const Service& service, const Pod& pod, Phase phase, ObjectApi::Begun begun = {});
   void put_slice(const Service& service);
+  // Expects it, and gives what starts its clock.
+  static ObjectApi::Begun watched(ControlNode& node, ControlNode::Sight sight, const std::string& name);
   void put_namespaces_and_nodes();
 
-  StandInApi& api_;
+  ObjectApi& api_;
   const Size size_;
   std::vector<Service> services_;
   uint32_t made_ = 0;                      // pods

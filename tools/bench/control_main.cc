@@ -1,7 +1,8 @@
 // weft-bench-control: weft-control at the size of a large cluster while pods are replaced: its memory, how
 // long a change takes to be at a node, what a changed endpoint costs on the wire, and whether anything is
-// sent that has not changed. The API server is a stand-in (control_api.h); everything else is as it runs in a
-// cluster. Run by `tools/dev bench control`; no root, no network but loopback.
+// sent that has not changed. The API server is a stand-in (control_api.h), or one with etcd
+// (--kubeconfig); everything else is as it runs in a cluster. Run by `tools/dev bench control`; no root, no
+// network but loopback.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -27,6 +28,7 @@
 #include "tools/bench/control_api.h"
 #include "tools/bench/control_cluster.h"
 #include "tools/bench/control_node.h"
+#include "tools/bench/control_real_api.h"
 #include "tools/bench/paired.h"
 
 namespace weft::bench {
@@ -43,6 +45,7 @@ constexpr double kMostMilliseconds = 50, kMostBytes = 1024, kMostMemory = 500;
 
 struct Options {
   std::string bin_dir, run_dir, json;
+  std::string kubeconfig;  // of a real API server; empty: the stand-in
   ControlCluster::Size size;
   double rate = 2'000;  // pods a minute
   double seconds = 60;
@@ -61,11 +64,8 @@ class ControlProcess {
     ::waitpid(pid_, nullptr, 0);
   }
 
-  absl::Status start(const std::string& program, const std::string& api) {
-    std::ofstream(file("kubeconfig"))
-        << "current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"
-        << "clusters: [{name: c, cluster: {server: '" << api
-        << "'}}]\nusers: [{name: u, user: {token: t}}]\n";
+  absl::Status start(const std::string& program, const std::string& kubeconfig) {
+    std::ofstream(file("kubeconfig")) << kubeconfig;
     target_ = str_cat("127.0.0.1:", free_port());
     const std::vector<std::string> words = {
         program,       "--kubeconfig",     file("kubeconfig"), "--listen", target_,       "--metrics-address",
@@ -88,16 +88,17 @@ class ControlProcess {
 
   std::string file(const std::string& name) const { return folder_ + "/" + name; }
   // Of the agent of a node.
-  control_plane::ControlAccess access(uint32_t node) const {
+  absl::StatusOr<control_plane::ControlAccess> access(uint32_t node, ObjectApi& api) const {
     const std::string token = file(str_cat("token-", node));
-    std::ofstream(token) << "t-" << node << "\n";
-    return {.target = target_,
-            .authority_file = file("ca/ca.crt"),
-            .token_file = token,
-            .certificate_file = "",
-            .key_file = "",
-            .server_name = "weft-control.weft-system.svc",
-            .cluster_id = ""};
+    ASSIGN_OR_RETURN(const std::string text, api.token(node));
+    std::ofstream(token) << text << "\n";
+    return control_plane::ControlAccess{.target = target_,
+                                        .authority_file = file("ca/ca.crt"),
+                                        .token_file = token,
+                                        .certificate_file = "",
+                                        .key_file = "",
+                                        .server_name = "weft-control.weft-system.svc",
+                                        .cluster_id = ""};
   }
 
   // Megabytes, of a line of /proc/PID/status.
@@ -193,7 +194,9 @@ class Report {
 };
 
 absl::Status churn(const Options& options, const ControlProcess& process, ControlCluster& cluster,
-                   ControlNode& node, Report& report) {
+                   ControlNode& node, ObjectApi& api, Report& report) {
+  auto* const real = dynamic_cast<RealApi*>(&api);
+  if (real != nullptr) real->take_milliseconds();
   const double per_second = options.rate / 60;
   const auto apart = static_cast<size_t>(std::max(1.0, per_second * kApartSeconds));
   const auto pods = static_cast<size_t>(per_second * options.seconds);
@@ -204,8 +207,14 @@ absl::Status churn(const Options& options, const ControlProcess& process, Contro
     ++begun;
     pace.wait();
   }
+  RETURN_IF_ERROR(api.flush());
   if (!node.wait_for_all(kLast))
     return absl::DeadlineExceededError("a change of a pod did not come to the node");
+  if (real != nullptr) {
+    const std::vector<double> writes = real->take_milliseconds();
+    report.tell("a write at the API server, p50", quantile(writes, 0.5), "ms");
+    report.tell("a write at the API server, p99", quantile(writes, 0.99), "ms");
+  }
   ControlNode::Figures figures = node.take();
   report.hold_latency("a new pod, event to node", figures.milliseconds[Sight::kNew]);
   report.hold_latency("a pod that is ready, event to node", figures.milliseconds[Sight::kHealthy]);
@@ -216,12 +225,16 @@ absl::Status churn(const Options& options, const ControlProcess& process, Contro
   report.tell("bytes for each pod that is replaced", bytes / static_cast<double>(pods), "B");
   report.tell("most resources in an answer", static_cast<double>(figures.largest), "");
   report.hold("full pushes while pods change", "", static_cast<double>(figures.full_pushes), 0);
-  report.tell("CPU of weft-control",
-              100 * (process.cpu_seconds() - cpu) / (static_cast<double>(begun) / per_second), "%");
+  const double used = process.cpu_seconds() - cpu;
+  report.tell("CPU of weft-control", 100 * used / (static_cast<double>(begun) / per_second), "%");
+  report.tell("CPU of weft-control for a pod that is replaced", 1'000 * used / static_cast<double>(begun),
+              "ms");
   return absl::OkStatus();
 }
 
-absl::Status change_services(uint32_t count, ControlCluster& cluster, ControlNode& node, Report& report) {
+absl::Status change_services(uint32_t count, const ControlProcess& process, ControlCluster& cluster,
+                             ControlNode& node, Report& report) {
+  const double cpu = process.cpu_seconds();
   for (uint32_t i = 0; i < count; ++i) {
     cluster.alter_service(node);
     if (!node.wait_for_all(kLast))
@@ -229,39 +242,58 @@ absl::Status change_services(uint32_t count, ControlCluster& cluster, ControlNod
   }
   ControlNode::Figures figures = node.take();
   report.hold_latency("a Service, event to node", figures.milliseconds[Sight::kService]);
+  report.tell("CPU of weft-control for a Service",
+              1'000 * (process.cpu_seconds() - cpu) / static_cast<double>(std::max(1U, count)), "ms");
   report.hold("full pushes while Services change", "", static_cast<double>(figures.full_pushes), 0);
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<ObjectApi>> open_api(const Options& options) {
+  if (!options.kubeconfig.empty()) return RealApi::open(options.kubeconfig);
+  auto api = std::make_unique<StandInApi>();
+  if (api->url().empty()) return absl::UnavailableError("no port of loopback is free; next: ss -ltn");
+  return api;
+}
+
+// A node that has everything.
+absl::StatusOr<std::unique_ptr<ControlNode>> begin_node(const Options& options, const ControlProcess& process,
+                                                        uint32_t number, ObjectApi& api) {
+  ASSIGN_OR_RETURN(control_plane::ControlAccess access, process.access(number, api));
+  auto node = std::make_unique<ControlNode>(std::move(access));
+  RETURN_IF_ERROR(node->start(options.size.services + options.size.endpoints, kSync));
+  return node;
+}
+
 absl::Status run(const Options& options) {
-  StandInApi api;
-  if (api.url().empty()) return absl::UnavailableError("no port of loopback is free; next: ss -ltn");
-  ControlCluster cluster(api, options.size);
+  ASSIGN_OR_RETURN(const std::unique_ptr<ObjectApi> api, open_api(options));
+  ControlCluster cluster(*api, options.size);
+  RETURN_IF_ERROR(api->flush());
+  const auto* const real = dynamic_cast<RealApi*>(api.get());
   ControlProcess process(options.run_dir);
   const auto begin = ControlNode::Clock::now();
-  RETURN_IF_ERROR(process.start(options.bin_dir + "/weft-control", api.url()));
+  RETURN_IF_ERROR(process.start(options.bin_dir + "/weft-control", api->kubeconfig()));
   // It makes its authority before it reads anything.
   Pace look(20);
   while (!process.has_authority()) {
     if (!process.runs()) return absl::UnavailableError("weft-control ended; what it said stands above");
     look.wait();
   }
-  const size_t addresses = options.size.services + cluster.pods();
-  ControlNode node(process.access(0));
-  RETURN_IF_ERROR(node.start(addresses, kSync));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ControlNode> first, begin_node(options, process, 0, *api));
+  ControlNode& node = *first;
   const std::chrono::duration<double> synced = ControlNode::Clock::now() - begin;
   std::vector<std::unique_ptr<ControlNode>> others;
   for (uint32_t i = 1; i < options.streams; ++i) {
-    others.push_back(std::make_unique<ControlNode>(process.access(i)));
-    RETURN_IF_ERROR(others.back()->start(addresses, kSync));
+    ASSIGN_OR_RETURN(std::unique_ptr<ControlNode> other, begin_node(options, process, i, *api));
+    others.push_back(std::move(other));
   }
   std::printf("%u Services, %u endpoints, %u nodes' streams, %.0f pods replaced a minute for %.0f s\n",
               options.size.services, options.size.endpoints, options.streams, options.rate, options.seconds);
+  if (real != nullptr) std::puts("an API server with etcd, on the same processors");
   Report report;
   report.tell("from the start to a node that has all", synced.count(), "s");
   report.tell("memory then", process.memory("VmRSS:"), "MB");
-  RETURN_IF_ERROR(churn(options, process, cluster, node, report));
-  RETURN_IF_ERROR(change_services(options.service_changes, cluster, node, report));
+  RETURN_IF_ERROR(churn(options, process, cluster, node, *api, report));
+  RETURN_IF_ERROR(change_services(options.service_changes, process, cluster, node, report));
   report.tell("memory at the end", process.memory("VmRSS:"), "MB");
   report.hold("memory at its highest", "MB", process.memory("VmHWM:"), kMostMemory);
   return report.print(options.json) ? absl::OkStatus()
@@ -289,6 +321,9 @@ int main(int argc, char** argv) {
                  "Changes of Services that are timed after that");
   app.add_option("--streams", options.streams, "Nodes that are told; what is measured is the first")
       ->check(CLI::Range(1, 10'000));
+  app.add_option("--kubeconfig", options.kubeconfig,
+                 "A real API server, empty, for one who may do everything")
+      ->check(CLI::ExistingFile);
   app.add_option("--json", options.json, "Also write the figures there");
   CLI11_PARSE(app, argc, argv);
   if (options.size.endpoints < options.size.services) options.size.endpoints = options.size.services;

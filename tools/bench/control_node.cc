@@ -96,14 +96,27 @@ void ControlNode::count(const Response& response, Clock::time_point now) {
 
 void ControlNode::expect(Sight sight, const std::string& name) {
   const std::lock_guard lock(mutex_);
-  expected_[{sight, name}] = Clock::now();
+  expected_[{sight, name}] = {};
+}
+
+void ControlNode::begin(Sight sight, const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto waited = expected_.find({sight, name});
+  if (waited == expected_.end()) return;
+  waited->second.begun = Clock::now();
+  if (!waited->second.seen) return;
+  figures_.milliseconds[sight].push_back(0);
+  expected_.erase(waited);
+  changed_.notify_all();
 }
 
 void ControlNode::seen(Sight sight, const std::string& name, Clock::time_point now) {
   const auto waited = expected_.find({sight, name});
   if (waited == expected_.end()) return;
+  waited->second.seen = true;
+  if (!waited->second.begun) return;
   figures_.milliseconds[sight].push_back(
-      std::chrono::duration<double, std::milli>(now - waited->second).count());
+      std::chrono::duration<double, std::milli>(now - *waited->second.begun).count());
   expected_.erase(waited);
 }
 

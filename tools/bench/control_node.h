@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -31,8 +32,10 @@ class ControlNode {
   // Until it has been told of so many addresses, and of every type. Errors: the server cannot be reached or
   // ends the stream, DeadlineExceeded.
   absl::Status start(size_t addresses, std::chrono::seconds limit);
-  // Before what makes weft-control tell it.
+  // Before what makes weft-control tell it, and when that has its event on the wire. What the node sees
+  // before counts as seen at once.
   void expect(Sight sight, const std::string& name);
+  void begin(Sight sight, const std::string& name);
   // False: something that was expected has not come in time.
   bool wait_for_all(std::chrono::seconds limit);
 
@@ -63,7 +66,11 @@ class ControlNode {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<std::pair<Sight, std::string>, Clock::time_point> expected_;
+  struct Expected {
+    std::optional<Clock::time_point> begun;
+    bool seen = false;
+  };
+  std::map<std::pair<Sight, std::string>, Expected> expected_;
   Figures figures_;
   size_t held_ = 0;             // addresses
   std::set<std::string> told_;  // types

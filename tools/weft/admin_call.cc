@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include "base/strings.h"
+#include "tools/weft/cluster_answers.h"
 
 namespace weft::cli {
 
 using admin::v1::Admin;
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> open_channel(const Flags& flags) {
+  if (flags.channel != nullptr) return flags.channel;
   const std::string path = str_cat(flags.run_dir, "/agent.sock");
   if (::access(path.c_str(), R_OK | W_OK) != 0) {
     if (errno == EACCES)
@@ -48,14 +50,29 @@ admin::v1::ListRequest list_request(const Flags& flags) {
 }
 
 void note_empty(bool empty, const char* what, const Flags& flags, Environment& env) {
-  if (!empty || flags.output != "table") return;
+  // Of many nodes some have none.
+  if (!empty || flags.output != "table" || flags.answer != nullptr) return;
   env.err << "no " << what << " in "
           << (flags.all_namespaces ? "any namespace"
                                    : str_cat("namespace ", flags.ns.empty() ? "default" : flags.ns))
           << (flags.all_namespaces ? "; next: weft status\n" : "; next: the same with -A\n");
 }
 
+void print(const Json& value, const Table& table, const Flags& flags, Environment& env,
+           const std::string& below) {
+  if (flags.answer != nullptr) {
+    flags.answer->table = table;
+    flags.answer->columns = true;
+  }
+  print(value, flags.answer != nullptr ? below : render_table(table) + below, flags, env);
+}
+
 void print(const Json& value, const std::string& text, const Flags& flags, Environment& env) {
+  if (flags.answer != nullptr) {
+    flags.answer->value = value;
+    flags.answer->text = text;
+    return;
+  }
   if (flags.output == "json")
     env.out << value.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
   else if (flags.output == "yaml")

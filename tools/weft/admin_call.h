@@ -59,6 +59,9 @@ void note_empty(bool empty, const char* what, const Flags& flags, Environment& e
 
 // `text` as table, `value` as JSON or YAML.
 void print(const Json& value, const std::string& text, const Flags& flags, Environment& env);
+// The same of a table, and what stands below it.
+void print(const Json& value, const Table& table, const Flags& flags, Environment& env,
+           const std::string& below = "");
 bool coloured(const Flags& flags, const Environment& env);
 
 }  // namespace weft::cli

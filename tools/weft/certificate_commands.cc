@@ -124,7 +124,7 @@ int cert_list(const Flags& flags, Environment& env) {
              {"trustDomain", reply->trust_domain()},
              {"roots", roots},
              {"issued", issued}},
-        render_table(table), flags, env);
+        table, flags, env);
   return kOk;
 }
 

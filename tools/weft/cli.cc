@@ -8,17 +8,17 @@
 #include "tools/weft/cluster_commands.h"
 #include "tools/weft/commands.h"
 #include "tools/weft/completion.h"
+#include "tools/weft/in_cluster.h"
 
 namespace weft::cli {
 namespace {
 
-using Command = int (*)(const Flags&, Environment&);
-
 struct Tree {
-  CLI::App app{"Look at and steer the Weft mesh on this node.", "weft"};
+  CLI::App app{"Look at and steer the Weft mesh, on this node or in a cluster.", "weft"};
   Flags flags;
   // Leaves in the order of definition; the parsed one runs.
   std::vector<std::pair<CLI::App*, Command>> commands;
+  CLI::Option* run_dir = nullptr;
   CLI::App* completion = nullptr;
   CLI::App* docs = nullptr;
 
@@ -29,7 +29,7 @@ struct Tree {
     commands.emplace_back(sub, command);
     return sub;
   }
-  void add_access(CLI::App* command);
+  void add_access();
   void add_cluster();
   void add_get();
   void add_conns();
@@ -46,9 +46,9 @@ struct Tree {
 
 Tree::Tree() {
   app.require_subcommand(1);
-  app.add_option("--run-dir", flags.run_dir, "folder of the agent's sockets")
-      ->envname("WEFT_RUN_DIR")
-      ->default_str("/run/weft");
+  run_dir = app.add_option("--run-dir", flags.run_dir, "folder of the agent's sockets")
+                ->envname("WEFT_RUN_DIR")
+                ->default_str("/run/weft");
   app.set_version_flag("--version", "weft " WEFT_VERSION);
   app.add_option("-n,--namespace", flags.ns, "namespace to look at")->default_str("default");
   app.add_option("-o,--output", flags.output, "table, json or yaml")
@@ -58,7 +58,8 @@ Tree::Tree() {
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->default_str("auto");
 
-  leaf(&app, "status", "One row for this node: agent, kernel, proxy, pods, configuration, and what is wrong.",
+  add_access();
+  leaf(&app, "status", "One row for a node: agent, kernel, proxy, pods, configuration, and what is wrong.",
        status);
   CLI::App* check_command =
       leaf(&app, "check", "Run every check of this node; each failure says what to type next.", check);
@@ -75,7 +76,6 @@ Tree::Tree() {
       "not this node but the cluster, as its API server tells: versions, rights, resource "
       "definitions, nodes; without --pre also how the Weft in it does (-n: its namespace, "
       "default weft-system)");
-  add_access(check_command);
   add_cluster();
   add_get();
   add_observe();
@@ -100,6 +100,7 @@ Tree::Tree() {
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   leaf(&app, "version", "Print the version of this program.", version);
   docs = app.add_subcommand("__docs", "Print docs/cli.md.")->group("");
+  leaf(&app, "__relay", "What a weft elsewhere runs in an agent's pod.", relay)->group("");
 }
 
 void Tree::add_observe() {
@@ -110,13 +111,18 @@ void Tree::add_observe() {
   observe_command->add_flag("--errors", flags.errors_only, "only what did not end well");
 }
 
-void Tree::add_access(CLI::App* command) {
-  command->add_option(
-      "--kubeconfig", flags.cluster.kubeconfig,
-      "how the cluster is reached; default: KUBECONFIG, ~/.kube/config, or as the pod that this "
-      "runs in");
-  command->add_option("--context", flags.cluster.context,
-                      "context in the kubeconfig; default: its current one");
+void Tree::add_access() {
+  ClusterFlags& f = flags.cluster;
+  app.add_option("--kubeconfig", f.kubeconfig,
+                 "how the cluster is reached; default: KUBECONFIG, ~/.kube/config, or as the pod that this "
+                 "runs in");
+  app.add_option("--context", f.context, "context in the kubeconfig; default: its current one");
+  app.add_option(
+      "--node", f.node,
+      "ask the agent of this node of the cluster; default: this machine's, or, where none runs and "
+      "there is a kubeconfig, all agents of the cluster");
+  app.add_option("--weft-namespace", f.weft_namespace, "namespace of the cluster's agents")
+      ->default_str("weft-system");
 }
 
 void Tree::add_cluster() {
@@ -142,7 +148,6 @@ void Tree::add_cluster() {
     command->add_option("--set", f.sets, "one value, PATH=VALUE; may be repeated")->take_all();
   }
   for (CLI::App* command : {install_command, upgrade_command, uninstall_command}) {
-    add_access(command);
     command->add_option("--timeout", f.timeout, "how long Helm waits for the pods")->default_str("5m");
     command->add_flag(
         "--dry-run", flags.dry_run,
@@ -441,15 +446,6 @@ std::string command_of(const CLI::App& root, const std::vector<std::string>& arg
   return command;
 }
 
-const char* kExitCodes =
-    "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, a failed "
-    "check, a canary that was rolled back or interrupted |\n"
-    "| 64 | wrong usage |\n| 65 | wrong input |\n| 69 | the agent does not answer |\n| 77 | not permitted |\n"
-    "| 79 | findings at or above `--fail-on`; drift; a trace that would not arrive; what is denied, or would "
-    "be |\n| 80 | "
-    "only a part of "
-    "the nodes answered |\n";
-
 }  // namespace
 
 std::string cli_document() {
@@ -460,7 +456,7 @@ std::string cli_document() {
       "the next command\nto type. Colour follows `--color`, `NO_COLOR` and `TERM=dumb`. Generated by `weft "
       "__docs`; a test "
       "keeps the two equal.\n",
-      command_reference(tree.app), kExitCodes);
+      command_reference(tree.app), exit_code_reference());
 }
 
 int run(const std::vector<std::string>& args, Environment& env) {
@@ -488,8 +484,12 @@ int run(const std::vector<std::string>& args, Environment& env) {
     env.out << cli_document();
     return kOk;
   }
+  tree.flags.cluster.run_dir_given = tree.run_dir->count() > 0;
   for (const auto& [app, command] : tree.commands) {
-    if (app->parsed()) return command(tree.flags, env);
+    if (!app->parsed()) continue;
+    const Reach reach = reach_of(command, tree.flags);
+    const bool there = reach != Reach::kNobody && asks_cluster(tree.flags);
+    return there ? run_in_cluster(tree.flags, reach, command, env) : command(tree.flags, env);
   }
   return kUsage;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -48,6 +49,23 @@ struct ClusterAsk {
   bool before = false;  // Weft is not there yet
 };
 
+// An agent of a cluster.
+struct AgentPlace {
+  std::string node;
+  std::string ns, pod;
+  std::string run_dir;  // as it was started with; empty: the default
+};
+
+// A way to one, for as long as this lives.
+class AgentLink {
+ public:
+  virtual ~AgentLink() = default;
+  // Once: a connected stream socket that does not block; the caller closes it.
+  virtual int take_socket() = 0;
+  // Why it broke; "" as far as is known.
+  virtual std::string problem() const = 0;
+};
+
 // KernelResult with the heading that it stands under.
 struct CheckRow {
   std::string category;
@@ -80,6 +98,11 @@ struct Environment {
   std::function<absl::StatusOr<size_t>(const ClusterAsk&)> count_pods = {};
   // Runs it with the terminal of this process; its exit code, 127 when it cannot be run.
   std::function<int(const std::vector<std::string>&)> run_program = {};
+  // By their nodes. Errors say what is missing and what to do.
+  std::function<absl::StatusOr<std::vector<AgentPlace>>(const ClusterAsk&)> list_agents = {};
+  // Any thread.
+  std::function<absl::StatusOr<std::unique_ptr<AgentLink>>(const ClusterAsk&, const AgentPlace&)>
+      reach_agent = {};
 };
 
 // `args` without the program's name.

@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "tools/weft/admin_call.h"
+#include "tools/weft/cluster_answers.h"
 #include "tools/weft/cluster_commands.h"
 
 namespace weft::cli {
@@ -196,7 +197,7 @@ int status(const Flags& flags, Environment& env) {
                         str_cat(s->fullest_map(), " ", s->fullest_map_percent(), "%"), proxy,
                         str_cat(s->pods_captured(), "/", s->pods_eligible()), str_cat(s->requests_total()),
                         percent(s->errors_total(), s->requests_total()), sync, s->agent_version()});
-  std::string text = render_table(table);
+  std::string text;
   for (const std::string& problem : s->problems())
     str_append(&text, paint("problem: ", Colour::kRed, coloured(flags, env)), problem, "\n");
   for (const auto& f : s->findings()) {
@@ -211,7 +212,7 @@ int status(const Flags& flags, Environment& env) {
     str_append(&text, "at its limits: ", use.workload(), ": refused ", refusals_text(use.refused()),
                " (docs/limits.md)\n");
   }
-  print(status_json(*s), text, flags, env);
+  print(status_json(*s), table, flags, env, text);
   return kOk;
 }
 
@@ -244,9 +245,11 @@ int check(const Flags& flags, Environment& env) {
     print(check_json(success, categories), text, flags, env);
     return success ? kOk : kRuntimeError;
   }
-  const KernelQuestion question{.cgroup = flags.cgroup, .pin_root = flags.pin_root, .with_rivals = flags.pre};
-  for (const KernelResult& k : env.check_kernel(question)) {
-    row("kernel features", row_json(k.id, k.description, k.result, k.error, k.hint));
+  // Of a node elsewhere this kernel says nothing.
+  if (flags.channel == nullptr) {
+    for (const KernelResult& k :
+         env.check_kernel({.cgroup = flags.cgroup, .pin_root = flags.pin_root, .with_rivals = flags.pre}))
+      row("kernel features", row_json(k.id, k.description, k.result, k.error, k.hint));
   }
   if (!flags.pre) {
     const auto reply = call(flags, &Admin::Stub::Check, admin::v1::CheckRequest());
@@ -274,7 +277,7 @@ int get_services(const Flags& flags, Environment& env) {
                     {"ports", strings(s.ports())},
                     {"endpoints", s.endpoints()}});
   }
-  print(Json{{"schema", "weft.services.v1"}, {"services", rows}}, render_table(table), flags, env);
+  print(Json{{"schema", "weft.services.v1"}, {"services", rows}}, table, flags, env);
   note_empty(rows.empty(), "services", flags, env);
   return kOk;
 }
@@ -303,7 +306,7 @@ int get_endpoints(const Flags& flags, Environment& env) {
                     {"state", e.state()},
                     {"labels", labels}});
   }
-  print(Json{{"schema", "weft.endpoints.v1"}, {"endpoints", rows}}, render_table(table), flags, env);
+  print(Json{{"schema", "weft.endpoints.v1"}, {"endpoints", rows}}, table, flags, env);
   note_empty(rows.empty(), "endpoints", flags, env);
   return kOk;
 }
@@ -316,6 +319,7 @@ int get_workloads(const Flags& flags, Environment& env) {
       {}};
   Json rows = Json::array();
   for (const auto& w : reply->workloads()) {
+    if (flags.answer != nullptr && flags.answer->is_of_another(w.node())) continue;
     const admin::v1::PodUse& use = w.use();
     const auto number = [&](uint64_t value) { return w.has_use() ? str_cat(value) : std::string("-"); };
     table.rows.push_back({w.namespace_(), w.name(), join(w.addresses()), w.node().empty() ? "-" : w.node(),
@@ -332,7 +336,7 @@ int get_workloads(const Flags& flags, Environment& env) {
                     {"serviceAccount", w.service_account()}});
     if (w.has_use()) rows.back()["use"] = pod_use_json(use);
   }
-  print(Json{{"schema", "weft.workloads.v1"}, {"workloads", rows}}, render_table(table), flags, env);
+  print(Json{{"schema", "weft.workloads.v1"}, {"workloads", rows}}, table, flags, env);
   note_empty(rows.empty(), "workloads", flags, env);
   return kOk;
 }

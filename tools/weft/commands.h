@@ -2,6 +2,7 @@
 // code. Called by cli.cc.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +11,13 @@
 #include "tools/weft/cli.h"
 #include "tools/weft/output.h"
 
+namespace grpc {
+class Channel;
+}
+
 namespace weft::cli {
+
+struct NodeAnswer;
 
 struct CanaryFlags {
   std::string file, route, host, to;
@@ -25,6 +32,9 @@ struct CanaryFlags {
 struct ClusterFlags {
   bool asked = false;
   std::string kubeconfig, context;
+  std::string node;                            // its agent alone
+  std::string weft_namespace = "weft-system";  // where agents are
+  bool run_dir_given = false;                  // by who calls: no cluster is meant
   std::string chart;
   std::vector<std::string> values, sets;
   std::string timeout = "5m";
@@ -64,6 +74,10 @@ struct Flags {
   CanaryFlags canary;
   ClusterFlags cluster;
   JoinFlags join;
+  // To the agent of a node elsewhere; null: this node's, on its socket.
+  std::shared_ptr<grpc::Channel> channel;
+  // Where the result goes; null: it is printed.
+  NodeAnswer* answer = nullptr;
 };
 
 // Prints "error: ..." and "next: ..." to err; the status's own "; next: ..." wins over `next`. Returns the

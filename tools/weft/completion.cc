@@ -135,4 +135,17 @@ std::string command_reference(const CLI::App& root) {
   return out;
 }
 
+std::string exit_code_reference() {
+  return "\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | success |\n| 1 | error at run time, a "
+         "failed "
+         "check, a canary that was rolled back or interrupted |\n"
+         "| 64 | wrong usage |\n| 65 | wrong input |\n| 69 | the agent does not answer |\n| 77 | not "
+         "permitted |\n"
+         "| 79 | findings at or above `--fail-on`; drift; a trace that would not arrive; what is denied, or "
+         "would "
+         "be |\n| 80 | "
+         "only a part of "
+         "the nodes answered |\n";
+}
+
 }  // namespace weft::cli

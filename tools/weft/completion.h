@@ -11,5 +11,7 @@ namespace weft::cli {
 std::string completion_script(const CLI::App& root, const std::string& shell);
 // The commands section of docs/cli.md.
 std::string command_reference(const CLI::App& root);
+// Their meaning.
+std::string exit_code_reference();
 
 }  // namespace weft::cli

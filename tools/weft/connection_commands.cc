@@ -105,7 +105,7 @@ int conns(const Flags& flags, Environment& env) {
              {"matched", reply->matched()},
              {"connections", rows},
              {"unreadable", unreadable}},
-        render_table(table), flags, env);
+        table, flags, env);
   const auto shown = static_cast<uint64_t>(reply->connections_size());
   if (shown < reply->matched()) {
     env.err << shown << " of " << reply->matched()

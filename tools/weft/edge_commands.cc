@@ -67,8 +67,8 @@ bool print_edges(const Flags& flags, Environment& env, int* code) {
                           edge.identity().empty() ? "-" : edge.identity()});
     rows.push_back(json_row(edge));
   }
-  print(Json{{"schema", "weft.edges.v1"}, {"proxyAnswers", reply.proxy_answers()}, {"edges", rows}},
-        render_table(table), flags, env);
+  print(Json{{"schema", "weft.edges.v1"}, {"proxyAnswers", reply.proxy_answers()}, {"edges", rows}}, table,
+        flags, env);
   if (reply.edges().empty() && flags.output == "table")
     env.err << "no captured pod has talked to anybody yet; next: weft get workloads -A\n";
   if (!reply.proxy_answers())

@@ -52,7 +52,7 @@ int bpf_progs(const Flags& flags, Environment& env) {
                     {"runs", p.runs()},
                     {"runNs", p.run_ns()}});
   }
-  print(Json{{"schema", "weft.bpf.progs.v1"}, {"programs", rows}}, render_table(table), flags, env);
+  print(Json{{"schema", "weft.bpf.progs.v1"}, {"programs", rows}}, table, flags, env);
   if (flags.output == "table")
     env.err << "runs are counted while kernel.bpf_stats_enabled is 1; next: sysctl -w "
                "kernel.bpf_stats_enabled=1\n";
@@ -70,7 +70,7 @@ int bpf_maps(const Flags& flags, Environment& env) {
                           str_cat(percent, percent >= kNearlyFullPercent ? "% !" : "%")});
     rows.push_back({{"name", m.name()}, {"entries", m.entries()}, {"capacity", m.capacity()}});
   }
-  print(Json{{"schema", "weft.bpf.maps.v1"}, {"maps", rows}}, render_table(table), flags, env);
+  print(Json{{"schema", "weft.bpf.maps.v1"}, {"maps", rows}}, table, flags, env);
   return kOk;
 }
 
@@ -90,7 +90,7 @@ int bpf_map_dump(const Flags& flags, Environment& env) {
     rows.push_back(object);
   }
   print(Json{{"schema", "weft.bpf.map.v1"}, {"map", flags.name}, {"total", dump->total()}, {"rows", rows}},
-        render_table(table), flags, env);
+        table, flags, env);
   if (static_cast<uint64_t>(dump->rows_size()) < dump->total())
     env.err << dump->rows_size() << " of " << dump->total() << " rows; next: the same with --limit "
             << std::min<uint64_t>(dump->total(), 10'000) << "\n";
@@ -106,7 +106,7 @@ int bpf_stats(const Flags& flags, Environment& env) {
     table.rows.push_back({e.event(), str_cat(e.count()), e.meaning()});
     rows.push_back({{"event", e.event()}, {"count", e.count()}, {"meaning", e.meaning()}});
   }
-  print(Json{{"schema", "weft.bpf.stats.v1"}, {"events", rows}}, render_table(table), flags, env);
+  print(Json{{"schema", "weft.bpf.stats.v1"}, {"events", rows}}, table, flags, env);
   return kOk;
 }
 

@@ -10,7 +10,9 @@
 #include <iostream>
 
 #include "agent/dataplane/dataplane.h"
+#include "base/status_macros.h"
 #include "control-plane/control_plane.h"
+#include "control-plane/kubernetes/agent_pods.h"
 #include "control-plane/kubernetes/cluster_check.h"
 #include "tools/weft/cli.h"
 #include "tools/weft/run_program.h"
@@ -71,6 +73,35 @@ absl::StatusOr<size_t> count_pods(const ClusterAsk& ask) {
   return control_plane::count_pods(question_of(ask));
 }
 
+absl::StatusOr<std::vector<AgentPlace>> list_agents(const ClusterAsk& ask) {
+  // A server that goes away is an error of the connection to it.
+  ::signal(SIGPIPE, SIG_IGN);
+  ASSIGN_OR_RETURN(std::vector<control_plane::AgentPod> pods,
+                   control_plane::list_agent_pods(question_of(ask)));
+  std::vector<AgentPlace> out;
+  for (control_plane::AgentPod& pod : pods)
+    out.push_back({std::move(pod.node), std::move(pod.ns), std::move(pod.name), std::move(pod.run_dir)});
+  return out;
+}
+
+class LinkOverExec final : public AgentLink {
+ public:
+  explicit LinkOverExec(std::unique_ptr<control_plane::PodStream> stream) : stream_(std::move(stream)) {}
+  int take_socket() override { return stream_->take_socket().release(); }
+  std::string problem() const override { return stream_->problem(); }
+
+ private:
+  const std::unique_ptr<control_plane::PodStream> stream_;
+};
+
+absl::StatusOr<std::unique_ptr<AgentLink>> reach_agent(const ClusterAsk& ask, const AgentPlace& agent) {
+  ASSIGN_OR_RETURN(std::unique_ptr<control_plane::PodStream> stream,
+                   control_plane::reach_agent(
+                       question_of(ask),
+                       {.node = agent.node, .ns = agent.ns, .name = agent.pod, .run_dir = agent.run_dir}));
+  return std::make_unique<LinkOverExec>(std::move(stream));
+}
+
 bool colour_terminal() {
   const char* term = std::getenv("TERM");
   const char* no_colour = std::getenv("NO_COLOR");
@@ -94,6 +125,8 @@ int main(int argc, char** argv) {
                                      weft::cli::analyze,
                                      weft::cli::check_cluster,
                                      weft::cli::count_pods,
-                                     weft::cli::run_program};
+                                     weft::cli::run_program,
+                                     weft::cli::list_agents,
+                                     weft::cli::reach_agent};
   return weft::cli::run(std::vector<std::string>(argv + 1, argv + argc), environment);
 }

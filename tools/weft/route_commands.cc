@@ -74,7 +74,7 @@ int explain_routes(const admin::v1::RouteList& list, const Flags& flags, Environ
                     {"note", r.note()},
                     {"origin", origin_json(r.origin())}});
   }
-  print(Json{{"schema", "weft.routes.v1"}, {"routes", rows}}, render_table(table), flags, env);
+  print(Json{{"schema", "weft.routes.v1"}, {"routes", rows}}, table, flags, env);
   note_empty(rows.empty(), "routes", flags, env);
   return kOk;
 }
@@ -192,7 +192,7 @@ int get_routes(const Flags& flags, Environment& env) {
                     {"destinations", r.destinations()},
                     {"origin", origin_json(r.origin())}});
   }
-  print(Json{{"schema", "weft.routes.v1"}, {"routes", rows}}, render_table(table), flags, env);
+  print(Json{{"schema", "weft.routes.v1"}, {"routes", rows}}, table, flags, env);
   note_empty(rows.empty(), "routes", flags, env);
   return kOk;
 }
