@@ -41,7 +41,8 @@ constexpr std::array<int, 4> kDigests = {NID_sha224, NID_sha256, NID_sha384, NID
 std::string subject_of(X509* certificate) {
   char text[256] = "";
   X509_NAME_oneline(X509_get_subject_name(certificate), text, sizeof(text));
-  return str_cat("\"", text, "\"");
+  // Of a workload's certificate the subject is empty.
+  return text[0] == '\0' ? "the leaf" : str_cat("\"", text, "\"");
 }
 
 // Of Ed25519 there is no digest to choose.
