@@ -269,6 +269,13 @@ MetricsInput Agent::gather_metrics() {
   input.program_runs = parts_.dataplane->program_runs();
   input.observe_dropped = hub_.dropped();
   input.lists_outdated = revocations_ == nullptr ? 0 : revocations_->outdated();
+  if (certificates_ != nullptr) {
+    const std::optional<absl::Time> end = certificates_->first_end();
+    input.certificates =
+        CertificateCounts{.issued = certificates_->given(),
+                          .refused = certificates_->refused(),
+                          .first_expiry_seconds = end ? absl::ToDoubleSeconds(*end - absl::UnixEpoch()) : 0};
+  }
   input.source_kinds = source_report().kinds;
   if (parts_.remote_report) input.remote = parts_.remote_report();
   std::vector<uint32_t> named;

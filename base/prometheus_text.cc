@@ -18,7 +18,7 @@ constexpr std::array<uint64_t, WEFT_HISTOGRAM_BUCKETS - 1> kBoundsUs{
 
 std::string number(double value) {
   char text[32];
-  std::snprintf(text, sizeof(text), "%.9g", value);
+  std::snprintf(text, sizeof(text), "%.12g", value);
   return text;
 }
 

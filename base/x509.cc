@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
 
 #include "base/strings.h"
@@ -30,6 +31,25 @@ absl::Time to_time(const ASN1_TIME* time) {
   tm parts{};
   if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return absl::InfinitePast();
   return absl::FromTM(parts, absl::UTCTimeZone());
+}
+
+constexpr std::array<std::string_view, 4> kKeys = {"RSA", "RSA-PSS", "EC", "ED25519"};
+// As security level 2 of the library wants it: RSA of 2048 bits, curves of 224.
+constexpr int kSecurityBits = 112;
+constexpr std::array<int, 4> kDigests = {NID_sha224, NID_sha256, NID_sha384, NID_sha512};
+
+std::string subject_of(X509* certificate) {
+  char text[256] = "";
+  X509_NAME_oneline(X509_get_subject_name(certificate), text, sizeof(text));
+  // Of a workload's certificate the subject is empty.
+  return text[0] == '\0' ? "the leaf" : str_cat("\"", text, "\"");
+}
+
+// Of Ed25519 there is no digest to choose.
+bool has_known_signature(X509* certificate) {
+  int digest = NID_undef, key = NID_undef;
+  X509_get_signature_info(certificate, &digest, &key, nullptr, nullptr);
+  return key == NID_ED25519 || std::find(kDigests.begin(), kDigests.end(), digest) != kDigests.end();
 }
 
 std::string_view text_of(const ASN1_STRING* string) {
@@ -105,6 +125,29 @@ bool is_p256(EVP_PKEY* key) {
   return key != nullptr && EVP_PKEY_get_base_id(key) == EVP_PKEY_EC &&
          EVP_PKEY_get_group_name(key, name, sizeof(name), &length) == 1 &&
          OBJ_txt2nid(name) == NID_X9_62_prime256v1;
+}
+
+absl::Status check_algorithms(const STACK_OF(X509) * chain) {
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
+    X509* const each = sk_X509_value(chain, i);
+    const EVP_PKEY* const key = X509_get0_pubkey(each);
+    const char* const kind = key == nullptr ? nullptr : EVP_PKEY_get0_type_name(key);
+    if (kind == nullptr || std::find(kKeys.begin(), kKeys.end(), kind) == kKeys.end()) {
+      ERR_clear_error();
+      return absl::OutOfRangeError(str_cat("the key of ", subject_of(each), " is ",
+                                           kind == nullptr ? "unknown" : kind,
+                                           ", and TLS of the mesh takes RSA, ECDSA and Ed25519"));
+    }
+    if (EVP_PKEY_get_security_bits(key) < kSecurityBits)
+      return absl::OutOfRangeError(str_cat("the key of ", subject_of(each), " has ", EVP_PKEY_get_bits(key),
+                                           " bits, too few for ", kind));
+    // Nobody checks that of the root.
+    if (i + 1 < sk_X509_num(chain) && !has_known_signature(each))
+      return absl::OutOfRangeError(str_cat("the signature of ", subject_of(each), " is by ",
+                                           OBJ_nid2ln(X509_get_signature_nid(each)),
+                                           ", and TLS of the mesh takes those over SHA-2, and Ed25519"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Time not_before(X509* certificate) { return to_time(X509_get0_notBefore(certificate)); }

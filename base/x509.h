@@ -53,6 +53,11 @@ std::string to_pem(X509* certificate);
 absl::StatusOr<KeyPtr> make_key();
 bool is_p256(EVP_PKEY* key);
 
+// Whether TLS of the mesh can verify such a chain, the leaf first and the root last: its keys are of RSA,
+// ECDSA or Ed25519 and long enough, its signatures over SHA-2 (userspace-proxy/tls/tls_algorithms.h). Else
+// OUT_OF_RANGE, with whose key or signature it is and what is wrong with it.
+absl::Status check_algorithms(const STACK_OF(X509) * chain);
+
 absl::Time not_before(X509* certificate);
 absl::Time not_after(X509* certificate);
 // Upper-case hexadecimal digits.

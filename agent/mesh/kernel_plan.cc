@@ -119,7 +119,7 @@ void KernelPlanner::claim_workload(const MeshWorkload& workload, uint32_t id, De
 
 // Only the proxy can speak to it in a way that nobody between the nodes can read.
 bool KernelPlanner::needs_tunnel(const MeshWorkload& workload) const {
-  return workload.tunnels && workload.place->node != node_name_;
+  return workload.tunnels && (workload.place->node != node_name_ || workload.encrypts_same_node);
 }
 
 // The node is where its pods are.

@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "absl/hash/hash.h"
+#include "agent/policy/l4_policy.h"
 #include "base/log.h"
 
 namespace weft::agent {
@@ -152,6 +153,9 @@ void MeshModel::put_workload(const control_plane::Resource& resource,
   workload.healthy = message.status() != istio::workload::UNHEALTHY;
   workload.tunnels = message.tunnel_protocol() == istio::workload::HBONE;
   workload.native_tunnel = message.native_tunnel();
+  const auto& policies = message.authorization_policies();
+  workload.encrypts_same_node = std::any_of(policies.begin(), policies.end(),
+                                            [](const std::string& name) { return encrypts_same_node(name); });
   workload.host_network = message.network_mode() == istio::workload::HOST_NETWORK;
   touched->workloads.insert(workload.resource);
   by_name_[name_hash(message.namespace_(), message.name())] = &workload;

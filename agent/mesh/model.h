@@ -78,7 +78,8 @@ struct MeshWorkload {
   bool host_network = false;
   // Other nodes reach it by HBONE tunnels.
   bool tunnels = false;
-  bool native_tunnel = false;  // and its application takes them itself
+  bool native_tunnel = false;       // and its application takes them itself
+  bool encrypts_same_node = false;  // so do pods of its own node
 };
 
 struct MeshService {

@@ -244,6 +244,16 @@ struct Writer {
   void weft_revocation_lists_outdated(std::string_view name) const {
     out.sample(name, {}, uint64_t{input.lists_outdated});
   }
+  void weft_certificates_issued_total(std::string_view name) const {
+    if (input.certificates) out.sample(name, {}, input.certificates->issued);
+  }
+  void weft_certificates_refused_total(std::string_view name) const {
+    if (input.certificates) out.sample(name, {}, input.certificates->refused);
+  }
+  void weft_certificate_first_expiry_timestamp_seconds(std::string_view name) const {
+    if (input.certificates && input.certificates->first_expiry_seconds > 0)
+      out.sample(name, {}, input.certificates->first_expiry_seconds);
+  }
   void weft_pods_eligible(std::string_view name) const {
     out.sample(name, {}, uint64_t{input.pods_eligible});
   }

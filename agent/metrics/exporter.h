@@ -17,6 +17,13 @@
 
 namespace weft::agent {
 
+// Of the certificate service that the proxy asks.
+struct CertificateCounts {
+  uint64_t issued = 0;
+  uint64_t refused = 0;
+  double first_expiry_seconds = 0;  // unix time, 0: there is no certificate
+};
+
 struct MetricsInput {
   std::vector<FlowRow> flows;
   IdRegistry ids;
@@ -32,6 +39,8 @@ struct MetricsInput {
   uint32_t rejected = 0;
   uint64_t rejected_total = 0;
   uint32_t lists_outdated = 0;
+  // nullopt: pods get no certificates.
+  std::optional<CertificateCounts> certificates;
   uint32_t pods_eligible = 0;
   uint32_t pods_captured = 0;
   PodStarts pod_starts;

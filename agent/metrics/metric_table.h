@@ -53,6 +53,12 @@ namespace weft::agent {
   X(weft_config_rejected, gauge, "", "Manifests and resources that are refused now")                         \
   X(weft_config_rejected_total, counter, "", "Refusals of manifests and resources since the agent started")  \
   X(weft_revocation_lists_outdated, gauge, "", "Lists in crl.pem that should have been replaced by now")     \
+  X(weft_certificates_issued_total, counter, "",                                                             \
+    "Certificates that the proxy was given for pods of this node")                                           \
+  X(weft_certificates_refused_total, counter, "",                                                            \
+    "Requests of the proxy for a certificate that got none: nobody signed, or no such pod is here")          \
+  X(weft_certificate_first_expiry_timestamp_seconds, gauge, "",                                              \
+    "When the first of the certificates ends that pods of this node have")                                   \
   X(weft_pods_eligible, gauge, "", "Pods of this node that ask to be captured")                              \
   X(weft_pods_redirected, gauge, "", "Pods of this node that are captured")                                  \
   X(weft_pods_captured_before_start_total, counter, "",                                                      \

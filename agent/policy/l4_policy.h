@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -66,6 +67,10 @@ inline constexpr char kCustomExtension[] = "weft.dev/custom";
 bool is_custom(const istio::security::Authorization& policy);
 // Whom it asks; empty when it is none of CUSTOM, or cannot be read.
 std::string provider_of(const istio::security::Authorization& policy);
+
+// Whether the name is that of a PeerAuthentication's denial whose workloads are reached by tunnels from pods
+// of their own node too, where both take them. No object has a name with such an ending: it is no DNS name.
+inline bool encrypts_same_node(std::string_view policy) { return policy.ends_with("_same_node"); }
 
 // The name of the extension that says which manifest a policy comes from (weft.mesh.v1.Origin).
 inline constexpr char kOriginExtension[] = "weft.dev/origin";

@@ -14,6 +14,8 @@ using Mode = PeerAuthentication::Mode;
 
 constexpr char kStatic[] = "istio_converted_static_strict";
 constexpr char kOfPorts[] = "converted_peer_authentication_";
+// Behind the name; see agent/policy/l4_policy.h.
+constexpr char kSameNode[] = "_same_node";
 
 bool older(const PeerAuthentication* a, const PeerAuthentication* b) {
   return std::tie(a->meta.created_unix, a->meta.name) < std::tie(b->meta.created_unix, b->meta.name);
@@ -32,8 +34,9 @@ pb::Authorization denial(const std::string& ns, const std::string& name) {
   return out;
 }
 
-Mode first_mode(const std::vector<const PeerAuthentication*>& objects) {
-  return objects.empty() ? Mode::kUnset : objects.front()->mode;
+// Null: none says anything.
+const PeerAuthentication* first_of(const std::vector<const PeerAuthentication*>& objects) {
+  return objects.empty() || objects.front()->mode == Mode::kUnset ? nullptr : objects.front();
 }
 
 // What the ports of the object say otherwise than the rest.
@@ -71,7 +74,7 @@ PeerModes::PeerModes(const Objects& objects) {
     std::sort(of.selecting.begin(), of.selecting.end(), older);
   }
   if (const auto root = by_ns_.find(kRootNamespace); root != by_ns_.end())
-    of_mesh_ = first_mode(root->second.whole);
+    of_mesh_ = first_of(root->second.whole);
 }
 
 std::optional<pb::Authorization> PeerModes::denial_for(
@@ -79,24 +82,30 @@ std::optional<pb::Authorization> PeerModes::denial_for(
   static const OfNamespace kNone;
   const auto found = by_ns_.find(ns);
   const OfNamespace& of = found == by_ns_.end() ? kNone : found->second;
-  Mode mode = first_mode(of.whole);
-  if (mode == Mode::kUnset) mode = of_mesh_;
+  const PeerAuthentication* decides = first_of(of.whole);
+  if (decides == nullptr) decides = of_mesh_;
   const PeerAuthentication* own = nullptr;
   for (const PeerAuthentication* object : of.selecting) {
     if (ns == kRootNamespace || !selects(object->selector, labels)) continue;
     own = object;
     break;
   }
-  if (own != nullptr && own->mode != Mode::kUnset) mode = own->mode;
-  const bool strict = mode == Mode::kStrict;
+  if (own != nullptr && own->mode != Mode::kUnset) decides = own;
+  const bool strict = decides != nullptr && decides->mode == Mode::kStrict;
+  const bool same_node = strict && decides->same_node;
   const Mode otherwise = strict ? Mode::kPermissive : Mode::kStrict;
   const bool by_port =
       own != nullptr && std::any_of(own->ports.begin(), own->ports.end(),
                                     [&](const auto& port) { return port.second == otherwise; });
-  if (by_port) return of_ports(*own, strict);
-  if (!strict) return std::nullopt;
-  pb::Authorization policy = denial(kRootNamespace, kStatic);
-  add_no_identity(*policy.add_rules());
+  if (!by_port && !strict) return std::nullopt;
+  pb::Authorization policy;
+  if (by_port) {
+    policy = of_ports(*own, strict);
+  } else {
+    policy = denial(kRootNamespace, kStatic);
+    add_no_identity(*policy.add_rules());
+  }
+  if (same_node) policy.mutable_name()->append(kSameNode);
   return policy;
 }
 

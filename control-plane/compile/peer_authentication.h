@@ -20,7 +20,7 @@ class PeerModes {
 
   // The policy of workloads with these labels; nullopt: plaintext is let in. Mesh, namespace, selector and
   // port, each over the one before; the oldest object wins where several say the same. Policies with one
-  // name are one policy.
+  // name are one policy. Where pods of one node are to encrypt too, the policy's name says so.
   std::optional<istio::security::Authorization> denial_for(
       const std::string& ns, const std::map<std::string, std::string>& labels) const;
 
@@ -30,7 +30,7 @@ class PeerModes {
     std::vector<const PeerAuthentication*> whole, selecting;
   };
   std::map<std::string, OfNamespace> by_ns_;
-  PeerAuthentication::Mode of_mesh_ = PeerAuthentication::Mode::kUnset;
+  const PeerAuthentication* of_mesh_ = nullptr;
 };
 
 }  // namespace weft::control_plane

@@ -64,6 +64,14 @@ absl::Time end_of(const Issuer& issuer, const std::vector<X509Ptr>& between,
   return std::min(end, last);
 }
 
+// No handshake would come about, and why is seen at its other end only.
+absl::Status check_kinds(const std::string& path, const STACK_OF(X509) * chain) {
+  const absl::Status status = check_algorithms(chain);
+  if (status.ok()) return status;
+  return absl::FailedPreconditionError(
+      str_cat(path, ": ", status.message(), "; next: have it issued by an authority with such keys"));
+}
+
 absl::Status check_chain(const std::string& path, X509* leaf, const std::vector<X509Ptr>& between,
                          const std::vector<X509Ptr>& roots, absl::Time now) {
   const StorePtr store(X509_STORE_new());
@@ -73,7 +81,8 @@ absl::Status check_chain(const std::string& path, X509* leaf, const std::vector<
   const StoreContextPtr context(X509_STORE_CTX_new());
   X509_STORE_CTX_init(context.get(), store.get(), leaf, untrusted.get());
   X509_STORE_CTX_set_time(context.get(), 0, absl::ToTimeT(now));
-  if (X509_verify_cert(context.get()) == 1) return absl::OkStatus();
+  if (X509_verify_cert(context.get()) == 1)
+    return check_kinds(path, X509_STORE_CTX_get0_chain(context.get()));
   const char* reason = X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get()));
   ERR_clear_error();
   return absl::FailedPreconditionError(str_cat(path, " does not chain to roots.crt (", reason,

@@ -47,6 +47,7 @@ absl::StatusOr<std::vector<std::string>> CertificateService::create(
   const int64_t seconds = std::clamp<int64_t>(request.validity_duration(), 0, kYear);
   ASSIGN_OR_RETURN(std::vector<std::string> chain,
                    parts_.sign(request.csr(), wanted, absl::Seconds(seconds), parts_.now()));
+  ++given_;
   remember(node, wanted.id, chain);
   return chain;
 }
@@ -72,6 +73,14 @@ std::map<SpiffeId, CertificateService::Issued> CertificateService::issued() cons
 std::string CertificateService::last_bundle() const {
   const absl::MutexLock lock(&mutex_);
   return last_bundle_;
+}
+
+std::optional<absl::Time> CertificateService::first_end() const {
+  std::optional<absl::Time> out;
+  for (const auto& [id, issued] : issued()) {
+    if ((!out || issued.to < *out) && parts_.runs_on(issued.node, id)) out = issued.to;
+  }
+  return out;
 }
 
 // Times in certificates are whole seconds: what is issued in this very second is replaced once more.

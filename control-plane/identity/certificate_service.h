@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -45,8 +46,12 @@ class CertificateService final : public istio::v1::auth::IstioCertificateService
     uint64_t count = 0;
   };
   std::map<SpiffeId, Issued> issued() const;
-  // Requests that got no certificate, since the start.
+  // Certificates that were given out, and requests that got none, since the start.
+  uint64_t given() const { return given_; }
   uint64_t refused() const { return refused_; }
+  // When the first of the newest certificates ends whose workloads still run where they were issued for; it
+  // may be over. None: there are none.
+  std::optional<absl::Time> first_end() const;
   // The bundle of roots of the last chain that was given out; empty before the first.
   std::string last_bundle() const;
 
@@ -78,7 +83,7 @@ class CertificateService final : public istio::v1::auth::IstioCertificateService
   std::map<SpiffeId, Issued> issued_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, absl::Time> renewals_ ABSL_GUARDED_BY(mutex_);
   std::string last_bundle_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<uint64_t> refused_ = 0;
+  std::atomic<uint64_t> given_ = 0, refused_ = 0;
 };
 
 }  // namespace weft::control_plane

@@ -33,6 +33,8 @@ std::string next_after(const absl::Status& status) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
       return "see that istiod runs, that --ca-address is reached and that --ca-root signed its certificate";
+    case absl::StatusCode::kOutOfRange:
+      return "give istiod an authority with such a key";
     case absl::StatusCode::kFailedPrecondition:
       return "see --ca-root and --ca-token";
     default:
@@ -50,10 +52,10 @@ absl::Status lead_to_roots(std::span<const X509Ptr> chain, std::span<const X509P
     return openssl_status("check a chain");
   X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(context.get()), absl::ToTimeT(now));
   const bool good = X509_verify_cert(context.get()) == 1;
+  if (good) return check_algorithms(X509_STORE_CTX_get0_chain(context.get()));
   const char* const why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get()));
   ERR_clear_error();
-  return good ? absl::OkStatus()
-              : absl::InternalError(str_cat("its chain does not lead to the roots beside it: ", why));
+  return absl::InternalError(str_cat("its chain does not lead to the roots beside it: ", why));
 }
 
 }  // namespace

@@ -341,6 +341,7 @@ struct PeerAuthentication {
   std::map<std::string, std::string> selector;
   Mode mode = Mode::kUnset;
   std::map<uint16_t, Mode> ports;  // of the pod
+  bool same_node = false;          // where it is strict, pods of one node talk by tunnels too
 };
 
 struct RequestAuthentication {

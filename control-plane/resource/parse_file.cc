@@ -28,12 +28,13 @@ constexpr std::array<std::string_view, 7> kMetaRead = {
 constexpr std::array<std::string_view, 8> kMetaKnown = {
     "generateName", "ownerReferences", "uid",      "resourceVersion",
     "finalizers",   "managedFields",   "selfLink", "deletionGracePeriodSeconds"};
-constexpr std::array<std::string_view, 4> kWeftKeys = {"weft.dev/mesh", "weft.dev/netns",
-                                                       "weft.dev/fail-mode", "weft.dev/rate-limit"};
+constexpr std::array<std::string_view, 5> kWeftKeys = {
+    "weft.dev/mesh", "weft.dev/netns", "weft.dev/fail-mode", "weft.dev/rate-limit", "weft.dev/same-node"};
 // Annotations, and a kind that each is for; empty: any.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kWeftAnnotations = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kWeftAnnotations = {
     {{"weft.dev/netns", ""},
      {"weft.dev/fail-mode", "Pod"},
+     {"weft.dev/same-node", "PeerAuthentication"},
      {"weft.dev/rate-limit", "VirtualService"},
      {"weft.dev/rate-limit", "HTTPRoute"},
      {"weft.dev/rate-limit", "GRPCRoute"}}};

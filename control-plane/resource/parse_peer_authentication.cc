@@ -15,6 +15,8 @@ using Mode = PeerAuthentication::Mode;
 constexpr std::array<Names, 3> kSpecRead = {"selector", "mtls", "portLevelMtls"};
 constexpr std::array<Names, 1> kSelectorRead = {"matchLabels"};
 constexpr std::array<Names, 1> kModeRead = {"mode"};
+constexpr char kSameNode[] = "weft.dev/same-node";
+constexpr Names kEncrypt = "encrypt";
 
 Mode parse_mode(const FieldReader& mtls) {
   if (!mtls.expect_map({.read = kModeRead, .known = {}})) return Mode::kUnset;
@@ -59,16 +61,32 @@ void parse_ports(const FieldReader& spec, PeerAuthentication& out) {
   }
 }
 
+void check_same_node(const FieldReader& root, const PeerAuthentication& object) {
+  const auto meta = root.child("metadata");
+  const auto annotations = meta ? meta->child("annotations") : std::nullopt;
+  const auto value = annotations ? annotations->child(kSameNode) : std::nullopt;
+  if (!value) return;
+  if (value->node().scalar != kEncrypt) {
+    value->error(kValueRejected, str_cat("\"", value->node().scalar.substr(0, 32), "\" is nothing to do"),
+                 str_cat("use \"", kEncrypt, "\", or remove the annotation"));
+  } else if (object.mode != Mode::kStrict) {
+    value->warning(kWithoutEffect, "without mtls.mode STRICT nothing has to be encrypted",
+                   "set mtls.mode to STRICT, or remove the annotation");
+  }
+}
+
 }  // namespace
 
 PeerAuthentication parse_peer_authentication(const FieldReader& root, ObjectMeta meta) {
   PeerAuthentication out{.meta = std::move(meta)};
+  out.same_node = out.meta.annotations.contains(kSameNode);
   const auto spec = root.child("spec");
   if (!spec) return out;
   if (!spec->expect_map({.read = kSpecRead, .known = {}})) return out;
   parse_selector(*spec, out);
   if (const auto mtls = spec->child("mtls")) out.mode = parse_mode(*mtls);
   parse_ports(*spec, out);
+  check_same_node(root, out);
   return out;
 }
 

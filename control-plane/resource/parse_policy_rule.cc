@@ -21,37 +21,25 @@ using Names = std::string_view;
 constexpr std::array<Names, 3> kRuleRead = {"from", "to", "when"};
 constexpr std::array<Names, 1> kFromRead = {"source"};
 constexpr std::array<Names, 1> kToRead = {"operation"};
-constexpr std::array<Names, 12> kSourceRead = {"principals",     "notPrincipals",     "namespaces",
-                                               "notNamespaces",  "serviceAccounts",   "ipBlocks",
-                                               "notIpBlocks",    "requestPrincipals", "notServiceAccounts",
-                                               "remoteIpBlocks", "notRemoteIpBlocks", "notRequestPrincipals"};
-constexpr std::array<Names, 2> kSourceKnown = {"trustDomains", "notTrustDomains"};
+constexpr std::array<Names, 14> kSourceRead = {
+    "principals",     "notPrincipals",     "namespaces",           "notNamespaces",  "serviceAccounts",
+    "ipBlocks",       "notIpBlocks",       "requestPrincipals",    "trustDomains",   "notServiceAccounts",
+    "remoteIpBlocks", "notRemoteIpBlocks", "notRequestPrincipals", "notTrustDomains"};
 constexpr std::array<Names, 4> kPeerFields = {"principals", "notPrincipals", "namespaces", "notNamespaces"};
 constexpr std::array<Names, 2> kAccountFields = {"serviceAccounts", "notServiceAccounts"};
 constexpr std::array<Names, 8> kOperationRead = {"ports",   "notPorts",   "hosts", "notHosts",
                                                  "methods", "notMethods", "paths", "notPaths"};
 constexpr std::array<Names, 3> kConditionRead = {"key", "values", "notValues"};
 constexpr std::array<Names, 2> kConditionValues = {"values", "notValues"};
-constexpr std::array<Names, 2> kUnsupportedKeys = {"source.serviceAccount", "source.trustDomain"};
 constexpr Names kUncheckedKey = "connection.sni";
 constexpr Names kTokenKeys = "request.auth.";
 // Each is followed by a name in brackets.
 constexpr std::array<Names, 3> kKeyMaps = {"request.headers", "request.auth.claims",
                                            "experimental.envoy.filters."};
-constexpr std::array<Names, 10> kPlainKeys = {"source.ip",
-                                              "source.namespace",
-                                              "source.principal",
-                                              "destination.ip",
-                                              "destination.port",
-                                              "remote.ip",
-                                              "connection.sni",
-                                              "request.auth.principal",
-                                              "request.auth.audiences",
-                                              "request.auth.presenter"};
-
-bool contains(std::span<const std::string_view> list, std::string_view word) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
+constexpr std::array<Names, 12> kPlainKeys = {
+    "source.ip",          "source.namespace",       "source.principal",       "source.serviceAccount",
+    "source.trustDomain", "destination.ip",         "destination.port",       "remote.ip",
+    "connection.sni",     "request.auth.principal", "request.auth.audiences", "request.auth.presenter"};
 
 bool is_empty(const pb::Match& match) { return match.ByteSizeLong() == 0; }
 
@@ -125,9 +113,11 @@ class RuleParser {
   }
 
   void parse_source(const FieldReader& source, pb::Match& match) {
-    if (!expect_full_map(source, {.read = kSourceRead, .known = kSourceKnown})) return;
+    if (!expect_full_map(source, {.read = kSourceRead, .known = {}})) return;
     add_principals(source, "principals", match.mutable_principals());
     add_principals(source, "notPrincipals", match.mutable_not_principals());
+    add_trust_domains(source, "trustDomains", match.mutable_principals());
+    add_trust_domains(source, "notTrustDomains", match.mutable_not_principals());
     add_namespaces(source, "namespaces", match.mutable_namespaces());
     add_namespaces(source, "notNamespaces", match.mutable_not_namespaces());
     add_accounts(source, "serviceAccounts", ns_, match.mutable_service_accounts());
@@ -142,6 +132,10 @@ class RuleParser {
                         "use one of the two, or two entries of from");
       }
     }
+    // On the wire a trust domain is how a principal begins, and of those any counts.
+    if (source.has("trustDomains") && source.has("principals"))
+      source.error_at("trustDomains", kValueRejected, "trustDomains stands beside principals",
+                      "write the trust domain into each principal: cluster.local/ns/shop/sa/web");
     HttpTerms terms;
     add_ranges(source, "remoteIpBlocks", terms.mutable_remote_ips());
     add_ranges(source, "notRemoteIpBlocks", terms.mutable_not_remote_ips());
@@ -182,6 +176,12 @@ class RuleParser {
     } else if (key == "source.principal") {
       add_principals(condition, "values", match.mutable_principals());
       add_principals(condition, "notValues", match.mutable_not_principals());
+    } else if (key == "source.trustDomain") {
+      add_trust_domains(condition, "values", match.mutable_principals());
+      add_trust_domains(condition, "notValues", match.mutable_not_principals());
+    } else if (key == "source.serviceAccount") {
+      add_accounts(condition, "values", ns_, match.mutable_service_accounts());
+      add_accounts(condition, "notValues", ns_, match.mutable_not_service_accounts());
     } else if (key == "destination.ip") {
       add_ranges(condition, "values", match.mutable_destination_ips());
       add_ranges(condition, "notValues", match.mutable_not_destination_ips());
@@ -206,9 +206,6 @@ class RuleParser {
     } else if (is_unchecked_key(key)) {
       for (std::string_view name : kConditionValues) check_texts(condition, name);
       add_unchecked(*condition.child("key"), key, match);
-    } else if (contains(kUnsupportedKeys, key)) {
-      condition.error_at("key", kNotSupportedYet, str_cat("conditions on ", key, " are not supported yet"),
-                         "use from[].source.serviceAccounts or principals");
     } else {
       condition.error_at("key", kValueRejected, str_cat("\"", key.substr(0, 64), "\" is no attribute"),
                          remedy_for(key));

@@ -13,6 +13,7 @@ using List = google::protobuf::RepeatedPtrField<T>;
 
 constexpr size_t kMaxAccounts = 16;
 constexpr std::string_view kScheme = "spiffe://";
+constexpr char kAfterTrustDomain[] = "/ns/";
 
 std::string quoted(const std::string& text) { return str_cat("\"", text.substr(0, 64), "\""); }
 
@@ -97,6 +98,25 @@ void add_principals(const FieldReader& map, std::string_view name, List<pb::Stri
       continue;
     }
     add_text(value, out);
+  }
+}
+
+void add_trust_domains(const FieldReader& map, std::string_view name, List<pb::StringMatch>* out) {
+  for (const Value& value : values_of(map, name)) {
+    const size_t star = value.text.find('*');
+    if (value.text.find('/') != std::string::npos) {
+      value.where.error(kValueRejected, str_cat(quoted(value.text), " is no trust domain"),
+                        "write what stands between spiffe:// and the next slash: cluster.local");
+    } else if (star != std::string::npos && star != value.text.size() - 1) {
+      value.where.error(kValueRejected, str_cat(quoted(value.text), " is not looked for"),
+                        "write the whole name, or its beginning and a *");
+    } else if (value.text == "*") {
+      out->Add()->mutable_presence();
+    } else if (star != std::string::npos) {
+      out->Add()->set_prefix(value.text.substr(0, star));
+    } else {
+      out->Add()->set_prefix(value.text + kAfterTrustDomain);
+    }
   }
 }
 

@@ -21,6 +21,9 @@ void add_namespaces(const FieldReader& map, std::string_view name,
                     google::protobuf::RepeatedPtrField<istio::security::StringMatch>* out);
 void add_principals(const FieldReader& map, std::string_view name,
                     google::protobuf::RepeatedPtrField<istio::security::StringMatch>* out);
+// Trust domains, as the beginnings of principals: a text, or how it begins ("x*", "*").
+void add_trust_domains(const FieldReader& map, std::string_view name,
+                       google::protobuf::RepeatedPtrField<istio::security::StringMatch>* out);
 // Addresses and ranges.
 void add_ranges(const FieldReader& map, std::string_view name,
                 google::protobuf::RepeatedPtrField<istio::security::Address>* out);

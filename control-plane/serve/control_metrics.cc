@@ -38,8 +38,8 @@ std::string render(const ControlFigures& figures) {
   out.family("weft_control_refused_total", "counter", "Calls that were refused, by reason");
   for (const auto& [reason, count] : figures.callers.refused)
     out.sample("weft_control_refused_total", {{"reason", reason}}, count);
-  single(out, "weft_control_certificates_total", "counter",
-         "Certificates issued to workloads whose newest is valid", figures.certificates);
+  single(out, "weft_control_certificates_total", "counter", "Certificates that workloads were given",
+         figures.certificates);
   single(out, "weft_control_certificates_refused_total", "counter", "Requests that got no certificate",
          figures.certificates_refused);
   out.family("weft_control_joins_total", "counter",

@@ -210,8 +210,8 @@ HttpReply ControlServer::serve_metrics(std::string_view path) const {
                          .callers = callers_->counts(),
                          .generation = generation_,
                          .rejected = rejected_,
+                         .certificates = certificates_->given(),
                          .certificates_refused = certificates_->refused()};
-  for (const auto& [id, issued] : certificates_->issued()) figures.certificates += issued.count;
   if (parts_.source_report) figures.source_kinds = parts_.source_report().kinds;
   if (webhook_ != nullptr) figures.admissions = webhook_->counts();
   if (parts_.join != nullptr) figures.joins = parts_.join->counts();

@@ -1,15 +1,17 @@
 #!/usr/bin/python3
 """A stand-in for istiod's certificate service, in another language than the agent's and without its messages: bytes are read as
-the wire format has them. Used by istio_authority_test.cc.
+the wire format has them. Used by istio_authority_test.cc and istiod_test.cc.
 
   istiod.py FOLDER PORT
 
-makes an authority in FOLDER (root.crt; also signs its own certificate, for localhost and 127.0.0.1), listens on 127.0.0.1:PORT, prints
-"listening", and then one JSON line for each request: what came. FOLDER/mode, read for each of them, says what is done:
+makes an authority in FOLDER, or goes on with the one that is there (root.crt, as istiod publishes it; also signs its own certificate, for
+localhost and 127.0.0.1), writes a certificate as ztunnel would get one for a pod (peer.crt, peer.key), listens on 127.0.0.1:PORT, prints
+"listening", and then one JSON line for each request: what came. Where FOLDER/accepts is a file, that token alone may ask.
+FOLDER/mode, read for each request, says what is done:
   sign SECONDS    a certificate that lives so long (no file: sign 3600)
   refuse          UNAUTHENTICATED, as for everybody who may not ask
   hang            no answer, until the caller gives up
-  expired | early | other-key | other-identity | no-roots | other-roots | nonsense    an answer that must not be taken"""
+  expired | early | other-key | other-identity | no-roots | other-roots | ed448 | nonsense    an answer that must not be taken"""
 import datetime
 import ipaddress
 import json
@@ -21,12 +23,14 @@ from concurrent import futures
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wire import field, fields
 
 METHOD = "istio.v1.auth.IstioCertificateService"
+PEER = "spiffe://cluster.local/ns/default/sa/default"
+REFUSED = "request authenticate failure"
 
 
 def struct(message):
@@ -42,9 +46,18 @@ def pem(certificate):
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def secret_pem(key):
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def write(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+
+
 class Authority:
-    def __init__(self, name):
-        self.key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, name, key=None):
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
         builder = self.builder(self.key.public_key(), self.name, -60, 86400)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -58,7 +71,7 @@ class Authority:
                 .not_valid_after(now + datetime.timedelta(seconds=end)))
 
     def finish(self, builder):
-        return builder.sign(self.key, hashes.SHA256())
+        return builder.sign(self.key, None if isinstance(self.key, ed448.Ed448PrivateKey) else hashes.SHA256())
 
     def leaf(self, key, names, begin, end):
         builder = self.builder(key, x509.Name([]), begin, end)
@@ -70,20 +83,36 @@ class Authority:
 class Istiod:
     def __init__(self, folder):
         self.folder = folder
-        self.root = Authority("root")
+        self.root = self.keep("root", Authority("root"))
         # As istiod has it with a plugged-in authority: what signs is an intermediate.
-        self.issuer = Authority("issuer")
-        builder = self.root.builder(self.issuer.key.public_key(), self.issuer.name, -60, 86400)
-        self.issuer.certificate = self.root.finish(
-            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True))
+        self.issuer = self.keep("issuer", self.below(Authority("issuer")))
+        self.edwards = self.below(Authority("edwards", ed448.Ed448PrivateKey.generate()))
         self.other = Authority("other")
 
-    def mode(self):
+    def below(self, authority):
+        """It, with a certificate of the root."""
+        builder = self.root.builder(authority.key.public_key(), authority.name, -60, 86400)
+        authority.certificate = self.root.finish(
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True))
+        return authority
+
+    def keep(self, name, made):
+        """What was kept under the name before; else what was made, from now on."""
+        base = os.path.join(self.folder, name)
+        if os.path.exists(base + ".key"):
+            with open(base + ".key", "rb") as key, open(base + ".crt", "rb") as certificate:
+                made.key = serialization.load_pem_private_key(key.read(), None)
+                made.certificate = x509.load_pem_x509_certificate(certificate.read())
+        write(base + ".crt", pem(made.certificate))
+        write(base + ".key", secret_pem(made.key))
+        return made
+
+    def read(self, name):
         try:
-            with open(os.path.join(self.folder, "mode"), encoding="utf-8") as file:
+            with open(os.path.join(self.folder, name), encoding="utf-8") as file:
                 return file.read().split()
         except FileNotFoundError:
-            return ["sign", "3600"]
+            return []
 
     def create(self, request, context):
         asked = dict(fields(request))
@@ -101,9 +130,11 @@ class Istiod:
         return self.answer(csr, context)
 
     def answer(self, csr, context):
-        mode = self.mode()
-        if mode[0] == "refuse":
-            context.abort(grpc.StatusCode.UNAUTHENTICATED, "request authenticate failure")
+        mode = self.read("mode") or ["sign", "3600"]
+        accepts = self.read("accepts")
+        shown = dict(context.invocation_metadata()).get("authorization")
+        if mode[0] == "refuse" or (accepts and shown != "Bearer " + accepts[0]):
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, REFUSED)
         if mode[0] == "hang":
             gone = threading.Event()
             context.add_callback(gone.set)
@@ -115,7 +146,8 @@ class Istiod:
         if mode[0] == "other-identity":
             names = [x509.UniformResourceIdentifier("spiffe://cluster.local/ns/shop/sa/other")]
         key = self.other.key.public_key() if mode[0] == "other-key" else csr.public_key()
-        chain = [self.issuer.leaf(key, list(names), begin, end), self.issuer.certificate]
+        issuer = self.edwards if mode[0] == "ed448" else self.issuer
+        chain = [issuer.leaf(key, list(names), begin, end), issuer.certificate]
         if mode[0] != "no-roots":
             chain.append(self.other.certificate if mode[0] == "other-roots" else self.root.certificate)
         else:
@@ -126,9 +158,11 @@ class Istiod:
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         certificate = self.root.leaf(key.public_key(), names, -60, 86400)
-        with open(os.path.join(self.folder, "root.crt"), "wb") as file:
-            file.write(pem(self.root.certificate))
-        secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        peer = ec.generate_private_key(ec.SECP256R1())
+        leaf = self.issuer.leaf(peer.public_key(), [x509.UniformResourceIdentifier(PEER)], -60, 3600)
+        write(os.path.join(self.folder, "peer.crt"), pem(leaf) + pem(self.issuer.certificate))
+        write(os.path.join(self.folder, "peer.key"), secret_pem(peer))
+        secret = secret_pem(key)
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), options=[("grpc.so_reuseport", 0)])
         handlers = {"CreateCertificate": grpc.unary_unary_rpc_method_handler(self.create)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(METHOD, handlers),))

@@ -87,6 +87,22 @@ class QueriesTest(unittest.TestCase):
                     with self.subTest(where=where):
                         self.assertLessEqual(set(value.split("|")), values)
 
+    def test_values_of_other_labels_are_those_that_are_counted(self):
+        known = {"outcome": set(re.findall(r"^\| `(\w+)` \|", chart.read("docs/outcomes.md"), re.M)),
+                 "result": set(re.findall(r'(?:refuse|count)\("(\w+)"', chart.read("control-plane/join/join_desk.cc")))}
+        self.assertLessEqual({"joined", "replayed"}, known["result"])
+        for where, expression in chart.queries():
+            for label, _, value in MATCHER.findall(expression):
+                if label in known:
+                    with self.subTest(where=where):
+                        self.assertLessEqual(set(value.split("|")), known[label])
+
+    def test_the_dashboard_has_what_identity_counts(self):
+        asked = " ".join(target["expr"] for panel in chart.dashboard()["panels"] for target in panel.get("targets", []))
+        for name in ("weft_tunnels_total", "weft_tunnel_received_bytes_total", "weft_tunnel_sent_bytes_total", "weft_control_joins_total",
+                     "weft_certificates_issued_total", "weft_certificates_refused_total", "weft_certificate_first_expiry_timestamp_seconds"):
+            self.assertRegex(asked, rf"\b{name}\b")
+
     def test_every_alert_says_how_bad_it_is_what_it_means_and_what_to_type(self):
         for group in chart.alert_groups():
             for rule in group["rules"]:

@@ -134,6 +134,39 @@ TEST_F(HboneTest, StrictRefusesPlaintextBeforeTheApplicationAndLetsTheMeshPass) 
   EXPECT_TRUE(answers(stranger_, server_.v4(8080).to_string())) << logs();
 }
 
+// Of one node: in plain, as a pod is known by its namespace, unless a policy wants more.
+TEST_F(HboneTest, PodsOfOneNodeEncryptWhereAPolicySaysSo) {
+  const auto said = [this] {
+    Capture link(server_.netns, "eth0");
+    const CommandResult http = curl(neighbour_, {"--fail", "--max-time", "3", "-H",
+                                                 str_cat("x-question: ", kQuestion), "http://10.96.0.10/"});
+    EXPECT_THAT(http.output, HasSubstr(kAnswer)) << logs();
+    const CommandResult tcp = peer(neighbour_, {"dial", "10.96.0.10:7000"});
+    EXPECT_THAT(tcp.output, HasSubstr("\npeer=")) << tcp.errors << logs();
+    return link.stop();
+  };
+  ASSERT_TRUE(answers(neighbour_, "10.96.0.10:80")) << logs();
+  EXPECT_THAT(said(), HasSubstr(kQuestion));
+  const auto strict = [](const char* annotations) {
+    return str_cat(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: default\n"
+        "  namespace: default\n  annotations: {",
+        annotations, "}\nspec:\n  mtls:\n    mode: STRICT\n");
+  };
+  node1_->manifests().write("strict.yaml", strict("weft.dev/same-node: encrypt"));
+  std::string seen;
+  EXPECT_TRUE(wait_until(milliseconds(20'000), [&] {
+    seen = said();
+    return seen.find(kQuestion) == std::string::npos;
+  })) << logs();
+  EXPECT_THAT(seen, HasSubstr("\x17\x03\x03")) << "records of TLS";
+  for (const char* secret : {kQuestion, kAnswer, "peer=10.77.", "HTTP/1.1"})
+    EXPECT_THAT(seen, Not(HasSubstr(secret)));
+  node1_->manifests().write("strict.yaml", strict(""));
+  EXPECT_TRUE(wait_until(milliseconds(20'000), [&] { return said().find(kQuestion) != std::string::npos; }))
+      << logs();
+}
+
 TEST_F(HboneTest, EachRequestIsJudgedWhereItsServerIsWhateverNodeItComesFrom) {
   ASSERT_TRUE(answers(neighbour_, "10.96.0.10:80")) << logs();
   node1_->manifests().write(

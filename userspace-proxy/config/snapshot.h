@@ -188,6 +188,8 @@ struct Source {
   // A policy in force asks about requests: only what comes by a tunnel is read and can be allowed. Or their
   // tokens are looked at.
   bool judges_requests = false;
+  // Pods of this node reach it by tunnels too.
+  bool encrypts_same_node = false;
   // Null: nobody looks for tokens.
   std::shared_ptr<const RequestAuthentication> authentication;
   // Of the pod, where it does: those that every Service with them declares to be no HTTP.

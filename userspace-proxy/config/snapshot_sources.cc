@@ -118,6 +118,8 @@ void add_sources(const Resources& resources, ClusterTable& clusters, Snapshot* o
     if (source.authentication != nullptr) source.opaque_ports = opaque_ports(resources, *workload);
     source.judges_requests = source.authentication != nullptr ||
                              std::any_of(policies.begin(), policies.end(), asks_about_requests);
+    source.encrypts_same_node =
+        std::any_of(workload->policies.begin(), workload->policies.end(), agent::encrypts_same_node);
   }
 }
 

@@ -198,7 +198,9 @@ inline bool choose_tunnel(ProxyContext& context, CaptureOrigin& origin, const Sn
   const WorkloadSpec* own = source == kNone ? nullptr : snapshot.sources[source].spec.get();
   if (own != nullptr && !workload->node.empty() && own->node == workload->node) {
     const uint32_t server = workload->uid == own->uid ? kNone : snapshot.find_source(workload->uid);
-    if (server == kNone || !snapshot.sources[server].judges_requests || !own->hbone) return false;
+    if (server == kNone || !own->hbone) return false;
+    const Source& asked = snapshot.sources[server];
+    if (!asked.judges_requests && !asked.encrypts_same_node) return false;
   }
   dial.hbone = &context.hbone;
   dial.tunnel_to = &workload->identity;

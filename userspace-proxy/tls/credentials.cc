@@ -2,7 +2,8 @@
 #include "userspace-proxy/tls/credentials.h"
 
 #include <openssl/err.h>
-#include <openssl/rand.h>
+
+#include <algorithm>
 
 #include "base/status_macros.h"
 
@@ -21,11 +22,11 @@ absl::Status check_leaf(const Credentials& credentials) {
   return absl::OkStatus();
 }
 
-absl::Status finish(Credentials& credentials, std::string_view crls) {
-  ASSIGN_OR_RETURN(credentials.crls, read_crls(crls));
-  if (RAND_bytes(credentials.ticket_secret.data(), credentials.ticket_secret.size()) != 1)
-    return openssl_status("random bytes");
-  return absl::OkStatus();
+// An authority may put its root among those between, which the peer has, or does not trust.
+bool is_root_of(X509* certificate, const std::vector<X509Ptr>& roots) {
+  const auto same = [certificate](const X509Ptr& root) { return X509_cmp(root.get(), certificate) == 0; };
+  return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0 &&
+         std::any_of(roots.begin(), roots.end(), same);
 }
 
 }  // namespace
@@ -36,13 +37,15 @@ absl::StatusOr<CredentialsPtr> make_credentials(const SpiffeId& id, KeyPtr key,
   auto out = std::make_shared<Credentials>();
   out->id = id;
   out->key = std::move(key);
+  ASSIGN_OR_RETURN(out->roots, read_certificates(chain.back()));
   for (const std::string& pem : chain.first(chain.size() - 1)) {
     ASSIGN_OR_RETURN(std::vector<X509Ptr> certificates, read_certificates(pem));
-    for (X509Ptr& each : certificates) out->chain.push_back(std::move(each));
+    for (X509Ptr& each : certificates) {
+      if (out->chain.empty() || !is_root_of(each.get(), out->roots)) out->chain.push_back(std::move(each));
+    }
   }
-  ASSIGN_OR_RETURN(out->roots, read_certificates(chain.back()));
   RETURN_IF_ERROR(check_leaf(*out));
-  RETURN_IF_ERROR(finish(*out, crls));
+  ASSIGN_OR_RETURN(out->crls, read_crls(crls));
   return out;
 }
 
@@ -52,7 +55,7 @@ absl::StatusOr<CredentialsPtr> with_crls(const Credentials& credentials, std::st
   out->key = share(credentials.key.get());
   for (const X509Ptr& each : credentials.chain) out->chain.push_back(share(each.get()));
   for (const X509Ptr& each : credentials.roots) out->roots.push_back(share(each.get()));
-  RETURN_IF_ERROR(finish(*out, crls));
+  ASSIGN_OR_RETURN(out->crls, read_crls(crls));
   return out;
 }
 

@@ -1,8 +1,7 @@
-// What one workload identity proves itself with, and whom it trusts: made on a control thread, immutable,
-// shared by the workers. The key is in memory only.
+// What one workload identity proves itself with, and whom it trusts: made on a control thread, immutable but
+// for the sessions of its clients, shared by the workers. The key is in memory only.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,17 +12,18 @@
 #include "absl/status/statusor.h"
 #include "base/spiffe_id.h"
 #include "base/x509.h"
+#include "userspace-proxy/tls/session_store.h"
 
 namespace weft::proxy {
 
 struct Credentials {
   SpiffeId id;
-  std::vector<X509Ptr> chain;  // the leaf first
+  std::vector<X509Ptr> chain;  // the leaf first, without the root
   KeyPtr key;
   std::vector<X509Ptr> roots;
   std::vector<X509CrlPtr> crls;
-  // For session tickets: the same on every worker, another one for every identity and every renewal.
-  std::array<unsigned char, 80> ticket_secret{};
+  // What clients resume: the same on every worker, another one for every identity and every renewal.
+  std::shared_ptr<SessionStore> sessions = std::make_shared<SessionStore>();
 };
 using CredentialsPtr = std::shared_ptr<const Credentials>;
 

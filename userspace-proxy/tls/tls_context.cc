@@ -1,7 +1,6 @@
 // TlsContext of tls_context.h: TLS 1.3 only, HTTP/2 by ALPN, certificates from both sides.
 #include "userspace-proxy/tls/tls_context.h"
 
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
@@ -18,8 +17,6 @@ namespace weft::proxy {
 namespace {
 
 constexpr unsigned char kHttp2[] = {2, 'h', '2'};
-// In tickets: what is above is written out.
-constexpr ptrdiff_t kMaxRootIndex = 255;
 
 TlsFault read_identity(X509* certificate, SpiffeId* id) {
   const SanReading reading = read_san(certificate, id);
@@ -78,17 +75,18 @@ absl::Status TlsContext::open() {
   SSL_CTX_set_session_cache_mode(client_.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(client_.get(), &TlsContext::on_new_session);
   SSL_CTX_set_alpn_select_cb(server_.get(), select_http2, nullptr);
-  SSL_CTX_set_session_cache_mode(server_.get(), SSL_SESS_CACHE_OFF);
+  // Tickets are names of sessions.
+  SSL_CTX_set_options(server_.get(), SSL_OP_NO_TICKET);
+  SSL_CTX_set_session_cache_mode(server_.get(), SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(server_.get(), &TlsContext::keep_for_client);
+  SSL_CTX_sess_set_get_cb(server_.get(), &TlsContext::find_for_client);
   SSL_CTX_set_num_tickets(server_.get(), 1);
-  // Tickets are of this identity only: by their key and, should two contexts ever have one key, by this.
+  // Of this identity only: by their store and, should two identities ever have one, by this.
   unsigned char name[32];
   const std::string id = credentials_->id.to_string();
   EVP_Digest(id.data(), id.size(), name, nullptr, EVP_sha256(), nullptr);
-  SSL_CTX_set_session_ticket_cb(server_.get(), &TlsContext::write_ticket, &TlsContext::read_ticket, nullptr);
-  auto secret = credentials_->ticket_secret;
-  if (SSL_CTX_set_session_id_context(server_.get(), name, sizeof(name)) != 1 ||
-      SSL_CTX_set_tlsext_ticket_keys(server_.get(), secret.data(), secret.size()) != 1)
-    return openssl_status("session tickets");
+  if (SSL_CTX_set_session_id_context(server_.get(), name, sizeof(name)) != 1)
+    return openssl_status("sessions");
   return absl::OkStatus();
 }
 
@@ -122,14 +120,6 @@ SslPtr TlsContext::new_connection(TlsRole role, TlsPeer& peer) {
   if (kept.session != nullptr) SSL_set_session(ssl.get(), kept.session.get());
   peer.chain = std::move(kept.chain);
   return ssl;
-}
-
-// Of a session ticket the library reads the peer's certificate with whatever algorithms the thread has.
-int TlsContext::handshake(SSL* ssl) {
-  OSSL_LIB_CTX* const former = OSSL_LIB_CTX_set0_default(tls_algorithms());
-  const int result = SSL_do_handshake(ssl);
-  OSSL_LIB_CTX_set0_default(former);
-  return result;
 }
 
 TlsFault TlsContext::check(SSL* ssl, TlsPeer& peer) {
@@ -221,57 +211,23 @@ void TlsContext::keep_session(const TlsPeer& peer, SSL_SESSION* session) {
   newest_[peer.session_name] = std::prev(order_.end());
 }
 
-// A ticket holds the peer's leaf only: what vouched for it goes with it, so that it can be revoked later too.
-// Roots, which the context has, by their number: parsing a certificate takes longer than the rest of a
-// ticket.
-int TlsContext::write_ticket(SSL* ssl, void*) {
+// What a ticket names is kept here and not in the ticket; see session_store.h. A copy: the library marks the
+// session of a connection that is cut as one that is not resumed, on that connection's thread.
+int TlsContext::keep_for_client(SSL* ssl, SSL_SESSION* session) {
   const TlsPeer& peer = peer_of(ssl);
-  const std::vector<X509Ptr>& roots = peer.context->credentials().roots;
-  std::vector<unsigned char> bytes;
-  for (size_t i = 1; i < peer.chain.size(); ++i) {
-    X509* const each = peer.chain[i].get();
-    const auto same = [each](const X509Ptr& root) { return X509_cmp(root.get(), each) == 0; };
-    const auto root = std::find_if(roots.begin(), roots.end(), same);
-    if (const auto index = root - roots.begin(); root != roots.end() && index < kMaxRootIndex) {
-      bytes.push_back(static_cast<unsigned char>(index + 1));
-      continue;
-    }
-    bytes.push_back(0);
-    const int length = i2d_X509(each, nullptr);
-    if (length <= 0) return 0;
-    bytes.resize(bytes.size() + static_cast<size_t>(length));
-    unsigned char* at = bytes.data() + bytes.size() - length;
-    i2d_X509(each, &at);
-  }
-  return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), bytes.data(), bytes.size());
+  SslSessionPtr copy(SSL_SESSION_dup(session));
+  if (copy != nullptr) peer.context->credentials().sessions->keep(std::move(copy), share_all(peer.chain));
+  return 0;
 }
 
-SSL_TICKET_RETURN TlsContext::read_ticket(SSL* ssl, SSL_SESSION* session, const unsigned char*, size_t,
-                                          SSL_TICKET_STATUS status, void*) {
-  if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
-    return SSL_TICKET_RETURN_IGNORE_RENEW;
-  X509* const leaf = SSL_SESSION_get0_peer(session);
-  void* bytes = nullptr;
-  size_t length = 0;
-  if (leaf == nullptr || SSL_SESSION_get0_ticket_appdata(session, &bytes, &length) != 1)
-    return SSL_TICKET_RETURN_IGNORE_RENEW;
-  const std::vector<X509Ptr>& roots = peer_of(ssl).context->credentials().roots;
-  std::vector<X509Ptr> chain;
-  chain.push_back(share(leaf));
-  const auto* at = static_cast<const unsigned char*>(bytes);
-  const unsigned char* const end = at + length;
-  while (at < end) {
-    const size_t number = *at++;
-    if (number > roots.size()) return SSL_TICKET_RETURN_IGNORE_RENEW;
-    if (number > 0) {
-      chain.push_back(share(roots[number - 1].get()));
-      continue;
-    }
-    chain.emplace_back(d2i_X509(nullptr, &at, static_cast<long>(end - at)));
-    if (chain.back() == nullptr) return SSL_TICKET_RETURN_IGNORE_RENEW;
-  }
-  peer_of(ssl).chain = std::move(chain);
-  return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+// The caller's from here on.
+SSL_SESSION* TlsContext::find_for_client(SSL* ssl, const unsigned char* name, int length, int* copy) {
+  *copy = 0;
+  TlsPeer& peer = peer_of(ssl);
+  SessionStore::Kept kept = peer.context->credentials().sessions->take(
+      {reinterpret_cast<const char*>(name), static_cast<size_t>(length)});
+  if (kept.session != nullptr) peer.chain = std::move(kept.chain);
+  return kept.session.release();
 }
 
 // 1: the session is ours.

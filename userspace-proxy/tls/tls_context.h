@@ -29,7 +29,6 @@ class TlsContext final : public TlsProfile {
   // A connection whose verification asks `peer`; as a client it offers a session of that name, if there is
   // one.
   SslPtr new_connection(TlsRole role, TlsPeer& peer) override;
-  int handshake(SSL* ssl) override;
   // HTTP/2 by ALPN; of a resumed session, the certificate of its first handshake.
   TlsFault check(SSL* ssl, TlsPeer& peer) override;
 
@@ -58,9 +57,8 @@ class TlsContext final : public TlsProfile {
   VerifiedPeers& peers_of(SSL* ssl) { return SSL_is_server(ssl) == 1 ? clients_ : servers_; }
   Kept take_session(const std::string& name);
   void keep_session(const TlsPeer& peer, SSL_SESSION* session);
-  static int write_ticket(SSL* ssl, void*);
-  static SSL_TICKET_RETURN read_ticket(SSL* ssl, SSL_SESSION* session, const unsigned char* name,
-                                       size_t name_length, SSL_TICKET_STATUS status, void*);
+  static int keep_for_client(SSL* ssl, SSL_SESSION* session);
+  static SSL_SESSION* find_for_client(SSL* ssl, const unsigned char* name, int length, int* copy);
   static int verify(X509_STORE_CTX* store, void*);
   static int on_new_session(SSL* ssl, SSL_SESSION* session);
 

@@ -54,8 +54,6 @@ class TlsProfile {
 
   // A connection whose verification asks `peer`, which outlives it. Null: no memory.
   virtual SslPtr new_connection(TlsRole role, TlsPeer& peer) = 0;
-  // Goes on with the handshake: SSL_do_handshake(), and what it returns.
-  virtual int handshake(SSL* ssl) { return SSL_do_handshake(ssl); }
   // Once the library has shaken hands: what is still wrong.
   virtual TlsFault check(SSL* ssl, TlsPeer& peer) = 0;
 

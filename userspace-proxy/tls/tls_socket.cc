@@ -111,7 +111,7 @@ bool TlsSocket::handshake(Operation& operation) {
 TlsSocket::Progress TlsSocket::advance_handshake() {
   for (;;) {
     ERR_clear_error();
-    const int result = profile_->handshake(ssl_.get());
+    const int result = SSL_do_handshake(ssl_.get());
     // Also an alert, which tells the peer why.
     flush();
     if (result == 1) {

@@ -20,6 +20,7 @@ constexpr int kSets = 5'000;
 constexpr int kRequests = 20;
 
 const Words kPrincipals = {"cluster.local/ns/shop/sa/web", "cluster.local/ns/*", "*/sa/web", "*", "other/*"};
+const Words kTrustDomains = {"cluster.local", "other", "cluster", "o*", "cluster.local*", "*"};
 const Words kNamespaces = {"shop", "bank", "s*", "*k", "*"};
 const Words kAccounts = {"web", "bank/default", "shop/web", "cart"};
 const Words kRanges = {"10.0.0.2", "10.0.0.0/24", "10.0.0.0/8", "192.168.0.0/16", "0.0.0.0/0"};
@@ -32,6 +33,8 @@ const Words kTexts = {"v", "w*", "*v", "*"};
 const Words kKeys = {"source.ip",
                      "source.namespace",
                      "source.principal",
+                     "source.trustDomain",
+                     "source.serviceAccount",
                      "destination.ip",
                      "destination.port",
                      "remote.ip",
@@ -96,12 +99,15 @@ plain::Source source(Dice& dice) {
     out.accounts.in = {dice.of(kAccounts)};
   } else {
     if (dice.one_in(2)) out.principals = dice.values(kPrincipals);
+    // What is wanted of a trust domain stands in principals, where they are given.
+    if (dice.one_in(4)) out.trust_domains = dice.values(kTrustDomains);
+    if (!out.principals.in.empty()) out.trust_domains.in.clear();
     if (dice.one_in(2)) out.namespaces = dice.values(kNamespaces);
   }
   if (dice.one_in(3)) out.ips = dice.values(kRanges);
   if (dice.one_in(4)) out.remotes = dice.values(kRanges);
   if (dice.one_in(4)) out.token_principals = dice.values(kTokenPrincipals);
-  if (out.principals.empty() && out.namespaces.empty() && out.accounts.empty())
+  if (out.principals.empty() && out.trust_domains.empty() && out.namespaces.empty() && out.accounts.empty())
     out.ips.in = {dice.of(kRanges)};
   return out;
 }
@@ -122,6 +128,8 @@ plain::Condition condition(Dice& dice) {
   const Words& words = is_ip                                 ? kRanges
                        : out.key == "source.namespace"       ? kNamespaces
                        : out.key == "source.principal"       ? kPrincipals
+                       : out.key == "source.trustDomain"     ? kTrustDomains
+                       : out.key == "source.serviceAccount"  ? kAccounts
                        : out.key == "destination.port"       ? kPorts
                        : out.key == "request.auth.principal" ? kTokenPrincipals
                                                              : kTexts;

@@ -133,6 +133,13 @@ TEST(KernelPlanTest, AServiceWhoseEndpointsTakeTunnelsIsLeftToTheProxyAlsoWhenTh
   EXPECT_TRUE(tunnelled.services[0].tunnelled);
   far.set_node("node-a");
   for (const ServiceEntry& entry : world.put(far).services) EXPECT_FALSE(entry.tunnelled) << "its own node";
+  // Where a policy wants it so there as well.
+  far.add_authorization_policies("istio-system/istio_converted_static_strict_same_node");
+  const KernelChange near = world.put(far);
+  ASSERT_EQ(near.services.size(), 1u);
+  EXPECT_TRUE(near.services[0].tunnelled);
+  EXPECT_THAT(texts(near),
+              UnorderedElementsAre("10.96.0.5:5432 proxy 10.1.0.1:15432*100", "10.1.0.1:15432 gone"));
 }
 
 TEST(KernelPlanTest, EndpointThatAlsoServesHttpIsNotDialledPastTheProxy) {

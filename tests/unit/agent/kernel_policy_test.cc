@@ -4,10 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
-
-#include "base/ip_range.h"
 #include "tests/unit/agent/kernel_verdict.h"
+#include "tests/unit/agent/random_policy.h"
 
 namespace weft::agent {
 namespace {
@@ -18,71 +16,8 @@ const std::vector<const char*> kAddresses = {"10.0.0.1", "10.1.2.3",  "10.1.2.4"
                                              "fd00::1",  "fd00:1::5", "2001:db8::1"};
 const std::vector<uint16_t> kPorts = {80, 443, 5432, 9999};
 
-pb::Address range(const char* text) {
-  const IpRange parsed = *IpRange::parse(text);
-  pb::Address out;
-  out.set_address(parsed.ip.packed());
-  out.set_length(parsed.length);
-  return out;
-}
-
-pb::Match random_match(std::mt19937& random) {
-  const auto one_of = [&random](std::initializer_list<const char*> texts) {
-    return *(texts.begin() + random() % texts.size());
-  };
-  pb::Match match;
-  for (uint32_t terms = 1 + random() % 3; terms > 0; --terms) {
-    const char* cidr = one_of({"10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "0.0.0.0/0", "fd00::/16", "::/0"});
-    const uint16_t port = kPorts[random() % 3];
-    switch (random() % 8) {
-      case 0:
-        *match.add_source_ips() = range(cidr);
-        break;
-      case 1:
-        *match.add_not_source_ips() = range(cidr);
-        break;
-      case 2:
-        match.add_destination_ports(port);
-        break;
-      case 3:
-        match.add_not_destination_ports(port);
-        break;
-      case 4:
-        match.add_namespaces()->set_exact(one_of({"shop", "bank"}));
-        break;
-      case 5:
-        match.add_not_namespaces()->set_exact(one_of({"shop", "bank"}));
-        break;
-      case 6:
-        match.add_principals()->set_suffix(one_of({"/sa/web", "/sa/admin"}));
-        break;
-      case 7:
-        *match.add_destination_ips() = range(one_of({"10.9.9.9/32", "10.8.0.0/16"}));
-        break;
-    }
-  }
-  if (random() % 8 == 0) match.add_extensions()->set_name("terms about requests");
-  return match;
-}
-
-pb::Authorization random_policy(std::mt19937& random, int number) {
-  pb::Authorization policy;
-  policy.set_name("p" + std::to_string(number));
-  policy.set_namespace_("shop");
-  policy.set_action(random() % 2 == 0 ? pb::ALLOW : pb::DENY);
-  for (uint32_t rules = random() % 3; rules > 0; --rules) {
-    pb::Rule* rule = policy.add_rules();
-    for (uint32_t clauses = random() % 3; clauses > 0; --clauses) {
-      pb::Clause* clause = rule->add_clauses();
-      for (uint32_t matches = 1 + random() % 3; matches > 0; --matches)
-        *clause->add_matches() = random_match(random);
-    }
-  }
-  return policy;
-}
-
 TEST(KernelPolicyTest, TablesAndEvaluatorAgreeOnTwoThousandRandomSetsOfPolicies) {
-  std::mt19937 random(20);
+  RandomPolicies random(20);
   const std::vector<LocalIdentity> local = {{1, {"cluster.local", "shop", "web"}},
                                             {2, {"cluster.local", "bank", "admin"}},
                                             {3, {"cluster.local", "other", "web"}}};
@@ -90,8 +25,7 @@ TEST(KernelPolicyTest, TablesAndEvaluatorAgreeOnTwoThousandRandomSetsOfPolicies)
   int denied = 0, checked = 0;
   for (int round = 0; round < 2000; ++round) {
     std::vector<pb::Authorization> policies;
-    for (uint32_t i = 1 + random() % 3; i > 0; --i)
-      policies.push_back(random_policy(random, static_cast<int>(i)));
+    for (unsigned i = 1 + random.below(3); i > 0; --i) policies.push_back(random.make(static_cast<int>(i)));
     std::vector<const pb::Authorization*> pointers;
     for (const auto& policy : policies) pointers.push_back(&policy);
     const auto table = compile_policies(pointers, own, local);

@@ -162,6 +162,19 @@ TEST(ExporterTest, PodsCarryTheirNamesAndEveryReasonAndLeaveTogether) {
   EXPECT_THAT(render_metrics(in), Not(HasSubstr("weft_pod_connections{")));
 }
 
+TEST(ExporterTest, CertificatesAreCountedWhereThereAreAny) {
+  MetricsInput in = input();
+  EXPECT_THAT(render_metrics(in), Not(HasSubstr("\nweft_certificate")));
+  in.certificates = CertificateCounts{.issued = 3, .refused = 2};
+  EXPECT_THAT(render_metrics(in), HasSubstr("\nweft_certificates_issued_total 3\n"));
+  EXPECT_THAT(render_metrics(in), HasSubstr("\nweft_certificates_refused_total 2\n"));
+  EXPECT_THAT(render_metrics(in), Not(HasSubstr("\nweft_certificate_first")))
+      << "an alert would take 0 for long ago";
+  in.certificates->first_expiry_seconds = 1'800'000'000;
+  EXPECT_THAT(render_metrics(in),
+              HasSubstr("\nweft_certificate_first_expiry_timestamp_seconds 1800000000\n"));
+}
+
 TEST(ExporterTest, KernelEventsAndMapsAreNamed) {
   const std::string text = render_metrics(input());
   EXPECT_THAT(text, HasSubstr("weft_bpf_events_total{event=\"captured\"} 9\n"));

@@ -129,14 +129,20 @@ struct Reading {
     return claim("a/b", c.values);
   }
 
-  bool from(const Source& s) const {
-    const Equal account = [this](const std::string& written, const std::string&) {
+  bool account(const Values& values) const {
+    const Equal hits = [this](const std::string& written, const std::string&) {
       return !request.ns.empty() &&
              (written == request.account ? request.ns == "shop"
                                          : written == request.ns + "/" + request.account);
     };
-    return field(s.principals, principal(), wildcard) && field(s.namespaces, request.ns, wildcard) &&
-           field(s.accounts, "", account) && field(s.ips, request.source, in_range) &&
+    return field(values, "", hits);
+  }
+
+  bool from(const Source& s) const {
+    return field(s.principals, principal(), wildcard) &&
+           field(s.trust_domains, request.trust_domain, wildcard) &&
+           field(s.namespaces, request.ns, wildcard) && account(s.accounts) &&
+           field(s.ips, request.source, in_range) &&
            of_request(!s.remotes.empty() || !s.token_principals.empty(), [&] {
              return field(s.remotes, request.remote, in_range) &&
                     field(s.token_principals, request.token_principal, wildcard);
@@ -156,6 +162,8 @@ struct Reading {
     if (c.key == "source.ip") return field(c.values, request.source, in_range);
     if (c.key == "source.namespace") return field(c.values, request.ns, wildcard);
     if (c.key == "source.principal") return field(c.values, principal(), wildcard);
+    if (c.key == "source.trustDomain") return field(c.values, request.trust_domain, wildcard);
+    if (c.key == "source.serviceAccount") return account(c.values);
     if (c.key == "destination.ip") return field(c.values, request.destination, in_range);
     if (c.key == "destination.port")
       return field(c.values, std::to_string(request.port), std::equal_to<std::string>());
@@ -201,6 +209,7 @@ std::string items(const std::string& name, const std::vector<Item>& all, Write w
 std::string write(const Source& s) {
   return "source: {" +
          joined({list("principals", s.principals.in), list("notPrincipals", s.principals.out),
+                 list("trustDomains", s.trust_domains.in), list("notTrustDomains", s.trust_domains.out),
                  list("namespaces", s.namespaces.in), list("notNamespaces", s.namespaces.out),
                  list("serviceAccounts", s.accounts.in), list("notServiceAccounts", s.accounts.out),
                  list("ipBlocks", s.ips.in), list("notIpBlocks", s.ips.out),

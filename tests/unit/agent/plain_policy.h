@@ -16,7 +16,7 @@ struct Values {
 };
 
 struct Source {
-  Values principals, namespaces, accounts, ips, remotes, token_principals;
+  Values principals, trust_domains, namespaces, accounts, ips, remotes, token_principals;
 };
 
 struct Operation {

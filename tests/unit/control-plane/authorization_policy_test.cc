@@ -81,6 +81,29 @@ TEST(AuthorizationPolicyTest, EverySourceFieldBecomesATerm) {
     } } })");
 }
 
+// Which the wire has no term for.
+TEST(AuthorizationPolicyTest, ATrustDomainIsTheBeginningOfAPrincipal) {
+  expect_rules(R"(  rules:
+  - from:
+    - source: {trustDomains: [cluster.local, "other*", "*"], namespaces: [a]}
+    - source: {notTrustDomains: [other.org], principals: [b], notPrincipals: [c]}
+    - source: {trustDomains: [cluster.local], serviceAccounts: [own]}
+    when:
+    - {key: source.trustDomain, values: [a.org], notValues: ["b*"]}
+)",
+               R"(rules {
+    clauses {
+      matches {
+        principals { prefix: "cluster.local/ns/" } principals { prefix: "other" } principals { presence {} }
+        namespaces { exact: "a" } }
+      matches {
+        principals { exact: "b" } not_principals { exact: "c" } not_principals { prefix: "other.org/ns/" } }
+      matches {
+        principals { prefix: "cluster.local/ns/" }
+        service_accounts { namespace: "default" serviceAccount: "own" } } }
+    clauses { matches { principals { prefix: "a.org/ns/" } not_principals { prefix: "b" } } } })");
+}
+
 TEST(AuthorizationPolicyTest, OperationsComeBeforeSourcesAndEveryConditionIsAClause) {
   expect_rules(R"(  action: DENY
   rules:
@@ -92,6 +115,7 @@ TEST(AuthorizationPolicyTest, OperationsComeBeforeSourcesAndEveryConditionIsACla
     - {key: source.ip, values: [10.0.0.1], notValues: [10.0.0.2]}
     - {key: source.namespace, values: [a], notValues: [b]}
     - {key: source.principal, values: [c], notValues: [d]}
+    - {key: source.serviceAccount, values: [e, f/g], notValues: [f/h]}
     - {key: destination.ip, values: [10.0.0.3], notValues: [10.0.0.4]}
     - {key: destination.port, values: ["91"], notValues: ["92"]}
 )",
@@ -102,6 +126,9 @@ TEST(AuthorizationPolicyTest, OperationsComeBeforeSourcesAndEveryConditionIsACla
                         not_source_ips { address: "\n\000\000\002" length: 32 } } }
     clauses { matches { namespaces { exact: "a" } not_namespaces { exact: "b" } } }
     clauses { matches { principals { exact: "c" } not_principals { exact: "d" } } }
+    clauses { matches { service_accounts { namespace: "default" serviceAccount: "e" }
+                        service_accounts { namespace: "f" serviceAccount: "g" }
+                        not_service_accounts { namespace: "f" serviceAccount: "h" } } }
     clauses { matches { destination_ips { address: "\n\000\000\003" length: 32 }
                         not_destination_ips { address: "\n\000\000\004" length: 32 } } }
     clauses { matches { destination_ports: 91 not_destination_ports: 92 } } })");

@@ -132,7 +132,9 @@ constexpr Row kRows[] = {
     {"policy_rules_not_a_list.yaml", "WF0027", 7, "spec.rules", "- "},
     {"policy_no_spec.yaml", "WF0026", 1, "spec", "denies everything"},
     {"policy_unknown_key.yaml", "WF0002", 9, "spec.rules[0].when[0].key", "\"source.namespace\""},
-    {"policy_unsupported_key.yaml", "WF0025", 9, "spec.rules[0].when[0].key", "principals"},
+    {"policy_trust_domain_ends.yaml", "WF0002", 10, "spec.rules[0].when[0].values[0]",
+     "its beginning and a *"},
+    {"policy_account_wildcard.yaml", "WF0002", 10, "spec.rules[0].when[0].values[0]", "without wildcards"},
     {"policy_key_alone.yaml", "WF0026", 9, "spec.rules[0].when[0]", "values or notValues"},
     {"policy_bad_header_key.yaml", "WF0002", 9, "spec.rules[0].when[0].key", "request.headers[NAME]"},
     {"policy_star_inside.yaml", "WF0002", 10, "spec.rules[0].from[0].source.principals[0]", "at the end"},
@@ -142,7 +144,10 @@ constexpr Row kRows[] = {
      "NAMESPACE/NAME"},
     {"policy_account_and_namespace.yaml", "WF0002", 11, "spec.rules[0].from[0].source.serviceAccounts",
      "two entries"},
-    {"policy_trust_domains.yaml", "WF0025", 10, "spec.rules[0].from[0].source.trustDomains", "remove"},
+    {"policy_trust_domains.yaml", "WF0002", 10, "spec.rules[0].from[0].source.trustDomains",
+     "into each principal"},
+    {"policy_trust_domain_path.yaml", "WF0002", 10, "spec.rules[0].from[0].source.notTrustDomains[0]",
+     "between spiffe:// and the next slash"},
     {"policy_bad_dry_run.yaml", "WF0002", 6, "metadata.annotations[istio.io/dry-run]", "use \"true\""},
 };
 

@@ -95,6 +95,53 @@ TEST(PeerAuthenticationTest, APortMayBeOpenOrStrictAlone) {
   EXPECT_THAT(one.rules(0).clauses(1).matches(0).destination_ports(), ElementsAre(8080u));
 }
 
+// The annotation counts of the object whose mode counts, where that is strict.
+TEST(PeerAuthenticationTest, PodsOfANodeEncryptTooWhereAStrictObjectSaysSo) {
+  const auto with = [](std::string text) {
+    const std::string key = "metadata:\n";
+    return text.insert(text.find(key) + key.size(), "  annotations: {weft.dev/same-node: encrypt}\n");
+  };
+  constexpr char kSameNode[] = "istio-system/istio_converted_static_strict_same_node";
+  const std::string own = "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}";
+  const Compiled mesh =
+      compile_text(kPods + with(object("istio-system", "default", "{mtls: {mode: STRICT}}")));
+  EXPECT_THAT(policies_of(mesh, "web"), ElementsAre(kSameNode));
+  const auto policy = resource<istio::security::Authorization>(mesh, kAuthorizationType, kSameNode);
+  EXPECT_EQ(policy.action(), istio::security::DENY);
+  EXPECT_EQ(policy.rules_size(), 1) << "and plaintext is denied as ever";
+
+  const Compiled narrower = compile_text(
+      kPods + with(object("istio-system", "default", "{mtls: {mode: STRICT}}")) + object("shop", "web", own));
+  EXPECT_THAT(policies_of(narrower, "web"), ElementsAre(kStatic)) << "its own object says nothing of it";
+  EXPECT_THAT(policies_of(narrower, "db"), ElementsAre(kSameNode));
+
+  const Compiled ports = compile_text(
+      kPods + with(object("shop", "web",
+                          "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {8080: "
+                          "{mode: PERMISSIVE}}}")));
+  EXPECT_THAT(policies_of(ports, "web"), ElementsAre("shop/converted_peer_authentication_web_same_node"));
+
+  const Compiled open = compile_text(kPods + with(object("shop", "default", "{mtls: {mode: PERMISSIVE}}")));
+  EXPECT_THAT(policies_of(open, "web"), IsEmpty());
+}
+
+TEST(PeerAuthenticationTest, WhatTheAnnotationCannotMeanIsSaid) {
+  const auto findings = [](const char* value, const char* mode) {
+    std::string text;
+    for (const Finding& each :
+         parse_file("f",
+                    str_cat("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: "
+                            "d\n  annotations: {weft.dev/same-node: ",
+                            value, "}\nspec: {mtls: {mode: ", mode, "}}\n"))
+             .findings)
+      text += to_string(each) + "\n";
+    return text;
+  };
+  EXPECT_EQ(findings("encrypt", "STRICT"), "");
+  EXPECT_THAT(findings("encrypt", "PERMISSIVE"), testing::HasSubstr("set mtls.mode to STRICT"));
+  EXPECT_THAT(findings("tls", "STRICT"), testing::HasSubstr("use \"encrypt\""));
+}
+
 TEST(PeerAuthenticationTest, TheExampleIsWithoutFindings) {
   for (const Finding& finding : analyze({"examples/mutual-tls"})) ADD_FAILURE() << to_string(finding);
 }

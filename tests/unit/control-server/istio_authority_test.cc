@@ -135,7 +135,18 @@ TEST_F(IstioAuthorityTest, AnAnswerThatIsNotForTheRequestIsNotTaken) {
               HasSubstr(str_cat("for spiffe://cluster.local/ns/shop/sa/other, asked was ", kWeb)));
   EXPECT_THAT(refusal("no-roots"), HasSubstr("a chain without roots"));
   EXPECT_THAT(refusal("other-roots"), HasSubstr("does not lead to the roots"));
+  EXPECT_THAT(refusal("ed448"), AllOf(HasSubstr("the signature of the leaf is by ED448"),
+                                      HasSubstr("next: give istiod an authority with such a key")));
   refusal("nonsense");
+}
+
+TEST_F(IstioAuthorityTest, ATokenThatIsNotTheAgentsIsRefused) {
+  write("accepts", "another");
+  EXPECT_THAT(refusal("sign 3600"), HasSubstr("request authenticate failure"));
+  write("accepts", kToken);
+  IstioAuthority authority(access());
+  const auto chain = sign(authority);
+  EXPECT_TRUE(chain.ok()) << chain.status();
 }
 
 TEST_F(IstioAuthorityTest, AProblemIsOverWithTheNextGoodAnswer) {

@@ -15,6 +15,7 @@
 namespace weft::control_plane {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::SizeIs;
 
@@ -297,6 +298,25 @@ TEST_F(CertificateAuthorityTest, AnIntermediateThatDoesNotReachItsRootStopsTheSt
   const auto authority = open();
   ASSERT_FALSE(authority.ok());
   EXPECT_THAT(std::string(authority.status().message()), HasSubstr("does not chain to roots.crt"));
+}
+
+// Handshakes below it would fail, each at its other end.
+TEST_F(CertificateAuthorityTest, AnIssuerThatTlsDoesNotTakeStopsTheStart) {
+  const test::Authority root = test::make_authority("old root", nullptr, test::key_of("ED448"));
+  const test::Authority ours = test::make_authority("ours", &root);
+  write(file("ca.crt"), to_pem(ours.certificate.get()), 0644);
+  write(file("ca.key"), test::key_pem(ours.key.get()), 0600);
+  write(file("roots.crt"), to_pem(root.certificate.get()), 0644);
+  EXPECT_THAT(std::string(open().status().message()),
+              AllOf(HasSubstr(file("ca.crt")), HasSubstr("the signature of \"/O=ours\" is by ED448"),
+                    HasSubstr("next: have it issued by an authority with such keys")));
+  // A root that nothing of ours leads to harms nobody.
+  const test::Authority good = test::make_authority("good"), next = test::make_authority("next", &good);
+  write(file("ca.crt"), to_pem(next.certificate.get()), 0644);
+  write(file("ca.key"), test::key_pem(next.key.get()), 0600);
+  write(file("roots.crt"), to_pem(good.certificate.get()) + to_pem(root.certificate.get()), 0644);
+  const auto opened = open();
+  EXPECT_TRUE(opened.ok()) << opened.status();
 }
 
 TEST_F(CertificateAuthorityTest, RevocationsAreReadAnewEachTime) {

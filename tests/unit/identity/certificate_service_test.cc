@@ -26,14 +26,16 @@ class CertificateServiceTest : public testing::Test {
 
   // On node-a there is the workload web, on node-b the workload database.
   void serve(const std::string& local_node) {
-    service_ = std::make_unique<CertificateService>(CertificateService::Parts{
-        .sign = CertificateService::signed_by(*authority_),
-        .runs_on =
-            [](const std::string& node, const SpiffeId& id) {
-              return id.to_string() == (node == "node-a" ? kWeb : node == "node-b" ? kDatabase : "");
-            },
-        .node_of = CertificateService::all_of(local_node),
-        .now = [this] { return now_; }});
+    service_ = std::make_unique<CertificateService>(
+        CertificateService::Parts{.sign = CertificateService::signed_by(*authority_),
+                                  .runs_on =
+                                      [this](const std::string& node, const SpiffeId& id) {
+                                        return !gone_ && id.to_string() == (node == "node-a"   ? kWeb
+                                                                            : node == "node-b" ? kDatabase
+                                                                                               : "");
+                                      },
+                                  .node_of = CertificateService::all_of(local_node),
+                                  .now = [this] { return now_; }});
     grpc::ServerBuilder builder;
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();
@@ -59,6 +61,7 @@ class CertificateServiceTest : public testing::Test {
 
   const test::ScratchFolder folder_;
   absl::Time now_ = absl::Now();
+  bool gone_ = false;  // the workloads have left
   const KeyPtr key_ = test::p256_key();
   std::unique_ptr<CertificateAuthority> authority_;
   std::unique_ptr<CertificateService> service_;
@@ -94,6 +97,25 @@ TEST_F(CertificateServiceTest, ACallerWithATokenIsNotServed) {
   serve("node-a");
   EXPECT_EQ(ask(kWeb, "guess").error_code(), grpc::StatusCode::UNAUTHENTICATED);
   EXPECT_TRUE(ask(kWeb).ok());
+}
+
+TEST_F(CertificateServiceTest, WhatIsGivenAndRefusedIsCountedAndTheFirstEndKnown) {
+  serve("node-a");
+  EXPECT_EQ(service_->first_end(), std::nullopt);
+  ASSERT_TRUE(ask(kWeb).ok());
+  const auto leaf = read_certificates(response_.cert_chain(0));
+  ASSERT_TRUE(leaf.ok());
+  const absl::Time first = not_after((*leaf)[0].get());
+  EXPECT_EQ(service_->first_end(), first);
+  ASSERT_FALSE(ask(kDatabase).ok());
+  EXPECT_EQ(service_->given(), 1u);
+  EXPECT_EQ(service_->refused(), 1u);
+  now_ += absl::Hours(30);
+  EXPECT_EQ(service_->first_end(), first) << "what has ended and was not replaced is what is to be seen";
+  ASSERT_TRUE(ask(kWeb).ok());
+  EXPECT_GT(service_->first_end().value(), now_);
+  gone_ = true;
+  EXPECT_EQ(service_->first_end(), std::nullopt);
 }
 
 TEST_F(CertificateServiceTest, AServerOfNoNodeServesNobody) {

@@ -57,11 +57,18 @@ X509Ptr blank(EVP_PKEY* key, long from, long to) {
   return out;
 }
 
+// Keys of Edwards curves hash by themselves.
+void sign(X509* certificate, EVP_PKEY* key, const EVP_MD* digest) {
+  const bool chooses = EVP_PKEY_is_a(key, "ED25519") == 0 && EVP_PKEY_is_a(key, "ED448") == 0;
+  must(X509_sign(certificate, key, chooses ? digest : nullptr) > 0);
+}
+
 }  // namespace
 
 KeyPtr p256_key() { return KeyPtr(EVP_EC_gen("P-256")); }
 KeyPtr p384_key() { return KeyPtr(EVP_EC_gen("P-384")); }
 KeyPtr rsa_key() { return KeyPtr(EVP_RSA_gen(2048)); }
+KeyPtr key_of(const char* kind) { return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, kind)); }
 
 std::string key_pem(EVP_PKEY* key) {
   const BioPtr bio(BIO_new(BIO_s_mem()));
@@ -101,7 +108,7 @@ Authority make_authority(const char* name, const Authority* by, KeyPtr key) {
   add(certificate, issuer, NID_basic_constraints, "critical,CA:TRUE");
   add(certificate, issuer, NID_key_usage, "critical,keyCertSign,cRLSign");
   add(certificate, issuer, NID_subject_key_identifier, "hash");
-  must(X509_sign(certificate, by == nullptr ? out.key.get() : by->key.get(), EVP_sha256()) > 0);
+  sign(certificate, by == nullptr ? out.key.get() : by->key.get(), by == nullptr ? out.digest : by->digest);
   return out;
 }
 
@@ -114,7 +121,7 @@ Leaf make_leaf(const Authority& authority, const LeafShape& shape) {
   add(certificate, authority.certificate.get(), NID_ext_key_usage, shape.usage);
   if (!shape.names.empty())
     must(X509_add1_ext_i2d(certificate, NID_subject_alt_name, general_names(shape.names).get(), 1, 0) == 1);
-  must(X509_sign(certificate, authority.key.get(), EVP_sha256()) > 0);
+  sign(certificate, authority.key.get(), authority.digest);
   return out;
 }
 

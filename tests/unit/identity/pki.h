@@ -17,6 +17,7 @@ using Names = std::vector<std::pair<int, std::string>>;
 KeyPtr p256_key();
 KeyPtr p384_key();
 KeyPtr rsa_key();
+KeyPtr key_of(const char* kind);  // "ED25519", "ED448"
 std::string key_pem(EVP_PKEY* key);
 
 struct RequestShape {
@@ -31,6 +32,7 @@ std::string request_pem(EVP_PKEY* key, const RequestShape& shape);
 struct Authority {
   X509Ptr certificate;
   KeyPtr key;
+  const EVP_MD* digest = EVP_sha256();  // of what it signs from now on, where its key leaves a choice
 };
 // Self-signed, or issued by `by`. Null key: a new P-256 one.
 Authority make_authority(const char* name, const Authority* by = nullptr, KeyPtr key = nullptr);

@@ -363,7 +363,7 @@ class TlsResumptionTest : public TlsTest {
       X509_CRL_up_ref(each.get());
       out->crls.emplace_back(each.get());
     }
-    out->ticket_secret = server->credentials().ticket_secret;
+    out->sessions = server->credentials().sessions;
     return out;
   }
   Ends talk(const std::shared_ptr<TlsContext>& client, const std::shared_ptr<TlsContext>& server,
@@ -420,6 +420,21 @@ TEST_P(TlsResumptionTest, ASecondConnectionResumesAndStillKnowsItsPeers) {
   }
 }
 
+// Workers have contexts of their own, of the same credentials.
+TEST_P(TlsResumptionTest, AnotherWorkerResumesWhatOneBegan) {
+  const auto client = context(kWeb);
+  const auto server = context(kDatabase);
+  CredentialsPtr shared(server, &server->credentials());
+  const auto one = *TlsContext::make(shared), other = *TlsContext::make(shared);
+  EXPECT_FALSE(talk(client, one).resumed);
+  for (const auto& next : {other, one, other}) {
+    const Ends ends = talk(client, next);
+    EXPECT_TRUE(ends.resumed);
+    EXPECT_EQ(ends.server, TlsFault::kNoFault);
+  }
+  EXPECT_EQ(shared->sessions->size(), 1u) << "each was used once, the last is still to be";
+}
+
 TEST_P(TlsResumptionTest, NoTicketServesAnotherIdentity) {
   const auto client = context(kWeb);
   const auto other_client = context(kDatabase);
@@ -443,18 +458,6 @@ TEST_P(TlsResumptionTest, ARevokedPeerDoesNotComeBackByItsTicket) {
       with_tickets(server, test::crl_pem(authority_, {client->credentials().chain[0].get()}));
   const Ends ends = talk(client, *TlsContext::make(revoking));
   EXPECT_EQ(ends.server, TlsFault::kRevoked);
-}
-
-TEST(CredentialsTest, SomebodyElsesCertificateIsRefused) {
-  const test::Authority authority = test::make_authority("mesh");
-  const test::Leaf leaf = test::make_leaf(authority, {.names = only(kDatabase)});
-  const std::string root = to_pem(authority.certificate.get());
-  const std::string chain[] = {to_pem(leaf.certificate.get()), root};
-  EXPECT_TRUE(make_credentials(*SpiffeId::parse(kDatabase), share(leaf.key.get()), chain, "").ok());
-  EXPECT_FALSE(make_credentials(*SpiffeId::parse(kWeb), share(leaf.key.get()), chain, "").ok());
-  EXPECT_FALSE(make_credentials(*SpiffeId::parse(kDatabase), test::p256_key(), chain, "").ok());
-  EXPECT_FALSE(
-      make_credentials(*SpiffeId::parse(kDatabase), share(leaf.key.get()), std::span(chain, 1), "").ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(, TlsTest, testing::Values(IoKind::kEpoll, IoKind::kUring),

@@ -52,8 +52,8 @@ class VerifiedPeerTest : public testing::Test {
     Verdict out;
     for (int turn = 0; turn < 4 && !out.done; ++turn) {
       ERR_clear_error();
-      const bool ours = client.handshake(a.get()) == 1;
-      const bool theirs = server.handshake(b.get()) == 1;
+      const bool ours = SSL_do_handshake(a.get()) == 1;
+      const bool theirs = SSL_do_handshake(b.get()) == 1;
       out.done = ours && theirs;
     }
     ERR_clear_error();
@@ -254,40 +254,87 @@ TEST_F(VerifiedPeerTest, TheOldestMakesRoomForTheNewest) {
   EXPECT_NE(peers.find(std::to_string(VerifiedPeers::kMax), *trust), nullptr);
 }
 
+// Whether two workloads whose leaves `issuer` signed shake hands; `keys`: of both, null: of P-256.
+bool shake_hands(const test::Authority& issuer, const std::vector<X509*>& above, EVP_PKEY* keys,
+                 TlsPeer& of_client) {
+  std::vector<std::shared_ptr<TlsContext>> ends;
+  for (const char* id : {kWeb, kDatabase}) {
+    const test::Leaf leaf = test::make_leaf(issuer, {.names = only(id), .key = keys});
+    std::vector<std::string> chain{to_pem(leaf.certificate.get())};
+    for (X509* each : above) chain.push_back(to_pem(each));
+    auto made = make_credentials(*SpiffeId::parse(id), share(leaf.key.get()), chain, "");
+    EXPECT_TRUE(made.ok()) << made.status();
+    if (!made.ok()) return false;
+    auto context = TlsContext::make(*made);
+    if (!context.ok()) return false;
+    ends.push_back(*std::move(context));
+  }
+  TlsPeer of_server;
+  const SslPtr a = ends[0]->new_connection(TlsRole::kClient, of_client);
+  const SslPtr b = ends[1]->new_connection(TlsRole::kServer, of_server);
+  BIO *left = nullptr, *right = nullptr;
+  EXPECT_EQ(BIO_new_bio_pair(&left, 64 * 1024, &right, 64 * 1024), 1);
+  SSL_set_bio(a.get(), left, left);
+  SSL_set_bio(b.get(), right, right);
+  bool done = false;
+  for (int turn = 0; turn < 4 && !done; ++turn) {
+    const bool ours = SSL_do_handshake(a.get()) == 1;
+    done = (SSL_do_handshake(b.get()) == 1) && ours;
+  }
+  ERR_clear_error();
+  return done;
+}
+
+absl::Status algorithms_of(const std::vector<X509*>& chain) {
+  STACK_OF(X509)* stack = sk_X509_new_null();
+  for (X509* each : chain) sk_X509_push(stack, each);
+  absl::Status out = check_algorithms(stack);
+  sk_X509_free(stack);
+  return out;
+}
+
 // Kinds of keys that certificates of a mesh have; its authority may be another one's.
 TEST(TlsAlgorithmsTest, CertificatesOfEachKindOfKeyAreTaken) {
   ASSERT_NE(tls_algorithms(), nullptr);
-  using Make = KeyPtr (*)();
-  const Make kinds[] = {&test::p256_key, &test::p384_key, &test::rsa_key,
-                        [] { return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")); }};
   const test::Authority root = test::make_authority("root", nullptr, test::rsa_key());
   const test::Authority middle = test::make_authority("middle", &root, test::p384_key());
-  for (const Make kind : kinds) {
-    std::vector<std::shared_ptr<TlsContext>> ends;
-    const KeyPtr key = kind();
-    for (const char* id : {kWeb, kDatabase}) {
-      const test::Leaf leaf = test::make_leaf(middle, {.names = only(id), .key = key.get()});
-      const std::vector<std::string> chain{to_pem(leaf.certificate.get()), to_pem(middle.certificate.get()),
-                                           to_pem(root.certificate.get())};
-      auto made = make_credentials(*SpiffeId::parse(id), share(key.get()), chain, "");
-      ASSERT_TRUE(made.ok()) << made.status();
-      ends.push_back(*TlsContext::make(*made));
-    }
-    TlsPeer of_client, of_server;
-    const SslPtr a = ends[0]->new_connection(TlsRole::kClient, of_client);
-    const SslPtr b = ends[1]->new_connection(TlsRole::kServer, of_server);
-    BIO *left = nullptr, *right = nullptr;
-    ASSERT_EQ(BIO_new_bio_pair(&left, 64 * 1024, &right, 64 * 1024), 1);
-    SSL_set_bio(a.get(), left, left);
-    SSL_set_bio(b.get(), right, right);
-    bool done = false;
-    for (int turn = 0; turn < 4 && !done; ++turn) {
-      const bool ours = ends[0]->handshake(a.get()) == 1;
-      done = (ends[1]->handshake(b.get()) == 1) && ours;
-    }
-    EXPECT_TRUE(done) << EVP_PKEY_get0_type_name(ends[0]->credentials().key.get());
+  for (const KeyPtr& key : {test::p256_key(), test::p384_key(), test::rsa_key(), test::key_of("ED25519")}) {
+    TlsPeer of_client;
+    EXPECT_TRUE(shake_hands(middle, {middle.certificate.get(), root.certificate.get()}, key.get(), of_client))
+        << EVP_PKEY_get0_type_name(key.get());
     EXPECT_EQ(of_client.chain.size(), 3u) << "with the one between";
-    ERR_clear_error();
+  }
+}
+
+// Who gives certificates out asks check_algorithms(), the proxy has tls_algorithms(): they agree.
+TEST(TlsAlgorithmsTest, WhatIsRefusedUpFrontIsWhatNoHandshakeTakes) {
+  struct Case {
+    const char* what;
+    KeyPtr key;
+    const EVP_MD* digest;
+    bool taken;
+  };
+  Case cases[] = {{"P-256", test::p256_key(), EVP_sha256(), true},
+                  {"P-384", test::p384_key(), EVP_sha384(), true},
+                  {"RSA", test::rsa_key(), EVP_sha512(), true},
+                  {"ED25519", test::key_of("ED25519"), nullptr, true},
+                  {"ED448", test::key_of("ED448"), nullptr, false},
+                  {"1024 bits", KeyPtr(EVP_RSA_gen(1024)), EVP_sha256(), false},
+                  {"ecdsa_with_SHA3-256", test::p256_key(), EVP_sha3_256(), false},
+                  {"ecdsa-with-SHA1", test::p256_key(), EVP_sha1(), false}};
+  const test::Authority root = test::make_authority("root");
+  for (Case& each : cases) {
+    test::Authority middle = test::make_authority("middle", &root, std::move(each.key));
+    middle.digest = each.digest;
+    const test::Leaf leaf = test::make_leaf(middle, {.names = only(kWeb)});
+    const absl::Status status =
+        algorithms_of({leaf.certificate.get(), middle.certificate.get(), root.certificate.get()});
+    EXPECT_EQ(status.ok(), each.taken) << each.what << status;
+    if (!each.taken) EXPECT_NE(status.message().find(each.what), std::string::npos) << status;
+    TlsPeer of_client;
+    EXPECT_EQ(shake_hands(middle, {middle.certificate.get(), root.certificate.get()}, nullptr, of_client),
+              each.taken)
+        << each.what;
   }
 }
 

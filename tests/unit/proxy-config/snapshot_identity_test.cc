@@ -89,6 +89,18 @@ TEST(SnapshotIdentityTest, AWorkloadKnowsWhetherItsPoliciesAskAboutRequests) {
   EXPECT_FALSE(judges());
 }
 
+TEST(SnapshotIdentityTest, AWorkloadKnowsWhetherPodsOfItsNodeEncryptToo) {
+  World world;
+  workload(world, "shop", "cart", {"istio-system/istio_converted_static_strict_same_node"});
+  workload(world, "shop", "web", {"istio-system/istio_converted_static_strict"});
+  const SnapshotPtr snapshot = world.build();
+  const auto encrypts = [&snapshot](const char* uid) {
+    return snapshot->sources[snapshot->find_source(uid)].encrypts_same_node;
+  };
+  EXPECT_TRUE(encrypts("cluster/shop/cart"));
+  EXPECT_FALSE(encrypts("cluster/shop/web"));
+}
+
 TEST(SnapshotIdentityTest, AWorkloadKnowsWhoseTokensItsRequestsMayCarryAndWhichPortsHaveNone) {
   World world;
   const auto apply = [&world](const char* name, const std::string& text) {

@@ -6,10 +6,13 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <ctime>
 #include <future>
 
 #include "base/strings.h"
 #include "proto/weft/mesh/v1/mesh_config.pb.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
+#include "tests/unit/identity/tokens.h"
 #include "tests/unit/proxy-engine/policy_messages.h"
 #include "tests/unit/proxy-engine/rig.h"
 #include "userspace-proxy/config/gateway_rules.h"
@@ -116,7 +119,11 @@ class GatewayProviderTest : public testing::Test {
     if (allows_ != nullptr) resources.authorizations.emplace("shop/two", allows_);
     std::vector<std::string> names{"shop/one"};
     if (allows_ != nullptr) names.emplace_back("shop/two");
-    auto rules = GatewayRulesTable(resources).of("front", {.authorizations = names, .authentications = {}});
+    if (tokens_ != nullptr) resources.authentications.emplace("shop/tokens", tokens_);
+    auto rules = GatewayRulesTable(resources).of(
+        "front", {.authorizations = names,
+                  .authentications = tokens_ == nullptr ? std::vector<std::string>{}
+                                                        : std::vector<std::string>{"shop/tokens"}});
     snapshot->gateways_ask = rules->asks_providers;
     snapshot->gateway_rules.emplace(snapshot->virtual_hosts.front().get(), std::move(rules));
     rig_.use(std::move(snapshot));
@@ -126,14 +133,15 @@ class GatewayProviderTest : public testing::Test {
                                 .netns = {},
                                 .listener = std::move(listener_)});
   }
-  std::string get(std::string_view path) {
+  std::string get(std::string_view path, const std::string& fields = "") {
     TestConnection client = TestConnection::to(address_);
-    client.send(str_cat("GET ", path, " HTTP/1.1\r\nHost: shop.example\r\nx-user: root\r\n\r\n"));
+    client.send(str_cat("GET ", path, " HTTP/1.1\r\nHost: shop.example\r\nx-user: root\r\n", fields, "\r\n"));
     return client.read_message();
   }
 
   weft::mesh::v1::ExternalProvider message_;
-  AuthorizationPtr allows_;  // beside the policy of CUSTOM
+  AuthorizationPtr allows_;                           // beside the policy of CUSTOM
+  std::shared_ptr<const AuthenticationSpec> tokens_;  // null: none are looked at
   TestServer server_;
   Rig rig_;
   SocketAddress address_;
@@ -234,6 +242,84 @@ TEST_F(GatewayProviderTest, TheRouteHasTheLastWordOnWhatTheClientGets) {
   const std::string answer = get("/ask");
   EXPECT_THAT(answer, EndsWith("for me"));
   EXPECT_THAT(answer, Not(HasSubstr("x-seen")));
+}
+
+// Rules for tokens beside the policy: what the provider lets in is looked at as what it says it is.
+class GatewayProviderTokenTest : public GatewayProviderTest {
+ protected:
+  // `header`: where tokens are; empty: behind "Authorization: Bearer".
+  void look_at_tokens(const char* header = "") {
+    weft::mesh::v1::TokenRule rule;
+    rule.set_issuer("https://issuer");
+    rule.set_jwks(test::jwk_set(test::jwk(key_.get())));
+    if (*header != '\0') rule.add_from_headers()->set_name(header);
+    auto spec = std::make_shared<AuthenticationSpec>();
+    spec->ns = "shop";
+    spec->gateways_only = true;
+    spec->rules.push_back(*TokenRule::compile(rule));
+    tokens_ = std::move(spec);
+  }
+  std::string token(const std::string& role, const std::string& issuer = "https://issuer") const {
+    return test::make_token("ES256", key_.get(),
+                            str_cat(R"({"iss":")", issuer, R"(","sub":"jo","role":")", role, R"(","exp":)",
+                                    ::time(nullptr) + 600, "}"),
+                            "");
+  }
+  static std::string bearer(const std::string& token) {
+    return str_cat("Authorization: Bearer ", token, "\r\n");
+  }
+  static AuthorizationPtr for_admins() {
+    auto out = std::make_shared<istio::security::Authorization>();
+    out->set_name("admins");
+    out->set_namespace_("shop");
+    weft::mesh::v1::TokenTerms terms;
+    auto& claim = *terms.add_claims();
+    claim.add_claim("role");
+    claim.add_values()->set_exact("admin");
+    auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
+    extension.set_name("weft.mesh.v1.TokenTerms");
+    extension.mutable_config()->PackFrom(terms);
+    return out;
+  }
+
+  const KeyPtr key_ = test::ec_key("P-256");
+};
+
+TEST_F(GatewayProviderTokenTest, WhoIsAllowedNeedsAGoodTokenAllTheSame) {
+  look_at_tokens();
+  allows_ = for_admins();
+  Provider provider(kYes);
+  serve(&provider.address());
+  EXPECT_THAT(get("/ask", bearer(token("admin"))), EndsWith("for me"));
+  EXPECT_THAT(get("/ask", bearer(token("user"))), StartsWith("HTTP/1.1 403")) << "the policy asks for more";
+  EXPECT_THAT(get("/ask"), StartsWith("HTTP/1.1 403")) << "no token is nobody";
+  EXPECT_EQ(server_.connections(), 1);
+  EXPECT_THAT(get("/ask", bearer(token("admin", "https://other"))), StartsWith("HTTP/1.1 401"));
+  EXPECT_EQ(rig_.sink().wait(4).at(3).outcome, Outcome::kBadToken);
+  EXPECT_EQ(server_.connections(), 1);
+}
+
+TEST_F(GatewayProviderTokenTest, TheProvidersDenialComesBeforeThatOfTheToken) {
+  look_at_tokens();
+  Provider provider(kNo);
+  serve(&provider.address());
+  EXPECT_THAT(get("/ask", bearer("no.good.token")), EndsWith("nope"));
+  EXPECT_EQ(rig_.sink().wait(1).at(0).outcome, Outcome::kProviderDenied);
+  EXPECT_THAT(get("/free", bearer("no.good.token")), StartsWith("HTTP/1.1 401")) << "nobody asks about it";
+  EXPECT_EQ(rig_.sink().wait(2).at(1).outcome, Outcome::kBadToken);
+}
+
+// A provider that exchanges what a client has for a token.
+TEST_F(GatewayProviderTokenTest, ATokenThatTheProviderSetsCountsAndTheClientsDoesNot) {
+  look_at_tokens("x-user");
+  allows_ = for_admins();
+  Provider admin(str_cat("HTTP/1.1 200 OK\r\nx-user: ", token("admin"), "\r\nContent-Length: 0\r\n\r\n"));
+  serve(&admin.address());
+  EXPECT_THAT(get("/ask"), EndsWith("for whom")) << "the token itself goes no further";
+  EXPECT_THAT(get("/free"), StartsWith("HTTP/1.1 401")) << "the client's own is none";
+  Provider user(str_cat("HTTP/1.1 200 OK\r\nx-user: ", token("user"), "\r\nContent-Length: 0\r\n\r\n"));
+  serve(&user.address());
+  EXPECT_THAT(get("/ask"), StartsWith("HTTP/1.1 403"));
 }
 
 }  // namespace

@@ -344,7 +344,13 @@ TEST_P(HbonePairTest, AWorkloadOnTheSameNodeIsDialledPlainly) {
   own->hbone = true;
   judging.sources[0].spec = own;
   EXPECT_TRUE(choose_tunnel(*context_, *server_, judging, &peer, dial)) << "its requests are to be judged";
-  judging.sources[0].judges_requests = true;
+  judging.sources[1].judges_requests = false;
+  dial = {};
+  EXPECT_FALSE(choose_tunnel(*context_, *server_, judging, &peer, dial));
+  judging.sources[1].encrypts_same_node = true;
+  EXPECT_TRUE(choose_tunnel(*context_, *server_, judging, &peer, dial))
+      << "its bytes are to be encrypted here too";
+  judging.sources[0].judges_requests = judging.sources[0].encrypts_same_node = true;
   peer.uid = kServerUid;
   dial = {};
   EXPECT_FALSE(choose_tunnel(*context_, *server_, judging, &peer, dial)) << "itself";
