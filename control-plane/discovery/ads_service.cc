@@ -126,6 +126,7 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
     const std::optional<Scope> old_scope = set_scope(resource);
     if (node_of_) state_.namespaces.put(resource, moved);
     const Scope* const scope = state_.scope(type, name);
+    if (node_of_) note_uses(resource, scope);
     for (const auto& stream : streams_) {
       const bool had = before && stream->sees(old_scope ? &*old_scope : nullptr);
       const bool has = stream->sees(scope);
@@ -145,9 +146,31 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
       before = std::move(known->second);
       scopes.erase(known);
     }
-    Scope now = scope_of(resource);
+    Scope now = resource.type_url() == std::string_view(kSecretType) ? state_.secret_uses.of(resource.name())
+                                                                     : scope_of(resource);
     if (now.kind != Scope::Kind::kAll) scopes.emplace(std::string(resource.name()), std::move(now));
     return before;
+  }
+
+  void note_uses(const Resource& resource, const Scope* scope) {
+    std::set<std::string> touched;
+    state_.secret_uses.put(resource, scope == nullptr ? Scope() : *scope, touched);
+    for (const std::string& secret : touched) look_for_users(secret);
+  }
+
+  // Other nodes may need the Secret now.
+  void look_for_users(const std::string& name) {
+    const TypeResources& secrets = state_.of(kSecretType);
+    const auto known = secrets.find(name);
+    if (known == secrets.end()) return;
+    const std::optional<Scope> before = set_scope(*known);
+    const Scope* const now = state_.scope(kSecretType, name);
+    const std::optional<std::string_view> version(known->version());
+    for (const auto& stream : streams_) {
+      const bool had = stream->sees(before ? &*before : nullptr), has = stream->sees(now);
+      if (had != has)
+        stream->changed(kSecretType, name, had ? version : std::nullopt, has ? version : std::nullopt);
+    }
   }
 
   void remove(const std::string& type, const std::string& name, std::set<std::string>& moved) {
@@ -162,6 +185,9 @@ class AdsServiceOverGrpc final : public AdsService, xds::AggregatedDiscoveryServ
     if (!node_of_) return;
     state_.scopes[type].erase(name);
     if (type == kPodType) state_.namespaces.remove(name, moved);
+    std::set<std::string> touched;
+    state_.secret_uses.remove(type, name, touched);
+    for (const std::string& secret : touched) look_for_users(secret);
   }
 
   template <typename T>

@@ -1,8 +1,8 @@
 // One client's stream of delta ADS over gRPC's callback API: reads its requests, and sends what its
 // subscriptions lack, one response per type at a time. Order within a stream: additions Authorization,
-// Address, DestinationPolicy, RouteSet, Pod, then removals in reverse, so that nothing points at something
-// its client does not have yet, or not any more: a workload that names an unknown policy would be open. The
-// service owns it, and its lock guards it. A client that is a node sees what is for it (scope.h).
+// Address, Secret, DestinationPolicy, RouteSet, Pod, then removals in reverse, so that nothing points at
+// something its client does not have yet, or not any more: a workload that names an unknown policy would be
+// open. The service owns it, and its lock guards it. A client that is a node sees what is for it (scope.h).
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -20,6 +20,7 @@
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/discovery/memory_return.h"
 #include "control-plane/discovery/scope.h"
+#include "control-plane/discovery/secret_uses.h"
 #include "control-plane/discovery/subscription.h"
 
 namespace weft::control_plane {
@@ -31,6 +32,7 @@ struct AdsState {
   // Of resources that are not for every node, by type and name; empty where clients are no nodes.
   std::map<std::string, absl::flat_hash_map<std::string, Scope>> scopes;
   NodeNamespaces namespaces;
+  SecretUses secret_uses;
 
   const TypeResources& of(const std::string& type) const;
   // nullptr: it is for all.
