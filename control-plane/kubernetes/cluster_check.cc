@@ -193,8 +193,9 @@ void report_unready(ApiClient& client, const char* id, const std::string& ns, co
   };
   if (std::string_view(id) != kAgentRow && !pod.failed &&
       std::any_of(report->rows.begin(), report->rows.end(), is_bad))
-    return report->bad(id, kInstallation, description, error,
-                       str_cat("mend ", kAgentRow, " first: a proxy is ready when the agent of its node is"));
+    return report->bad(
+        id, kInstallation, description, error,
+        str_cat("mend ", kAgentRow, " first: a proxy becomes ready when the agent of its node is"));
   if (!pod.failed || updated >= wanted)
     return report->bad(
         id, kInstallation, description, error,

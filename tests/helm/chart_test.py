@@ -291,16 +291,16 @@ class RenderedTest(unittest.TestCase):
             self.assertGreater(release, drain + pause)
             self.assertGreater(agent["terminationGracePeriodSeconds"], release)
 
-    def test_a_proxy_is_ready_when_its_agent_is(self):
-        # Else a node whose agent cannot start loses the proxy that serves it to one that has nothing.
+    def test_a_proxy_is_ready_once_its_agent_was_and_stays_so(self):
         for objects in self.variants():
-            agent, proxy = (chart.container(objects, name)["readinessProbe"]["httpGet"] for name in ("weft-agent", "weft-proxy"))
-            self.assertEqual(proxy, agent)
+            proxy = chart.container(objects, "weft-proxy")
+            self.assertEqual(proxy["startupProbe"]["httpGet"], chart.container(objects, "weft-agent")["readinessProbe"]["httpGet"])
+            self.assertNotIn("readinessProbe", proxy, "with its agent away it would not be ready, and be deleted for the new one at once")
+            self.assertGreaterEqual(proxy["startupProbe"]["initialDelaySeconds"], 5, "the agent that is replaced at the same time does not count")
 
     def test_that_an_agent_was_ready_stays_on_record(self):
         for objects in self.variants():
             proxy = chart.container(objects, "weft-proxy")
-            self.assertEqual(proxy["startupProbe"]["httpGet"], proxy["readinessProbe"]["httpGet"])
             self.assertGreaterEqual(proxy["startupProbe"]["periodSeconds"] * proxy["startupProbe"]["failureThreshold"], 86400, "a proxy that waits is not killed")
             # What weft-control looks for.
             code = chart.read("control-plane/compile/tunnel_nodes.cc")

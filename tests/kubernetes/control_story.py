@@ -34,10 +34,8 @@ def forget_annotations(s):
     """From here on no pod says itself that it takes tunnels."""
     s.kubectl("-n", SHOP, "patch", "deployment", "vault", "--type=json", "-p", '[{"op": "remove", "path": "/spec/template/metadata/annotations"}]')
     s.kubectl("-n", SHOP, "rollout", "status", "deployment/vault", "--timeout=60s")
-    pods = json.loads(s.kubectl("-n", SHOP, "get", "pods", "-o", "json"))["items"]
-    said = [pod["metadata"]["name"] for pod in pods if "redirection" in json.dumps(pod["metadata"].get("annotations", {}))]
-    if said:
-        raise Failed(f"annotated still: {said}")
+    said = ("-n", SHOP, "get", "pods", "-o", "jsonpath={.items[*].metadata.annotations}")
+    until("no pod is annotated", 30, lambda: "redirection" not in s.kubectl(*said), lambda: s.kubectl(*said))
     return "no pod has the annotation"
 
 
