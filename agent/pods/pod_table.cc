@@ -22,8 +22,6 @@ constexpr MonotonicNs kInspectEvery = 2 * kNsPerSecond;
 constexpr MonotonicNs kInspectSoon = 200 * kNsPerMs;
 // How often the open connections of a namespace that leaves are counted.
 constexpr MonotonicNs kCountEvery = 500 * kNsPerMs;
-// Other nodes hear that a pod takes no tunnels any more in their own time; meanwhile it does.
-constexpr MonotonicNs kTunnelsStay = 4 * kNsPerSecond;
 
 bool held_by_proxy_alone(const Pod& pod) {
   return pod.state == Pod::State::kCaptured && pod.fds->listeners.empty();
@@ -140,7 +138,7 @@ void PodTable::set_inspected(const std::string& uid, bool inspected) {
 
 void PodTable::reconcile(MonotonicNs now) {
   for (size_t i = 0; i < leaving_.size();) {
-    if (leaving_[i].next_look <= now && finish_leaving(leaving_[i], now)) {
+    if (leaving_[i].next_look <= now && finish_leaving(leaving_[i].captured)) {
       leaving_.erase(leaving_.begin() + static_cast<ptrdiff_t>(i));
       continue;
     }
@@ -275,7 +273,6 @@ void PodTable::take_over(Pod& pod, EnrolledNamespace enrolled, const NetnsIdenti
   pod.steps = std::move(enrolled.steps);
   pod.backoff = 0;
   pod.captured_uid = pod.uid;
-  pod.takes_tunnels = plan_of(pod).tunnels;
   log::info("pod_captured", {{"pod", pod.key()}, {"netns", pod.netns_path}, {"cookie", pod.netns_cookie}});
   if ((known && !more) || pod.fds->listeners.empty()) return;  // a running proxy holds them and will say so
   announce(pod);
@@ -290,10 +287,7 @@ void PodTable::announce(const Pod& pod) {
 }
 
 bool PodTable::release(Pod& pod, MonotonicNs now) {
-  const Leaving leaving{.captured = {pod.netns_cookie, pod.captured_path},
-                        .stays_until = pod.takes_tunnels ? now + kTunnelsStay : now,
-                        .next_look = now};
-  if (!let_go(leaving)) {
+  if (!let_go(pod.netns_cookie, pod.captured_path, now)) {
     pod.backoff = std::clamp(pod.backoff * 2, kFirstBackoff, kLastBackoff);
     pod.next_try = now + pod.backoff;
     return false;
@@ -312,21 +306,19 @@ bool PodTable::release(Pod& pod, MonotonicNs now) {
 
 // The kernel stops capturing first. What was captured until then is served to its end: rule, route, lookup
 // and the proxy's listeners stay until the last such connection has closed, however long that takes.
-bool PodTable::let_go(const Leaving& leaving) {
-  const absl::Status status = dataplane_.stop_capture(leaving.captured.netns_cookie);
+bool PodTable::let_go(uint64_t cookie, const std::string& path, MonotonicNs now) {
+  const absl::Status status = dataplane_.stop_capture(cookie);
   if (!status.ok()) {
-    log::warn("unenroll_failed", {{"netns", leaving.captured.netns_path}, {"error", status.message()}});
+    log::warn("unenroll_failed", {{"netns", path}, {"error", status.message()}});
     return false;
   }
-  if (finish_leaving(leaving, leaving.next_look)) return true;
-  leaving_.push_back(leaving);
-  leaving_.back().next_look += kCountEvery;
+  const CapturedNamespace captured{cookie, path};
+  if (!finish_leaving(captured)) leaving_.push_back(Leaving{captured, now + kCountEvery});
   return true;
 }
 
 // True when nothing of the namespace is left.
-bool PodTable::finish_leaving(const Leaving& waiting, MonotonicNs now) {
-  const CapturedNamespace& leaving = waiting.captured;
+bool PodTable::finish_leaving(const CapturedNamespace& leaving) {
   const absl::StatusOr<uint64_t> open =
       dataplane_.captured_connections(leaving.netns_cookie, leaving.netns_path);
   // Not found: the namespace is gone, and its connections with it.
@@ -334,7 +326,7 @@ bool PodTable::finish_leaving(const Leaving& waiting, MonotonicNs now) {
     log::warn("connections_not_counted", {{"netns", leaving.netns_path}, {"error", open.status().message()}});
     return false;
   }
-  if (open.ok() && (*open > 0 || now < waiting.stays_until)) return false;
+  if (open.ok() && *open > 0) return false;
   const absl::Status status = dataplane_.unenroll(leaving.netns_cookie, leaving.netns_path);
   if (!status.ok()) {
     log::warn("unenroll_failed", {{"netns", leaving.netns_path}, {"error", status.message()}});
@@ -456,7 +448,7 @@ std::string PodTable::manifest_netns(const std::string& key) const {
 void PodTable::release_leftovers(const std::vector<CapturedNamespace>& leftovers, MonotonicNs now) {
   for (const CapturedNamespace& leftover : leftovers) {
     if (owner_of(leftover.netns_cookie) != nullptr) continue;
-    const bool released = let_go({.captured = leftover, .stays_until = now, .next_look = now});
+    const bool released = let_go(leftover.netns_cookie, leftover.netns_path, now);
     log::info("leftover_released", {{"netns", leftover.netns_path},
                                     {"cookie", leftover.netns_cookie},
                                     {"status", released ? "ok" : "failed"}});

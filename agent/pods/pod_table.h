@@ -48,7 +48,6 @@ struct Pod {
   uint64_t netns_cookie = 0;
   std::string captured_path;
   std::string captured_uid;
-  bool takes_tunnels = false;  // as it is captured
   std::shared_ptr<NamespaceFds> fds;
   NetnsIdentity identity;
   std::vector<std::string> steps;
@@ -131,14 +130,14 @@ class PodTable {
   const Pod* owner_of(uint64_t cookie) const;
   void examine(Pod& pod, MonotonicNs now);
   void announce(const Pod& pod);
-  // Captured no more, but with connections that are still open, or that other nodes still open.
+  bool let_go(uint64_t cookie, const std::string& path, MonotonicNs now);
+  bool finish_leaving(const CapturedNamespace& leaving);
+
+  // Captured no more, but with connections that are still open.
   struct Leaving {
     CapturedNamespace captured;
-    MonotonicNs stays_until = 0;
     MonotonicNs next_look = 0;
   };
-  bool let_go(const Leaving& leaving);
-  bool finish_leaving(const Leaving& leaving, MonotonicNs now);
 
   Dataplane& dataplane_;
   ProxyFeed& feed_;

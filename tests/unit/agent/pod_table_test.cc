@@ -128,28 +128,6 @@ TEST_F(PodTableTest, ReleaseWaitsForTheLastCapturedConnection) {
   EXPECT_FALSE(table_.is_leaving("/ns/web"));
 }
 
-// Nodes that have not heard of it yet dial its tunnel port; a pod that is gone has none.
-TEST_F(PodTableTest, APodThatTookTunnelsTakesThemForSomeSecondsMore) {
-  paths_["/ns/web"] = 1;
-  table_.set_manifest({pod("web", "/ns/web")});
-  table_.set_tunnels("uid-web", true, false);
-  table_.reconcile(now_);
-  ASSERT_TRUE(dataplane_.plans.at("/ns/web").tunnels);
-  table_.set_tunnels("uid-web", false, false);
-  table_.set_manifest({});
-  table_.reconcile(now_);
-  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "stop 101")) << "its own are captured no more";
-  EXPECT_TRUE(table_.is_leaving("/ns/web"));
-  now_ += 3 * kNsPerSecond;
-  table_.reconcile(now_);
-  EXPECT_TRUE(table_.is_leaving("/ns/web"));
-  EXPECT_THAT(feed_.log, ElementsAre("add uid-web"));
-  now_ += 2 * kNsPerSecond;
-  table_.reconcile(now_);
-  EXPECT_FALSE(table_.is_leaving("/ns/web"));
-  EXPECT_THAT(dataplane_.calls, ElementsAre("enroll /ns/web", "stop 101", "unenroll /ns/web"));
-}
-
 TEST_F(PodTableTest, PodThatComesBackWhileItsConnectionsAreOpenIsCapturedAgain) {
   paths_["/ns/web"] = 1;
   table_.set_manifest({pod("web", "/ns/web")});
