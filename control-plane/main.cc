@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <iostream>
+#include <set>
 
 #include "absl/synchronization/mutex.h"
 #include "base/address_flag.h"
@@ -32,6 +33,8 @@ constexpr int kRuntimeError = 1;
 constexpr int kUsage = 64;
 constexpr char kProgram[] = "weft-control";
 constexpr char kNoStatus[] = "none";
+constexpr char kAnnotated[] = "annotated";
+constexpr char kCaptured[] = "captured";
 constexpr timespec kTick{.tv_sec = 10, .tv_nsec = 0};
 constexpr absl::Duration kPublishAgain = absl::Minutes(1);
 // /readyz says meanwhile what the server answers; another process would do no more than wait too.
@@ -59,6 +62,7 @@ struct Flags {
   std::string audience = "weft-control";
   std::vector<std::string> accounts = {"weft-system/weft-agent"};
   std::string status_lease = "weft-system/weft-control";
+  std::string tunnels = kAnnotated;
   std::vector<std::string> gateway_addresses;
   std::string webhook;
   std::string webhook_configuration = "weft";
@@ -132,6 +136,11 @@ absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts, Run
                                        .gateway_addresses = flags.gateway_addresses,
                                        .webhook_configuration = flags.webhook_configuration});
   }
+  std::set<std::string> own_namespaces;
+  for (const std::string& account : flags.accounts) {
+    ASSIGN_OR_RETURN(const ObjectPlace place, parse_place("--agent-account", account));
+    if (flags.tunnels == kCaptured) own_namespaces.insert(place.ns);
+  }
   running.api = std::make_unique<ApiCaller>(*access);
   ASSIGN_OR_RETURN(parts.authority, open_authority(flags, *running.api));
   ASSIGN_OR_RETURN(running.published, publish(flags, *running.api, parts.authority->bundle()));
@@ -139,7 +148,8 @@ absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts, Run
   parts.review = [reviewer](const std::string& token) { return reviewer->review(token); };
   const auto source = std::make_shared<std::atomic<const KubernetesControlPlane*>>(nullptr);
   parts.start_control_plane =
-      [&flags, source](ControlPlane::Subscriber subscriber) -> absl::StatusOr<std::unique_ptr<ControlPlane>> {
+      [&flags, source,
+       own_namespaces](ControlPlane::Subscriber subscriber) -> absl::StatusOr<std::unique_ptr<ControlPlane>> {
     ASSIGN_OR_RETURN(std::unique_ptr<KubernetesControlPlane> started,
                      start_kubernetes({.node_name = kAllNodes,
                                        .kubeconfig = flags.kubeconfig,
@@ -147,8 +157,7 @@ absl::Status use_kubernetes(const Flags& flags, ControlServer::Parts& parts, Run
                                        .first_limit = kUntilToldToStop,
                                        .give_up = told_to_stop,
                                        .fetch_keys = fetch_keys,
-                                       // Nobody is served them.
-                                       .secrets = false},
+                                       .own_namespaces = own_namespaces},
                                       std::move(subscriber)));
     *source = started.get();
     return started;
@@ -304,6 +313,12 @@ void add_options(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--agent-account", flags.accounts,
                  "NAMESPACE/NAME of the agents' ServiceAccount; may be repeated")
+      ->capture_default_str();
+  app.add_option("--tunnels", flags.tunnels,
+                 "which pods take tunnels of mutual TLS: annotated, those that say so, or captured, all that "
+                 "are captured on nodes where an agent is ready")
+      ->check(CLI::IsMember({kAnnotated, kCaptured}))
+      ->excludes(app.get_option("--config-dir"))
       ->capture_default_str();
   app.add_option("--status-lease", flags.status_lease,
                  "NAMESPACE/NAME of the Lease of the one replica that writes the status of objects; none: "

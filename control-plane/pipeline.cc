@@ -98,10 +98,10 @@ std::vector<Finding> all_findings(const Store& store, const Compiled& compiled) 
 }
 
 Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber,
-                   std::vector<std::string> certificate_folders)
+                   std::vector<std::string> certificate_folders, std::set<std::string> own_namespaces)
     : node_name_(std::move(node_name)),
       subscriber_(std::move(subscriber)),
-      stage_(store_.objects(), node_name_) {
+      stage_(store_.objects(), node_name_, std::move(own_namespaces)) {
   resolver_ = DnsResolver::start(DnsResolver::Options(), [this] {
     const absl::MutexLock lock(&mutex_);
     // Before the first change, update() sees to it.

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -28,9 +29,10 @@ inline constexpr std::chrono::seconds kFirstLookUps{30};
 
 class Pipeline {
  public:
-  // `certificate_folders`: see CertificateFiles; none: certificates in files are not read.
+  // `certificate_folders`: see CertificateFiles; none: certificates in files are not read. `own_namespaces`:
+  // see TunnelNodes.
   Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Subscriber subscriber,
-           std::vector<std::string> certificate_folders = {});
+           std::vector<std::string> certificate_folders = {}, std::set<std::string> own_namespaces = {});
   // Ends the resolvers' threads; what feeds the pipeline ends before.
   ~Pipeline();
 

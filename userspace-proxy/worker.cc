@@ -28,7 +28,6 @@ namespace {
 constexpr MonotonicNs kRefillNs = 10 * kNsPerMs;
 // How often memory that a burst of traffic needed, and nothing since, is given back.
 constexpr MonotonicNs kTrimNs = 1'000 * kNsPerMs;
-
 // A turn is shorter: what arrives waits for no thread that uses its CPU up, be it the proxy's own
 // configuration client or a pod.
 constexpr std::chrono::microseconds kSlice{100};
@@ -70,6 +69,7 @@ class WorkerThread final : public Worker,
     loop_->post([this, c = std::move(credentials)]() mutable {
       tls_.replace(std::move(c));
       hbone_pool_->identities_changed();
+      hbone_servers_->identities_changed();
     });
   }
   void add_listener(CaptureListener listener) override {

@@ -5,6 +5,7 @@
 
 #include "agent/admin/listing.h"
 #include "agent/admin/pod_use.h"
+#include "base/pid_namespace.h"
 #include "base/strings.h"
 
 namespace weft::agent {
@@ -64,6 +65,7 @@ bool AdminService::gather(NodeFacts* facts, admin::v1::NodeStatus* status) {
   facts->stats = parts_.dataplane.stats();
   facts->proxy_rejected = parts_.rejected();
   facts->source_problems = parts_.source_problems();
+  facts->pid_problem = pid_namespace_problem();
   if (parts_.cni_problem) facts->cni_problem = parts_.cni_problem();
   facts->acked_generation = parts_.acked();
   const std::set<uint64_t> served = parts_.served();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/pid_namespace.h"
 #include "base/strings.h"
 
 namespace weft::agent {
@@ -168,6 +169,8 @@ admin::v1::CheckReport run_checks(const NodeFacts& facts) {
              "curl -s http://127.0.0.1:15020/metrics | grep weft_bpf_events_total", "warning");
 
   add_rivals(facts.rivals, &report);
+  report.row("B-06", "kernel", "the kernel programs know the proxy by its process id", facts.pid_problem,
+             kPidNamespaceHint);
 
   report.row("C-01", "capture", "every pod that asks for it is captured", join(facts.not_captured),
              "weft get workloads -A");

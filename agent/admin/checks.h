@@ -26,6 +26,8 @@ struct NodeFacts {
   // Namespaces that are captured now.
   std::vector<NamedNetns> namespaces;
   std::vector<Rival> rivals;
+  // Why the kernel programs do not know the proxy; empty: they do.
+  std::string pid_problem;
   std::vector<MapStatus> maps;
   std::vector<uint64_t> stats;
   std::string kernel_problem;

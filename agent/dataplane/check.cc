@@ -1,4 +1,4 @@
-// The kernel checks of `weft check --pre`, K-01 to K-07: each tries the thing itself where it can. Changes
+// The kernel checks of `weft check --pre`, K-01 to K-08: each tries the thing itself where it can. Changes
 // nothing on the node.
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -8,6 +8,7 @@
 
 #include "agent/dataplane/dataplane.h"
 #include "agent/dataplane/rivals.h"
+#include "base/pid_namespace.h"
 #include "base/status_macros.h"
 #include "bpf/user/features.h"
 #include "bpf/user/pins.h"
@@ -137,6 +138,15 @@ std::vector<KernelCheck> check_rivals(const Dataplane::Options& options) {
                                              " and the cgroups above")});
   }
   return checks;
+}
+
+KernelCheck check_process_ids() {
+  KernelCheck check{.id = "K-08", .description = "process ids are those of the machine"};
+  check.error = pid_namespace_problem();
+  if (check.error.empty()) return check;
+  check.result = Result::kWarning;
+  check.hint = kPidNamespaceHint;
+  return check;
 }
 
 std::vector<KernelCheck> check_kernel(const Dataplane::Options& options) {

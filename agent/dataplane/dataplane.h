@@ -313,5 +313,7 @@ std::vector<KernelCheck> check_kernel(const Dataplane::Options& options);
 // K-07: programs of others on the hooks of this cgroup and those above it, one check for each; those pinned
 // below the pin root are ours.
 std::vector<KernelCheck> check_rivals(const Dataplane::Options& options);
+// K-08, of the PID namespace that the caller is in; an agent may be in another one.
+KernelCheck check_process_ids();
 
 }  // namespace weft::agent

@@ -238,7 +238,7 @@ class Checks {
     if (own == nullptr && CertificatePaths::of(tls.credential_name()))
       return fails(str_cat(name, " are not read"), kFilesRemedy);
     if (own == nullptr && beside == nullptr)
-      return fails(str_cat(name, " is unknown, or was refused"), "add it, or correct the name or the Secret");
+      return fails(str_cat(name, " is unknown, or was refused"), kSecretRemedy);
     if (tls.mode() == mesh::v1::ClientTls::MUTUAL && (own == nullptr || own->certificate.empty()))
       return fails(str_cat(name, " has no certificate with its key"), "give tls.crt and tls.key");
     if (tls.mode() == mesh::v1::ClientTls::SIMPLE && !has_ca && !tls.insecure_skip_verify())

@@ -112,8 +112,7 @@ class Termination {
     if (CertificatePaths::of(ref.name))
       refuse(ref, str_cat(name_of(ref), " are not read"), kFilesRemedy, out, kNotAttached);
     else
-      refuse(ref, str_cat(name_of(ref), " is unknown, or was refused"),
-             "add it, or correct the name or the Secret", out);
+      refuse(ref, str_cat(name_of(ref), " is unknown, or was refused"), kSecretRemedy, out);
     return nullptr;
   }
 

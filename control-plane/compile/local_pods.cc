@@ -15,6 +15,8 @@ Wish wish_of(const std::map<std::string, std::string>& labels) {
   return istio->second == "none" ? Wish::kOut : Wish::kNothing;
 }
 
+}  // namespace
+
 // The pod's word beats its namespace's. Capturing a host-network pod would capture the node itself.
 bool wants_capture(const Pod& pod, const Objects& objects) {
   if (pod.host_network) return false;
@@ -22,8 +24,6 @@ bool wants_capture(const Pod& pod, const Objects& objects) {
   if (own != Wish::kNothing) return own == Wish::kIn;
   return wants_capture(find<Namespace>(objects, "", pod.meta.ns));
 }
-
-}  // namespace
 
 bool wants_capture(const Namespace* ns) { return ns != nullptr && wish_of(ns->meta.labels) == Wish::kIn; }
 

@@ -10,6 +10,8 @@ namespace weft::control_plane {
 // Of a pod that has not ended.
 LocalPod local_pod(const Pod& pod, const Objects& objects, const EgressModes& egress);
 
+// Whether the pod asks for it, or its namespace for all that say nothing themselves.
+bool wants_capture(const Pod& pod, const Objects& objects);
 // Whether pods of the namespace (nullptr: an unknown one) are captured that say nothing themselves.
 bool wants_capture(const Namespace* ns);
 

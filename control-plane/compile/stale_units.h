@@ -20,6 +20,8 @@ class StaleUnits {
 
   // Once for each object of the step that is another.
   void note(const ObjectChange& change);
+  // Something else of a node is another, which its pods depend on. Before add_pods_of_nodes().
+  void note_nodes(const std::set<std::string>& names) { nodes_.insert(names.begin(), names.end()); }
   // Once, after the last change: pods of nodes that are in another place now. The first step tells of all
   // nodes and all pods.
   void add_pods_of_nodes();

@@ -46,13 +46,15 @@ bool has_named_datagram(const Service& service) {
 
 }  // namespace
 
-WorkloadStage::WorkloadStage(const Objects& objects, std::string node_name)
+WorkloadStage::WorkloadStage(const Objects& objects, std::string node_name,
+                             std::set<std::string> own_namespaces)
     : objects_(objects),
       node_name_(std::move(node_name)),
       index_(objects),
       peers_(objects),
       policies_(objects),
-      egress_(objects) {}
+      egress_(objects),
+      tunnel_nodes_(std::move(own_namespaces)) {}
 
 void WorkloadStage::apply(const std::vector<ObjectChange>& changes, const ResolvedHosts& resolved,
                           Change* out) {
@@ -62,6 +64,7 @@ void WorkloadStage::apply(const std::vector<ObjectChange>& changes, const Resolv
     stale.note(change);
     namespaces_due_ = namespaces_due_ || change.key.kind == kKindsOf<Namespace>.front();
   }
+  stale.note_nodes(note_tunnels(changes));
   stale.add_pods_of_nodes();
   note_datagrams(changes);
   std::set<Unit> due = stale.units();
@@ -120,6 +123,9 @@ void WorkloadStage::add_rows(const WorkloadFacts::Rows& rows, std::set<Unit>* du
 void WorkloadStage::compile(const Unit& unit, Change* out) {
   std::optional<CompiledWorkload> workload = compile_workload(unit, objects_, index_);
   declared_.add(unit, index_, &workload);
+  const Pod* pod = unit.kind == Unit::Kind::kPod ? find<Pod>(objects_, unit.ns, unit.name) : nullptr;
+  if (workload && pod != nullptr && tunnel_nodes_.takes(*pod, wants_capture(*pod, objects_)))
+    workload->workload.set_tunnel_protocol(pb::HBONE);
   if (workload) return put(unit, *std::move(workload), out);
   if (const auto row = rows_.find(unit); row != rows_.end()) drop(row, out);
 }
@@ -253,6 +259,18 @@ void WorkloadStage::set_mesh_namespaces() {
   });
   for (const auto& [ns, pods] : captured_) out.insert(ns);
   mesh_namespaces_ = {out.begin(), out.end()};
+}
+
+std::set<std::string> WorkloadStage::note_tunnels(const std::vector<ObjectChange>& changes) {
+  const auto pod_of = [](const Object* object) {
+    return object == nullptr ? nullptr : std::get_if<Pod>(object);
+  };
+  std::set<std::string> out;
+  for (const ObjectChange& change : changes) {
+    if (change.key.kind == kKindsOf<Pod>.front())
+      tunnel_nodes_.note(pod_of(change.before), pod_of(change.now), &out);
+  }
+  return out;
 }
 
 // Such a port of a Service is what the first of its pods says.

@@ -17,6 +17,7 @@
 #include "control-plane/compile/endpoint_checks.h"
 #include "control-plane/compile/peer_authentication.h"
 #include "control-plane/compile/stale_units.h"
+#include "control-plane/compile/tunnel_nodes.h"
 #include "control-plane/compile/workload_facts.h"
 #include "control-plane/compile/workload_index.h"
 #include "control-plane/control_plane.h"
@@ -26,8 +27,8 @@ namespace weft::control_plane {
 
 class WorkloadStage {
  public:
-  // The objects outlive it. `node_name`: as of ControlPlane::Options.
-  WorkloadStage(const Objects& objects, std::string node_name);
+  // The objects outlive it. `node_name`: as of ControlPlane::Options; `own_namespaces`: see TunnelNodes.
+  WorkloadStage(const Objects& objects, std::string node_name, std::set<std::string> own_namespaces = {});
   WorkloadStage(const WorkloadStage&) = delete;
   WorkloadStage& operator=(const WorkloadStage&) = delete;
 
@@ -86,6 +87,8 @@ class WorkloadStage {
   void tell_denials(const std::set<std::string>& policies, Change* out);
   void count_captured(Row& row, bool captured);
   void set_mesh_namespaces();
+  // Pods of these nodes depend on it.
+  std::set<std::string> note_tunnels(const std::vector<ObjectChange>& changes);
   void note_datagrams(const std::vector<ObjectChange>& changes);
 
   const Objects& objects_;
@@ -96,6 +99,7 @@ class WorkloadStage {
   PeerModes peers_;
   PolicySelectors policies_;
   EgressModes egress_;
+  TunnelNodes tunnel_nodes_;
   Rows rows_;
   WorkloadFacts facts_;
   EndpointChecks checks_;

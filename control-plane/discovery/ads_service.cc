@@ -120,10 +120,11 @@ class AdsServiceOverGrpc final : public AdsService, BytesService {
     const std::string type = resource.type_url();
     TypeResources& resources = state_.types[type];
     const std::optional<TypeResources::Entry> before =
-        resources.put(resource, node_of_ ? scope_of(resource) : Scope());
+        resources.put(resource, scope_now(resource));
     if (before && before->resource.version() == resource.version()) return;
     if (node_of_) state_.namespaces.put(resource, moved);
     const TypeResources::Entry& now = *resources.find(resource.name());
+    if (node_of_) note_uses(now);
     for (const auto& stream : streams_) {
       const bool had = before && stream->sees(*before);
       const bool has = stream->sees(now);
@@ -133,13 +134,46 @@ class AdsServiceOverGrpc final : public AdsService, BytesService {
     }
   }
 
+  Scope scope_now(const Resource& resource) const {
+    if (!node_of_) return Scope();
+    if (std::string_view(resource.type_url()) == kSecretType) return state_.secret_uses.of(resource.name());
+    return scope_of(resource);
+  }
+
+  // Secrets are of another type, so that what follows leaves `user` where it is.
+  void note_uses(const TypeResources::Entry& user) {
+    std::set<std::string> touched;
+    state_.secret_uses.put(user.resource, user.scope ? *user.scope : Scope(), touched);
+    for (const std::string& secret : touched) look_for_users(secret);
+  }
+
+  // Other nodes may need the Secret now.
+  void look_for_users(const std::string& name) {
+    TypeResources& secrets = state_.types[kSecretType];
+    const TypeResources::Entry* const known = secrets.find(name);
+    if (known == nullptr) return;
+    const Resource secret = known->resource;
+    const std::optional<TypeResources::Entry> before = secrets.put(secret, scope_now(secret));
+    const TypeResources::Entry& now = *secrets.find(name);
+    const std::optional<std::string_view> version(secret.version());
+    for (const auto& stream : streams_) {
+      const bool had = stream->sees(*before), has = stream->sees(now);
+      if (had != has)
+        stream->changed(kSecretType, name, had ? version : std::nullopt, has ? version : std::nullopt);
+    }
+  }
+
   void remove(const std::string& type, const std::string& name, std::set<std::string>& moved) {
     const std::optional<TypeResources::Entry> gone = state_.types[type].remove(name);
     if (!gone) return;
     for (const auto& stream : streams_) {
       if (stream->sees(*gone)) stream->changed(type, name, gone->resource.version(), std::nullopt);
     }
-    if (node_of_ && type == kPodType) state_.namespaces.remove(name, moved);
+    if (!node_of_) return;
+    if (type == kPodType) state_.namespaces.remove(name, moved);
+    std::set<std::string> touched;
+    state_.secret_uses.remove(type, name, touched);
+    for (const std::string& secret : touched) look_for_users(secret);
   }
 
   template <typename T>

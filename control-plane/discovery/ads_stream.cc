@@ -22,16 +22,18 @@ struct Step {
   const char* type;
   Part part;
 };
-constexpr std::array<Step, 14> kSteps = {{{kMeshConfigType, Part::kUpserts},
+constexpr std::array<Step, 16> kSteps = {{{kMeshConfigType, Part::kUpserts},
                                           {kAuthenticationType, Part::kUpserts},
                                           {kAuthorizationType, Part::kUpserts},
                                           {kAddressType, Part::kUpserts},
+                                          {kSecretType, Part::kUpserts},
                                           {kDestinationPolicyType, Part::kUpserts},
                                           {kRouteSetType, Part::kUpserts},
                                           {kRouteSetType, Part::kRemovals},
                                           {kPodType, Part::kUpserts},
                                           {kPodType, Part::kRemovals},
                                           {kDestinationPolicyType, Part::kRemovals},
+                                          {kSecretType, Part::kRemovals},
                                           {kAddressType, Part::kRemovals},
                                           {kAuthorizationType, Part::kRemovals},
                                           {kAuthenticationType, Part::kRemovals},
@@ -55,7 +57,7 @@ TypeResources& AdsState::of(const std::string& type) {
 AdsStream::AdsStream(absl::Mutex& mutex, AdsState& state, MemoryReturn& memory,
                      std::optional<std::string> node, std::function<void(AdsStream*)> on_done)
     : mutex_(mutex), state_(state), memory_(memory), on_done_(std::move(on_done)) {
-  if (node) view_ = NodeView{.node = *node, .namespaces = state_.namespaces.of(*node)};
+  if (node) view_ = state_.namespaces.view_of(*node, false);
 }
 
 void AdsStream::pump() {
@@ -82,7 +84,7 @@ void AdsStream::changed(const std::string& type, std::string_view name,
 
 void AdsStream::namespaces_changed(const std::set<std::string>& nodes) {
   if (!view_ || !nodes.contains(view_->node)) return;
-  look({.node = view_->node, .gateway = view_->gateway, .namespaces = state_.namespaces.of(view_->node)});
+  look(state_.namespaces.view_of(view_->node, view_->gateway));
 }
 
 void AdsStream::look(NodeView view) {
@@ -180,8 +182,7 @@ grpc::Status AdsStream::introduce(const envoy::service::discovery::v3::Node& nod
                 name.substr(0, kMaxShownName), "; next: start the agent with --node-name ", view_->node));
   }
   const bool gateway = text(kGatewayKey) == "true";
-  if (gateway != view_->gateway)
-    look({.node = view_->node, .gateway = gateway, .namespaces = view_->namespaces});
+  if (gateway != view_->gateway) look(state_.namespaces.view_of(view_->node, gateway));
   return grpc::Status::OK;
 }
 

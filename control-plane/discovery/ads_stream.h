@@ -1,8 +1,8 @@
 // One client's stream of delta ADS over gRPC's callback API: reads its requests, and sends what its
 // subscriptions lack, one response per type at a time. Order within a stream: additions Authorization,
-// Address, DestinationPolicy, RouteSet, Pod, then removals in reverse, so that nothing points at something
-// its client does not have yet, or not any more: a workload that names an unknown policy would be open. The
-// service owns it, and its lock guards it. A client that is a node sees what is for it (scope.h).
+// Address, Secret, DestinationPolicy, RouteSet, Pod, then removals in reverse, so that nothing points at
+// something its client does not have yet, or not any more: a workload that names an unknown policy would be
+// open. The service owns it, and its lock guards it. A client that is a node sees what is for it (scope.h).
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
@@ -21,6 +21,7 @@
 #include "control-plane/discovery/ads_service.h"
 #include "control-plane/discovery/memory_return.h"
 #include "control-plane/discovery/scope.h"
+#include "control-plane/discovery/secret_uses.h"
 #include "control-plane/discovery/subscription.h"
 #include "control-plane/discovery/type_resources.h"
 
@@ -32,6 +33,7 @@ struct AdsState {
   std::map<std::string, TypeResources> types;
   TypeResources none;
   NodeNamespaces namespaces;
+  SecretUses secret_uses;
 
   // Empty for a type that there is not.
   TypeResources& of(const std::string& type);

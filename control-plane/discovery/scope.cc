@@ -79,6 +79,11 @@ Scope scope_of(const Resource& resource) {
 }
 
 bool NodeView::sees(const Scope& scope) const {
+  const auto any_of = [&scope](const std::set<std::string>& own) {
+    return std::any_of(scope.namespaces.begin(), scope.namespaces.end(), [&own](const std::string& ns) {
+      return own.contains(ns) || (ns == "*" && !own.empty());
+    });
+  };
   switch (scope.kind) {
     case Scope::Kind::kAll:
       return true;
@@ -89,8 +94,9 @@ bool NodeView::sees(const Scope& scope) const {
     case Scope::Kind::kGateways:
       return gateway;
     case Scope::Kind::kNamespaces:
-      return gateway || std::any_of(scope.namespaces.begin(), scope.namespaces.end(),
-                                    [this](const std::string& ns) { return namespaces.contains(ns); });
+      return gateway || any_of(namespaces);
+    case Scope::Kind::kCaptured:
+      return gateway || any_of(captured);
   }
   return false;
 }
@@ -99,11 +105,14 @@ void NodeNamespaces::put(const Resource& resource, std::set<std::string>& touche
   if (std::string_view(resource.type_url()) != kPodType) return;
   const absl::StatusOr<LocalPod> pod = read_pod(std::string(resource.body()));
   if (!pod.ok()) return;
+  const Place now{.node = pod->node, .ns = pod->ns, .captured = pod->wants_capture};
   Place& place = places_[pod->uid];
-  if (place.node == pod->node && place.ns == pod->ns) return;
+  if (place == now) return;
   leave(place, touched);
-  place = {pod->node, pod->ns};
-  if (++counts_[place.node][place.ns] == 1) touched.insert(place.node);
+  place = now;
+  Count& count = counts_[place.node][place.ns];
+  if (++count.pods == 1 || (place.captured && count.captured == 0)) touched.insert(place.node);
+  if (place.captured) ++count.captured;
 }
 
 void NodeNamespaces::remove(std::string_view uid, std::set<std::string>& touched) {
@@ -117,17 +126,22 @@ void NodeNamespaces::leave(const Place& place, std::set<std::string>& touched) {
   const auto node = counts_.find(place.node);
   if (node == counts_.end()) return;
   const auto ns = node->second.find(place.ns);
-  if (ns == node->second.end() || --ns->second > 0) return;
+  if (ns == node->second.end()) return;
+  if (place.captured && --ns->second.captured == 0) touched.insert(place.node);
+  if (--ns->second.pods > 0) return;
   node->second.erase(ns);
   touched.insert(place.node);
   if (node->second.empty()) counts_.erase(node);
 }
 
-std::set<std::string> NodeNamespaces::of(const std::string& node) const {
-  std::set<std::string> out;
+NodeView NodeNamespaces::view_of(const std::string& node, bool gateway) const {
+  NodeView out{.node = node, .gateway = gateway, .namespaces = {}, .captured = {}};
   const auto found = counts_.find(node);
   if (found == counts_.end()) return out;
-  for (const auto& [ns, pods] : found->second) out.insert(ns);
+  for (const auto& [ns, count] : found->second) {
+    out.namespaces.insert(ns);
+    if (count.captured > 0) out.captured.insert(ns);
+  }
   return out;
 }
 

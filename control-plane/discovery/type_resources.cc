@@ -63,6 +63,8 @@ void TypeResources::enter(const Entry& entry) {
   const Scope& scope = *entry.scope;
   if (scope.kind == Scope::Kind::kNode) of_node_[scope.node].insert(resource);
   if (scope.kind == Scope::Kind::kGateways) of_gateways_.insert(resource);
+  if (scope.kind == Scope::Kind::kCaptured) of_captured_.insert(resource);
+  if (scope.kind != Scope::Kind::kNamespaces) return;
   for (const std::string& ns : scope.namespaces) of_namespace_[ns].insert(resource);
 }
 
@@ -76,6 +78,8 @@ void TypeResources::leave(const Entry& entry) {
   const Scope& scope = *entry.scope;
   if (scope.kind == Scope::Kind::kNode) forget(of_node_, scope.node, resource);
   if (scope.kind == Scope::Kind::kGateways) of_gateways_.erase(resource.name());
+  if (scope.kind == Scope::Kind::kCaptured) of_captured_.erase(resource.name());
+  if (scope.kind != Scope::Kind::kNamespaces) return;
   for (const std::string& ns : scope.namespaces) forget(of_namespace_, ns, resource);
 }
 
@@ -105,6 +109,9 @@ void TypeResources::for_each_scoped(const NodeView* seen_by, const Visit& visit)
   if (view.gateway) {
     for (const Resource& resource : of_gateways_) visit(resource);
   }
+  for (const Resource& resource : of_captured_) {
+    if (find(resource.name())->is_for(view)) visit(resource);
+  }
   const auto visit_first = [&](const std::string& ns, const Set& resources, auto wanted) {
     for (const Resource& resource : resources) {
       if (is_first(find(resource.name())->scope->namespaces, ns, wanted)) visit(resource);
@@ -128,6 +135,10 @@ void TypeResources::for_each_between(const NodeView& a, const NodeView& b, const
       if (entry.is_for(a) != entry.is_for(b)) visit(entry.resource);
     }
     return;
+  }
+  for (const Resource& resource : of_captured_) {
+    const Entry& entry = *find(resource.name());
+    if (entry.is_for(a) != entry.is_for(b)) visit(resource);
   }
   const auto differs = [&](const std::string& ns) {
     return a.namespaces.contains(ns) != b.namespaces.contains(ns);

@@ -79,6 +79,8 @@ class TypeResources {
   size_t common_ = 0;
   std::map<std::string, Set, std::less<>> of_node_, of_namespace_;
   Set of_gateways_;
+  // Keys, of which there are few: each is asked.
+  Set of_captured_;
 };
 
 // What one client sees of them; both outlive it.

@@ -1,6 +1,7 @@
 // See cluster_check.h. One function for each row, in the order in which they are told.
 #include "control-plane/kubernetes/cluster_check.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -20,6 +21,7 @@ using Result = ClusterCheck::Result;
 
 constexpr char kCluster[] = "cluster";
 constexpr char kInstallation[] = "installation";
+constexpr char kAgentRow[] = "M-01";
 // The chart's kubeVersion.
 constexpr int64_t kOldestMinor = 30;
 constexpr std::pair<int64_t, int64_t> kOldestKernel = {5, 15};
@@ -133,24 +135,71 @@ std::string pods_path(const std::string& ns) {
   return str_cat("/api/v1/namespaces/", ns, "/pods?labelSelector=app.kubernetes.io%2Fname%3Dweft");
 }
 
-// Why the first pod that is not ready is not; "" when none says.
-std::string why_not_ready(ApiClient& client, const std::string& ns, const std::string& component) {
-  std::string out;
+// A pod with a container that is not ready.
+struct Unready {
+  std::string name;     // empty: there is none
+  std::string text;     // "weft-agent-x on n1: CrashLoopBackOff: …", for people
+  bool failed = false;  // it will not become ready by itself
+};
+
+Unready unready_of(const Json& pod, const Json& status) {
+  const std::string waits = text(status, {"state", "waiting", "reason"});
+  std::string said = text(status, {"lastState", "terminated", "message"});
+  const bool ended = find(status, {"lastState", "terminated"}) != nullptr;
+  if (said.empty()) said = text(status, {"state", "waiting", "message"});
+  Unready out{.name = server_text(text(pod, {"metadata", "name"})), .text = {}};
+  out.failed = ended || (!waits.empty() && waits != "ContainerCreating" && waits != "PodInitializing");
+  out.text = server_text(str_cat(out.name, " on ", text(pod, {"spec", "nodeName"}), ": ",
+                                 waits.empty() ? "not ready" : waits, said.empty() ? "" : ": ", said));
+  return out;
+}
+
+// The first one that has failed, else the first.
+Unready first_unready(ApiClient& client, const std::string& ns, const std::string& component) {
+  Unready out;
   each(client, str_cat(pods_path(ns), "%2Capp.kubernetes.io%2Fcomponent%3D", component),
        [&out](const Json& pod) {
          const Json* const statuses = find(pod, {"status", "containerStatuses"});
-         if (!out.empty() || statuses == nullptr || !statuses->is_array()) return;
+         if (statuses == nullptr || !statuses->is_array()) return;
          for (const Json& status : *statuses) {
            const Json* const ready = find(status, {"ready"});
-           if (!out.empty() || (ready != nullptr && *ready == true)) continue;
-           std::string reason = text(status, {"state", "waiting", "reason"});
-           if (reason.empty()) reason = "not ready";
-           const std::string last = text(status, {"lastState", "terminated", "message"});
-           out = str_cat(text(pod, {"metadata", "name"}), " on ", text(pod, {"spec", "nodeName"}), ": ",
-                         reason, last.empty() ? "" : ": ", last);
+           if (ready != nullptr && *ready == true) continue;
+           Unready found = unready_of(pod, status);
+           if (out.name.empty() || (found.failed && !out.failed)) out = std::move(found);
          }
        });
-  return server_text(out);
+  return out;
+}
+
+std::string why_not_ready(ApiClient& client, const std::string& ns, const std::string& component) {
+  return first_unready(client, ns, component).text;
+}
+
+// A new version that does not start stays on the nodes that it reached first: what goes on, and the way back.
+void report_unready(ApiClient& client, const char* id, const std::string& ns, const std::string& component,
+                    const std::string& description, const Json& daemonset, ClusterReport* report) {
+  const int64_t wanted = number(daemonset, {"status", "desiredNumberScheduled"});
+  const int64_t ready = number(daemonset, {"status", "numberReady"});
+  const int64_t updated = number(daemonset, {"status", "updatedNumberScheduled"});
+  const Unready pod = first_unready(client, ns, component);
+  std::string error = str_cat(ready, " of ", wanted, " are ready", pod.text.empty() ? "" : "; ", pod.text);
+  const auto is_bad = [](const ClusterCheck& row) {
+    return row.id == kAgentRow && row.result == Result::kError;
+  };
+  if (std::string_view(id) != kAgentRow && !pod.failed &&
+      std::any_of(report->rows.begin(), report->rows.end(), is_bad))
+    return report->bad(
+        id, kInstallation, description, error,
+        str_cat("mend ", kAgentRow, " first: a proxy becomes ready when the agent of its node is"));
+  if (!pod.failed || updated >= wanted)
+    return report->bad(
+        id, kInstallation, description, error,
+        str_cat("kubectl -n ", ns, " describe pods -l app.kubernetes.io/component=", component));
+  str_append(&error, "; the rollout has stopped there: ", wanted - updated,
+             " nodes keep the version before, and what is captured is served on all");
+  report->bad(id, kInstallation, description, error,
+              str_cat("helm rollback weft -n ", ns, " --wait; why it does not start: kubectl -n ", ns,
+                      " describe pod ", pod.name));
 }
 
 // The object; null when it is not there.
@@ -174,10 +223,7 @@ Json check_daemonset(ApiClient& client, const char* id, const std::string& ns, c
     report->bad(id, kInstallation, description, "no node is to have it",
                 str_cat("kubectl -n ", ns, " describe daemonset ", name));
   } else if (ready < wanted) {
-    const std::string why = why_not_ready(client, ns, component);
-    report->bad(id, kInstallation, description,
-                str_cat(ready, " of ", wanted, " are ready", why.empty() ? "" : "; ", why),
-                str_cat("kubectl -n ", ns, " describe pods -l app.kubernetes.io/component=", component));
+    report_unready(client, id, ns, component, description, found.value, report);
   } else {
     report->good(id, kInstallation, str_cat(description, " (", wanted, ")"));
   }
@@ -327,7 +373,7 @@ std::vector<ClusterCheck> check_cluster(const ClusterQuestion& question) {
     check_namespace(**client, question.ns, &report);
     return report.rows;
   }
-  const Json agent = check_daemonset(**client, "M-01", question.ns, "agent", &report);
+  const Json agent = check_daemonset(**client, kAgentRow, question.ns, "agent", &report);
   const Json proxy = check_daemonset(**client, "M-02", question.ns, "proxy", &report);
   if (agent.is_null() || proxy.is_null()) return report.rows;
   check_versions(agent, proxy, question.version, &report);

@@ -23,8 +23,8 @@ absl::Status name_own(const std::string& text, KubernetesSource::Options& source
 class WatchingControlPlane final : public KubernetesControlPlane {
  public:
   WatchingControlPlane(const KubernetesOptions& options, Subscriber subscriber)
-      : pipeline_(options.node_name, options.fetch_keys, std::move(subscriber), options.certificate_folders) {
-  }
+      : pipeline_(options.node_name, options.fetch_keys, std::move(subscriber), options.certificate_folders,
+                  options.own_namespaces) {}
   // The source's thread may wait for look-ups.
   ~WatchingControlPlane() override { pipeline_.stop(); }
 
@@ -35,7 +35,6 @@ class WatchingControlPlane final : public KubernetesControlPlane {
     RETURN_IF_ERROR(annotate("access to the Kubernetes API", access.status()));
     KubernetesSource::Options source;
     source.timing.first_look = options.first_look;
-    source.secrets = options.secrets;
     RETURN_IF_ERROR(name_own(options.own_daemonset, source));
     ASSIGN_OR_RETURN(source_,
                      KubernetesSource::start(*std::move(access), source, [this](Store::Changes changes) {
@@ -74,7 +73,6 @@ class OwnWatch final : public DaemonSetWatch {
 absl::StatusOr<std::unique_ptr<DaemonSetWatch>> watch_own_daemonset(ApiAccess access,
                                                                     const std::string& own_daemonset) {
   KubernetesSource::Options options;
-  options.secrets = false;
   options.own_only = true;
   RETURN_IF_ERROR(name_own(own_daemonset, options));
   ASSIGN_OR_RETURN(std::unique_ptr<KubernetesSource> source,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,10 +30,10 @@ struct KubernetesOptions {
   // Asked while that is awaited; true: the process is to end. May be empty.
   std::function<bool()> give_up;
   FetchKeys fetch_keys;
-  // False: Secrets are not asked for, and who names one hears that it is not there.
-  bool secrets = true;
   // As of ControlPlane::Options.
   std::vector<std::string> certificate_folders = {};
+  // Of Weft's own pods: on nodes where those run captured pods take tunnels; none: pods that say so do.
+  std::set<std::string> own_namespaces = {};
 };
 
 class KubernetesControlPlane : public ControlPlane {

@@ -152,8 +152,8 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
     if (first_told_ && !reflector->settled()) continue;
     for (auto& [place, file] : reflector->take()) pending_.insert_or_assign(place, std::move(file));
   }
-  if (options_.secrets) secrets_->note(now, &pending_);
-  if (const Clock::time_point until = secrets_->awaited(); until > now) return until;
+  secrets_->note(now, &pending_);
+  if (const Clock::time_point until = secrets_->awaited(!first_told_); until > now) return until;
   if (!first_told_) {
     if (const Clock::time_point until = configs_->awaited(now); until > now) return until;
   }

@@ -40,8 +40,6 @@ class KubernetesSource {
     // NAMESPACE and NAME of the DaemonSet that this process runs for; empty: none.
     std::string own_namespace = {};
     std::string own_daemonset = {};
-    // Whether Secrets are read that an object names.
-    bool secrets = true;
     // Nothing is read but that DaemonSet and its namespace; the subscriber hears of that one.
     bool own_only = false;
   };

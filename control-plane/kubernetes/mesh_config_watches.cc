@@ -9,11 +9,6 @@ namespace {
 // Of a server that does not answer for them: the mesh begins with its defaults.
 constexpr std::chrono::seconds kPatience(30);
 
-bool answered(const Reflector& reflector) {
-  const auto& trouble = reflector.trouble();
-  return reflector.synced() || (trouble && (trouble->status == 401 || trouble->status == 403));
-}
-
 }  // namespace
 
 MeshConfigWatches::MeshConfigWatches(std::span<const KubernetesKind> kinds, ApiClient& client,
@@ -35,7 +30,7 @@ MeshConfigWatches::Clock::time_point MeshConfigWatches::due() const {
 MeshConfigWatches::Clock::time_point MeshConfigWatches::awaited(Clock::time_point now) {
   if (!asked_) asked_ = now;
   const bool all = std::all_of(reflectors_.begin(), reflectors_.end(),
-                               [](const auto& reflector) { return answered(*reflector); });
+                               [](const auto& reflector) { return reflector->answered(); });
   return all ? Clock::time_point::min() : *asked_ + kPatience;
 }
 

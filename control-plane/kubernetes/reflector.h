@@ -54,6 +54,10 @@ class Reflector final : public ApiReader {
 
   // All objects were seen once, or the server does not have the kind.
   bool synced() const { return synced_; }
+  // That, or the server has said that we may not see them.
+  bool answered() const {
+    return synced_ || (trouble_ && (trouble_->status == 401 || trouble_->status == 403));
+  }
   // Nothing is half read: what take() gives is one step.
   bool settled() const { return synced_ && state_ != State::kListing && state_ != State::kStreaming; }
   bool changed() const { return objects_.changed(); }

@@ -12,6 +12,7 @@ namespace {
 
 // Of a Secret that is named: else its gateway is told without it.
 constexpr std::chrono::seconds kPatience(1);
+constexpr std::chrono::seconds kFirstPatience(30);
 // Each is a request that stays open, and whoever may write a Gateway or DestinationRule names as many as he
 // likes.
 constexpr size_t kMostWatches = 1000;
@@ -113,11 +114,12 @@ SecretWatches::Clock::time_point SecretWatches::due() const {
   return out;
 }
 
-SecretWatches::Clock::time_point SecretWatches::awaited() const {
+SecretWatches::Clock::time_point SecretWatches::awaited(bool first) const {
   Clock::time_point out = Clock::time_point::min();
   for (const auto& [name, watch] : watches_) {
-    if (!watch->reflector.synced() && !watch->reflector.trouble())
-      out = std::max(out, watch->began + kPatience);
+    const Reflector& reflector = watch->reflector;
+    const bool open = first ? !reflector.answered() : !reflector.synced() && !reflector.trouble();
+    if (open) out = std::max(out, watch->began + (first ? kFirstPatience : kPatience));
   }
   return out;
 }

@@ -30,8 +30,9 @@ class SecretWatches {
   // When tick() has something to do next.
   Clock::time_point due() const;
   // Until when the server has time to answer for the Secrets that were named last, so that they are told with
-  // their gateways; now or before: it has, or cannot.
-  Clock::time_point awaited() const;
+  // their gateways; now or before: it has, or cannot. `first`: nothing was told yet, and whoever had keys of
+  // an earlier process would be told that there are none.
+  Clock::time_point awaited(bool first) const;
   bool changed() const;
   void take(Store::Changes* changes);
 

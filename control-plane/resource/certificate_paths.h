@@ -33,6 +33,10 @@ inline constexpr char kFilesRemedy[] =
     "use a "
     "Secret";
 
+// Of a Secret that is not there, as far as is seen.
+inline constexpr char kSecretRemedy[] =
+    "add it, correct the name or the Secret, or, in a cluster, let Weft read it (docs/kubernetes.md#secrets)";
+
 // For messages: "Secret shop/edge", or the files that it stands for.
 std::string secret_text(std::string_view ns, std::string_view name);
 

@@ -72,6 +72,7 @@ struct Pod {
   std::vector<std::string> ips;      // valid addresses
   std::string phase;
   std::optional<bool> ready;  // absent: the manifest says nothing
+  bool started = false;       // all of its containers, and their startup probes have succeeded
   bool deleting = false;
   std::string owner_kind;
   std::string owner_name;

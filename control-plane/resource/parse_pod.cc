@@ -76,9 +76,8 @@ constexpr std::array<Names, 22> kContainerKnown = {"args",
                                                    "workingDir"};
 constexpr std::array<Names, 3> kPortRead = {"name", "containerPort", "protocol"};
 constexpr std::array<Names, 2> kPortKnown = {"hostPort", "hostIP"};
-constexpr std::array<Names, 4> kStatusRead = {"podIP", "podIPs", "phase", "conditions"};
-constexpr std::array<Names, 14> kStatusKnown = {"containerStatuses",
-                                                "ephemeralContainerStatuses",
+constexpr std::array<Names, 5> kStatusRead = {"podIP", "podIPs", "phase", "conditions", "containerStatuses"};
+constexpr std::array<Names, 13> kStatusKnown = {"ephemeralContainerStatuses",
                                                 "hostIP",
                                                 "hostIPs",
                                                 "initContainerStatuses",
@@ -155,6 +154,10 @@ void parse_status(const FieldReader& status, Pod& out) {
     if (condition.text("type").value_or("") == "Ready")
       out.ready = condition.text("status").value_or("") == "True";
   }
+  const std::vector<FieldReader> containers = status.items("containerStatuses");
+  out.started = !containers.empty() && std::all_of(containers.begin(), containers.end(), [](const auto& one) {
+    return one.boolean("started").value_or(false);
+  });
 }
 
 void parse_owner(const FieldReader& meta, Pod& out) {

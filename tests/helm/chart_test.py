@@ -14,6 +14,7 @@ SECRET = ("--set", "agent.authority.secretName=weft-ca,control.enabled=false")
 CONTROL = ("--set", "control.enabled=true")
 CONTROL_SECRET = (*CONTROL, "--set", "control.authority.secretName=weft-ca,control.writeStatus=false,control.replicas=1")
 CONTROL_MORE = (*CONTROL, "--set", "control.gatewayAddresses={192.0.2.1,2001:db8::1},control.clientAuthority.configMapName=nodes")
+JOIN = ("--set", "control.join.claimName=weft-nodes,control.join.serviceType=LoadBalancer,control.join.names={mesh.example,2001:db8::7}")
 ISTIOD = ("--set", "agent.authority.istiod.address=istiod.istio-system.svc:15012,agent.authority.istiod.serverName=istiod")
 CONTROL_IP = (*CONTROL, "--set", "control.clusterIP=10.96.7.7,agent.cni.enabled=false")
 
@@ -147,6 +148,50 @@ class RenderedTest(unittest.TestCase):
                 self.assertNotIn("annotations", thing["metadata"], "it goes with the release")
                 self.assertIn(f"weft-system/{name}", " ".join(arguments))
 
+    def test_certificates_are_read_by_name_and_by_one_account(self):
+        watched = chart.read("control-plane/kubernetes/secret_watches.cc")
+        self.assertIn('"fieldSelector=metadata.name%3D"', watched, "one by one: a name in the role counts for such a request")
+        for more, reader in (((), "weft-agent"), (CONTROL, "weft-control")):
+            self.assertFalse([o for o in chart.render(*more) if o["metadata"]["name"] == "weft-certificates"])
+            objects = chart.render(*more, "--set-json", 'certificates={"shop": ["edge-cert", "edge-cert-cacert"], "bank": ["till"]}')
+            made = [o for o in objects if o["metadata"]["name"] == "weft-certificates"]
+            self.assertEqual(sorted((o["kind"], o["metadata"]["namespace"]) for o in made),
+                             [("Role", "bank"), ("Role", "shop"), ("RoleBinding", "bank"), ("RoleBinding", "shop")])
+            rules = {o["metadata"]["namespace"]: named_rules(o) for o in made if o["kind"] == "Role"}
+            self.assertEqual(rules, {"shop": {("", "secrets"): (["edge-cert", "edge-cert-cacert"], ["list", "watch"])},
+                                     "bank": {("", "secrets"): (["till"], ["list", "watch"])}})
+            for binding in (o for o in made if o["kind"] == "RoleBinding"):
+                self.assertEqual(binding["roleRef"], {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "weft-certificates"})
+                self.assertEqual(binding["subjects"], [{"kind": "ServiceAccount", "name": reader, "namespace": "weft-system"}])
+            secrets = [o["metadata"] for o in objects if o["kind"].endswith("Role") for rule in o["rules"] if "secrets" in rule["resources"]]
+            own = [("weft-control", "weft-system")] * bool(more)
+            self.assertEqual(sorted((m["name"], m.get("namespace")) for m in secrets),
+                             sorted([("weft-certificates", "bank"), ("weft-certificates", "shop")] + own), "and no Secret elsewhere")
+
+    def test_machines_join_where_their_tokens_last(self):
+        for objects in self.with_control():
+            self.assertFalse([a for a in chart.container(objects, "weft-control")["args"] if a.startswith("--join-dir")])
+            self.assertFalse([o for o in objects if o["metadata"]["name"] == "weft-control-nodes"])
+        objects = chart.render(*CONTROL, *JOIN)
+        control = chart.container(objects, "weft-control")
+        (mount,) = [m for m in control["volumeMounts"] if m["name"] == "join"]
+        (volume,) = [v for v in chart.workload(objects, "weft-control")["spec"]["template"]["spec"]["volumes"] if v["name"] == "join"]
+        self.assertEqual(volume["persistentVolumeClaim"], {"claimName": "weft-nodes"})
+        # A folder of its own in the volume, whose mode is its own; and where `weft join-token` looks for it.
+        (folder,) = [a.split("=", 1)[1] for a in control["args"] if a.startswith("--join-dir=")]
+        self.assertEqual(folder.rsplit("/", 1)[0], mount["mountPath"])
+        self.assertIn(f'kDefaultJoinFolder[] = "{folder}"', chart.read("control-plane/join/token_store.h"))
+        self.assertEqual([a for a in control["args"] if a.startswith("--tls-name=")],
+                         ["--tls-name=weft-control.weft-system.svc", "--tls-name=mesh.example", "--tls-name=2001:db8::7"])
+        service = chart.one(objects, "Service", "weft-control-nodes")["spec"]
+        self.assertEqual((service["type"], [p["targetPort"] for p in service["ports"]]), ("LoadBalancer", ["xds"]))
+        self.assertEqual(service["selector"], chart.one(objects, "Service", "weft-control")["spec"]["selector"])
+        self.assertEqual([o["kind"] for o in objects if o["kind"] == "PersistentVolumeClaim"], [], "it is the operator's, and outlives a release")
+        for alone in ("control.join.serviceType=NodePort", "control.join.names={mesh.example}"):
+            out = chart.run_helm("template", "weft", chart.CHART, *CONTROL, "--set", alone)
+            self.assertNotEqual(out.returncode, 0)
+            self.assertIn("next: give a PersistentVolumeClaim as control.join.claimName", out.stderr)
+
     def test_weft_control_is_nobody_and_survives_a_node(self):
         for objects in self.with_control():
             spec = chart.workload(objects, "weft-control")["spec"]
@@ -246,11 +291,31 @@ class RenderedTest(unittest.TestCase):
             self.assertGreater(release, drain + pause)
             self.assertGreater(agent["terminationGracePeriodSeconds"], release)
 
-    def test_a_proxy_is_ready_when_its_agent_is(self):
-        # Else a node whose agent cannot start loses the proxy that serves it to one that has nothing.
+    def test_a_proxy_is_ready_once_its_agent_was_and_stays_so(self):
         for objects in self.variants():
-            agent, proxy = (chart.container(objects, name)["readinessProbe"]["httpGet"] for name in ("weft-agent", "weft-proxy"))
-            self.assertEqual(proxy, agent)
+            proxy = chart.container(objects, "weft-proxy")
+            self.assertEqual(proxy["startupProbe"]["httpGet"], chart.container(objects, "weft-agent")["readinessProbe"]["httpGet"])
+            self.assertNotIn("readinessProbe", proxy, "with its agent away it would not be ready, and be deleted for the new one at once")
+            self.assertGreaterEqual(proxy["startupProbe"]["initialDelaySeconds"], 5, "the agent that is replaced at the same time does not count")
+
+    def test_that_an_agent_was_ready_stays_on_record(self):
+        for objects in self.variants():
+            proxy = chart.container(objects, "weft-proxy")
+            self.assertGreaterEqual(proxy["startupProbe"]["periodSeconds"] * proxy["startupProbe"]["failureThreshold"], 86400, "a proxy that waits is not killed")
+            # What weft-control looks for.
+            code = chart.read("control-plane/compile/tunnel_nodes.cc")
+            for name, component in (("weft-agent", "agent"), ("weft-proxy", "proxy")):
+                labels = chart.one(objects, "DaemonSet", name)["spec"]["template"]["metadata"]["labels"]
+                self.assertEqual((labels["app.kubernetes.io/name"], labels["app.kubernetes.io/component"]), ("weft", component))
+                self.assertIn(f'component == "{component}"', code)
+
+    def test_who_takes_tunnels_is_said(self):
+        for objects in self.with_control():
+            self.assertIn("--tunnels=annotated", chart.container(objects, "weft-control")["args"])
+        self.assertIn("--tunnels=captured", chart.container(chart.render(*CONTROL, "--set", "control.tunnels=captured"), "weft-control")["args"])
+        out = chart.run_helm("template", "weft", chart.CHART, *CONTROL, *GATEWAY, "--set", "control.tunnels=captured")
+        self.assertNotEqual(out.returncode, 0)
+        self.assertIn("control.tunnels: Gateways have no identity", out.stderr)
 
     def test_two_agents_never_meet_on_a_node(self):
         for objects in self.variants():
@@ -410,6 +475,13 @@ class SchemaTest(unittest.TestCase):
         ("control.enable=true", ["control", "enable"]),
         ("control.gatewayAddresses={edge.example}", ["gatewayAddresses"]),
         ("agent.certificateFolders={certs}", ["certificateFolders"]),
+        ("certificates.shop={}", ["certificates", "shop"]),
+        ("certificates.shop={*}", ["certificates", "shop"]),
+        ("certificates=edge-cert", ["certificates"]),
+        ("control.join.serviceType=ExternalName", ["join", "serviceType"]),
+        ("control.join.names={a b}", ["join", "names"]),
+        ("control.join.dir=/tmp", ["join", "dir"]),
+        ("control.tunnels=all", ["tunnels"]),
         ("agent.authority.istiod.address=istiod", ["istiod", "address"]),
         ("priviliged=true", ["priviliged"]),
     ]

@@ -7,7 +7,9 @@ import subprocess
 from scenario import CHART, MESH, Failed
 
 # Switches that add kinds of objects.
-SWITCHES = ((), ("control.enabled=true", "webhook.enabled=true", "agent.gateway.address=0.0.0.0"))
+SWITCHES = ((), ("control.enabled=true", "webhook.enabled=true", "agent.gateway.address=0.0.0.0"),
+            ("control.enabled=true", "control.tunnels=captured", "control.join.claimName=weft-nodes", "control.join.serviceType=NodePort",
+             "control.join.names={mesh.example}"))
 
 
 def check_charts(s):

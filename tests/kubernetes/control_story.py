@@ -30,8 +30,17 @@ spec:
 """
 
 
+def forget_annotations(s):
+    """From here on no pod says itself that it takes tunnels."""
+    s.kubectl("-n", SHOP, "patch", "deployment", "vault", "--type=json", "-p", '[{"op": "remove", "path": "/spec/template/metadata/annotations"}]')
+    s.kubectl("-n", SHOP, "rollout", "status", "deployment/vault", "--timeout=60s")
+    said = ("-n", SHOP, "get", "pods", "-o", "jsonpath={.items[*].metadata.annotations}")
+    until("no pod is annotated", 30, lambda: "redirection" not in s.kubectl(*said), lambda: s.kubectl(*said))
+    return "no pod has the annotation"
+
+
 def install_control(s):
-    s.install_chart("control.enabled=true", f"control.clusterIP={CONTROL_ADDRESS}", "control.resources.requests.cpu=20m", "webhook.enabled=true")
+    s.install_chart("control.enabled=true", "control.tunnels=captured", f"control.clusterIP={CONTROL_ADDRESS}", "control.resources.requests.cpu=20m", "webhook.enabled=true")
     for node in s.cluster.nodes():
         until(f"{PODS[node.name]} pods of {node.name} are captured", 30, lambda: s.captured(node.name) == PODS[node.name], s.mesh_logs)
         source = json.loads(s.weft(node.name, "-o", "json", "status"))["configSource"]

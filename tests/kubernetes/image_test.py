@@ -15,7 +15,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN_DIR = ROOT + "/build/release/bin"
-IMAGES = {"weft-agent": ("weft-agent", "weft"), "weft-proxy": ("weft-proxy",), "weft-control": ("weft-control",)}
+IMAGES = {"weft-agent": ("weft-agent", "weft"), "weft-proxy": ("weft-proxy",), "weft-control": ("weft-control", "weft")}
 USERS = {"weft-agent": "0:0", "weft-proxy": "0:0", "weft-control": "65534:65534"}
 
 

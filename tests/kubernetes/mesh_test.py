@@ -12,6 +12,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import broken_story  # noqa: E402 pylint: disable=wrong-import-position
 import chart_story  # noqa: E402 pylint: disable=wrong-import-position
 import control_story  # noqa: E402 pylint: disable=wrong-import-position
 import start_story  # noqa: E402 pylint: disable=wrong-import-position
@@ -25,8 +26,9 @@ STEPS = (
     Scenario.start, Scenario.deploy, Scenario.install, Scenario.enrol, Scenario.encrypt, Scenario.apply_canary, Scenario.change_weights,
     Scenario.restart_agent, Scenario.restart_proxy, Scenario.lose_api_server, Scenario.uninstall,
     # Once more, on the same cluster and under the same traffic.
-    control_story.install_control, control_story.check_cluster, control_story.ask_agents, Scenario.encrypt, Scenario.change_weights, start_story.first_moments, control_story.refuse_wrong,
-    control_story.judge_route, control_story.restart_control, control_story.lose_control, upgrade_story.upgrade, Scenario.uninstall,
+    control_story.forget_annotations, control_story.install_control, control_story.check_cluster, control_story.ask_agents, Scenario.encrypt, Scenario.change_weights,
+    start_story.first_moments, control_story.refuse_wrong,
+    control_story.judge_route, control_story.restart_control, control_story.lose_control, broken_story.break_agent, upgrade_story.upgrade, Scenario.uninstall,
     chart_story.check_charts)
 
 

@@ -29,7 +29,7 @@ enum ExitCode : int {
 struct KernelQuestion {
   std::string cgroup;
   std::string pin_root;
-  // Also who else is on the hooks. A running agent answers that itself (B-05).
+  // Also who else is on the hooks, and process ids. A running agent answers that itself (B-05, B-06).
   bool with_rivals = false;
 };
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <functional>
 
 #include "base/strings.h"
 #include "tools/weft/interrupt.h"
@@ -49,14 +50,17 @@ void add_values(const Flags& flags, std::vector<std::string>* command) {
   for (const std::string& set : flags.cluster.sets) command->insert(command->end(), {"--set", set});
 }
 
-int run_helm(const std::vector<std::string>& command, const std::string& next, Environment& env) {
+// What to type when Helm has failed: found out then.
+using Next = std::function<std::string()>;
+
+int run_helm(const std::vector<std::string>& command, const Next& next, Environment& env) {
   env.out.flush();
   const int code = env.run_program(command);
   if (code == 0) return kOk;
   if (code == kNoProgram)
     return report(absl::NotFoundError(str_cat(command.front(), " cannot be run")),
                   "install Helm 3.14 or newer, or name one in WEFT_HELM", env);
-  return report(absl::InternalError(str_cat(command.front(), " ", command[1], " ended with ", code)), next,
+  return report(absl::InternalError(str_cat(command.front(), " ", command[1], " ended with ", code)), next(),
                 env);
 }
 
@@ -66,25 +70,26 @@ int print_manifests(const Flags& flags, const ClusterAsk& ask, Environment& env)
   if (!chart.ok()) return report(chart.status(), "", env);
   std::vector<std::string> command{helm(), "template", kRelease, *chart, "--namespace", ask.ns};
   add_values(flags, &command);
-  return run_helm(command, "look at what it says of the values", env);
+  return run_helm(command, [] { return "look at what it says of the values"; }, env);
 }
 
-// What would make the installation fail is told before anything is changed.
-bool fit(const ClusterAsk& ask, Environment& env) {
-  bool good = true;
-  for (const CheckRow& row : env.check_cluster(ask)) {
-    if (row.result != "error") continue;
-    good = false;
+// What would make an installation fail, told before anything is changed, or what does.
+std::vector<CheckRow> tell_errors(const ClusterAsk& ask, Environment& env) {
+  std::vector<CheckRow> out = env.check_cluster(ask);
+  std::erase_if(out, [](const CheckRow& row) { return row.result != "error"; });
+  for (const CheckRow& row : out)
     env.err << "error: " << row.id << " " << row.description << ": " << row.error << "\nnext: " << row.hint
             << "\n";
-  }
-  return good;
+  return out;
 }
 
-int apply(const Flags& flags, const ClusterAsk& ask, std::vector<std::string> command, Environment& env) {
+std::string look_at(const ClusterAsk& ask) { return str_cat("weft check --cluster -n ", ask.ns); }
+
+int apply(const Flags& flags, const ClusterAsk& ask, std::vector<std::string> command, const Next& next,
+          Environment& env) {
   add_access(ask, &command);
   add_values(flags, &command);
-  return run_helm(command, str_cat("weft check --cluster -n ", ask.ns), env);
+  return run_helm(command, next, env);
 }
 
 }  // namespace
@@ -106,11 +111,12 @@ int install(const Flags& flags, Environment& env) {
   if (flags.dry_run) return print_manifests(flags, ask, env);
   const absl::StatusOr<std::string> chart = chart_of(flags);
   if (!chart.ok()) return report(chart.status(), "", env);
-  if (!flags.cluster.skip_checks && !fit(ask, env)) return kFindings;
-  return apply(flags, ask,
-               {helm(), "install", kRelease, *chart, "--namespace", ask.ns, "--create-namespace", "--wait",
-                "--timeout", flags.cluster.timeout},
-               env);
+  if (!flags.cluster.skip_checks && !tell_errors(ask, env).empty()) return kFindings;
+  return apply(
+      flags, ask,
+      {helm(), "install", kRelease, *chart, "--namespace", ask.ns, "--create-namespace", "--wait",
+       "--timeout", flags.cluster.timeout},
+      [&ask] { return look_at(ask); }, env);
 }
 
 int upgrade(const Flags& flags, Environment& env) {
@@ -119,10 +125,17 @@ int upgrade(const Flags& flags, Environment& env) {
   const absl::StatusOr<std::string> chart = chart_of(flags);
   if (!chart.ok()) return report(chart.status(), "", env);
   // What was set before stays set; what the new chart brings has its defaults.
+  const auto way_back = [&] {
+    for (const CheckRow& row : tell_errors(ask, env)) {
+      if (row.category == "installation")
+        return str_cat(helm(), " rollback ", kRelease, " -n ", ask.ns, " --wait, to what was there before");
+    }
+    return look_at(ask);
+  };
   return apply(flags, ask,
                {helm(), "upgrade", kRelease, *chart, "--namespace", ask.ns, "--reset-then-reuse-values",
                 "--wait", "--timeout", flags.cluster.timeout},
-               env);
+               way_back, env);
 }
 
 int uninstall(const Flags& flags, Environment& env) {
@@ -131,8 +144,8 @@ int uninstall(const Flags& flags, Environment& env) {
                                    ask.ns, "--wait",    "--timeout", flags.cluster.timeout};
   if (flags.dry_run) command.push_back("--dry-run");
   add_access(ask, &command);
-  if (const int code = run_helm(command, str_cat("kubectl -n ", ask.ns, " get all"), env); code != kOk)
-    return code;
+  const Next look = [&ask] { return str_cat("kubectl -n ", ask.ns, " get all"); };
+  if (const int code = run_helm(command, look, env); code != kOk) return code;
   if (flags.dry_run) return kOk;
   // Helm returns while agents still clean their nodes.
   Interrupt interrupt;

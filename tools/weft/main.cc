@@ -26,6 +26,7 @@ std::vector<KernelResult> check_kernel(const KernelQuestion& question) {
   std::vector<agent::KernelCheck> checks = agent::check_kernel(options);
   if (question.with_rivals) {
     for (agent::KernelCheck& rival : agent::check_rivals(options)) checks.push_back(std::move(rival));
+    checks.push_back(agent::check_process_ids());
   }
   std::vector<KernelResult> out;
   for (agent::KernelCheck& check : checks) {

@@ -33,9 +33,20 @@ HboneServer::~HboneServer() { stop(); }
 void HboneServer::start(UniqueFd fd) {
   set_tcp_options(fd.get());
   local_ = local_address(fd.get());
-  const std::shared_ptr<TlsContext> context = context_.tls.find(origin_->workload_uid());
-  if (context == nullptr || !socket_.open(std::move(fd), true)) return end();
+  if (!socket_.open(std::move(fd), true)) return end();
   socket_.charge_to(origin_->use->buffered_bytes);
+  context_.loop.arm(timer_, kBeginningMs);
+  begin_tls();
+}
+
+void HboneServer::identities_changed() {
+  if (state_ == State::kHandshake && tls_ == nullptr) begin_tls();
+}
+
+// Nothing, while the pod has no certificate.
+void HboneServer::begin_tls() {
+  const std::shared_ptr<TlsContext> context = context_.tls.find(origin_->workload_uid());
+  if (context == nullptr) return;
   context_.loop.arm(timer_, kHandshakeMs);
   tls_ = start_tls(context_.loop, socket_, context, TlsRole::kServer, {});
   if (tls_ == nullptr) return end();
@@ -44,14 +55,19 @@ void HboneServer::start(UniqueFd fd) {
 
 void HboneServer::on_handshake(int result) {
   if (result == 0) return serve();
-  const MonotonicNs now = context_.loop.now();
-  if (now >= context_.next_http2_fault_line) {
-    context_.next_http2_fault_line = now + kNsPerSecond;
+  if (may_log())
     log::info("peer_refused", {{"workload", origin_->workload_uid()},
                                {"peer", peer_.address.to_string()},
                                {"fault", label(tls_->fault())}});
-  }
   end();
+}
+
+// One line a second says enough of peers that come again and again.
+bool HboneServer::may_log() {
+  const MonotonicNs now = context_.loop.now();
+  if (now < context_.next_http2_fault_line) return false;
+  context_.next_http2_fault_line = now + kNsPerSecond;
+  return true;
 }
 
 void HboneServer::serve() {
@@ -143,6 +159,10 @@ void HboneServer::drain() {
 }
 
 void HboneServer::on_timer() {
+  if (state_ == State::kHandshake && tls_ == nullptr && may_log())
+    log::warn("identity_missing", {{"workload", origin_->workload_uid()},
+                                   {"peer", peer_.address.to_string()},
+                                   {"next", "peers want mutual TLS; see `weft cert list`"}});
   if (state_ == State::kHandshake || (state_ == State::kClosing && tunnels_.empty())) return end();
   if (heard_) {
     heard_ = ping_pending_ = false;

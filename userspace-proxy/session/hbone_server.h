@@ -34,6 +34,8 @@ class HboneServer final : public ListNode<>,
   void start(UniqueFd fd);
   // There is another snapshot: tunnels that its policies forbid end.
   void recheck();
+  // Other certificates are there now: one that waits for its pod's goes on.
+  void identities_changed();
   // Asks the peer for no new tunnels; ends a moment after the last has.
   void drain();
   CaptureOrigin& pod() { return *origin_; }
@@ -59,7 +61,9 @@ class HboneServer final : public ListNode<>,
   void tunnel_ended(InboundTunnel& tunnel) override;
   void output_due() override { transport_->output_due(); }
 
+  void begin_tls();
   void on_handshake(int result);
+  bool may_log();
   bool note_rules();
   void serve();
   void on_timer();
@@ -82,7 +86,7 @@ class HboneServer final : public ListNode<>,
   uint32_t streams_ = 0;  // objects that refer to this
   Socket socket_;
   InputBuffer input_;
-  TlsSocket* tls_ = nullptr;
+  TlsSocket* tls_ = nullptr;  // null in the handshake: the pod has no certificate yet
   std::unique_ptr<Http2Transport> transport_;
   IntrusiveList<InboundTunnel> tunnels_;  // owned
   Operation handshake_{this, method<&HboneServer::on_handshake>};

@@ -30,6 +30,10 @@ void HboneServers::recheck() {
   each([](HboneServer& one) { one.recheck(); });
 }
 
+void HboneServers::identities_changed() {
+  each([](HboneServer& one) { one.identities_changed(); });
+}
+
 void HboneServers::drain() {
   each([](HboneServer& one) { one.drain(); });
 }

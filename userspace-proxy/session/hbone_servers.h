@@ -29,6 +29,8 @@ class HboneServers final : private HboneServer::Owner {
 
   void serve(std::shared_ptr<CaptureOrigin> origin, UniqueFd fd, const SocketAddress& peer);
   void recheck();
+  // Other certificates are there now: connections whose pod had none go on.
+  void identities_changed();
   void drain();
   void cut_all();
   // Asks the peers of so many connections without tunnels, the oldest first, to leave.

@@ -15,8 +15,9 @@ constexpr uint64_t kQuietMs = 10'000;
 constexpr uint64_t kPingMs = 20'000;
 constexpr uint64_t kUnusedMs = 300'000;
 constexpr uint32_t kMaxTunnels = 100;
-// A pod is captured some milliseconds before its certificate is here.
-constexpr uint64_t kIdentityMs = 1'000;
+// Between two attempts at a peer that refuses.
+constexpr uint64_t kFirstPauseMs = 10;
+constexpr uint64_t kLastPauseMs = 100;
 
 }  // namespace
 
@@ -32,7 +33,7 @@ bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress&
   dial_.tunnel_to = nullptr;
   dial_.client_tls = nullptr;
   tries_ = 0;
-  give_up_ = pool_.loop_.now() + kIdentityMs * kNsPerMs;
+  give_up_ = pool_.loop_.now() + kBeginningMs * kNsPerMs;
   status_ = ConnectStatus::kFailed;
   if (!pool_.place(*this)) return true;
   status_ = ConnectStatus::kWaiting;
@@ -62,7 +63,7 @@ bool HbonePool::await_identity(HboneDial& dial) {
     // In the order of their starts, but for one that lost its connection and its certificate: it waits
     // longer.
     without_identity_.push_back(dial);
-    if (!patience_.armed()) loop_.arm(patience_, kIdentityMs);
+    if (!patience_.armed()) loop_.arm(patience_, kBeginningMs);
     return true;
   }
   if (loop_.now() >= next_log_line_) {
@@ -128,6 +129,7 @@ HboneConnection::HboneConnection(HbonePool& pool, HboneKey key, std::shared_ptr<
       key_(std::move(key)),
       context_(std::move(context)),
       use_(std::move(use)),
+      pause_ms_(kFirstPauseMs),
       socket_(pool.loop_),
       input_(pool.loop_.buffers(), &use_->buffered_bytes),
       connector_(pool.loop_, pool.home_) {
@@ -143,13 +145,32 @@ HboneConnection::~HboneConnection() {
 }
 
 void HboneConnection::dial(const DialParameters& dial) {
-  if (!connector_.start(connected_, socket_, SocketAddress{key_.address, kHbonePort}, dial)) return;
+  dial_ = dial;
+  if (!connector_.start(connected_, socket_, SocketAddress{key_.address, kHbonePort}, dial_)) return;
   pool_.loop_.soon(connected_);
 }
 
 void HboneConnection::on_connected(int) {
-  if (connector_.status() != ConnectStatus::kConnected) return end(connector_.status());
-  begin_tls();
+  const ConnectStatus status = connector_.status();
+  if (status == ConnectStatus::kConnected) return begin_tls();
+  if (status != ConnectStatus::kRefused || !dial_later()) end(status);
+}
+
+// Nobody listens there yet, or not any more: for those that wait not too long already it is tried again.
+bool HboneConnection::dial_later() {
+  IntrusiveList<HboneDial> patient;
+  while (HboneDial* dial = waiting_.pop_front()) {
+    if (dial->give_up_ > pool_.loop_.now() && !use_->gone)
+      patient.push_back(*dial);
+    else
+      dial->settle(ConnectStatus::kRefused);
+  }
+  while (HboneDial* dial = patient.pop_front()) waiting_.push_back(*dial);
+  if (waiting_.empty()) return false;
+  socket_.close();
+  pool_.loop_.arm(timer_, pause_ms_);
+  pause_ms_ = std::min(2 * pause_ms_, kLastPauseMs);
+  return true;
 }
 
 void HboneConnection::begin_tls() {
@@ -300,6 +321,7 @@ void HboneConnection::leave_pool() {
 }
 
 void HboneConnection::on_timer() {
+  if (state_ == State::kDialling) return waiting_.empty() ? end(ConnectStatus::kRefused) : dial(dial_);
   if (state_ == State::kHandshake) {
     log_refusal(TlsFault::kTimeout);
     return end(ConnectStatus::kTimeout);

@@ -21,6 +21,9 @@ class HboneConnection;
 class HbonePool;
 
 inline constexpr uint16_t kHbonePort = 15008;
+// A pod is captured some milliseconds before its certificate is here, and told to others as one that takes
+// tunnels some before it listens for them: for so long either end waits for what it lacks.
+inline constexpr uint64_t kBeginningMs = 1'000;
 
 // What connections may be shared by. Pods never share: the certificate is the source's.
 struct HboneKey {
@@ -65,7 +68,7 @@ class HboneDial final : public ListNode<> {
   HboneKey key_;
   DialParameters dial_;      // of its connection, if it needs one of its own
   int tries_ = 0;            // CONNECTs that were sent
-  MonotonicNs give_up_ = 0;  // when no certificate of the source is waited for any more
+  MonotonicNs give_up_ = 0;  // when neither a certificate of the source nor the peer is waited for any more
   ConnectStatus status_ = ConnectStatus::kFailed;
   TunnelSocket* tunnel_ = nullptr;  // ours until it is the socket's
   WaitSlot waiting_;
@@ -102,6 +105,7 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
   void on_connected(int);
   void on_handshake(int result);
   void begin_tls();
+  bool dial_later();
   void log_refusal(TlsFault fault) const;
   void ready();
   bool may_open(const HboneDial& dial);
@@ -121,6 +125,8 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
   bool heard_ = false;  // since the last look
   bool ping_pending_ = false;
   bool settings_known_ = false;
+  DialParameters dial_;
+  uint64_t pause_ms_;  // before the next attempt, when the peer refuses
   Socket socket_;
   InputBuffer input_;
   Connector connector_;

@@ -9,6 +9,7 @@
 
 #include <cstring>
 
+#include "agent/admin/checks.h"
 #include "base/fd_passing.h"
 #include "bpf/abi/constants.h"
 #include "proto/weft/handover/v1/handover.pb.h"
@@ -310,6 +311,22 @@ TEST_F(AgentTest, CheckNamesRivalsAndOnlyThoseThatExcludeFail) {
                   "warning cgroup/connect4: cil_sock4_conne (id 12, Cilium) at /cg: both run see its values",
                   "error sockops: a program without name (id 13) at /: it does not run bpftool prog "
                   "show id 13"));
+}
+
+TEST(ChecksTest, APidNamespaceOfItsOwnIsAnErrorWithTheNextStep) {
+  const auto row = [](const NodeFacts& facts) {
+    const admin::v1::CheckReport report = run_checks(facts);
+    for (const auto& check : report.checks()) {
+      if (check.id() == "B-06") return check;
+    }
+    return admin::v1::CheckResult();
+  };
+  EXPECT_EQ(row({}).result(), "success");
+  NodeFacts facts;
+  facts.pid_problem = "it has a PID namespace of its own";
+  EXPECT_EQ(row(facts).result(), "error");
+  EXPECT_EQ(row(facts).error(), facts.pid_problem);
+  EXPECT_THAT(row(facts).hint(), ::testing::HasSubstr("hostPID: true"));
 }
 
 TEST_F(AgentTest, DiffNamesWhatTheKernelSaysAndPodsThatAreNotCaptured) {

@@ -213,11 +213,105 @@ TEST_F(NodeScopeTest, RoutesOfGatewaysGoToGatewaysWhichSeeAllNamespaces) {
   EXPECT_EQ(gateway.next(), "+gateway/80 +shop/private ");
 }
 
-TEST_F(NodeScopeTest, KeysGoToNoNode) {
-  apply({Resource(kSecretType, "kubernetes://shop/cert", "1", "key"), service("all")}, {});
-  Node gateway(address_, "b", "", true);
+Resource secret(const std::string& name, const std::string& version = "1") {
+  return {kSecretType, name, version, str_cat("key ", version)};
+}
+
+Resource edge_with(const std::string& certificate, const std::string& roots = "") {
+  mesh::v1::RouteSet out;
+  out.mutable_gateway()->set_port(443);
+  mesh::v1::TlsServer& server = *out.mutable_gateway()->add_servers();
+  if (!certificate.empty()) server.add_certificates(certificate);
+  server.set_client_roots(roots);
+  return make(kRouteSetType, "gateway/443", out);
+}
+
+// Of namespace shop.
+Resource rule(const std::string& host, const std::string& credential, const std::string& export_to = "") {
+  mesh::v1::DestinationPolicy out;
+  out.set_namespace_("shop");
+  out.set_host(host);
+  if (!export_to.empty()) out.add_export_to(export_to);
+  out.add_subsets()->mutable_traffic_policy()->mutable_tls()->set_credential_name(credential);
+  return make(kDestinationPolicyType, "shop/rule", out);
+}
+
+TEST_F(NodeScopeTest, KeysThatNobodyNamesGoToNoNode) {
+  apply({secret("shop/cert"), service("all")}, {pod("shop", "web", "a")});
+  Node gateway(address_, "a", "", true);
   gateway.subscribe(kSecretType);
   EXPECT_EQ(gateway.next(), "");
+}
+
+TEST_F(NodeScopeTest, KeysOfGatewaysGoToGatewaysAndChangesAndDeletionsAreFollowed) {
+  apply({secret("shop/cert"), secret("shop/roots"), edge_with("shop/cert", "shop/roots")},
+        {pod("shop", "web", "a")});
+  Node plain(address_, "a"), gateway(address_, "b", "", true);
+  plain.subscribe(kSecretType);
+  EXPECT_EQ(plain.next(), "") << "though pods of the namespace are on it";
+  gateway.subscribe(kSecretType);
+  EXPECT_EQ(gateway.next(), "+shop/cert +shop/roots ");
+  // Another version of the one, and the other is named no more.
+  apply({secret("shop/cert", "2"), edge_with("shop/cert")}, {pod("shop", "web", "a")});
+  EXPECT_EQ(gateway.next(), "+shop/cert -shop/roots ");
+  apply({}, {pod("shop", "web", "a")}, {{kSecretType, "shop/cert"}});
+  EXPECT_EQ(gateway.next(), "-shop/cert ");
+  apply({secret("shop/cert", "3")}, {pod("shop", "web", "a")});
+  EXPECT_EQ(gateway.next(), "+shop/cert ");
+  apply({}, {pod("shop", "web", "a")}, {{kRouteSetType, "gateway/443"}});
+  EXPECT_EQ(gateway.next(), "-shop/cert ");
+  // None of it was for the other: the next that it hears of is what comes then.
+  apply({rule("partner.example", "client"), secret("shop/client")}, {pod("shop", "web", "a")});
+  EXPECT_EQ(plain.next(), "+shop/client ");
+}
+
+TEST_F(NodeScopeTest, KeysOfARuleGoWhereACapturedPodCanUseThem) {
+  LocalPod outside = pod("shop", "batch", "c");
+  outside.wants_capture = false;
+  const std::vector<LocalPod> pods = {pod("shop", "web", "a"), pod("bank", "till", "b"), outside};
+  const auto with = [&](LocalPod more) {
+    std::vector<LocalPod> out = pods;
+    out.push_back(std::move(more));
+    return out;
+  };
+  apply({secret("shop/client"), secret("shop/client-cacert"), rule("partner.example", "client", "shop")},
+        pods);
+  Node a(address_, "a"), b(address_, "b"), c(address_, "c");
+  for (Node* each : {&a, &b, &c}) each->subscribe(kSecretType);
+  EXPECT_EQ(a.next(), "+shop/client +shop/client-cacert ");
+  EXPECT_EQ(b.next(), "") << "no pod of the namespace";
+  EXPECT_EQ(c.next(), "") << "a pod that is not of the mesh";
+  // The first captured pod of the namespace brings them, its end takes them.
+  apply({}, with(pod("shop", "web2", "b")));
+  EXPECT_EQ(b.next(), "+shop/client +shop/client-cacert ");
+  apply({}, pods);
+  EXPECT_EQ(b.next(), "-shop/client -shop/client-cacert ");
+  // Exported to all: whoever captures some pod.
+  apply({rule("partner.example", "client")}, pods);
+  EXPECT_EQ(b.next(), "+shop/client +shop/client-cacert ");
+  // For a Service of another namespace a rule holds for clients of its own, whatever it is exported to.
+  apply({rule("vault.bank.svc.cluster.local", "client")}, pods);
+  EXPECT_EQ(b.next(), "-shop/client -shop/client-cacert ");
+  apply({rule("cart.shop.svc.cluster.local", "other")}, pods);
+  EXPECT_EQ(a.next(), "-shop/client -shop/client-cacert ");
+  // The pod that was there all the time is of the mesh now.
+  apply({rule("partner.example", "client", "shop")}, {pods[0], pods[1], pod("shop", "batch", "c")});
+  EXPECT_EQ(c.next(), "+shop/client +shop/client-cacert ");
+  apply({}, pods);
+  EXPECT_EQ(c.next(), "-shop/client -shop/client-cacert ");
+}
+
+TEST_F(NodeScopeTest, KeysComeBeforeWhatNamesThem) {
+  apply({secret("shop/cert"), edge_with("shop/cert")}, {});
+  Node gateway(address_, "b", "", true);
+  gateway.subscribe(kSecretType);
+  gateway.subscribe(kRouteSetType);
+  EXPECT_EQ(gateway.next(), "+shop/cert ");
+  EXPECT_EQ(gateway.next(), "+gateway/443 ");
+  apply({secret("shop/new"), edge_with("shop/new")}, {});
+  EXPECT_EQ(gateway.next(), "+shop/new ");
+  EXPECT_EQ(gateway.next(), "+gateway/443 ");
+  EXPECT_EQ(gateway.next(), "-shop/cert ");
 }
 
 TEST_F(NodeScopeTest, AStreamThatGoesOnIsSentOnlyWhatItLacks) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "control-plane/kubernetes/kinds.h"
@@ -214,6 +215,43 @@ TEST_F(ClusterCheckTest, PodsThatAreNotReadySayWhy) {
   std::vector<std::string> rows = ids(check());
   EXPECT_THAT(rows,
               testing::Contains("M-01 2 of 3 are ready; weft-agent-abc on n3: CrashLoopBackOff: no bpffs"));
+}
+
+// An image that does not start, while the rollout is at the first of three nodes.
+TEST_F(ClusterCheckTest, ARolloutThatHasStoppedNamesTheNodeAndTheWayBack) {
+  answers_[kDaemonSets + "weft-agent"] = daemonset("weft-agent", 3, 2);
+  answers_[kDaemonSets + "weft-agent"]["status"]["updatedNumberScheduled"] = 1;
+  answers_[kDaemonSets + "weft-proxy"] = daemonset("weft-proxy", 3, 2);
+  const auto pod = [](const char* name, const char* node, const Json& state) {
+    return Json{{"metadata", {{"name", name}}},
+                {"spec", {{"nodeName", node}}},
+                {"status", {{"containerStatuses", {{{"ready", false}, {"state", state}}}}}}};
+  };
+  const Json bad{{"waiting", {{"reason", "ErrImagePull"}, {"message", "no such image"}}}};
+  const Json running{{"running", Json::object()}};
+  answers_["/api/v1/namespaces/weft-system/pods"] = {
+      {"items", {pod("weft-agent-a", "n1", running), pod("weft-agent-b", "n2", bad)}}};
+  const std::vector<ClusterCheck> rows = check();
+  const auto row = [&rows](const std::string& id) {
+    return *std::find_if(rows.begin(), rows.end(), [&](const ClusterCheck& each) { return each.id == id; });
+  };
+  EXPECT_EQ(
+      row("M-01").error,
+      "2 of 3 are ready; weft-agent-b on n2: ErrImagePull: no such image; the rollout has stopped there: "
+      "2 nodes keep the version before, and what is captured is served on all");
+  EXPECT_EQ(
+      row("M-01").hint,
+      "helm rollback weft -n weft-system --wait; why it does not start: kubectl -n weft-system describe "
+      "pod weft-agent-b");
+  // A proxy that waits for its agent is not what is to be mended.
+  answers_["/api/v1/namespaces/weft-system/pods"]["items"][1] = pod("weft-agent-b", "n2", running);
+  const std::vector<ClusterCheck> waiting = check();
+  const auto proxy = std::find_if(waiting.begin(), waiting.end(),
+                                  [](const ClusterCheck& each) { return each.id == "M-02"; });
+  EXPECT_THAT(proxy->hint, HasSubstr("mend M-01 first"));
+  const auto agent = std::find_if(waiting.begin(), waiting.end(),
+                                  [](const ClusterCheck& each) { return each.id == "M-01"; });
+  EXPECT_THAT(agent->hint, HasSubstr("kubectl -n weft-system describe pods")) << "it may become ready";
 }
 
 TEST_F(ClusterCheckTest, ADaemonSetThatIsBeingDeletedIsTold) {

@@ -75,15 +75,6 @@ TEST_F(SecretTest, OneThatAGatewayNamesIsWatchedByItsNameAndComesWithTheGateway)
   EXPECT_TRUE(lost(kCertificate));
 }
 
-TEST_F(SecretTest, WhoIsToReadNoneAsksForNone) {
-  server_.put(kSecrets, secret("edge-cert"));
-  server_.put(kGateways, gateway("edge-cert"));
-  options_.secrets = false;
-  start_and_wait();
-  EXPECT_TRUE(state_.contains(kEdge));
-  EXPECT_EQ(server_.count(kSecrets, any), 0u);
-}
-
 TEST_F(SecretTest, OneThatNoGatewayNamesAnyMoreIsForgottenAndNotWatched) {
   server_.put(kSecrets, secret("edge-cert"));
   server_.put(kGateways, gateway("edge-cert"));

@@ -11,51 +11,13 @@
 
 #include "base/strings.h"
 #include "proto/istio/security.pb.h"
+#include "tests/unit/proxy-engine/hbone_pair.h"
 #include "tests/unit/proxy-engine/hbone_peer.h"
-#include "tests/unit/proxy-engine/tunnel_rig.h"
 
 namespace weft::proxy {
 namespace {
 
 namespace pb = istio::security;
-
-class HbonePairTest : public TunnelTest {
- protected:
-  std::string read_all(Call& call, int* end) {
-    std::string out;
-    InputBuffer input(loop_->buffers());
-    while ((*end = receive(call, input)) > 0) {
-      out += input.unread();
-      input.clear();
-    }
-    return out;
-  }
-  int count(const std::vector<std::unique_ptr<Call>>& calls, ConnectStatus status) {
-    return static_cast<int>(std::ranges::count_if(
-        calls, [status](const auto& c) { return c->step.done && c->status() == status; }));
-  }
-  bool all_over(const std::vector<std::unique_ptr<Call>>& calls) {
-    return until([&] { return std::ranges::all_of(calls, [](const auto& c) { return c->step.done; }); });
-  }
-  // The server has a certificate; the client only with its own.
-  void use_certificates(bool of_client) {
-    auto set = std::make_shared<CredentialSet>();
-    set->by_workload.emplace(kServerUid, credentials(kServerId));
-    if (of_client) set->by_workload.emplace(kClientUid, credentials(kClientId));
-    for (const auto& [uid, one] : set->by_workload) set->by_id.emplace(one->id, one);
-    tls_.replace(std::move(set));
-    hbone_->identities_changed();
-  }
-  static std::shared_ptr<const pb::Authorization> policy(pb::Action action, const char* account) {
-    auto out = std::make_shared<pb::Authorization>();
-    out->set_name("one");
-    out->set_namespace_("shop");
-    out->set_action(action);
-    out->add_rules()->add_clauses()->add_matches()->add_principals()->set_exact(
-        str_cat("cluster.local/ns/shop/sa/", account));
-    return out;
-  }
-};
 
 TEST_P(HbonePairTest, BytesGoBothWaysAndEachEndIsAnEnd) {
   const auto tunnel = opened();
@@ -69,36 +31,6 @@ TEST_P(HbonePairTest, BytesGoBothWaysAndEachEndIsAnEnd) {
   int end = 1;
   EXPECT_EQ(read_all(*tunnel, &end), "answer");
   EXPECT_EQ(end, 0);
-}
-
-TEST_P(HbonePairTest, APodThatHasNoCertificateYetWaitsForIt) {
-  use_certificates(false);
-  const auto early = call();
-  pass(600);
-  const auto late = call();
-  // Others' certificates are no news for these.
-  use_certificates(false);
-  pass(300);
-  EXPECT_FALSE(early->step.done);
-  EXPECT_FALSE(late->step.done);
-  use_certificates(true);
-  ASSERT_TRUE(until([&] { return early->step.done && late->step.done; }));
-  EXPECT_EQ(early->status(), ConnectStatus::kConnected);
-  EXPECT_EQ(late->status(), ConnectStatus::kConnected);
-}
-
-TEST_P(HbonePairTest, APodThatGetsNoCertificateIsToldSoAfterASecond) {
-  use_certificates(false);
-  const auto early = call();
-  pass(600);
-  const auto late = call();
-  pass(500);
-  ASSERT_TRUE(until([&] { return early->step.done; }));
-  EXPECT_EQ(early->status(), ConnectStatus::kFailed);
-  EXPECT_FALSE(late->step.done);
-  pass(600);
-  ASSERT_TRUE(until([&] { return late->step.done; }));
-  EXPECT_EQ(late->status(), ConnectStatus::kFailed);
 }
 
 TEST_P(HbonePairTest, AnApplicationThatBreaksOffIsNoEnd) {
