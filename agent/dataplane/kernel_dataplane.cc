@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "bpf/user/cgroup.h"
 #include "bpf/user/features.h"
+#include "bpf/user/shortcut_trial.h"
 
 namespace weft::agent {
 namespace {
@@ -29,6 +30,11 @@ absl::Status name_missing_feature(const absl::Status& status) {
   return status;
 }
 
+std::string try_shortcut() {
+  const absl::StatusOr<bpf::ShortcutFindings> found = bpf::try_shortcut();
+  return found.ok() ? bpf::shortcut_doubt(*found) : std::string(found.status().message());
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options) {
@@ -36,7 +42,9 @@ absl::StatusOr<std::unique_ptr<Dataplane>> Dataplane::open(const Options& option
   if (cgroup.empty()) {
     ASSIGN_OR_RETURN(cgroup, find_cgroup2_root());
   }
-  auto programs = bpf::Programs::load(bpf::Pins(options.pin_root), {});
+  bpf::Programs::Knobs knobs;
+  knobs.try_shortcut = options.try_shortcut ? options.try_shortcut : try_shortcut;
+  auto programs = bpf::Programs::load(bpf::Pins(options.pin_root), knobs);
   if (!programs.ok()) return name_missing_feature(programs.status());
   auto dataplane = std::make_unique<KernelDataplane>(options, cgroup, *std::move(programs));
   RETURN_IF_ERROR(dataplane->start());
@@ -79,6 +87,8 @@ absl::Status KernelDataplane::take_over() {
   RETURN_IF_ERROR(adopt_namespaces());
   drop_dead_proxies();
   RETURN_IF_ERROR(annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_)));
+  if (!programs_->shortcut_problem().empty())
+    log::info("shortcut_unavailable", {{"why", programs_->shortcut_problem()}});
   return programs_->commit();
 }
 

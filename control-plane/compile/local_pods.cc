@@ -4,6 +4,8 @@
 namespace weft::control_plane {
 namespace {
 
+constexpr char kShortcut[] = "weft.dev/shortcut";
+
 enum class Wish { kNothing, kIn, kOut };
 
 Wish wish_of(const std::map<std::string, std::string>& labels) {
@@ -23,9 +25,22 @@ bool wants_capture(const Pod& pod, const Objects& objects) {
   return wants_capture(find<Namespace>(objects, "", pod.meta.ns));
 }
 
+// The pod's word beats its namespace's.
+bool takes_shortcut(const Pod& pod, const Objects& objects) {
+  const auto own = pod.meta.annotations.find(kShortcut);
+  if (own != pod.meta.annotations.end()) return own->second == "enabled";
+  return takes_shortcut(find<Namespace>(objects, "", pod.meta.ns));
+}
+
 }  // namespace
 
 bool wants_capture(const Namespace* ns) { return ns != nullptr && wish_of(ns->meta.labels) == Wish::kIn; }
+
+bool takes_shortcut(const Namespace* ns) {
+  if (ns == nullptr) return false;
+  const auto said = ns->meta.annotations.find(kShortcut);
+  return said != ns->meta.annotations.end() && said->second == "enabled";
+}
 
 LocalPod local_pod(const Pod& pod, const Objects& objects, const EgressModes& egress) {
   LocalPod local{.uid = pod_uid(pod.meta),
@@ -35,6 +50,7 @@ LocalPod local_pod(const Pod& pod, const Objects& objects, const EgressModes& eg
                  .wants_capture = wants_capture(pod, objects),
                  .exclude_ports = pod.exclude_ports,
                  .exclude_cidrs = pod.exclude_cidrs,
+                 .shortcut = takes_shortcut(pod, objects),
                  .node = pod.node};
   const auto netns = pod.meta.annotations.find("weft.dev/netns");
   if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;
