@@ -11,21 +11,24 @@
  *
  * Redirected bytes wait in a queue of their own, which is read before TCP's and knows no backpressure. Hence:
  *
- * 1. Order. An end sends past TCP only while the receiver has read all that it ever sent by TCP: its
- * write_seq is the receiver's copied_seq, of which both ends count the same bytes. Then TCP has nothing under
- * way, and as the receiver reads redirected bytes first, what follows by TCP cannot be overtaken either.
- * 2. Memory. It does so only while the receiver's unread bytes (sk_rmem_alloc, both queues) and the message
- * are at most WEFT_SHORTCUT_UNREAD.
- * 3. A pod's end has one queue at a time. While bytes wait in both, FIONREAD tells of one, and an application
+ * Order. An end sends past TCP only while the receiver has read all that it ever sent by TCP: its write_seq
+ * is the receiver's copied_seq, of which both ends count the same bytes. Then TCP has nothing under way, and
+ * as the receiver reads redirected bytes first, what follows by TCP cannot overtake them either.
+ *
+ * Memory. It does so only while the receiver's unread bytes (sk_rmem_alloc, both queues) and the message are
+ * at most WEFT_SHORTCUT_UNREAD.
+ *
+ * One queue at a time at a pod's end. While bytes wait in both, FIONREAD tells of one, and an application
  * that takes a short read for "nothing is left" waits for ever on an edge that came already. So the proxy
- * never sends by TCP to a pod's end that has redirected bytes unread. It waits (EACCES; the proxy tries
- *    again) until they are read and then leaves the shortcut for good: the pod's end is removed from
- *    m_shortcut_sock before the first byte goes by TCP, and is an ordinary socket from then on. That it has
- * read everything is certain, because the proxy sends from one thread: what it redirected before has arrived.
- * 4. The proxy's end may have both queues filled, by a pod that sends faster than the proxy reads: that pod's
- *    sends go by TCP, with its backpressure, and come back by rule 1. The proxy is told by WEFT_MARK_SHORTCUT
- * that a short read means nothing. Such a connection carries bulk: the proxy leaves it at its next send (rule
- * 3).
+ * never sends by TCP to a pod's end that has redirected bytes unread. It is put off (EINVAL, from a socket
+ * that refuses everything: bpf/user/shortcut_plug.h; the proxy tries again) until they are read, and then
+ * leaves the shortcut for good: the pod's end is removed from m_shortcut_sock before the first byte goes by
+ * TCP, and is an ordinary socket from then on. That it has read everything is certain, because the proxy
+ * sends from one thread: what it redirected before has arrived.
+ *
+ * Two queues at the proxy's end. A pod that sends faster than the proxy reads goes on by TCP, with its
+ * backpressure, and comes back by the first rule. WEFT_MARK_SHORTCUT tells the proxy that a short read means
+ * nothing. Such a connection carries bulk: the proxy leaves it at its next send, as above.
  *
  * Whoever closes, FIN and RST go by TCP, and are seen after the redirected bytes. */
 #include <linux/bpf.h>
@@ -62,10 +65,10 @@ static __always_inline int redirect(struct sk_msg_md* msg, struct weft_shortcut_
   __u64 peer = pair->cookie[shortcut_other(end) & 1];
   __u32 size = msg->size;
   __u64 now = bpf_ktime_get_coarse_ns();
-  /* SK_DROP, which it answers when the other socket is gone, would be EACCES for the sender; TCP says what is
-   * right. */
+  /* SK_DROP, which it answers when the other socket is gone, would be EACCES for the sender, for ever; TCP
+   * says what is right. */
   if (bpf_msg_redirect_hash(msg, &m_shortcut_sock, &peer, BPF_F_INGRESS) != SK_PASS)
-    return end->is_proxy ? leave(pair) : pass(WEFT_STAT_SHORTCUT_GONE);
+    return pass(WEFT_STAT_SHORTCUT_GONE);
   if (pair->bytes[side] == 0 && side == WEFT_SHORTCUT_ACCEPTED) {
     __u64 exact = bpf_ktime_get_ns();
     shortcut_first_byte(pair->cookie[WEFT_SHORTCUT_ACCEPTED], exact);
@@ -81,17 +84,23 @@ static __always_inline int redirect(struct sk_msg_md* msg, struct weft_shortcut_
   return SK_PASS;
 }
 
+/* EINVAL, from a socket that takes nothing. Without an agent there is none: then the pod's end has two
+ * queues. */
+static __always_inline int put_off(struct sk_msg_md* msg, struct weft_shortcut* pair) {
+  __u64 plug = 0;
+  __sync_fetch_and_or(&pair->state, WEFT_SHORTCUT_BULK);
+  return pass(bpf_msg_redirect_hash(msg, &m_shortcut_sock, &plug, 0) == SK_PASS ? WEFT_STAT_SHORTCUT_WAIT
+                                                                                : WEFT_STAT_SHORTCUT_MIXED);
+}
+
 static __always_inline int send_of_proxy(struct sk_msg_md* msg, struct bpf_sock* sk,
                                          struct weft_shortcut_end* end, struct weft_shortcut* pair) {
   if ((pair->state & (WEFT_SHORTCUT_JOINED | WEFT_SHORTCUT_LEFT)) != WEFT_SHORTCUT_JOINED) return leave(pair);
   const struct tcp_sock* peer = shortcut_peer(end, pair);
-  if (!peer || !tcp_is_read(sk, peer)) return leave(pair);
+  if (!peer) return pass(WEFT_STAT_SHORTCUT_GONE);
+  if (!tcp_is_read(sk, peer)) return pass(WEFT_STAT_SHORTCUT_MIXED);
   __u32 unread = tcp_unread(peer);
-  if (unread && unread + msg->size > WEFT_SHORTCUT_UNREAD) {
-    __sync_fetch_and_or(&pair->state, WEFT_SHORTCUT_BULK);
-    stat_count(WEFT_STAT_SHORTCUT_WAIT);
-    return SK_DROP;
-  }
+  if (unread && unread + msg->size > WEFT_SHORTCUT_UNREAD) return put_off(msg, pair);
   if (!unread && (msg->size > WEFT_SHORTCUT_UNREAD || (pair->state & WEFT_SHORTCUT_BULK))) return leave(pair);
   return redirect(msg, end, pair);
 }

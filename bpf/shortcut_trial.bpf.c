@@ -10,12 +10,13 @@
 
 struct {
   __uint(type, BPF_MAP_TYPE_SOCKHASH);
-  __uint(max_entries, 2);
+  __uint(max_entries, 3);
   __type(key, __u64);
   __type(value, __u64);
 } trial_sockets SEC(".maps");
 
 __u64 trial_to;     /* key of the socket that gets the next message */
+__u64 trial_flags;  /* BPF_F_INGRESS, or 0 for the plug */
 __u32 trial_unread; /* of the sender, when it sent */
 __u32 trial_written;
 __u32 trial_copied;
@@ -31,7 +32,7 @@ int shortcut_trial(struct sk_msg_md* msg) {
   trial_copied = tcp->copied_seq;
   ++trial_runs;
   __u64 to = trial_to;
-  return bpf_msg_redirect_hash(msg, &trial_sockets, &to, BPF_F_INGRESS);
+  return bpf_msg_redirect_hash(msg, &trial_sockets, &to, trial_flags);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -11,9 +11,9 @@ constexpr struct {
   weft_stat stat;
   const char* label;
 } kByTcp[] = {
-    {WEFT_STAT_SHORTCUT_FULL, "shortcut_full"},       {WEFT_STAT_SHORTCUT_TCP, "shortcut_tcp"},
-    {WEFT_STAT_SHORTCUT_LEFT_TCP, "shortcut_left"},   {WEFT_STAT_SHORTCUT_GONE, "shortcut_gone"},
-    {WEFT_STAT_SHORTCUT_NO_ROOM, "shortcut_no_room"},
+    {WEFT_STAT_SHORTCUT_FULL, "shortcut_full"},     {WEFT_STAT_SHORTCUT_TCP, "shortcut_tcp"},
+    {WEFT_STAT_SHORTCUT_LEFT_TCP, "shortcut_left"}, {WEFT_STAT_SHORTCUT_MIXED, "shortcut_mixed"},
+    {WEFT_STAT_SHORTCUT_GONE, "shortcut_gone"},     {WEFT_STAT_SHORTCUT_NO_ROOM, "shortcut_no_room"},
 };
 
 }  // namespace

@@ -47,6 +47,8 @@
   X(SHORTCUT_FULL, "shortcut_full", "sends of a pod by TCP: too much waits unread at the proxy")             \
   X(SHORTCUT_TCP, "shortcut_tcp", "sends of a pod by TCP: earlier bytes by TCP are not read yet")            \
   X(SHORTCUT_LEFT_TCP, "shortcut_left", "sends of the proxy by TCP, on connections that left the shortcut")  \
+  X(SHORTCUT_MIXED, "shortcut_mixed",                                                                        \
+    "sends of the proxy by TCP while the pod has bytes past TCP unread: no agent runs")                      \
   X(SHORTCUT_GONE, "shortcut_gone", "sends by TCP because the other end has closed")                         \
   X(SHORTCUT_NO_ROOM, "shortcut_no_room", "connections without the shortcut: no room or memory for it")
 

@@ -142,7 +142,7 @@ static __always_inline void shortcut_accepted(struct bpf_sock_ops* ctx, const st
     bpf_map_delete_elem(&m_shortcut_sock, &cookie);
 }
 
-/* A TCP packet of the proxy's, which is not made yet. Rule 3: after mesh_shortcut has said that it leaves,
+/* A TCP packet of the proxy's, which is not made yet: after mesh_shortcut has said that it leaves,
  * under the same lock of this socket. */
 static __always_inline void shortcut_packet(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;

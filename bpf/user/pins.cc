@@ -47,8 +47,11 @@ std::vector<std::string> entries(const std::string& directory) {
 bool holds_shortcuts(const std::string& path, const std::string& name) {
   if (name != "m_shortcut_sock") return false;
   const UniqueFd map(bpf_obj_get(path.c_str()));
-  uint64_t first = 0;
-  return map.valid() && bpf_map_get_next_key(map.get(), nullptr, &first) == 0;
+  uint64_t key = 0;
+  // 0 is a running agent's own (shortcut_plug.h).
+  bool more = map.valid() && bpf_map_get_next_key(map.get(), nullptr, &key) == 0;
+  if (more && key == 0) more = bpf_map_get_next_key(map.get(), &key, &key) == 0;
+  return more;
 }
 
 // Pins of one directory, and the directory.

@@ -126,11 +126,12 @@ absl::Status Programs::prepare_and_load() {
 }
 
 // Sockets keep the program that was attached when they came: this is for those that come.
-absl::Status Programs::attach_shortcut() const {
+absl::Status Programs::attach_shortcut() {
   if (!shortcut_problem_.empty()) return absl::OkStatus();
   if (bpf_prog_attach(bpf_program__fd(skeleton_->progs.mesh_shortcut),
                       bpf_map__fd(skeleton_->maps.m_shortcut_sock), BPF_SK_MSG_VERDICT, 0) != 0)
     return errno_status("attach mesh_shortcut", errno);
+  ASSIGN_OR_RETURN(plug_, ShortcutPlug::put(bpf_map__fd(skeleton_->maps.m_shortcut_sock)));
   return absl::OkStatus();
 }
 

@@ -21,6 +21,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@
 #include "bpf/user/link_switch.h"
 #include "bpf/user/migrate.h"
 #include "bpf/user/pins.h"
+#include "bpf/user/shortcut_plug.h"
 
 struct mesh;
 struct bpf_object;
@@ -116,7 +118,7 @@ class Programs {
   absl::Status load_all();
   absl::Status prepare_and_load();
   void leave_shortcut_out();
-  absl::Status attach_shortcut() const;
+  absl::Status attach_shortcut();
   absl::Status gate(std::string_view verb, const std::string& name) const;
   absl::Status attach_one(::bpf_program* program, int cgroup_fd, uint64_t cgroup_id);
   absl::StatusOr<UniqueFd> load_lookup(uint32_t slot) const;
@@ -132,6 +134,7 @@ class Programs {
   bool had_former_ = false;  // some link was pinned when this start began
   bool committed_ = false;
   std::string shortcut_problem_;
+  std::optional<ShortcutPlug> plug_;
   std::map<std::string, HeldLink> cgroup_links_;
   std::map<uint64_t, HeldLink> lookup_links_;
 };

@@ -24,6 +24,8 @@ struct ShortcutFindings {
   // How far the sequence numbers of TCP moved at the first and the second one.
   uint32_t written = 0;
   uint32_t copied = 0;
+  // Sends that the program had put off (shortcut_plug.h) answered EINVAL, and the next one was as before.
+  bool put_off = false;
   // The first one closed; the second one was told so.
   bool ended = false;
 };

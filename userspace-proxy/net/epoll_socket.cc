@@ -74,13 +74,7 @@ bool EpollSocket::send(Operation& operation, std::span<const iovec> pieces) {
 
 bool EpollSocket::try_send(Operation& operation, std::span<const iovec> pieces, size_t* sent) {
   const ssize_t count = transmit(fd_.get(), pieces);
-  if (count == kNotNow) {
-    *sent = 0;
-    writable_ = false;
-    backend_.retries().later(*this);
-    return false;
-  }
-  if (count < 0 && count != -EAGAIN) {
+  if (count < 0 && count != -EAGAIN && count != kNotNow) {
     operation.result = static_cast<int>(count);
     return true;
   }
@@ -91,6 +85,7 @@ bool EpollSocket::try_send(Operation& operation, std::span<const iovec> pieces, 
   }
   // A short write filled the queue: room raises a new edge.
   writable_ = false;
+  if (count == kNotNow) backend_.retries().later(*this);
   return false;
 }
 

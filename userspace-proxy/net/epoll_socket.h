@@ -27,7 +27,7 @@ class EpollSocket final : public SocketIo, public EpollWatched, public RetriedSe
  private:
   enum class Queues : uint8_t { kUnknown, kOne, kTwo };
 
-  // What it receives may wait in two queues, of which one read empties one.
+  // Asked when it matters first: the connection is established then.
   bool has_two_queues();
   bool try_recv(Operation& operation, InputBuffer& into);
   // True when all is sent or it failed (result in the operation); else `*sent` bytes are.

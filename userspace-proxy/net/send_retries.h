@@ -1,5 +1,5 @@
 // Sends that the kernel put off without telling when they will succeed: the pod at the other end of a
-// shortcut has not read what it got (bpf/shortcut.bpf.c, rule 3). They are tried again after a millisecond,
+// shortcut has not read what it got (bpf/shortcut.bpf.c). They are tried again after a millisecond,
 // and less often as long as none succeeds. Used by both backends. Worker thread only.
 #pragma once
 

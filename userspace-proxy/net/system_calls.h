@@ -12,9 +12,9 @@
 
 namespace weft::proxy {
 
-// What a send answers while the pod at the other end of a shortcut has to read first (bpf/shortcut.bpf.c,
-// rule 3).
-inline constexpr int kNotNow = -EACCES;
+// What a send answers that the kernel has put off until the peer has read what went past TCP: nobody tells
+// when (bpf/shortcut.bpf.c).
+inline constexpr int kNotNow = -EINVAL;
 
 // Bytes, 0 at the end of the stream, or a negative errno.
 ssize_t receive(int fd, std::span<char> into);

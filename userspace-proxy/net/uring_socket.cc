@@ -293,7 +293,7 @@ void UringSocket::keep_leftover(size_t sent) {
   leftover_->end = static_cast<uint32_t>(posted_bytes_ - sent);
 }
 
-// Of the peer or in our own socket: the kernel tells about the latter only.
+// In our own socket, or of the peer to read first: the kernel tells about the former only.
 void UringSocket::wait_for_room(int result) {
   sending_ = Sending::kNoRoom;
   if (result == kNotNow) return backend_.retries().later(*this);

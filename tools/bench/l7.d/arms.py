@@ -41,10 +41,14 @@ class Arm:
         self.address = world.machine.add_pod(1, self.netns, host)
         self.cgroup = name
         self.proxy = None
-        self.upstream = world.upstream
+        self.own_upstream = None
         self.targets = {}
         self.fresh_rss_kb = 0
         self.version = ""
+
+    @property
+    def upstream(self):
+        return self.own_upstream or self.world.upstream
 
     @property
     def root(self):
@@ -204,7 +208,7 @@ class WeftShortcut(Weft):
     of this arm's node: another nginx, with the configuration of the others."""
 
     def start(self):
-        self.upstream, self.upstream_address = self.world.start_upstream(self.name + "-up", 60 + len(self.world.started), self.cgroup)
+        self.own_upstream, self.upstream_address = self.world.start_upstream(self.name + "-up", 60 + len(self.world.started), self.cgroup)
         super().start()
 
     def manifests(self):
