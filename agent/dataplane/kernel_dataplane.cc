@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "bpf/abi/shortcut.h"
 #include "bpf/user/cgroup.h"
 #include "bpf/user/features.h"
 #include "bpf/user/shortcut_trial.h"
@@ -212,6 +213,7 @@ std::vector<MapStatus> KernelDataplane::maps() const {
   const std::vector<uint64_t> cookies = netns_.keys(WEFT_MAX_NAMESPACES);
   uint64_t live = 0;
   for (const uint64_t cookie : cookies) live += has_listener(cookie) ? 1 : 0;
+  const bpf::Map<uint64_t, weft_shortcut> shortcuts(programs_->map_fd("m_shortcut"), "m_shortcut");
   return {
       {.name = "m_netns", .entries = cookies.size(), .capacity = WEFT_MAX_NAMESPACES},
       {.name = "m_listener", .entries = live, .capacity = WEFT_MAX_NAMESPACES},
@@ -223,6 +225,9 @@ std::vector<MapStatus> KernelDataplane::maps() const {
       {.name = "m_excl_port", .entries = exclusions_.port_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_excl_cidr", .entries = exclusions_.cidr_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_flow", .entries = measurements_.flow_count(), .capacity = WEFT_MAX_FLOWS},
+      {.name = "m_shortcut",
+       .entries = shortcuts.keys(WEFT_MAX_SHORTCUTS).size(),
+       .capacity = WEFT_MAX_SHORTCUTS},
       {.name = "m_socket", .entries = records_.taken(), .capacity = WEFT_SOCKET_SETS * WEFT_SOCKET_SLOTS},
   };
 }
