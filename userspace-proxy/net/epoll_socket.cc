@@ -102,9 +102,7 @@ void EpollSocket::go_on_sending() {
 
 void EpollSocket::retry() {
   writable_ = true;
-  if (send_operation_ == nullptr || request_ == nullptr) return;
-  go_on_sending();
-  if (request_ == nullptr) backend_.retries().succeeded();
+  if (send_operation_ != nullptr && request_ != nullptr) go_on_sending();
 }
 
 void EpollSocket::drop_request() {

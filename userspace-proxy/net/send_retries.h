@@ -27,7 +27,12 @@ class RetriedSend : public ListNode<RetryTag> {
 class SendRetries {
  public:
   void later(RetriedSend& send) {
-    if (waiting_.empty()) due_ = clock_.now() + interval_ms_ * kNsPerMs;
+    if (waiting_.empty()) {
+      const MonotonicNs now = clock_.now();
+      // What was put off before has gone through long since.
+      if (now > due_ + interval_ms_ * kNsPerMs) interval_ms_ = 1;
+      due_ = now + interval_ms_ * kNsPerMs;
+    }
     waiting_.push_back(send);
   }
   // How long a wait may last at the most; -1 and below: without limit.
@@ -44,7 +49,6 @@ class SendRetries {
     interval_ms_ = std::min(interval_ms_ * 2, kMostMs);
     while (RetriedSend* send = now.pop_front()) send->retry();
   }
-  void succeeded() { interval_ms_ = 1; }
 
  private:
   static constexpr uint64_t kMostMs = 32;
