@@ -16,7 +16,8 @@
  * as the receiver reads redirected bytes first, what follows by TCP cannot overtake them either.
  *
  * Memory. It does so only while the receiver's unread bytes (sk_rmem_alloc, both queues) and the message are
- * at most WEFT_SHORTCUT_UNREAD.
+ * at most WEFT_SHORTCUT_UNREAD, and with at most WEFT_SHORTCUT_SENDS sends since the receiver was seen to
+ * have nothing unread.
  *
  * One queue at a time at a pod's end. While bytes wait in both, FIONREAD tells of one, and an application
  * that takes a short read for "nothing is left" waits for ever on an edge that came already. So the proxy
@@ -59,6 +60,14 @@ static __always_inline int leave(struct weft_shortcut* pair) {
   return pass(WEFT_STAT_SHORTCUT_LEFT_TCP);
 }
 
+/* More would wait unread at the other end than may. */
+static __always_inline int is_full(const struct weft_shortcut_end* end, struct weft_shortcut* pair,
+                                   __u32 unread, __u32 size) {
+  if (!unread) pair->sends[end->side & 1] = 0;
+  return unread &&
+         (unread + size > WEFT_SHORTCUT_UNREAD || pair->sends[end->side & 1] >= WEFT_SHORTCUT_SENDS);
+}
+
 static __always_inline int redirect(struct sk_msg_md* msg, struct weft_shortcut_end* end,
                                     struct weft_shortcut* pair) {
   __u32 side = end->side & 1;
@@ -75,6 +84,7 @@ static __always_inline int redirect(struct sk_msg_md* msg, struct weft_shortcut_
     shortcut_first_byte(pair->cookie[WEFT_SHORTCUT_DIALLED], exact);
   }
   __sync_fetch_and_add(&pair->bytes[side], size);
+  __sync_fetch_and_add(&pair->sends[side], 1);
   stat_count(WEFT_STAT_SHORTCUT_MESSAGE);
   stat_add(WEFT_STAT_SHORTCUT_BYTES, size);
   if ((__s64)(now - end->reported_ns) >= (__s64)cfg_report_ns) {
@@ -100,7 +110,7 @@ static __always_inline int send_of_proxy(struct sk_msg_md* msg, struct bpf_sock*
   if (!peer) return pass(WEFT_STAT_SHORTCUT_GONE);
   if (!tcp_is_read(sk, peer)) return pass(WEFT_STAT_SHORTCUT_MIXED);
   __u32 unread = tcp_unread(peer);
-  if (unread && unread + msg->size > WEFT_SHORTCUT_UNREAD) return put_off(msg, pair);
+  if (is_full(end, pair, unread, msg->size)) return put_off(msg, pair);
   if (!unread && (msg->size > WEFT_SHORTCUT_UNREAD || (pair->state & WEFT_SHORTCUT_BULK))) return leave(pair);
   return redirect(msg, end, pair);
 }
@@ -112,7 +122,7 @@ static __always_inline int send_of_pod(struct sk_msg_md* msg, struct bpf_sock* s
   const struct tcp_sock* peer = shortcut_peer(end, pair);
   if (!peer) return pass(WEFT_STAT_SHORTCUT_GONE);
   if (!tcp_is_read(sk, peer)) return pass(WEFT_STAT_SHORTCUT_TCP);
-  if (tcp_unread(peer) + msg->size > WEFT_SHORTCUT_UNREAD) {
+  if (is_full(end, pair, tcp_unread(peer), msg->size) || msg->size > WEFT_SHORTCUT_UNREAD) {
     __sync_fetch_and_or(&pair->state, WEFT_SHORTCUT_BULK);
     bpf_msg_apply_bytes(msg, BULK_BYTES);
     return pass(WEFT_STAT_SHORTCUT_FULL);

@@ -6,10 +6,11 @@
 
 #include <linux/types.h>
 
-/* Connections of one node, and bytes that may wait unread at one end: more would be memory that no reader
- * asked for. */
+/* Connections of one node; bytes and sends that may wait unread at one end (a send takes about a kilobyte
+ * besides its bytes). More would be memory that no reader asked for. */
 #define WEFT_MAX_SHORTCUTS 32768u
 #define WEFT_SHORTCUT_UNREAD 131072u
+#define WEFT_SHORTCUT_SENDS 256u
 /* Set in the mark of the proxy's ends, beside WEFT_MARK_PROXY: what they receive may wait in two queues, so a
  * short read does not mean that nothing is left. */
 #define WEFT_MARK_SHORTCUT 0x10000u
@@ -50,6 +51,7 @@ struct weft_shortcut {
   __u64 state;    /* WEFT_SHORTCUT_* */
   __u64 bytes[2]; /* that this end sent past TCP */
   __u64 ends;     /* that are open */
+  __u32 sends[2]; /* of this end since all that it sent had been read */
 };
 
 /* m_shortcut_sk: socket -> what it is. */
@@ -63,10 +65,10 @@ struct weft_shortcut_end {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(weft_shortcut_key) == 48 && sizeof(weft_shortcut) == 64);
+static_assert(sizeof(weft_shortcut_key) == 48 && sizeof(weft_shortcut) == 72);
 static_assert(sizeof(weft_shortcut_end) == 40);
 #else
-_Static_assert(sizeof(struct weft_shortcut_key) == 48 && sizeof(struct weft_shortcut) == 64, "abi");
+_Static_assert(sizeof(struct weft_shortcut_key) == 48 && sizeof(struct weft_shortcut) == 72, "abi");
 _Static_assert(sizeof(struct weft_shortcut_end) == 40, "abi");
 #endif
 #endif

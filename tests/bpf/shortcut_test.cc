@@ -273,6 +273,23 @@ TEST_P(ShortcutTest, ProxyThatDoesNotReadHoldsAPodBackByTcp) {
   exchange(ends, 1000);
 }
 
+// What a send takes besides its bytes is not charged to anybody.
+TEST_P(ShortcutTest, SendsOfAByteAreBoundedByTheirNumber) {
+  const Ends ends = connect();
+  uint64_t before = stat(WEFT_STAT_SHORTCUT_MESSAGE);
+  std::string sent;
+  for (int i = 0; i < 2000; ++i) ASSERT_EQ(::send(ends.pod.get(), "p", 1, MSG_NOSIGNAL | MSG_DONTWAIT), 1);
+  EXPECT_EQ(stat(WEFT_STAT_SHORTCUT_MESSAGE) - before, WEFT_SHORTCUT_SENDS);
+  EXPECT_EQ(receive(ends.proxy.get(), 2000), std::string(2000, 'p'));
+  const Ends others = connect();
+  before = stat(WEFT_STAT_SHORTCUT_MESSAGE);
+  while (::send(others.proxy.get(), "q", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1) sent += "q";
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(sent.size(), WEFT_SHORTCUT_SENDS);
+  EXPECT_EQ(stat(WEFT_STAT_SHORTCUT_MESSAGE) - before, WEFT_SHORTCUT_SENDS);
+  EXPECT_EQ(receive(others.pod.get(), sent.size()), sent);
+}
+
 TEST_P(ShortcutTest, EndOfEitherDirectionFollowsItsBytes) {
   for (const bool pod_ends : {true, false}) {
     const Ends ends = connect();
