@@ -18,7 +18,7 @@ weft_library(weft_agent
     cni/server.cc cni/conflist.cc cni/installer.cc replace_file.cc
     feed/unix_socket.cc feed/gateway_feed.cc feed/handover_server.cc feed/observe_hub.cc feed/telemetry_service.cc feed/grpc_unix_server.cc feed/revocation_service.cc
     metrics/exporter.cc
-    admin/listing.cc admin/pod_use.cc admin/checks.cc admin/admin_service.cc admin/connection_list.cc admin/authorization_list.cc admin/authorization_shadow.cc admin/certificate_list.cc admin/edge_list.cc admin/kernel_connections.cc admin/kernel_view.cc admin/request_counts.cc admin/trace.cc agent.cc run_dir.cc
+    admin/listing.cc admin/pod_use.cc admin/checks.cc admin/admin_service.cc admin/connection_list.cc admin/authorization_list.cc admin/authorization_shadow.cc admin/certificate_list.cc admin/edge_list.cc admin/kernel_connections.cc admin/kernel_view.cc admin/request_counts.cc admin/shortcut_status.cc admin/trace.cc agent.cc run_dir.cc
   DEPS weft_base weft_findings weft_cni_plugin weft_l4_policy weft_route_explain weft_istio_proto weft_mesh_proto weft_handover_proto weft_proxy_proto weft_admin_proto weft_xds_proto absl::flat_hash_map absl::flat_hash_set absl::hash absl::inlined_vector absl::node_hash_map absl::span
     nlohmann_json::nlohmann_json weft_certificate_service)
 

@@ -6,7 +6,6 @@
  * asked for one. */
 #include <linux/bpf.h>
 
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/lib/cause.h"
@@ -15,12 +14,10 @@
 #include "bpf/lib/health.h"
 #include "bpf/lib/proxy_dial.h"
 #include "bpf/lib/service_maps.h"
+#include "bpf/lib/shortcut_ops.h"
+#include "bpf/lib/sock_ops.h"
 #include "bpf/lib/socket.h"
 
-/* AF_INET of <sys/socket.h>, which no kernel uapi header has. */
-#define FAMILY_IPV4 2
-/* Every sockops program returns 1; other values are reply codes of operations that are not answered here. */
-#define SOCKOPS_DONE 1
 /* Packets with data that a watched connection sends before the watch ends: it covers a handshake of TLS, and
  * what a busy sender pays for it stays small. */
 #define WATCH_PACKETS 8
@@ -28,25 +25,6 @@
  * comes within the round trip that began with so many. */
 #define TAIL_PACKETS 64
 #define NS_PER_US 1000ull
-
-/* The IPv4 word is read before the branch and pinned: clang would fold the two loads into one through a
- * computed context pointer, which the verifier refuses. */
-static __always_inline struct addr peer_addr(struct bpf_sock_ops* ctx) {
-  __u32 ip4 = ctx->remote_ip4;
-  asm volatile("" : "+r"(ip4));
-  if (ctx->family == FAMILY_IPV4) return addr_from_v4(ip4);
-  struct addr a = {.word = {ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2], ctx->remote_ip6[3]}};
-  return a;
-}
-
-/* The local address as an IPv4 peer sees it is in local_ip4, also of an IPv6 socket. */
-static __always_inline struct addr own_addr(struct bpf_sock_ops* ctx, const struct addr* peer) {
-  __u32 ip4 = ctx->local_ip4;
-  asm volatile("" : "+r"(ip4));
-  if (addr_is_v4(peer)) return addr_from_v4(ip4);
-  struct addr a = {.word = {ctx->local_ip6[0], ctx->local_ip6[1], ctx->local_ip6[2], ctx->local_ip6[3]}};
-  return a;
-}
 
 /* 0: not a dial into the namespace that it comes from, the only kind that mesh_lookup must tell. */
 static __always_inline int own_dial_key(struct bpf_sock_ops* ctx, __u32 slot, struct weft_dial_key* key) {
@@ -56,12 +34,6 @@ static __always_inline int own_dial_key(struct bpf_sock_ops* ctx, __u32 slot, st
   struct addr own = own_addr(ctx, &peer);
   proxy_dial_key(key, slot, &own, ctx->local_port, &peer, bpf_ntohl(ctx->remote_port));
   return 1;
-}
-
-/* Null: not enrolled. */
-static __always_inline struct weft_netns* netns_find(struct bpf_sock_ops* ctx) {
-  __u64 cookie = bpf_get_netns_cookie(ctx);
-  return bpf_map_lookup_elem(&m_netns, &cookie);
 }
 
 static __always_inline void proxy_dial_end(struct bpf_sock_ops* ctx) {
@@ -81,11 +53,6 @@ static __always_inline void flow_start(struct bpf_sock_ops* ctx, struct weft_soc
   flow->started_ns = flow->reported_ns = bpf_ktime_get_ns();
   bpf_sock_ops_cb_flags_set(
       ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG);
-}
-
-/* Set by connect on what the proxy dials; what it accepts has the mark of the listener. */
-static __always_inline int is_of_proxy(const struct bpf_sock* sk) {
-  return (sk->mark & WEFT_MARK_MASK) == WEFT_MARK_PROXY;
 }
 
 /* A record for a socket of this namespace; null when memory is short. What the proxy dials for a pod is a
@@ -208,9 +175,11 @@ static __always_inline void on_established(struct bpf_sock_ops* ctx, struct weft
 /* What the proxy accepts is not measured: the pod's end of a captured connection is, at the pod. */
 static __always_inline void on_accepted(struct bpf_sock_ops* ctx) {
   struct bpf_sock* sk = ctx->sk;
-  if (!sk || is_of_proxy(sk)) return;
+  if (!sk) return;
   struct weft_netns* netns = netns_find(ctx);
   if (!netns) return;
+  if (cfg_shortcut) shortcut_accepted(ctx, netns);
+  if (is_of_proxy(sk)) return;
   struct weft_socket* flow = flow_begin(ctx, sk, netns, WEFT_DIRECTION_INBOUND);
   if (!flow) return;
   struct weft_flow* row = flow_row(&flow->key);
@@ -228,6 +197,7 @@ static __always_inline void on_connected(struct bpf_sock_ops* ctx) {
   flow->flags |= WEFT_SOCKET_ESTABLISHED;
   flow->started_ns = now;
   if (flow->key.direction == WEFT_DIRECTION_PROXY) proxy_dial_end(ctx);
+  if (cfg_shortcut) shortcut_dialled(ctx);
   on_established(ctx, flow, dial_succeeded(flow, elapsed, now));
 }
 
@@ -267,6 +237,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx) {
   __u32 from = ctx->args[0];
   __u32 to = ctx->args[1];
   if (to == BPF_TCP_ESTABLISHED) return; /* has a callback of its own */
+  if (cfg_shortcut && to == BPF_TCP_CLOSE) shortcut_closed(ctx);
   struct bpf_sock* sk = ctx->sk;
   struct weft_socket* flow = flow_find(ctx);
   if (!flow || !sk) return;
@@ -319,6 +290,7 @@ static __always_inline int is_first_byte(struct bpf_sock_ops* ctx, const struct 
 
 /* A watched socket sends a packet; nothing is added to its header. */
 static __always_inline void on_packet(struct bpf_sock_ops* ctx) {
+  if (cfg_shortcut) shortcut_packet(ctx);
   if (ctx->args[0] == BPF_WRITE_HDR_TCP_CURRENT_MSS) return; /* only asks for the size of the options */
   __u32 payload = ctx->skb_len;
   if (!payload && !ctx->bytes_received) return; /* the handshake's last packet */

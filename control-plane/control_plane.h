@@ -76,6 +76,9 @@ struct LocalPod {
   FailMode fail_mode = FailMode::kDefault;
   // It may reach declared destinations only.
   bool confined = false;
+  // Annotation weft.dev/shortcut: enabled, on the pod or its Namespace: what it and the node's proxy send
+  // each other may go past TCP.
+  bool shortcut = false;
   std::string node;  // where it runs; empty: not said, so here
 
   bool operator==(const LocalPod&) const = default;

@@ -5,6 +5,7 @@
 
 #include "agent/admin/listing.h"
 #include "agent/admin/pod_use.h"
+#include "agent/admin/shortcut_status.h"
 #include "base/pid_namespace.h"
 #include "base/strings.h"
 
@@ -70,8 +71,10 @@ bool AdminService::gather(NodeFacts* facts, admin::v1::NodeStatus* status) {
   facts->acked_generation = parts_.acked();
   const std::set<uint64_t> served = parts_.served();
   const std::vector<BypassRow> bypasses = parts_.dataplane.bypasses();
+  const std::string shortcut_problem = parts_.dataplane.shortcut_problem();
   const auto read = parts_.reconciler.read([&](const Reconciler::View& view) {
     add_pod_facts(view, served, facts);
+    *status->mutable_shortcut() = shortcut_status(view.pods, shortcut_problem, facts->stats);
     for (const control_plane::Finding& finding : view.findings) add_finding(finding, status);
     for (const BypassRow& row : bypasses) add_bypass(row, view.ids, status);
     if (view.applied_at.has_value()) {

@@ -43,6 +43,8 @@ struct NamespacePlan {
   bool native_tunnel = false;
   // The proxy judges plain connections to it: it gets listeners for those, too.
   bool inspected = false;
+  // Its connections to the proxy of this node, and the proxy's to it, may go past TCP (bpf/shortcut.bpf.c).
+  bool shortcut = false;
   std::vector<uint16_t> exclude_ports;
   std::vector<CidrExclusion> exclude_cidrs;
 };
@@ -207,6 +209,8 @@ class Dataplane {
     std::string cgroup;
     // Capture listeners per namespace, one SO_REUSEPORT group; at least the number of proxy workers.
     uint32_t listeners_per_namespace = 1;
+    // Whether the kernel can do the shortcut; why not, if not. Empty: it is tried. Tests say it.
+    std::function<std::string()> try_shortcut = {};
   };
 
   // Probes the kernel, loads the programs (or adopts pinned maps and links and replaces the programs),
@@ -281,6 +285,8 @@ class Dataplane {
   // namespaces. Any thread.
   virtual std::vector<Rival> rivals(const std::vector<NamedNetns>& namespaces) const = 0;
   virtual std::vector<MapStatus> maps() const = 0;
+  // Why no connection takes the shortcut, whatever plans ask for; empty: the kernel can do it. Any thread.
+  virtual std::string shortcut_problem() const = 0;
   // The first `limit` rows of a map in words, all of them counted. Any thread. NotFound names the maps.
   virtual absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const = 0;
   // How what is wanted, what was written and what the kernel holds differ: namespaces (rows, listeners, rules

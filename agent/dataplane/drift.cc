@@ -32,14 +32,14 @@ std::vector<std::string> KernelDataplane::differences(const PlannedNamespace& wa
   std::vector<std::string> out;
   const NamespacePlan& plan = wanted.plan;
   const uint32_t flags = WEFT_NETNS_CAPTURE | (plan.fail_closed ? WEFT_NETNS_FAIL_CLOSED : 0) |
+                         (plan.shortcut ? WEFT_NETNS_SHORTCUT : 0) |
                          (plan.exclude_ports.empty() ? 0 : WEFT_NETNS_PORT_EXCL) |
                          (plan.exclude_cidrs.empty() ? 0 : WEFT_NETNS_CIDR_EXCL);
   if (row.workload_id != plan.workload_id) out.emplace_back("its row of m_netns names another workload");
   if (row.flags != flags) out.emplace_back("its row of m_netns has other flags");
   if (!slot_is_live(row.slot)) out.emplace_back("no listener is in its slot of m_listener");
-  for (const auto& part :
-       {exclusions_.differences(plan), inbound_.differences(row.slot, plan.workload_id, plan.fail_closed),
-        route_differences(plan.netns_path)})
+  for (const auto& part : {exclusions_.differences(plan), inbound_.differences(row.slot, plan),
+                           route_differences(plan.netns_path)})
     out.insert(out.end(), part.begin(), part.end());
   return out;
 }

@@ -118,11 +118,12 @@ absl::Status KernelDataplane::write_rows(const NamespacePlan& plan, uint64_t coo
                                          const std::optional<weft_netns>& before, Undo& undo) {
   if (!before) undo.push([this, id = plan.workload_id] { exclusions_.prune(id, NamespacePlan()); });
   ASSIGN_OR_RETURN(const uint32_t exclusion_flags, exclusions_.add(plan));
-  const weft_netns row{
-      .workload_id = plan.workload_id,
-      .slot = slot,
-      .flags = WEFT_NETNS_CAPTURE | exclusion_flags | (plan.fail_closed ? WEFT_NETNS_FAIL_CLOSED : 0),
-      .reserved = 0};
+  const weft_netns row{.workload_id = plan.workload_id,
+                       .slot = slot,
+                       .flags = WEFT_NETNS_CAPTURE | exclusion_flags |
+                                (plan.fail_closed ? WEFT_NETNS_FAIL_CLOSED : 0) |
+                                (plan.shortcut ? WEFT_NETNS_SHORTCUT : 0),
+                       .reserved = 0};
   if (!before) undo.push([this, slot] { inbound_.unenroll(slot); });
   RETURN_IF_ERROR(inbound_.enroll(slot, plan));
   measurements_.remember({plan.workload_id});

@@ -75,7 +75,9 @@ absl::Status Inbound::enroll(uint32_t slot, const NamespacePlan& plan) {
   if (row.workload_id != plan.workload_id) row = {};
   row.workload_id = plan.workload_id;
   row.flags |= WEFT_INBOUND_ON;
-  row.flags &= ~(WEFT_INBOUND_FAIL_CLOSED | WEFT_INBOUND_HBONE_ON | WEFT_INBOUND_NATIVE);
+  row.flags &=
+      ~(WEFT_INBOUND_FAIL_CLOSED | WEFT_INBOUND_HBONE_ON | WEFT_INBOUND_NATIVE | WEFT_INBOUND_SHORTCUT);
+  if (plan.shortcut) row.flags |= WEFT_INBOUND_SHORTCUT;
   if (plan.tunnels) row.flags |= WEFT_INBOUND_HBONE_ON;
   if (plan.native_tunnel) row.flags |= WEFT_INBOUND_NATIVE;
   if (plan.fail_closed) row.flags |= WEFT_INBOUND_FAIL_CLOSED;

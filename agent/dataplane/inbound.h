@@ -38,7 +38,7 @@ class Inbound {
   bool is_node(const IpAddress& ip) const { return node_addresses_.contains(ip); }
 
   // How the slot's rows differ from what they should be, one sentence each. Reads every row.
-  std::vector<std::string> differences(uint32_t slot, uint32_t workload_id, bool fail_closed) const;
+  std::vector<std::string> differences(uint32_t slot, const NamespacePlan& plan) const;
   // The same of its policy, one sentence or none.
   std::string policy_difference(uint32_t slot, const InboundPolicy& policy) const;
   std::vector<BypassRow> bypasses() const;

@@ -21,19 +21,21 @@ size_t rows_of(const std::vector<Key>& keys, uint32_t number) {
 
 }  // namespace
 
-std::vector<std::string> Inbound::differences(uint32_t slot, uint32_t workload_id, bool fail_closed) const {
+std::vector<std::string> Inbound::differences(uint32_t slot, const NamespacePlan& plan) const {
   std::vector<std::string> out;
   const std::optional<weft_inbound> row = slots_.find(slot);
   if (!row || !(row->flags & WEFT_INBOUND_ON)) return {"its row of m_inbound is off"};
-  if (row->workload_id != workload_id) out.emplace_back("its row of m_inbound names another workload");
-  if (((row->flags & WEFT_INBOUND_FAIL_CLOSED) != 0) != fail_closed)
+  if (row->workload_id != plan.workload_id) out.emplace_back("its row of m_inbound names another workload");
+  if (((row->flags & WEFT_INBOUND_FAIL_CLOSED) != 0) != plan.fail_closed)
     out.emplace_back("its row of m_inbound has another fail mode");
+  if (((row->flags & WEFT_INBOUND_SHORTCUT) != 0) != plan.shortcut)
+    out.emplace_back("its row of m_inbound says something else about the shortcut");
   const auto owned = owned_.find(slot);
   if (owned == owned_.end()) return out;
   for (const IpAddress& ip : owned->second) {
     AddressKey key{};
     std::memcpy(key.ip, ip.bytes.data(), sizeof(key.ip));
-    if (!equal(local_.find(key), weft_local{.workload_id = workload_id, .slot = slot}))
+    if (!equal(local_.find(key), weft_local{.workload_id = plan.workload_id, .slot = slot}))
       out.push_back(str_cat("m_local does not say that ", ip.to_string(), " is its address"));
   }
   return out;

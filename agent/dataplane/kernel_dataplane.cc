@@ -13,8 +13,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "bpf/abi/shortcut.h"
 #include "bpf/user/cgroup.h"
 #include "bpf/user/features.h"
+#include "bpf/user/shortcut_trial.h"
 
 namespace weft::agent {
 namespace {
@@ -29,6 +31,11 @@ absl::Status name_missing_feature(const absl::Status& status) {
   return status;
 }
 
+std::string try_shortcut() {
+  const absl::StatusOr<bpf::ShortcutFindings> found = bpf::try_shortcut();
+  return found.ok() ? bpf::shortcut_doubt(*found) : std::string(found.status().message());
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options) {
@@ -36,7 +43,9 @@ absl::StatusOr<std::unique_ptr<Dataplane>> Dataplane::open(const Options& option
   if (cgroup.empty()) {
     ASSIGN_OR_RETURN(cgroup, find_cgroup2_root());
   }
-  auto programs = bpf::Programs::load(bpf::Pins(options.pin_root), {});
+  bpf::Programs::Knobs knobs;
+  knobs.try_shortcut = options.try_shortcut ? options.try_shortcut : try_shortcut;
+  auto programs = bpf::Programs::load(bpf::Pins(options.pin_root), knobs);
   if (!programs.ok()) return name_missing_feature(programs.status());
   auto dataplane = std::make_unique<KernelDataplane>(options, cgroup, *std::move(programs));
   RETURN_IF_ERROR(dataplane->start());
@@ -79,6 +88,8 @@ absl::Status KernelDataplane::take_over() {
   RETURN_IF_ERROR(adopt_namespaces());
   drop_dead_proxies();
   RETURN_IF_ERROR(annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_)));
+  if (!programs_->shortcut_problem().empty())
+    log::info("shortcut_unavailable", {{"why", programs_->shortcut_problem()}});
   return programs_->commit();
 }
 
@@ -202,6 +213,7 @@ std::vector<MapStatus> KernelDataplane::maps() const {
   const std::vector<uint64_t> cookies = netns_.keys(WEFT_MAX_NAMESPACES);
   uint64_t live = 0;
   for (const uint64_t cookie : cookies) live += has_listener(cookie) ? 1 : 0;
+  const bpf::Map<uint64_t, weft_shortcut> shortcuts(programs_->map_fd("m_shortcut"), "m_shortcut");
   return {
       {.name = "m_netns", .entries = cookies.size(), .capacity = WEFT_MAX_NAMESPACES},
       {.name = "m_listener", .entries = live, .capacity = WEFT_MAX_NAMESPACES},
@@ -213,6 +225,9 @@ std::vector<MapStatus> KernelDataplane::maps() const {
       {.name = "m_excl_port", .entries = exclusions_.port_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_excl_cidr", .entries = exclusions_.cidr_count(), .capacity = WEFT_MAX_EXCLUSIONS},
       {.name = "m_flow", .entries = measurements_.flow_count(), .capacity = WEFT_MAX_FLOWS},
+      {.name = "m_shortcut",
+       .entries = shortcuts.keys(WEFT_MAX_SHORTCUTS).size(),
+       .capacity = WEFT_MAX_SHORTCUTS},
       {.name = "m_socket", .entries = records_.taken(), .capacity = WEFT_SOCKET_SETS * WEFT_SOCKET_SLOTS},
   };
 }

@@ -72,6 +72,7 @@ class KernelDataplane final : public Dataplane {
   std::vector<ProgramRuns> program_runs() const override;
   std::vector<Rival> rivals(const std::vector<NamedNetns>& namespaces) const override;
   std::vector<MapStatus> maps() const override;
+  std::string shortcut_problem() const override { return programs_->shortcut_problem(); }
   absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const override {
     return weft::agent::dump_map(*programs_, name, limit);
   }

@@ -17,6 +17,7 @@
 #include "bpf/abi/flow.h"
 #include "bpf/abi/policy.h"
 #include "bpf/abi/service.h"
+#include "bpf/abi/shortcut.h"
 #include "bpf/abi/socket.h"
 #include "bpf/abi/stats.h"
 #include "bpf/user/map_rows.h"
@@ -124,7 +125,8 @@ Cells netns_cells(const uint64_t& cookie, const weft_netns& row) {
           flags(row.flags, {{WEFT_NETNS_CAPTURE, "capture"},
                             {WEFT_NETNS_PORT_EXCL, "excludes-ports"},
                             {WEFT_NETNS_CIDR_EXCL, "excludes-addresses"},
-                            {WEFT_NETNS_FAIL_CLOSED, "fail-closed"}})};
+                            {WEFT_NETNS_FAIL_CLOSED, "fail-closed"},
+                            {WEFT_NETNS_SHORTCUT, "shortcut"}})};
 }
 
 Cells service_cells(const weft_svc_key& key, const weft_svc& row) {
@@ -205,7 +207,17 @@ Cells inbound_cells(const uint32_t& slot, const weft_inbound& row) {
                             {WEFT_INBOUND_INSPECT, "inspect"},
                             {WEFT_INBOUND_FAIL_CLOSED, "fail-closed"},
                             {WEFT_INBOUND_HBONE_ON, "hbone"},
-                            {WEFT_INBOUND_NATIVE, "native-hbone"}})};
+                            {WEFT_INBOUND_NATIVE, "native-hbone"},
+                            {WEFT_INBOUND_SHORTCUT, "shortcut"}})};
+}
+
+Cells shortcut_cells(const uint64_t&, const weft_shortcut& row) {
+  const bool joined = (row.state & WEFT_SHORTCUT_JOINED) != 0;
+  return {number(row.cookie[WEFT_SHORTCUT_DIALLED]), number(row.cookie[WEFT_SHORTCUT_ACCEPTED]),
+          text(row.state & WEFT_SHORTCUT_LEFT ? "left"
+               : joined                       ? "open"
+                                              : "waits for the other end"),
+          number(row.bytes[WEFT_SHORTCUT_DIALLED]), number(row.bytes[WEFT_SHORTCUT_ACCEPTED])};
 }
 
 Cells inbound_listener_cells(const uint32_t& index, const uint64_t& cookie) {
@@ -327,6 +339,10 @@ std::vector<Words> words_i_to_z() {
                                        return {number(key.slot), endpoint(key.from_ip, key.from_port),
                                                endpoint(key.to_ip, key.to_port), ago(began)};
                                      }),
+      words<uint64_t, weft_shortcut>(
+          "m_shortcut",
+          {"DIALLED BY COOKIE", "ACCEPTED BY COOKIE", "STATE", "BYTES OF DIALLER", "BYTES BACK"},
+          shortcut_cells),
       {"m_socket",
        {"SLOT", "SOCKET COOKIE", "SOURCE", "DESTINATION", "FLAGS", "DIALLED", "BACKEND", "BEGAN"},
        socket_cells,

@@ -27,6 +27,7 @@ Pod pod_from_manifest(const control_plane::LocalPod& local) {
   Pod pod{.ns = local.ns, .name = local.name, .uid = local.uid, .netns_path = local.netns_path};
   pod.fail_mode = local.fail_mode;
   pod.confined = local.confined;
+  pod.shortcut = local.shortcut;
   pod.exclude_ports = local.exclude_ports;
   for (const std::string& text : local.exclude_cidrs) {
     const std::optional<CidrExclusion> cidr = parse_cidr(text);

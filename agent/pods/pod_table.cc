@@ -87,7 +87,7 @@ void PodTable::want(Pod wanted) {
   }
   Pod& pod = it->second;
   if (pod.uid != wanted.uid || pod.netns_path != wanted.netns_path || pod.fail_mode != wanted.fail_mode ||
-      !same_exclusions(pod, wanted)) {
+      pod.shortcut != wanted.shortcut || !same_exclusions(pod, wanted)) {
     pod.changed = pod.state == Pod::State::kCaptured;
     pod.next_try = 0;
     pod.backoff = 0;
@@ -95,6 +95,7 @@ void PodTable::want(Pod wanted) {
   // What it waits for may be another thing by now.
   if (pod.state == Pod::State::kPending && wanted.netns_path.empty()) pod.next_try = 0;
   pod.fail_mode = wanted.fail_mode;
+  pod.shortcut = wanted.shortcut;
   pod.from_cli = wanted.from_cli;
   pod.uid = std::move(wanted.uid);
   pod.netns_path = std::move(wanted.netns_path);
@@ -217,6 +218,7 @@ NamespacePlan PodTable::plan_of(const Pod& pod) const {
                        .tunnels = pod.tunnels && !pod.native_tunnel,
                        .native_tunnel = pod.tunnels && pod.native_tunnel,
                        .inspected = pod.inspected,
+                       .shortcut = pod.shortcut,
                        .exclude_ports = pod.exclude_ports,
                        .exclude_cidrs = pod.exclude_cidrs};
 }

@@ -34,6 +34,8 @@ struct Pod {
   control_plane::LocalPod::FailMode fail_mode = control_plane::LocalPod::FailMode::kDefault;
   // It may reach declared destinations only.
   bool confined = false;
+  // Its connections may go past TCP between it and the proxy.
+  bool shortcut = false;
   // Some policy applies to it; the reconciler says so.
   bool has_policy = false;
   // Other nodes open tunnels to it, and its application takes them itself; the reconciler says so.

@@ -13,7 +13,8 @@
 #define WEFT_NETNS_PORT_EXCL (1u << 1) /* some row of m_excl_port belongs to this workload */
 #define WEFT_NETNS_CIDR_EXCL (1u << 2) /* some row of m_excl_cidr belongs to this workload */
 #define WEFT_NETNS_FAIL_CLOSED \
-  (1u << 3) /* a proxy that does not answer refuses connects; else they bypass it */
+  (1u << 3)                           /* a proxy that does not answer refuses connects; else they bypass it */
+#define WEFT_NETNS_SHORTCUT (1u << 4) /* its connections to the proxy may go past TCP */
 struct weft_netns {
   __u32 workload_id; /* the agent's interned id of the pod, never 0 */
   __u32 slot;        /* index into m_listener, below WEFT_MAX_NAMESPACES */

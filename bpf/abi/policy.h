@@ -49,6 +49,7 @@ struct weft_policy_workload_key {
 #define WEFT_INBOUND_FAIL_CLOSED (1u << 3) /* no proxy: INSPECT refuses; else it passes and is counted */
 #define WEFT_INBOUND_HBONE_ON (1u << 4)    /* port WEFT_PORT_HBONE goes to the HBONE listener */
 #define WEFT_INBOUND_NATIVE (1u << 5)      /* the application speaks HBONE: WEFT_PORT_HBONE is its own */
+#define WEFT_INBOUND_SHORTCUT (1u << 6)    /* the proxy's connections to it may go past TCP */
 struct weft_inbound {
   __u32 workload_id;
   __u32 flags;

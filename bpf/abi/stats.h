@@ -38,7 +38,19 @@
   X(PROXY_DIAL, "proxy_dial",                                                                                \
     "connections of the proxy itself to an inspected port, handed to the application")                       \
   X(SOCKET_OVERFLOW, "socket_overflow",                                                                      \
-    "connections remembered by a storage of their own: their part of the socket table is full")
+    "connections remembered by a storage of their own: their part of the socket table is full")              \
+  X(SHORTCUT_JOINED, "shortcut_joined",                                                                      \
+    "connections between a pod and the proxy that may take the shortcut")                                    \
+  X(SHORTCUT_MESSAGE, "shortcut_message", "sends that went past TCP")                                        \
+  X(SHORTCUT_BYTES, "shortcut_bytes", "bytes of those sends")                                                \
+  X(SHORTCUT_WAIT, "shortcut_wait", "sends of the proxy that were put off until the pod has read")           \
+  X(SHORTCUT_FULL, "shortcut_full", "sends of a pod by TCP: too much waits unread at the proxy")             \
+  X(SHORTCUT_TCP, "shortcut_tcp", "sends of a pod by TCP: earlier bytes by TCP are not read yet")            \
+  X(SHORTCUT_LEFT_TCP, "shortcut_left", "sends of the proxy by TCP, on connections that left the shortcut")  \
+  X(SHORTCUT_MIXED, "shortcut_mixed",                                                                        \
+    "sends of the proxy by TCP while the pod has bytes past TCP unread: no agent runs")                      \
+  X(SHORTCUT_GONE, "shortcut_gone", "sends by TCP because the other end has closed")                         \
+  X(SHORTCUT_NO_ROOM, "shortcut_no_room", "connections without the shortcut: no room or memory for it")
 
 enum weft_stat {
 #define X(name, label, help) WEFT_STAT_##name,

@@ -8,11 +8,7 @@
 #include <linux/errno.h>
 
 #include "bpf/abi/flow.h"
-
-/* The one field of the kernel's struct sock that is read; its place comes from the kernel's BTF at load. */
-struct sock {
-  int sk_err;
-} __attribute__((preserve_access_index));
+#include "bpf/lib/kernel_types.h"
 
 /* struct bpf_sock has no error. The BTF pointer does, and reading through it needs no tracing helper, so it
  * works under lockdown too. 0 when there is none: nobody but this end wanted the end. */

@@ -18,7 +18,7 @@ namespace {
 constexpr std::array<std::string_view, 3> kSums = {"m_flow", "m_stats", "m_bypass"};
 // Rows that programs write at any moment and that mean something only together: a copy would be older than
 // what the former programs write until they are replaced.
-constexpr std::array<std::string_view, 1> kOfSockets = {"m_socket"};
+constexpr std::array<std::string_view, 2> kOfSockets = {"m_socket", "m_shortcut"};
 
 bool holds_sums(std::string_view name) { return std::find(kSums.begin(), kSums.end(), name) != kSums.end(); }
 
@@ -108,7 +108,7 @@ absl::StatusOr<Migration> Migration::plan(const Pins& pins, ::bpf_object* object
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, object) {
     const std::string path = pins.map(bpf_map__name(map));
-    if (bpf_map__is_internal(map) || access(path.c_str(), F_OK) != 0) continue;
+    if (bpf_map__is_internal(map) || !bpf_map__autocreate(map) || access(path.c_str(), F_OK) != 0) continue;
     ASSIGN_OR_RETURN(Change change, inspect(path, map, converters));
     if (change.carry != Carry::kReuse) {
       log::info("map_migrates",

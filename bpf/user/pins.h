@@ -48,7 +48,8 @@ class Pins {
   // Detaches and unpins one link; false when there is none. Detaching first makes it effective on return:
   // dropping the last reference alone is finished by the kernel later.
   static bool remove_link(const std::string& path);
-  // Removes every pin and the directories; one sentence per pin. Fine when nothing is there.
+  // Removes every pin and the directories; one sentence per pin. Fine when nothing is there. The sockets of
+  // the shortcut stay pinned until they are closed.
   std::vector<std::string> remove_all() const;
 
  private:

@@ -89,8 +89,30 @@ absl::StatusOr<std::unique_ptr<Programs>> Programs::load(const Pins& pins, const
   return absl::Status(status.code(), str_cat(status.message(), "; nothing was changed: ", kFormerInForce));
 }
 
+// What the trial cannot see, the verifier does: then everything is loaded once more without it.
 absl::Status Programs::load_all() {
+  shortcut_problem_ = knobs_.try_shortcut ? knobs_.try_shortcut() : "it is switched off";
+  absl::Status status = prepare_and_load();
+  if (!status.ok() && shortcut_problem_.empty()) {
+    shortcut_problem_ = str_cat("the kernel does not load its programs: ", status.message());
+    ASSIGN_OR_RETURN(skeleton_, open_skeleton());
+    status = prepare_and_load();
+  }
+  RETURN_IF_ERROR(status);
+  return migration_.copy(knobs_.step);
+}
+
+void Programs::leave_shortcut_out() {
+  bpf_program__set_autoload(skeleton_->progs.mesh_shortcut, false);
+  for (bpf_map* map : {skeleton_->maps.m_shortcut, skeleton_->maps.m_shortcut_dial,
+                       skeleton_->maps.m_shortcut_sk, skeleton_->maps.m_shortcut_sock})
+    bpf_map__set_autocreate(map, false);
+}
+
+absl::Status Programs::prepare_and_load() {
   ::mesh& mesh = *skeleton_;
+  mesh.rodata->cfg_shortcut = shortcut_problem_.empty() ? 1 : 0;
+  if (!shortcut_problem_.empty()) leave_shortcut_out();
   mesh.rodata->cfg_report_ns = knobs_.report_ns;
   mesh.rodata->cfg_refuse_errno = probe_refusal() ? 1 : 0;
   bpf_program__set_autoload(mesh.progs.mesh_lookup, false);  // one load per namespace, see load_lookup
@@ -100,7 +122,17 @@ absl::Status Programs::load_all() {
     return annotate("load the BPF programs (run `weft check --pre` to see which feature is missing)",
                     errno_status("bpf", -error));
   }
-  return migration_.copy(knobs_.step);
+  return absl::OkStatus();
+}
+
+// Sockets keep the program that was attached when they came: this is for those that come.
+absl::Status Programs::attach_shortcut() {
+  if (!shortcut_problem_.empty()) return absl::OkStatus();
+  if (bpf_prog_attach(bpf_program__fd(skeleton_->progs.mesh_shortcut),
+                      bpf_map__fd(skeleton_->maps.m_shortcut_sock), BPF_SK_MSG_VERDICT, 0) != 0)
+    return errno_status("attach mesh_shortcut", errno);
+  ASSIGN_OR_RETURN(plug_, ShortcutPlug::put(bpf_map__fd(skeleton_->maps.m_shortcut_sock)));
+  return absl::OkStatus();
 }
 
 absl::Status Programs::gate(std::string_view verb, const std::string& name) const {
@@ -182,6 +214,10 @@ absl::StatusOr<UniqueFd> Programs::load_lookup(uint32_t slot) const {
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, lookup->obj) {
     if (bpf_map__is_internal(map)) continue;
+    if (map_fd(bpf_map__name(map)) < 0) {
+      bpf_map__set_autocreate(map, false);
+      continue;
+    }
     if (const int error = bpf_map__reuse_fd(map, map_fd(bpf_map__name(map))); error != 0) {
       return errno_status(str_cat("share map ", bpf_map__name(map)), -error);
     }
@@ -196,6 +232,7 @@ absl::Status Programs::commit() {
   if (migration_.size() != 0) wait_for_running_programs();
   RETURN_IF_ERROR(migration_.add_sums(knobs_.step));
   RETURN_IF_ERROR(stage_maps());
+  RETURN_IF_ERROR(attach_shortcut());
   if (knobs_.step) RETURN_IF_ERROR(knobs_.step("commit"));
   RETURN_IF_ERROR(pins_.publish());
   committed_ = true;
@@ -211,7 +248,9 @@ absl::Status Programs::stage_maps() const {
   bpf_map* map = nullptr;
   bpf_object__for_each_map(map, skeleton_->obj) {
     const std::string name = bpf_map__name(map);
-    if (bpf_map__is_internal(map) || (exists(pins_.map(name)) && !migration_.replaces(name))) continue;
+    if (bpf_map__is_internal(map) || bpf_map__fd(map) < 0 ||
+        (exists(pins_.map(name)) && !migration_.replaces(name)))
+      continue;
     RETURN_IF_ERROR(pins_.prepare_staging());
     const std::string path = pins_.staged_map(name);
     if (bpf_obj_pin(bpf_map__fd(map), path.c_str()) != 0) return errno_status(str_cat("pin ", path), errno);

@@ -21,6 +21,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@
 #include "bpf/user/link_switch.h"
 #include "bpf/user/migrate.h"
 #include "bpf/user/pins.h"
+#include "bpf/user/shortcut_plug.h"
 
 struct mesh;
 struct bpf_object;
@@ -61,6 +63,9 @@ class Programs {
  public:
   struct Knobs {
     uint64_t report_ns = 1'000'000'000;  // least time between two reports of one open connection
+    // Whether the kernel can do the shortcut of bpf/shortcut.bpf.c; why not, if not. Empty: it is never
+    // tried.
+    std::function<std::string()> try_shortcut;
     // For maps whose key or type changes from one version to the next.
     MapConverters converters;
     // Seams of the tests. Steps are "copy MAP", "switch LINK", "attach PROGRAM", "add MAP" and "commit".
@@ -96,6 +101,8 @@ class Programs {
   // Owned by this object; -1 when there is no such map.
   int map_fd(const char* name) const;
   std::vector<Attachment> attachments() const;
+  // Why no connection takes the shortcut, whatever pods ask for; empty: the kernel can do it.
+  const std::string& shortcut_problem() const { return shortcut_problem_; }
 
  private:
   Programs(const Pins& pins, SkeletonPtr skeleton, Knobs knobs);
@@ -109,6 +116,9 @@ class Programs {
   std::string problem_of(const std::string& name, const HeldLink& link, bool attached) const;
 
   absl::Status load_all();
+  absl::Status prepare_and_load();
+  void leave_shortcut_out();
+  absl::Status attach_shortcut();
   absl::Status gate(std::string_view verb, const std::string& name) const;
   absl::Status attach_one(::bpf_program* program, int cgroup_fd, uint64_t cgroup_id);
   absl::StatusOr<UniqueFd> load_lookup(uint32_t slot) const;
@@ -123,6 +133,8 @@ class Programs {
   LinkSwitch switch_;
   bool had_former_ = false;  // some link was pinned when this start began
   bool committed_ = false;
+  std::string shortcut_problem_;
+  std::optional<ShortcutPlug> plug_;
   std::map<std::string, HeldLink> cgroup_links_;
   std::map<uint64_t, HeldLink> lookup_links_;
 };

@@ -4,6 +4,8 @@
 namespace weft::control_plane {
 namespace {
 
+constexpr char kShortcut[] = "weft.dev/shortcut";
+
 enum class Wish { kNothing, kIn, kOut };
 
 Wish wish_of(const std::map<std::string, std::string>& labels) {
@@ -13,6 +15,13 @@ Wish wish_of(const std::map<std::string, std::string>& labels) {
   if (istio == labels.end()) return Wish::kNothing;
   if (istio->second == "ambient") return Wish::kIn;
   return istio->second == "none" ? Wish::kOut : Wish::kNothing;
+}
+
+// The pod's word beats its namespace's.
+bool takes_shortcut(const Pod& pod, const Objects& objects) {
+  const auto own = pod.meta.annotations.find(kShortcut);
+  if (own != pod.meta.annotations.end()) return own->second == "enabled";
+  return takes_shortcut(find<Namespace>(objects, "", pod.meta.ns));
 }
 
 }  // namespace
@@ -27,6 +36,12 @@ bool wants_capture(const Pod& pod, const Objects& objects) {
 
 bool wants_capture(const Namespace* ns) { return ns != nullptr && wish_of(ns->meta.labels) == Wish::kIn; }
 
+bool takes_shortcut(const Namespace* ns) {
+  if (ns == nullptr) return false;
+  const auto said = ns->meta.annotations.find(kShortcut);
+  return said != ns->meta.annotations.end() && said->second == "enabled";
+}
+
 LocalPod local_pod(const Pod& pod, const Objects& objects, const EgressModes& egress) {
   LocalPod local{.uid = pod_uid(pod.meta),
                  .ns = pod.meta.ns,
@@ -35,6 +50,7 @@ LocalPod local_pod(const Pod& pod, const Objects& objects, const EgressModes& eg
                  .wants_capture = wants_capture(pod, objects),
                  .exclude_ports = pod.exclude_ports,
                  .exclude_cidrs = pod.exclude_cidrs,
+                 .shortcut = takes_shortcut(pod, objects),
                  .node = pod.node};
   const auto netns = pod.meta.annotations.find("weft.dev/netns");
   if (netns != pod.meta.annotations.end()) local.netns_path = netns->second;

@@ -14,5 +14,7 @@ LocalPod local_pod(const Pod& pod, const Objects& objects, const EgressModes& eg
 bool wants_capture(const Pod& pod, const Objects& objects);
 // Whether pods of the namespace (nullptr: an unknown one) are captured that say nothing themselves.
 bool wants_capture(const Namespace* ns);
+// Whether they take the shortcut, when they say nothing themselves.
+bool takes_shortcut(const Namespace* ns);
 
 }  // namespace weft::control_plane

@@ -202,7 +202,7 @@ void StaleUnits::add_pods_of_nodes() {
 }
 
 void StaleUnits::note(const Namespace* before, const Namespace* now) {
-  if (wants_capture(before) == wants_capture(now)) return;
+  if (wants_capture(before) == wants_capture(now) && takes_shortcut(before) == takes_shortcut(now)) return;
   const std::string& name = (now != nullptr ? now : before)->meta.name;
   for_each_in<Pod>(objects_, name, [&](const Pod& pod) { units_.insert(unit_of(pod)); });
 }

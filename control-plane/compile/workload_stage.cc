@@ -34,9 +34,9 @@ Resource to_resource(const CompiledWorkload& compiled, const EgressModes& egress
 uint64_t hash_of(const LocalPod& pod) {
   // One name for each field: a new one does not compile here before it counts.
   const auto& [uid, ns, name, kubelet_uid, netns_path, wants_capture, exclude_ports, exclude_cidrs, fail_mode,
-               confined, node] = pod;
+               confined, shortcut, node] = pod;
   return absl::HashOf(uid, ns, name, kubelet_uid, netns_path, wants_capture, exclude_ports, exclude_cidrs,
-                      fail_mode, confined, node);
+                      fail_mode, confined, shortcut, node);
 }
 
 bool has_named_datagram(const Service& service) {

@@ -42,7 +42,7 @@ std::string version_of(const std::string& body) {
 Resource pod_resource(const LocalPod& pod) {
   // One name for each field: a new one does not compile here before the message has it too.
   const auto& [uid, ns, name, kubelet_uid, netns_path, wants_capture, exclude_ports, exclude_cidrs, fail_mode,
-               confined, node] = pod;
+               confined, shortcut, node] = pod;
   pb::Pod message;
   message.set_uid(uid);
   message.set_namespace_(ns);
@@ -54,6 +54,7 @@ Resource pod_resource(const LocalPod& pod) {
   for (const std::string& range : exclude_cidrs) message.add_exclude_cidrs(range);
   message.set_fail_mode(to_message(fail_mode));
   message.set_confined(confined);
+  message.set_shortcut(shortcut);
   message.set_node(node);
   const std::string body = message.SerializeAsString();
   return Resource(kPodType, uid, version_of(body), body);
@@ -73,6 +74,7 @@ absl::StatusOr<LocalPod> read_pod(const std::string& body) {
                .exclude_cidrs = {message.exclude_cidrs().begin(), message.exclude_cidrs().end()},
                .fail_mode = from_message(message.fail_mode()),
                .confined = message.confined(),
+               .shortcut = message.shortcut(),
                .node = message.node()};
   for (const uint32_t port : message.exclude_ports()) {
     if (port == 0 || port > kHighestPort)

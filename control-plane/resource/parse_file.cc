@@ -28,13 +28,16 @@ constexpr std::array<std::string_view, 7> kMetaRead = {
 constexpr std::array<std::string_view, 8> kMetaKnown = {
     "generateName", "ownerReferences", "uid",      "resourceVersion",
     "finalizers",   "managedFields",   "selfLink", "deletionGracePeriodSeconds"};
-constexpr std::array<std::string_view, 5> kWeftKeys = {
-    "weft.dev/mesh", "weft.dev/netns", "weft.dev/fail-mode", "weft.dev/rate-limit", "weft.dev/same-node"};
+constexpr std::array<std::string_view, 6> kWeftKeys = {
+    "weft.dev/mesh",       "weft.dev/netns",     "weft.dev/fail-mode",
+    "weft.dev/rate-limit", "weft.dev/same-node", "weft.dev/shortcut"};
 // Annotations, and a kind that each is for; empty: any.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kWeftAnnotations = {
+constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kWeftAnnotations = {
     {{"weft.dev/netns", ""},
      {"weft.dev/fail-mode", "Pod"},
      {"weft.dev/same-node", "PeerAuthentication"},
+     {"weft.dev/shortcut", "Pod"},
+     {"weft.dev/shortcut", "Namespace"},
      {"weft.dev/rate-limit", "VirtualService"},
      {"weft.dev/rate-limit", "HTTPRoute"},
      {"weft.dev/rate-limit", "GRPCRoute"}}};
@@ -130,18 +133,28 @@ bool known_annotation(const FieldReader& value, std::string_view name, std::stri
   return true;
 }
 
+// Whether the value is checked here: enabled or disabled.
+bool is_switch(std::string_view name, std::string_view map) {
+  return (name == "weft.dev/mesh" && map == "labels") ||
+         (name == "weft.dev/shortcut" && map == "annotations");
+}
+
+void check_switch(const FieldReader& value, std::string_view what) {
+  const std::string& word = value.node().scalar;
+  if (word == "enabled" || word == "disabled") return;
+  value.error(kValueRejected, str_cat("\"", word.substr(0, 64), "\" ", what), "use enabled or disabled");
+}
+
 void check_weft_keys(const FieldReader& meta, std::string_view map, std::string_view kind) {
   const auto keys = meta.child(map);
   if (!keys) return;
   for (const YamlField& f : keys->node().fields) {
     if (!f.name.starts_with("weft.dev/")) continue;
     const auto value = keys->child(f.name);
-    if (f.name == "weft.dev/mesh" && map == "labels") {
-      if (value && value->node().scalar != "enabled" && value->node().scalar != "disabled") {
-        value->error(kValueRejected, str_cat("\"", value->node().scalar.substr(0, 64), "\" is no mesh mode"),
-                     "use enabled or disabled");
-      }
-    } else if (value && !(map == "annotations" && known_annotation(*value, f.name, kind))) {
+    if (value && is_switch(f.name, map))
+      check_switch(*value, map == "labels" ? "is no mesh mode" : "switches nothing on or off");
+    if (f.name == "weft.dev/mesh" && map == "labels") continue;
+    if (value && !(map == "annotations" && known_annotation(*value, f.name, kind))) {
       const auto guess = nearest(f.name, kWeftKeys);
       value->warning(kUnknownWeftKey,
                      str_cat("Weft knows no such ", map == "labels" ? "label" : "annotation"),

@@ -39,6 +39,27 @@ Json check_json(bool success, const Json& categories) {
   return Json{{"schema", "weft.check.v1"}, {"success", success}, {"categories", categories}};
 }
 
+Json shortcut_json(const admin::v1::Shortcut& s) {
+  Json by_tcp = Json::object();
+  for (const auto& [reason, count] : s.by_tcp()) by_tcp[reason] = count;
+  return Json{{"pods", s.pods()},         {"problem", s.problem()}, {"connections", s.connections()},
+              {"messages", s.messages()}, {"bytes", s.bytes()},     {"byTcp", by_tcp}};
+}
+
+// Nothing while no pod asks for it.
+std::string shortcut_text(const admin::v1::Shortcut& s) {
+  if (s.pods() == 0) return "";
+  if (!s.problem().empty())
+    return str_cat("shortcut: off for ", s.pods(), " pods that ask for it: ", s.problem(),
+                   " (docs/shortcut.md)\n");
+  std::string out =
+      str_cat("shortcut: ", s.pods(), " pods, ", s.connections(), " connections; past TCP: ", s.messages(),
+              " sends, ", s.bytes(), " bytes; by TCP:");
+  for (const auto& [reason, count] : s.by_tcp()) str_append(&out, " ", reason, "=", count);
+  if (s.by_tcp().empty()) str_append(&out, " none");
+  return out + "\n";
+}
+
 // Objects of a cluster have no lines.
 std::string finding_place(const admin::v1::Finding& f) {
   return f.line() == 0 ? f.file() : str_cat(f.file(), ":", f.line());
@@ -99,7 +120,8 @@ Json status_json(const admin::v1::NodeStatus& s) {
               {"problems", problems},
               {"findings", findings},
               {"bypasses", bypasses},
-              {"podsRefused", pods_refused}};
+              {"podsRefused", pods_refused},
+              {"shortcut", shortcut_json(s.shortcut())}};
 }
 
 std::string clock_text(int64_t unix_ns) {
@@ -212,6 +234,7 @@ int status(const Flags& flags, Environment& env) {
     str_append(&text, "at its limits: ", use.workload(), ": refused ", refusals_text(use.refused()),
                " (docs/limits.md)\n");
   }
+  str_append(&text, shortcut_text(s->shortcut()));
   print(status_json(*s), table, flags, env, text);
   return kOk;
 }

@@ -32,8 +32,8 @@ void EpollBackend::free_retired() {
 void EpollBackend::wait(int max_wait_ms, uint64_t) {
   // No event refers to them: the last batch is dispatched.
   free_retired();
-  event_count_ =
-      std::max(epoll_wait(epoll_.get(), events_.data(), static_cast<int>(kMaxEvents), max_wait_ms), 0);
+  event_count_ = std::max(
+      epoll_wait(epoll_.get(), events_.data(), static_cast<int>(kMaxEvents), retries_.limit(max_wait_ms)), 0);
 }
 
 void EpollBackend::dispatch() {
@@ -43,6 +43,7 @@ void EpollBackend::dispatch() {
     if (watched != nullptr && !watched->retired()) watched->on_events(events_[i].events);
   }
   event_count_ = 0;
+  retries_.run();
 }
 
 void EpollBackend::wake() {

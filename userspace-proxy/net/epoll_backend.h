@@ -8,6 +8,7 @@
 
 #include "userspace-proxy/net/io_backend.h"
 #include "userspace-proxy/net/send_request.h"
+#include "userspace-proxy/net/send_retries.h"
 
 namespace weft::proxy {
 
@@ -37,6 +38,7 @@ class EpollBackend final : public IoBackend {
   void complete(Operation*& slot);
   SendRequestPool& requests() { return requests_; }
   void retire(EpollWatched& watched) { retired_.push_back(watched); }
+  SendRetries& retries() { return retries_; }
   // Only where the descriptor is also held elsewhere, which would keep the registration: closing it is enough
   // otherwise.
   void unwatch(int fd);
@@ -54,6 +56,7 @@ class EpollBackend final : public IoBackend {
   IntrusiveList<Operation>& completed_;
   SendRequestPool requests_;
   IntrusiveList<EpollWatched> retired_;
+  SendRetries retries_;
   std::array<epoll_event, kMaxEvents> events_{};
   int event_count_ = 0;
 };

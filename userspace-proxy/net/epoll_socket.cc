@@ -44,7 +44,7 @@ bool EpollSocket::try_recv(Operation& operation, InputBuffer& into) {
   if (count > 0) {
     into.commit(static_cast<size_t>(count));
     // A short read emptied the queue; the next bytes raise a new edge. A FIN that already came raises none.
-    if (static_cast<size_t>(count) < space.size() && !peer_closed_) readable_ = false;
+    if (static_cast<size_t>(count) < space.size() && !peer_closed_ && !has_two_queues()) readable_ = false;
     operation.result = static_cast<int>(count);
     return true;
   }
@@ -55,6 +55,11 @@ bool EpollSocket::try_recv(Operation& operation, InputBuffer& into) {
   }
   operation.result = static_cast<int>(count);
   return true;
+}
+
+bool EpollSocket::has_two_queues() {
+  if (queues_ == Queues::kUnknown) queues_ = takes_shortcut(fd_.get()) ? Queues::kTwo : Queues::kOne;
+  return queues_ == Queues::kTwo;
 }
 
 bool EpollSocket::send(Operation& operation, std::span<const iovec> pieces) {
@@ -69,7 +74,7 @@ bool EpollSocket::send(Operation& operation, std::span<const iovec> pieces) {
 
 bool EpollSocket::try_send(Operation& operation, std::span<const iovec> pieces, size_t* sent) {
   const ssize_t count = transmit(fd_.get(), pieces);
-  if (count < 0 && count != -EAGAIN) {
+  if (count < 0 && count != -EAGAIN && count != kNotNow) {
     operation.result = static_cast<int>(count);
     return true;
   }
@@ -80,6 +85,7 @@ bool EpollSocket::try_send(Operation& operation, std::span<const iovec> pieces, 
   }
   // A short write filled the queue: room raises a new edge.
   writable_ = false;
+  if (count == kNotNow) backend_.retries().later(*this);
   return false;
 }
 
@@ -92,6 +98,11 @@ void EpollSocket::go_on_sending() {
   }
   drop_request();
   backend_.complete(send_operation_);
+}
+
+void EpollSocket::retry() {
+  writable_ = true;
+  if (send_operation_ != nullptr && request_ != nullptr) go_on_sending();
 }
 
 void EpollSocket::drop_request() {
@@ -135,6 +146,7 @@ void EpollSocket::close() {
     if (operation != nullptr) operation->cancel();
   }
   drop_request();
+  give_up();
   fd_.reset();
   backend_.retire(*this);
 }

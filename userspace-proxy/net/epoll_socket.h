@@ -6,7 +6,7 @@
 
 namespace weft::proxy {
 
-class EpollSocket final : public SocketIo, public EpollWatched {
+class EpollSocket final : public SocketIo, public EpollWatched, public RetriedSend {
  public:
   EpollSocket(EpollBackend& backend, UniqueFd fd, bool writable)
       : SocketIo(std::move(fd)), backend_(backend), writable_(writable) {}
@@ -22,8 +22,13 @@ class EpollSocket final : public SocketIo, public EpollWatched {
   void close() override;
 
   void on_events(uint32_t events) override;
+  void retry() override;
 
  private:
+  enum class Queues : uint8_t { kUnknown, kOne, kTwo };
+
+  // Asked when it matters first: the connection is established then.
+  bool has_two_queues();
   bool try_recv(Operation& operation, InputBuffer& into);
   // True when all is sent or it failed (result in the operation); else `*sent` bytes are.
   bool try_send(Operation& operation, std::span<const iovec> pieces, size_t* sent);
@@ -36,6 +41,7 @@ class EpollSocket final : public SocketIo, public EpollWatched {
   bool writable_;
   bool peer_closed_ = false;  // FIN or RST seen: a short read does not mean that nothing more is to be read
   bool connecting_ = false;
+  Queues queues_ = Queues::kUnknown;
   Operation* recv_operation_ = nullptr;
   Operation* send_operation_ = nullptr;
   Operation* reset_operation_ = nullptr;

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "bpf/abi/shortcut.h"
+
 namespace weft::proxy {
 
 ssize_t receive(int fd, std::span<char> into) {
@@ -41,6 +43,13 @@ int take_error(int fd) {
   socklen_t length = sizeof(error);
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
   return -error;
+}
+
+// The kernel's half says so in the mark, before the connection is established.
+bool takes_shortcut(int fd) {
+  uint32_t mark = 0;
+  socklen_t length = sizeof(mark);
+  return getsockopt(fd, SOL_SOCKET, SO_MARK, &mark, &length) == 0 && (mark & WEFT_MARK_SHORTCUT) != 0;
 }
 
 int accept_from(int listener, SocketAddress* peer) {

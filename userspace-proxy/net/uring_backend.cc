@@ -39,6 +39,7 @@ void UringBackend::free_finished() {
 }
 
 void UringBackend::wait(int max_wait_ms, uint64_t in_flight) {
+  max_wait_ms = retries_.limit(max_wait_ms);
   while (UringObject* object = to_flush_.pop_front()) object->flush();
   may_sleep_ = max_wait_ms != 0;
   may_sleep_ ? wait_for_work(max_wait_ms, in_flight) : ring_->wait(0);
@@ -63,6 +64,7 @@ void UringBackend::dispatch() {
   if (may_sleep_) policy_.came(completions);
   settle_posts();
   while (UringObject* object = to_settle_.pop_front()) object->settle();
+  retries_.run();
   free_finished();
 }
 

@@ -9,6 +9,7 @@
 
 #include "userspace-proxy/net/io_backend.h"
 #include "userspace-proxy/net/send_request.h"
+#include "userspace-proxy/net/send_retries.h"
 #include "userspace-proxy/net/uring_ring.h"
 #include "userspace-proxy/net/wait_policy.h"
 
@@ -53,6 +54,7 @@ class UringBackend final : public IoBackend, private UringTarget {
   void posted(UringObject& object) { posted_.push_back(&object); }
   // Freed when the dispatch has ended.
   void free_later(UringObject& object) { finished_.push_back(object); }
+  SendRetries& retries() { return retries_; }
 
  private:
   enum Tag : unsigned { kWake };
@@ -68,6 +70,7 @@ class UringBackend final : public IoBackend, private UringTarget {
   IntrusiveList<Operation>& completed_;
   BufferPool& buffers_;
   SendRequestPool requests_;
+  SendRetries retries_;
   UniqueFd wake_;
   std::unique_ptr<UringRing> ring_;
   IntrusiveList<UringObject> to_settle_, to_flush_, closed_, finished_;

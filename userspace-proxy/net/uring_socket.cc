@@ -27,6 +27,7 @@ void UringSocket::drop_waiting() {
 }
 
 void UringSocket::close() {
+  give_up();
   // Closing after a send, without waiting for it, sends what there is room for, as with any other socket.
   send_at_once();
   for (Operation* operation : {recv_operation_, send_operation_, reset_operation_}) {
@@ -275,8 +276,9 @@ void UringSocket::submit_post() {
 
 void UringSocket::post_failed(int result) {
   // Anything else the next call says, and the receiving side.
-  if (result < 0 && result != -EAGAIN && result != -EINTR) return;
+  if (result < 0 && result != -EAGAIN && result != -EINTR && result != kNotNow) return;
   keep_leftover(static_cast<size_t>(std::max(result, 0)));
+  if (leftover_ != nullptr) wait_for_room(result);
 }
 
 void UringSocket::post_settled() {
@@ -289,17 +291,25 @@ void UringSocket::keep_leftover(size_t sent) {
   leftover_ = backend_.buffers().take(ChunkSize::kSmall);
   std::copy_n(posted_ + sent, posted_bytes_ - sent, leftover_->bytes);
   leftover_->end = static_cast<uint32_t>(posted_bytes_ - sent);
+}
+
+// In our own socket, or of the peer to read first: the kernel tells about the former only.
+void UringSocket::wait_for_room(int result) {
   sending_ = Sending::kNoRoom;
+  if (result == kNotNow) return backend_.retries().later(*this);
   watch_status();
+}
+
+void UringSocket::retry() {
+  if (!closed_ && sending_ == Sending::kNoRoom) queue_send();
 }
 
 // True: it is gone, and what was to follow may.
 bool UringSocket::leftover_sent(int result) {
-  const bool retry = result == -EAGAIN || result == -EINTR;
+  const bool retry = result == -EAGAIN || result == -EINTR || result == kNotNow;
   if (result >= 0) leftover_->begin += static_cast<uint32_t>(result);
   if (retry || (result >= 0 && leftover_->begin < leftover_->end)) {
-    sending_ = Sending::kNoRoom;
-    watch_status();
+    wait_for_room(result);
     return false;
   }
   backend_.buffers().give(leftover_);
@@ -330,12 +340,8 @@ void UringSocket::sent(int result) {
     return;
   }
   if (request_ == nullptr) return;
-  const bool retry = result == -EAGAIN || result == -EINTR;
-  if (retry || (result >= 0 && !request_->sent(static_cast<size_t>(result)))) {
-    sending_ = Sending::kNoRoom;
-    watch_status();
-    return;
-  }
+  const bool retry = result == -EAGAIN || result == -EINTR || result == kNotNow;
+  if (retry || (result >= 0 && !request_->sent(static_cast<size_t>(result)))) return wait_for_room(result);
   drop_request();
   if (send_operation_ == nullptr) return;
   send_operation_->result = std::min(result, 0);

@@ -11,7 +11,7 @@
 
 namespace weft::proxy {
 
-class UringSocket final : public SocketIo, public UringObject {
+class UringSocket final : public SocketIo, public UringObject, public RetriedSend {
  public:
   UringSocket(UringBackend& backend, UniqueFd fd) : SocketIo(std::move(fd)), backend_(backend) {}
   ~UringSocket() override;
@@ -30,6 +30,7 @@ class UringSocket final : public SocketIo, public UringObject {
   void settle() override;
   void flush() override;
   void post_settled() override;
+  void retry() override;
 
  private:
   enum Tag : unsigned { kReceive, kSend, kConnect, kReadable, kStatus, kPost };
@@ -57,6 +58,7 @@ class UringSocket final : public SocketIo, public UringObject {
   void settle_receiving();
   void status_changed(int events);
   void watch_status();
+  void wait_for_room(int result);
   void queue_send();
   void submit_send();
   void submit_post();

@@ -128,6 +128,7 @@ class FakeDataplane : public Dataplane {
     if (name != map_text_name) return absl::NotFoundError("no map " + name + "; next: weft bpf maps");
     return map_text;
   }
+  std::string shortcut_problem() const override { return no_shortcut; }
   std::vector<DriftRow> drift(const PlannedKernel&) const override { return drift_rows; }
   void forget(uint32_t id) override {
     const std::lock_guard lock(mutex);
@@ -164,6 +165,7 @@ class FakeDataplane : public Dataplane {
   std::vector<ProgramStatus> program_rows{{"mesh_connect4", "cgroup/connect4", "/cg", true}};
   std::vector<Rival> rival_rows;
   std::vector<MapStatus> map_rows{{"m_flow", 10, 100}};
+  std::string no_shortcut = "not in a test";
   std::string map_text_name = "m_dest";
   MapText map_text;
   std::vector<DriftRow> drift_rows;

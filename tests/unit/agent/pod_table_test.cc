@@ -259,6 +259,17 @@ TEST_F(PodTableTest, APodThatTakesTunnelsFailsClosedUnlessItSaysOtherwise) {
   EXPECT_FALSE(dataplane_.plans["/ns/web"].fail_closed);
 }
 
+TEST_F(PodTableTest, APodThatAsksForTheShortcutIsEnrolledAgainForIt) {
+  paths_["/ns/web"] = 1;
+  control_plane::LocalPod web = pod("web", "/ns/web");
+  for (const bool asks : {false, true, false}) {
+    web.shortcut = asks;
+    table_.set_manifest({web});
+    table_.reconcile(now_);
+    EXPECT_EQ(dataplane_.plans["/ns/web"].shortcut, asks);
+  }
+}
+
 TEST_F(PodTableTest, APodThatSpeaksHboneItselfKeepsItsPort) {
   paths_["/ns/web"] = 1;
   const control_plane::LocalPod web = pod("web", "/ns/web");

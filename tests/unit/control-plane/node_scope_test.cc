@@ -412,6 +412,7 @@ TEST(NodePodsTest, APodIsTheSameAfterTheWayAndVersionsSayWhetherItIs) {
   all.exclude_cidrs = {"10.0.0.0/8"};
   all.fail_mode = LocalPod::FailMode::kClosed;
   all.confined = true;
+  all.shortcut = true;
   const Resource resource = pod_resource(all);
   EXPECT_EQ(resource.name(), all.uid);
   const auto read = read_pod(std::string(resource.body()));

@@ -19,7 +19,11 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::StartsWith;
+
+// What GetStatus says of it.
+admin::v1::Shortcut shortcut;
 
 class FakeAdmin final : public admin::v1::Admin::Service {
  public:
@@ -33,6 +37,7 @@ class FakeAdmin final : public admin::v1::Admin::Service {
     use->set_workload("shop/web");
     (*use->mutable_refused())["pod_requests"] = 12;
     (*use->mutable_refused())["evicted"] = 3;
+    *reply->mutable_shortcut() = shortcut;
     return grpc::Status::OK;
   }
   grpc::Status ListWorkloads(grpc::ServerContext*, const admin::v1::ListRequest*,
@@ -174,6 +179,26 @@ TEST_F(CliTest, StatusNamesThePodsOfWhichSomethingWasRefused) {
               HasSubstr("at its limits: shop/web: refused 3 evicted, 12 pod_requests (docs/limits.md)\n"));
   EXPECT_EQ(run({"status", "-o", "json"}), kOk);
   EXPECT_EQ(Json::parse(out_)["podsRefused"][0]["refused"]["pod_requests"], 12);
+}
+
+TEST_F(CliTest, StatusSaysWhetherTheShortcutIsTakenAndWhyNot) {
+  EXPECT_EQ(run({"status"}), kOk);
+  EXPECT_THAT(out_, Not(HasSubstr("shortcut")));
+  shortcut.set_pods(2);
+  shortcut.set_connections(3);
+  shortcut.set_messages(40);
+  shortcut.set_bytes(5000);
+  (*shortcut.mutable_by_tcp())["shortcut_left"] = 6;
+  EXPECT_EQ(run({"status"}), kOk);
+  EXPECT_THAT(out_, HasSubstr("shortcut: 2 pods, 3 connections; past TCP: 40 sends, 5000 bytes; by TCP: "
+                              "shortcut_left=6\n"));
+  EXPECT_EQ(run({"status", "-o", "json"}), kOk);
+  EXPECT_EQ(Json::parse(out_)["shortcut"]["byTcp"]["shortcut_left"], 6);
+  shortcut.set_problem("it is Tuesday");
+  EXPECT_EQ(run({"status"}), kOk);
+  shortcut.Clear();
+  EXPECT_THAT(out_,
+              HasSubstr("shortcut: off for 2 pods that ask for it: it is Tuesday (docs/shortcut.md)\n"));
 }
 
 TEST_F(CliTest, WorkloadsSayWhatTheyUseAndWhatTheyWereRefused) {

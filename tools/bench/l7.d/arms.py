@@ -1,6 +1,7 @@
 """The arms: each is a client pod on node 1 and, but for the direct one, a proxy that serves it. Every proxy accepts and dials
 inside its client's namespace, where Weft captures, so that all of them pass the same links: client, loopback, proxy, veth, bridge, veth,
 upstream. Proxies have one CPU, client and upstream another. Used by bench.py."""
+import json
 import os
 import re
 import shutil
@@ -40,9 +41,14 @@ class Arm:
         self.address = world.machine.add_pod(1, self.netns, host)
         self.cgroup = name
         self.proxy = None
+        self.own_upstream = None
         self.targets = {}
         self.fresh_rss_kb = 0
         self.version = ""
+
+    @property
+    def upstream(self):
+        return self.own_upstream or self.world.upstream
 
     @property
     def root(self):
@@ -195,3 +201,22 @@ class Weft(Arm):
                 machine.stop(process, patience)
         subprocess.run([self.world.binary("weft-agent"), "cleanup", "--run-dir", self.root + "/run", "--pin-root",
                         f"{self.world.machine.folder}/bpf/{self.name}"], capture_output=True, check=False, timeout=60)
+
+
+class WeftShortcut(Weft):
+    """The same, and what pods and proxy send each other goes past TCP (docs/shortcut.md). The upstream has to be a captured pod then,
+    of this arm's node: another nginx, with the configuration of the others."""
+
+    def start(self):
+        self.own_upstream, self.upstream_address = self.world.start_upstream(self.name + "-up", 60 + len(self.world.started), self.cgroup)
+        super().start()
+
+    def manifests(self):
+        return weft_manifests.mesh(self.netns, self.address, self.upstream_address, upstream_netns=self.name + "-up")
+
+    def wait_served(self):
+        super().wait_served()
+        out = self.world.client_output(self, [self.world.binary("weft"), "--run-dir", self.root + "/run", "-o", "json", "status"])
+        shortcut = json.loads(out)["shortcut"]
+        if shortcut["problem"] or not shortcut["messages"]:
+            raise Unavailable(f"{self.name}: nothing goes past TCP: {shortcut['problem'] or shortcut['byTcp']}")

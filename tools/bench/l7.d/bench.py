@@ -22,7 +22,7 @@ import machine  # noqa: E402
 import measures  # noqa: E402
 import page  # noqa: E402
 
-KNOWN = ("direct", "weft", "haproxy", "nginx", "envoy")
+KNOWN = ("direct", "weft", "weft-shortcut", "haproxy", "nginx", "envoy")
 DESCRIPTORS = 200000
 # What else the machine does is to wait for us, as far as it may.
 NICE = -15
@@ -90,14 +90,8 @@ class World:
         m.open()
         # One node: over a second one, its side of the network would run on the proxy's time.
         m.add_node(1)
-        self.upstream_address = m.add_pod(1, "upstream", 99)
-        root = m.folder + "/upstream"
-        os.mkdir(root, 0o755)
-        with open(root + "/nginx.conf", "w", encoding="ascii") as f:
-            f.write(configs.upstream(root))
-        self.upstream = m.start(["nginx", "-e", "stderr", "-p", root, "-c", root + "/nginx.conf"], "upstream",
-                                log=root + ".log", cpu=arms.other_cpu())
-        self.grpc_body = root + "/grpc"
+        self.upstream, self.upstream_address = self.start_upstream("upstream", 99, "pods")
+        self.grpc_body = m.folder + "/upstream/grpc"
         for arm in self.choose():
             self.started.append(arm)
             try:
@@ -112,12 +106,25 @@ class World:
                 self.options.left_out[arm.name] = str(missing).strip()
                 say(f"*** left out: {arm.name}: {missing}")
 
+    def start_upstream(self, netns, host, cgroup):
+        """nginx in a pod of its own; the process and the pod's address."""
+        m = self.machine
+        address = m.add_pod(1, netns, host)
+        root = f"{m.folder}/{netns}"
+        os.mkdir(root, 0o755)
+        with open(root + "/nginx.conf", "w", encoding="ascii") as f:
+            f.write(configs.upstream(root))
+        process = m.start(["nginx", "-e", "stderr", "-p", root, "-c", root + "/nginx.conf"], netns, cgroup,
+                          log=root + ".log", cpu=arms.other_cpu())
+        return process, address
+
     def choose(self):
         chosen, host = [], 10
         for name in self.options.arms:
-            if name == "weft":
+            if name in ("weft", "weft-shortcut"):
+                make = arms.Weft if name == "weft" else arms.WeftShortcut
                 for io in environment.weft_io(self.binary("weft-proxy")):
-                    chosen.append(arms.Weft(self, f"weft-{io}" if io else "weft", host, io))
+                    chosen.append(make(self, f"{name}-{io}" if io else name, host, io))
                     host += 1
                 continue
             make = {"direct": arms.Direct, "haproxy": arms.Haproxy, "nginx": arms.Nginx, "envoy": arms.Envoy}[name]

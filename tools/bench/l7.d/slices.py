@@ -42,7 +42,7 @@ class Meter:
 
     def __init__(self, arm, client_pid=None):
         self.arm = arm
-        self.pids = {"upstream": arm.world.upstream.pid}
+        self.pids = {"upstream": arm.upstream.pid}
         if client_pid:
             self.pids["client"] = client_pid
         if arm.proxy:

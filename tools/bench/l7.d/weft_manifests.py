@@ -6,8 +6,10 @@ SERVICE_IP = "10.97.0.10"
 H1_SERVICE_PORT, H2_SERVICE_PORT = 80, 81
 
 
-def pod(name, address, node, labels, netns=None):
-    annotation = f"  annotations: {{weft.dev/netns: /run/netns/{netns}}}\n" if netns else ""
+def pod(name, address, node, labels, netns=None, shortcut=False):
+    annotations = [f"weft.dev/netns: /run/netns/{netns}"] if netns else []
+    annotations += ["weft.dev/shortcut: enabled"] if shortcut else []
+    annotation = f"  annotations: {{{', '.join(annotations)}}}\n" if annotations else ""
     return (f"---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: default\n{annotation}"
             f"  labels: {{{', '.join(f'{k}: {v}' for k, v in labels.items())}}}\n"
             f"spec:\n  nodeName: node{node}\n  serviceAccountName: default\n"
@@ -15,9 +17,12 @@ def pod(name, address, node, labels, netns=None):
             "  conditions:\n  - type: Ready\n    status: \"True\"\n")
 
 
-def mesh(client_netns, client_address, upstream_address):
-    return (pod(client_netns, client_address, 1, {"app": "client", "weft.dev/mesh": "enabled"}, client_netns)
-            + pod("upstream", upstream_address, 1, {"app": "web"})
+def mesh(client_netns, client_address, upstream_address, upstream_netns=None):
+    """`upstream_netns`: the upstream is captured too, and both pods take the shortcut."""
+    shortcut = upstream_netns is not None
+    captured = {"weft.dev/mesh": "enabled"}
+    return (pod(client_netns, client_address, 1, {"app": "client", **captured}, client_netns, shortcut)
+            + pod("upstream", upstream_address, 1, {"app": "web", **(captured if shortcut else {})}, upstream_netns, shortcut)
             + f"""---
 apiVersion: v1
 kind: Service
