@@ -339,6 +339,21 @@ std::vector<Words> words_i_to_z() {
                                        return {number(key.slot), endpoint(key.from_ip, key.from_port),
                                                endpoint(key.to_ip, key.to_port), ago(began)};
                                      }),
+      {"m_socket",
+       {"SLOT", "SOCKET COOKIE", "SOURCE", "DESTINATION", "FLAGS", "DIALLED", "BACKEND", "BEGAN"},
+       socket_cells,
+       WEFT_SOCKET_SLOTS},
+      {"m_stats",
+       {"EVENT", "COUNT"},
+       [](const Row& row) { return stat_cells(as<uint32_t>(row.key), summed<uint64_t>(row.value)); }},
+      words<weft_svc_key, weft_svc>(
+          "m_svc", {"ADDRESS", "PROTOCOL", "SERVICE", "PATH", "PICKS", "TABLE", "AFFINITY", "EJECT AFTER"},
+          service_cells),
+  };
+}
+
+std::vector<Words> words_of_shortcut() {
+  return {
       words<uint64_t, weft_shortcut>(
           "m_shortcut",
           {"DIALLED BY COOKIE", "ACCEPTED BY COOKIE", "STATE", "BYTES OF DIALLER", "BYTES BACK"},
@@ -353,16 +368,6 @@ std::vector<Words> words_i_to_z() {
                                 [](const uint64_t& cookie, const uint64_t&) -> Cells {
                                   return {text(cookie == 0 ? "0 (refuses everything)" : str_cat(cookie))};
                                 }),
-      {"m_socket",
-       {"SLOT", "SOCKET COOKIE", "SOURCE", "DESTINATION", "FLAGS", "DIALLED", "BACKEND", "BEGAN"},
-       socket_cells,
-       WEFT_SOCKET_SLOTS},
-      {"m_stats",
-       {"EVENT", "COUNT"},
-       [](const Row& row) { return stat_cells(as<uint32_t>(row.key), summed<uint64_t>(row.value)); }},
-      words<weft_svc_key, weft_svc>(
-          "m_svc", {"ADDRESS", "PROTOCOL", "SERVICE", "PATH", "PICKS", "TABLE", "AFFINITY", "EJECT AFTER"},
-          service_cells),
   };
 }
 
@@ -370,6 +375,7 @@ const std::vector<Words>& all_words() {
   static const std::vector<Words> kWords = [] {
     std::vector<Words> all = words_a_to_h();
     for (Words& one : words_i_to_z()) all.push_back(std::move(one));
+    for (Words& one : words_of_shortcut()) all.push_back(std::move(one));
     return all;
   }();
   return kWords;
