@@ -339,10 +339,6 @@ std::vector<Words> words_i_to_z() {
                                        return {number(key.slot), endpoint(key.from_ip, key.from_port),
                                                endpoint(key.to_ip, key.to_port), ago(began)};
                                      }),
-      words<uint64_t, weft_shortcut>(
-          "m_shortcut",
-          {"DIALLED BY COOKIE", "ACCEPTED BY COOKIE", "STATE", "BYTES OF DIALLER", "BYTES BACK"},
-          shortcut_cells),
       {"m_socket",
        {"SLOT", "SOCKET COOKIE", "SOURCE", "DESTINATION", "FLAGS", "DIALLED", "BACKEND", "BEGAN"},
        socket_cells,
@@ -356,10 +352,30 @@ std::vector<Words> words_i_to_z() {
   };
 }
 
+std::vector<Words> words_of_shortcut() {
+  return {
+      words<uint64_t, weft_shortcut>(
+          "m_shortcut",
+          {"DIALLED BY COOKIE", "ACCEPTED BY COOKIE", "STATE", "BYTES OF DIALLER", "BYTES BACK"},
+          shortcut_cells),
+      words<weft_shortcut_key, uint64_t>(
+          "m_shortcut_dial", {"FROM", "TO", "NETNS COOKIE", "DIALLED BY COOKIE"},
+          [](const weft_shortcut_key& key, const uint64_t& cookie) -> Cells {
+            return {endpoint(key.from_ip, key.from_port), endpoint(key.to_ip, key.to_port),
+                    key.netns_cookie == 0 ? text("-") : number(key.netns_cookie), number(cookie)};
+          }),
+      words<uint64_t, uint64_t>("m_shortcut_sock", {"SOCKET COOKIE"},
+                                [](const uint64_t& cookie, const uint64_t&) -> Cells {
+                                  return {text(cookie == 0 ? "0 (refuses everything)" : str_cat(cookie))};
+                                }),
+  };
+}
+
 const std::vector<Words>& all_words() {
   static const std::vector<Words> kWords = [] {
     std::vector<Words> all = words_a_to_h();
     for (Words& one : words_i_to_z()) all.push_back(std::move(one));
+    for (Words& one : words_of_shortcut()) all.push_back(std::move(one));
     return all;
   }();
   return kWords;
