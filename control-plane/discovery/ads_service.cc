@@ -119,8 +119,7 @@ class AdsServiceOverGrpc final : public AdsService, BytesService {
   void put(const Resource& resource, std::set<std::string>& moved) {
     const std::string type = resource.type_url();
     TypeResources& resources = state_.types[type];
-    const std::optional<TypeResources::Entry> before =
-        resources.put(resource, scope_now(resource));
+    const std::optional<TypeResources::Entry> before = resources.put(resource, scope_now(resource));
     if (before && before->resource.version() == resource.version()) return;
     if (node_of_) state_.namespaces.put(resource, moved);
     const TypeResources::Entry& now = *resources.find(resource.name());

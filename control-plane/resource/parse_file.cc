@@ -28,9 +28,9 @@ constexpr std::array<std::string_view, 7> kMetaRead = {
 constexpr std::array<std::string_view, 8> kMetaKnown = {
     "generateName", "ownerReferences", "uid",      "resourceVersion",
     "finalizers",   "managedFields",   "selfLink", "deletionGracePeriodSeconds"};
-constexpr std::array<std::string_view, 6> kWeftKeys = {
-    "weft.dev/mesh",       "weft.dev/netns",     "weft.dev/fail-mode",
-    "weft.dev/rate-limit", "weft.dev/same-node", "weft.dev/shortcut"};
+constexpr std::array<std::string_view, 6> kWeftKeys = {"weft.dev/mesh",      "weft.dev/netns",
+                                                       "weft.dev/fail-mode", "weft.dev/rate-limit",
+                                                       "weft.dev/same-node", "weft.dev/shortcut"};
 // Annotations, and a kind that each is for; empty: any.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kWeftAnnotations = {
     {{"weft.dev/netns", ""},
