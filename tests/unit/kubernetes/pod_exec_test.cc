@@ -14,6 +14,7 @@
 #include <functional>
 #include <thread>
 
+#include "absl/synchronization/notification.h"
 #include "base/strings.h"
 #include "control-plane/kubernetes/agent_pods.h"
 #include "control-plane/kubernetes/web_socket.h"
@@ -188,6 +189,25 @@ TEST_F(PodExecTest, WhoGoesAwayEndsTheCommand) {
     ASSERT_TRUE(stream.ok()) << stream.status();
   }
   EXPECT_EQ(last, "\x88");
+}
+
+TEST_F(PodExecTest, WhoGoesAwayIsFreeAlsoOfAServerThatReadsNothing) {
+  absl::Notification gone;
+  StandIn server([&gone](StandIn& s) {
+    s.accept();
+    gone.WaitForNotification();
+  });
+  auto stream = PodStream::open(server.access(), kCommand);
+  if (stream.ok()) {
+    const UniqueFd socket = (*stream)->take_socket();
+    // Until all that can be held on the way is.
+    const std::string bytes(64 << 10, 'x');
+    pollfd one{.fd = socket.get(), .events = POLLOUT, .revents = 0};
+    while (::poll(&one, 1, 500) > 0) ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    stream->reset();
+  }
+  gone.Notify();
+  EXPECT_TRUE(stream.ok()) << stream.status();
 }
 
 TEST_F(PodExecTest, ARefusalNamesTheVerbAndWhatToDo) {
