@@ -127,6 +127,25 @@ TEST_F(VerifiedPeerTest, AKnownPeerIsRefusedOnceItsRootIsGone) {
   EXPECT_EQ(shake(*contexts.find("workload"), *server).client, TlsFault::kUntrusted);
 }
 
+// Of credentials that are replaced, or gone, no new connection resumes: they take no room of others'.
+TEST_F(VerifiedPeerTest, SessionsGoWithTheirCredentialsAndOthersStay) {
+  const auto client = context(kDatabase);
+  const auto first = credentials(kWeb, test::make_leaf(authority_, {.names = only(kWeb)}));
+  const auto second = credentials(kWeb, test::make_leaf(authority_, {.names = only(kWeb)}));
+  TlsContexts contexts;
+  contexts.replace(only_of(first));
+  EXPECT_TRUE(shake(*client, *contexts.find("workload"), kWeb).done);
+  EXPECT_EQ(first->sessions->size(), 1u);
+  contexts.replace(only_of(first));
+  EXPECT_EQ(first->sessions->size(), 1u);
+  contexts.replace(only_of(second));
+  EXPECT_EQ(first->sessions->size(), 0u);
+  EXPECT_TRUE(shake(*client, *contexts.find("workload"), kWeb).done);
+  EXPECT_EQ(second->sessions->size(), 1u);
+  contexts.replace(std::make_shared<CredentialSet>());
+  EXPECT_EQ(second->sessions->size(), 0u);
+}
+
 TEST_F(VerifiedPeerTest, WhoWasAdmittedAsACallerIsNoServerByThat) {
   const auto both = context(kWeb);
   const auto caller = context(kDatabase, {.names = only(kDatabase), .usage = "clientAuth"});
