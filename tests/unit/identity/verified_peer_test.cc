@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 
+#include "base/strings.h"
 #include "tests/unit/identity/pki.h"
 #include "userspace-proxy/tls/tls_algorithms.h"
 #include "userspace-proxy/tls/tls_contexts.h"
@@ -144,6 +145,17 @@ TEST_F(VerifiedPeerTest, SessionsGoWithTheirCredentialsAndOthersStay) {
   EXPECT_EQ(second->sessions->size(), 1u);
   contexts.replace(std::make_shared<CredentialSet>());
   EXPECT_EQ(second->sessions->size(), 0u);
+}
+
+TEST_F(VerifiedPeerTest, AChainIsTakenUpToItsBytes) {
+  const auto server = context(kDatabase);
+  const auto with_names = [this](int count) {
+    test::LeafShape shape{.names = only(kWeb)};
+    for (int i = 0; i < count; ++i) shape.names.emplace_back(GEN_DNS, str_cat(i, std::string(200, 'x')));
+    return context(kWeb, shape);
+  };
+  EXPECT_TRUE(shake(*with_names(60), *server).done) << "12 KB";
+  EXPECT_FALSE(shake(*with_names(90), *server).done) << "18 KB";
 }
 
 TEST_F(VerifiedPeerTest, WhoWasAdmittedAsACallerIsNoServerByThat) {
