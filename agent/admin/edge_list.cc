@@ -35,11 +35,13 @@ struct End {
   std::string node;
   std::string identity;
   bool tunnels = false;
+  bool encrypts = false;  // also to pods of its own node
 };
 
 End end_of(const MeshWorkload& workload) {
   const istio::workload::Workload message = whole(workload);
-  return {message.node(), identity_of(message).principal(), workload.tunnels && !workload.host_network};
+  return {message.node(), identity_of(message).principal(), workload.tunnels && !workload.host_network,
+          workload.encrypts_same_node};
 }
 
 class Edges {
@@ -123,7 +125,8 @@ class Edges {
   // By the rule that the proxy dials by (choose_tunnel of userspace-proxy/exchange/context.h). The kernel
   // begins no TLS.
   static Security security_of(const End& from, const End& to, bool proxied) {
-    if (!from.node.empty() && from.node == to.node) return Edge::SAME_NODE;
+    const bool near = !from.node.empty() && from.node == to.node;
+    if (near && !(proxied && to.encrypts && to.tunnels && from.tunnels)) return Edge::SAME_NODE;
     return proxied && to.tunnels ? Edge::MUTUAL_TLS : Edge::PLAIN;
   }
 
@@ -138,7 +141,7 @@ class Edges {
     for (const auto& [id, to] : members) {
       if (!from) continue;
       // What comes in from another node's pod came as that node's proxy dials.
-      const Security security = security_of(*from, to, inbound ? from->tunnels : proxied);
+      const Security security = security_of(*from, to, inbound ? from->tunnels : proxied && id != row.source);
       all.insert(security);
       if (reached.contains(id)) used.insert(security);
     }

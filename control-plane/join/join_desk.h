@@ -48,7 +48,8 @@ class JoinDesk {
   // What is due from time to time: forgets old tokens, looks for another client_authority_file.
   absl::Status tick();
 
-  // Since the start: "joined", "renewed", and refusals by reason, a closed list.
+  // Since the start: "joined", "renewed", and refusals by reason, a closed list. Those that are watched for
+  // their first one are there from the start: a series that begins at 1 has not increased.
   std::map<std::string, uint64_t> counts() const;
 
  private:
@@ -65,7 +66,7 @@ class JoinDesk {
   const std::unique_ptr<CertificateAuthority> authority_;
   GuessLimit guesses_;
   mutable absl::Mutex mutex_;
-  std::map<std::string, uint64_t> counts_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> counts_ ABSL_GUARDED_BY(mutex_){{"joined", 0}, {"replayed", 0}};
 };
 
 }  // namespace weft::control_plane

@@ -145,7 +145,9 @@ struct Unready {
 Unready unready_of(const Json& pod, const Json& status) {
   const std::string waits = text(status, {"state", "waiting", "reason"});
   std::string said = text(status, {"lastState", "terminated", "message"});
-  const bool ended = find(status, {"lastState", "terminated"}) != nullptr;
+  // One that runs may have been started anew long ago, and become ready by itself.
+  const bool ended =
+      find(status, {"lastState", "terminated"}) != nullptr && find(status, {"state", "running"}) == nullptr;
   if (said.empty()) said = text(status, {"state", "waiting", "message"});
   Unready out{.name = server_text(text(pod, {"metadata", "name"})), .text = {}};
   out.failed = ended || (!waits.empty() && waits != "ContainerCreating" && waits != "PodInitializing");

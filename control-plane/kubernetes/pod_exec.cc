@@ -257,6 +257,8 @@ class PodStreamOverCurl final : public PodStream {
                                                      (output_.empty() ? 0 : POLLOUT)),
                         .revents = 0}};
       ::poll(both, 2, more ? 0 : -1);
+      // Who called is gone, and what is held for a server that does not read hides the end of its input.
+      if (sending_.size() >= kMaxHeld && (both[1].revents & (POLLHUP | POLLERR)) != 0) break;
     }
     deliver_rest();
     append_frame(FrameKind::kClose, "", mask(), sending_);
@@ -284,7 +286,9 @@ class PodStreamOverCurl final : public PodStream {
       if (!*message) return true;
       FrameReader::Message& one = **message;
       if (one.kind == FrameKind::kClose) return false;
-      if (one.kind == FrameKind::kPing) append_frame(FrameKind::kPong, one.payload, mask(), sending_);
+      // A server that asks and does not read gets no more answers than are held for it.
+      if (one.kind == FrameKind::kPing && sending_.size() < kMaxHeld)
+        append_frame(FrameKind::kPong, one.payload, mask(), sending_);
       if (one.kind == FrameKind::kBinary && !one.payload.empty()) take(one.payload);
     }
   }

@@ -8,8 +8,7 @@ namespace weft::control_plane {
 
 inline constexpr size_t kMaxServerText = 512;
 
-// The first line of `text`, at most `limit` bytes of it and no half character; control characters are blanks
-// and what is no UTF-8 is "?": protobuf's strings take nothing else.
+// The first line of `text`, printable (base/printable.h), at most `limit` bytes of it.
 std::string server_text(std::string_view text, size_t limit = kMaxServerText);
 
 }  // namespace weft::control_plane

@@ -56,6 +56,12 @@ def one(objects, kind, name):
     return found[0]
 
 
+def rule_pairs(role):
+    """{(group, resource): verbs} of a Role or ClusterRole"""
+    return {(group, resource): sorted(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"]
+            for resource in rule["resources"]}
+
+
 def workload(objects, name):
     """The DaemonSet or Deployment of that name."""
     return one(objects, "Deployment" if name == "weft-control" else "DaemonSet", name)

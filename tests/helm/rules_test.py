@@ -25,6 +25,22 @@ def check_rules(text):
     return out.returncode, out.stdout + out.stderr
 
 
+def fires(alert, minutes, series):
+    """Whether promtool finds the alert firing after so many minutes; `series`: names and values, one a minute."""
+    rules = os.path.join(chart.CHART, "files", "alerts.yaml")
+    case = {"rule_files": [rules], "evaluation_interval": "1m", "tests": [{
+        "interval": "1m", "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "alert_rule_test": [{"eval_time": f"{minutes}m", "alertname": alert, "exp_alerts": []}]}]}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(json.dumps(case))
+        file.flush()
+        out = subprocess.run([promtool(), "test", "rules", file.name], text=True, capture_output=True, check=False)
+    said = out.stdout + out.stderr
+    if out.returncode != 0 and f"alertname: {alert}" not in said:
+        raise AssertionError(said)
+    return out.returncode != 0
+
+
 class RulesTest(unittest.TestCase):
     def test_alerts_are_rules(self):
         out = subprocess.run([promtool(), "check", "rules", os.path.join(chart.CHART, "files", "alerts.yaml")], text=True, capture_output=True,
@@ -38,6 +54,13 @@ class RulesTest(unittest.TestCase):
         code, said = check_rules(text.replace("weft_proxy_up == 0", "weft_proxy_up = 0"))
         self.assertNotEqual(code, 0)
         self.assertIn("WeftProxyDown", said)
+
+    def test_the_first_replay_of_a_join_token_is_told(self):
+        replayed = 'weft_control_joins_total{result="replayed"}'
+        self.assertTrue(fires("WeftJoinTokenReplayed", 20, {replayed: "0x10 1x50"}))
+        self.assertFalse(fires("WeftJoinTokenReplayed", 20, {replayed: "0x60"}))
+        # So the counter is there before the first one.
+        self.assertFalse(fires("WeftJoinTokenReplayed", 20, {replayed: "_x10 1x50"}))
 
     def test_queries_of_the_dashboard_are_promql(self):
         # Grafana puts something in the place of its variables; a duration stands where one must.

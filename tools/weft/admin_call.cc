@@ -78,7 +78,7 @@ void print(const Json& value, const std::string& text, const Flags& flags, Envir
   else if (flags.output == "yaml")
     env.out << render_yaml(value);
   else
-    env.out << text;
+    env.out << printable_lines(text);
 }
 
 bool coloured(const Flags& flags, const Environment& env) {

@@ -198,10 +198,9 @@ void Tree::add_edges() {
   CLI::App* command = leaf(
       &app, "edges",
       "Who talks to whom on this node: every client of a captured pod, and whom it dials. SECURED: mtls "
-      "(mutual "
-      "TLS to another node), node (both ends are pods of this node, known by their network namespaces; no "
-      "byte "
-      "leaves the host), plain; by what the ends are now. PATH: proxy, direct (the kernel connected them), "
+      "(mutual TLS), node (both ends are pods of this node, known by their network namespaces; nothing is "
+      "encrypted, no byte leaves the host), plain; by what the ends are now. PATH: proxy, direct (the kernel "
+      "connected them), "
       "inbound (from elsewhere). Counted since the programs were loaded.",
       edges);
   command->add_flag("-w,--watch", flags.follow, "again every two seconds, until interrupted");
@@ -487,6 +486,7 @@ int run(const std::vector<std::string>& args, Environment& env) {
   tree.flags.cluster.run_dir_given = tree.run_dir->count() > 0;
   for (const auto& [app, command] : tree.commands) {
     if (!app->parsed()) continue;
+    if (is_astray(command, tree.flags, env)) return kUsage;
     const Reach reach = reach_of(command, tree.flags);
     const bool there = reach != Reach::kNobody && asks_cluster(tree.flags);
     return there ? run_in_cluster(tree.flags, reach, command, env) : command(tree.flags, env);

@@ -127,7 +127,9 @@ int upgrade(const Flags& flags, Environment& env) {
   // What was set before stays set; what the new chart brings has its defaults.
   const auto way_back = [&] {
     for (const CheckRow& row : tell_errors(ask, env)) {
-      if (row.category == "installation")
+      // Only where the new version is there and does not start: before Helm has made a revision of it,
+      // its rollback would go one too far back.
+      if (row.hint.find(" rollback ") != std::string::npos)
         return str_cat(helm(), " rollback ", kRelease, " -n ", ask.ns, " --wait, to what was there before");
     }
     return look_at(ask);

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "base/printable.h"
 #include "base/strings.h"
 #include "tools/weft/admin_call.h"
 #include "tools/weft/cluster_answers.h"
@@ -190,7 +191,8 @@ int report(const absl::Status& status, const std::string& next, Environment& env
     hint = message.substr(at + 8);
     message.resize(at);
   }
-  env.err << "error: " << message << "\nnext: " << hint << "\n";
+  // Either may be an agent's words.
+  env.err << "error: " << printable(message) << "\nnext: " << printable(hint) << "\n";
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
@@ -221,10 +223,12 @@ int status(const Flags& flags, Environment& env) {
                         percent(s->errors_total(), s->requests_total()), sync, s->agent_version()});
   std::string text;
   for (const std::string& problem : s->problems())
-    str_append(&text, paint("problem: ", Colour::kRed, coloured(flags, env)), problem, "\n");
+    str_append(&text, paint("problem: ", Colour::kRed, coloured(flags, env)), printable(problem), "\n");
   for (const auto& f : s->findings()) {
-    str_append(&text, finding_place(f), ": ", f.level(), " ", f.code(), " ", f.object(), " ", f.field(), ": ",
-               f.message(), "\n");
+    str_append(&text,
+               printable(str_cat(finding_place(f), ": ", f.level(), " ", f.code(), " ", f.object(), " ",
+                                 f.field(), ": ", f.message())),
+               "\n");
   }
   for (const auto& b : s->bypasses()) {
     str_append(&text, "without proxy: ", b.workload(), " ", b.direction(), ": ", b.bypassed(), " let past, ",
@@ -255,11 +259,10 @@ int check(const Flags& flags, Environment& env) {
     const std::string mark = result == "success"   ? paint("OK  ", Colour::kGreen, colour)
                              : result == "warning" ? paint("WARN", Colour::kYellow, colour)
                                                    : paint("FAIL", Colour::kRed, colour);
-    str_append(&text, "  ", mark, "  ", check["id"].get<std::string>(), "  ",
-               check["description"].get<std::string>(), "\n");
+    const auto words = [&check](const char* of) { return printable(check[of].get<std::string>()); };
+    str_append(&text, "  ", mark, "  ", words("id"), "  ", words("description"), "\n");
     if (result == "success") return;
-    str_append(&text, "              ", check["error"].get<std::string>(),
-               "\n              next: ", check["hint"].get<std::string>(), "\n");
+    str_append(&text, "              ", words("error"), "\n              next: ", words("hint"), "\n");
   };
   const bool of_cluster = flags.cluster.asked || !flags.cluster.kubeconfig.empty();
   if (of_cluster) {
@@ -376,16 +379,20 @@ int observe(const Flags& flags, Environment& env) {
   if (!flags.follow) context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
   const auto reader = (*stub)->Observe(&context, request);
   proxy::v1::Exchange exchange;
-  while (reader->Read(&exchange)) {
+  // Output that nobody takes any more ends it: with --node, SIGPIPE does not end the process.
+  while (env.out && reader->Read(&exchange)) {
     if (flags.output == "json")
       env.out << exchange_json(exchange).dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
     else if (flags.output == "yaml")
       env.out << "---\n" << render_yaml(exchange_json(exchange)) << std::flush;
     else
-      env.out << exchange_line(exchange) << std::endl;
+      env.out << printable(exchange_line(exchange)) << std::endl;
   }
+  const bool heard = static_cast<bool>(env.out);
+  if (!heard) context.TryCancel();
   const grpc::Status end = reader->Finish();
-  if (end.ok() || (!flags.follow && end.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)) return kOk;
+  if (!heard || end.ok() || (!flags.follow && end.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED))
+    return kOk;
   return report(to_status(end), "weft status", env);
 }
 

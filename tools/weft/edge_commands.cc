@@ -85,7 +85,8 @@ int edges(const Flags& flags, Environment& env) {
     return code;
   }
   Interrupt interrupt;
-  while (!interrupt.asked()) {
+  // Output that nobody takes any more ends it: with --node, SIGPIPE does not end the process.
+  while (env.out && !interrupt.asked()) {
     if (!print_edges(flags, env, &code)) return code;
     env.out << (flags.output == "yaml" ? "---" : "") << std::endl;
     interrupt.wait(kWatchPeriod);

@@ -59,7 +59,7 @@ class WayToAgent {
                             " -c agent; an agent older than this weft "
                             "cannot be reached so: weft upgrade"),
                     env_);
-    env_.err << words.str();
+    env_.err << printable_lines(words.str());
     return code;
   }
 
@@ -117,7 +117,7 @@ int ask_each(const Flags& flags, const std::vector<AgentPlace>& agents, const Wo
   }
   if (answered == 0) return code;
   if (flags.output == "table")
-    env.out << merged_text(answers);
+    env.out << printable_lines(merged_text(answers));
   else
     print(merged_json(answers), "", flags, env);
   return answered < answers.size() ? kPartial : code;
@@ -184,6 +184,22 @@ Reach reach_of(Command command, const Flags& flags) {
     return command == edges && flags.follow ? Reach::kOne : asking.reach;
   }
   return Reach::kNobody;
+}
+
+bool is_astray(Command command, const Flags& flags, Environment& env) {
+  const ClusterFlags& cluster = flags.cluster;
+  if (reach_of(command, flags) != Reach::kNobody) return false;
+  constexpr Command kHere[] = {enroll, unenroll, canary_run, canary_status, canary_rollback};
+  const bool here = std::find(std::begin(kHere), std::end(kHere), command) != std::end(kHere);
+  const bool named = !cluster.context.empty() || !cluster.kubeconfig.empty();
+  if (cluster.node.empty() && !(here && named)) return false;
+  const std::string flag = !cluster.node.empty()      ? "--node"
+                           : !cluster.context.empty() ? "--context"
+                                                      : "--kubeconfig";
+  report(absl::InvalidArgumentError(here ? str_cat("this is done on its own node only, and not by ", flag)
+                                         : "this asks no agent, and takes no --node"),
+         here ? str_cat("the same on that node, without ", flag) : "the same without --node", env);
+  return true;
 }
 
 bool asks_cluster(const Flags& flags) {

@@ -20,6 +20,10 @@ using Command = int (*)(const Flags&, Environment&);
 // Of the command that was parsed.
 Reach reach_of(Command command, const Flags& flags);
 
+// Where a command that asks nobody elsewhere was given --node, or one of this node's agent or files a
+// cluster: says so, and it is not to run, for it would do here what was meant for there.
+bool is_astray(Command command, const Flags& flags, Environment& env);
+
 // --node, --context or --kubeconfig say so, or there is a kubeconfig and no agent on this machine.
 bool asks_cluster(const Flags& flags);
 

@@ -6,8 +6,13 @@
 #include <cctype>
 #include <cstdio>
 
+#include "base/printable.h"
+
 namespace weft::cli {
 namespace {
+
+constexpr std::string_view kGreenCode = "\033[32m", kYellowCode = "\033[33m", kRedCode = "\033[31m",
+                           kPlainCode = "\033[0m";
 
 // Columns, not bytes: continuation bytes of UTF-8 take no room.
 size_t width_of(const std::string& text) {
@@ -71,7 +76,30 @@ void write_yaml(const Json& value, size_t indent, std::string* out) {
 
 }  // namespace
 
-std::string render_table(const Table& table) {
+std::string printable_lines(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::string_view codes[] = {"\n", kGreenCode, kYellowCode, kRedCode, kPlainCode};
+    const auto code = std::find_if(std::begin(codes), std::end(codes),
+                                   [text](std::string_view each) { return text.starts_with(each); });
+    if (code != std::end(codes)) {
+      out += *code;
+      text.remove_prefix(code->size());
+      continue;
+    }
+    // A character that begins no code is for printable() to judge.
+    const size_t end = std::min(text.find_first_of("\n\033", 1), text.size());
+    out += printable(text.substr(0, end));
+    text.remove_prefix(end);
+  }
+  return out;
+}
+
+std::string render_table(const Table& given) {
+  Table table = given;
+  for (auto& row : table.rows) {
+    for (std::string& cell : row) cell = printable(cell);
+  }
   std::vector<size_t> widths;
   for (const std::string& head : table.head) widths.push_back(width_of(head));
   for (const auto& row : table.rows) {
@@ -105,10 +133,10 @@ std::string render_yaml(const Json& value) {
 
 std::string paint(const std::string& text, Colour colour, bool enabled) {
   if (!enabled || colour == Colour::kNone) return text;
-  const char* code = colour == Colour::kGreen    ? "\033[32m"
-                     : colour == Colour::kYellow ? "\033[33m"
-                                                 : "\033[31m";
-  return code + text + "\033[0m";
+  const std::string_view code = colour == Colour::kGreen    ? kGreenCode
+                                : colour == Colour::kYellow ? kYellowCode
+                                                            : kRedCode;
+  return std::string(code).append(text).append(kPlainCode);
 }
 
 std::string bytes_text(uint64_t bytes) {

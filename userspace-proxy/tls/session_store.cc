@@ -62,6 +62,11 @@ SessionStore::Kept SessionStore::take(std::string_view name) {
   return out;
 }
 
+void SessionStore::clear() {
+  const absl::MutexLock lock(&mutex_);
+  while (!order_.empty()) forget(order_.begin());
+}
+
 size_t SessionStore::size() const {
   const absl::MutexLock lock(&mutex_);
   return order_.size();

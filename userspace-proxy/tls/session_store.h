@@ -36,6 +36,8 @@ class SessionStore {
   void keep(SslSessionPtr session, std::vector<X509Ptr> chain);
   // Null: there is none of that name, or no more. What is too old the library does not resume.
   Kept take(std::string_view name);
+  // Of credentials that no new connection has: they would take the room of others'.
+  void clear();
   size_t size() const;
 
  private:

@@ -17,6 +17,9 @@ namespace weft::proxy {
 namespace {
 
 constexpr unsigned char kHttp2[] = {2, 'h', '2'};
+// A peer's chain, in bytes, without the root. A session that is kept holds it, and thousands are kept; a
+// chain of the mesh is a few certificates, each well below 2 KB. The library's own bound is 100 KB.
+constexpr long kMaxChainBytes = 16 << 10;
 
 TlsFault read_identity(X509* certificate, SpiffeId* id) {
   const SanReading reading = read_san(certificate, id);
@@ -96,6 +99,7 @@ absl::Status TlsContext::configure(SSL_CTX* context) {
   // The chain is shown as the authority gave it. Otherwise the library looks for the rest of it, and verifies
   // that, again for each connection, and shows the root too, which the peer has or does not trust.
   SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
+  SSL_CTX_set_max_cert_list(context, kMaxChainBytes);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_cert_verify_callback(context, &TlsContext::verify, nullptr);
   if (SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384") != 1)

@@ -25,7 +25,11 @@ void TlsContexts::replace(CredentialSetPtr credentials) {
   }
   for (const auto& [id, entry] : by_id_) {
     const auto now = next.find(id);
-    if (now == next.end() || now->second.context != entry.context) former_.push_back(entry.context);
+    if (now != next.end() && now->second.context == entry.context) continue;
+    former_.push_back(entry.context);
+    // Other credentials have a store of their own. A worker that is not as far yet may keep some more here:
+    // it comes by too.
+    entry.credentials->sessions->clear();
   }
   by_id_ = std::move(next);
   std::erase_if(former_, [](const auto& context) { return context.expired(); });

@@ -42,6 +42,8 @@ bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress&
 }
 
 bool HbonePool::place(HboneDial& dial) {
+  // Its namespace's descriptor may be another one's by now.
+  if (dial.use_->gone) return false;
   std::shared_ptr<TlsContext> context = contexts_.find(dial.use_->workload_uid);
   if (context == nullptr) return await_identity(dial);
   std::vector<HboneConnection*>& known = connections_[dial.key_];
@@ -321,7 +323,8 @@ void HboneConnection::leave_pool() {
 }
 
 void HboneConnection::on_timer() {
-  if (state_ == State::kDialling) return waiting_.empty() ? end(ConnectStatus::kRefused) : dial(dial_);
+  if (state_ == State::kDialling)
+    return waiting_.empty() || use_->gone ? end(ConnectStatus::kRefused) : dial(dial_);
   if (state_ == State::kHandshake) {
     log_refusal(TlsFault::kTimeout);
     return end(ConnectStatus::kTimeout);

@@ -48,12 +48,21 @@ spec: {clusterIP: 10.96.0.1, selector: {app: cart}, ports: [{name: http, port: 8
 ---
 )";
 
+// Its pods take tunnels of their own node too.
+constexpr char kEncrypted[] = R"(
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: cart, namespace: shop, annotations: {weft.dev/same-node: encrypt}}
+spec: {selector: {matchLabels: {app: cart}}, mtls: {mode: STRICT}}
+---
+)";
+
 class EdgeListTest : public testing::Test {
  protected:
-  EdgeListTest() {
+  explicit EdgeListTest(const std::string& text = kMesh) {
     namespace cp = control_plane;
     cp::Store store;
-    store.update({{"f.yaml", cp::parse_file("f.yaml", kMesh)}});
+    store.update({{"f.yaml", cp::parse_file("f.yaml", text)}});
     cp::Change change;
     cp::diff({}, cp::compile(store.objects(), "n1"), change);
     model_.apply(change);
@@ -146,6 +155,35 @@ TEST_F(EdgeListTest, WhatComesInCountsOnlyFromElsewhere) {
   EXPECT_EQ(all[1].source(), "unknown");
   EXPECT_THAT(all[1].security(), ElementsAre(Edge::PLAIN));
   EXPECT_EQ(all[1].identity(), "");
+}
+
+class EncryptedEdgeListTest : public EdgeListTest {
+ protected:
+  EncryptedEdgeListTest() : EdgeListTest(str_cat(kMesh, kEncrypted)) {}
+};
+
+TEST_F(EncryptedEdgeListTest, WithinANodeWhatIsEncryptedIsSaid) {
+  flow(id("web"), id("cart"), WEFT_DIRECTION_OUTBOUND, 3);
+  flow(id("web"), id("near"), WEFT_DIRECTION_PROXY, 1);
+  // No tunnel leads back.
+  flow(id("near"), id("web"), WEFT_DIRECTION_OUTBOUND, 1);
+  flow(id("near"), id("web"), WEFT_DIRECTION_PROXY, 1);
+  const std::vector<Edge> all = edges();
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_EQ(all[0].source(), "shop/near");
+  EXPECT_THAT(all[0].security(), ElementsAre(Edge::SAME_NODE)) << "web asks for none";
+  EXPECT_EQ(all[1].destination(), "shop/cart");
+  EXPECT_THAT(all[1].security(), ElementsAre(Edge::MUTUAL_TLS));
+  EXPECT_EQ(all[1].identity(), "cluster.local/ns/shop/sa/web");
+}
+
+TEST_F(EncryptedEdgeListTest, WithinANodeTheKernelEncryptsNothing) {
+  flow(id("web"), id("near"), WEFT_DIRECTION_OUTBOUND, 1);
+  flow(id("near"), id("near"), WEFT_DIRECTION_OUTBOUND, 1);
+  flow(id("near"), id("near"), WEFT_DIRECTION_PROXY, 1);
+  for (const Edge& edge : edges())
+    EXPECT_THAT(edge.security(), ElementsAre(Edge::SAME_NODE)) << edge.source();
+  EXPECT_THAT(edges(), SizeIs(2));
 }
 
 TEST_F(EdgeListTest, RowsOfNobodyAndEmptyRowsAreNoEdges) {

@@ -23,6 +23,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::Pair;
 namespace fs = std::filesystem;
 
 constexpr char kPeer[] = "ipv4:10.0.0.1:4711";
@@ -153,6 +154,7 @@ TEST_F(JoinDeskTest, ATokenMakesItsNodeAMemberOnce) {
 }
 
 TEST_F(JoinDeskTest, AReplayedTokenIsRefusedAndSaysSo) {
+  EXPECT_THAT(desk_->counts(), ElementsAre(Pair("joined", 0u), Pair("replayed", 0u))) << "for the alert";
   const std::string text = token();
   ASSERT_TRUE(join(text).ok());
   for (const char* peer : {kPeer, "ipv4:10.9.9.9:1"}) {

@@ -76,6 +76,11 @@ TEST(SessionStoreTest, AFullProcessKeepsNoMore) {
   stores[1].reset();
   late.keep(session("b"), {});
   EXPECT_EQ(late.size(), 2u);
+  stores[2]->clear();
+  EXPECT_EQ(stores[2]->size(), 0u);
+  EXPECT_EQ(stores[2]->take("n5").session, nullptr);
+  for (size_t i = 0; i < SessionStore::kMax; ++i) stores[3]->keep(session(str_cat("m", i)), {});
+  EXPECT_EQ(stores[3]->size(), SessionStore::kMax);
 }
 
 class TicketTest : public testing::Test {

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 
+#include "base/strings.h"
 #include "tests/unit/identity/pki.h"
 #include "userspace-proxy/tls/tls_algorithms.h"
 #include "userspace-proxy/tls/tls_contexts.h"
@@ -125,6 +126,36 @@ TEST_F(VerifiedPeerTest, AKnownPeerIsRefusedOnceItsRootIsGone) {
   next->roots.push_back(test::make_authority("next").certificate);
   contexts.replace(only_of(next));
   EXPECT_EQ(shake(*contexts.find("workload"), *server).client, TlsFault::kUntrusted);
+}
+
+// Of credentials that are replaced, or gone, no new connection resumes: they take no room of others'.
+TEST_F(VerifiedPeerTest, SessionsGoWithTheirCredentialsAndOthersStay) {
+  const auto client = context(kDatabase);
+  const auto first = credentials(kWeb, test::make_leaf(authority_, {.names = only(kWeb)}));
+  const auto second = credentials(kWeb, test::make_leaf(authority_, {.names = only(kWeb)}));
+  TlsContexts contexts;
+  contexts.replace(only_of(first));
+  EXPECT_TRUE(shake(*client, *contexts.find("workload"), kWeb).done);
+  EXPECT_EQ(first->sessions->size(), 1u);
+  contexts.replace(only_of(first));
+  EXPECT_EQ(first->sessions->size(), 1u);
+  contexts.replace(only_of(second));
+  EXPECT_EQ(first->sessions->size(), 0u);
+  EXPECT_TRUE(shake(*client, *contexts.find("workload"), kWeb).done);
+  EXPECT_EQ(second->sessions->size(), 1u);
+  contexts.replace(std::make_shared<CredentialSet>());
+  EXPECT_EQ(second->sessions->size(), 0u);
+}
+
+TEST_F(VerifiedPeerTest, AChainIsTakenUpToItsBytes) {
+  const auto server = context(kDatabase);
+  const auto with_names = [this](int count) {
+    test::LeafShape shape{.names = only(kWeb)};
+    for (int i = 0; i < count; ++i) shape.names.emplace_back(GEN_DNS, str_cat(i, std::string(200, 'x')));
+    return context(kWeb, shape);
+  };
+  EXPECT_TRUE(shake(*with_names(60), *server).done) << "12 KB";
+  EXPECT_FALSE(shake(*with_names(90), *server).done) << "18 KB";
 }
 
 TEST_F(VerifiedPeerTest, WhoWasAdmittedAsACallerIsNoServerByThat) {

@@ -16,6 +16,7 @@ namespace weft::control_plane::test {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 using Result = ClusterCheck::Result;
 
 constexpr char kReviews[] = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -231,6 +232,12 @@ TEST_F(ClusterCheckTest, ARolloutThatHasStoppedNamesTheNodeAndTheWayBack) {
   const Json running{{"running", Json::object()}};
   answers_["/api/v1/namespaces/weft-system/pods"] = {
       {"items", {pod("weft-agent-a", "n1", running), pod("weft-agent-b", "n2", bad)}}};
+  const auto error_of = [this](const std::string& id) {
+    for (const ClusterCheck& each : check()) {
+      if (each.id == id) return each.error;
+    }
+    return std::string();
+  };
   const std::vector<ClusterCheck> rows = check();
   const auto row = [&rows](const std::string& id) {
     return *std::find_if(rows.begin(), rows.end(), [&](const ClusterCheck& each) { return each.id == id; });
@@ -252,6 +259,12 @@ TEST_F(ClusterCheckTest, ARolloutThatHasStoppedNamesTheNodeAndTheWayBack) {
   const auto agent = std::find_if(waiting.begin(), waiting.end(),
                                   [](const ClusterCheck& each) { return each.id == "M-01"; });
   EXPECT_THAT(agent->hint, HasSubstr("kubectl -n weft-system describe pods")) << "it may become ready";
+  // Also where it was started anew some time ago.
+  Json& of_it = answers_["/api/v1/namespaces/weft-system/pods"]["items"][1]["status"]["containerStatuses"][0];
+  of_it["lastState"] = {{"terminated", {{"exitCode", 1}}}};
+  EXPECT_THAT(error_of("M-01"), Not(HasSubstr("the rollout has stopped")));
+  of_it["state"] = {{"terminated", {{"exitCode", 1}}}};
+  EXPECT_THAT(error_of("M-01"), HasSubstr("the rollout has stopped"));
 }
 
 TEST_F(ClusterCheckTest, ADaemonSetThatIsBeingDeletedIsTold) {

@@ -14,6 +14,7 @@
 #include <functional>
 #include <thread>
 
+#include "absl/synchronization/notification.h"
 #include "base/strings.h"
 #include "control-plane/kubernetes/agent_pods.h"
 #include "control-plane/kubernetes/web_socket.h"
@@ -42,8 +43,10 @@ std::string of_channel(char channel, std::string_view text) { return str_cat(std
 // One connection on a thread.
 class StandIn {
  public:
-  explicit StandIn(std::function<void(StandIn&)> story) {
+  // `buffer`: of the kernel, in bytes; 0: its default.
+  explicit StandIn(std::function<void(StandIn&)> story, int buffer = 0) {
     listener_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (buffer > 0) ::setsockopt(listener_.get(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -188,6 +191,32 @@ TEST_F(PodExecTest, WhoGoesAwayEndsTheCommand) {
     ASSERT_TRUE(stream.ok()) << stream.status();
   }
   EXPECT_EQ(last, "\x88");
+}
+
+TEST_F(PodExecTest, WhoGoesAwayIsFreeAlsoOfAServerThatReadsNothing) {
+  absl::Notification accepted, gone;
+  StandIn server(
+      [&](StandIn& s) {
+        s.accept();
+        accepted.Notify();
+        gone.WaitForNotification();
+      },
+      4096);
+  auto stream = PodStream::open(server.access(), kCommand);
+  if (stream.ok()) {
+    accepted.WaitForNotification();
+    const UniqueFd socket = (*stream)->take_socket();
+    // Until all that can be held on the way is. A ping has the stream look again for room.
+    const std::string bytes(64 << 10, 'x');
+    pollfd one{.fd = socket.get(), .events = POLLOUT, .revents = 0};
+    for (int turn = 0; turn < 5; ++turn) {
+      while (::poll(&one, 1, 200) > 0) ::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      server.send(frame(FrameKind::kPing, ""));
+    }
+    stream->reset();
+  }
+  gone.Notify();
+  EXPECT_TRUE(stream.ok()) << stream.status();
 }
 
 TEST_F(PodExecTest, ARefusalNamesTheVerbAndWhatToDo) {

@@ -95,6 +95,31 @@ TEST_P(HboneBeginningTest, APeerThatRefusesAllTheTimeIsRefusedAfterASecond) {
   EXPECT_TRUE(until([&] { return hbone_->connections() == 0; }));
 }
 
+// Its namespace's descriptor may be another pod's by now.
+TEST_P(HboneBeginningTest, APodThatIsGoneMeanwhileDialsNobody) {
+  hbone_listener_.reset();
+  const auto refused = call();
+  pass(50);
+  EXPECT_FALSE(refused->step.done);
+  client_->use->gone = true;
+  hbone_listener_ = listen_at(ip_, kHbonePort, &hbone_address_);
+  pass(150);
+  ASSERT_TRUE(until([&] { return refused->step.done; }));
+  EXPECT_EQ(refused->status(), ConnectStatus::kRefused);
+  EXPECT_TRUE(until([&] { return hbone_->connections() == 0; }));
+
+  client_->use->gone = false;
+  use_certificates(false);
+  const auto nameless = call();
+  pass(50);
+  EXPECT_FALSE(nameless->step.done);
+  client_->use->gone = true;
+  use_certificates(true);
+  ASSERT_TRUE(until([&] { return nameless->step.done; }));
+  EXPECT_EQ(nameless->status(), ConnectStatus::kFailed);
+  EXPECT_EQ(hbone_->connections(), 0u);
+}
+
 INSTANTIATE_TEST_SUITE_P(, HboneBeginningTest, testing::Values(IoKind::kEpoll, IoKind::kUring),
                          [](const auto& kind) { return kind.param == IoKind::kEpoll ? "Epoll" : "Uring"; });
 

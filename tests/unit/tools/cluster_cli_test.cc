@@ -104,18 +104,23 @@ TEST_F(ClusterCliTest, AMissingChartAndAMissingHelmSayWhatToDo) {
 }
 
 TEST_F(ClusterCliTest, AnUpgradeThatFailsSaysOnWhichNodeAndTheWayBack) {
-  rows_.push_back(
-      {"installation", "M-01", "agents run", "error", "1 of 2 are ready; weft-agent-x on n1", "l"});
+  rows_.push_back({"installation", "M-01", "agents run", "error", "1 of 2 are ready; weft-agent-x on n1",
+                   "helm rollback weft -n mesh --wait; why: l"});
   rows_.push_back({"installation", "M-03", "one version", "warning", "1 of 2 nodes", "wait"});
   helm_code_ = 1;
   EXPECT_EQ(run({"upgrade", "--chart", chart_, "-n", "mesh"}), kRuntimeError);
   EXPECT_EQ(err_,
-            "error: M-01 agents run: 1 of 2 are ready; weft-agent-x on n1\nnext: l\n"
+            "error: M-01 agents run: 1 of 2 are ready; weft-agent-x on n1\n"
+            "next: helm rollback weft -n mesh --wait; why: l\n"
             "error: helm upgrade ended with 1\n"
             "next: helm rollback weft -n mesh --wait, to what was there before\n");
   ASSERT_EQ(asked_.size(), 1u);
   EXPECT_FALSE(asked_[0].before);
   EXPECT_EQ(asked_[0].ns, "mesh");
+  // What is wrong without a new version, as when Helm fails before there is one, is not mended by the last.
+  rows_ = {{"installation", "M-01", "agents run", "error", "1 of 2 are ready", "kubectl describe"}};
+  EXPECT_EQ(run({"upgrade", "--chart", chart_}), kRuntimeError);
+  EXPECT_THAT(err_, HasSubstr("next: weft check --cluster -n weft-system\n"));
   // A server that cannot be asked is no reason to go back.
   rows_ = {{"cluster", "P-01", "it answers", "error", "away", "look"}};
   EXPECT_EQ(run({"upgrade", "--chart", chart_}), kRuntimeError);

@@ -36,7 +36,12 @@ class NodeAdmin final : public admin::v1::Admin::Service {
   grpc::Status GetStatus(grpc::ServerContext*, const admin::v1::GetStatusRequest*,
                          admin::v1::NodeStatus* reply) override {
     reply->set_node(node_);
-    if (node_ == "n2") reply->add_problems("A-02 no proxy");
+    if (node_ == "n2") reply->add_problems(problem);
+    return refusal;
+  }
+  grpc::Status Enroll(grpc::ServerContext*, const admin::v1::EnrollRequest*,
+                      admin::v1::EnrollResponse*) override {
+    ++enrolled;
     return grpc::Status::OK;
   }
   grpc::Status ListServices(grpc::ServerContext*, const admin::v1::ListRequest*,
@@ -68,7 +73,18 @@ class NodeAdmin final : public admin::v1::Admin::Service {
     return grpc::Status::OK;
   }
 
-  std::atomic<int> traced = 0;
+  // Without an end.
+  grpc::Status Observe(grpc::ServerContext*, const admin::v1::ObserveRequest*,
+                       grpc::ServerWriter<proxy::v1::Exchange>* writer) override {
+    while (writer->Write(proxy::v1::Exchange())) {
+    }
+    return grpc::Status::OK;
+  }
+
+  std::atomic<int> traced = 0, enrolled = 0;
+  // Set between calls.
+  std::string problem = "A-02 no proxy";
+  grpc::Status refusal;
 
  private:
   const std::string node_;
@@ -130,7 +146,7 @@ class InClusterCliTest : public ::testing::Test {
 
   int run(const std::vector<std::string>& args) {
     std::ostringstream out, err;
-    Environment env{out, err};
+    Environment env{out_to_ != nullptr ? *out_to_ : out, err};
     env.check_kernel = [](const KernelQuestion&) { return std::vector<KernelResult>(); };
     env.list_agents = [this](const ClusterAsk& ask) -> absl::StatusOr<std::vector<AgentPlace>> {
       asked_ = ask;
@@ -159,6 +175,7 @@ class InClusterCliTest : public ::testing::Test {
   ClusterAsk asked_;
   absl::Status listing_;
   std::string refused_, problem_;
+  std::ostream* out_to_ = nullptr;  // instead of out_
   std::string out_, err_;
 };
 
@@ -245,6 +262,53 @@ TEST_F(InClusterCliTest, WhatIsOfOneAgentNeedsItsName) {
   EXPECT_EQ(run({"observe"}), kUsage);
   EXPECT_EQ(err_, "error: this asks one agent, and there are 2\nnext: the same with --node, one of n1, n2\n");
   EXPECT_EQ(run({"edges", "-w"}), kUsage);
+}
+
+// What was meant for another node is not done on this one.
+TEST_F(InClusterCliTest, WhatIsDoneOnItsOwnNodeIsNotDoneByName) {
+  std::filesystem::create_symlink(paths_["n1"], folder_.file("agent.sock"));
+  const auto here = [this](std::vector<std::string> args) {
+    args.insert(args.begin(), {"--run-dir", folder_.path()});
+    return run(args);
+  };
+  EXPECT_EQ(here({"--node", "n2", "enroll", "shop/web"}), kUsage);
+  EXPECT_EQ(err_,
+            "error: this is done on its own node only, and not by --node\n"
+            "next: the same on that node, without --node\n");
+  EXPECT_EQ(here({"unenroll", "shop/web", "--context", "prod"}), kUsage);
+  EXPECT_THAT(err_, HasSubstr("next: the same on that node, without --context\n"));
+  EXPECT_EQ(here({"canary", "status", "--file", "f", "--to", "v2", "--kubeconfig", "k"}), kUsage);
+  EXPECT_THAT(err_, HasSubstr("next: the same on that node, without --kubeconfig\n"));
+  EXPECT_EQ(n1_.enrolled, 0);
+  EXPECT_EQ(here({"--node", "n2", "version"}), kUsage);
+  EXPECT_EQ(err_, "error: this asks no agent, and takes no --node\nnext: the same without --node\n");
+  EXPECT_EQ(here({"enroll", "shop/web"}), kOk) << err_;
+  EXPECT_EQ(n1_.enrolled, 1);
+  EXPECT_EQ(here({"--context", "prod", "version"}), kOk) << "it means nothing there, and does no harm";
+}
+
+// As of `head` that has seen enough; no signal ends this process.
+TEST_F(InClusterCliTest, OutputThatNobodyTakesEndsWhatFollows) {
+  class : public std::streambuf {
+  } closed;
+  std::ostream nobody(&closed);
+  out_to_ = &nobody;
+  EXPECT_EQ(run({"--node", "n1", "observe", "-f"}), kOk) << err_;
+  EXPECT_EQ(err_, "");
+}
+
+// An agent of another node may be anybody's by now; this terminal is not its own.
+TEST_F(InClusterCliTest, WhatAgentsSayMovesNoTerminal) {
+  n2_.problem =
+      "A-02 \x1b]0;evil\x07 \xc2\x9b"
+      "2J no proxy";
+  EXPECT_EQ(run({"--color", "always", "status"}), kOk) << err_;
+  EXPECT_THAT(out_, HasSubstr("n2:\n\x1b[31mproblem: \x1b[0mA-02  ]0;evil   2J no proxy\n"));
+  n2_.refusal = grpc::Status(grpc::StatusCode::INTERNAL, "no\x1b[2J\nerror: more; next: weft\x1b[1A check");
+  EXPECT_EQ(run({"--node", "n2", "status"}), kRuntimeError);
+  EXPECT_EQ(err_, "error: no [2J error: more\nnext: weft [1A check\n");
+  EXPECT_EQ(run({"status"}), kPartial);
+  EXPECT_EQ(err_, "n2: error: no [2J error: more\nnext: weft [1A check\n");
 }
 
 TEST_F(InClusterCliTest, TheAgentOfThisMachineComesFirst) {
