@@ -345,6 +345,9 @@ void HboneConnection::on_timer() {
 // The tunnels learn it by their streams; the object stays until the last of them is freed.
 void HboneConnection::end(ConnectStatus status) {
   if (state_ == State::kEnded) return;
+  // In TLS 1.3 a client has shaken hands before it is told that its certificate is refused.
+  if (state_ == State::kReady && !settings_known_ && tls_->fault() != TlsFault::kNoFault)
+    log_refusal(tls_->fault());
   state_ = State::kEnded;
   leave_pool();
   timer_.cancel();
