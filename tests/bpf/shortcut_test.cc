@@ -94,6 +94,7 @@ class ShortcutTest : public FlowNode, public testing::WithParamInterface<Case> {
     ScratchNode::SetUp();
     if (HasFatalFailure()) return;
     in_cgroup_ = std::make_unique<InCgroup>(cgroup_);
+    shortcut_ = true;
     open_dataplane();
     if (HasFatalFailure()) return;
     if (!dataplane_->shortcut_problem().empty()) GTEST_SKIP() << dataplane_->shortcut_problem();
@@ -385,7 +386,7 @@ class NoShortcutTest : public ScratchNode {};
 TEST_F(NoShortcutTest, KernelThatFailsTheTrialSaysWhyAndServesByTcp) {
   const InCgroup in_cgroup(cgroup_);
   auto opened = Dataplane::open(
-      {.pin_root = pin_root(), .cgroup = cgroup_, .try_shortcut = [] { return "it is Tuesday"; }});
+      {.pin_root = pin_root(), .cgroup = cgroup_, .shortcut = true, .try_shortcut = [] { return "it is Tuesday"; }});
   ASSERT_TRUE(opened.ok()) << opened.status();
   dataplane_ = *std::move(opened);
   EXPECT_EQ(dataplane_->shortcut_problem(), "it is Tuesday");
