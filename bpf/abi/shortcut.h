@@ -63,7 +63,7 @@ struct weft_shortcut_end {
   __u64 reported_ns; /* coarse clock */
   __u64 sent;        /* bytes past TCP that m_flow has */
   __u64 received;
-  __u32 side; /* WEFT_SHORTCUT_DIALLED or WEFT_SHORTCUT_ACCEPTED */
+  __u32 side;     /* WEFT_SHORTCUT_DIALLED or WEFT_SHORTCUT_ACCEPTED */
   __u32 is_proxy; /* 0, 1 or WEFT_SHORTCUT_PROXY_DIALS */
 };
 

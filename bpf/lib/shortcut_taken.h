@@ -1,5 +1,5 @@
-/* Whether the proxy's dial of an address may take the shortcut. lookup: all. Used where it dials (connect), and
- * where the connection is established (sockops). */
+/* Whether the proxy's dial of an address may take the shortcut. lookup: all. Used where it dials (connect),
+ * and where the connection is established (sockops). */
 #ifndef WEFT_BPF_LIB_SHORTCUT_TAKEN_H
 #define WEFT_BPF_LIB_SHORTCUT_TAKEN_H
 

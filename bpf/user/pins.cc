@@ -175,8 +175,10 @@ std::vector<std::string> Pins::remove_all() const {
   if (!on_bpffs(root_)) return removed;
   // Links first, connect before the rest by name: capture stops before anything that captured sockets need is
   // gone.
-  for (const std::string& root : {root_, next(), ready()}) remove_pins(str_cat(root, kLinks), true, false, &removed);
-  for (const std::string& root : {root_, next(), ready()}) remove_pins(str_cat(root, kMaps), false, root == root_, &removed);
+  for (const std::string& root : {root_, next(), ready()})
+    remove_pins(str_cat(root, kLinks), true, false, &removed);
+  for (const std::string& root : {root_, next(), ready()})
+    remove_pins(str_cat(root, kMaps), false, root == root_, &removed);
   for (const std::string& root : {next(), ready(), root_}) remove_directory(root, &removed);
   return removed;
 }

@@ -166,8 +166,9 @@ absl::Status Programs::prepare_and_load() {
 // Sockets keep the program that was attached when they came: this is for those that come.
 absl::Status Programs::attach_shortcut() {
   if (pins_.holds_shortcuts() && (migration_.replaces("m_shortcut") || migration_.replaces("m_shortcut_sk")))
-    log::warn("shortcuts_not_carried_over",
-              {{"meaning", "open connections with the shortcut that turn to TCP may answer FIONREAD with 0"}});
+    log::warn(
+        "shortcuts_not_carried_over",
+        {{"meaning", "open connections with the shortcut that turn to TCP may answer FIONREAD with 0"}});
   if (shortcut_ != Shortcut::kOn) return absl::OkStatus();
   if (bpf_prog_attach(bpf_program__fd(skeleton_->progs.mesh_shortcut),
                       bpf_map__fd(skeleton_->maps.m_shortcut_sock), BPF_SK_MSG_VERDICT, 0) != 0)

@@ -68,7 +68,8 @@ class Programs {
     std::function<std::string()> try_shortcut;
     // For maps whose key or type changes from one version to the next.
     MapConverters converters;
-    // Seams of the tests. Steps are "copy MAP", "switch LINK", "attach PROGRAM", "plug MAP", "add MAP" and "commit".
+    // Seams of the tests. Steps are "copy MAP", "switch LINK", "attach PROGRAM", "plug MAP", "add MAP" and
+    // "commit".
     StepGate step;
     std::function<void(::bpf_object*)> reshape;  // before the maps are compared and made
   };

@@ -115,8 +115,8 @@ TEST_F(ShortcutMeshTest, BodiesLargerThanWhatMayWaitUnreadArriveWhole) {
   EXPECT_EQ(shortcut()["byTcp"].value("shortcut_mixed", 0), 0) << shortcut().dump();
 }
 
-// Then one write is several messages, of 17 small pages each, of which the first may go past TCP while the next
-// is put off: no byte is under way by TCP, and nothing tells when to go on.
+// Then one write is several messages, of 17 small pages each, of which the first may go past TCP while the
+// next is put off: no byte is under way by TCP, and nothing tells when to go on.
 class SmallPages {
  public:
   SmallPages() : before_(exchange("1")) {}

@@ -85,8 +85,8 @@ bool EpollSocket::try_send(Operation& operation, std::span<const iovec> pieces, 
     operation.result = 0;
     return true;
   }
-  // A short write filled the queue: room raises a new edge. But where bytes go past TCP the rest may have been
-  // put off, and no edge comes.
+  // A short write filled the queue: room raises a new edge. But where bytes go past TCP the rest may have
+  // been put off, and no edge comes.
   writable_ = false;
   if (count > 0) succeeded();
   if (count == kNotNow || (count > 0 && has_two_queues())) backend_.retries().later(*this);

@@ -77,7 +77,7 @@ class UringSocket final : public SocketIo, public UringObject, public RetriedSen
   uint8_t requested_ = 0;  // one bit for each tag: the kernel will complete it
   bool closed_ = false;
   bool probing_ = false;  // the next send is one byte, or is under way
-  int end_ = 0;  // of a stream that has ended: 0 or a negative errno
+  int end_ = 0;           // of a stream that has ended: 0 or a negative errno
   Operation* recv_operation_ = nullptr;
   Operation* send_operation_ = nullptr;
   Operation* reset_operation_ = nullptr;
