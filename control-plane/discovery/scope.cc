@@ -40,7 +40,13 @@ Scope of_routes(const Resource& resource) {
 
 Scope of_destination_policy(const Resource& resource) {
   mesh::v1::DestinationPolicy policy;
-  return resource.decode(&policy) ? exported(policy.export_to()) : Scope();
+  if (!resource.decode(&policy)) return {};
+  Scope out = exported(policy.export_to());
+  // A namespace sees all of its own rules, whatever they export.
+  const auto own = std::find(out.namespaces.begin(), out.namespaces.end(), policy.namespace_());
+  if (out.kind == Scope::Kind::kNamespaces && own == out.namespaces.end())
+    out.namespaces.push_back(policy.namespace_());
+  return out;
 }
 
 Scope of_authorization(const Resource& resource) {

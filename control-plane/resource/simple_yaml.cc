@@ -12,7 +12,7 @@ namespace weft::control_plane {
 namespace {
 
 // Well below the 1024 that YAML 1.2 §7.4 has for a key.
-constexpr size_t kLongestKey = 1000;
+constexpr ptrdiff_t kLongestKey = 1000;
 // Fewer than yaml_document.h allows: whoever comes near a limit is judged by libyaml.
 constexpr uint32_t kDeepest = kMaxNesting - 2;
 constexpr size_t kMostNodes = kMaxNodes / 2;
@@ -61,6 +61,7 @@ class SimpleReader {
   struct Scalar {
     std::string_view text;
     bool plain = false;
+    const char* begin = nullptr;  // its first letter, or its quote
   };
 
   YamlNode node() const {
@@ -148,7 +149,7 @@ class SimpleReader {
     for (; look() != quote; ++at_) {
       if (look() == '\n' || letter_of(*at_) == kForeign || (quote == '"' && *at_ == '\\')) return false;
     }
-    out = {std::string_view(begin, static_cast<size_t>(at_ - begin)), false};
+    out = {std::string_view(begin, static_cast<size_t>(at_ - begin)), false, begin - 1};
     ++at_;
     return look() != quote;
   }
@@ -167,7 +168,7 @@ class SimpleReader {
       }
       last = at_;
     }
-    out = {std::string_view(begin, static_cast<size_t>(last + 1 - begin)), true};
+    out = {std::string_view(begin, static_cast<size_t>(last + 1 - begin)), true, begin};
     return true;
   }
 
@@ -180,8 +181,9 @@ class SimpleReader {
     return count_node();
   }
 
-  static bool is_key(const Scalar& scalar) {
-    return scalar.text.size() <= kLongestKey && !(scalar.plain && is_null_text(scalar.text));
+  // At its colon: libyaml bounds what stands from a key's begin to there, blanks and quotes too.
+  bool is_key(const Scalar& scalar) const {
+    return at_ - scalar.begin <= kLongestKey && !(scalar.plain && is_null_text(scalar.text));
   }
 
   // What follows is a value of more columns than those around it.
@@ -281,9 +283,9 @@ class SimpleReader {
     out.fields.reserve(kUsualFields / 2);
     while (true) {
       Scalar key;
-      if (!scalar(true, key) || !is_key(key)) return false;
+      if (!scalar(true, key)) return false;
       skip_spaces();
-      if (!is_colon()) return false;
+      if (!is_colon() || !is_key(key)) return false;
       ++at_;
       skip_spaces();
       YamlField& field = add_field(key, out);

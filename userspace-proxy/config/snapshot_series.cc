@@ -18,17 +18,23 @@ absl::Status SnapshotSeries::apply(const std::string& type,
   RouteSetPtr before = routes_of(type, resource.name());
   absl::Status status = store_.apply(type, resource);
   if (!status.ok()) return status;
+  if (others_) return status;
   RouteSetPtr now = routes_of(type, resource.name());
   if (before != nullptr && lead_alike(*before, *now))
     rerouted_.emplace_back(std::move(before), std::move(now));
   else
-    others_ = true;
+    note_other();
   return status;
 }
 
 void SnapshotSeries::remove(const std::string& type, const std::string& name) {
   store_.remove(type, name);
+  note_other();
+}
+
+void SnapshotSeries::note_other() {
   others_ = true;
+  rerouted_.clear();
 }
 
 SnapshotPtr SnapshotSeries::next() {

@@ -36,6 +36,8 @@ class SnapshotSeries {
   RouteSetPtr routes_of(const std::string& type, const std::string& name) const;
   // Null: it takes more.
   SnapshotPtr reroute();
+  // All is made anew then, and what was rerouted need not be kept.
+  void note_other();
 
   ResourceStore store_;
   RouteLists lists_;

@@ -301,6 +301,20 @@ TEST_F(NodeScopeTest, KeysOfARuleGoWhereACapturedPodCanUseThem) {
   EXPECT_EQ(c.next(), "-shop/client -shop/client-cacert ");
 }
 
+TEST_F(NodeScopeTest, ANamespaceHasTheKeysOfItsOwnRuleWhateverThatExports) {
+  apply({secret("shop/client"), rule("vault.bank.svc.cluster.local", "client", "bank")},
+        {pod("shop", "web", "a"), pod("bank", "till", "b")});
+  Node a(address_, "a"), b(address_, "b"), gateway(address_, "d", "", true);
+  for (Node* each : {&a, &b, &gateway}) {
+    each->subscribe(kDestinationPolicyType);
+    EXPECT_EQ(each->next(), "+shop/rule ");
+    each->subscribe(kSecretType);
+  }
+  EXPECT_EQ(a.next(), "+shop/client ");
+  EXPECT_EQ(b.next(), "") << "its clients do not use the rule";
+  EXPECT_EQ(gateway.next(), "+shop/client ");
+}
+
 TEST_F(NodeScopeTest, KeysComeBeforeWhatNamesThem) {
   apply({secret("shop/cert"), edge_with("shop/cert")}, {});
   Node gateway(address_, "b", "", true);

@@ -230,6 +230,15 @@ class Text {
   std::mt19937 random_;
 };
 
+TEST(SimpleYamlTest, AKeyThatIsTooLongForLibyamlIsNotSimple) {
+  const std::string blanks(1100, ' '), name(990, 'n'), few(40, ' ');
+  for (const std::string& text : {"a" + blanks + ": b\n", "{a" + blanks + ": b}\n", name + few + ": b\n",
+                                  "c: d\n" + name + few + ": b\n"}) {
+    EXPECT_FALSE(is_simple(text)) << text;
+  }
+  EXPECT_TRUE(is_simple("a" + few + ": b\n"));
+}
+
 TEST(SimpleYamlTest, RandomTextsAreWhatLibyamlMakesOfThem) {
   constexpr uint32_t kTexts = 20'000;
   uint32_t simple = 0;
