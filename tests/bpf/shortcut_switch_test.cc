@@ -44,7 +44,7 @@ class ShortcutSwitchTest : public ShortcutTest {
     const Deadline deadline;
     while (readable(to) < static_cast<int>(piece.size()) && !deadline.passed()) continue;
     EXPECT_EQ(readable(to), static_cast<int>(piece.size()));
-    EXPECT_EQ(receive(to.get(), piece.size()), piece);
+    EXPECT_TRUE(receive(to.get(), piece.size()) == piece);
   }
 };
 
@@ -54,7 +54,7 @@ TEST_P(ShortcutSwitchTest, OpenConnectionsStayWholeWhenItIsSwitchedOff) {
   const uint64_t joined = stat(WEFT_STAT_SHORTCUT_JOINED);
   const std::string sent = send_until_put_off(ends);
   EXPECT_GT(sent.size(), WEFT_SHORTCUT_UNREAD / 2);
-  EXPECT_EQ(receive(ends.pod.get(), sent.size()), sent);
+  EXPECT_TRUE(receive(ends.pod.get(), sent.size()) == sent);
   // It leaves the shortcut, and its bytes are counted.
   expect_ordinary(ends.proxy, ends.pod);
   const Ends others = connect();
