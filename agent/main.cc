@@ -50,6 +50,7 @@ struct Flags {
   std::string cgroup;
   std::string node_name;
   uint32_t listeners = 2;
+  bool shortcut = false;
   std::string metrics_address = "0.0.0.0:15020";
   std::string health_address = "0.0.0.0:15021";
   std::string gateway_address;
@@ -248,10 +249,11 @@ absl::StatusOr<std::unique_ptr<Agent>> start_agent(const Flags& flags,
   }
   ASSIGN_OR_RETURN(options.proxy_access, proxy_access(flags.proxy_user, flags.proxy_group));
   Agent::Parts parts;
-  ASSIGN_OR_RETURN(
-      parts.dataplane,
-      Dataplane::open(Dataplane::Options{
-          .pin_root = flags.pin_root, .cgroup = flags.cgroup, .listeners_per_namespace = flags.listeners}));
+  ASSIGN_OR_RETURN(parts.dataplane,
+                   Dataplane::open(Dataplane::Options{.pin_root = flags.pin_root,
+                                                      .cgroup = flags.cgroup,
+                                                      .listeners_per_namespace = flags.listeners,
+                                                      .shortcut = flags.shortcut}));
   parts.ads = control_plane::AdsService::create();
   parts.read_policies = control_plane::read_policies;
   ASSIGN_OR_RETURN(parts.find_pods, pods_in_cgroups(flags));
@@ -440,6 +442,10 @@ int main_with(int argc, char** argv) {
       // With as many for tunnels and the namespace they are one message's descriptors.
       ->check(CLI::Range(1, 31))
       ->capture_default_str();
+  app.add_flag(
+      "--shortcut", flags.shortcut,
+      "pods that ask for it (weft.dev/shortcut) and the proxy send past TCP; such a pod can stop the "
+      "proxy: only for pods that you trust");
   app.add_option("--metrics-address", flags.metrics_address, "IP:PORT of /metrics")->capture_default_str();
   app.add_option("--health-address", flags.health_address, "IP:PORT of /healthz and /readyz")
       ->capture_default_str();

@@ -11,9 +11,11 @@
 
 #include "bpf/lib/beat.h"
 #include "bpf/lib/bypass.h"
+#include "bpf/lib/config.h"
 #include "bpf/lib/datagram.h"
 #include "bpf/lib/egress.h"
 #include "bpf/lib/exclude.h"
+#include "bpf/lib/shortcut_taken.h"
 #include "bpf/lib/sock_addr.h"
 #include "bpf/lib/socket.h"
 
@@ -139,6 +141,21 @@ static __always_inline int connect_leave(const struct weft_netns* netns, const s
   return 1;
 }
 
+/* The storage says to sockops what a mark cannot, which others may set too: the proxy dialled this. */
+static __always_inline int connect_of_proxy(struct bpf_sock_addr* ctx, const struct addr* ip, __u32 port) {
+  stat_count(WEFT_STAT_LEFT_PROXY);
+  /* Unmarked it would only be measured twice, so a failure is counted and the connect goes on. */
+  if (socket_mark(ctx, WEFT_MARK_PROXY)) stat_count(WEFT_STAT_MARK_FAILED);
+  struct bpf_sock* sk = ctx->sk;
+  if (!cfg_shortcut || !cfg_shortcut_join || !sk || !shortcut_is_taken_by(ip, port)) return HOOK_PROCEED;
+  struct weft_shortcut_end* end = bpf_sk_storage_get(&m_shortcut_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (end)
+    end->is_proxy = WEFT_SHORTCUT_PROXY_DIALS;
+  else
+    stat_count(WEFT_STAT_SHORTCUT_NO_ROOM);
+  return HOOK_PROCEED;
+}
+
 static __always_inline int connect_decide(struct bpf_sock_addr* ctx, enum hook_family family) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   struct weft_netns* netns = bpf_map_lookup_elem(&m_netns, &cookie);
@@ -149,12 +166,7 @@ static __always_inline int connect_decide(struct bpf_sock_addr* ctx, enum hook_f
   struct addr ip = hook_addr(ctx, family);
   __builtin_memcpy(key.ip, ip.word, sizeof(key.ip));
 
-  if (is_tcp && task_is_proxy()) {
-    stat_count(WEFT_STAT_LEFT_PROXY);
-    /* Unmarked it would only be measured twice, so a failure is counted and the connect goes on. */
-    if (socket_mark(ctx, WEFT_MARK_PROXY)) stat_count(WEFT_STAT_MARK_FAILED);
-    return HOOK_PROCEED;
-  }
+  if (is_tcp && task_is_proxy()) return connect_of_proxy(ctx, &ip, key.port);
   if (connect_leave(netns, &ip, key.port)) return HOOK_PROCEED;
   struct weft_svc svc = {};
   service_find(&key, &svc);

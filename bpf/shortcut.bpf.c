@@ -31,6 +31,10 @@
  * backpressure, and comes back by the first rule. WEFT_MARK_SHORTCUT tells the proxy that a short read means
  * nothing. Such a connection carries bulk: the proxy leaves it at its next send, as above.
  *
+ * A redirect locks the receiver's socket in the sender's thread. So nobody has the shortcut whom the owner of
+ * the node does not trust (agent switch --shortcut), and a socket that is locked already is not waited for:
+ * the proxy is put off, a pod sends by TCP.
+ *
  * Whoever closes, FIN and RST go by TCP, and are seen after the redirected bytes. */
 #include <linux/bpf.h>
 
@@ -96,9 +100,8 @@ static __always_inline int redirect(struct sk_msg_md* msg, struct weft_shortcut_
 
 /* EINVAL, from a socket that takes nothing. Without an agent there is none: then the pod's end has two
  * queues. */
-static __always_inline int put_off(struct sk_msg_md* msg, struct weft_shortcut* pair) {
+static __always_inline int put_off(struct sk_msg_md* msg) {
   __u64 plug = 0;
-  __sync_fetch_and_or(&pair->state, WEFT_SHORTCUT_BULK);
   return pass(bpf_msg_redirect_hash(msg, &m_shortcut_sock, &plug, 0) == SK_PASS ? WEFT_STAT_SHORTCUT_WAIT
                                                                                 : WEFT_STAT_SHORTCUT_MIXED);
 }
@@ -110,8 +113,10 @@ static __always_inline int send_of_proxy(struct sk_msg_md* msg, struct bpf_sock*
   if (!peer) return pass(WEFT_STAT_SHORTCUT_GONE);
   if (!tcp_is_read(sk, peer)) return pass(WEFT_STAT_SHORTCUT_MIXED);
   __u32 unread = tcp_unread(peer);
-  if (is_full(end, pair, unread, msg->size)) return put_off(msg, pair);
+  if (is_full(end, pair, unread, msg->size)) __sync_fetch_and_or(&pair->state, WEFT_SHORTCUT_BULK);
+  if (unread && (pair->state & WEFT_SHORTCUT_BULK)) return put_off(msg);
   if (!unread && (msg->size > WEFT_SHORTCUT_UNREAD || (pair->state & WEFT_SHORTCUT_BULK))) return leave(pair);
+  if (tcp_is_owned(peer)) return put_off(msg);
   return redirect(msg, end, pair);
 }
 
@@ -127,6 +132,7 @@ static __always_inline int send_of_pod(struct sk_msg_md* msg, struct bpf_sock* s
     bpf_msg_apply_bytes(msg, BULK_BYTES);
     return pass(WEFT_STAT_SHORTCUT_FULL);
   }
+  if (tcp_is_owned(peer)) return pass(WEFT_STAT_SHORTCUT_TCP);
   return redirect(msg, end, pair);
 }
 

@@ -209,7 +209,9 @@ class Dataplane {
     std::string cgroup;
     // Capture listeners per namespace, one SO_REUSEPORT group; at least the number of proxy workers.
     uint32_t listeners_per_namespace = 1;
-    // Whether the kernel can do the shortcut; why not, if not. Empty: it is tried. Tests say it.
+    // Pods that ask for it may have the shortcut: whoever runs the node trusts them then (docs/shortcut.md).
+    bool shortcut = false;
+    // Whether the kernel can do it; why not, if not. Empty: it is tried. Tests say it.
     std::function<std::string()> try_shortcut = {};
   };
 

@@ -31,6 +31,8 @@ absl::Status name_missing_feature(const absl::Status& status) {
   return status;
 }
 
+std::string shortcut_not_wanted() { return "the agent was started without --shortcut"; }
+
 std::string try_shortcut() {
   const absl::StatusOr<bpf::ShortcutFindings> found = bpf::try_shortcut();
   return found.ok() ? bpf::shortcut_doubt(*found) : std::string(found.status().message());
@@ -44,7 +46,9 @@ absl::StatusOr<std::unique_ptr<Dataplane>> Dataplane::open(const Options& option
     ASSIGN_OR_RETURN(cgroup, find_cgroup2_root());
   }
   bpf::Programs::Knobs knobs;
-  knobs.try_shortcut = options.try_shortcut ? options.try_shortcut : try_shortcut;
+  knobs.try_shortcut = !options.shortcut      ? shortcut_not_wanted
+                       : options.try_shortcut ? options.try_shortcut
+                                              : try_shortcut;
   auto programs = bpf::Programs::load(bpf::Pins(options.pin_root), knobs);
   if (!programs.ok()) return name_missing_feature(programs.status());
   auto dataplane = std::make_unique<KernelDataplane>(options, cgroup, *std::move(programs));
@@ -88,7 +92,7 @@ absl::Status KernelDataplane::take_over() {
   RETURN_IF_ERROR(adopt_namespaces());
   drop_dead_proxies();
   RETURN_IF_ERROR(annotate("attach the kernel programs", programs_->attach_cgroup(cgroup_)));
-  if (!programs_->shortcut_problem().empty())
+  if (options_.shortcut && !programs_->shortcut_problem().empty())
     log::info("shortcut_unavailable", {{"why", programs_->shortcut_problem()}});
   return programs_->commit();
 }

@@ -54,14 +54,17 @@ struct weft_shortcut {
   __u32 sends[2]; /* of this end since all that it sent had been read */
 };
 
+/* is_proxy: the connect hook saw the proxy's task dial; the connection is not established yet. */
+#define WEFT_SHORTCUT_PROXY_DIALS 2u
+
 /* m_shortcut_sk: socket -> what it is. */
 struct weft_shortcut_end {
   __u64 pair;        /* key in m_shortcut */
   __u64 reported_ns; /* coarse clock */
   __u64 sent;        /* bytes past TCP that m_flow has */
   __u64 received;
-  __u32 side; /* WEFT_SHORTCUT_DIALLED or WEFT_SHORTCUT_ACCEPTED */
-  __u32 is_proxy;
+  __u32 side;     /* WEFT_SHORTCUT_DIALLED or WEFT_SHORTCUT_ACCEPTED */
+  __u32 is_proxy; /* 0, 1 or WEFT_SHORTCUT_PROXY_DIALS */
 };
 
 #ifdef __cplusplus

@@ -43,9 +43,11 @@
     "connections between a pod and the proxy that may take the shortcut")                                    \
   X(SHORTCUT_MESSAGE, "shortcut_message", "sends that went past TCP")                                        \
   X(SHORTCUT_BYTES, "shortcut_bytes", "bytes of those sends")                                                \
-  X(SHORTCUT_WAIT, "shortcut_wait", "sends of the proxy that were put off until the pod has read")           \
+  X(SHORTCUT_WAIT, "shortcut_wait",                                                                          \
+    "sends of the proxy that were put off: the pod has not read, or holds its socket")                       \
   X(SHORTCUT_FULL, "shortcut_full", "sends of a pod by TCP: too much waits unread at the proxy")             \
-  X(SHORTCUT_TCP, "shortcut_tcp", "sends of a pod by TCP: earlier bytes by TCP are not read yet")            \
+  X(SHORTCUT_TCP, "shortcut_tcp",                                                                            \
+    "sends of a pod by TCP: earlier ones are not read yet, or the proxy holds its socket")                   \
   X(SHORTCUT_LEFT_TCP, "shortcut_left", "sends of the proxy by TCP, on connections that left the shortcut")  \
   X(SHORTCUT_MIXED, "shortcut_mixed",                                                                        \
     "sends of the proxy by TCP while the pod has bytes past TCP unread: no agent runs")                      \

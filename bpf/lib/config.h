@@ -18,7 +18,10 @@ const volatile __u32 cfg_refuse_errno __weak = 0;
 const volatile __u64 cfg_beat_stale_ns __weak = 3000000000ull;
 /* An open connection adds what it moved, and a sample of its round trip time, at most this often. */
 const volatile __u64 cfg_report_ns __weak = 1000000000ull;
-/* 1: the kernel passed the trial of the shortcut, whose maps exist only then. */
+/* 1: the agent was told to allow the shortcut and the kernel passed its trial, or connections of a former
+ * agent still have it. Its maps exist only then. */
 const volatile __u32 cfg_shortcut __weak = 0;
+/* 1: new connections may take it. */
+const volatile __u32 cfg_shortcut_join __weak = 0;
 
 #endif

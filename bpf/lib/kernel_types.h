@@ -20,6 +20,9 @@ struct sock {
     atomic_t rmem_alloc;
   } sk_backlog;
   int sk_err;
+  struct {
+    int owned;
+  } sk_lock;
 } __attribute__((preserve_access_index));
 struct inet_sock {
   struct sock sk;

@@ -13,6 +13,13 @@ static __always_inline __u32 tcp_unread(const struct tcp_sock* tcp) {
   return tcp->inet_conn.icsk_inet.sk.sk_backlog.rmem_alloc.counter;
 }
 
+/* Somebody works on this socket. A redirect would wait for him in the sender's thread, and he may hold it for
+ * long: a pod that faults on memory which another process of its own has to fill. This only makes it rare: he
+ * may come after the look. */
+static __always_inline int tcp_is_owned(const struct tcp_sock* tcp) {
+  return tcp->inet_conn.icsk_inet.sk.sk_lock.owned != 0;
+}
+
 static __always_inline __u64 tcp_cookie(const struct tcp_sock* tcp) {
   return tcp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter;
 }

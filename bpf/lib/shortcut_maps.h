@@ -36,7 +36,7 @@ struct {
  * by cookie, which is never used twice: bytes cannot reach anybody else's socket. */
 struct {
   __uint(type, BPF_MAP_TYPE_SOCKHASH);
-  __uint(max_entries, 2 * WEFT_MAX_SHORTCUTS);
+  __uint(max_entries, 2 * WEFT_MAX_SHORTCUTS + 64); /* and the plug, at key 0 */
   __type(key, __u64);
   __type(value, __u64);
 } m_shortcut_sock __weak SEC(".maps");

@@ -44,8 +44,8 @@ std::vector<std::string> entries(const std::string& directory) {
 }
 
 // Sockets of open connections, which would lose what waits unread in them.
-bool holds_shortcuts(const std::string& path, const std::string& name) {
-  if (name != "m_shortcut_sock") return false;
+bool holds_shortcuts(const std::string& path) {
+  if (!path.ends_with("/m_shortcut_sock")) return false;
   const UniqueFd map(bpf_obj_get(path.c_str()));
   uint64_t key = 0;
   // 0 is a running agent's own (shortcut_plug.h).
@@ -54,11 +54,11 @@ bool holds_shortcuts(const std::string& path, const std::string& name) {
   return more;
 }
 
-// Pins of one directory, and the directory.
-void remove_pins(const std::string& directory, bool links, std::vector<std::string>* removed) {
+// Pins of one directory, and the directory. `spare`: what open connections use stays.
+void remove_pins(const std::string& directory, bool links, bool spare, std::vector<std::string>* removed) {
   for (const std::string& name : entries(directory)) {
     const std::string path = str_cat(directory, "/", name);
-    if (!links && holds_shortcuts(path, name)) {
+    if (spare && holds_shortcuts(path)) {
       removed->push_back(str_cat(
           "left pin ", path, ", which open connections use; next: weft-agent cleanup, when they have ended"));
       continue;
@@ -96,6 +96,8 @@ std::string Pins::staged_link(std::string_view program) const {
 
 std::vector<std::string> Pins::pinned_links() const { return entries(links()); }
 std::vector<std::string> Pins::pinned_maps() const { return entries(maps()); }
+
+bool Pins::holds_shortcuts() const { return weft::bpf::holds_shortcuts(map("m_shortcut_sock")); }
 
 std::vector<uint64_t> Pins::lookup_cookies() const {
   std::vector<uint64_t> cookies;
@@ -157,8 +159,8 @@ void Pins::move_ready() const {
 
 void Pins::drop_staging() const {
   std::vector<std::string> removed;
-  remove_pins(str_cat(next(), kLinks), true, &removed);
-  remove_pins(str_cat(next(), kMaps), false, &removed);
+  remove_pins(str_cat(next(), kLinks), true, false, &removed);
+  remove_pins(str_cat(next(), kMaps), false, false, &removed);
   rmdir(next().c_str());
 }
 
@@ -173,8 +175,10 @@ std::vector<std::string> Pins::remove_all() const {
   if (!on_bpffs(root_)) return removed;
   // Links first, connect before the rest by name: capture stops before anything that captured sockets need is
   // gone.
-  for (const std::string& root : {root_, next(), ready()}) remove_pins(str_cat(root, kLinks), true, &removed);
-  for (const std::string& root : {root_, next(), ready()}) remove_pins(str_cat(root, kMaps), false, &removed);
+  for (const std::string& root : {root_, next(), ready()})
+    remove_pins(str_cat(root, kLinks), true, false, &removed);
+  for (const std::string& root : {root_, next(), ready()})
+    remove_pins(str_cat(root, kMaps), false, root == root_, &removed);
   for (const std::string& root : {next(), ready(), root_}) remove_directory(root, &removed);
   return removed;
 }

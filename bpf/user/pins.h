@@ -36,6 +36,9 @@ class Pins {
   std::vector<std::string> pinned_links() const;
   std::vector<std::string> pinned_maps() const;
 
+  // Open connections use the pinned m_shortcut_sock, and would lose what waits unread with it.
+  bool holds_shortcuts() const;
+
   // Mounts a bpffs on /sys/fs/bpf when the root lies below it and nothing is mounted, makes the directories,
   // and finishes or drops what a start that was cut short had staged. Never unmounts: others may have pinned
   // since.

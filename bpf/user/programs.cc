@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +24,12 @@
 
 namespace weft::bpf {
 namespace {
+
+constexpr std::array<const char*, 4> kShortcutMaps = {"m_shortcut", "m_shortcut_dial", "m_shortcut_sk",
+                                                      "m_shortcut_sock"};
+bool is_of_shortcut(std::string_view map) {
+  return std::find(kShortcutMaps.begin(), kShortcutMaps.end(), map) != kShortcutMaps.end();
+}
 
 constexpr std::string_view kFormerInForce = "the previous version is still in force";
 
@@ -92,9 +100,13 @@ absl::StatusOr<std::unique_ptr<Programs>> Programs::load(const Pins& pins, const
 // What the trial cannot see, the verifier does: then everything is loaded once more without it.
 absl::Status Programs::load_all() {
   shortcut_problem_ = knobs_.try_shortcut ? knobs_.try_shortcut() : "it is switched off";
+  shortcut_ = shortcut_problem_.empty() ? Shortcut::kOn : shortcut_left();
   absl::Status status = prepare_and_load();
-  if (!status.ok() && shortcut_problem_.empty()) {
-    shortcut_problem_ = str_cat("the kernel does not load its programs: ", status.message());
+  while (!status.ok() && shortcut_ != Shortcut::kOut) {
+    log::warn("shortcut_left_out", {{"error", status.message()}});
+    if (shortcut_problem_.empty()) shortcut_problem_ = str_cat("it cannot be set up: ", status.message());
+    shortcut_ = shortcut_ == Shortcut::kOn ? shortcut_left() : Shortcut::kOut;
+    plug_.reset();
     ASSIGN_OR_RETURN(skeleton_, open_skeleton());
     status = prepare_and_load();
   }
@@ -102,17 +114,43 @@ absl::Status Programs::load_all() {
   return migration_.copy(knobs_.step);
 }
 
-void Programs::leave_shortcut_out() {
-  bpf_program__set_autoload(skeleton_->progs.mesh_shortcut, false);
-  for (bpf_map* map : {skeleton_->maps.m_shortcut, skeleton_->maps.m_shortcut_dial,
-                       skeleton_->maps.m_shortcut_sk, skeleton_->maps.m_shortcut_sock})
-    bpf_map__set_autocreate(map, false);
+// While the map is pinned, though nothing is in it: the former programs go on putting sockets there until
+// they are replaced.
+Programs::Shortcut Programs::shortcut_left() const {
+  return exists(pins_.map("m_shortcut_sock")) ? Shortcut::kDraining : Shortcut::kOut;
+}
+
+// Open connections keep the mesh_shortcut that they came with.
+void Programs::configure_shortcut() {
+  ::mesh& mesh = *skeleton_;
+  mesh.rodata->cfg_shortcut = shortcut_ != Shortcut::kOut ? 1 : 0;
+  mesh.rodata->cfg_shortcut_join = shortcut_ == Shortcut::kOn ? 1 : 0;
+  if (shortcut_ != Shortcut::kOn) bpf_program__set_autoload(mesh.progs.mesh_shortcut, false);
+  if (shortcut_ != Shortcut::kOut) return;
+  for (const char* name : kShortcutMaps)
+    bpf_map__set_autocreate(bpf_object__find_map_by_name(mesh.obj, name), false);
+}
+
+// Before anything is in force, so that without it there are no new connections.
+absl::Status Programs::put_plug() {
+  if (shortcut_ == Shortcut::kOut) return absl::OkStatus();
+  absl::Status status = gate("plug", "m_shortcut_sock");
+  if (status.ok()) {
+    absl::StatusOr<ShortcutPlug> plug = ShortcutPlug::put(bpf_map__fd(skeleton_->maps.m_shortcut_sock));
+    if (plug.ok())
+      plug_ = *std::move(plug);
+    else
+      status = plug.status();
+  }
+  if (status.ok() || shortcut_ == Shortcut::kOn) return status;
+  // As without an agent.
+  log::warn("shortcut_cannot_put_off", {{"error", status.message()}});
+  return absl::OkStatus();
 }
 
 absl::Status Programs::prepare_and_load() {
   ::mesh& mesh = *skeleton_;
-  mesh.rodata->cfg_shortcut = shortcut_problem_.empty() ? 1 : 0;
-  if (!shortcut_problem_.empty()) leave_shortcut_out();
+  configure_shortcut();
   mesh.rodata->cfg_report_ns = knobs_.report_ns;
   mesh.rodata->cfg_refuse_errno = probe_refusal() ? 1 : 0;
   bpf_program__set_autoload(mesh.progs.mesh_lookup, false);  // one load per namespace, see load_lookup
@@ -122,16 +160,19 @@ absl::Status Programs::prepare_and_load() {
     return annotate("load the BPF programs (run `weft check --pre` to see which feature is missing)",
                     errno_status("bpf", -error));
   }
-  return absl::OkStatus();
+  return put_plug();
 }
 
 // Sockets keep the program that was attached when they came: this is for those that come.
 absl::Status Programs::attach_shortcut() {
-  if (!shortcut_problem_.empty()) return absl::OkStatus();
+  if (pins_.holds_shortcuts() && (migration_.replaces("m_shortcut") || migration_.replaces("m_shortcut_sk")))
+    log::warn(
+        "shortcuts_not_carried_over",
+        {{"meaning", "open connections with the shortcut that turn to TCP may answer FIONREAD with 0"}});
+  if (shortcut_ != Shortcut::kOn) return absl::OkStatus();
   if (bpf_prog_attach(bpf_program__fd(skeleton_->progs.mesh_shortcut),
                       bpf_map__fd(skeleton_->maps.m_shortcut_sock), BPF_SK_MSG_VERDICT, 0) != 0)
     return errno_status("attach mesh_shortcut", errno);
-  ASSIGN_OR_RETURN(plug_, ShortcutPlug::put(bpf_map__fd(skeleton_->maps.m_shortcut_sock)));
   return absl::OkStatus();
 }
 
@@ -258,10 +299,13 @@ absl::Status Programs::stage_maps() const {
   return absl::OkStatus();
 }
 
-// Maps that this version does not have. Left pinned, a later version would take their rows for current ones.
+// Maps that this version does not have, and those of the shortcut when it is off and nobody has it any more.
+// Left pinned, a later version would take their rows for current ones.
 void Programs::drop_former_maps() const {
+  const bool shortcut_is_over = shortcut_ != Shortcut::kOn && !pins_.holds_shortcuts();
   for (const std::string& name : pins_.pinned_maps()) {
-    if (bpf_object__find_map_by_name(skeleton_->obj, name.c_str()) != nullptr) continue;
+    const bool over = shortcut_is_over && is_of_shortcut(name);
+    if (!over && bpf_object__find_map_by_name(skeleton_->obj, name.c_str()) != nullptr) continue;
     if (unlink(pins_.map(name).c_str()) == 0) log::info("former_map_dropped", {{"map", name}});
   }
 }

@@ -63,12 +63,13 @@ class Programs {
  public:
   struct Knobs {
     uint64_t report_ns = 1'000'000'000;  // least time between two reports of one open connection
-    // Whether the kernel can do the shortcut of bpf/shortcut.bpf.c; why not, if not. Empty: it is never
-    // tried.
+    // Whether the shortcut of bpf/shortcut.bpf.c is wanted and the kernel can do it; why not, if not. Empty:
+    // it is never tried.
     std::function<std::string()> try_shortcut;
     // For maps whose key or type changes from one version to the next.
     MapConverters converters;
-    // Seams of the tests. Steps are "copy MAP", "switch LINK", "attach PROGRAM", "add MAP" and "commit".
+    // Seams of the tests. Steps are "copy MAP", "switch LINK", "attach PROGRAM", "plug MAP", "add MAP" and
+    // "commit".
     StepGate step;
     std::function<void(::bpf_object*)> reshape;  // before the maps are compared and made
   };
@@ -101,7 +102,7 @@ class Programs {
   // Owned by this object; -1 when there is no such map.
   int map_fd(const char* name) const;
   std::vector<Attachment> attachments() const;
-  // Why no connection takes the shortcut, whatever pods ask for; empty: the kernel can do it.
+  // Why no new connection takes the shortcut, whatever pods ask for; empty: those may that ask.
   const std::string& shortcut_problem() const { return shortcut_problem_; }
 
  private:
@@ -115,9 +116,14 @@ class Programs {
   static HeldLink hold(UniqueFd link);
   std::string problem_of(const std::string& name, const HeldLink& link, bool attached) const;
 
+  // kDraining: for open connections that a former agent gave it; no new ones. kOut: its code is dead.
+  enum class Shortcut { kOn, kDraining, kOut };
+
   absl::Status load_all();
   absl::Status prepare_and_load();
-  void leave_shortcut_out();
+  Shortcut shortcut_left() const;
+  void configure_shortcut();
+  absl::Status put_plug();
   absl::Status attach_shortcut();
   absl::Status gate(std::string_view verb, const std::string& name) const;
   absl::Status attach_one(::bpf_program* program, int cgroup_fd, uint64_t cgroup_id);
@@ -134,6 +140,7 @@ class Programs {
   bool had_former_ = false;  // some link was pinned when this start began
   bool committed_ = false;
   std::string shortcut_problem_;
+  Shortcut shortcut_ = Shortcut::kOut;
   std::optional<ShortcutPlug> plug_;
   std::map<std::string, HeldLink> cgroup_links_;
   std::map<uint64_t, HeldLink> lookup_links_;

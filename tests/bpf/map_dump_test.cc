@@ -91,6 +91,10 @@ TEST_F(MapDumpTest, CountsAreSummedOverCpusAndTheLimitCutsRowsNotTheTotal) {
 }
 
 TEST_F(MapDumpTest, EveryMapWithRowsOfItsOwnCanBeDumpedAndAnotherNameListsThem) {
+  kill_dataplane();
+  shortcut_ = true;
+  open_dataplane();
+  const bool has_shortcut = dataplane_->shortcut_problem().empty();
   const std::unique_ptr<::mesh, bpf::SkeletonDeleter> skeleton(mesh__open());
   ASSERT_NE(skeleton, nullptr);
   bpf_map* map = nullptr;
@@ -98,7 +102,9 @@ TEST_F(MapDumpTest, EveryMapWithRowsOfItsOwnCanBeDumpedAndAnotherNameListsThem) 
     const bpf_map_type type = bpf_map__type(map);
     if (bpf_map__is_internal(map) || type == BPF_MAP_TYPE_SK_STORAGE || type == BPF_MAP_TYPE_RINGBUF)
       continue;
-    const auto dump = dataplane_->dump_map(bpf_map__name(map), 1);
+    const std::string name = bpf_map__name(map);
+    if (!has_shortcut && name.starts_with("m_shortcut")) continue;
+    const auto dump = dataplane_->dump_map(name, 1);
     EXPECT_TRUE(dump.ok()) << dump.status();
   }
   const auto unknown = dataplane_->dump_map("m_nets", 1);

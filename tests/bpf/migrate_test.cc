@@ -19,6 +19,7 @@
 #include "base/strings.h"
 #include "bpf/user/map_rows.h"
 #include "bpf/user/map_sums.h"
+#include "bpf/user/shortcut_plug.h"
 
 namespace weft::bpf {
 namespace {
@@ -290,6 +291,24 @@ TEST_F(PinsTest, StartThatWasCutShortIsFinishedOrDropped) {
   ASSERT_TRUE(pins_.prepare().ok());
   EXPECT_TRUE(exists(pins_.map("m_finished")));
   EXPECT_FALSE(exists(pins_.root() + "/ready"));
+}
+
+// Open connections need the map that is in force, not one that a start left.
+TEST_F(PinsTest, MapOfSocketsThatIsOnlyStagedGoesWithWhatIsInIt) {
+  const UniqueFd map =
+      make_map({.type = BPF_MAP_TYPE_SOCKHASH, .key_size = 8, .value_size = 8, .max_entries = 2});
+  const auto ends = connected_pair();
+  ASSERT_TRUE(ends.ok()) << ends.status();
+  ASSERT_TRUE(put_socket(map.get(), 7, ends->first).ok());
+  ASSERT_TRUE(pins_.prepare().ok());
+  ASSERT_TRUE(pins_.prepare_staging().ok());
+  ASSERT_EQ(bpf_obj_pin(map.get(), pins_.staged_map("m_shortcut_sock").c_str()), 0) << std::strerror(errno);
+  ASSERT_TRUE(pins_.prepare().ok());
+  EXPECT_FALSE(exists(pins_.root() + "/next"));
+  ASSERT_EQ(bpf_obj_pin(map.get(), pins_.map("m_shortcut_sock").c_str()), 0) << std::strerror(errno);
+  EXPECT_TRUE(pins_.holds_shortcuts());
+  pins_.remove_all();
+  EXPECT_TRUE(exists(pins_.map("m_shortcut_sock")));
 }
 
 TEST_F(PinsTest, CleanupRemovesWhatIsStagedToo) {

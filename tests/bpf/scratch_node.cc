@@ -60,8 +60,10 @@ void ScratchNode::TearDown() {
 }
 
 void ScratchNode::open_dataplane(uint32_t listeners) {
-  auto opened =
-      Dataplane::open({.pin_root = pin_root(), .cgroup = cgroup_, .listeners_per_namespace = listeners});
+  auto opened = Dataplane::open({.pin_root = pin_root(),
+                                 .cgroup = cgroup_,
+                                 .listeners_per_namespace = listeners,
+                                 .shortcut = shortcut_});
   ASSERT_TRUE(opened.ok()) << opened.status();
   dataplane_ = *std::move(opened);
 }

@@ -43,6 +43,7 @@ class ScratchNode : public testing::Test {
   // Output of `ip -n NS ARGS` for the assertions on rules and routes.
   static std::string ip(const std::string& netns, const std::string& arguments);
 
+  bool shortcut_ = false;  // of what open_dataplane() opens
   std::string client_;
   std::string server_;
   std::string cgroup_;

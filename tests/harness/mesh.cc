@@ -70,7 +70,8 @@ absl::Status Mesh::start_agent(const std::string& program) {
                                 "--health-address",
                                 str_cat("127.0.0.1:", health_port_.number()),
                                 "--gateway-address",
-                                "127.0.0.1"};
+                                "127.0.0.1",
+                                "--shortcut"};
   argv.insert(argv.end(), source_.begin(), source_.end());
   ASSIGN_OR_RETURN(agent_, start("agent", std::move(argv)));
   const bool up =

@@ -400,6 +400,12 @@ class RenderedTest(unittest.TestCase):
         self.assertNotEqual(out.returncode, 0)
         self.assertIn("leave istiod.address or secretName empty", out.stderr)
 
+    def test_shortcut_is_what_the_operator_switches_on(self):
+        arguments = chart.container(chart.render(), "weft-agent")["args"]
+        self.assertNotIn("--shortcut", arguments)
+        arguments = chart.container(chart.render("--set", "agent.shortcut=true"), "weft-agent")["args"]
+        self.assertIn("--shortcut", arguments)
+
     def test_folders_of_certificates_are_mounted_where_they_are_named(self):
         objects = chart.render("--set", "agent.certificateFolders={/etc/istio/certs,/etc/tls}")
         arguments = chart.container(objects, "weft-agent")["args"]

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/strings.h"
@@ -112,6 +113,38 @@ TEST_F(ShortcutMeshTest, BodiesLargerThanWhatMayWaitUnreadArriveWhole) {
     EXPECT_EQ(curl(client_, multiplexed).output, whole) << rate;
   }
   EXPECT_EQ(shortcut()["byTcp"].value("shortcut_mixed", 0), 0) << shortcut().dump();
+}
+
+// Then one write is several messages, of 17 small pages each, of which the first may go past TCP while the
+// next is put off: no byte is under way by TCP, and nothing tells when to go on.
+class SmallPages {
+ public:
+  SmallPages() : before_(exchange("1")) {}
+  ~SmallPages() { exchange(before_); }
+
+ private:
+  static std::string exchange(const std::string& value) {
+    constexpr char kSwitch[] = "/proc/sys/net/core/high_order_alloc_disable";
+    std::string before;
+    std::ifstream(kSwitch) >> before;
+    std::ofstream(kSwitch) << value;
+    return before;
+  }
+  const std::string before_;
+};
+
+TEST_F(ShortcutMeshTest, WriteThatIsPutOffInTheMiddleGoesOn) {
+  if (!shortcut()["problem"].get<std::string>().empty())
+    GTEST_SKIP() << "this kernel cannot do it: " << shortcut()["problem"];
+  const SmallPages pages;
+  const std::string url = str_cat("http://", kNear, "/file");
+  const std::string whole = str_cat("200 ", kFileBytes, "\n");
+  for (int i = 0; i < 10; ++i) {
+    const auto got = curl(client_, {"--http1.1", "--max-time", "20", "-o", "/dev/null", "-w",
+                                    "%{http_code} %{size_download}\n", url});
+    ASSERT_EQ(got.output, whole) << i << ": " << shortcut().dump();
+  }
+  EXPECT_GT(shortcut()["byTcp"].value("shortcut_left", 0), 0) << shortcut().dump();
 }
 
 TEST_F(ShortcutMeshTest, AgentThatIsKilledAndComesBackDisturbsNobody) {

@@ -73,7 +73,9 @@ bool EpollSocket::send(Operation& operation, std::span<const iovec> pieces) {
 }
 
 bool EpollSocket::try_send(Operation& operation, std::span<const iovec> pieces, size_t* sent) {
-  const ssize_t count = transmit(fd_.get(), pieces);
+  ssize_t count = transmit(fd_.get(), pieces);
+  // The pod is charged with what goes past TCP, and at its limit.
+  if (count == -ENOMEM && has_two_queues()) count = kNotNow;
   if (count < 0 && count != -EAGAIN && count != kNotNow) {
     operation.result = static_cast<int>(count);
     return true;
@@ -83,9 +85,11 @@ bool EpollSocket::try_send(Operation& operation, std::span<const iovec> pieces, 
     operation.result = 0;
     return true;
   }
-  // A short write filled the queue: room raises a new edge.
+  // A short write filled the queue: room raises a new edge. But where bytes go past TCP the rest may have
+  // been put off, and no edge comes.
   writable_ = false;
-  if (count == kNotNow) backend_.retries().later(*this);
+  if (count > 0) succeeded();
+  if (count == kNotNow || (count > 0 && has_two_queues())) backend_.retries().later(*this);
   return false;
 }
 
@@ -96,13 +100,24 @@ void EpollSocket::go_on_sending() {
     request_->sent(sent);
     return;
   }
+  complete_send();
+}
+
+void EpollSocket::complete_send() {
+  succeeded();
   drop_request();
   backend_.complete(send_operation_);
 }
 
+// With a byte, as the kernel copies all that it is given before it puts it off.
 void EpollSocket::retry() {
   writable_ = true;
-  if (send_operation_ != nullptr && request_ != nullptr) go_on_sending();
+  if (send_operation_ == nullptr || request_ == nullptr) return;
+  const iovec byte = request_->first_byte();
+  size_t sent = 0;
+  if (!try_send(*send_operation_, std::span(&byte, 1), &sent)) return;
+  if (send_operation_->result == 0 && !request_->sent(1)) return go_on_sending();
+  complete_send();
 }
 
 void EpollSocket::drop_request() {

@@ -33,6 +33,7 @@ class EpollSocket final : public SocketIo, public EpollWatched, public RetriedSe
   // True when all is sent or it failed (result in the operation); else `*sent` bytes are.
   bool try_send(Operation& operation, std::span<const iovec> pieces, size_t* sent);
   void go_on_sending();
+  void complete_send();
   void drop_request();
   void finish_connect();
 

@@ -21,6 +21,11 @@ struct SendRequest {
   std::array<iovec, kMaxSendPieces> pieces;
 
   std::span<const iovec> left() const { return std::span<const iovec>(pieces).subspan(first, count); }
+  // Of what is left, which is not nothing.
+  iovec first_byte() {
+    sent(0);
+    return {.iov_base = pieces[first].iov_base, .iov_len = 1};
+  }
   // True when nothing is left.
   bool sent(size_t bytes) {
     while (count > 0 && bytes >= pieces[first].iov_len) {

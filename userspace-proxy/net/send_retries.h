@@ -1,9 +1,11 @@
 // Sends that the kernel put off without telling when they will succeed: the pod at the other end of a
-// shortcut has not read what it got (bpf/shortcut.bpf.c). They are tried again after a millisecond,
-// and less often as long as none succeeds. Used by both backends. Worker thread only.
+// shortcut has not read what it got (bpf/shortcut.bpf.c). Each is tried again after a millisecond, and less
+// often as long as it does not succeed, up to a second: a pod that never reads costs next to nothing, and
+// nobody else waits for it. Used by both backends. Worker thread only.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "base/clock.h"
@@ -22,41 +24,71 @@ class RetriedSend : public ListNode<RetryTag> {
 
  protected:
   ~RetriedSend() = default;
+  // Something of it was sent: the next one that is put off is a new matter.
+  void succeeded() { failures_ = 0; }
+
+ private:
+  friend class SendRetries;
+  MonotonicNs due_ = 0;
+  uint8_t failures_ = 0;  // in a row
 };
 
 class SendRetries {
  public:
+  explicit SendRetries(const Clock& clock = system_clock()) : clock_(clock) {}
+
   void later(RetriedSend& send) {
-    if (waiting_.empty()) {
-      const MonotonicNs now = clock_.now();
-      // What was put off before has gone through long since.
-      if (now > due_ + interval_ms_ * kNsPerMs) interval_ms_ = 1;
-      due_ = now + interval_ms_ * kNsPerMs;
-    }
-    waiting_.push_back(send);
+    const size_t step = std::min<size_t>(send.failures_, kSteps - 1);
+    send.failures_ = static_cast<uint8_t>(std::min<size_t>(step + 1, kSteps - 1));
+    send.due_ = clock_.now() + (kNsPerMs << step);
+    waiting_[step].push_back(send);
+    any_ = true;
   }
   // How long a wait may last at the most; -1 and below: without limit.
-  int limit(int max_wait_ms) const {
-    if (waiting_.empty()) return max_wait_ms;
-    const int until = static_cast<int>(interval_ms_);
+  int limit(int max_wait_ms) {
+    if (!any_) return max_wait_ms;
+    const MonotonicNs due = first_due();
+    if (due == kNever) return max_wait_ms;
+    const MonotonicNs now = clock_.now();
+    const int until = due <= now ? 0 : static_cast<int>((due - now + kNsPerMs - 1) / kNsPerMs);
     return max_wait_ms < 0 ? until : std::min(max_wait_ms, until);
   }
-  // Tries all of them again when it is time.
+  // Tries those again whose time has come.
   void run() {
-    if (waiting_.empty() || clock_.now() < due_) return;
-    IntrusiveList<RetriedSend, RetryTag> now;
-    now.splice(waiting_);
-    interval_ms_ = std::min(interval_ms_ * 2, kMostMs);
-    while (RetriedSend* send = now.pop_front()) send->retry();
+    if (!any_) return;
+    const MonotonicNs now = clock_.now();
+    IntrusiveList<RetriedSend, RetryTag> due;
+    for (List& list : waiting_) {
+      while (RetriedSend* send = list.front()) {
+        if (send->due_ > now) break;
+        due.push_back(*send);
+      }
+    }
+    while (RetriedSend* send = due.pop_front()) send->retry();
+    any_ = first_due() != kNever;
   }
 
  private:
-  static constexpr uint64_t kMostMs = 32;
+  using List = IntrusiveList<RetriedSend, RetryTag>;
+  static constexpr size_t kSteps = 11;  // 1 ms to 1024 ms
+  static constexpr MonotonicNs kNever = ~MonotonicNs{0};
 
-  const SystemClock clock_;
-  IntrusiveList<RetriedSend, RetryTag> waiting_;
-  uint64_t interval_ms_ = 1;
-  MonotonicNs due_ = 0;
+  static const Clock& system_clock() {
+    static const SystemClock clock;
+    return clock;
+  }
+  MonotonicNs first_due() {
+    MonotonicNs due = kNever;
+    for (List& list : waiting_) {
+      if (const RetriedSend* send = list.front()) due = std::min(due, send->due_);
+    }
+    return due;
+  }
+
+  const Clock& clock_;
+  // By how long they wait; in each those come first that are due first.
+  std::array<List, kSteps> waiting_;
+  bool any_ = false;  // something may wait
 };
 
 }  // namespace weft::proxy

@@ -13,7 +13,7 @@
 namespace weft::proxy {
 
 // What a send answers that the kernel has put off until the peer has read what went past TCP: nobody tells
-// when (bpf/shortcut.bpf.c).
+// when (bpf/shortcut.bpf.c). For what is tried again, see send_retries.h.
 inline constexpr int kNotNow = -EINVAL;
 
 // Bytes, 0 at the end of the stream, or a negative errno.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "userspace-proxy/net/system_calls.h"
 
@@ -275,6 +276,7 @@ void UringSocket::submit_post() {
 }
 
 void UringSocket::post_failed(int result) {
+  result = put_off_or(result);
   // Anything else the next call says, and the receiving side.
   if (result < 0 && result != -EAGAIN && result != -EINTR && result != kNotNow) return;
   keep_leftover(static_cast<size_t>(std::max(result, 0)));
@@ -293,15 +295,26 @@ void UringSocket::keep_leftover(size_t sent) {
   leftover_->end = static_cast<uint32_t>(posted_bytes_ - sent);
 }
 
-// In our own socket, or of the peer to read first: the kernel tells about the former only.
+// A pod is charged with what goes past TCP to it, and at its limit.
+int UringSocket::put_off_or(int result) const {
+  return result == -ENOMEM && takes_shortcut(fd_.get()) ? kNotNow : result;
+}
+
+// In our own socket, or of the peer to read first: the kernel tells about the former only, and of what was
+// sent in part not which of both it is.
 void UringSocket::wait_for_room(int result) {
+  if (std::exchange(probing_, false) && result > 0) return queue_send();
   sending_ = Sending::kNoRoom;
-  if (result == kNotNow) return backend_.retries().later(*this);
+  if (result > 0) succeeded();
+  if (result == kNotNow || (result > 0 && takes_shortcut(fd_.get()))) return backend_.retries().later(*this);
   watch_status();
 }
 
+// With a byte, as the kernel copies all that it is given before it puts it off.
 void UringSocket::retry() {
-  if (!closed_ && sending_ == Sending::kNoRoom) queue_send();
+  if (closed_ || sending_ != Sending::kNoRoom) return;
+  probing_ = true;
+  queue_send();
 }
 
 // True: it is gone, and what was to follow may.
@@ -314,6 +327,8 @@ bool UringSocket::leftover_sent(int result) {
   }
   backend_.buffers().give(leftover_);
   leftover_ = nullptr;
+  probing_ = false;
+  succeeded();
   return true;
 }
 
@@ -322,11 +337,17 @@ void UringSocket::submit_send() {
   sending_ = Sending::kNothing;
   if (leftover_ != nullptr) {
     const std::string_view bytes = leftover_->unread();
-    io_uring_prep_send(backend_.ring().request(this, kSend), fd_.get(), bytes.data(), bytes.size(),
-                       MSG_NOSIGNAL | MSG_DONTWAIT);
+    io_uring_prep_send(backend_.ring().request(this, kSend), fd_.get(), bytes.data(),
+                       probing_ ? 1 : bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     return note_request(kSend);
   }
   if (send_operation_ == nullptr) return drop_request();
+  if (probing_) {
+    const iovec byte = request_->first_byte();
+    io_uring_prep_send(backend_.ring().request(this, kSend), fd_.get(), byte.iov_base, byte.iov_len,
+                       MSG_NOSIGNAL | MSG_DONTWAIT);
+    return note_request(kSend);
+  }
   request_->message.msg_iov = &request_->pieces[request_->first];
   request_->message.msg_iovlen = request_->count;
   io_uring_prep_sendmsg(backend_.ring().request(this, kSend), fd_.get(), &request_->message,
@@ -335,6 +356,7 @@ void UringSocket::submit_send() {
 }
 
 void UringSocket::sent(int result) {
+  result = put_off_or(result);
   if (leftover_ != nullptr) {
     if (leftover_sent(result) && request_ != nullptr) queue_send();
     return;
@@ -342,6 +364,8 @@ void UringSocket::sent(int result) {
   if (request_ == nullptr) return;
   const bool retry = result == -EAGAIN || result == -EINTR || result == kNotNow;
   if (retry || (result >= 0 && !request_->sent(static_cast<size_t>(result)))) return wait_for_room(result);
+  probing_ = false;
+  succeeded();
   drop_request();
   if (send_operation_ == nullptr) return;
   send_operation_->result = std::min(result, 0);

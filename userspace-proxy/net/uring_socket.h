@@ -58,6 +58,7 @@ class UringSocket final : public SocketIo, public UringObject, public RetriedSen
   void settle_receiving();
   void status_changed(int events);
   void watch_status();
+  int put_off_or(int result) const;
   void wait_for_room(int result);
   void queue_send();
   void submit_send();
@@ -75,7 +76,8 @@ class UringSocket final : public SocketIo, public UringObject, public RetriedSen
   Sending sending_ = Sending::kNothing;
   uint8_t requested_ = 0;  // one bit for each tag: the kernel will complete it
   bool closed_ = false;
-  int end_ = 0;  // of a stream that has ended: 0 or a negative errno
+  bool probing_ = false;  // the next send is one byte, or is under way
+  int end_ = 0;           // of a stream that has ended: 0 or a negative errno
   Operation* recv_operation_ = nullptr;
   Operation* send_operation_ = nullptr;
   Operation* reset_operation_ = nullptr;

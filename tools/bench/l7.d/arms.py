@@ -158,6 +158,8 @@ class Envoy(Rival):
 class Weft(Arm):
     """weft-agent and weft-proxy of node 1, in a scratch cgroup of their own; the client pod is enrolled and dials the service."""
 
+    agent_flags = []
+
     def __init__(self, world, name, host, io):
         super().__init__(world, name, host)
         self.io = io
@@ -177,7 +179,7 @@ class Weft(Arm):
         self.agent = m.start(
             [self.world.binary("weft-agent"), "--config-dir", self.root + "/config", "--run-dir", self.root + "/run", "--pin-root",
              f"{m.folder}/bpf/{self.name}", "--cgroup", cgroup, "--node-name", "node1", "--proxy-user", "nobody",
-             "--metrics-address", f"127.0.0.1:{free_port()}", "--health-address", f"127.0.0.1:{free_port()}"],
+             "--metrics-address", f"127.0.0.1:{free_port()}", "--health-address", f"127.0.0.1:{free_port()}"] + self.agent_flags,
             cgroup=self.cgroup + "/agent", log=self.root + ".agent.log", cpu=other_cpu())
         # No namespace: it accepts on sockets of the client's namespace that the agent hands over.
         self.run_proxy([self.world.binary("weft-proxy"), "--run-dir", self.root + "/run", "--user", "nobody", "--workers", "1",
@@ -206,6 +208,8 @@ class Weft(Arm):
 class WeftShortcut(Weft):
     """The same, and what pods and proxy send each other goes past TCP (docs/shortcut.md). The upstream has to be a captured pod then,
     of this arm's node: another nginx, with the configuration of the others."""
+
+    agent_flags = ["--shortcut"]
 
     def start(self):
         self.own_upstream, self.upstream_address = self.world.start_upstream(self.name + "-up", 60 + len(self.world.started), self.cgroup)
