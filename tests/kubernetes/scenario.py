@@ -236,6 +236,10 @@ class Scenario:
         self.expect_unbroken("while the API server was away")
         self.kubectl("-n", SHOP, "apply", "-f", "-", stdin=canary(5))
         until("a change comes through again", 60, lambda: self.share_of_v2(self.ask(200)) < 0.2, self.mesh_logs)
+        # That is the client's node. An agent that still waits for its next attempt would not hear of an uninstallation.
+        for node in self.cluster.nodes():
+            until(f"the agent of {node.name} hears the API server again", 60, lambda: "Kubernetes API" not in self.weft(node.name, "status"),
+                  self.mesh_logs)
         return f"a change came through again, {self.watcher()[0] - before} requests meanwhile"
 
     def uninstall(self):
