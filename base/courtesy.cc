@@ -20,7 +20,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Shorter ones cost more for being woken than they give; a request waits for one at the most.
-constexpr std::chrono::microseconds kPiece{200};
+constexpr std::chrono::microseconds kPiece{50};
 
 struct State {
   Clock::time_point piece_end;
