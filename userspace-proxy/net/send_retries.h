@@ -23,7 +23,7 @@ class RetriedSend : public ListNode<RetryTag> {
   void give_up() { ListNode<RetryTag>::unlink(); }
 
  protected:
-  ~RetriedSend() = default;
+  virtual ~RetriedSend() = default;
   // Something of it was sent: the next one that is put off is a new matter.
   void succeeded() { failures_ = 0; }
 
