@@ -46,8 +46,12 @@ class ShortcutMeshTest : public MeshTest {
                                  pod_yaml(v1_, {{"app", "product-service"}, {"version", "v1"}}, false) +
                                  pod_yaml(v2_, {{"app", "product-service"}, {"version", "v2"}}, false) +
                                  service_yaml(product));
-    ASSERT_TRUE(cli_shows({"status"}, "shortcut: 2 pods")) << mesh_->log();
+    ASSERT_TRUE(cli_shows({"status"}, "2 pods")) << mesh_->log();
     ASSERT_TRUE(reachable(kNear));
+    // Older kernels cannot have it, and say so by this; anything else that keeps it off is a fault.
+    const std::string problem = shortcut()["problem"];
+    if (problem.find("FIONREAD does not count") != std::string::npos) GTEST_SKIP() << problem;
+    ASSERT_EQ(problem, "");
   }
   nlohmann::json shortcut() const {
     return nlohmann::json::parse(mesh_->cli({"status", "-o", "json"}).output)["shortcut"];
@@ -74,8 +78,6 @@ class ShortcutMeshTest : public MeshTest {
 };
 
 TEST_F(ShortcutMeshTest, NearlyAllSendsOfAnExchangeGoPastTcp) {
-  if (!shortcut()["problem"].get<std::string>().empty())
-    GTEST_SKIP() << "this kernel cannot do it: " << shortcut()["problem"];
   const uint64_t before = shortcut()["messages"];
   const LoadResult result = load(client_, {str_cat(kNear, ":80"), "-n", "2000", "-c", "8"});
   EXPECT_EQ(result.requests, 2000u) << result.text;
@@ -134,8 +136,6 @@ class SmallPages {
 };
 
 TEST_F(ShortcutMeshTest, WriteThatIsPutOffInTheMiddleGoesOn) {
-  if (!shortcut()["problem"].get<std::string>().empty())
-    GTEST_SKIP() << "this kernel cannot do it: " << shortcut()["problem"];
   const SmallPages pages;
   const std::string url = str_cat("http://", kNear, "/file");
   const std::string whole = str_cat("200 ", kFileBytes, "\n");
