@@ -287,7 +287,7 @@ class Dataplane {
   // namespaces. Any thread.
   virtual std::vector<Rival> rivals(const std::vector<NamedNetns>& namespaces) const = 0;
   virtual std::vector<MapStatus> maps() const = 0;
-  // Why no connection takes the shortcut, whatever plans ask for; empty: the kernel can do it. Any thread.
+  // Why no connection takes the shortcut, whatever plans ask for; empty: those may that ask. Any thread.
   virtual std::string shortcut_problem() const = 0;
   // The first `limit` rows of a map in words, all of them counted. Any thread. NotFound names the maps.
   virtual absl::StatusOr<MapText> dump_map(const std::string& name, size_t limit) const = 0;

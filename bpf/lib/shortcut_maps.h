@@ -9,8 +9,9 @@
 #include "bpf/abi/shortcut.h"
 
 /* struct weft_shortcut_key -> key in m_shortcut
- * writer: shortcut, when a connection is established at the end that dialled; it goes when the other end is
- * there reader: shortcut an evicted row costs a connection its shortcut. */
+ * writer: shortcut, where a connection is established at the end that dialled; the other end takes it out
+ * reader: shortcut
+ * a row that was evicted costs a connection its shortcut. */
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, 8192);
@@ -33,7 +34,7 @@ struct {
 /* socket cookie -> socket, whose sends run mesh_shortcut
  * writer: shortcut; the kernel removes a socket that closes
  * reader: shortcut
- * by cookie, which is never used twice: bytes cannot reach anybody else's socket. */
+ * by cookie, which no other socket ever has: bytes cannot reach anybody else. */
 struct {
   __uint(type, BPF_MAP_TYPE_SOCKHASH);
   __uint(max_entries, 2 * WEFT_MAX_SHORTCUTS + 64); /* and the plug, at key 0 */

@@ -74,8 +74,7 @@ bool EpollSocket::send(Operation& operation, std::span<const iovec> pieces) {
 
 bool EpollSocket::try_send(Operation& operation, std::span<const iovec> pieces, size_t* sent) {
   ssize_t count = transmit(fd_.get(), pieces);
-  // The pod is charged with what goes past TCP, and at its limit.
-  if (count == -ENOMEM && has_two_queues()) count = kNotNow;
+  if (may_be_put_off(static_cast<int>(count)) && has_two_queues()) count = kNotNow;
   if (count < 0 && count != -EAGAIN && count != kNotNow) {
     operation.result = static_cast<int>(count);
     return true;

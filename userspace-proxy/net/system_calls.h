@@ -12,9 +12,9 @@
 
 namespace weft::proxy {
 
-// What a send answers that the kernel has put off until the peer has read what went past TCP: nobody tells
-// when (bpf/shortcut.bpf.c). For what is tried again, see send_retries.h.
-inline constexpr int kNotNow = -EINVAL;
+// In place of the errno of a send that the kernel has put off until the peer has read what went past TCP:
+// nobody tells when. It is tried again, see send_retries.h. No errno is below -4095.
+inline constexpr int kNotNow = -4096;
 
 // Bytes, 0 at the end of the stream, or a negative errno.
 ssize_t receive(int fd, std::span<char> into);
@@ -27,6 +27,9 @@ int take_error(int fd);
 // What this connection receives may go past TCP: then bytes may wait in two queues, of which a read empties
 // one.
 bool takes_shortcut(int fd);
+// Whether the answer of a send is kNotNow where the connection takes the shortcut: it was put off
+// (bpf/shortcut.bpf.c), or the pod, which is charged with what goes past TCP to it, is at its memory's limit.
+constexpr bool may_be_put_off(int result) { return result == -EINVAL || result == -ENOMEM; }
 // A descriptor (non-blocking, close-on-exec) or a negative errno.
 int accept_from(int listener, SocketAddress* peer);
 

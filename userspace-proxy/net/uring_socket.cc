@@ -295,9 +295,8 @@ void UringSocket::keep_leftover(size_t sent) {
   leftover_->end = static_cast<uint32_t>(posted_bytes_ - sent);
 }
 
-// A pod is charged with what goes past TCP to it, and at its limit.
 int UringSocket::put_off_or(int result) const {
-  return result == -ENOMEM && takes_shortcut(fd_.get()) ? kNotNow : result;
+  return may_be_put_off(result) && takes_shortcut(fd_.get()) ? kNotNow : result;
 }
 
 // In our own socket, or of the peer to read first: the kernel tells about the former only, and of what was
