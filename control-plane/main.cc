@@ -63,7 +63,7 @@ struct Flags {
   std::vector<std::string> accounts = {"weft-system/weft-agent"};
   std::string status_lease = "weft-system/weft-control";
   std::string tunnels = kAnnotated;
-  std::vector<std::string> gateway_addresses;
+  std::vector<std::string> gateway_addresses, gateway_nodes;
   std::string webhook;
   std::string webhook_configuration = "weft";
   std::string log_level = "info";
@@ -185,6 +185,7 @@ absl::StatusOr<ControlServer::Options> read_options(const Flags& flags) {
                          .folder = flags.run_dir,
                          .client_authority_file = flags.client_ca};
   options.callers.accounts = {flags.accounts.begin(), flags.accounts.end()};
+  options.gateway_nodes = {flags.gateway_nodes.begin(), flags.gateway_nodes.end()};
   return options;
 }
 
@@ -329,6 +330,9 @@ void add_options(CLI::App& app, Flags& flags) {
       ->check([](const std::string& text) {
         return IpAddress::parse(text) ? std::string() : str_cat("'", text, "' is no IP address");
       });
+  app.add_option("--gateway-node", flags.gateway_nodes,
+                 "node whose agent may serve Gateways (weft-agent --gateway-address) and is given the keys "
+                 "for it; may be repeated; *: every one (default: none)");
   app.add_option(
       "--webhook", flags.webhook,
       "IP:PORT of the validating webhook, HTTPS with the certificate of --listen (default: there is "

@@ -51,7 +51,8 @@ using BytesService = xds::AggregatedDiscoveryService::WithRawCallbackMethod_Delt
 
 class AdsServiceOverGrpc final : public AdsService, BytesService {
  public:
-  explicit AdsServiceOverGrpc(NodeOf node_of) : node_of_(std::move(node_of)) {}
+  AdsServiceOverGrpc(NodeOf node_of, MayBeGateway may_be_gateway)
+      : node_of_(std::move(node_of)), may_be_gateway_(std::move(may_be_gateway)) {}
   // The server must be shut down by then: gRPC ends every call with OnDone, which this waits for.
   ~AdsServiceOverGrpc() override {
     shutdown();
@@ -98,8 +99,9 @@ class AdsServiceOverGrpc final : public AdsService, BytesService {
                                  std::string(node.status().message())));
     }
     if (node_of_ && streams_of(*node) >= kMaxStreamsOfNode) return refuse(too_many_streams(*node));
-    streams_.push_back(std::make_unique<AdsStream>(mutex_, state_, memory_,
-                                                   node_of_ ? std::optional(*std::move(node)) : std::nullopt,
+    std::optional<Caller> caller;
+    if (node_of_) caller = Caller{.node = *node, .may_be_gateway = may_be_gateway_ && may_be_gateway_(*node)};
+    streams_.push_back(std::make_unique<AdsStream>(mutex_, state_, memory_, caller,
                                                    [this](AdsStream* done) { forget(streams_, done); }));
     streams_.back()->start();
     return streams_.back().get();
@@ -190,6 +192,7 @@ class AdsServiceOverGrpc final : public AdsService, BytesService {
   bool idle() const { return streams_.empty() && refusals_.empty(); }
 
   const NodeOf node_of_;
+  const MayBeGateway may_be_gateway_;
   mutable absl::Mutex mutex_;
   AdsState state_;
   MemoryReturn memory_;
@@ -200,8 +203,8 @@ class AdsServiceOverGrpc final : public AdsService, BytesService {
 
 }  // namespace
 
-std::unique_ptr<AdsService> AdsService::create(NodeOf node_of) {
-  return std::make_unique<AdsServiceOverGrpc>(std::move(node_of));
+std::unique_ptr<AdsService> AdsService::create(NodeOf node_of, MayBeGateway may_be_gateway) {
+  return std::make_unique<AdsServiceOverGrpc>(std::move(node_of), std::move(may_be_gateway));
 }
 
 }  // namespace weft::control_plane

@@ -46,8 +46,13 @@ class AdsService {
   // message.
   using NodeOf = std::function<absl::StatusOr<std::string>(const grpc::ServerContextBase&)>;
 
-  // Without `node_of` every client sees everything.
-  static std::unique_ptr<AdsService> create(NodeOf node_of = {});
+  // Whether this node may be a gateway, which is given what gateways need, the keys among it: an agent says
+  // of itself that it is one. Must not block.
+  using MayBeGateway = std::function<bool(const std::string& node)>;
+
+  // Without `node_of` every client sees everything. Without `may_be_gateway` no node is one; a client that
+  // says it all the same is refused (PERMISSION_DENIED).
+  static std::unique_ptr<AdsService> create(NodeOf node_of = {}, MayBeGateway may_be_gateway = {});
   virtual ~AdsService() = default;
 
   // For ServerBuilder::RegisterService.

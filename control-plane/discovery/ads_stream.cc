@@ -55,9 +55,13 @@ TypeResources& AdsState::of(const std::string& type) {
 }
 
 AdsStream::AdsStream(absl::Mutex& mutex, AdsState& state, MemoryReturn& memory,
-                     std::optional<std::string> node, std::function<void(AdsStream*)> on_done)
-    : mutex_(mutex), state_(state), memory_(memory), on_done_(std::move(on_done)) {
-  if (node) view_ = state_.namespaces.view_of(*node, false);
+                     const std::optional<Caller>& caller, std::function<void(AdsStream*)> on_done)
+    : mutex_(mutex),
+      state_(state),
+      memory_(memory),
+      on_done_(std::move(on_done)),
+      may_be_gateway_(caller && caller->may_be_gateway) {
+  if (caller) view_ = state_.namespaces.view_of(caller->node, false);
 }
 
 void AdsStream::pump() {
@@ -182,6 +186,13 @@ grpc::Status AdsStream::introduce(const envoy::service::discovery::v3::Node& nod
                 name.substr(0, kMaxShownName), "; next: start the agent with --node-name ", view_->node));
   }
   const bool gateway = text(kGatewayKey) == "true";
+  if (gateway && !may_be_gateway_) {
+    return grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
+                        str_cat("node ", view_->node,
+                                " says that it serves Gateways, and may not have their keys; next: start "
+                                "weft-control with --gateway-node ",
+                                view_->node, ", or the agent without --gateway-address"));
+  }
   if (gateway != view_->gateway) look(state_.namespaces.view_of(view_->node, gateway));
   return grpc::Status::OK;
 }

@@ -39,11 +39,17 @@ struct AdsState {
   TypeResources& of(const std::string& type);
 };
 
+// Who was proven to call.
+struct Caller {
+  std::string node;
+  bool may_be_gateway = false;
+};
+
 class AdsStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  // The service destroys the stream in `on_done`, which comes without the lock. `node`: who was proven to
-  // call; nullopt: one who sees everything.
-  AdsStream(absl::Mutex& mutex, AdsState& state, MemoryReturn& memory, std::optional<std::string> node,
+  // The service destroys the stream in `on_done`, which comes without the lock. `caller` nullopt: one who
+  // sees everything.
+  AdsStream(absl::Mutex& mutex, AdsState& state, MemoryReturn& memory, const std::optional<Caller>& caller,
             std::function<void(AdsStream*)> on_done);
 
   void start() { StartRead(&read_); }
@@ -91,6 +97,7 @@ class AdsStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   MemoryReturn& memory_;
   const std::function<void(AdsStream*)> on_done_;
   std::optional<NodeView> view_;
+  const bool may_be_gateway_;
   std::string node_id_;
   std::map<std::string, Subscription> subscriptions_;
   grpc::ByteBuffer read_, written_;

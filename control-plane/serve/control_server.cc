@@ -50,7 +50,10 @@ ControlServer::ControlServer(Options options, Parts parts)
       parts_(std::move(parts)),
       callers_(std::make_shared<Callers>(with_members(options_.callers, parts_.join), parts_.review)),
       ads_(AdsService::create(
-          [this](const grpc::ServerContextBase& context) { return node_of_call(*callers_, context); })),
+          [this](const grpc::ServerContextBase& context) { return node_of_call(*callers_, context); },
+          [this](const std::string& node) {
+            return options_.gateway_nodes.contains(node) || options_.gateway_nodes.contains("*");
+          })),
       certificates_(std::make_unique<CertificateService>(CertificateService::Parts{
           .sign = CertificateService::signed_by(*parts_.authority),
           .runs_on = [this](const std::string& node,

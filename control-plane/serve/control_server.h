@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,8 @@ class ControlServer {
     absl::Duration connection_age = absl::Minutes(30);
     // Of the validating webhook, with the same certificate; absent: there is none.
     std::optional<SocketAddress> webhook_address = std::nullopt;
+    // That may serve Gateways, and are given the keys for it when their agents say that they do; "*": all.
+    std::set<std::string> gateway_nodes = {};
   };
   struct Parts {
     std::unique_ptr<CertificateAuthority> authority;

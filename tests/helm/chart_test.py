@@ -155,6 +155,15 @@ class RenderedTest(unittest.TestCase):
             self.assertEqual(sorted((m["name"], m.get("namespace")) for m in secrets),
                              sorted([("weft-certificates", "bank"), ("weft-certificates", "shop")] + own), "and no Secret elsewhere")
 
+    def test_keys_of_gateways_go_to_nodes_that_may_serve_them(self):
+        def nodes(*more):
+            arguments = chart.container(chart.render(*CONTROL, *more), "weft-control")["args"]
+            return [a.split("=", 1)[1] for a in arguments if a.startswith("--gateway-node=")]
+
+        self.assertEqual(nodes(), [])
+        self.assertEqual(nodes("--set", "control.gatewayNodes={edge1,edge2}"), ["edge1", "edge2"])
+        self.assertEqual(nodes(*GATEWAY), ["*"], "every agent serves them")
+
     def test_machines_join_where_their_tokens_last(self):
         for objects in self.with_control():
             self.assertFalse([a for a in chart.container(objects, "weft-control")["args"] if a.startswith("--join-dir")])

@@ -42,6 +42,7 @@ class SchemaTest(unittest.TestCase):
         ("control.revocations.configMapName=", ["configMapName"]),
         ("control.enable=true", ["control", "enable"]),
         ("control.gatewayAddresses={edge.example}", ["gatewayAddresses"]),
+        ("control.gatewayNodes={*}", ["gatewayNodes"]),
         ("agent.shortcut=maybe", ["agent", "shortcut"]),
         ("agent.certificateFolders={certs}", ["certificateFolders"]),
         ("certificates.shop={}", ["certificates", "shop"]),

@@ -120,11 +120,13 @@ class Node {
 class NodeScopeTest : public testing::Test {
  protected:
   void SetUp() override {
-    ads_ = AdsService::create([](const grpc::ServerContextBase& context) -> absl::StatusOr<std::string> {
-      const auto found = context.client_metadata().find("node");
-      if (found == context.client_metadata().end()) return absl::UnauthenticatedError("say who you are");
-      return std::string(found->second.data(), found->second.size());
-    });
+    ads_ = AdsService::create(
+        [](const grpc::ServerContextBase& context) -> absl::StatusOr<std::string> {
+          const auto found = context.client_metadata().find("node");
+          if (found == context.client_metadata().end()) return absl::UnauthenticatedError("say who you are");
+          return std::string(found->second.data(), found->second.size());
+        },
+        [](const std::string& node) { return node != "no-gateway"; });
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
     builder.RegisterService(ads_->service());
@@ -356,6 +358,17 @@ TEST_F(NodeScopeTest, AnAgentThatSaysItIsAnotherNodeIsRefusedAndToldHowToStart) 
   const grpc::Status status = liar.finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_NE(status.error_message().find("--node-name a"), std::string::npos) << status.error_message();
+}
+
+TEST_F(NodeScopeTest, AnAgentThatSaysItServesGatewaysAndMayNotIsRefusedAndToldHowTo) {
+  apply({secret("shop/cert"), edge_with("shop/cert")}, {});
+  Node pretender(address_, "no-gateway", "", true);
+  pretender.subscribe(kSecretType);
+  EXPECT_EQ(pretender.next(), "ended");
+  const grpc::Status status = pretender.finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_NE(status.error_message().find("--gateway-node no-gateway"), std::string::npos)
+      << status.error_message();
 }
 
 TEST_F(NodeScopeTest, WhatANodeIsCountsWhereItsStreamBegins) {

@@ -64,6 +64,7 @@ TEST_F(ControlSecretTest, KeysOfAGatewayReachTheNodesThatServeIt) {
   api_.put(kGateways, gateway("edge-cert"));
   api_.put(kSecrets, first.secret("edge-cert"));
   api_.put(kSecrets, second.secret("of-nobody"));
+  gateway_nodes_ = {"node2"};
   serve();
   RemoteOptions options = client_options("node2");
   write(folder_.file("token2"), "second@node2");

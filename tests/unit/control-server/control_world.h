@@ -175,6 +175,7 @@ class ControlServerTest : public testing::Test {
                                                    .folder = folder_.file("run"),
                                                    .client_authority_file = folder_.file("clients.crt")}};
     options.callers.accounts = {"weft-system/weft-agent"};
+    options.gateway_nodes = gateway_nodes_;
     ControlServer::Parts parts;
     parts.authority = *CertificateAuthority::open({.folder = folder_.file("ca")}, absl::Now());
     const auto reviewer =
@@ -246,6 +247,7 @@ class ControlServerTest : public testing::Test {
   }
 
   FakeApiServer api_;
+  std::set<std::string> gateway_nodes_ = {"*"};
   const ::weft::test::ScratchFolder folder_;
   const harness::ReservedPort port_;
   const KeyPtr key_ = ::weft::test::p256_key();
