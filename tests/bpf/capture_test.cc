@@ -10,12 +10,10 @@
 namespace weft::agent {
 namespace {
 
-class CaptureTest : public ScratchNode {
+class CaptureTest : public OpenNode {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     client_namespace_ = enroll_client();
     ASSERT_EQ(client_namespace_.listeners.size(), 1u);

@@ -21,12 +21,10 @@ namespace {
 
 constexpr uint32_t kServiceId = 77;
 
-class DirectTest : public ScratchNode {
+class DirectTest : public OpenNode {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     client_namespace_ = enroll_client();
   }

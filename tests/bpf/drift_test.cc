@@ -29,12 +29,10 @@ weft_rules first_rule() {
   return out;
 }
 
-class DriftTest : public ScratchNode {
+class DriftTest : public OpenNode {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     PlannedNamespace pod{.name = "shop/web", .plan = client_plan()};
     pod.plan.fail_closed = true;

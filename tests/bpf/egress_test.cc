@@ -26,12 +26,10 @@ struct Family {
 constexpr Family kV4{kVipV4, kServerV4, kClientV4};
 constexpr Family kV6{kVipV6, kServerV6, kClientV6};
 
-class EgressTest : public ScratchNode, public testing::WithParamInterface<Family> {
+class EgressTest : public OpenNode, public testing::WithParamInterface<Family> {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     enroll_client();
     auto server = dataplane_->enroll({.netns_path = netns_path(server_), .workload_id = kServerId});

@@ -11,14 +11,12 @@
 
 namespace weft::agent {
 
-class FlowNode : public ScratchNode {
+class FlowNode : public OpenNode {
  protected:
   static constexpr uint32_t kServiceId = 21;
 
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     client_namespace_ = enroll_client();
     ASSERT_EQ(client_namespace_.listeners.size(), 1u);

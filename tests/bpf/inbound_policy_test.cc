@@ -43,12 +43,10 @@ struct Way {
   const char* to;
 };
 
-class InboundPolicyTest : public ScratchNode, public testing::WithParamInterface<Way> {
+class InboundPolicyTest : public OpenNode, public testing::WithParamInterface<Way> {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     pod_ = enroll_client();
     for (const uint16_t port : kPorts)

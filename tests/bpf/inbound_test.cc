@@ -37,12 +37,10 @@ int connect_from(const std::string& cgroup, const std::string& netns, const Sock
   return client.wait();
 }
 
-class InboundTest : public ScratchNode {
+class InboundTest : public OpenNode {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     pod_ = enroll_client();
   }

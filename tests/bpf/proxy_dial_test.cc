@@ -27,12 +27,10 @@ struct Family {
 constexpr Family kV4{kClientV4, "10.57.1.20", "/24", kServerV4};
 constexpr Family kV6{kClientV6, "fd57:1::20", "/64 nodad", kServerV6};
 
-class ProxyDialTest : public ScratchNode, public testing::WithParamInterface<Family> {
+class ProxyDialTest : public OpenNode, public testing::WithParamInterface<Family> {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     pod_ = enroll_client();
     ASSERT_TRUE(dataplane_->set_policy(pod_.netns_cookie, {.inspect = true}).ok());

@@ -51,4 +51,13 @@ class ScratchNode : public testing::Test {
   std::unique_ptr<Dataplane> dataplane_;
 };
 
+// With its dataplane.
+class OpenNode : public ScratchNode {
+ protected:
+  void SetUp() override {
+    ScratchNode::SetUp();
+    if (!HasFatalFailure()) open_dataplane();
+  }
+};
+
 }  // namespace weft::agent

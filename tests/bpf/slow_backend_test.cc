@@ -14,12 +14,10 @@ namespace {
 constexpr uint32_t kServiceId = 77;
 constexpr uint16_t kPort = 15432;
 
-class SlowBackendTest : public ScratchNode {
+class SlowBackendTest : public OpenNode {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     enroll_client();
     ServiceEntry service{.key = {address(kVipV4, 80), IPPROTO_TCP}, .id = kServiceId};

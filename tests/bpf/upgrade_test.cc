@@ -101,12 +101,10 @@ class Traffic {
   Child client_;
 };
 
-class UpgradeTest : public ScratchNode {
+class UpgradeTest : public OpenNode {
  protected:
   void SetUp() override {
-    ScratchNode::SetUp();
-    if (HasFatalFailure()) return;
-    open_dataplane();
+    OpenNode::SetUp();
     if (HasFatalFailure()) return;
     NamespacePlan plan = client_plan();
     plan.exclude_ports = {9000};

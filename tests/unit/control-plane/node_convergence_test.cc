@@ -1,6 +1,5 @@
 // Whatever came, went and moved in which order: what a node has in the end is what it may see. Nodes come
-// late, ask for all or by name, and come back with what they hold; over a real gRPC connection on a Unix
-// socket.
+// late, ask for all or by name, and come back with what they hold.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -12,7 +11,7 @@
 #include "control-plane/discovery/type_resources.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
-#include "tests/unit/base/scratch_folder.h"
+#include "tests/unit/control-plane/node_ads.h"
 
 namespace weft::control_plane {
 namespace {
@@ -193,27 +192,9 @@ class World {
 
 class NodeConvergenceTest : public testing::TestWithParam<uint32_t> {
  protected:
-  void SetUp() override {
-    ads_ = AdsService::create([](const grpc::ServerContextBase& context) -> absl::StatusOr<std::string> {
-      const auto found = context.client_metadata().find("node");
-      return std::string(found->second.data(), found->second.size());
-    });
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
-    builder.RegisterService(ads_->service());
-    server_ = builder.BuildAndStart();
-  }
-  void TearDown() override {
-    ads_->shutdown();
-    server_->Shutdown(std::chrono::system_clock::now());
-    server_.reset();
-    ads_.reset();
-  }
-
-  const test::ScratchFolder folder_;
-  const std::string address_ = "unix:" + folder_.file("ads.sock");
-  std::unique_ptr<AdsService> ads_;
-  std::unique_ptr<grpc::Server> server_;
+  test::NodeAds serving_;
+  AdsService* const ads_ = serving_.service();
+  const std::string address_ = serving_.address();
 };
 
 TEST_P(NodeConvergenceTest, EachNodeHasWhatItMaySeeWhateverHappenedBefore) {
@@ -266,15 +247,30 @@ TEST(TypeResourcesTest, ANodeIsShownWhatIsForItEachOnce) {
   all.put(plain("other"), {.kind = Kind::kNode, .node = "b", .namespaces = {}});
   all.put(plain("edge"), {.kind = Kind::kGateways, .node = "", .namespaces = {}});
   all.put(plain("both"), {.kind = Kind::kNamespaces, .node = "", .namespaces = {"x", "y", "x"}});
+  all.put(plain("key"), {.kind = Kind::kCaptured, .node = "", .namespaces = {"x", "y"}});
+  all.put(plain("any key"), {.kind = Kind::kCaptured, .node = "", .namespaces = {"*"}});
   const NodeView node{.node = "a", .gateway = false, .namespaces = {"x", "y"}};
   const NodeView gateway{.node = "a", .gateway = true, .namespaces = {}};
   EXPECT_EQ(names([&](const auto& visit) { all.for_each(&node, visit); }),
             (std::set<std::string>{"all", "mine", "both"}));
   EXPECT_EQ(names([&](const auto& visit) { all.for_each(&gateway, visit); }),
-            (std::set<std::string>{"all", "mine", "both", "edge"}));
-  EXPECT_EQ(names([&](const auto& visit) { all.for_each(nullptr, visit); }).size(), 6U);
+            (std::set<std::string>{"all", "mine", "both", "edge", "key", "any key"}));
+  EXPECT_EQ(names([&](const auto& visit) { all.for_each(nullptr, visit); }).size(), 8U);
   EXPECT_EQ(names([&](const auto& visit) { all.for_each_between(node, gateway, visit); }),
-            (std::set<std::string>{"edge"}));
+            (std::set<std::string>{"edge", "key", "any key"}));
+  // The same pods, of which some are to be captured now.
+  NodeView captures = node;
+  captures.captured = {"y"};
+  EXPECT_EQ(names([&](const auto& visit) { all.for_each(&captures, visit); }),
+            (std::set<std::string>{"all", "mine", "both", "key", "any key"}));
+  EXPECT_EQ(names([&](const auto& visit) { all.for_each_between(node, captures, visit); }),
+            (std::set<std::string>{"key", "any key"}));
+  captures.captured = {"z"};
+  EXPECT_EQ(names([&](const auto& visit) { all.for_each_between(node, captures, visit); }),
+            (std::set<std::string>{"any key"}));
+  all.remove("any key");
+  EXPECT_EQ(names([&](const auto& visit) { all.for_each(&captures, visit); }),
+            (std::set<std::string>{"all", "mine", "both"}));
   const NodeView bare{.node = "a", .gateway = false, .namespaces = {}};
   EXPECT_EQ(names([&](const auto& visit) { all.for_each_between(node, bare, visit); }),
             (std::set<std::string>{"both"}));

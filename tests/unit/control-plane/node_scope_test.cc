@@ -1,5 +1,4 @@
-// What a node is told: AdsService for many nodes, over a real gRPC connection on a Unix socket. Who calls is
-// said by metadata here; callers_test.cc has how it is proven.
+// What a node is told: AdsService for many nodes.
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -16,7 +15,7 @@
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
 #include "proto/weft/mesh/v1/request_authentication.pb.h"
-#include "tests/unit/base/scratch_folder.h"
+#include "tests/unit/control-plane/node_ads.h"
 
 namespace weft::control_plane {
 namespace {
@@ -119,25 +118,6 @@ class Node {
 
 class NodeScopeTest : public testing::Test {
  protected:
-  void SetUp() override {
-    ads_ = AdsService::create(
-        [](const grpc::ServerContextBase& context) -> absl::StatusOr<std::string> {
-          const auto found = context.client_metadata().find("node");
-          if (found == context.client_metadata().end()) return absl::UnauthenticatedError("say who you are");
-          return std::string(found->second.data(), found->second.size());
-        },
-        [](const std::string& node) { return node != "no-gateway"; });
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
-    builder.RegisterService(ads_->service());
-    server_ = builder.BuildAndStart();
-  }
-  void TearDown() override {
-    ads_->shutdown();
-    server_->Shutdown(std::chrono::system_clock::now());
-    server_.reset();
-    ads_.reset();
-  }
   // `pods`: all that there are.
   void apply(std::vector<Resource> upserted, std::vector<LocalPod> pods,
              std::vector<std::pair<std::string, std::string>> removed = {}) {
@@ -154,13 +134,12 @@ class NodeScopeTest : public testing::Test {
     ads_->apply(change);
   }
 
-  const test::ScratchFolder folder_;
-  const std::string address_ = "unix:" + folder_.file("ads.sock");
+  test::NodeAds serving_{[](const std::string& node) { return node != "no-gateway"; }};
+  AdsService* const ads_ = serving_.service();
+  const std::string address_ = serving_.address();
   NodePods pods_;
   std::set<std::string> known_;  // uids of pods
   uint64_t generation_ = 0;
-  std::unique_ptr<AdsService> ads_;
-  std::unique_ptr<grpc::Server> server_;
 };
 
 TEST_F(NodeScopeTest, ANodeIsToldOfItsOwnPodsAlone) {

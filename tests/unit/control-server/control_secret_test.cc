@@ -4,6 +4,7 @@
 
 #include "absl/strings/escaping.h"
 #include "tests/unit/control-server/control_world.h"
+#include "tests/unit/kubernetes/edge_gateway.h"
 
 namespace weft::control_plane::test {
 namespace {
@@ -11,20 +12,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr char kGateways[] = "/apis/networking.istio.io/v1/gateways";
 constexpr char kDestinationRules[] = "/apis/networking.istio.io/v1/destinationrules";
-constexpr char kSecrets[] = "/api/v1/namespaces/shop/secrets";
-
-Json gateway(const std::string& credential) {
-  return {{"apiVersion", "networking.istio.io/v1"},
-          {"kind", "Gateway"},
-          {"metadata", {{"namespace", "shop"}, {"name", "edge"}}},
-          {"spec",
-           {{"servers",
-             {{{"port", {{"number", 443}, {"name", "https"}, {"protocol", "HTTPS"}}},
-               {"hosts", {"shop.example"}},
-               {"tls", {{"mode", "SIMPLE"}, {"credentialName", credential}}}}}}}}};
-}
 
 Json rule(const std::string& credential) {
   return {{"apiVersion", "networking.istio.io/v1"},
@@ -60,10 +48,10 @@ class ControlSecretTest : public ControlServerTest {};
 TEST_F(ControlSecretTest, KeysOfAGatewayReachTheNodesThatServeIt) {
   const Pair first, second;
   api_.install(kGateways);
-  api_.install(kSecrets);
-  api_.put(kGateways, gateway("edge-cert"));
-  api_.put(kSecrets, first.secret("edge-cert"));
-  api_.put(kSecrets, second.secret("of-nobody"));
+  api_.install(kSecretsOfShop);
+  api_.put(kGateways, edge_gateway("edge-cert"));
+  api_.put(kSecretsOfShop, first.secret("edge-cert"));
+  api_.put(kSecretsOfShop, second.secret("of-nobody"));
   gateway_nodes_ = {"node2"};
   serve();
   RemoteOptions options = client_options("node2");
@@ -75,12 +63,12 @@ TEST_F(ControlSecretTest, KeysOfAGatewayReachTheNodesThatServeIt) {
   ASSERT_TRUE(edge.start().ok());
   EXPECT_EQ(edge.key_of("shop/edge-cert"), first.key) << "with the first that it was told";
   // Renewed.
-  api_.put(kSecrets, second.secret("edge-cert"));
+  api_.put(kSecretsOfShop, second.secret("edge-cert"));
   EXPECT_TRUE(edge.holds("shop/edge-cert", second.key));
   // No pair: the last good one serves, and it is said why.
   Json broken = second.secret("edge-cert");
   broken["data"]["tls.key"] = absl::Base64Escape(first.key);
-  api_.put(kSecrets, broken);
+  api_.put(kSecretsOfShop, broken);
   const auto says = [](const std::string& words) {
     return [words](const Change& last) {
       return std::any_of(last.findings.begin(), last.findings.end(), [&](const Finding& finding) {
@@ -95,14 +83,14 @@ TEST_F(ControlSecretTest, KeysOfAGatewayReachTheNodesThatServeIt) {
     EXPECT_THAT(to_string(finding), Not(HasSubstr(absl::Base64Escape(first.key).substr(0, 40))));
   }
   // Gone: the finding is of the Gateway that names it.
-  api_.remove(kSecrets, "shop", "edge-cert");
+  api_.remove(kSecretsOfShop, "shop", "edge-cert");
   EXPECT_TRUE(edge.holds("shop/edge-cert", ""));
   EXPECT_TRUE(plain.wait_until(says("Secret shop/edge-cert is unknown, or was refused")));
-  api_.put(kSecrets, first.secret("edge-cert"));
+  api_.put(kSecretsOfShop, first.secret("edge-cert"));
   EXPECT_TRUE(edge.holds("shop/edge-cert", first.key));
   for (Client* each : {&plain, &edge}) EXPECT_EQ(each->key_of("shop/of-nobody"), "");
   EXPECT_EQ(plain.key_of("shop/edge-cert"), "");
-  for (const FakeApiServer::Request& request : api_.requests(kSecrets))
+  for (const FakeApiServer::Request& request : api_.requests(kSecretsOfShop))
     EXPECT_NE(request.value("fieldSelector"), "") << "one by one, by their names";
   EXPECT_THAT(metrics(), Not(HasSubstr("edge-cert")));
 }
@@ -110,13 +98,13 @@ TEST_F(ControlSecretTest, KeysOfAGatewayReachTheNodesThatServeIt) {
 TEST_F(ControlSecretTest, KeysOfARuleReachNodesWithACapturedPodOfItsNamespace) {
   const Pair pair;
   api_.install(kDestinationRules);
-  api_.install(kSecrets);
+  api_.install(kSecretsOfShop);
   Json other = pod("till", "node3", "10.0.0.4");
   other["metadata"]["namespace"] = "bank";
   api_.put(kPods, other);
   api_.put(kServices, service("cart", 80));
   api_.put(kDestinationRules, rule("client-cert"));
-  api_.put(kSecrets, pair.secret("client-cert"));
+  api_.put(kSecretsOfShop, pair.secret("client-cert"));
   serve();
   RemoteOptions options = client_options("node3");
   write(folder_.file("token3"), "third@node3");
@@ -138,14 +126,14 @@ TEST_F(ControlSecretTest, KeysOfARuleReachNodesWithACapturedPodOfItsNamespace) {
 TEST_F(ControlSecretTest, AReplicaThatStartsWaitsForTheKeysBeforeItServes) {
   const Pair pair;
   api_.install(kGateways);
-  api_.install(kSecrets);
-  api_.put(kGateways, gateway("edge-cert"));
-  api_.put(kSecrets, pair.secret("edge-cert"));
+  api_.install(kSecretsOfShop);
+  api_.put(kGateways, edge_gateway("edge-cert"));
+  api_.put(kSecretsOfShop, pair.secret("edge-cert"));
   const auto failures = std::make_shared<std::atomic<int>>(0);
   api_.set_script(
       [this, failures](const FakeApiServer::Request& request) -> std::optional<FakeApiServer::Reply> {
         if (request.path == kReviews) return review(Json::parse(request.body)["spec"]["token"]);
-        if (request.path != kSecrets || request.value("fieldSelector") != "metadata.name=edge-cert")
+        if (request.path != kSecretsOfShop || request.value("fieldSelector") != "metadata.name=edge-cert")
           return {};
         if (++*failures > 2) return std::nullopt;
         return FakeApiServer::Reply{.status = 500, .body = R"({"kind":"Status","message":"etcd is away"})"};

@@ -11,6 +11,7 @@
 
 #include "base/strings.h"
 #include "tests/unit/identity/pki.h"
+#include "tests/unit/identity/shake_hands.h"
 #include "userspace-proxy/tls/tls_context.h"
 
 namespace weft::proxy {
@@ -100,16 +101,7 @@ class TicketTest : public testing::Test {
     const SslPtr a = client_->new_connection(TlsRole::kClient, of_client);
     const SslPtr b = server_->new_connection(TlsRole::kServer, of_server);
     if (shown != nullptr) EXPECT_EQ(SSL_set_session(a.get(), shown.get()), 1);
-    BIO *left = nullptr, *right = nullptr;
-    EXPECT_EQ(BIO_new_bio_pair(&left, 64 * 1024, &right, 64 * 1024), 1);
-    SSL_set_bio(a.get(), left, left);
-    SSL_set_bio(b.get(), right, right);
-    bool done = false;
-    for (int turn = 0; turn < 4 && !done; ++turn) {
-      const bool ours = SSL_do_handshake(a.get()) == 1;
-      done = (SSL_do_handshake(b.get()) == 1) && ours;
-    }
-    EXPECT_TRUE(done);
+    EXPECT_TRUE(test::shake_hands(a.get(), b.get()));
     // The ticket comes behind the handshake.
     char nothing = 0;
     SSL_read(a.get(), &nothing, 1);

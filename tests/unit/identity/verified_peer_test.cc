@@ -8,6 +8,7 @@
 
 #include "base/strings.h"
 #include "tests/unit/identity/pki.h"
+#include "tests/unit/identity/shake_hands.h"
 #include "userspace-proxy/tls/tls_algorithms.h"
 #include "userspace-proxy/tls/tls_contexts.h"
 
@@ -303,17 +304,7 @@ bool shake_hands(const test::Authority& issuer, const std::vector<X509*>& above,
   TlsPeer of_server;
   const SslPtr a = ends[0]->new_connection(TlsRole::kClient, of_client);
   const SslPtr b = ends[1]->new_connection(TlsRole::kServer, of_server);
-  BIO *left = nullptr, *right = nullptr;
-  EXPECT_EQ(BIO_new_bio_pair(&left, 64 * 1024, &right, 64 * 1024), 1);
-  SSL_set_bio(a.get(), left, left);
-  SSL_set_bio(b.get(), right, right);
-  bool done = false;
-  for (int turn = 0; turn < 4 && !done; ++turn) {
-    const bool ours = SSL_do_handshake(a.get()) == 1;
-    done = (SSL_do_handshake(b.get()) == 1) && ours;
-  }
-  ERR_clear_error();
-  return done;
+  return test::shake_hands(a.get(), b.get());
 }
 
 absl::Status algorithms_of(const std::vector<X509*>& chain) {

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "base/strings.h"
+#include "tests/unit/kubernetes/edge_gateway.h"
 #include "tests/unit/kubernetes/source_fixture.h"
 
 namespace weft::control_plane::test {
@@ -12,21 +13,8 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr char kGateways[] = "/apis/networking.istio.io/v1/gateways";
-constexpr char kSecrets[] = "/api/v1/namespaces/shop/secrets";
 constexpr char kEdge[] = "IstioGateway shop/edge";
 constexpr char kCertificate[] = "Secret shop/edge-cert";
-
-Json gateway(const std::string& credential) {
-  return {{"apiVersion", "networking.istio.io/v1"},
-          {"kind", "Gateway"},
-          {"metadata", {{"namespace", "shop"}, {"name", "edge"}}},
-          {"spec",
-           {{"servers",
-             {{{"port", {{"number", 443}, {"name", "https"}, {"protocol", "HTTPS"}}},
-               {"hosts", {"shop.example"}},
-               {"tls", {{"mode", "SIMPLE"}, {"credentialName", credential}}}}}}}}};
-}
 
 // With nothing in it that could be used: what it says is read all the same.
 Json secret(const std::string& name, const std::string& annotation = "a") {
@@ -41,7 +29,7 @@ class SecretTest : public SourceTest {
   void SetUp() override {
     SourceTest::SetUp();
     server_.install(kGateways);
-    server_.install(kSecrets);
+    server_.install(kSecretsOfShop);
   }
   std::string note_of(const std::string& place) {
     const auto found = state_.find(place);
@@ -54,30 +42,30 @@ class SecretTest : public SourceTest {
 };
 
 TEST_F(SecretTest, WithoutAGatewayThatNamesOneNoSecretIsAskedFor) {
-  server_.put(kSecrets, secret("edge-cert"));
+  server_.put(kSecretsOfShop, secret("edge-cert"));
   start_and_wait();
-  EXPECT_EQ(server_.count(kSecrets, any), 0u);
+  EXPECT_EQ(server_.count(kSecretsOfShop, any), 0u);
   EXPECT_EQ(state_.count(kCertificate), 0u);
 }
 
 TEST_F(SecretTest, OneThatAGatewayNamesIsWatchedByItsNameAndComesWithTheGateway) {
-  server_.put(kSecrets, secret("edge-cert"));
-  server_.put(kGateways, gateway("edge-cert"));
+  server_.put(kSecretsOfShop, secret("edge-cert"));
+  server_.put(kGateways, edge_gateway("edge-cert"));
   start_and_wait();
   EXPECT_TRUE(state_.contains(kEdge));
   EXPECT_EQ(note_of(kCertificate), "a") << "told at once";
   EXPECT_EQ(told(), 1u);
-  for (const Request& request : server_.requests(kSecrets))
+  for (const Request& request : server_.requests(kSecretsOfShop))
     EXPECT_EQ(request.value("fieldSelector"), "metadata.name=edge-cert");
-  server_.put(kSecrets, secret("edge-cert", "b"));
+  server_.put(kSecretsOfShop, secret("edge-cert", "b"));
   EXPECT_TRUE(has_note(kCertificate, "b"));
-  server_.remove(kSecrets, "shop", "edge-cert");
+  server_.remove(kSecretsOfShop, "shop", "edge-cert");
   EXPECT_TRUE(lost(kCertificate));
 }
 
 TEST_F(SecretTest, OneThatNoGatewayNamesAnyMoreIsForgottenAndNotWatched) {
-  server_.put(kSecrets, secret("edge-cert"));
-  server_.put(kGateways, gateway("edge-cert"));
+  server_.put(kSecretsOfShop, secret("edge-cert"));
+  server_.put(kGateways, edge_gateway("edge-cert"));
   start_and_wait();
   server_.remove(kGateways, "shop", "edge");
   EXPECT_TRUE(lost(kEdge));
@@ -90,10 +78,10 @@ TEST_F(SecretTest, OneThatNoGatewayNamesAnyMoreIsForgottenAndNotWatched) {
 
 TEST_F(SecretTest, WithoutTheRightToReadThemTheRestIsToldAndTheProblemNamed) {
   server_.set_script([](const Request& request) -> std::optional<Reply> {
-    if (request.path != kSecrets) return std::nullopt;
+    if (request.path != kSecretsOfShop) return std::nullopt;
     return Reply{.status = 403, .body = R"({"kind":"Status","message":"secrets is forbidden"})"};
   });
-  server_.put(kGateways, gateway("edge-cert"));
+  server_.put(kGateways, edge_gateway("edge-cert"));
   start_and_wait();
   EXPECT_TRUE(state_.contains(kEdge));
   EXPECT_TRUE(report_says([](const SourceReport& report) { return !report.problems.empty(); }));
@@ -104,15 +92,15 @@ TEST_F(SecretTest, WithoutTheRightToReadThemTheRestIsToldAndTheProblemNamed) {
 
 TEST_F(SecretTest, OneThatIsRefusedIsNotAskedForAllTheTime) {
   server_.set_script([](const Request& request) -> std::optional<Reply> {
-    if (request.path != kSecrets) return std::nullopt;
+    if (request.path != kSecretsOfShop) return std::nullopt;
     return Reply{.status = 403, .body = R"({"kind":"Status","message":"secrets is forbidden"})"};
   });
-  server_.put(kGateways, gateway("edge-cert"));
+  server_.put(kGateways, edge_gateway("edge-cert"));
   start_and_wait();
   const auto of_the_certificate = [](const Request& r) {
     return r.value("fieldSelector") == "metadata.name=edge-cert";
   };
-  ASSERT_TRUE(server_.wait_for(kSecrets, 3, of_the_certificate));
+  ASSERT_TRUE(server_.wait_for(kSecretsOfShop, 3, of_the_certificate));
   // Other kinds are asked for with the pauses of this test, milliseconds, and have their turns meanwhile.
   for (int turn = 0; turn < 5; ++turn) {
     const std::string name = str_cat("turn-", turn);
@@ -120,20 +108,20 @@ TEST_F(SecretTest, OneThatIsRefusedIsNotAskedForAllTheTime) {
     server_.put(kServices, service(name));
     ASSERT_TRUE(holds(str_cat("Service shop/", name)));
   }
-  EXPECT_EQ(server_.count(kSecrets, of_the_certificate), 3u);
+  EXPECT_EQ(server_.count(kSecretsOfShop, of_the_certificate), 3u);
 }
 
 TEST_F(SecretTest, OneThatMayBeReadLaterIsReadThen) {
   options_.timing.refused_retry = std::chrono::milliseconds(5);
   const auto allowed = std::make_shared<std::atomic<bool>>(false);
   server_.set_script([allowed](const Request& request) -> std::optional<Reply> {
-    if (request.path != kSecrets || *allowed) return std::nullopt;
+    if (request.path != kSecretsOfShop || *allowed) return std::nullopt;
     return Reply{.status = 403, .body = R"({"kind":"Status","message":"secrets is forbidden"})"};
   });
-  server_.put(kSecrets, secret("edge-cert"));
-  server_.put(kGateways, gateway("edge-cert"));
+  server_.put(kSecretsOfShop, secret("edge-cert"));
+  server_.put(kGateways, edge_gateway("edge-cert"));
   start_and_wait();
-  ASSERT_TRUE(server_.wait_for(kSecrets, 5, any));
+  ASSERT_TRUE(server_.wait_for(kSecretsOfShop, 5, any));
   *allowed = true;
   EXPECT_TRUE(holds(kCertificate));
 }
@@ -170,11 +158,11 @@ TEST_F(SecretTest, NoMoreThanAThousandAreWatched) {
 }
 
 TEST_F(SecretTest, WhatIsNoNameOfASecretIsNeverPartOfAPath) {
-  server_.put(kGateways, gateway("../../pods?x="));
+  server_.put(kGateways, edge_gateway("../../pods?x="));
   start_and_wait();
   server_.put(kServices, service("after"));
   ASSERT_TRUE(holds("Service shop/after"));
-  EXPECT_EQ(server_.count(kSecrets, any), 0u);
+  EXPECT_EQ(server_.count(kSecretsOfShop, any), 0u);
   EXPECT_TRUE(report_says([](const SourceReport& report) { return report.problems.empty(); }));
 }
 
