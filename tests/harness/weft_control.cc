@@ -23,7 +23,10 @@ absl::StatusOr<std::unique_ptr<Process>> start_weft_control(const std::string& f
                 "--metrics-address",
                 "127.0.0.1:0",
                 "--health-address",
-                "127.0.0.1:0"};
+                "127.0.0.1:0",
+                // Every agent of the harness serves Gateways.
+                "--gateway-node",
+                "*"};
   spawn.argv.insert(spawn.argv.end(), source.begin(), source.end());
   ASSIGN_OR_RETURN(std::unique_ptr<Process> out, Process::start(spawn));
   const auto serves = [&out] { return out->output().find(" control_started ") != std::string::npos; };
