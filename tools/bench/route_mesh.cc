@@ -130,8 +130,7 @@ void RouteMesh::forward(cp::Change change) {
 }
 
 // As the control plane of a folder does it.
-RouteMesh::Spent RouteMesh::change(uint32_t set, uint32_t version) {
-  const std::string text = manifest(set, version);
+RouteMesh::Spent RouteMesh::change(uint32_t set, const std::string& text) {
   const Courtesy courtesy;
   Clock::time_point begin = Clock::now();
   cp::Store::Changes changes;

@@ -34,20 +34,21 @@ class RouteMesh {
   RouteMesh(const Options& options, proxy::ConfigClient::Publish publish);
   ~RouteMesh();
 
-  // The manifest of VirtualService `set` with other weights, parsed; the change is on its way to the proxy
-  // when this returns. Milliseconds of the parser, and of the pipeline behind it.
+  // VirtualService `set` and its service; weights are as `version` has them.
+  std::string manifest(uint32_t set, uint32_t version) const;
+  // The manifest of VirtualService `set`, parsed; the change is on its way to the proxy when this returns.
+  // Milliseconds of the parser, and of the pipeline behind it.
   struct Spent {
     double parse_ms = 0;
     double compile_ms = 0;
   };
-  Spent change(uint32_t set, uint32_t version);
+  Spent change(uint32_t set, const std::string& text);
   // Where VirtualService `set` has its first route's weights changed to, and where its service is dialled.
   static uint32_t weight_of(uint32_t version);
   static std::string host_of(uint32_t set);
   SocketAddress dialled(uint32_t set) const;
 
  private:
-  std::string manifest(uint32_t set, uint32_t version) const;
   void forward(control_plane::Change change);
 
   const Options options_;

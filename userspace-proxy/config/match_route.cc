@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/courtesy.h"
+
 namespace weft::proxy {
 
 namespace {
@@ -36,6 +38,7 @@ std::shared_ptr<const RouteIndex> index_routes(const std::vector<std::span<const
   auto out = std::make_shared<RouteIndex>();
   out->entries.reserve(count);
   for (uint32_t r = 0; r < routes.size(); ++r) {
+    give_way();
     for (const HttpMatcher& matcher : routes[r]) {
       out->entries.push_back({.matcher = &matcher, .route = r, .decided = is_decided(matcher)});
       out->paths.add(&matcher.uri);

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/courtesy.h"
 #include "base/strings.h"
 
 namespace weft::proxy {
@@ -118,6 +119,7 @@ VirtualHost RouteLists::make_host(const Known& known, const std::vector<uint32_t
   host.routes.reserve(set.routes.size());
   auto next = known.which.begin();
   for (const RouteSpec& spec : set.routes) {
+    give_way();
     Route& route = host.routes.emplace_back();
     route.name = spec.name;
     route.matches = spec.matches;
