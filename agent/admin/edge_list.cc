@@ -13,6 +13,7 @@
 
 #include "agent/admin/admin_service.h"
 #include "agent/policy/l4_policy.h"
+#include "agent/policy/token_rules.h"
 #include "base/strings.h"
 #include "bpf/abi/constants.h"
 
@@ -35,13 +36,13 @@ struct End {
   std::string node;
   std::string identity;
   bool tunnels = false;
-  bool encrypts = false;  // also to pods of its own node
+  const MeshWorkload* workload = nullptr;
 };
 
 End end_of(const MeshWorkload& workload) {
   const istio::workload::Workload message = whole(workload);
   return {message.node(), identity_of(message).principal(), workload.tunnels && !workload.host_network,
-          workload.encrypts_same_node};
+          &workload};
 }
 
 class Edges {
@@ -122,12 +123,24 @@ class Edges {
     return out;
   }
 
+  // Pods of its own node reach it by tunnels, as they do from other nodes: weft.dev/same-node asks for that,
+  // or a policy that judges requests, which it does at a tunnel's end.
+  bool takes_tunnels_of_node(const MeshWorkload& workload) const {
+    if (workload.encrypts_same_node) return true;
+    const istio::workload::Workload message = whole(workload);
+    if (any_selects(model_.token_rules(), message)) return true;
+    return std::ranges::any_of(select_policies(message, model_.authorizations()).policies,
+                               [](const auto* policy) { return asks_about_requests(*policy); });
+  }
+
   // By the rule that the proxy dials by (choose_tunnel of userspace-proxy/exchange/context.h). The kernel
   // begins no TLS.
-  static Security security_of(const End& from, const End& to, bool proxied) {
+  Security security_of(const End& from, const End& to, bool proxied) const {
     const bool near = !from.node.empty() && from.node == to.node;
-    if (near && !(proxied && to.encrypts && to.tunnels && from.tunnels)) return Edge::SAME_NODE;
-    return proxied && to.tunnels ? Edge::MUTUAL_TLS : Edge::PLAIN;
+    const bool tunnelled = proxied && to.tunnels && from.workload != to.workload;
+    if (!near) return tunnelled ? Edge::MUTUAL_TLS : Edge::PLAIN;
+    return tunnelled && from.tunnels && takes_tunnels_of_node(*to.workload) ? Edge::MUTUAL_TLS
+                                                                            : Edge::SAME_NODE;
   }
 
   // `proxied`: the proxy has seen requests of it.
@@ -141,7 +154,7 @@ class Edges {
     for (const auto& [id, to] : members) {
       if (!from) continue;
       // What comes in from another node's pod came as that node's proxy dials.
-      const Security security = security_of(*from, to, inbound ? from->tunnels : proxied && id != row.source);
+      const Security security = security_of(*from, to, inbound ? from->tunnels : proxied);
       all.insert(security);
       if (reached.contains(id)) used.insert(security);
     }

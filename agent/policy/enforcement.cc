@@ -71,7 +71,7 @@ std::string fingerprint(const InboundPolicy& inbound) {
 // make of them.
 bool ask_requests(const SelectedPolicies& selected) {
   return std::ranges::any_of(selected.policies, [](const istio::security::Authorization* policy) {
-    return policy->dry_run() || is_custom(*policy) || has_request_terms(*policy);
+    return policy->dry_run() || asks_about_requests(*policy);
   });
 }
 

@@ -250,6 +250,10 @@ bool has_request_terms(const pb::Authorization& policy) {
   });
 }
 
+bool asks_about_requests(const pb::Authorization& policy) {
+  return !policy.dry_run() && (is_custom(policy) || has_request_terms(policy));
+}
+
 bool can_hold(const pb::Match& match, pb::Action action) {
   return has_request_terms(match) ? action == pb::DENY : has_terms(match);
 }

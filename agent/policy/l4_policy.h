@@ -107,6 +107,9 @@ bool has_terms(const istio::security::Match& match);  // false: nothing here tha
 // Terms that only a reader of the requests decides (weft.mesh.v1.HttpTerms).
 bool has_request_terms(const istio::security::Match& match);
 bool has_request_terms(const istio::security::Authorization& policy);
+// In force, and only requests say what it decides: whom it selects is reached by tunnels from pods of its own
+// node too, where both take them.
+bool asks_about_requests(const istio::security::Authorization& policy);
 // False: of a policy with this action the match never holds for a connection whose requests nobody reads. It
 // has no terms at all, or it would allow by what is not known; what would deny so denies by its other parts.
 bool can_hold(const istio::security::Match& match, istio::security::Action action);

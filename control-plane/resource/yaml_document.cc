@@ -296,8 +296,11 @@ YamlNode name_of(const YamlChunk& chunk) {
 }
 
 YamlDocument refused(const YamlChunk& chunk, std::string error, uint32_t line) {
-  YamlDocument document{
-      .line = chunk.line, .root = name_of(chunk), .error = std::move(error), .error_line = line};
+  YamlDocument document;
+  document.line = chunk.line;
+  document.root = name_of(chunk);
+  document.error = std::move(error);
+  document.error_line = line;
   document.over_limit = true;
   return document;
 }
@@ -354,7 +357,9 @@ YamlDocument parse_document(const YamlChunk& chunk) {
       std::make_unique<std::pmr::monotonic_buffer_resource>(std::max<size_t>(4 * chunk.text.size(), 1024));
   std::optional<YamlNode> root = read_simple_yaml(chunk, memory.get());
   if (!root) return parse_any_document(chunk);
-  YamlDocument document{.memory = std::move(memory), .line = chunk.line};
+  YamlDocument document;
+  document.memory = std::move(memory);
+  document.line = chunk.line;
   take_root(*std::move(root), document);
   return document;
 }
@@ -365,7 +370,8 @@ YamlDocument parse_any_document(const YamlChunk& chunk) {
                    str_cat("a document of ", chunk.text.size(), " bytes; the limit is ", kMaxDocumentBytes),
                    chunk.line);
   }
-  YamlDocument document{.line = chunk.line};
+  YamlDocument document;
+  document.line = chunk.line;
   YamlEvents events(chunk.text, chunk.line);
   TreeBuilder builder;
   bool complete = false;

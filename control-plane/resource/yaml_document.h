@@ -41,6 +41,11 @@ struct YamlField {
 };
 
 struct YamlDocument {
+  YamlDocument() = default;
+  YamlDocument(YamlDocument&&) = default;
+  // Member by member the memory would go before the tree that is in it.
+  YamlDocument& operator=(YamlDocument&&) = delete;
+
   // Of the tree below it, which goes as a whole; null: each part has its own.
   std::unique_ptr<std::pmr::memory_resource> memory = nullptr;
   // First line of the document.

@@ -14,8 +14,7 @@ namespace weft::proxy {
 namespace {
 
 bool asks_about_requests(const std::shared_ptr<const istio::security::Authorization>& policy) {
-  return policy != nullptr && !policy->dry_run() &&
-         (agent::is_custom(*policy) || agent::has_request_terms(*policy));
+  return policy != nullptr && agent::asks_about_requests(*policy);
 }
 
 // Which policies apply to a workload: looked up while building.

@@ -186,6 +186,73 @@ TEST_F(EncryptedEdgeListTest, WithinANodeTheKernelEncryptsNothing) {
   EXPECT_THAT(edges(), SizeIs(2));
 }
 
+// What a policy asks about requests is judged at a tunnel's end, so there is one; a trial of it makes none.
+std::string judged(const std::string& annotations = "") {
+  return str_cat(R"(
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: reads, namespace: shop, annotations: {)",
+                 annotations, R"(}}
+spec: {selector: {matchLabels: {app: cart}}, action: ALLOW, rules: [{to: [{operation: {methods: [GET]}}]}]}
+---
+)");
+}
+constexpr char kTokens[] = R"(
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  jwtRules: [{issuer: https://issuer.example, jwksUri: https://issuer.example/keys}]
+---
+)";
+
+class JudgedEdgeListTest : public EdgeListTest {
+ protected:
+  JudgedEdgeListTest() : JudgedEdgeListTest(judged()) {}
+  explicit JudgedEdgeListTest(const std::string& more) : EdgeListTest(str_cat(kMesh, more)) {}
+  // By their sources: near to web, which nothing judges, and web to the near one of cart.
+  std::vector<Edge> both_ways() {
+    flow(id("web"), id("cart"), WEFT_DIRECTION_OUTBOUND, 3);
+    flow(id("web"), id("near"), WEFT_DIRECTION_PROXY, 1);
+    flow(id("near"), id("web"), WEFT_DIRECTION_OUTBOUND, 1);
+    flow(id("near"), id("web"), WEFT_DIRECTION_PROXY, 1);
+    return edges();
+  }
+};
+
+TEST_F(JudgedEdgeListTest, WithinANodePoliciesOfRequestsMakeMutualTls) {
+  const std::vector<Edge> all = both_ways();
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_EQ(all[0].source(), "shop/near");
+  EXPECT_THAT(all[0].security(), ElementsAre(Edge::SAME_NODE));
+  EXPECT_EQ(all[1].destination(), "shop/cart");
+  EXPECT_THAT(all[1].security(), ElementsAre(Edge::MUTUAL_TLS));
+}
+
+class TokenEdgeListTest : public JudgedEdgeListTest {
+ protected:
+  TokenEdgeListTest() : JudgedEdgeListTest(kTokens) {}
+};
+
+TEST_F(TokenEdgeListTest, AndSoDoRulesOfTokens) {
+  const std::vector<Edge> all = both_ways();
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_THAT(all[0].security(), ElementsAre(Edge::SAME_NODE));
+  EXPECT_THAT(all[1].security(), ElementsAre(Edge::MUTUAL_TLS));
+}
+
+class TrialEdgeListTest : public JudgedEdgeListTest {
+ protected:
+  TrialEdgeListTest() : JudgedEdgeListTest(judged("istio.io/dry-run: 'true'")) {}
+};
+
+TEST_F(TrialEdgeListTest, ATrialOfAPolicyMakesNone) {
+  const std::vector<Edge> all = both_ways();
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_THAT(all[1].security(), ElementsAre(Edge::SAME_NODE));
+}
+
 TEST_F(EdgeListTest, RowsOfNobodyAndEmptyRowsAreNoEdges) {
   flow(id("web"), id("cart"), WEFT_DIRECTION_OUTBOUND, 0);
   EXPECT_THAT(edges(), IsEmpty());

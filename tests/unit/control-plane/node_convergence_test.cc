@@ -11,13 +11,15 @@
 #include "control-plane/discovery/type_resources.h"
 #include "proto/istio/workload.pb.h"
 #include "proto/weft/mesh/v1/mesh.pb.h"
+#include "tests/unit/control-plane/ads_node.h"
 #include "tests/unit/control-plane/node_ads.h"
 
 namespace weft::control_plane {
 namespace {
 
 namespace xds = envoy::service::discovery::v3;
-using Held = std::map<std::string, std::string>;  // name to version
+using test::AdsNode;
+using Held = test::AdsNode::Held;
 
 Resource service(const std::string& name, const std::vector<std::string>& export_to, size_t edition) {
   istio::workload::Address address;
@@ -30,66 +32,6 @@ Resource service(const std::string& name, const std::vector<std::string>& export
   const std::string body = address.SerializeAsString();
   return {kAddressType, name, str_cat("v", std::hash<std::string>()(body)), body};
 }
-
-// Keeps what it is told, as an agent does.
-class Node {
- public:
-  // `names` empty: all.
-  Node(const std::string& address, std::string name, std::vector<std::string> names, Held held = {})
-      : name_(std::move(name)),
-        names_(std::move(names)),
-        held_(std::move(held)),
-        stub_(xds::AggregatedDiscoveryService::NewStub(
-            grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))) {
-    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(120));
-    context_.AddMetadata("node", name_);
-    stream_ = stub_->DeltaAggregatedResources(&context_);
-    xds::DeltaDiscoveryRequest request;
-    request.set_type_url(kAddressType);
-    for (const std::string& wanted : names_) request.add_resource_names_subscribe(wanted);
-    for (const auto& [each, version] : held_) (*request.mutable_initial_resource_versions())[each] = version;
-    stream_->Write(request);
-  }
-  ~Node() {
-    context_.TryCancel();
-    stream_->Finish();
-  }
-
-  // One answer; false: the stream has ended.
-  bool read() {
-    xds::DeltaDiscoveryResponse response;
-    if (!stream_->Read(&response)) return false;
-    for (const auto& each : response.resources()) {
-      // Never what it has: nothing is sent twice, but for names that were asked for.
-      if (names_.empty() && held_.contains(each.name()) && held_[each.name()] == each.version()) ++repeated_;
-      held_[each.name()] = each.version();
-    }
-    for (const std::string& gone : response.removed_resources()) held_.erase(gone);
-    answers_ += 1;
-    xds::DeltaDiscoveryRequest ack;
-    ack.set_type_url(response.type_url());
-    ack.set_response_nonce(response.nonce());
-    return stream_->Write(ack);
-  }
-  // Reads until it has that.
-  void read_until(const Held& wanted) {
-    while (answers_ == 0 || held_ != wanted) ASSERT_TRUE(read()) << name_ << " has " << held_.size();
-  }
-
-  const std::string& name() const { return name_; }
-  const std::vector<std::string>& names() const { return names_; }
-  const Held& held() const { return held_; }
-  size_t repeated() const { return repeated_; }
-
- private:
-  const std::string name_;
-  const std::vector<std::string> names_;
-  Held held_;
-  size_t repeated_ = 0, answers_ = 0;
-  std::unique_ptr<xds::AggregatedDiscoveryService::Stub> stub_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<xds::DeltaDiscoveryRequest, xds::DeltaDiscoveryResponse>> stream_;
-};
 
 // The world, and what each node may see of it by the rules alone.
 class World {
@@ -124,19 +66,19 @@ class World {
     }
     return out;
   }
-  Held seen_by(const Node& node) const {
+  Held seen_by(const AdsNode& node) const {
     std::set<std::string> namespaces;
     for (const auto& [pod, place] : pods_) {
-      if (place.first == node.name()) namespaces.insert(place.second);
+      if (place.first == node.says().node) namespaces.insert(place.second);
     }
     Held out;
     for (const auto& [name, one] : services_) {
       const bool for_all = one.export_to.empty();
       const bool exported = std::any_of(one.export_to.begin(), one.export_to.end(),
                                         [&](const std::string& ns) { return namespaces.contains(ns); });
-      const auto& names = node.names();
+      const auto& names = node.says().services;
       const bool wanted = names.empty() || std::find(names.begin(), names.end(), name) != names.end();
-      if ((for_all || exported) && wanted) out[name] = one.version;
+      if ((for_all || exported) && wanted) out[{kAddressType, name}] = one.version;
     }
     return out;
   }
@@ -201,26 +143,26 @@ TEST_P(NodeConvergenceTest, EachNodeHasWhatItMaySeeWhateverHappenedBefore) {
   World world(GetParam());
   // A third of the worlds is so large that first answers are shared.
   ads_->apply(world.begin(GetParam() % 3 == 0 ? 1'500 : 20));
-  std::vector<std::unique_ptr<Node>> nodes;
-  nodes.push_back(std::make_unique<Node>(address_, "a", std::vector<std::string>()));
+  std::vector<std::unique_ptr<AdsNode>> nodes;
+  nodes.push_back(std::make_unique<AdsNode>(address_, AdsNode::Says{.node = "a"}));
   for (int round = 0; round < 60; ++round) {
     ads_->apply(world.next());
-    if (round == 20) nodes.push_back(std::make_unique<Node>(address_, "b", std::vector<std::string>()));
+    if (round == 20) nodes.push_back(std::make_unique<AdsNode>(address_, AdsNode::Says{.node = "b"}));
     if (round == 30)
-      nodes.push_back(
-          std::make_unique<Node>(address_, "b", std::vector<std::string>{"s1", "s2", "s3", "none"}));
+      nodes.push_back(std::make_unique<AdsNode>(
+          address_, AdsNode::Says{.node = "b", .services = {"s1", "s2", "s3", "none"}}));
     // Some read while it happens, as far as they come.
     if (world.below(3) == 0) nodes.front()->read_until(world.seen_by(*nodes.front()));
     if (round % 15 == 14) {
       // It comes back, and holds what it had.
       const Held held = nodes.front()->held();
-      nodes.front() = std::make_unique<Node>(address_, "a", std::vector<std::string>(), held);
+      nodes.front() = std::make_unique<AdsNode>(address_, AdsNode::Says{.node = "a", .held = held});
     }
   }
   for (const auto& node : nodes) {
     node->read_until(world.seen_by(*node));
-    EXPECT_EQ(node->held(), world.seen_by(*node)) << node->name();
-    EXPECT_EQ(node->repeated(), 0U) << node->name();
+    EXPECT_EQ(node->held(), world.seen_by(*node)) << node->says().node;
+    EXPECT_EQ(node->repeated(), 0U) << node->says().node;
   }
 }
 
@@ -300,7 +242,7 @@ TEST(TypeResourcesTest, PagesThatAreSharedAreThoseOfNow) {
   all.remove("r8");
   ResponseBytes second;
   all.add_common(second);
-  Held held;
+  std::map<std::string, std::string> held;
   const auto response = decoded(second);
   for (const auto& each : response.resources()) held[each.name()] = each.version();
   EXPECT_EQ(held.size(), 1'999U);

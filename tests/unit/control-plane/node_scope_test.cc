@@ -296,6 +296,26 @@ TEST_F(NodeScopeTest, ANamespaceHasTheKeysOfItsOwnRuleWhateverThatExports) {
   EXPECT_EQ(gateway.next(), "+shop/client ");
 }
 
+// A ServiceEntry makes a host its namespace's service, however that is named: the rule is its owner's then.
+TEST_F(NodeScopeTest, KeysForAServiceEntryNamedLikeAServiceOfAnotherNamespaceGoToAllItsUsers) {
+  const std::string host = "vault.bank.svc.cluster.local";
+  const std::vector<LocalPod> pods = {pod("shop", "web", "a"), pod("bank", "till", "b")};
+  apply({secret("shop/client"), rule(host, "client"), service(str_cat("bank/", host))}, pods);
+  Node a(address_, "a"), b(address_, "b");
+  for (Node* each : {&a, &b}) each->subscribe(kSecretType);
+  EXPECT_EQ(a.next(), "+shop/client ");
+  EXPECT_EQ(b.next(), "") << "the service's own: not for clients of other namespaces than the rule's";
+  apply({service(str_cat("shop/", host))}, pods);
+  EXPECT_EQ(b.next(), "+shop/client ");
+  apply({}, pods, {{kAddressType, str_cat("shop/", host)}});
+  EXPECT_EQ(b.next(), "-shop/client ");
+  // The rule may come after the service, and be exported to some.
+  apply({service(str_cat("shop/", host)), rule(host, "client", "bank")}, pods);
+  EXPECT_EQ(b.next(), "+shop/client ");
+  apply({rule(host, "client", "shop")}, pods);
+  EXPECT_EQ(b.next(), "-shop/client ");
+}
+
 TEST_F(NodeScopeTest, KeysComeBeforeWhatNamesThem) {
   apply({secret("shop/cert"), edge_with("shop/cert")}, {});
   Node gateway(address_, "b", "", true);

@@ -7,6 +7,8 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/strings.h"
@@ -237,6 +239,19 @@ TEST(SimpleYamlTest, AKeyThatIsTooLongForLibyamlIsNotSimple) {
     EXPECT_FALSE(is_simple(text)) << text;
   }
   EXPECT_TRUE(is_simple("a" + few + ": b\n"));
+}
+
+// What an assignment would leave is a tree in memory that is gone: the elements of a list move alone.
+TEST(SimpleYamlTest, ADocumentMovesWithItsMemoryAndTakesNoOthersPlace) {
+  std::vector<YamlDocument> documents = parse_yaml("a: [b, c]\nd:\n- e: f\n---\ng: h\n");
+  ASSERT_EQ(documents.size(), 2U);
+  ASSERT_NE(documents[0].memory, nullptr);
+  const std::string before = described(documents[0].root);
+  const YamlDocument moved(std::move(documents[0]));
+  documents.clear();
+  EXPECT_EQ(described(moved.root), before);
+  EXPECT_FALSE(std::is_move_assignable_v<YamlDocument>);
+  EXPECT_FALSE(std::is_copy_assignable_v<YamlDocument>);
 }
 
 TEST(SimpleYamlTest, RandomTextsAreWhatLibyamlMakesOfThem) {
