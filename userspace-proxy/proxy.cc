@@ -9,10 +9,14 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/start_memory.h"
 #include "base/status_macros.h"
 
 namespace weft::proxy {
 namespace {
+
+// From the first configuration until listeners, certificates and the other streams have come, too.
+constexpr int kSettleMs = 2000;
 
 void raise_event(const UniqueFd& event) {
   const uint64_t one = 1;
@@ -60,6 +64,7 @@ absl::StatusOr<std::unique_ptr<Proxy>> Proxy::start(Options options) {
   ASSIGN_OR_RETURN(proxy->signals_, open_signals());
   ASSIGN_OR_RETURN(proxy->drain_requested_, open_event());
   ASSIGN_OR_RETURN(proxy->drained_, open_event());
+  ASSIGN_OR_RETURN(proxy->configured_, open_event());
   ASSIGN_OR_RETURN(proxy->io_, choose_io(proxy->options_.io));
   RETURN_IF_ERROR(proxy->start_workers());
   RETURN_IF_ERROR(proxy->start_clients());
@@ -107,6 +112,7 @@ absl::Status Proxy::start_clients() {
     log::info("config_published", {{"generation", snapshot->generation},
                                    {"clusters", snapshot->clusters.size()},
                                    {"virtual_hosts", snapshot->virtual_hosts.size()}});
+    if (snapshot->generation == 1) raise_event(configured_);
   });
   std::vector<std::function<uint64_t()>> turns;
   for (const auto& worker : workers_)
@@ -151,9 +157,19 @@ absl::Status Proxy::run() {
 }
 
 absl::Status Proxy::wait_for_stop() {
+  int start_ms = -1;  // until the start counts as over
   for (;;) {
-    pollfd events[] = {{signals_.get(), POLLIN, 0}, {drain_requested_.get(), POLLIN, 0}};
-    if (::poll(events, 2, -1) < 0 && errno != EINTR) return errno_status("wait for signals", errno);
+    pollfd events[] = {
+        {signals_.get(), POLLIN, 0}, {drain_requested_.get(), POLLIN, 0}, {configured_.get(), POLLIN, 0}};
+    const int ready = ::poll(events, 3, start_ms);
+    if (ready < 0 && errno != EINTR) return errno_status("wait for signals", errno);
+    if (ready == 0) {
+      give_back_start_memory();
+      start_ms = -1;
+      continue;
+    }
+    uint64_t once = 0;
+    if (::read(configured_.get(), &once, sizeof(once)) == sizeof(once)) start_ms = kSettleMs;
     if (events[1].revents != 0) return absl::OkStatus();
     const int signal = take_signal();
     if (signal == SIGTERM || signal == SIGINT) return absl::OkStatus();

@@ -63,8 +63,8 @@ class Proxy {
 
   const Options options_;
   IoKind io_ = IoKind::kEpoll;
-  UniqueFd signals_;                    // signalfd
-  UniqueFd drain_requested_, drained_;  // eventfds
+  UniqueFd signals_;                                 // signalfd
+  UniqueFd drain_requested_, drained_, configured_;  // eventfds
   Wakeup observed_;
   std::atomic<bool> draining_{false};
 

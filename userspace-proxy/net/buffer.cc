@@ -11,8 +11,10 @@ namespace {
 // A small chunk with its header is one page.
 constexpr std::array<uint32_t, kChunkSizes> kCapacity = {4096 - sizeof(Chunk), kChunkBytes, 64 * 1024,
                                                          256 * 1024};
-// Chunks kept for reuse; more than a burst needs would be memory nobody gets back.
-constexpr std::array<size_t, kChunkSizes> kMaxFree = {1024, 1024, 32, 8};
+// Chunks kept for reuse, until trim() sees that nobody needs them: 16 MiB of each size but the smallest. On
+// io_uring each connection in bulk holds a chunk to the end of the turn, when the sends go out. One that was
+// not kept would be mapped and faulted in anew for the next read: a fault for each page.
+constexpr std::array<size_t, kChunkSizes> kMaxFree = {1024, 1024, 256, 64};
 
 size_t index_of(ChunkSize size) { return static_cast<size_t>(size); }
 

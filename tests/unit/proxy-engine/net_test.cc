@@ -154,6 +154,19 @@ TEST(BufferPoolTest, GivesBackWhatABurstTookAndKeepsWhatIsNeededAgainAndAgain) {
   EXPECT_EQ(pool.spare_bytes(), 0u);
 }
 
+TEST(BufferPoolTest, ATurnOfManyConnectionsInBulkFindsItsChunksAgainInTheNext) {
+  BufferPool pool;
+  constexpr size_t kConnections = 64;
+  std::vector<Chunk*> turn;
+  for (size_t i = 0; i < kConnections; ++i) turn.push_back(pool.take(ChunkSize::kBulk));
+  const size_t bytes = pool.bytes();
+  for (Chunk* chunk : turn) pool.give(chunk);
+  EXPECT_EQ(pool.spare_bytes(), bytes);
+  // Not for ever.
+  for (int i = 0; i < 8; ++i) pool.trim();
+  EXPECT_EQ(pool.spare_bytes(), 0u);
+}
+
 struct Step {
   explicit Step(std::vector<int>* order, int number) : order_(order), number_(number) {}
   void run(int) { order_->push_back(number_); }

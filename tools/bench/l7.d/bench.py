@@ -26,6 +26,8 @@ KNOWN = ("direct", "weft", "weft-shortcut", "haproxy", "nginx", "envoy")
 DESCRIPTORS = 200000
 # What else the machine does is to wait for us, as far as it may.
 NICE = -15
+# After its first answers; a proxy of ours gives back two seconds after it was configured what only its start needed.
+SETTLE_SECONDS = 3
 
 
 class Interrupted(Exception):
@@ -97,14 +99,16 @@ class World:
             try:
                 arm.start()
                 arm.wait_served()
-                if arm.proxy:
-                    arm.fresh_rss_kb = measures.memory_kb(arm.proxy.pid)[0]
                 self.arms.append(arm)
                 say(f"==> {arm.name} {arm.version} serves: {', '.join(sorted(arm.targets))}")
             except arms.Unavailable as missing:
                 # What is left out is said, and said again at the end.
                 self.options.left_out[arm.name] = str(missing).strip()
                 say(f"*** left out: {arm.name}: {missing}")
+        self.pause(SETTLE_SECONDS)
+        for arm in self.arms:
+            if arm.proxy:
+                arm.fresh_rss_kb = measures.memory_kb(arm.proxy.pid)[0]
 
     def start_upstream(self, netns, host, cgroup):
         """nginx in a pod of its own; the process and the pod's address."""
