@@ -16,7 +16,7 @@ weft_library(weft_proxy_http
 
 weft_library(weft_proxy_engine
   SOURCES policy/check_message.cc admission_limits.cc worker.cc upstream/balancer.cc upstream/connector.cc upstream/hbone_pool.cc upstream/http1_upstream.cc
-    upstream/http2_upstream.cc upstream/pool.cc upstream/refusing_peers.cc upstream/stream_request.cc upstream/hash_table.cc upstream/outlier_detector.cc
+    upstream/http2_upstream.cc upstream/pool.cc upstream/stream_request.cc upstream/hash_table.cc upstream/outlier_detector.cc
     upstream/shared_clusters.cc upstream/endpoint_set.cc exchange/affinity.cc exchange/action_state.cc exchange/admission.cc exchange/exchange.cc exchange/exchange_action.cc exchange/exchange_check.cc exchange/exchange_gateway.cc exchange/external_check.cc exchange/held_body.cc exchange/exchange_inbound.cc exchange/exchange_report.cc
     exchange/fair_share.cc exchange/own_response.cc exchange/pump.cc exchange/tcp_exchange.cc session/downstream_connection.cc session/downstream_gateway.cc session/downstream_inbound.cc
     exchange/mirror.cc exchange/replay_source.cc route/cors.cc route/retry_policy.cc route/edit_headers.cc

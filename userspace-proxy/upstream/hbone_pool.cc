@@ -154,21 +154,15 @@ void HboneConnection::dial(const DialParameters& dial) {
 
 void HboneConnection::on_connected(int) {
   const ConnectStatus status = connector_.status();
-  if (status == ConnectStatus::kConnected) {
-    pool_.refusing_.accepted(key_.address);
-    return begin_tls();
-  }
+  if (status == ConnectStatus::kConnected) return begin_tls();
   if (status != ConnectStatus::kRefused || !dial_later()) end(status);
 }
 
-// Nobody listens there yet, or not any more: for those that wait not too long already it is tried again, as
-// long as the peer may be one that begins.
+// Nobody listens there yet, or not any more: for those that wait not too long already it is tried again.
 bool HboneConnection::dial_later() {
-  const MonotonicNs now = pool_.loop_.now();
-  const bool begins = pool_.refusing_.refused(key_.address, kBeginningMs, now) > now;
   IntrusiveList<HboneDial> patient;
   while (HboneDial* dial = waiting_.pop_front()) {
-    if (begins && dial->give_up_ > now && !use_->gone)
+    if (dial->give_up_ > pool_.loop_.now() && !use_->gone)
       patient.push_back(*dial);
     else
       dial->settle(ConnectStatus::kRefused);
@@ -339,18 +333,13 @@ void HboneConnection::on_timer() {
   if (heard_) {
     heard_ = ping_pending_ = false;
   } else if (ping_pending_) {
-    return break_off();
+    return end(ConnectStatus::kFailed);
   } else {
     ping_pending_ = true;
     transport_->session().send_ping();
     transport_->output_due();
   }
   pool_.loop_.arm(timer_, ping_pending_ ? kPingMs : kQuietMs);
-}
-
-void HboneConnection::break_off() {
-  pool_.refusing_.broke_off(key_.address, pool_.loop_.now());
-  end(ConnectStatus::kFailed);
 }
 
 // The tunnels learn it by their streams; the object stays until the last of them is freed.

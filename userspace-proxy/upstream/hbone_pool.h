@@ -14,7 +14,6 @@
 #include "userspace-proxy/tls/tls_contexts.h"
 #include "userspace-proxy/tls/tls_socket.h"
 #include "userspace-proxy/upstream/connector.h"
-#include "userspace-proxy/upstream/refusing_peers.h"
 
 namespace weft::proxy {
 
@@ -23,8 +22,7 @@ class HbonePool;
 
 inline constexpr uint16_t kHbonePort = 15008;
 // A pod is captured some milliseconds before its certificate is here, and told to others as one that takes
-// tunnels some before it listens for them: for so long either end waits for what it lacks. That is once: who
-// dials a peer that has refused for so long, or that served before, is refused at once.
+// tunnels some before it listens for them: for so long either end waits for what it lacks.
 inline constexpr uint64_t kBeginningMs = 1'000;
 
 // What connections may be shared by. Pods never share: the certificate is the source's.
@@ -100,7 +98,7 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
   void goaway_received() override;
   void ping_acknowledged() override { ping_pending_ = false; }
   void received(size_t) override { heard_ = true; }
-  void transport_ended() override { break_off(); }
+  void transport_ended() override { end(ConnectStatus::kFailed); }
   void tunnel_head(TunnelSocket& tunnel, FieldBlock& block, bool last) override;
   void tunnel_lost(TunnelSocket& tunnel, Http2StreamEnd end) override;
   void tunnel_freed(TunnelSocket& tunnel) override;
@@ -116,8 +114,6 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
   void leave_pool();
   HboneDial* opening(const TunnelSocket& tunnel);
   void on_timer();
-  // The peer is gone.
-  void break_off();
   void end(ConnectStatus status);
 
   HbonePool& pool_;
@@ -181,7 +177,6 @@ class HbonePool {
   IntrusiveList<HboneDial> without_identity_;  // those that give up first are first
   Timer patience_{this, method<&HbonePool::give_up_waiting>};
   MonotonicNs next_log_line_ = 0;
-  RefusingPeers refusing_;
 
  public:
   // Bulk over one stream must not wait for credit, and a tunnel that nobody reads must not stop the others.
