@@ -73,7 +73,8 @@ absl::Status answer(const MeshModel& model, const std::string& node,
       .method = request.method(),
       .target = request.target(),
       .authority = str_cat(to_name.second, ".", to_name.first),
-      .headers = {}};
+      .headers = {},
+      .server_name = request.server_name()};
   for (const auto& header : request.headers()) question.headers.emplace_back(header.name(), header.value());
   PolicyConnection& connection = question.connection;
   const bool one_node = !server->node().empty() && server->node() == client->node();

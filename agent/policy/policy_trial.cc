@@ -19,6 +19,7 @@ namespace {
 namespace pb = istio::security;
 
 constexpr char kHttpTerms[] = "weft.mesh.v1.HttpTerms";
+constexpr char kConnectionTerms[] = "weft.mesh.v1.ConnectionTerms";
 
 std::string name_of(const pb::Authorization& policy) {
   return str_cat(policy.namespace_(), "/", policy.name());
@@ -29,6 +30,8 @@ bool take_unknown(bool requests, pb::Match* match) {
   bool any = false;
   auto& extensions = *match->mutable_extensions();
   for (int i = extensions.size() - 1; i >= 0; --i) {
+    // What a request is seen of spoke no TLS.
+    if (!requests && extensions[i].name() == kConnectionTerms) continue;
     mesh::v1::HttpTerms terms;
     const bool http = extensions[i].name() == kHttpTerms && extensions[i].config().UnpackTo(&terms);
     if (http && !requests) {

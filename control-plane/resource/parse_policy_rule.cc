@@ -14,6 +14,7 @@ namespace weft::control_plane {
 namespace {
 
 namespace pb = istio::security;
+using ConnectionTerms = weft::mesh::v1::ConnectionTerms;
 using HttpTerms = weft::mesh::v1::HttpTerms;
 using TokenTerms = weft::mesh::v1::TokenTerms;
 using Names = std::string_view;
@@ -31,7 +32,6 @@ constexpr std::array<Names, 8> kOperationRead = {"ports",   "notPorts",   "hosts
                                                  "methods", "notMethods", "paths", "notPaths"};
 constexpr std::array<Names, 3> kConditionRead = {"key", "values", "notValues"};
 constexpr std::array<Names, 2> kConditionValues = {"values", "notValues"};
-constexpr Names kUncheckedKey = "connection.sni";
 constexpr Names kTokenKeys = "request.auth.";
 // Each is followed by a name in brackets.
 constexpr std::array<Names, 3> kKeyMaps = {"request.headers", "request.auth.claims",
@@ -43,17 +43,12 @@ constexpr std::array<Names, 12> kPlainKeys = {
 
 bool is_empty(const pb::Match& match) { return match.ByteSizeLong() == 0; }
 
-void attach(const HttpTerms& terms, pb::Match& match) {
+// Under the name of the message.
+template <typename Terms>
+void attach(const Terms& terms, pb::Match& match) {
   if (terms.ByteSizeLong() == 0) return;
   auto& extension = *match.add_extensions();
-  extension.set_name("weft.mesh.v1.HttpTerms");
-  extension.mutable_config()->PackFrom(terms);
-}
-
-void attach(const TokenTerms& terms, pb::Match& match) {
-  if (terms.ByteSizeLong() == 0) return;
-  auto& extension = *match.add_extensions();
-  extension.set_name("weft.mesh.v1.TokenTerms");
+  extension.set_name(std::string(Terms::descriptor()->full_name()));
   extension.mutable_config()->PackFrom(terms);
 }
 
@@ -199,6 +194,11 @@ class RuleParser {
       add_ranges(condition, "values", terms.mutable_remote_ips());
       add_ranges(condition, "notValues", terms.mutable_not_remote_ips());
       attach(terms, match);
+    } else if (key == "connection.sni") {
+      ConnectionTerms terms;
+      add_texts(condition, "values", terms.mutable_server_names());
+      add_texts(condition, "notValues", terms.mutable_not_server_names());
+      attach(terms, match);
     } else if (const std::string_view header = name_in(kKeyMaps[0], key); !header.empty()) {
       parse_header(condition, header, match);
     } else if (key.starts_with(kTokenKeys)) {
@@ -276,7 +276,6 @@ class RuleParser {
 
   // A map, and a name in brackets that is not empty.
   static bool is_unchecked_key(const std::string& key) {
-    if (key == kUncheckedKey) return true;
     const size_t open = key.find('[');
     if (open == std::string::npos || !key.ends_with("]") || open + 2 >= key.size()) return false;
     const std::string_view map = std::string_view(key).substr(0, open);

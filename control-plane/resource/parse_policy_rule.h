@@ -10,10 +10,10 @@
 
 namespace weft::control_plane {
 
-// A term about server names or filters, which nothing checks yet.
+// A term about filters of Envoy, which nothing checks.
 struct UncheckedTerm {
   FieldReader where;
-  std::string name;  // "connection.sni"
+  std::string name;  // "experimental.envoy.filters.a[b]"
   // Without such terms nothing is left of the entry it stands in, or of another part of the rule that
   // must hold too: what remains of the rule, or of that entry, matches nothing.
   bool nothing_left = false;

@@ -54,7 +54,7 @@ def main(port, cert, key, client_ca=None):
 
     context.sslsocket_class = Seen
     context.sni_callback = note
-    listener = socket.create_server(("", int(port)))
+    listener = socket.create_server(("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
     while True:
         sock, _ = listener.accept()
         threading.Thread(target=serve, args=(sock, context), daemon=True).start()

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 
 #include <csignal>
+#include <fstream>
 
 #include "tests/harness/mesh_test.h"
+#include "tests/unit/identity/pki.h"
 
 namespace weft::harness {
 namespace {
@@ -92,6 +94,42 @@ TEST_F(InboundTest, EachRequestOfAPlainClientIsJudged) {
   // Nobody stands in between any more.
   mesh_->kill_proxy();
   EXPECT_TRUE(comes_to(v1_, client_.v4(kHttp), "/admin/x", "200"));
+}
+
+TEST_F(InboundTest, TlsIsJudgedByTheServerThatItsClientAsksFor) {
+  const test::Leaf leaf = test::make_leaf(test::make_authority("own"), {.names = {{GEN_DNS, "any"}}});
+  const std::string place = sandbox_->directory() + "/tls";
+  std::ofstream(place + ".crt") << to_pem(leaf.certificate.get());
+  std::ofstream(place + ".key") << test::key_pem(leaf.key.get());
+  auto server = Process::start(in_pod(
+      client_, {"/usr/bin/python3", "tests/harness/tls_server.py", "8443", place + ".crt", place + ".key"}));
+  ASSERT_TRUE(server.ok()) << server.status();
+  servers_.push_back(std::move(*server));
+  ASSERT_TRUE(wait_for_port(client_.netns, client_.v4(8443), servers_.back().get()).ok());
+  const auto ask = [&](const SocketAddress& at, const std::string& name) {
+    const std::string host = name + ":8443";
+    return curl(v1_, {"--max-time", "5", "-s", "-k", "--connect-to", host + ":" + at.to_string(),
+                      "https://" + host + "/"})
+        .output;
+  };
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] {
+    return ask(client_.v4(8443), "bad.example").find("sni=bad.example") != std::string::npos;
+  })) << mesh_->log();
+  use_policy(
+      "{action: ALLOW, rules: [{to: [{operation: {ports: [\"8443\"]}}], "
+      "when: [{key: connection.sni, values: [\"*.good.example\"]}]}]}");
+  ASSERT_TRUE(wait_until(milliseconds(20'000), [&] { return ask(client_.v4(8443), "bad.example").empty(); }))
+      << mesh_->log();
+  EXPECT_THAT(ask(client_.v4(8443), "a.good.example"), HasSubstr("sni=a.good.example"));
+  EXPECT_THAT(ask(client_.v6(8443), "a.good.example"), HasSubstr("sni=a.good.example"));
+  EXPECT_EQ(ask(client_.v6(8443), "bad.example"), "");
+  EXPECT_EQ(status_of(v1_, client_.v4(8443), "/"), "000") << "without TLS nobody names a server";
+  EXPECT_TRUE(logged("connection_denied.*policy=default/p"));
+  const auto exit_of = [&](const char* name) {
+    return mesh_->cli({"authz", "check", v1_.name, client_.name + ":8443", "--tls", name}).exit_code;
+  };
+  EXPECT_EQ(exit_of("bad.example"), 79);
+  EXPECT_EQ(exit_of("a.Good.example"), 0);
 }
 
 TEST_F(InboundTest, APodOfThisNodeIsKnownByItsNamespaceAndOthersAreNobody) {

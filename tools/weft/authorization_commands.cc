@@ -42,8 +42,12 @@ int ask_and_print(const Flags& flags, bool explain, Environment& env) {
   admin::v1::AuthorizationRequest request;
   request.set_from(in_namespace(flags, flags.from));
   request.set_to(in_namespace(flags, flags.to));
-  if (const absl::Status status = read_http(flags, &request); !status.ok())
-    return report(status, "weft authz check --help", env);
+  absl::Status status = read_http(flags, &request);
+  if (!flags.tls.empty() && !flags.http.empty())
+    status = absl::InvalidArgumentError(
+        "--tls is of a connection that is not read further; next: leave out --http");
+  if (!status.ok()) return report(status, "weft authz check --help", env);
+  request.set_server_name(flags.tls);
   const auto reply = ask(flags, request);
   if (!reply.ok()) return report(reply.status(), "weft get workloads -A", env);
   std::string text = reply->verdict();

@@ -261,6 +261,8 @@ void Tree::add_authorization() {
         ->required();
     sub->add_option("--http", flags.http,
                     "an HTTP request, 'GET /path?query'; default: a connection that is no HTTP");
+    sub->add_option("--tls", flags.tls,
+                    "a TLS connection that is opened to this server name; default: one without TLS");
     sub->add_option("--header", flags.headers, "a header of the request, NAME:VALUE; may be repeated")
         ->take_all();
   }

@@ -15,26 +15,25 @@ namespace {
 
 namespace pb = istio::security;
 
-ConnectionPolicy::Verdict judge(const std::vector<AuthorizationPtr>& policies,
-                                const agent::PolicyConnection& connection, const RequestHead* head,
-                                std::shared_ptr<const PolicySet>* set,
+ConnectionPolicy::Verdict judge(const std::vector<AuthorizationPtr>& policies, const PolicyQuestion& question,
+                                const RequestHead* head, std::shared_ptr<const PolicySet>* set,
                                 std::vector<ConnectionPolicy::Asked>* asked = nullptr) {
   *set = std::make_shared<const PolicySet>(policies);
-  const ConnectionPolicy policy(*set, connection);
-  if (head == nullptr) return policy.judge_bytes();
+  const ConnectionPolicy policy(*set, question.connection);
+  if (head == nullptr) return policy.judge_bytes(question.server_name);
   PathReadings readings;
-  const JudgedRequest request = judged(*head, connection.source, &readings);
+  const JudgedRequest request = judged(*head, question.connection.source, &readings);
   if (asked != nullptr && policy.may_ask()) policy.asked(request, asked);
   return policy.judge(request);
 }
 
-bool rule_matches(const pb::Authorization& policy, const pb::Rule& rule,
-                  const agent::PolicyConnection& connection, const RequestHead* head) {
+bool rule_matches(const pb::Authorization& policy, const pb::Rule& rule, const PolicyQuestion& question,
+                  const RequestHead* head) {
   auto alone = std::make_shared<pb::Authorization>();
   alone->set_action(policy.action());
   *alone->add_rules() = rule;
   std::shared_ptr<const PolicySet> set;
-  const bool allowed = judge({alone}, connection, head, &set).allowed;
+  const bool allowed = judge({alone}, question, head, &set).allowed;
   return policy.action() == pb::DENY ? !allowed : allowed;
 }
 
@@ -136,14 +135,14 @@ absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& 
     if (policy->rules().empty()) out.rules.push_back(row);
     for (const pb::Rule& rule : policy->rules()) {
       ++row.index;
-      row.matched = rule_matches(*policy, rule, question.connection, head);
+      row.matched = rule_matches(*policy, rule, question, head);
       out.rules.push_back(row);
     }
   }
   if (!selected.missing.empty()) all.push_back(nullptr);
   std::shared_ptr<const PolicySet> set;  // holds what the verdict names
   std::vector<ConnectionPolicy::Asked> asked;
-  const ConnectionPolicy::Verdict said = judge(all, question.connection, head, &set, &asked);
+  const ConnectionPolicy::Verdict said = judge(all, question, head, &set, &asked);
   out.allowed = said.allowed;
   decide(said.policy, head != nullptr, &out);
   add_asked(asked, &out);

@@ -21,6 +21,8 @@ struct PolicyQuestion {
   std::string target;  // "/items?page=2"
   std::string authority;
   std::vector<std::pair<std::string, std::string>> headers;  // "host" takes the authority's place
+  // Of a connection that is no HTTP: what its ClientHello asks for; empty: it is no TLS, or names no server.
+  std::string server_name = {};
 };
 
 struct ExplainedPolicyRule {

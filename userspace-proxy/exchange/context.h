@@ -180,8 +180,8 @@ inline std::shared_ptr<const RequestAuthentication> authentication_of(CaptureOri
   return std::find(opaque.begin(), opaque.end(), port) == opaque.end() ? source.authentication : nullptr;
 }
 
-// Somebody has to look at each request of what comes in to this port of the pod; what is no HTTP is refused.
-// False where the policy denies all of it.
+// Somebody has to look at what comes in to this port of the pod: at each request, or at the server name that
+// its TLS asks for. False where the policy denies all of it.
 inline bool requests_count(const ConnectionPolicy& policy, CaptureOrigin& origin, uint16_t port,
                            const Snapshot& snapshot) {
   if (policy.decision() == ConnectionPolicy::Decision::kDenied) return false;

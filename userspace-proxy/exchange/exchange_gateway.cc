@@ -27,6 +27,7 @@ bool Exchange::find_gateway_rules(const GatewayRules** rules) const {
 JudgedRequest Exchange::judged_at_gateway() const {
   JudgedRequest out = judged(request(), client_.client.ip, &context_.path_readings, token_.get());
   out.remote = client_.client.ip;
+  out.server_name = client_.access->server_name;
   return out;
 }
 
@@ -35,7 +36,7 @@ ConnectionPolicy::Verdict Exchange::verdict_at_gateway(const GatewayRules& rules
   if (hidden && rules.authentication != nullptr) return {false, kAuthentication};
   if (rules.policies == nullptr) return {};
   const ConnectionPolicy& policy = client_.access->policy(rules.policies, client_.client, client_.dialled);
-  if (hidden && policy.decision() == ConnectionPolicy::Decision::kDepends) return {false, policy.denied_by()};
+  if (hidden) return policy.judge_bytes(client_.access->server_name);
   return policy.judge(judged_at_gateway());
 }
 

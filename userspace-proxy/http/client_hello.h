@@ -23,4 +23,7 @@ inline constexpr size_t kMaxHelloBytes = 16 * 1024;
 // without a last dot; empty when the client names none. A name that is no host name is kNotTls.
 HelloStatus read_client_hello(std::string_view bytes, std::string* server_name);
 
+// No TLS client begins otherwise: what does is no ClientHello, whatever follows.
+inline bool begins_as_tls(std::string_view bytes) { return bytes.starts_with('\x16'); }
+
 }  // namespace weft::proxy

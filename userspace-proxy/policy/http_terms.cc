@@ -117,6 +117,7 @@ bool claim_holds(const HttpTerms::ClaimChoice& choice, const VerifiedToken* toke
   });
 }
 
+// A host name, which says the same in letters of either case.
 bool hits_host(const Text& wanted, std::string_view host) {
   return hits(wanted.kind, wanted.text, host, equals_ignore_case);
 }
@@ -192,6 +193,7 @@ bool matches_template(std::string_view pattern, std::string_view path) {
 
 absl::Status HttpTerms::add_terms(const weft::mesh::v1::HttpTerms& terms) {
   if (terms.ByteSizeLong() == 0) return absl::InvalidArgumentError("an extension without terms");
+  ask_requests_ = true;
   RETURN_IF_ERROR(add(terms.methods(), "methods", &methods_.in));
   RETURN_IF_ERROR(add(terms.not_methods(), "not_methods", &methods_.out));
   RETURN_IF_ERROR(add(terms.hosts(), "hosts", &hosts_.in));
@@ -212,6 +214,7 @@ absl::Status HttpTerms::add_terms(const weft::mesh::v1::HttpTerms& terms) {
 
 absl::Status HttpTerms::add_terms(const weft::mesh::v1::TokenTerms& terms) {
   if (terms.ByteSizeLong() == 0) return absl::InvalidArgumentError("an extension without terms");
+  ask_requests_ = true;
   RETURN_IF_ERROR(add(terms.request_principals(), "request_principals", &principals_.in));
   RETURN_IF_ERROR(add(terms.not_request_principals(), "not_request_principals", &principals_.out));
   for (const auto& claim : terms.claims()) {
@@ -224,17 +227,26 @@ absl::Status HttpTerms::add_terms(const weft::mesh::v1::TokenTerms& terms) {
   return absl::OkStatus();
 }
 
+absl::Status HttpTerms::add_terms(const weft::mesh::v1::ConnectionTerms& terms) {
+  if (terms.ByteSizeLong() == 0) return absl::InvalidArgumentError("an extension without terms");
+  RETURN_IF_ERROR(add(terms.server_names(), "server_names", &server_names_.in));
+  return add(terms.not_server_names(), "not_server_names", &server_names_.out);
+}
+
 absl::StatusOr<std::unique_ptr<HttpTerms>> HttpTerms::compile(const pb::Match& match) {
   std::unique_ptr<HttpTerms> out;
-  bool about_request = false, about_token = false;
+  bool about_request = false, about_token = false, about_connection = false;
   for (const auto& extension : match.extensions()) {
     if (out == nullptr) out = std::make_unique<HttpTerms>();
     weft::mesh::v1::HttpTerms terms;
     weft::mesh::v1::TokenTerms token;
+    weft::mesh::v1::ConnectionTerms connection;
     if (extension.config().UnpackTo(&terms) && !std::exchange(about_request, true)) {
       RETURN_IF_ERROR(out->add_terms(terms));
     } else if (extension.config().UnpackTo(&token) && !std::exchange(about_token, true)) {
       RETURN_IF_ERROR(out->add_terms(token));
+    } else if (extension.config().UnpackTo(&connection) && !std::exchange(about_connection, true)) {
+      RETURN_IF_ERROR(out->add_terms(connection));
     } else {
       return absl::InvalidArgumentError(
           str_cat("extension ", extension.name(), " is not known here; use a proxy that knows it"));
@@ -247,6 +259,7 @@ bool HttpTerms::hold(const JudgedRequest& request, bool any) const {
   const auto remote_hits = [&request](const IpRange& range) { return range.contains(request.remote); };
   if (!remote_in_.empty() && std::none_of(remote_in_.begin(), remote_in_.end(), remote_hits)) return false;
   if (std::any_of(remote_out_.begin(), remote_out_.end(), remote_hits)) return false;
+  if (!server_name_holds(request.server_name)) return false;
   const RequestHead& head = request.head;
   if (!holds(methods_, head.method) || !host_holds(head.authority)) return false;
   if (!path_holds(request, any)) return false;
@@ -258,6 +271,15 @@ bool HttpTerms::hold(const JudgedRequest& request, bool any) const {
     return false;
   return std::all_of(headers_.begin(), headers_.end(),
                      [&](const HeaderChoice& header) { return header_holds(header, head, any); });
+}
+
+bool HttpTerms::hold_unread(std::optional<std::string_view> server_name, bool any) const {
+  if (ask_server_name() && !(server_name ? server_name_holds(*server_name) : any)) return false;
+  return !ask_requests_ || any;
+}
+
+bool HttpTerms::server_name_holds(std::string_view name) const {
+  return holds_by(server_names_, [name](const Text& wanted) { return hits_host(wanted, name); });
 }
 
 bool HttpTerms::path_holds(const JudgedRequest& request, bool any) const {

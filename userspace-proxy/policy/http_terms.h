@@ -1,10 +1,11 @@
-// What one match of an authorization policy asks of a request, compiled from weft.mesh.v1.HttpTerms and
-// TokenTerms.
+// What one match of an authorization policy asks of a request, and of the TLS that its connection begins
+// with, compiled from weft.mesh.v1.HttpTerms, TokenTerms and ConnectionTerms.
 // Immutable, any thread; a question allocates nothing.
 #pragma once
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@ class Match;
 }
 
 namespace weft::mesh::v1 {
+class ConnectionTerms;
 class HttpTerms;
 class TokenTerms;
 }  // namespace weft::mesh::v1
@@ -48,6 +50,8 @@ struct JudgedRequest {
   IpAddress remote;
   // Null: none that is good.
   const VerifiedToken* token = nullptr;
+  // What the client's ClientHello asked for; empty: nothing, or the connection is no TLS that we see.
+  std::string_view server_name = {};
 };
 
 // Of a head whose target is normalised. `paths` outlives what is returned, and serves one request at a time.
@@ -65,6 +69,11 @@ class HttpTerms {
   // read satisfies every term about paths of a rule that denies, and none of one that allows. Header fields
   // that the application does not get, because they are of the connection, are not there.
   bool hold(const JudgedRequest& request, bool any) const;
+  // Of a connection whose requests nobody reads: terms about requests never allow, and what they are part of
+  // denies by the rest. So do terms about the server name where it is not known (nullopt).
+  bool hold_unread(std::optional<std::string_view> server_name, bool any) const;
+  bool ask_requests() const { return ask_requests_; }
+  bool ask_server_name() const { return !server_names_.empty(); }
 
   // A text of a policy.
   struct Text {
@@ -90,11 +99,14 @@ class HttpTerms {
  private:
   absl::Status add_terms(const mesh::v1::HttpTerms& terms);
   absl::Status add_terms(const mesh::v1::TokenTerms& terms);
+  absl::Status add_terms(const mesh::v1::ConnectionTerms& terms);
+  bool server_name_holds(std::string_view name) const;
   bool path_holds(const JudgedRequest& request, bool any) const;
   bool host_holds(std::string_view authority) const;
   bool header_holds(const HeaderChoice& header, const RequestHead& head, bool any) const;
 
-  Choice methods_, hosts_, paths_, principals_;
+  bool ask_requests_ = false;
+  Choice methods_, hosts_, paths_, principals_, server_names_;
   std::vector<ClaimChoice> claims_;
   std::vector<HeaderChoice> headers_;
   std::vector<IpRange> remote_in_, remote_out_;

@@ -85,7 +85,10 @@ ConnectionPolicy::ConnectionPolicy(std::shared_ptr<const PolicySet> set,
     allowed_otherwise_ = left == Left::kAlways;
     may_allow = may_allow || left == Left::kRequests;
   }
-  if (first_allow == nullptr) allowed_otherwise_ = true;
+  if (first_allow == nullptr)
+    allowed_otherwise_ = true;
+  else
+    would_allow_ = first_allow->name;
   if (!allowed_otherwise_ && (!may_allow || !open)) denied_by_ = first_allow->name;
   if (allowed_otherwise_) {
     decision_ = open ? Decision::kDepends : Decision::kAllowed;
@@ -163,14 +166,43 @@ ConnectionPolicy::Left ConnectionPolicy::reduce(const PolicySet::Policy& policy,
   return out;
 }
 
-bool ConnectionPolicy::holds(const Rule& rule, const JudgedRequest& request) const {
+template <typename Hold>
+bool ConnectionPolicy::holds_by(const Rule& rule, Hold hold) const {
   const auto any_holds = [&](const Clause& clause) {
     const auto first = alternatives_.begin() + clause.first;
-    return std::any_of(first, first + clause.count,
-                       [&](const HttpTerms* terms) { return terms->hold(request, rule.deny); });
+    return std::any_of(first, first + clause.count, hold);
   };
   const auto first = clauses_.begin() + rule.first;
   return std::all_of(first, first + rule.count, any_holds);
+}
+
+bool ConnectionPolicy::holds(const Rule& rule, const JudgedRequest& request) const {
+  return holds_by(rule, [&](const HttpTerms* terms) { return terms->hold(request, rule.deny); });
+}
+
+// Rules that nothing hangs on any more do not ask.
+template <typename Asks>
+bool ConnectionPolicy::any_asks(Asks asks) const {
+  if (decision_ != Decision::kDepends) return false;
+  const auto rule_asks = [&](const Rule& rule) {
+    if (!rule.deny && allowed_otherwise_) return false;
+    for (uint32_t i = rule.first; i < rule.first + rule.count; ++i) {
+      const auto first = alternatives_.begin() + clauses_[i].first;
+      if (std::any_of(first, first + clauses_[i].count, asks)) return true;
+    }
+    return false;
+  };
+  return std::any_of(rules_.begin(), rules_.end(), rule_asks) ||
+         std::any_of(custom_.begin(), custom_.end(), rule_asks);
+}
+
+// A provider is asked about requests only.
+bool ConnectionPolicy::asks_requests() const {
+  return may_ask() || any_asks([](const HttpTerms* terms) { return terms->ask_requests(); });
+}
+
+bool ConnectionPolicy::asks_server_name() const {
+  return any_asks([](const HttpTerms* terms) { return terms->ask_server_name(); });
 }
 
 ConnectionPolicy::Verdict ConnectionPolicy::judge(const JudgedRequest& request) const {
@@ -186,8 +218,22 @@ ConnectionPolicy::Verdict ConnectionPolicy::judge(const JudgedRequest& request) 
   return allowed_otherwise_ ? Verdict{} : Verdict{false, would_allow};
 }
 
-ConnectionPolicy::Verdict ConnectionPolicy::judge_bytes() const {
-  return decision_ == Decision::kAllowed ? Verdict{} : Verdict{false, denied_by_};
+ConnectionPolicy::Verdict ConnectionPolicy::judge_bytes(std::optional<std::string_view> server_name) const {
+  if (decision_ == Decision::kAllowed) return {};
+  if (decision_ == Decision::kDenied) return {false, denied_by_};
+  const auto holds_unread = [&](const Rule& rule) {
+    return holds_by(rule, [&](const HttpTerms* terms) { return terms->hold_unread(server_name, rule.deny); });
+  };
+  bool allowed = allowed_otherwise_;
+  for (const Rule& rule : rules_) {
+    if (!rule.deny && allowed) break;
+    if (!holds_unread(rule)) continue;
+    if (rule.deny) return {false, set_->policies_[rule.policy].name};
+    allowed = true;
+  }
+  if (!allowed) return {false, would_allow_};
+  const auto asked = std::find_if(custom_.begin(), custom_.end(), holds_unread);
+  return asked == custom_.end() ? Verdict{} : Verdict{false, set_->policies_[asked->policy].name};
 }
 
 ShadowPolicy::ShadowPolicy(const std::shared_ptr<const PolicySet>& set,
@@ -197,11 +243,15 @@ ShadowPolicy::ShadowPolicy(const std::shared_ptr<const PolicySet>& set,
       as_if_enforced_(set, connection, ConnectionPolicy::View::kAsIfEnforced),
       audited_(set, connection, ConnectionPolicy::View::kAudit) {}
 
-bool ShadowPolicy::asks_requests() const {
+bool ShadowPolicy::depends() const {
   const auto asks = [](const ConnectionPolicy& policy) {
     return policy.decision() == ConnectionPolicy::Decision::kDepends;
   };
   return (dry_run_ && asks(as_if_enforced_)) || (audit_ && asks(audited_));
+}
+
+bool ShadowPolicy::asks_server_name() const {
+  return (dry_run_ && as_if_enforced_.asks_server_name()) || (audit_ && audited_.asks_server_name());
 }
 
 ShadowPolicy::Report ShadowPolicy::judge(const JudgedRequest& request) const {
@@ -215,14 +265,14 @@ ShadowPolicy::Report ShadowPolicy::judge(const JudgedRequest& request) const {
   return out;
 }
 
-ShadowPolicy::Report ShadowPolicy::judge_bytes() const {
+ShadowPolicy::Report ShadowPolicy::judge_bytes(std::optional<std::string_view> server_name) const {
   Report out{.dry_run = dry_run_};
   if (dry_run_) {
-    const ConnectionPolicy::Verdict said = as_if_enforced_.judge_bytes();
+    const ConnectionPolicy::Verdict said = as_if_enforced_.judge_bytes(server_name);
     out.allowed = said.allowed;
     out.denied_by = said.policy;
   }
-  if (audit_) out.audited_by = audited_.judge_bytes().policy;
+  if (audit_) out.audited_by = audited_.judge_bytes(server_name).policy;
   return out;
 }
 

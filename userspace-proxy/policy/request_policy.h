@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,7 +65,7 @@ class ConnectionPolicy {
   enum class Decision : uint8_t {
     kAllowed,  // whatever is said on it
     kDenied,   // whatever is said on it
-    kDepends,  // on each request; what is no HTTP is denied
+    kDepends,  // on the server name that its TLS asks for, or on each request; see judge_bytes() for the rest
   };
   // Views live as long as the set.
   struct Verdict {
@@ -86,7 +87,7 @@ class ConnectionPolicy {
                    View view = View::kEnforced);
 
   Decision decision() const { return decision_; }
-  // Of kDenied, and of kDepends for what is no HTTP.
+  // Of kDenied, and of kDepends for what is no HTTP and names no server.
   std::string_view denied_by() const { return denied_by_; }
   // Whom a request has to be allowed by before judge() counts.
   struct Asked {
@@ -100,8 +101,12 @@ class ConnectionPolicy {
   const std::string& peer() const { return peer_; }
   // Of a request, by DENY and ALLOW; allocates nothing.
   Verdict judge(const JudgedRequest& request) const;
-  // Of what is no HTTP, or is not read: nobody can be asked about it, and what CUSTOM selects is denied.
-  Verdict judge_bytes() const;
+  // Of what is no HTTP, or is not read: nobody can be asked about it, and what CUSTOM selects is denied. The
+  // server name is what its ClientHello asks for, empty when there is none; nullopt: nobody has looked.
+  Verdict judge_bytes(std::optional<std::string_view> server_name = std::nullopt) const;
+  // Of kDepends: requests, or the server name, can change the verdict.
+  bool asks_requests() const;
+  bool asks_server_name() const;
   // What the policies that decide nothing say; null: there are none. Of kEnforced only.
   const ShadowPolicy* shadow() const { return shadow_.get(); }
 
@@ -119,13 +124,19 @@ class ConnectionPolicy {
   Left reduce(const PolicySet::Policy& policy, uint32_t index, const agent::PolicyConnection& connection);
   // Those of CUSTOM; the first that may match, or null.
   const PolicySet::Policy* reduce_custom(const agent::PolicyConnection& connection);
+  // All of the rule's clauses hold: each by any of its alternatives, of which `hold` is asked.
+  template <typename Hold>
+  bool holds_by(const Rule& rule, Hold hold) const;
   bool holds(const Rule& rule, const JudgedRequest& request) const;
+  template <typename Asks>
+  bool any_asks(Asks asks) const;
 
   std::shared_ptr<const PolicySet> set_;
   std::shared_ptr<const ShadowPolicy> shadow_;
   Decision decision_ = Decision::kDenied;
   bool allowed_otherwise_ = false;  // by a policy that asks nothing of requests, or because none allows
   std::string_view denied_by_ = kUnknownPolicy;
+  std::string_view would_allow_;  // the first of ALLOW
   std::vector<Rule> custom_;
   std::string peer_;
   std::vector<Rule> rules_;  // those that deny first
@@ -144,11 +155,12 @@ class ShadowPolicy {
     std::string_view denied_by;
     std::string_view audited_by;  // empty: no policy of AUDIT matches
   };
-  // Some request could change what is said.
-  bool asks_requests() const;
+  // Some request, or the server name, could change what is said.
+  bool depends() const;
+  bool asks_server_name() const;
   // Of a request that is let in; allocates nothing.
   Report judge(const JudgedRequest& request) const;
-  Report judge_bytes() const;
+  Report judge_bytes(std::optional<std::string_view> server_name = std::nullopt) const;
 
  private:
   const bool dry_run_, audit_;

@@ -109,14 +109,19 @@ bool DownstreamConnection::is_undeclared() const {
 }
 
 bool DownstreamConnection::hello_wanted() const {
+  if (policy_ != nullptr) {
+    const ShadowPolicy* shadow = policy_->shadow();
+    return policy_->asks_server_name() || (shadow != nullptr && shadow->asks_server_name());
+  }
   if (origin_->is_gateway() || is_undeclared()) return true;
   const L4Host* host = l4_host();
   return host != nullptr && !host->tls.empty();
 }
 
-// Its client speaks first, and TLS.
+// Its client speaks first, and TLS, or is judged by whether it does.
 bool DownstreamConnection::awaits_hello() const {
-  return state_ == State::kDetecting && opaque_ && (speaks_tls_ || origin_->is_gateway());
+  return state_ == State::kDetecting && opaque_ &&
+         (speaks_tls_ || origin_->is_gateway() || policy_ != nullptr);
 }
 
 // What is no HTTP may be TLS, which is routed by the server name that it asks for. A hello that has begun has
@@ -125,14 +130,17 @@ void DownstreamConnection::read_hello() {
   if (!hello_wanted()) return start_tcp();
   switch (read_client_hello(input_.unread(), &server_name_)) {
     case HelloStatus::kComplete:
-      tls_ = true;
+      tls_ = named_ = true;
+      access_.server_name = server_name_;
       return begin_tls() ? void() : start_tcp();
     case HelloStatus::kNotTls:
       tls_ = false;
+      named_ = !begins_as_tls(input_.unread());
       return start_tcp();
     case HelloStatus::kNeedMore:
-      // Where nothing but a hello is waited for, its time runs already.
-      if (!std::exchange(tls_, true) && !awaits_hello())
+      // Where nothing but a hello is waited for, its time runs already; a pod's server may have other
+      // clients.
+      if (!std::exchange(tls_, true) && (policy_ != nullptr || !awaits_hello()))
         context_.loop.arm(timer_, context_.limits.head_timeout_ms);
       return input_.unread().size() >= kMaxHelloBytes ? start_tcp() : receive();
   }
@@ -196,8 +204,7 @@ void DownstreamConnection::refuse_tls(std::string_view fault, std::string_view n
 // in may be gone, and its indices mean something else.
 TcpAim DownstreamConnection::aim_tcp() {
   if (policy_ != nullptr) {
-    const bool allowed = policy_->decision() == ConnectionPolicy::Decision::kAllowed && !must_be_read();
-    return TcpAim{.refused = allowed ? Outcome::kOk : Outcome::kAccessDenied};
+    return TcpAim{.refused = bytes_allowed() ? Outcome::kOk : Outcome::kAccessDenied};
   }
   if (origin_->is_gateway() && gateway_refuses()) return TcpAim{.refused = Outcome::kAccessDenied};
   const Snapshot& snapshot = context_.current->snapshot();
@@ -265,7 +272,7 @@ void DownstreamConnection::detect() {
     case Detected::kHttp2:
       return start_http2();
     case Detected::kOther:
-      return policy_ != nullptr ? start_tcp() : read_hello();
+      return read_hello();
     case Detected::kNeedMore:
       return receive();
   }
@@ -280,7 +287,10 @@ void DownstreamConnection::read_first_request() {
     case Detected::kHttp2:
       return start_http2();
     case Detected::kOther:
-      return start_tcp();
+      if (policy_ == nullptr || !hello_wanted()) return start_tcp();
+      opaque_ = true;
+      state_ = State::kDetecting;
+      return read_hello();
     case Detected::kNeedMore:
       if (head_until_ == 0) {
         head_until_ = context_.loop.now() + context_.limits.head_timeout_ms * kNsPerMs;
@@ -363,10 +373,7 @@ void DownstreamConnection::start_tcp() {
   state_ = State::kTcp;
   timer_.cancel();
   recv_.cancel();
-  const bool let_in =
-      policy_ != nullptr && policy_->decision() == ConnectionPolicy::Decision::kAllowed && !must_be_read();
-  if (let_in && policy_->shadow() != nullptr)
-    report_shadow(context_, *origin_, client_, dialled_.port, policy_->shadow()->judge_bytes());
+  if (policy_ != nullptr) start_inbound_tcp();
   const TcpAim aim = aim_tcp();
   if (origin_->is_gateway() && aim.refused == Outcome::kOk) report_gateway_shadow();
   tcp_.reset(new TcpExchange(context_, client_side(), socket_, input_, aim));

@@ -5,13 +5,14 @@
 //                 \_________\_________\-> kHttp2 ________/
 //                  \_________\__________-> kTcp _________/
 //
-// What comes in to a pod begins in kIdle or, where no request could change the verdict, in kTcp; where a
-// policy that decides nothing would read it, in kDetecting. At a gateway that ends TLS: kDetecting ->
-// kHandshake -> kIdle, kHttp2 or kTcp.
+// What comes in to a pod begins in kIdle or, where no request could change the verdict, in kTcp; where only
+// the server name of its TLS could, or a policy that decides nothing would read it, in kDetecting. At a
+// gateway that ends TLS: kDetecting -> kHandshake -> kIdle, kHttp2 or kTcp.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "userspace-proxy/exchange/exchange.h"
 #include "userspace-proxy/exchange/tcp_exchange.h"
@@ -98,6 +99,10 @@ class DownstreamConnection final : public ListNode<>,
   bool adopt(UniqueFd fd);
   void begin_judged();
   bool must_be_read() const;
+  bool only_server_name_counts() const;
+  void start_inbound_tcp();
+  bool bytes_allowed() const;
+  std::optional<std::string_view> known_server_name() const;
   void log_forbidden(std::string_view event, std::string_view policy);
   void on_handshake(int result);
   void on_refused(int) { linger(); }
@@ -134,6 +139,7 @@ class DownstreamConnection final : public ListNode<>,
   bool opaque_ = false;      // declared to be no HTTP
   bool speaks_tls_ = false;  // declared so
   bool tls_ = false;         // the client said a ClientHello, which asked for
+  bool named_ = false;       // server_name_ is all that its TLS says, or it speaks none
   std::string server_name_;
   const ConnectionPolicy* policy_ = nullptr;  // see ClientSide
   std::unique_ptr<PlainInbound> inbound_;     // whose policy it is then; null: not of start_inbound()

@@ -53,7 +53,7 @@ const ConnectionPolicy* DownstreamConnection::gateway_policy() {
 bool DownstreamConnection::gateway_refuses() {
   const ConnectionPolicy* policy = gateway_policy();
   if (policy == nullptr) return false;
-  const ConnectionPolicy::Verdict said = policy->judge_bytes();
+  const ConnectionPolicy::Verdict said = policy->judge_bytes(known_server_name());
   if (!said.allowed) log_forbidden("connection_denied", said.policy);
   return !said.allowed;
 }
@@ -61,7 +61,8 @@ bool DownstreamConnection::gateway_refuses() {
 void DownstreamConnection::report_gateway_shadow() {
   const ConnectionPolicy* policy = gateway_policy();
   if (policy != nullptr && policy->shadow() != nullptr)
-    report_shadow(context_, *origin_, client_, dialled_.port, policy->shadow()->judge_bytes());
+    report_shadow(context_, *origin_, client_, dialled_.port,
+                  policy->shadow()->judge_bytes(known_server_name()));
 }
 
 }  // namespace weft::proxy

@@ -1,5 +1,6 @@
 // DownstreamConnection, of what comes in to a pod: its beginning, and what a change of policies does to it.
 #include "base/log.h"
+#include "userspace-proxy/exchange/shadow_report.h"
 #include "userspace-proxy/session/downstream_connection.h"
 
 namespace weft::proxy {
@@ -25,21 +26,53 @@ bool DownstreamConnection::must_be_read() const {
   return requests_count(*policy_, *origin_, dialled_.port, context_.current->snapshot());
 }
 
+// No request, nor its token, changes the verdict.
+bool DownstreamConnection::only_server_name_counts() const {
+  return policy_->decision() == ConnectionPolicy::Decision::kDepends && !policy_->asks_requests() &&
+         authentication_of(*origin_, dialled_.port, context_.current->snapshot()) == nullptr;
+}
+
+// What is no HTTP, or is not read as such.
+bool DownstreamConnection::bytes_allowed() const {
+  const auto rules = authentication_of(*origin_, dialled_.port, context_.current->snapshot());
+  return rules == nullptr && policy_->judge_bytes(known_server_name()).allowed;
+}
+
+// Nullopt: nobody looked, or it began as TLS does and has said no name that we could read; its server may.
+std::optional<std::string_view> DownstreamConnection::known_server_name() const {
+  return named_ ? std::optional<std::string_view>(server_name_) : std::nullopt;
+}
+
+void DownstreamConnection::start_inbound_tcp() {
+  const ConnectionPolicy::Verdict said = policy_->judge_bytes(known_server_name());
+  if (!said.allowed && policy_->decision() == ConnectionPolicy::Decision::kDepends)
+    log_forbidden("connection_denied", said.policy);
+  if (policy_->shadow() != nullptr && bytes_allowed())
+    report_shadow(context_, *origin_, client_, dialled_.port,
+                  policy_->shadow()->judge_bytes(known_server_name()));
+}
+
 // Where all is allowed nothing may end because it was read: what does not look like HTTP soon is passed on.
 void DownstreamConnection::begin_judged() {
+  if (must_be_read() && only_server_name_counts()) {
+    opaque_ = true;
+    context_.loop.arm(timer_, context_.limits.downstream_idle_ms);
+    return receive();
+  }
   if (must_be_read()) return enter_idle();
   if (policy_->decision() == ConnectionPolicy::Decision::kDenied) {
     log_forbidden("connection_denied", policy_->denied_by());
     return start_tcp();
   }
-  if (policy_->shadow() == nullptr || !policy_->shadow()->asks_requests()) return start_tcp();
+  if (policy_->shadow() == nullptr || !policy_->shadow()->depends()) return start_tcp();
   context_.loop.arm(timer_, context_.limits.sniff_timeout_ms);
   receive();
 }
 
 void DownstreamConnection::recheck() {
   // It was passed on unread, or never begun to be read, and would have to be read from its beginning.
-  if ((tcp_ != nullptr || state_ == State::kDetecting) && must_be_read()) return cut(Outcome::kAccessDenied);
+  const bool begins = state_ == State::kDetecting && !(opaque_ && only_server_name_counts());
+  if ((begins && must_be_read()) || (tcp_ != nullptr && !bytes_allowed())) return cut(Outcome::kAccessDenied);
   if (http_ != nullptr && http_->exchange.forbidden()) return cut(Outcome::kAccessDenied);
   if (http2_ != nullptr) http2_->recheck();
 }

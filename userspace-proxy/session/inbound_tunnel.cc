@@ -110,7 +110,7 @@ InboundTunnel::Refused InboundTunnel::refusal() {
 void InboundTunnel::on_begin(int) {
   if (const Refused why = refusal(); why.status != 0) return refuse(why);
   const ShadowPolicy* shadow = policy_.shadow();
-  if (must_be_read() || (shadow != nullptr && shadow->asks_requests())) return open_judged();
+  if (must_be_read() || (shadow != nullptr && shadow->depends())) return open_judged();
   if (shadow != nullptr) report_shadow(context_, *origin_, peer_.address, port_, shadow->judge_bytes());
   state_ = State::kDialling;
   const DialParameters dial{

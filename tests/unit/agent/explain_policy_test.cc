@@ -12,7 +12,7 @@ namespace {
 using agent::authorization;
 
 // Of shop/web to shop/cart:80; null: no HTTP.
-PolicyExplanation asked(const std::string& manifests, const char* path) {
+PolicyExplanation asked(const std::string& manifests, const char* path, const char* server_name = "") {
   const agent::MeshModel model = agent::model_of(agent::kPods + manifests);
   const auto server = model.find_workload("shop", "cart"), client = model.find_workload("shop", "web");
   if (!server || !client) {
@@ -25,7 +25,8 @@ PolicyExplanation asked(const std::string& manifests, const char* path) {
                           .method = path == nullptr ? "" : "GET",
                           .target = path == nullptr ? "" : path,
                           .authority = "cart.shop",
-                          .headers = {}};
+                          .headers = {},
+                          .server_name = server_name};
   const auto explained = explain_policy(agent::select_policies(*server, model.authorizations()), question);
   EXPECT_TRUE(explained.ok()) << explained.status();
   return explained.value_or(PolicyExplanation{});
@@ -59,6 +60,15 @@ TEST(ExplainPolicyTest, TheRuleThatDecidesIsNamedWithItsManifest) {
   EXPECT_FALSE(other.rule);
   EXPECT_EQ(asked(policies, nullptr).verdict, "denied by shop/strict")
       << "no HTTP: denied by what else it says";
+}
+
+TEST(ExplainPolicyTest, AConnectionIsWhatItsClientAsksForByTls) {
+  const std::string policy = authorization(
+      "shop", "named", "{rules: [{when: [{key: connection.sni, values: ['*.good.example']}]}]}");
+  EXPECT_EQ(asked(policy, nullptr, "A.Good.example").verdict, "allowed by shop/named");
+  EXPECT_FALSE(asked(policy, nullptr, "bad.example").allowed);
+  EXPECT_FALSE(asked(policy, nullptr).allowed);
+  EXPECT_FALSE(asked(policy, "/").allowed) << "plain HTTP names no server";
 }
 
 TEST(ExplainPolicyTest, WhatDecidesNothingIsShownAndDoesNot) {

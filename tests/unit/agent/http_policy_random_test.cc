@@ -30,6 +30,7 @@ const Words kMethods = {"GET", "POST", "P*", "*T", "*"};
 const Words kPaths = {"/a",   "/a/*",   "*.txt",   "*",         "/a/b",        "/",
                       "/{*}", "/{*}/b", "/a/{**}", "/a/{**}/c", "/{*}/b/{**}", "/a/{*}/"};
 const Words kTexts = {"v", "w*", "*v", "*"};
+const Words kServerNames = {"a.test", "A*", "*.test", "*", "b.other"};
 const Words kKeys = {"source.ip",
                      "source.namespace",
                      "source.principal",
@@ -38,6 +39,8 @@ const Words kKeys = {"source.ip",
                      "destination.ip",
                      "destination.port",
                      "remote.ip",
+                     "connection.sni",
+                     "connection.sni",
                      "request.headers[X-A]",
                      "request.headers[x-b]",
                      "request.auth.principal",
@@ -131,6 +134,7 @@ plain::Condition condition(Dice& dice) {
                        : out.key == "source.trustDomain"     ? kTrustDomains
                        : out.key == "source.serviceAccount"  ? kAccounts
                        : out.key == "destination.port"       ? kPorts
+                       : out.key == "connection.sni"         ? kServerNames
                        : out.key == "request.auth.principal" ? kTokenPrincipals
                                                              : kTexts;
   while (out.values.empty()) out.values = dice.values(words);
@@ -166,6 +170,8 @@ plain::Policy policy(Dice& dice, int index) {
 plain::Request request(Dice& dice) {
   plain::Request out;
   out.http = !dice.one_in(8);
+  out.server_name = dice.of(Words{"", "a.test", "b.test", "b.other"});
+  out.name_unknown = !out.http && dice.one_in(4);
   if (!dice.one_in(6)) {
     out.trust_domain = dice.one_in(6) ? "other" : "cluster.local";
     out.ns = dice.one_in(2) ? "shop" : "bank";
@@ -216,9 +222,14 @@ bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const pl
     EXPECT_EQ(said.dry_run, set->has_dry_run());
   };
   if (!r.http) {
-    if (policy.shadow() != nullptr) note(policy.shadow()->judge_bytes());
+    const auto name = r.name_unknown ? std::nullopt : std::optional<std::string_view>(r.server_name);
+    if (policy.shadow() != nullptr) note(policy.shadow()->judge_bytes(name));
     EXPECT_EQ(policy.judge_bytes().allowed, policy.decision() == Decision::kAllowed);
-    return policy.decision() == Decision::kAllowed;
+    const auto verdict = policy.judge_bytes(name);
+    EXPECT_EQ(verdict.policy.empty(), verdict.allowed);
+    // Whoever does not look would say the same.
+    if (!policy.asks_server_name()) EXPECT_EQ(verdict.allowed, policy.judge_bytes().allowed);
+    return verdict.allowed;
   }
   proxy::RequestHead head;
   head.method = r.method;
@@ -230,8 +241,8 @@ bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const pl
   for (const auto& [name, texts] : r.claims)
     token.claims[name == "a/b" ? proxy::claim_key({"a", "b"}) : name] = texts;
   const bool has_token = !r.token_principal.empty() || !r.claims.empty();
-  const proxy::JudgedRequest request =
-      proxy::judged(head, connection.source, &paths, has_token ? &token : nullptr);
+  proxy::JudgedRequest request = proxy::judged(head, connection.source, &paths, has_token ? &token : nullptr);
+  request.server_name = r.server_name;
   const auto verdict = policy.judge(request);
   std::vector<proxy::ConnectionPolicy::Asked> providers;
   if (policy.may_ask()) policy.asked(request, &providers);

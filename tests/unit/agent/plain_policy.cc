@@ -129,6 +129,13 @@ struct Reading {
     return claim("a/b", c.values);
   }
 
+  bool server_name(const Values& values) const {
+    if (request.name_unknown) return deny;
+    return field(values, request.server_name, [](const std::string& written, const std::string& name) {
+      return wildcard(lower(written), lower(name));
+    });
+  }
+
   bool account(const Values& values) const {
     const Equal hits = [this](const std::string& written, const std::string&) {
       return !request.ns.empty() &&
@@ -167,6 +174,7 @@ struct Reading {
     if (c.key == "destination.ip") return field(c.values, request.destination, in_range);
     if (c.key == "destination.port")
       return field(c.values, std::to_string(request.port), std::equal_to<std::string>());
+    if (c.key == "connection.sni") return server_name(c.values);
     if (c.key == "remote.ip")
       return of_request(true, [&] { return field(c.values, request.remote, in_range); });
     if (c.key.rfind("request.auth.", 0) == 0) return of_request(true, [&] { return token(c); });

@@ -58,6 +58,8 @@ struct Request {
   // Of its good token; none: it has none.
   std::string token_principal;
   std::vector<std::pair<std::string, std::vector<std::string>>> claims;  // "aud", "a/b": b in a
+  std::string server_name;                                               // of its TLS; empty: none
+  bool name_unknown = false;  // nobody looked for it; of what is no HTTP
 };
 
 // `as_if_enforced`: dry-run policies decide, too.

@@ -91,6 +91,20 @@ TEST(PolicyTrialTest, AnAllowPolicyDeniesWhatItDoesNotName) {
   EXPECT_EQ(rows[0].rule, -1) << "none of its rules";
 }
 
+TEST(PolicyTrialTest, WhichServerAConnectionAsksForIsNotSeenAndARequestAsksForNone) {
+  const MeshModel model = model_of(kOneNode);
+  PolicyTrial trial = trial_of(
+      authorization("shop", "named", "{rules: [{when: [{key: connection.sni, values: [good.example]}]}]}"));
+  trial.see(model, connection());
+  trial.see(model, request("/x"));
+  const auto rows = trial.rows();
+  ASSERT_THAT(rows, SizeIs(2));
+  for (const auto& row : rows) {
+    EXPECT_EQ(row.policy, "shop/named");
+    EXPECT_EQ(row.then, row.request.empty() ? Verdict::kDepends : Verdict::kDenied);
+  }
+}
+
 TEST(PolicyTrialTest, WhatAProviderWouldSayNobodyKnows) {
   const MeshModel model = model_of(kOneNode);
   PolicyTrial trial = trial_of(

@@ -177,10 +177,30 @@ TEST(HttpTermTest, EveryTermAboutRequestsIsAnExtensionOfItsMatch) {
         not_remote_ips { address: "\n\000\000\003" length: 32 } } } } } } })");
 }
 
+TEST(ServerNameTermTest, ItIsAnExtensionOfItsOwn) {
+  expect_rules(R"(  rules:
+  - from: [{source: {namespaces: [b]}}]
+    when: [{key: connection.sni, values: [a.example, "*.b"], notValues: ["c*", "*"]}]
+)",
+               R"(rules {
+    clauses { matches { namespaces { exact: "b" } } }
+    clauses { matches { extensions { name: "weft.mesh.v1.ConnectionTerms" config {
+      [type.googleapis.com/weft.mesh.v1.ConnectionTerms] {
+        server_names { exact: "a.example" } server_names { suffix: ".b" }
+        not_server_names { prefix: "c" } not_server_names { presence {} } } } } } } })");
+  const ParsedFile refused =
+      parse_file("f", policy("name: p", "  rules:\n  - when:\n    - {key: connection.sni, values: []}\n"));
+  EXPECT_TRUE(refused.objects.empty());
+  const auto& findings = refused.findings;
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(str_cat(findings[0].code, " ", findings[0].line, " ", findings[0].field),
+            "WF0026 7 spec.rules[0].when[0].values");
+}
+
 TEST(UncheckedTermTest, AnAllowRuleWithOneIsLeftOut) {
   expect_rules(R"(  rules:
   - from: [{source: {namespaces: [b]}}]
-    when: [{key: connection.sni, values: [y]}]
+    when: [{key: "experimental.envoy.filters.a[c]", values: [y]}]
   - from: [{source: {namespaces: [c]}}]
     when: [{key: "experimental.envoy.filters.a[b]", values: [y]}]
   - from: [{source: {namespaces: [d]}}]
@@ -191,8 +211,8 @@ TEST(UncheckedTermTest, AnAllowRuleWithOneIsLeftOut) {
 TEST(UncheckedTermTest, ADenyRuleKeepsWhatElseItSays) {
   expect_rules(R"(  action: DENY
   rules:
-  - when: [{key: connection.sni, notValues: ["*"]}]
-  - when: [{key: source.namespace, values: [b]}, {key: connection.sni, values: [s]}]
+  - when: [{key: "experimental.envoy.filters.a[b]", notValues: ["*"]}]
+  - when: [{key: source.namespace, values: [b]}, {key: "experimental.envoy.filters.a[b]", values: [s]}]
 )",
                R"(action: DENY
     rules { clauses { matches {} } }
@@ -205,7 +225,7 @@ TEST(UncheckedTermTest, EachIsReportedWithWhatItDoesToTheRule) {
     std::vector<std::string> expected;  // "code line field"
   };
   const Row rows[] = {
-      {"  action: DENY\n  rules:\n  - when:\n    - {key: connection.sni, values: [a]}\n",
+      {"  action: DENY\n  rules:\n  - when:\n    - {key: \"experimental.envoy.filters.a[b]\", values: [a]}\n",
        {"WF0035 8 spec.rules[0].when[0].key"}},
       {"  rules:\n  - when:\n    - {key: \"experimental.envoy.filters.a.b[c]\", values: [a]}\n",
        {"WF0013 7 spec.rules[0].when[0].key"}},

@@ -5,7 +5,9 @@
 
 #include "base/strings.h"
 #include "tests/unit/identity/openssl_peer.h"
+#include "tests/unit/proxy-engine/policy_messages.h"
 #include "tests/unit/proxy-engine/rig.h"
+#include "userspace-proxy/config/gateway_rules.h"
 
 namespace weft::proxy {
 namespace {
@@ -64,6 +66,10 @@ class GatewayTlsListenerTest : public testing::Test {
       snapshot->gateway_servers.push_back({.tls = terms, .l4_host = terms->opaque ? l4_host : kNone});
       snapshot->gateway_host_by_host[Snapshot::HostKey{terms->name, address_.port, name}] = 0;
     }
+    if (rules_ != nullptr) {
+      snapshot->gateway_rules.emplace(snapshot->virtual_hosts.front().get(), rules_);
+      for (GatewayServer& server : snapshot->gateway_servers) server.rules = rules_;
+    }
     rig_.use(std::move(snapshot));
     if (!listener_.valid()) return;
     rig_.worker().add_listener({.netns_cookie = 99,
@@ -102,6 +108,7 @@ class GatewayTlsListenerTest : public testing::Test {
   SocketAddress address_;
   UniqueFd listener_;
   uint64_t generation_ = 1;
+  std::shared_ptr<const GatewayRules> rules_;  // of all hosts and servers; null: none
 };
 
 // The name in the certificate that the other side showed.
@@ -330,6 +337,27 @@ TEST_F(GatewayTlsListenerTest, SessionsAreResumedForTheirListenerOnly) {
   EXPECT_TRUE(resumed("a.example"));
   EXPECT_FALSE(resumed("b.example"));
   SSL_SESSION_free(session);
+}
+
+TEST_F(GatewayTlsListenerTest, PoliciesKnowTheServerNameOfTheHandshake) {
+  auto rules = std::make_shared<GatewayRules>();
+  rules->policies = std::make_shared<const PolicySet>(
+      std::vector<AuthorizationPtr>{about_server_name(istio::security::ALLOW, "a.example")});
+  rules_ = rules;
+  auto opaque = terms("tcp.example");
+  opaque->opaque = true;
+  serve({{"a.example", terms("a.example")}, {"b.example", terms("b.example")}, {"tcp.example", opaque}});
+  EXPECT_EQ(get(client("a.example"), "a.example"), ok_response("inside"));
+  EXPECT_TRUE(get(client("b.example"), "b.example").starts_with("HTTP/1.1 403"));
+  EXPECT_EQ(get(client("tcp.example"), "tcp.example"), "");
+  rules = std::make_shared<GatewayRules>();
+  rules->policies = std::make_shared<const PolicySet>(
+      std::vector<AuthorizationPtr>{about_server_name(istio::security::DENY, "a.example")});
+  rules_ = rules;
+  serve({{"a.example", terms("a.example")}, {"b.example", terms("b.example")}, {"tcp.example", opaque}});
+  EXPECT_TRUE(get(client("a.example"), "a.example").starts_with("HTTP/1.1 403"));
+  EXPECT_EQ(get(client("b.example"), "b.example"), ok_response("inside"));
+  EXPECT_EQ(get(client("tcp.example"), "tcp.example"), ok_response("inside"));
 }
 
 // Decrypted bytes are none of the connections that are passed through by the same name.

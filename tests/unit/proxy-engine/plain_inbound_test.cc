@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "base/strings.h"
+#include "tests/unit/proxy-engine/client_hello.h"
 #include "tests/unit/proxy-engine/http2_peers.h"
 #include "tests/unit/proxy-engine/plain_inbound_rig.h"
 #include "tests/unit/proxy-engine/policy_messages.h"
@@ -153,6 +154,87 @@ TEST_P(PlainInboundTest, PoliciesThatDecideNothingAreCountedAndNothingIsRefused)
   // One that is enforced now wants to read from the beginning.
   change_policies({about_path(pb::DENY, "/new")});
   EXPECT_TRUE(over(bytes));
+}
+
+TEST_P(PlainInboundTest, TlsIsJudgedByTheServerThatItAsksForAndPassedOnAsItIs) {
+  use_policies({about_server_name(pb::ALLOW, "Good.example")});
+  const std::string hello = client_hello("good.example");
+  FarEnd client = connect();
+  client.send(hello.substr(0, 9));
+  pass(1);
+  client.send(hello.substr(9));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.received() == hello; }));
+  application.send("its server hello");
+  ASSERT_TRUE(until([&] { return client.has("server hello"); }));
+  for (const std::string& other : {client_hello("bad.example"), client_hello(""), std::string("+PING\r\n"),
+                                   get("/ok"), client_hello("good.example").insert(1, "x")}) {
+    FarEnd refused = connect();
+    refused.send(other);
+    EXPECT_TRUE(over(refused)) << other;
+    EXPECT_EQ(refused.received(), "");
+  }
+  const std::vector<SeenRecord> records = sink_.wait(5);
+  ASSERT_EQ(records.size(), 5u) << "the one that is allowed is under way";
+  for (const SeenRecord& one : records) EXPECT_EQ(one.outcome, Outcome::kAccessDenied);
+  EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1);
+  change_policies({about_server_name(pb::ALLOW, "other.example")});
+  EXPECT_TRUE(over(client)) << "its name is remembered";
+}
+
+TEST_P(PlainInboundTest, ADeniedServerNameLeavesAllElseAlone) {
+  use_policies({about_server_name(pb::DENY, "bad.example")});
+  for (const std::string& bytes :
+       {client_hello("good.example"), client_hello(""), std::string("+PING\r\n"), get("/ok")}) {
+    FarEnd client = connect();
+    client.send(bytes);
+    FarEnd application = accept_application();
+    ASSERT_TRUE(until([&] { return application.received() == bytes; })) << bytes;
+  }
+  FarEnd denied = connect();
+  denied.send(client_hello("bad.example"));
+  EXPECT_TRUE(over(denied));
+  // A server might find a name in what we cannot read.
+  FarEnd broken = connect();
+  broken.send(client_hello("bad example"));
+  EXPECT_TRUE(over(broken));
+  FarEnd half = connect();
+  half.send(client_hello("bad.example").substr(0, 20));
+  pass(1);
+  pass(context_->limits.head_timeout_ms + 1);
+  EXPECT_TRUE(over(half)) << "the rest could come later";
+  EXPECT_EQ(::accept4(application_.get(), nullptr, nullptr, 0), -1);
+}
+
+TEST_P(PlainInboundTest, ServerNamesAndRequestsAreAskedSideBySide) {
+  use_policies({about_server_name(pb::ALLOW, "good.example"), about_path(pb::ALLOW, "/ok")});
+  FarEnd tls = connect();
+  tls.send(client_hello("good.example"));
+  FarEnd application = accept_application();
+  ASSERT_TRUE(until([&] { return application.received() == client_hello("good.example"); }));
+  FarEnd plain = connect();
+  plain.send(get("/ok"));
+  FarEnd elsewhere = accept_application();
+  ASSERT_TRUE(until([&] { return elsewhere.has("GET /ok HTTP/1.1\r\n"); }));
+  elsewhere.send(kAnswer);
+  ASSERT_TRUE(until([&] { return plain.has("answer"); }));
+  plain.send(get("/no"));
+  ASSERT_TRUE(until([&] { return plain.has("RBAC: access denied"); }));
+  FarEnd other = connect();
+  other.send(client_hello("bad.example"));
+  EXPECT_TRUE(over(other));
+}
+
+TEST_P(PlainInboundTest, APolicyThatDecidesNothingLooksAtServerNames) {
+  use_policies({dry_run(about_server_name(pb::DENY, "bad.example"))});
+  for (const char* name : {"good.example", "bad.example"}) {
+    FarEnd client = connect();
+    client.send(client_hello(name));
+    FarEnd application = accept_application();
+    ASSERT_TRUE(until([&] { return application.received() == client_hello(name); }));
+  }
+  EXPECT_EQ(context_->shadow.allowed, 1u);
+  EXPECT_EQ(context_->shadow.denied, 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(, PlainInboundTest, testing::Values(IoKind::kEpoll, IoKind::kUring),

@@ -38,6 +38,20 @@ inline AuthorizationPtr about_field(const char* name, const char* value) {
   return out;
 }
 
+// ALLOW or DENY for TLS to this server.
+inline AuthorizationPtr about_server_name(istio::security::Action action, const char* name) {
+  auto out = std::make_shared<istio::security::Authorization>();
+  out->set_name("named");
+  out->set_namespace_("shop");
+  out->set_action(action);
+  weft::mesh::v1::ConnectionTerms terms;
+  terms.add_server_names()->set_exact(name);
+  auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
+  extension.set_name("weft.mesh.v1.ConnectionTerms");
+  extension.mutable_config()->PackFrom(terms);
+  return out;
+}
+
 inline AuthorizationPtr everything(istio::security::Action action) {
   auto out = std::make_shared<istio::security::Authorization>();
   out->set_action(action);

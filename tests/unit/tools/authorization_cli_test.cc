@@ -57,6 +57,7 @@ TEST_F(AuthorizationCliTest, TheVerdictIsOneLineAndTheExitCode) {
   ASSERT_EQ(admin_.last.headers_size(), 1);
   EXPECT_EQ(admin_.last.headers(0).name(), "x-a");
   EXPECT_EQ(admin_.last.headers(0).value(), "v");
+  EXPECT_EQ(admin_.last.server_name(), "");
   admin_.allowed = true;
   EXPECT_EQ(run({"authz", "check", "web", "cart"}), kOk);
   EXPECT_EQ(admin_.last.method(), "") << "no HTTP";
@@ -76,7 +77,15 @@ TEST_F(AuthorizationCliTest, ExplainShowsEveryRule) {
   EXPECT_EQ(json["decided"]["line"], 3);
 }
 
+TEST_F(AuthorizationCliTest, AConnectionMayNameItsServer) {
+  EXPECT_EQ(run({"authz", "check", "web", "cart:443", "--tls", "A.example"}), kOk);
+  EXPECT_EQ(admin_.last.server_name(), "A.example");
+  EXPECT_EQ(admin_.last.method(), "");
+}
+
 TEST_F(AuthorizationCliTest, MistakesSayWhatToTypeNext) {
+  EXPECT_NE(run({"authz", "check", "web", "cart", "--tls", "a.example", "--http", "GET /"}), kOk);
+  EXPECT_THAT(err_, HasSubstr("leave out --http"));
   EXPECT_NE(run({"authz", "check", "web", "cart", "--header", "x: y"}), kOk);
   EXPECT_THAT(err_, HasSubstr("--http"));
   admin_.unknown = true;
