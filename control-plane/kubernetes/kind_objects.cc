@@ -1,8 +1,10 @@
 // See kind_objects.h.
 #include "control-plane/kubernetes/kind_objects.h"
 
+#include <algorithm>
 #include <functional>
 #include <utility>
+#include <variant>
 
 #include "base/strings.h"
 #include "control-plane/kubernetes/json_tree.h"
@@ -31,6 +33,15 @@ void set_missing(YamlNode& object, const char* name, std::string_view text) {
   YamlNode value{.kind = YamlNode::Kind::kScalar};
   value.scalar = text;
   object.fields.push_back({.name = name, .line = 0, .value = std::move(value)});
+}
+
+bool names_subsets(const ParsedFile& file) {
+  return std::any_of(file.objects.begin(), file.objects.end(), [](const Object& object) {
+    const auto* const routes = std::get_if<VirtualService>(&object);
+    return routes != nullptr &&
+           std::any_of(routes->references.begin(), routes->references.end(),
+                       [](const HostReference& reference) { return !reference.subset.empty(); });
+  });
 }
 
 }  // namespace
@@ -81,8 +92,9 @@ bool KindObjects::put(YamlNode object, const std::string& api_version) {
   if (known != known_.end() && !version.empty() && known->second.version == version) return true;
   const uint64_t digest = digest_of(object);
   const size_t uid = std::hash<std::string_view>()(json_text(object, "metadata.uid"));
-  const bool same = known != known_.end() && known->second.digest == digest;
-  if (is_another(place, known == known_.end() ? nullptr : &known->second, uid)) replaced_.insert(place);
+  const bool is_new = known == known_.end();
+  const bool same = !is_new && known->second.digest == digest;
+  if (is_another(place, is_new ? nullptr : &known->second, uid)) replaced_.insert(place);
   const bool ending = !json_text(object, "metadata.deletionTimestamp").empty();
   known_[place] = {.version = std::move(version), .digest = digest, .uid = uid, .ending = ending};
   if (same) return true;
@@ -95,6 +107,7 @@ bool KindObjects::put(YamlNode object, const std::string& api_version) {
     file.refused.clear();
     file.unknown_documents = false;
   }
+  may_lack_subsets_ |= is_new && names_subsets(file);
   changes_[place] = std::move(file);
   return true;
 }

@@ -50,8 +50,12 @@ class KindObjects {
   // Of objects given to the resource parser since the start.
   uint64_t parsed() const { return parsed_; }
   bool changed() const { return !changes_.empty(); }
+  // Among the changes is a VirtualService that was not there before and names subsets: the DestinationRule
+  // that defines them may be about to come, from the same file.
+  bool may_lack_subsets() const { return may_lack_subsets_; }
   Store::Changes take() {
     replaced_.clear();
+    may_lack_subsets_ = false;
     return std::exchange(changes_, {});
   }
 
@@ -82,6 +86,7 @@ class KindObjects {
   bool has_finding_ = false;
   uint64_t parsed_ = 0;
   Store::Changes changes_;
+  bool may_lack_subsets_ = false;
   // Places of changes_ where another object stands than the one that was told last.
   std::unordered_set<std::string> replaced_;
 };

@@ -199,8 +199,10 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
   if (first_told_ && nothing && pending_.empty() && !secrets_->changed() && !configs_->changed())
     return Clock::time_point::max();
   if (!std::exchange(gathering_, true)) gathering_since_ = now;
-  const Clock::time_point when =
-      first_told_ ? std::max(gathering_since_ + options_.gather, not_before_) : now;
+  const bool lacking = std::any_of(reflectors_.begin(), reflectors_.end(),
+                                   [](const auto& reflector) { return reflector->may_lack_subsets(); });
+  const Milliseconds gather = lacking ? options_.gather_new_routes : options_.gather;
+  const Clock::time_point when = first_told_ ? std::max(gathering_since_ + gather, not_before_) : now;
   if (when > now) return when;
   for (const auto& reflector : reflectors_) {
     if (first_told_ && !reflector->settled()) continue;

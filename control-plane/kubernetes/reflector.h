@@ -61,6 +61,7 @@ class Reflector final : public ApiReader {
   // Nothing is half read: what take() gives is one step.
   bool settled() const { return synced_ && state_ != State::kListing && state_ != State::kStreaming; }
   bool changed() const { return objects_.changed(); }
+  bool may_lack_subsets() const { return objects_.may_lack_subsets(); }
   Store::Changes take() { return objects_.take(); }
 
   // Why the objects may be old; nullopt: they are not.

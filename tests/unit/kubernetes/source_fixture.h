@@ -22,6 +22,7 @@ inline constexpr char kServices[] = "/api/v1/services";
 inline constexpr char kPods[] = "/api/v1/pods";
 inline constexpr char kPolicies[] = "/apis/security.istio.io/v1/authorizationpolicies";
 inline constexpr char kVirtualServices[] = "/apis/networking.istio.io/v1/virtualservices";
+inline constexpr char kDestinationRules[] = "/apis/networking.istio.io/v1/destinationrules";
 
 inline bool is_list(const FakeApiServer::Request& r) { return !r.is_watch(); }
 inline bool is_streamed(const FakeApiServer::Request& r) { return r.streams_list(); }
