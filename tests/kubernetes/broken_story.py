@@ -80,6 +80,8 @@ def break_agent(s):
         s.kubectl("-n", MESH, "rollout", "status", f"{kind}/weft-{name}", "--timeout=120s", timeout=130)
     until("weft check --cluster finds nothing", 60, lambda: weft(s, "check", "--cluster", "-n", MESH)[0] == 0,
           lambda: weft(s, "check", "--cluster", "-n", MESH)[1] + s.mesh_logs())
-    if any(broken for found in (*pods(s, "agent").values(), *pods(s, "proxy").values()) for broken, _ in found):
-        raise Failed(f"the version that does not start is still there: {pods(s, 'agent')} {pods(s, 'proxy')}")
+    # A pod that is told to end is listed until it has.
+    until("no pod of the version that does not start is left", 60,
+          lambda: not any(broken for found in (*pods(s, "agent").values(), *pods(s, "proxy").values()) for broken, _ in found),
+          lambda: f"{pods(s, 'agent')} {pods(s, 'proxy')}")
     return f"the rollout stopped at {node}; back again; " + s.expect_unbroken("while the way back was taken")
