@@ -6,11 +6,9 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iostream>
 
 #include "agent/agent.h"
@@ -112,11 +110,10 @@ struct Uninstallation {
   KubernetesSource source = nullptr;
   std::shared_ptr<control_plane::DaemonSetWatch> own;  // with weft-control
 
-  // As KubernetesControlPlane::ask_uninstalled().
-  bool ask(std::chrono::milliseconds limit, const std::function<bool()>& give_up) const {
-    if (own != nullptr) return own->ask_uninstalled(limit, give_up);
+  bool seen() const {
+    if (own != nullptr) return own->uninstalled();
     const control_plane::KubernetesControlPlane* const started = source.load();
-    return started != nullptr && started->ask_uninstalled(limit, give_up);
+    return started != nullptr && started->uninstalled();
   }
 };
 
@@ -333,15 +330,16 @@ void let_go(Agent& agent, const Flags& flags, const sigset_t& stop) {
 }
 
 // That the DaemonSet is gone is told by the API server, that its pods have to go by the kubelet: which comes
-// first is open, and the server may have been away. The agent serves on meanwhile; a second signal ends the
-// wait. Without a DaemonSet nothing is waited for. The rest of the end needs --release-timeout, and some
-// seconds: the chart's terminationGracePeriodSeconds has room for all of it.
-bool is_uninstalled(const Uninstallation& end, const sigset_t& stop) {
-  constexpr std::chrono::seconds kAtMost(10);
-  return end.ask(kAtMost, [&stop] {
-    constexpr timespec kNow{};
-    return ::sigtimedwait(&stop, nullptr, &kNow) >= 0;
-  });
+// first is open. The agent serves on meanwhile; a second signal ends the wait. Without a DaemonSet nothing is
+// waited for.
+bool is_uninstalled(const Uninstallation& end, const Flags& flags, const sigset_t& stop) {
+  constexpr absl::Duration kAtMost = absl::Seconds(2);
+  const timespec pause{.tv_sec = 0, .tv_nsec = 50'000'000};
+  const absl::Time last = absl::Now() + kAtMost;
+  while (!end.seen() && !flags.own_daemonset.empty() && absl::Now() < last &&
+         ::sigtimedwait(&stop, nullptr, &pause) < 0) {
+  }
+  return end.seen();
 }
 
 int run(const Flags& flags) {
@@ -365,7 +363,7 @@ int run(const Flags& flags) {
   int signal = 0;
   ::sigwait(&stop, &signal);
   // Asked before the control plane ends.
-  const bool uninstalled = is_uninstalled(*end, stop);
+  const bool uninstalled = is_uninstalled(*end, flags, stop);
   log::info("agent_stopping", {{"signal", signal}, {"uninstalled", uninstalled}});
   if (uninstalled) let_go(**agent, flags, stop);
   agent->reset();

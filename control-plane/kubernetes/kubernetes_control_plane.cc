@@ -51,9 +51,6 @@ class WatchingControlPlane final : public KubernetesControlPlane {
 
   SourceReport report() const override { return source_->report(); }
   bool uninstalled() const override { return source_->uninstalled(); }
-  bool ask_uninstalled(std::chrono::milliseconds limit, const std::function<bool()>& give_up) const override {
-    return source_->ask_uninstalled(limit, give_up);
-  }
 
  private:
   Pipeline pipeline_;
@@ -66,9 +63,6 @@ class OwnWatch final : public DaemonSetWatch {
   explicit OwnWatch(std::unique_ptr<KubernetesSource> source) : source_(std::move(source)) {}
   std::vector<std::string> problems() const override { return source_->report().problems; }
   bool uninstalled() const override { return source_->uninstalled(); }
-  bool ask_uninstalled(std::chrono::milliseconds limit, const std::function<bool()>& give_up) const override {
-    return source_->ask_uninstalled(limit, give_up);
-  }
 
  private:
   const std::unique_ptr<KubernetesSource> source_;

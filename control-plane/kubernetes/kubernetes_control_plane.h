@@ -43,11 +43,6 @@ class KubernetesControlPlane : public ControlPlane {
   // The server said that the DaemonSet of the options was there and is gone: nobody comes after this process.
   // False on any doubt. Any thread.
   virtual bool uninstalled() const = 0;
-  // The same, for who has to decide: where nothing says so yet the server is asked once more, on a connection
-  // of its own and until it answers. At most for `limit`, and until `give_up` (may be empty; asked twenty
-  // times a second) says so. Any thread.
-  virtual bool ask_uninstalled(std::chrono::milliseconds limit,
-                               const std::function<bool()>& give_up) const = 0;
 };
 
 // Calls `subscriber` with the first change, which is everything, before it returns; all calls come from the
@@ -63,10 +58,8 @@ class DaemonSetWatch {
   virtual ~DaemonSetWatch() = default;
   // Any thread. `problems`: why an uninstall might not be noticed, each ending with " (next: …)".
   virtual std::vector<std::string> problems() const = 0;
-  // As those of KubernetesControlPlane.
+  // As KubernetesControlPlane::uninstalled().
   virtual bool uninstalled() const = 0;
-  virtual bool ask_uninstalled(std::chrono::milliseconds limit,
-                               const std::function<bool()>& give_up) const = 0;
 };
 
 // As this pod; does not wait for the server. `own_daemonset`: NAMESPACE/NAME. Errors: this is no pod,

@@ -21,30 +21,12 @@ using Milliseconds = std::chrono::milliseconds;
 // Between two looks at the clock when nothing happens.
 constexpr Milliseconds kLongestTurn(1000);
 constexpr Milliseconds kAskGiveUp(100);
-constexpr Milliseconds kLookForEnd(50);
-
-ReflectorTiming own_timing(const KubernetesSource::Options& options) {
-  ReflectorTiming out = options.timing;
-  out.longest_retry = std::min(out.longest_retry, options.own_longest_retry);
-  return out;
-}
-
-// Of one question that a process waits for with its end: a server that does not answer is asked again soon.
-ReflectorTiming impatient() {
-  ReflectorTiming out;
-  out.first_retry = Milliseconds(100);
-  out.longest_retry = Milliseconds(400);
-  out.list_silence = out.list_deadline = std::chrono::seconds(5);
-  return out;
-}
 
 }  // namespace
 
 KubernetesSource::KubernetesSource(ApiAccess access, Options options, Subscriber subscriber)
-    : access_(std::move(access)),
-      server_(access_.server),
+    : server_(access.server),
       options_(std::move(options)),
-      own_timing_(own_timing(options_)),
       subscriber_(std::move(subscriber)),
       random_(options.seed != 0 ? options.seed : std::random_device()()) {}
 
@@ -60,8 +42,8 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
   source->make_reflectors();
   const Options& made = source->options_;
   if (!made.own_daemonset.empty()) {
-    source->own_ = std::make_unique<OwnDaemonSet>(made.own_namespace, made.own_daemonset, made.own_seen,
-                                                  *source->client_, source->own_timing_, source->random_);
+    source->own_ = std::make_unique<OwnDaemonSet>(made.own_namespace, made.own_daemonset, *source->client_,
+                                                  made.timing, source->random_);
   }
   source->secrets_ = std::make_unique<SecretWatches>(*source->client_, made.timing, source->random_);
   source->configs_ = std::make_unique<MeshConfigWatches>(
@@ -72,16 +54,16 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
 }
 
 void KubernetesSource::make_reflectors() {
-  const auto add = [this](const KubernetesKind& kind, const ReflectorTiming& timing) {
-    reflectors_.push_back(std::make_unique<Reflector>(kind, *client_, timing, random_));
+  const auto add = [this](const KubernetesKind& kind) {
+    reflectors_.push_back(std::make_unique<Reflector>(kind, *client_, options_.timing, random_));
   };
   if (!options_.own_only) {
-    for (const KubernetesKind& kind : kubernetes_kinds()) add(kind, options_.timing);
+    for (const KubernetesKind& kind : kubernetes_kinds()) add(kind);
     return;
   }
   own_namespace_selector_ = str_cat("fieldSelector=metadata.name%3D", options_.own_namespace);
   own_namespace_kind_ = one_namespace_kind(own_namespace_selector_);
-  add(*own_namespace_kind_, own_timing_);
+  add(*own_namespace_kind_);
 }
 
 KubernetesSource::~KubernetesSource() {
@@ -119,38 +101,6 @@ bool KubernetesSource::uninstalled() const {
   return uninstalled_;
 }
 
-bool KubernetesSource::own_answered() const {
-  const absl::MutexLock lock(&mutex_);
-  return own_answered_;
-}
-
-absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::ask_anew() const {
-  Options options;
-  options.timing = impatient();
-  options.client.connect_timeout = std::chrono::seconds(2);
-  options.own_namespace = options_.own_namespace;
-  options.own_daemonset = options_.own_daemonset;
-  options.own_only = true;
-  {
-    const absl::MutexLock lock(&mutex_);
-    options.own_seen = own_seen_;
-  }
-  return start(access_, std::move(options), [](const Store::Changes&) {});
-}
-
-bool KubernetesSource::ask_uninstalled(Milliseconds limit, const std::function<bool()>& give_up) const {
-  const Clock::time_point end = Clock::now() + limit;
-  if (uninstalled() || options_.own_daemonset.empty()) return uninstalled();
-  const absl::StatusOr<std::unique_ptr<KubernetesSource>> asked = ask_anew();
-  // What the own watch is told counts too: the question may be refused, where it was asked before.
-  while (!uninstalled() && Clock::now() < end && !(give_up && give_up())) {
-    if (asked.ok() && (*asked)->own_answered()) return (*asked)->uninstalled() || uninstalled();
-    const absl::MutexLock lock(&mutex_);
-    mutex_.AwaitWithTimeout(absl::Condition(&uninstalled_), absl::FromChrono(kLookForEnd));
-  }
-  return uninstalled();
-}
-
 Clock::time_point KubernetesSource::look_after_own(Clock::time_point now) {
   if (own_ == nullptr) return Clock::time_point::max();
   own_->reflector().tick(now);
@@ -160,10 +110,6 @@ Clock::time_point KubernetesSource::look_after_own(Clock::time_point now) {
   }));
   const absl::MutexLock lock(&mutex_);
   uninstalled_ = own_->deleted();
-  own_seen_ = own_->seen();
-  own_answered_ =
-      own_->reflector().settled() && std::all_of(reflectors_.begin(), reflectors_.end(),
-                                                 [](const auto& reflector) { return reflector->settled(); });
   return own_->reflector().due();
 }
 

@@ -45,11 +45,6 @@ class KubernetesSource {
     std::string own_daemonset = {};
     // Nothing is read but that DaemonSet and its namespace; the subscriber hears of that one.
     bool own_only = false;
-    // Somebody else has seen that the DaemonSet was there: that it is not there is enough.
-    bool own_seen = false;
-    // The longest pause before it is asked for again (about): its deletion is told once, and who may ask for
-    // it is gone soon after it. One object for each node.
-    std::chrono::milliseconds own_longest_retry{5'000};
   };
 
   // Begins at once on its own thread, which also calls `subscriber`. Errors: libcurl cannot be used.
@@ -64,16 +59,9 @@ class KubernetesSource {
   SourceReport report() const;
   // The server said that the DaemonSet of the options is gone.
   bool uninstalled() const;
-  // The same, for who has to decide: where nothing says so yet the server is asked once more, on a connection
-  // of its own, again and again until it has answered, however long the source's own next attempt is off. At
-  // most for `limit`, and until `give_up` (may be empty; asked twenty times a second) says so. Any thread.
-  bool ask_uninstalled(std::chrono::milliseconds limit, const std::function<bool()>& give_up) const;
 
  private:
   KubernetesSource(ApiAccess access, Options options, Subscriber subscriber);
-  absl::StatusOr<std::unique_ptr<KubernetesSource>> ask_anew() const;
-  // The server has said whether the DaemonSet is to stay.
-  bool own_answered() const;
   void make_reflectors();
   void run();
   // Gives the subscriber what changed, when it is time; when it will be.
@@ -83,10 +71,8 @@ class KubernetesSource {
   Reflector::Clock::time_point look_after_own(Reflector::Clock::time_point now);
   void log_trouble(const std::vector<std::string>& problems);
 
-  const ApiAccess access_;
   const std::string server_;
   const Options options_;
-  const ReflectorTiming own_timing_;
   const Subscriber subscriber_;
   std::unique_ptr<ApiClient> client_;
   std::minstd_rand random_;
@@ -110,8 +96,6 @@ class KubernetesSource {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool told_ ABSL_GUARDED_BY(mutex_) = false;
   bool uninstalled_ ABSL_GUARDED_BY(mutex_) = false;
-  bool own_seen_ ABSL_GUARDED_BY(mutex_) = false;
-  bool own_answered_ ABSL_GUARDED_BY(mutex_) = false;
   SourceReport report_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };

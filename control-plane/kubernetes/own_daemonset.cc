@@ -15,8 +15,8 @@ constexpr std::array<std::string_view, 3> kLeftOut = {"metadata.managedFields", 
 
 }  // namespace
 
-OwnDaemonSet::OwnDaemonSet(std::string ns, std::string name, bool seen, ApiClient& client,
-                           const ReflectorTiming& timing, std::minstd_rand& random)
+OwnDaemonSet::OwnDaemonSet(std::string ns, std::string name, ApiClient& client, const ReflectorTiming& timing,
+                           std::minstd_rand& random)
     : ns_(std::move(ns)),
       name_(std::move(name)),
       selector_(str_cat("fieldSelector=metadata.name%3D", name_)),
@@ -30,9 +30,7 @@ OwnDaemonSet::OwnDaemonSet(std::string ns, std::string name, bool seen, ApiClien
             .left_out = kLeftOut,
             .may_be_missing = false,
             .in_namespace = ns_},
-      reflector_(kind_, client, timing, random),
-      seen_(seen),
-      stays_(seen) {}
+      reflector_(kind_, client, timing, random) {}
 
 void OwnDaemonSet::look(bool namespace_ending) {
   // Whether it is there, and is to stay, is all that is asked of it.

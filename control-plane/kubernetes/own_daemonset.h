@@ -13,8 +13,8 @@ namespace weft::control_plane {
 
 class OwnDaemonSet {
  public:
-  // `client`, `timing` and `random` outlive it. `seen`: somebody else has seen that it was there.
-  OwnDaemonSet(std::string ns, std::string name, bool seen, ApiClient& client, const ReflectorTiming& timing,
+  // `client`, `timing` and `random` outlive it.
+  OwnDaemonSet(std::string ns, std::string name, ApiClient& client, const ReflectorTiming& timing,
                std::minstd_rand& random);
 
   Reflector& reflector() { return reflector_; }
@@ -24,7 +24,6 @@ class OwnDaemonSet {
   // foreground: its pods go first) or with its namespace. One that nobody saw, or that nobody can ask for, is
   // not deleted.
   bool deleted() const { return seen_ && !stays_; }
-  bool seen() const { return seen_; }
   // Why that would not be noticed, ending with " (next: …)"; nullopt: it would, or the server does not answer
   // at all, which the other kinds say.
   std::optional<std::string> problem(const std::string& server) const;
@@ -37,8 +36,8 @@ class OwnDaemonSet {
   const std::string place_;
   const KubernetesKind kind_;
   Reflector reflector_;
-  bool seen_;
-  bool stays_;
+  bool seen_ = false;
+  bool stays_ = false;
 };
 
 }  // namespace weft::control_plane

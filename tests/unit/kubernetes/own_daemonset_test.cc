@@ -1,8 +1,6 @@
 // Whether the agent's DaemonSet is gone: only when the server said so of one that was there.
 #include "control-plane/kubernetes/own_daemonset.h"
 
-#include <future>
-
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
 #include "tests/harness/wait.h"
 #include "tests/unit/kubernetes/source_fixture.h"
@@ -130,117 +128,6 @@ TEST_F(OwnDaemonSetTest, OtherSourcesAskForNone) {
   EXPECT_FALSE(source_->uninstalled());
 }
 
-// An agent that is told to end while the server is away, or the next attempt is far off.
-class AskUninstalledTest : public OwnDaemonSetTest {
- protected:
-  void SetUp() override {
-    OwnDaemonSetTest::SetUp();
-    options_.timing.first_retry = options_.timing.longest_retry = std::chrono::hours(1);
-    // A watch that ended is asked for again at once.
-    options_.timing.short_watch = std::chrono::milliseconds(0);
-    server_.put(kNamespaces, own_namespace(false));
-  }
-  static Json own_namespace(bool ending) {
-    Json out{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", "weft-system"}}}};
-    if (ending) out["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
-    return out;
-  }
-  void answer(int status) {
-    server_.set_script([status](const Request& request) -> std::optional<Reply> {
-      if (request.path != kDaemonSets && request.path != kNamespaces) return std::nullopt;
-      return Reply{.status = status, .body = "{}"};
-    });
-  }
-  void watch_both() {
-    start_there();
-    ASSERT_TRUE(report_says([&](const SourceReport&) {
-      return counts("DaemonSet").lists == 1 && counts("Namespace").lists == 1;
-    }));
-  }
-  // The source has asked once more, and asks again in an hour.
-  void lose_the_watch(int status) {
-    watch_both();
-    answer(status);
-    server_.end_watches();
-    ASSERT_TRUE(report_says([&](const SourceReport&) {
-      return counts("DaemonSet").errors == 1 && counts("Namespace").errors == 1;
-    }));
-    asked_before_ = server_.count(kDaemonSets, any);
-  }
-  std::future<bool> ask() {
-    return std::async(std::launch::async, [this] { return source_->ask_uninstalled(kLimit, {}); });
-  }
-  size_t asked_before_ = 0;
-};
-
-TEST_F(AskUninstalledTest, TheServerIsAskedUntilItIsBackAndSaysThatItIsGone) {
-  lose_the_watch(503);
-  std::future<bool> asked = ask();
-  ASSERT_TRUE(server_.wait_for(kDaemonSets, asked_before_ + 3, any));
-  server_.remove(kDaemonSets, "weft-system", "weft-agent");
-  server_.set_script({});
-  EXPECT_TRUE(asked.get());
-  EXPECT_FALSE(source_->uninstalled()) << "the watch has not heard of it";
-}
-
-TEST_F(AskUninstalledTest, AServerThatRefusedConnectionsIsAskedToo) {
-  lose_the_watch(503);
-  server_.stop();
-  std::future<bool> asked = ask();
-  server_.set_script({});
-  server_.remove(kDaemonSets, "weft-system", "weft-agent");
-  server_.start();
-  EXPECT_TRUE(asked.get());
-}
-
-TEST_F(AskUninstalledTest, ItsNamespaceMayBeWhatGoes) {
-  lose_the_watch(503);
-  server_.put(kNamespaces, own_namespace(true));
-  server_.set_script({});
-  EXPECT_TRUE(source_->ask_uninstalled(kLimit, {}));
-}
-
-TEST_F(AskUninstalledTest, OneThatStaysIsNotWaitedFor) {
-  lose_the_watch(503);
-  server_.set_script({});
-  EXPECT_FALSE(source_->ask_uninstalled(std::chrono::hours(1), {}));
-}
-
-TEST_F(AskUninstalledTest, OneThatNobodySawIsADoubtAndNotWaitedFor) {
-  start_and_wait();
-  ASSERT_TRUE(report_says([&](const SourceReport&) { return counts("DaemonSet").lists == 1; }));
-  EXPECT_FALSE(source_->ask_uninstalled(std::chrono::hours(1), {}));
-}
-
-TEST_F(AskUninstalledTest, AServerThatRefusesIsAskedUntilTheWaitEnds) {
-  lose_the_watch(403);
-  const auto enough = [this] { return server_.count(kDaemonSets, any) >= asked_before_ + 3; };
-  EXPECT_FALSE(source_->ask_uninstalled(std::chrono::hours(1), enough));
-  EXPECT_FALSE(source_->ask_uninstalled(std::chrono::milliseconds(1), {}));
-}
-
-// What the watch hears while the question is refused: rights go with the DaemonSet.
-TEST_F(AskUninstalledTest, TheOwnWatchMayKnowFirst) {
-  watch_both();
-  answer(403);
-  asked_before_ = server_.count(kDaemonSets, any);
-  std::future<bool> asked = ask();
-  ASSERT_TRUE(server_.wait_for(kDaemonSets, asked_before_ + 1, any));
-  server_.remove(kDaemonSets, "weft-system", "weft-agent");
-  EXPECT_TRUE(asked.get());
-}
-
-TEST_F(OwnDaemonSetTest, IsAskedForSoonerThanOtherKindsAre) {
-  options_.timing.longest_retry = std::chrono::hours(1);
-  options_.own_longest_retry = std::chrono::milliseconds(20);
-  start_there();
-  server_.set_script([](const Request&) { return Reply{.status = 503, .body = "{}"}; });
-  const size_t before = server_.count(kDaemonSets, any);
-  server_.end_watches();
-  // By doubling from five milliseconds it would take minutes.
-  EXPECT_TRUE(server_.wait_for(kDaemonSets, before + 16, any));
-}
-
 // An agent whose configuration comes from weft-control reads this and nothing else.
 class DaemonSetWatchTest : public OwnDaemonSetTest {
  protected:
@@ -264,7 +151,6 @@ TEST_F(DaemonSetWatchTest, SeesThatItIsDeletedAndAsksForNothingElse) {
   EXPECT_FALSE(watch_->uninstalled());
   server_.remove(kDaemonSets, "weft-system", "weft-agent");
   EXPECT_TRUE(harness::wait_until(std::chrono::seconds(20), [&] { return watch_->uninstalled(); }));
-  EXPECT_TRUE(watch_->ask_uninstalled(std::chrono::hours(1), {}));
   EXPECT_TRUE(watch_->problems().empty());
   for (const Request& request : server_.requests(kNamespaces))
     EXPECT_EQ(request.value("fieldSelector"), "metadata.name=weft-system");
