@@ -228,7 +228,9 @@ bool judged_allowed(const std::shared_ptr<const proxy::PolicySet>& set, const pl
     const auto verdict = policy.judge_bytes(name);
     EXPECT_EQ(verdict.policy.empty(), verdict.allowed);
     // Whoever does not look would say the same.
-    if (!policy.asks_server_name()) EXPECT_EQ(verdict.allowed, policy.judge_bytes().allowed);
+    if (!policy.asks_server_name()) {
+      EXPECT_EQ(verdict.allowed, policy.judge_bytes().allowed);
+    }
     return verdict.allowed;
   }
   proxy::RequestHead head;
