@@ -1,11 +1,12 @@
 // See kind_objects.h.
 #include "control-plane/kubernetes/kind_objects.h"
 
-#include <algorithm>
 #include <functional>
+#include <set>
 #include <utility>
 #include <variant>
 
+#include "absl/hash/hash.h"
 #include "base/strings.h"
 #include "control-plane/kubernetes/json_tree.h"
 #include "control-plane/resource/finding_codes.h"
@@ -35,13 +36,18 @@ void set_missing(YamlNode& object, const char* name, std::string_view text) {
   object.fields.push_back({.name = name, .line = 0, .value = std::move(value)});
 }
 
-bool names_subsets(const ParsedFile& file) {
-  return std::any_of(file.objects.begin(), file.objects.end(), [](const Object& object) {
+// As KindObjects::Known has it; in whatever order they are named.
+uint32_t subsets_of(const ParsedFile& file) {
+  std::set<std::pair<std::string_view, std::string_view>> named;
+  for (const Object& object : file.objects) {
     const auto* const routes = std::get_if<VirtualService>(&object);
-    return routes != nullptr &&
-           std::any_of(routes->references.begin(), routes->references.end(),
-                       [](const HostReference& reference) { return !reference.subset.empty(); });
-  });
+    if (routes == nullptr) continue;
+    for (const HostReference& reference : routes->references) {
+      if (!reference.subset.empty()) named.emplace(reference.host, reference.subset);
+    }
+  }
+  if (named.empty()) return 0;
+  return static_cast<uint32_t>(absl::HashOf(named)) | 1;
 }
 
 }  // namespace
@@ -92,11 +98,16 @@ bool KindObjects::put(YamlNode object, const std::string& api_version) {
   if (known != known_.end() && !version.empty() && known->second.version == version) return true;
   const uint64_t digest = digest_of(object);
   const size_t uid = std::hash<std::string_view>()(json_text(object, "metadata.uid"));
-  const bool is_new = known == known_.end();
-  const bool same = !is_new && known->second.digest == digest;
-  if (is_another(place, is_new ? nullptr : &known->second, uid)) replaced_.insert(place);
+  const bool same = known != known_.end() && known->second.digest == digest;
+  if (is_another(place, known == known_.end() ? nullptr : &known->second, uid)) replaced_.insert(place);
   const bool ending = !json_text(object, "metadata.deletionTimestamp").empty();
-  known_[place] = {.version = std::move(version), .digest = digest, .uid = uid, .ending = ending};
+  const uint32_t subsets_before = known == known_.end() ? 0 : known->second.subsets;
+  Known& now = known_[place];
+  now = {.version = std::move(version),
+         .digest = digest,
+         .uid = uid,
+         .ending = ending,
+         .subsets = subsets_before};
   if (same) return true;
   set_missing(object, "apiVersion", api_version);
   set_missing(object, "kind", kind_.kind);
@@ -107,7 +118,9 @@ bool KindObjects::put(YamlNode object, const std::string& api_version) {
     file.refused.clear();
     file.unknown_documents = false;
   }
-  may_lack_subsets_ |= is_new && names_subsets(file);
+  // Of one that is refused the last good version's routes stay.
+  if (!file.objects.empty()) now.subsets = subsets_of(file);
+  may_lack_subsets_ |= now.subsets != 0 && now.subsets != subsets_before;
   changes_[place] = std::move(file);
   return true;
 }
@@ -128,7 +141,11 @@ bool KindObjects::put_too_large(const ObjectIdentity& object, std::string messag
   const size_t uid = same_uid ? was->uid : std::hash<std::string_view>()(object.uid);
   if (is_another(place, was, uid)) replaced_.insert(place);
   // Without a version or digest: the next one that can be read is another.
-  known_[place] = {.version = "", .digest = 0, .uid = uid, .ending = was != nullptr && was->ending};
+  known_[place] = {.version = "",
+                   .digest = 0,
+                   .uid = uid,
+                   .ending = was != nullptr && was->ending,
+                   .subsets = was == nullptr ? 0 : was->subsets};
   ParsedFile file;
   if (!replaced_.contains(place)) file.refused.push_back({std::string(kind_.name), object.ns, object.name});
   file.findings.push_back({kOverLimit, Finding::Level::kError, place, 0, place, "", std::move(message),

@@ -50,8 +50,8 @@ class KindObjects {
   // Of objects given to the resource parser since the start.
   uint64_t parsed() const { return parsed_; }
   bool changed() const { return !changes_.empty(); }
-  // Among the changes is a VirtualService that was not there before and names subsets: the DestinationRule
-  // that defines them may be about to come, from the same file.
+  // Among the changes is a VirtualService that names other subsets than before: the DestinationRule that
+  // defines them may be about to come, from the same file.
   bool may_lack_subsets() const { return may_lack_subsets_; }
   Store::Changes take() {
     replaced_.clear();
@@ -62,10 +62,11 @@ class KindObjects {
  private:
   // What tells that an object is as it was.
   struct Known {
-    std::string version;  // metadata.resourceVersion
-    uint64_t digest = 0;  // of what we read of it
-    size_t uid = 0;       // hash of metadata.uid: an object of the same name may be another one
-    bool ending = false;  // it has a metadata.deletionTimestamp
+    std::string version;   // metadata.resourceVersion
+    uint64_t digest = 0;   // of what we read of it
+    size_t uid = 0;        // hash of metadata.uid: an object of the same name may be another one
+    bool ending = false;   // it has a metadata.deletionTimestamp
+    uint32_t subsets = 0;  // hash of those that its routes lead to; 0: none
   };
 
   // "VirtualService shop/cart": in the store it stands where files have their path.

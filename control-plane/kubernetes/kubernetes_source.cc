@@ -147,7 +147,7 @@ Clock::time_point KubernetesSource::publish(Clock::time_point now) {
   if (!std::exchange(gathering_, true)) gathering_since_ = now;
   const bool lacking = std::any_of(reflectors_.begin(), reflectors_.end(),
                                    [](const auto& reflector) { return reflector->may_lack_subsets(); });
-  const Milliseconds gather = lacking ? options_.gather_new_routes : options_.gather;
+  const Milliseconds gather = lacking ? options_.gather_subsets : options_.gather;
   const Clock::time_point when = first_told_ ? std::max(gathering_since_ + gather, not_before_) : now;
   if (when > now) return when;
   for (const auto& reflector : reflectors_) {

@@ -35,9 +35,9 @@ class KubernetesSource {
     // Changes are gathered for so long, and for as long as the subscriber took for the last ones: it gets at
     // most half of the time.
     std::chrono::milliseconds gather{10};
-    // And for so long when a VirtualService is new and names subsets. Until their DestinationRule is here its
-    // requests would be answered 503, and kubectl sends the objects of a file one after the other.
-    std::chrono::milliseconds gather_new_routes{100};
+    // And for so long when a VirtualService names other subsets than before. Until their DestinationRule is
+    // here its requests would be answered 503, and kubectl sends the objects of a file one after the other.
+    std::chrono::milliseconds gather_subsets{100};
     // 0: from the system.
     uint32_t seed = 0;
     // NAMESPACE and NAME of the DaemonSet that this process runs for; empty: none.

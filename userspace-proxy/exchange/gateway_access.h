@@ -1,5 +1,5 @@
-// What a gateway's policies say of one client: their answers about its address are found once
-// for each connection, so that a request costs what it changes. Of one connection, worker thread only.
+// What a gateway's policies say of one client: their answers about its address are found once for each
+// connection, so that a request costs what it changes. Of one connection, worker thread only.
 #pragma once
 
 #include <memory>
@@ -15,8 +15,7 @@ class GatewayAccess {
   // What the client's ClientHello asks for, of the connection; empty: nothing, or it speaks no TLS.
   std::string_view server_name;
 
-  // Of a client outside the mesh, which has proved no identity.
-  // What is returned is good until the next call.
+  // Of a client outside the mesh, which has proved no identity. What is returned is good until the next call.
   const ConnectionPolicy& policy(const std::shared_ptr<const PolicySet>& set, const SocketAddress& client,
                                  const SocketAddress& dialled) {
     if (known_ == nullptr || known_->set != set) {

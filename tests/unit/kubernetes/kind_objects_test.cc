@@ -53,6 +53,41 @@ TEST_F(KindObjectsTest, AnObjectThatIsRefusedKeepsItsLastGoodVersion) {
   EXPECT_EQ(store_.findings().size(), 1U);
 }
 
+// `more`: of its route, after the destinations.
+YamlNode routes_to(std::initializer_list<std::string_view> subsets, std::string_view more = "") {
+  std::string destinations;
+  for (const std::string_view subset : subsets)
+    str_append(&destinations, destinations.empty() ? "" : ",", R"({"weight":1,"destination":{"host":"web")",
+               subset.empty() ? "" : R"(,"subset":")", subset, subset.empty() ? "" : R"(")", "}}");
+  auto parsed = parse_json(
+      str_cat(R"({"metadata":{"namespace":"shop","name":"web","uid":"a"},"spec":{"hosts":["web"],)",
+              R"("http":[{"route":[)", destinations, "]", more, "}]}}"));
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  return *std::move(parsed);
+}
+
+// The DestinationRule may stand behind it in the file that it came from.
+TEST(KindObjectsOfRoutesTest, OtherSubsetsThanBeforeMayBeLacking) {
+  KindObjects objects(kind_called("VirtualService"));
+  const auto lacking = [&objects](YamlNode routes) {
+    EXPECT_TRUE(objects.put(std::move(routes), "networking.istio.io/v1"));
+    EXPECT_TRUE(objects.changed());
+    const bool out = objects.may_lack_subsets();
+    objects.take();
+    EXPECT_FALSE(objects.may_lack_subsets());
+    return out;
+  };
+  EXPECT_FALSE(lacking(routes_to({""}))) << "the whole service needs no rule";
+  EXPECT_TRUE(lacking(routes_to({"v1"})));
+  EXPECT_FALSE(lacking(routes_to({"v1"}, R"(,"timeout":"1s")")));
+  EXPECT_TRUE(lacking(routes_to({"v1", "v2"})));
+  EXPECT_FALSE(lacking(routes_to({"v2", "v1"})));
+  EXPECT_FALSE(lacking(routes_to({}))) << "it is refused";
+  EXPECT_FALSE(lacking(routes_to({"v1", "v2"}, R"(,"timeout":"2s")"))) << "the last good version has them";
+  objects.remove(routes_to({}));
+  EXPECT_TRUE(lacking(routes_to({"v1", "v2"})));
+}
+
 TEST_F(KindObjectsTest, OneThatWasDeletedInTheSameStepDoesNotComeBack) {
   put(good("a"));
   EXPECT_EQ(in_force(), 1U);

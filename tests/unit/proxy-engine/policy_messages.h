@@ -10,46 +10,40 @@
 
 namespace weft::proxy {
 
-// ALLOW or DENY for requests with this path.
-inline AuthorizationPtr about_path(istio::security::Action action, const char* path) {
+// One rule, with these terms and no others.
+template <typename Terms>
+AuthorizationPtr about(istio::security::Action action, const char* policy, const Terms& terms) {
   auto out = std::make_shared<istio::security::Authorization>();
-  out->set_name("one");
+  out->set_name(policy);
   out->set_namespace_("shop");
   out->set_action(action);
-  weft::mesh::v1::HttpTerms terms;
-  terms.add_paths()->set_exact(path);
   auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
-  extension.set_name("weft.mesh.v1.HttpTerms");
+  extension.set_name(std::string(Terms::descriptor()->full_name()));
   extension.mutable_config()->PackFrom(terms);
   return out;
+}
+
+// ALLOW or DENY for requests with this path.
+inline AuthorizationPtr about_path(istio::security::Action action, const char* path) {
+  weft::mesh::v1::HttpTerms terms;
+  terms.add_paths()->set_exact(path);
+  return about(action, "one", terms);
 }
 
 // ALLOW for requests with this header field.
 inline AuthorizationPtr about_field(const char* name, const char* value) {
-  auto out = std::make_shared<istio::security::Authorization>();
-  out->set_action(istio::security::ALLOW);
   weft::mesh::v1::HttpTerms terms;
   auto& field = *terms.add_headers();
   field.set_name(name);
   field.add_values()->set_exact(value);
-  auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
-  extension.set_name("weft.mesh.v1.HttpTerms");
-  extension.mutable_config()->PackFrom(terms);
-  return out;
+  return about(istio::security::ALLOW, "field", terms);
 }
 
 // ALLOW or DENY for TLS to this server.
 inline AuthorizationPtr about_server_name(istio::security::Action action, const char* name) {
-  auto out = std::make_shared<istio::security::Authorization>();
-  out->set_name("named");
-  out->set_namespace_("shop");
-  out->set_action(action);
   weft::mesh::v1::ConnectionTerms terms;
   terms.add_server_names()->set_exact(name);
-  auto& extension = *out->add_rules()->add_clauses()->add_matches()->add_extensions();
-  extension.set_name("weft.mesh.v1.ConnectionTerms");
-  extension.mutable_config()->PackFrom(terms);
-  return out;
+  return about(action, "named", terms);
 }
 
 inline AuthorizationPtr everything(istio::security::Action action) {
