@@ -89,9 +89,39 @@ fetch_envoy() {
 
 # gcc reads every file but the tests and says what it thinks of it; the objects would be thrown away.
 read_with_gcc() {
+  local left status=0
   configure gcc -DWEFT_PRECOMPILE=OFF -DCMAKE_CXX_FLAGS_RELEASE="-O0 -DNDEBUG"
   cmake --build build/gcc --target weft_generated
-  tools/dev.d/check_sources.py build/gcc
+  left=$(seconds_left)
+  [ "$left" -gt 1 ] || left=1
+  timeout --foreground "$left" tools/dev.d/check_sources.py build/gcc || status=$?
+  [ $status -ne 124 ] || skipped "sources that gcc did not come to" "the $TEST_SECONDS s are over" "tools/dev test goes on where it was" || return
+  return $status
+}
+
+# with_seconds TAKES WHAT COMMAND...: 77, loudly, when less than TAKES seconds are left of TEST_SECONDS (kubernetes.sh). What would be
+# interrupted half-way says less than what was never begun, and takes every later step and the closing table with it.
+with_seconds() {
+  local takes=$1 what=$2 left
+  left=$(seconds_left)
+  shift 2
+  if [ "$left" -lt "$takes" ]; then
+    skipped "$what" "$left s are left of $TEST_SECONDS, and it takes some $takes" "give WEFT_TEST_SECONDS" || return
+  fi
+  "$@"
+}
+
+# How long the first build took says how long the other takes on this machine, more or less filled as its cache is.
+build_sanitized() {
+  with_seconds "$RELEASE_BUILD_TOOK" "the sanitized build, its tests and the fuzz targets" build asan
+}
+
+# after_sanitized TAKES WHAT COMMAND...: as with_seconds, and never without the build.
+after_sanitized() {
+  if [ ! -x build/asan/bin/weft ]; then
+    skipped "$2" "there is no sanitized build" "see the step that builds it" || return
+  fi
+  with_seconds "$@"
 }
 
 # The sanitized build has the targets.
@@ -141,6 +171,7 @@ verb_test() {
   step "packages" ensure_packages
   step "lint" tests/lint/run
   step "build release" build release
+  RELEASE_BUILD_TOOK=${STEP_SECONDS[-1]}
   step "test of the lint" run_ctest release '^lint$'
   step "Helm, for the tests of the chart" build_helm
   step "promtool, for alert rules" fetch_promtool
@@ -149,12 +180,12 @@ verb_test() {
   step "Envoy, for the tests of interoperation" fetch_envoy
   step "integration tests" privileged_ctest release '^integration$'
   step "kernel programs on Linux 6.1" tests/kernel/run --quick
-  step "build ASan, UBSan and fuzz targets" build asan
-  step "unit tests, sanitized" run_ctest asan '^unit$'
-  step "kernel program tests, sanitized" privileged_ctest asan '^bpf$'
-  step "integration tests, sanitized" privileged_ctest asan '^integration$'
-  step "every program through gcc" read_with_gcc
-  step "fuzz smoke" fuzz_smoke
+  step "build ASan, UBSan and fuzz targets" build_sanitized
+  step "unit tests, sanitized" after_sanitized 300 "unit tests, sanitized" run_ctest asan '^unit$'
+  step "kernel program tests, sanitized" after_sanitized 300 "kernel program tests, sanitized" privileged_ctest asan '^bpf$'
+  step "fuzz smoke" after_sanitized 120 "fuzz smoke" fuzz_smoke
   step "Kubernetes" kubernetes_tests
+  step "integration tests, sanitized" after_sanitized 1200 "integration tests, sanitized" privileged_ctest asan '^integration$'
+  step "every program through gcc" with_seconds 60 "every program through gcc" read_with_gcc
   summary
 }
