@@ -115,6 +115,11 @@ struct Uninstallation {
     const control_plane::KubernetesControlPlane* const started = source.load();
     return started != nullptr && started->uninstalled();
   }
+  bool server_away() const {
+    if (own != nullptr) return own->server_away();
+    const control_plane::KubernetesControlPlane* const started = source.load();
+    return started != nullptr && started->server_away();
+  }
 };
 
 absl::StatusOr<std::unique_ptr<control_plane::ControlPlane>> start_control_plane(
@@ -330,13 +335,15 @@ void let_go(Agent& agent, const Flags& flags, const sigset_t& stop) {
 }
 
 // That the DaemonSet is gone is told by the API server, that its pods have to go by the kubelet: which comes
-// first is open. The agent serves on meanwhile; a second signal ends the wait. Without a DaemonSet nothing is
-// waited for.
+// first is open, and a server that was away until now is asked again within kAtMostAway. The agent serves on
+// meanwhile; a second signal ends the wait. Without a DaemonSet nothing is waited for. The rest of the end
+// needs --release-timeout and some seconds: the chart's terminationGracePeriodSeconds has room for all of it.
 bool is_uninstalled(const Uninstallation& end, const Flags& flags, const sigset_t& stop) {
-  constexpr absl::Duration kAtMost = absl::Seconds(2);
+  constexpr absl::Duration kAtMost = absl::Seconds(2), kAtMostAway = absl::Seconds(10);
   const timespec pause{.tv_sec = 0, .tv_nsec = 50'000'000};
-  const absl::Time last = absl::Now() + kAtMost;
-  while (!end.seen() && !flags.own_daemonset.empty() && absl::Now() < last &&
+  const absl::Time began = absl::Now();
+  while (!end.seen() && !flags.own_daemonset.empty() &&
+         absl::Now() < began + (end.server_away() ? kAtMostAway : kAtMost) &&
          ::sigtimedwait(&stop, nullptr, &pause) < 0) {
   }
   return end.seen();

@@ -51,6 +51,7 @@ class WatchingControlPlane final : public KubernetesControlPlane {
 
   SourceReport report() const override { return source_->report(); }
   bool uninstalled() const override { return source_->uninstalled(); }
+  bool server_away() const override { return source_->server_away(); }
 
  private:
   Pipeline pipeline_;
@@ -63,6 +64,7 @@ class OwnWatch final : public DaemonSetWatch {
   explicit OwnWatch(std::unique_ptr<KubernetesSource> source) : source_(std::move(source)) {}
   std::vector<std::string> problems() const override { return source_->report().problems; }
   bool uninstalled() const override { return source_->uninstalled(); }
+  bool server_away() const override { return source_->server_away(); }
 
  private:
   const std::unique_ptr<KubernetesSource> source_;

@@ -43,6 +43,9 @@ class KubernetesControlPlane : public ControlPlane {
   // The server said that the DaemonSet of the options was there and is gone: nobody comes after this process.
   // False on any doubt. Any thread.
   virtual bool uninstalled() const = 0;
+  // The server did not answer when it was last asked for that DaemonSet: what uninstalled() says may be old.
+  // It is asked again within KubernetesSource::Options::own_longest_retry, and half of it. Any thread.
+  virtual bool server_away() const = 0;
 };
 
 // Calls `subscriber` with the first change, which is everything, before it returns; all calls come from the
@@ -58,8 +61,9 @@ class DaemonSetWatch {
   virtual ~DaemonSetWatch() = default;
   // Any thread. `problems`: why an uninstall might not be noticed, each ending with " (next: …)".
   virtual std::vector<std::string> problems() const = 0;
-  // As KubernetesControlPlane::uninstalled().
+  // As those of KubernetesControlPlane.
   virtual bool uninstalled() const = 0;
+  virtual bool server_away() const = 0;
 };
 
 // As this pod; does not wait for the server. `own_daemonset`: NAMESPACE/NAME. Errors: this is no pod,

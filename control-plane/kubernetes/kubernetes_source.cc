@@ -22,11 +22,18 @@ using Milliseconds = std::chrono::milliseconds;
 constexpr Milliseconds kLongestTurn(1000);
 constexpr Milliseconds kAskGiveUp(100);
 
+ReflectorTiming own_timing(const KubernetesSource::Options& options) {
+  ReflectorTiming out = options.timing;
+  out.longest_retry = std::min(out.longest_retry, options.own_longest_retry);
+  return out;
+}
+
 }  // namespace
 
 KubernetesSource::KubernetesSource(ApiAccess access, Options options, Subscriber subscriber)
     : server_(access.server),
       options_(std::move(options)),
+      own_timing_(own_timing(options_)),
       subscriber_(std::move(subscriber)),
       random_(options.seed != 0 ? options.seed : std::random_device()()) {}
 
@@ -43,7 +50,7 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
   const Options& made = source->options_;
   if (!made.own_daemonset.empty()) {
     source->own_ = std::make_unique<OwnDaemonSet>(made.own_namespace, made.own_daemonset, *source->client_,
-                                                  made.timing, source->random_);
+                                                  source->own_timing_, source->random_);
   }
   source->secrets_ = std::make_unique<SecretWatches>(*source->client_, made.timing, source->random_);
   source->configs_ = std::make_unique<MeshConfigWatches>(
@@ -54,16 +61,16 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
 }
 
 void KubernetesSource::make_reflectors() {
-  const auto add = [this](const KubernetesKind& kind) {
-    reflectors_.push_back(std::make_unique<Reflector>(kind, *client_, options_.timing, random_));
+  const auto add = [this](const KubernetesKind& kind, const ReflectorTiming& timing) {
+    reflectors_.push_back(std::make_unique<Reflector>(kind, *client_, timing, random_));
   };
   if (!options_.own_only) {
-    for (const KubernetesKind& kind : kubernetes_kinds()) add(kind);
+    for (const KubernetesKind& kind : kubernetes_kinds()) add(kind, options_.timing);
     return;
   }
   own_namespace_selector_ = str_cat("fieldSelector=metadata.name%3D", options_.own_namespace);
   own_namespace_kind_ = one_namespace_kind(own_namespace_selector_);
-  add(*own_namespace_kind_);
+  add(*own_namespace_kind_, own_timing_);
 }
 
 KubernetesSource::~KubernetesSource() {
@@ -101,6 +108,11 @@ bool KubernetesSource::uninstalled() const {
   return uninstalled_;
 }
 
+bool KubernetesSource::server_away() const {
+  const absl::MutexLock lock(&mutex_);
+  return server_away_;
+}
+
 Clock::time_point KubernetesSource::look_after_own(Clock::time_point now) {
   if (own_ == nullptr) return Clock::time_point::max();
   own_->reflector().tick(now);
@@ -110,6 +122,7 @@ Clock::time_point KubernetesSource::look_after_own(Clock::time_point now) {
   }));
   const absl::MutexLock lock(&mutex_);
   uninstalled_ = own_->deleted();
+  server_away_ = own_->server_away();
   return own_->reflector().due();
 }
 

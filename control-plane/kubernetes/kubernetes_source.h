@@ -45,6 +45,9 @@ class KubernetesSource {
     std::string own_daemonset = {};
     // Nothing is read but that DaemonSet and its namespace; the subscriber hears of that one.
     bool own_only = false;
+    // The longest pause before it is asked for again (about). One object for each node, and its deletion is
+    // told once: who may ask for it is gone soon after it.
+    std::chrono::milliseconds own_longest_retry{5'000};
   };
 
   // Begins at once on its own thread, which also calls `subscriber`. Errors: libcurl cannot be used.
@@ -59,6 +62,8 @@ class KubernetesSource {
   SourceReport report() const;
   // The server said that the DaemonSet of the options is gone.
   bool uninstalled() const;
+  // It did not answer when it was last asked for that DaemonSet.
+  bool server_away() const;
 
  private:
   KubernetesSource(ApiAccess access, Options options, Subscriber subscriber);
@@ -73,6 +78,7 @@ class KubernetesSource {
 
   const std::string server_;
   const Options options_;
+  const ReflectorTiming own_timing_;
   const Subscriber subscriber_;
   std::unique_ptr<ApiClient> client_;
   std::minstd_rand random_;
@@ -96,6 +102,7 @@ class KubernetesSource {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool told_ ABSL_GUARDED_BY(mutex_) = false;
   bool uninstalled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool server_away_ ABSL_GUARDED_BY(mutex_) = false;
   SourceReport report_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };

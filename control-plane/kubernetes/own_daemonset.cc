@@ -41,9 +41,17 @@ void OwnDaemonSet::look(bool namespace_ending) {
   seen_ = seen_ || there;
 }
 
-std::optional<std::string> OwnDaemonSet::problem(const std::string& server) const {
+// Not found, or not to be seen by us: an answer that waiting does not change.
+bool OwnDaemonSet::is_refused() const {
   const auto& trouble = reflector_.trouble();
-  if (!trouble || (trouble->status != 403 && trouble->status != 404)) return std::nullopt;
+  return trouble && (trouble->status == 403 || trouble->status == 404);
+}
+
+bool OwnDaemonSet::server_away() const { return reflector_.trouble().has_value() && !is_refused(); }
+
+std::optional<std::string> OwnDaemonSet::problem(const std::string& server) const {
+  if (!is_refused()) return std::nullopt;
+  const auto& trouble = reflector_.trouble();
   return str_cat(
       "Kubernetes API ", server, ": DaemonSet ", ns_, "/", name_, ": ", trouble->message,
       ": an uninstall will not be noticed, and this node not cleaned (next: allow list and watch of "

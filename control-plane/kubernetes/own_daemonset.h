@@ -24,11 +24,15 @@ class OwnDaemonSet {
   // foreground: its pods go first) or with its namespace. One that nobody saw, or that nobody can ask for, is
   // not deleted.
   bool deleted() const { return seen_ && !stays_; }
+  // The server did not answer, or could not, when it was last asked: deleted() may be old.
+  bool server_away() const;
   // Why that would not be noticed, ending with " (next: …)"; nullopt: it would, or the server does not answer
   // at all, which the other kinds say.
   std::optional<std::string> problem(const std::string& server) const;
 
  private:
+  bool is_refused() const;
+
   // What kind_ points to.
   const std::string ns_;
   const std::string name_;

@@ -111,6 +111,37 @@ TEST_F(OwnDaemonSetTest, AServerThatRefusesOrKnowsNoneOrIsAwayIsADoubt) {
   }
 }
 
+TEST_F(OwnDaemonSetTest, AServerThatIsAwayIsSoUntilItAnswers) {
+  start_there();
+  EXPECT_FALSE(source_->server_away());
+  const auto becomes_away = [this](bool away) {
+    return report_says([&](const SourceReport&) { return source_->server_away() == away; });
+  };
+  server_.stop();
+  EXPECT_TRUE(becomes_away(true));
+  server_.start();
+  EXPECT_TRUE(becomes_away(false));
+  for (const auto& [status, away] : {std::pair(500, true), std::pair(403, false)}) {
+    server_.set_script([answer = status](const Request& request) -> std::optional<Reply> {
+      if (request.path != kDaemonSets) return std::nullopt;
+      return Reply{.status = answer, .body = "{}"};
+    });
+    server_.end_watches();
+    EXPECT_TRUE(becomes_away(away)) << status;
+  }
+}
+
+TEST_F(OwnDaemonSetTest, IsAskedForSoonerThanOtherKindsAre) {
+  options_.timing.longest_retry = std::chrono::hours(1);
+  options_.own_longest_retry = std::chrono::milliseconds(20);
+  start_there();
+  server_.set_script([](const Request&) { return Reply{.status = 503, .body = "{}"}; });
+  const size_t before = server_.count(kDaemonSets, any);
+  server_.end_watches();
+  // By doubling from five milliseconds it would take minutes.
+  EXPECT_TRUE(server_.wait_for(kDaemonSets, before + 16, any));
+}
+
 TEST_F(OwnDaemonSetTest, WhatWasDeletedWhileTheServerWasAwayIsSeenAfterwards) {
   start_there();
   server_.stop();
