@@ -21,7 +21,7 @@ constexpr std::array<Names, 1> kSelectorRead = {"matchLabels"};
 constexpr std::array<Names, 4> kTargetRead = {"group", "kind", "name", "namespace"};
 // As in Istio.
 constexpr size_t kMaxTargets = 16;
-constexpr std::array<Names, 12> kRuleRead = {"issuer",
+constexpr std::array<Names, 13> kRuleRead = {"issuer",
                                              "audiences",
                                              "jwks",
                                              "jwksUri",
@@ -32,12 +32,13 @@ constexpr std::array<Names, 12> kRuleRead = {"issuer",
                                              "outputPayloadToHeader",
                                              "outputClaimToHeaders",
                                              "forwardOriginalToken",
+                                             "spaceDelimitedClaims",
                                              "timeout"};
-constexpr std::array<Names, 1> kRuleKnown = {"spaceDelimitedClaims"};
 constexpr std::array<Names, 2> kHeaderRead = {"name", "prefix"};
 constexpr std::array<Names, 2> kClaimRead = {"header", "claim"};
 // Of one object, as in Istio's own schema.
 constexpr size_t kMaxRules = 4096;
+constexpr size_t kMaxWordClaims = 64;
 
 bool is_header_name(Names name) {
   static constexpr Names kMarks = "!#$%&'*+-.^_`|~";
@@ -160,6 +161,15 @@ void parse_claims(const FieldReader& rule, pb::TokenRule& out) {
   }
 }
 
+// Names of claims of the token itself: "a.b" is a name with a dot in it, as in Istio.
+void parse_word_claims(const FieldReader& rule, pb::TokenRule& out) {
+  for (std::string& name : filled_texts(rule, "spaceDelimitedClaims"))
+    out.add_space_delimited_claims(std::move(name));
+  if (static_cast<size_t>(out.space_delimited_claims_size()) > kMaxWordClaims)
+    rule.error_at("spaceDelimitedClaims", kOverLimit, str_cat("more than ", kMaxWordClaims, " claims"),
+                  "name those that rules ask about");
+}
+
 bool is_url(Names text) {
   const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   const Names rest = text.starts_with("https://")  ? text.substr(8)
@@ -193,7 +203,7 @@ void parse_keys(const FieldReader& rule, RequestAuthentication& out, pb::TokenRu
 
 void parse_rule(const FieldReader& rule, RequestAuthentication& out) {
   pb::TokenRule& message = *out.message.add_rules();
-  if (!expect_full_map(rule, {.read = kRuleRead, .known = kRuleKnown})) {
+  if (!expect_full_map(rule, {.read = kRuleRead, .known = {}})) {
     out.jwks_uris.emplace_back();
     return;
   }
@@ -203,6 +213,7 @@ void parse_rule(const FieldReader& rule, RequestAuthentication& out) {
   for (std::string& name : filled_texts(rule, "fromCookies")) message.add_from_cookies(std::move(name));
   parse_headers(rule, message);
   parse_claims(rule, message);
+  parse_word_claims(rule, message);
   message.set_output_payload_to_header(header_name(rule, "outputPayloadToHeader"));
   message.set_forward_original_token(rule.boolean("forwardOriginalToken").value_or(false));
   parse_keys(rule, out, message);

@@ -19,7 +19,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Claims that list words in one text (RFC 8693 §4.2).
+// Claims that list words in one text in every token (RFC 8693 §4.2).
 constexpr std::array<std::string_view, 2> kWordLists = {"scope", "permission"};
 // Times beyond it are no times, and would overflow.
 constexpr double kLastSecond = 1e15;
@@ -54,46 +54,60 @@ bool is_for_any(const Json& claims, const std::vector<std::string>& audiences) {
   return found->is_array() ? std::any_of(found->begin(), found->end(), wanted) : wanted(*found);
 }
 
-// False: it is more than a token may say.
-bool add_text(const std::string& key, std::string_view text, VerifiedToken* out) {
-  // About what a node of the map costs, and a short text in a list.
-  constexpr size_t kNode = 160, kText = 64;
-  const auto [claim, is_new] = out->claims.try_emplace(key);
-  if (is_new) out->claim_bytes += kNode + key.size();
-  claim->second.emplace_back(text);
-  out->claim_bytes += kText + text.size();
-  return out->claim_bytes <= TokenRule::kMaxClaimBytes;
-}
+// Of one object: the claims, or what is within one of them.
+class ClaimReader {
+ public:
+  // `words`: names of claims whose texts are lists of words.
+  ClaimReader(const std::vector<std::string>& words, VerifiedToken* out) : words_(words), out_(out) {}
 
-bool add_words(const std::string& key, std::string_view text, VerifiedToken* out) {
-  while (!text.empty()) {
-    const size_t space = std::min(text.find(' '), text.size());
-    if (space > 0 && !add_text(key, text.substr(0, space), out)) return false;
-    text.remove_prefix(std::min(space + 1, text.size()));
-  }
-  return true;
-}
-
-// False: a name that would be taken for a path, or too much.
-bool collect(const Json& object, const std::string& before, VerifiedToken* out) {
-  for (const auto& [name, value] : object.items()) {
-    if (name.find('\0') != std::string::npos) return false;
-    const std::string key = before.empty() ? name : str_cat(before, std::string_view("\0", 1), name);
-    const bool words =
-        before.empty() && std::find(kWordLists.begin(), kWordLists.end(), name) != kWordLists.end();
-    if (value.is_object()) {
-      if (!collect(value, key, out)) return false;
-    } else if (value.is_string()) {
-      const auto& text = value.get_ref<const std::string&>();
-      if (words ? !add_words(key, text, out) : !add_text(key, text, out)) return false;
-    } else if (value.is_array()) {
-      for (const Json& one : value) {
-        if (one.is_string() && !add_text(key, one.get_ref<const std::string&>(), out)) return false;
+  // False: a name that would be taken for a path, or too much.
+  bool read(const Json& object, const std::string& before = "") {
+    for (const auto& [name, value] : object.items()) {
+      if (name.find('\0') != std::string::npos) return false;
+      const std::string key = before.empty() ? name : str_cat(before, std::string_view("\0", 1), name);
+      if (value.is_object()) {
+        if (!read(value, key)) return false;
+      } else if (value.is_string()) {
+        const auto& text = value.get_ref<const std::string&>();
+        if (before.empty() && is_word_list(name) ? !add_words(key, text) : !add_text(key, text)) return false;
+      } else if (value.is_array()) {
+        for (const Json& one : value) {
+          if (one.is_string() && !add_text(key, one.get_ref<const std::string&>())) return false;
+        }
       }
     }
+    return true;
   }
-  return true;
-}
+
+ private:
+  bool is_word_list(const std::string& name) const {
+    return std::find(kWordLists.begin(), kWordLists.end(), name) != kWordLists.end() ||
+           std::find(words_.begin(), words_.end(), name) != words_.end();
+  }
+
+  // False: it is more than a token may say.
+  bool add_text(const std::string& key, std::string_view text) {
+    // About what a node of the map costs, and a short text in a list.
+    constexpr size_t kNode = 160, kText = 64;
+    const auto [claim, is_new] = out_->claims.try_emplace(key);
+    if (is_new) out_->claim_bytes += kNode + key.size();
+    claim->second.emplace_back(text);
+    out_->claim_bytes += kText + text.size();
+    return out_->claim_bytes <= TokenRule::kMaxClaimBytes;
+  }
+
+  bool add_words(const std::string& key, std::string_view text) {
+    while (!text.empty()) {
+      const size_t space = std::min(text.find(' '), text.size());
+      if (space > 0 && !add_text(key, text.substr(0, space))) return false;
+      text.remove_prefix(std::min(space + 1, text.size()));
+    }
+    return true;
+  }
+
+  const std::vector<std::string>& words_;
+  VerifiedToken* out_;
+};
 
 // Nothing that ends a field or makes a server read it in two ways.
 bool is_field_value(std::string_view text) {
@@ -183,6 +197,7 @@ absl::StatusOr<TokenRulePtr> TokenRule::compile(const mesh::v1::TokenRule& rule)
     out->claim_headers_.push_back({claim.header(), {claim.claim().begin(), claim.claim().end()}});
   }
   out->forwards_token_ = rule.forward_original_token();
+  out->word_claims_.assign(rule.space_delimited_claims().begin(), rule.space_delimited_claims().end());
   std::vector<std::string_view> names;
   for (const Place& place : out->headers_) names.push_back(place.header);
   for (const ClaimHeader& header : out->claim_headers_) names.push_back(header.header);
@@ -203,7 +218,7 @@ VerifiedTokenPtr TokenRule::verify(const UnprovedToken& token, int64_t now) cons
   if (not_before) out->good_from = *not_before - kSkewSeconds;
   if (expires) out->good_until = *expires + kSkewSeconds;
   if (!out->good_at(now) || prove(parts.jws, keys_) != JwsProof::kProved) return nullptr;
-  if (!collect(claims, "", out.get())) return nullptr;
+  if (!ClaimReader(word_claims_, out.get()).read(claims)) return nullptr;
   out->text = parts.text;
   out->encoded_payload = std::string_view(out->text).substr(
       static_cast<size_t>(parts.jws.encoded_payload.data() - parts.text.data()),

@@ -77,6 +77,7 @@ class TokenRule {
   std::string payload_header_;
   std::vector<ClaimHeader> claim_headers_;
   bool forwards_token_ = false;
+  std::vector<std::string> word_claims_;  // besides those that are in every token
 };
 
 using TokenRulePtr = std::shared_ptr<const TokenRule>;

@@ -20,7 +20,8 @@ struct VerifiedToken {
   std::string text;                  // as it was sent
   std::string_view encoded_payload;  // of `text`
   std::string principal;             // "ISSUER/SUBJECT"; empty without a subject
-  // Texts, and lists of texts, by claim_key(). Of "scope" and "permission" each word is one.
+  // Texts, and lists of texts, by claim_key(). Of "scope" and "permission", and what the rule names
+  // beside them, each word is one.
   std::map<std::string, std::vector<std::string>, std::less<>> claims;
   size_t claim_bytes = 0;  // memory of `claims`, about
   // For the application: the headers of its rule, in the rule's order. Names are views of the rule.

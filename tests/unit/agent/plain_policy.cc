@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdio>
 #include <functional>
+#include <sstream>
 
 namespace weft::agent::plain {
 namespace {
@@ -107,11 +108,27 @@ struct Reading {
     return deny ? held > 0 : held == static_cast<int>(lines.size());
   }
 
+  // As the rule of the token's issuer says; scope and permission are lists of words whatever it says.
+  std::vector<std::string> words_or_text(const std::string& name, const std::string& text) const {
+    bool words = name == "scope" || name == "permission";
+    for (const std::string& each : request.word_claims) words = words || each == name;
+    if (!words) return {text};
+    std::vector<std::string> out;
+    std::istringstream rest(text);
+    for (std::string word; std::getline(rest, word, ' ');) {
+      if (!word.empty()) out.push_back(word);
+    }
+    return out;
+  }
+
   // Any text of the claim is the wanted one, or none is.
   bool claim(const std::string& name, const Values& values) const {
     std::vector<std::string> texts;
     for (const auto& [key, all] : request.claims) {
       if (key == name) texts = all;
+    }
+    for (const auto& [key, text] : request.text_claims) {
+      if (key == name) texts = words_or_text(key, text);
     }
     const Equal any = [&texts](const std::string& written, const std::string&) {
       bool hit = false;
@@ -125,8 +142,9 @@ struct Reading {
     if (c.key == "request.auth.principal") return field(c.values, request.token_principal, wildcard);
     if (c.key == "request.auth.audiences") return claim("aud", c.values);
     if (c.key == "request.auth.presenter") return claim("azp", c.values);
-    if (c.key == "request.auth.claims[group]") return claim("group", c.values);
-    return claim("a/b", c.values);
+    if (c.key == "request.auth.claims[a][b]") return claim("a/b", c.values);
+    constexpr size_t kBefore = 20;  // "request.auth.claims["
+    return claim(c.key.substr(kBefore, c.key.size() - kBefore - 1), c.values);
   }
 
   bool server_name(const Values& values) const {

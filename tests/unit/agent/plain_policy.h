@@ -58,7 +58,10 @@ struct Request {
   // Of its good token; none: it has none.
   std::string token_principal;
   std::vector<std::pair<std::string, std::vector<std::string>>> claims;  // "aud", "a/b": b in a
-  std::string server_name;                                               // of its TLS; empty: none
+  // Claims that are one text, and the names of those that the issuer's rule calls lists of words.
+  std::vector<std::pair<std::string, std::string>> text_claims;
+  std::vector<std::string> word_claims;
+  std::string server_name;    // of its TLS; empty: none
   bool name_unknown = false;  // nobody looked for it; of what is no HTTP
 };
 

@@ -34,6 +34,13 @@ std::string object(const std::string& spec, const std::string& ns = "shop") {
       ns, "\nspec: ", spec, "\n");
 }
 
+// One more than a rule may name.
+std::string sixty_five_names() {
+  std::string out;
+  for (int i = 0; i < 65; ++i) str_append(&out, i == 0 ? "" : ", ", "c", i);
+  return out;
+}
+
 std::vector<Finding> all_findings_of(const std::string& text) {
   Store store;
   store.update({{"f.yaml", parse_file("f.yaml", text)}});
@@ -49,7 +56,8 @@ TEST(RequestAuthenticationManifestTest, EveryFieldGoesOut) {
       object(str_cat(
           R"({selector: {matchLabels: {app: web}}, jwtRules: [{issuer: i, audiences: [a, b], jwks: ')",
           keys(), R"(', fromHeaders: [{name: X-Jwt, prefix: "p "}], fromParams: [t], fromCookies: [c],
-  outputPayloadToHeader: X-Payload, outputClaimToHeaders: [{header: X-Sub, claim: a.b}], forwardOriginalToken: true}]})")),
+  outputPayloadToHeader: X-Payload, outputClaimToHeaders: [{header: X-Sub, claim: a.b}], forwardOriginalToken: true,
+  spaceDelimitedClaims: [roles, a.b]}]})")),
       "shop/r");
   EXPECT_EQ(out.namespace_(), "shop");
   EXPECT_FALSE(out.every_namespace());
@@ -67,6 +75,7 @@ TEST(RequestAuthenticationManifestTest, EveryFieldGoesOut) {
   EXPECT_EQ(rule.output_claims(0).header(), "x-sub");
   EXPECT_THAT(rule.output_claims(0).claim(), ElementsAre("a", "b"));
   EXPECT_TRUE(rule.forward_original_token());
+  EXPECT_THAT(rule.space_delimited_claims(), ElementsAre("roles", "a.b"));
   EXPECT_TRUE(compiled(object(str_cat("{jwtRules: [{issuer: i, jwks: '", keys(), "'}]}"), "istio-system"),
                        "istio-system/r")
                   .every_namespace());
@@ -95,8 +104,12 @@ TEST(RequestAuthenticationManifestTest, WhatCannotBeDoneIsRefusedAtItsField) {
        "WF0002 spec.jwtRules[0].outputClaimToHeaders[0].claim"},
       {str_cat("{jwtRules: [{", good, ", outputPayloadToHeader: connection}]}"),
        "WF0002 spec.jwtRules[0].outputPayloadToHeader"},
-      {str_cat("{jwtRules: [{", good, ", spaceDelimitedClaims: [a]}]}"),
-       "WF0025 spec.jwtRules[0].spaceDelimitedClaims"},
+      {str_cat("{jwtRules: [{", good, ", spaceDelimitedClaims: []}]}"),
+       "WF0026 spec.jwtRules[0].spaceDelimitedClaims"},
+      {str_cat("{jwtRules: [{", good, ", spaceDelimitedClaims: [a, '']}]}"),
+       "WF0026 spec.jwtRules[0].spaceDelimitedClaims"},
+      {str_cat("{jwtRules: [{", good, ", spaceDelimitedClaims: [", sixty_five_names(), "]}]}"),
+       "WF0022 spec.jwtRules[0].spaceDelimitedClaims"},
       {"{selector: {matchLabels: {}}, jwtRules: []}", "WF0026 spec.selector"},
       {"{targetRefs: [{kind: Gateway, name: g}]}", "WF0025 spec.targetRefs[0].kind"},
       {"{targetRefs: [{kind: Service, name: g}]}", "WF0025 spec.targetRefs[0].kind"},

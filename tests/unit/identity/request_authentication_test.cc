@@ -346,5 +346,45 @@ TEST(VerifiedTokenTest, ClaimsAreKnownByTheirPath) {
   EXPECT_EQ(UnprovedToken::read("a.b.c").ok(), false);
 }
 
+// As "scope", which stays one: of the token itself, and of texts alone.
+TEST(VerifiedTokenTest, ClaimsThatTheRuleNamesAreListsOfWords) {
+  mesh::v1::TokenRule named = rule();
+  named.add_space_delimited_claims("roles");
+  named.add_space_delimited_claims("a.b");
+  const TokenRulePtr by = *TokenRule::compile(named);
+  const std::string text = token(
+      R"(,"roles":" admin  editor ","a.b":"x y","a":{"b":"p q","roles":"r s"},"groups":"t u","scope":"v w","list":["m n"])");
+  const auto read = UnprovedToken::read(text);
+  ASSERT_TRUE(read.ok()) << read.status();
+  const VerifiedTokenPtr good = by->verify(*read, kNow);
+  ASSERT_NE(good, nullptr);
+  EXPECT_THAT(good->claims.at("roles"), ElementsAre("admin", "editor"));
+  EXPECT_THAT(good->claims.at("a.b"), ElementsAre("x", "y")) << "a name with a dot, no path";
+  EXPECT_THAT(good->claims.at(claim_key({"a", "b"})), ElementsAre("p q"));
+  EXPECT_THAT(good->claims.at(claim_key({"a", "roles"})), ElementsAre("r s"));
+  EXPECT_THAT(good->claims.at("groups"), ElementsAre("t u"));
+  EXPECT_THAT(good->claims.at("scope"), ElementsAre("v", "w"));
+  EXPECT_THAT(good->claims.at("list"), ElementsAre("m n"));
+  // Each word counts against what a token may say.
+  std::string many;
+  for (int i = 0; i < 1'500; ++i) many += "w ";
+  const std::string long_text = token(str_cat(",\"roles\":\"", many, "\""));
+  EXPECT_EQ(by->verify(*UnprovedToken::read(long_text), kNow), nullptr);
+  EXPECT_NE((*TokenRule::compile(rule()))->verify(*UnprovedToken::read(long_text), kNow), nullptr);
+}
+
+// What was remembered of a token is of the rule that read it.
+TEST_F(RequestAuthenticationTest, ATokenIsReadAnewWhenItsRuleNamesOtherClaims) {
+  const std::string path = str_cat("/?access_token=", token(R"(,"roles":"a b")"));
+  ask(of({rule()}), path);
+  ASSERT_NE(token_, nullptr);
+  EXPECT_THAT(token_->claims.at("roles"), ElementsAre("a b"));
+  mesh::v1::TokenRule named = rule();
+  named.add_space_delimited_claims("roles");
+  ask(of({named}), path);
+  ASSERT_NE(token_, nullptr);
+  EXPECT_THAT(token_->claims.at("roles"), ElementsAre("a", "b"));
+}
+
 }  // namespace
 }  // namespace weft::proxy

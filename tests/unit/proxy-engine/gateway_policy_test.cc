@@ -250,8 +250,11 @@ TEST_F(GatewayPolicyTest, WhatCustomSelectsAndIsNotReadIsDenied) {
 
 class GatewayTokenTest : public GatewayPolicyTest {
  protected:
-  std::shared_ptr<GatewayRules> with_tokens(const std::vector<AuthorizationPtr>& policies = {}) const {
+  // `words`: a claim that lists words in one text.
+  std::shared_ptr<GatewayRules> with_tokens(const std::vector<AuthorizationPtr>& policies = {},
+                                            const char* words = nullptr) const {
     weft::mesh::v1::TokenRule rule;
+    if (words != nullptr) rule.add_space_delimited_claims(words);
     rule.set_issuer("https://issuer");
     rule.set_jwks(test::jwk_set(test::jwk(key_.get())));
     auto out = std::make_shared<GatewayRules>();
@@ -279,6 +282,17 @@ TEST_F(GatewayTokenTest, RoutesFollowClaimsThatWereProved) {
   EXPECT_EQ(get("/", bearer(R"(,"role":["user","admin"])")), ok_response("admin"));
   EXPECT_EQ(get("/", bearer(R"(,"role":"user")")), ok_response("inside"));
   EXPECT_EQ(get("/", bearer("")), ok_response("inside"));
+}
+
+TEST_F(GatewayTokenTest, RoutesFollowEachWordOfAClaimThatTheRuleCallsAList) {
+  const std::string both = bearer(R"(,"role":"user admin")");
+  serve(with_tokens());
+  EXPECT_EQ(get("/", both), ok_response("inside")) << "one text, and no role has it";
+  serve(with_tokens({}, "role"));
+  EXPECT_EQ(get("/", both), ok_response("admin"));
+  EXPECT_EQ(get("/", bearer(R"(,"role":"user administrator")")), ok_response("inside"));
+  serve(with_tokens());
+  EXPECT_EQ(get("/", both), ok_response("inside")) << "a rule that changed reads the token anew";
 }
 
 TEST_F(GatewayTokenTest, ABadTokenIsRefusedAndNobodyHasItsClaims) {
