@@ -104,9 +104,10 @@ struct Change {
   std::shared_ptr<const GatewayApiStatus> gateway_api = {};
 };
 
-// The JSON Web Key Set at a URL as its one entry, checked; nullopt when it cannot be had. May block; runs on
-// threads of its own, and may outlive who was given it. Empty: none is ever fetched.
-using FetchKeys = std::function<std::optional<std::vector<std::string>>(const std::string& url)>;
+// The JSON Web Key Set of a source (resource/key_source.h) as its one entry, checked; an error says why it
+// cannot be had, and what to do next. May block; runs on threads of its own, and may outlive who was given
+// it. Empty: none is ever fetched.
+using FetchKeys = std::function<absl::StatusOr<std::vector<std::string>>(const std::string& source)>;
 
 class ControlPlane {
  public:

@@ -116,17 +116,16 @@ Pipeline::Pipeline(std::string node_name, FetchKeys fetch_keys, ControlPlane::Su
         });
   }
   if (!fetch_keys) return;
-  key_resolver_ = DnsResolver::start(
-      {.refresh = kKeyRefresh,
-       .look_up = std::move(fetch_keys),
-       .event = "keys_not_fetched",
-       .next = "see that this node can get the URL, and that it is a JSON Web Key Set; keys fetched before "
-               "stay in force"},
-      [this] {
-        const absl::MutexLock lock(&mutex_);
-        rest_due_ = true;
-        if (generation_ > 0) recompile();
-      });
+  key_resolver_ = DnsResolver::start({.refresh = kKeyRefresh,
+                                      .look_up = std::move(fetch_keys),
+                                      .event = "keys_not_fetched",
+                                      .next = "as the reason says; keys fetched before stay in force",
+                                      .tells_problems = true},
+                                     [this] {
+                                       const absl::MutexLock lock(&mutex_);
+                                       rest_due_ = true;
+                                       if (generation_ > 0) recompile();
+                                     });
 }
 
 // Before anything goes: a change that is told right now still uses the resolver.
@@ -238,7 +237,9 @@ bool Pipeline::recompile_own_routes(Change& change) {
 void Pipeline::recompile_rest(Change& change) {
   FetchedKeys keys;
   if (key_resolver_ != nullptr) {
-    for (auto& [url, found] : key_resolver_->addresses()) keys.emplace(url, std::move(found.front()));
+    for (auto& [source, found] : key_resolver_->addresses())
+      keys.sets.emplace(source, std::move(found.front()));
+    keys.problems = key_resolver_->problems();
   }
   own_routes_due_.clear();
   stage_.begin_asking();

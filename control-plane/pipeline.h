@@ -81,7 +81,7 @@ class Pipeline {
   uint64_t rest_version_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<DnsResolver> resolver_;
-  // Of keys, by their URLs; null: none are fetched.
+  // Of keys, by their sources; null: none are fetched.
   std::unique_ptr<DnsResolver> key_resolver_;
   std::unique_ptr<FileSecrets> file_secrets_;  // null: none are read
 };

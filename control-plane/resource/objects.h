@@ -348,7 +348,8 @@ struct PeerAuthentication {
 struct RequestAuthentication {
   ObjectMeta meta;
   mesh::v1::RequestAuthentication message;  // with the keys that stand in it
-  std::vector<std::string> jwks_uris;       // one for each rule; empty: its keys stand in it
+  // One for each rule, see key_source.h; empty: its keys stand in it.
+  std::vector<std::string> key_sources;
   // Of targetRefs: names of Gateways (Gateway API) of its namespace, and nothing else is meant.
   std::vector<std::string> gateways;
 };

@@ -7,6 +7,7 @@
 #include "base/jwk_set.h"
 #include "base/strings.h"
 #include "control-plane/resource/gateway_api.h"
+#include "control-plane/resource/key_source.h"
 #include "control-plane/resource/parse_object.h"
 #include "control-plane/resource/policy_terms.h"
 
@@ -170,18 +171,23 @@ void parse_word_claims(const FieldReader& rule, pb::TokenRule& out) {
                   "name those that rules ask about");
 }
 
-bool is_url(Names text) {
-  const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
-  const Names rest = text.starts_with("https://")  ? text.substr(8)
-                     : text.starts_with("http://") ? text.substr(7)
-                                                   : Names();
-  return plain && !rest.empty() && rest.front() != '/' && rest.find('@') == Names::npos;
+// By which OpenID Connect finds the keys. Empty: it was reported.
+std::string issuer_source(const FieldReader& rule, const std::string& issuer) {
+  if (issuer.empty()) return "";
+  const bool bare = issuer.find_first_of("?#") == std::string::npos;
+  if (bare && is_http_url(issuer)) return discovered_by(issuer);
+  rule.error_at("issuer", kValueRejected,
+                str_cat("\"", issuer.substr(0, 64),
+                        bare ? "\" is no http or https URL" : "\" has a query or a fragment",
+                        ", so that its keys cannot be found by it, and neither jwks nor jwksUri is given"),
+                "give jwksUri or jwks, or an issuer such as https://HOST/PATH");
+  return "";
 }
 
 void parse_keys(const FieldReader& rule, RequestAuthentication& out, pb::TokenRule& message) {
   const bool other_name = rule.has("jwks_uri");
   const Names uri_field = other_name ? "jwks_uri" : "jwksUri";
-  const std::string uri = rule.text(uri_field).value_or("");
+  std::string uri = rule.text(uri_field).value_or("");
   const std::string keys = rule.text("jwks").value_or("");
   if (!uri.empty() && !keys.empty()) {
     rule.error_at("jwks", kValueRejected, "jwks and jwksUri are both given", "keep one of them");
@@ -191,20 +197,18 @@ void parse_keys(const FieldReader& rule, RequestAuthentication& out, pb::TokenRu
                     "give a JSON Web Key Set with RSA or EC public keys");
     message.set_jwks(keys);
   } else if (uri.empty()) {
-    rule.error(kNotSupportedYet,
-               "neither jwks nor jwksUri is given: keys are not found by the issuer's name yet",
-               "give jwksUri: the issuer's /.well-known/openid-configuration names it");
-  } else if (!is_url(uri)) {
+    uri = issuer_source(rule, message.issuer());
+  } else if (!is_http_url(uri)) {
     rule.error_at(uri_field, kValueRejected, str_cat("\"", uri.substr(0, 64), "\" is no http or https URL"),
                   "write https://HOST/PATH, without a user name");
   }
-  out.jwks_uris.push_back(keys.empty() ? uri : "");
+  out.key_sources.push_back(keys.empty() ? uri : "");
 }
 
 void parse_rule(const FieldReader& rule, RequestAuthentication& out) {
   pb::TokenRule& message = *out.message.add_rules();
   if (!expect_full_map(rule, {.read = kRuleRead, .known = {}})) {
-    out.jwks_uris.emplace_back();
+    out.key_sources.emplace_back();
     return;
   }
   message.set_issuer(rule.required_text("issuer", "who makes the tokens: their claim \"iss\""));
@@ -225,7 +229,7 @@ void parse_rule(const FieldReader& rule, RequestAuthentication& out) {
 }  // namespace
 
 RequestAuthentication parse_request_authentication(const FieldReader& root, ObjectMeta meta) {
-  RequestAuthentication out{.meta = std::move(meta), .message = {}, .jwks_uris = {}, .gateways = {}};
+  RequestAuthentication out{.meta = std::move(meta), .message = {}, .key_sources = {}, .gateways = {}};
   out.message.set_name(out.meta.name);
   out.message.set_namespace_(out.meta.ns);
   out.message.set_every_namespace(out.meta.ns == kRootNamespace);
@@ -234,7 +238,7 @@ RequestAuthentication parse_request_authentication(const FieldReader& root, Obje
   parse_selector(*spec, out);
   parse_targets(*spec, out);
   for (const FieldReader& rule : spec->items("jwtRules")) {
-    if (out.jwks_uris.size() == kMaxRules) {
+    if (out.key_sources.size() == kMaxRules) {
       rule.error(kOverLimit, str_cat("more than ", kMaxRules, " rules"), "split the object");
       break;
     }

@@ -8,7 +8,6 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 
 #include "base/address.h"
@@ -20,13 +19,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::optional<std::vector<std::string>> look_up_by_system(const std::string& host) {
+absl::StatusOr<std::vector<std::string>> look_up_by_system(const std::string& host) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   // No address of a family that this node does not speak: connections there would only fail.
   hints.ai_flags = AI_ADDRCONFIG;
   addrinfo* list = nullptr;
-  if (getaddrinfo(host.c_str(), nullptr, &hints, &list) != 0) return std::nullopt;
+  const int error = getaddrinfo(host.c_str(), nullptr, &hints, &list);
+  if (error != 0) return absl::NotFoundError(gai_strerror(error));
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owned(list, &freeaddrinfo);
   std::set<std::string> seen;
   for (const addrinfo* each = list; each != nullptr; each = each->ai_next) {
@@ -41,6 +41,7 @@ constexpr int kMaxLookUps = 16;
 
 struct Name {
   std::vector<std::string> addresses;
+  std::string problem;    // of the last look-up; empty: none
   Clock::time_point due;  // at the beginning of time: at once
   bool under_way = false;
   bool tried = false;  // a look-up is over
@@ -67,6 +68,15 @@ class Names {
     DnsResolver::Addresses out;
     for (const auto& [host, name] : names_) {
       if (!name.addresses.empty()) out.emplace(host, name.addresses);
+    }
+    return out;
+  }
+
+  DnsResolver::Problems problems() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    DnsResolver::Problems out;
+    for (const auto& [host, name] : names_) {
+      if (!name.problem.empty()) out.emplace(host, name.problem);
     }
     return out;
   }
@@ -136,11 +146,15 @@ class Names {
     if (name == names_.end() || stopping_) return;
     name->second.under_way = false;
     name->second.tried = true;
-    if (!found && name->second.failures == 0)
-      log::warn(options_.event, {{"host", host}, {"next", options_.next}});
-    name->second.due = Clock::now() + (found ? options_.refresh : pause(name->second.failures));
-    name->second.failures = found ? 0 : name->second.failures + 1;
-    if (!found || name->second.addresses == *found) return;
+    if (!found.ok() && name->second.failures == 0)
+      log::warn(options_.event,
+                {{"host", host}, {"reason", found.status().message()}, {"next", options_.next}});
+    name->second.due = Clock::now() + (found.ok() ? options_.refresh : pause(name->second.failures));
+    name->second.failures = found.ok() ? 0 : name->second.failures + 1;
+    std::string problem(found.status().message());
+    changed_ = changed_ || (options_.tells_problems && problem != name->second.problem);
+    name->second.problem = std::move(problem);
+    if (!found.ok() || name->second.addresses == *found) return;
     name->second.addresses = *found;
     changed_ = true;
   }
@@ -166,6 +180,7 @@ class ThreadedResolver final : public DnsResolver {
 
   void want(const std::set<std::string>& hosts) override { names_->want(hosts); }
   Addresses addresses() const override { return names_->addresses(); }
+  Problems problems() const override { return names_->problems(); }
   bool wait_for_first(std::chrono::milliseconds limit) const override {
     return names_->wait_for_first(limit);
   }

@@ -7,19 +7,21 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
+
+#include "absl/status/statusor.h"
 
 namespace weft::control_plane {
 
 class DnsResolver {
  public:
-  // Sorted; nullopt when the look-up failed.
+  // Sorted; an error when the look-up failed.
   // Runs on several threads at once, and may outlive the resolver.
-  using LookUp = std::function<std::optional<std::vector<std::string>>(const std::string& host)>;
+  using LookUp = std::function<absl::StatusOr<std::vector<std::string>>(const std::string& host)>;
   using Addresses = std::map<std::string, std::vector<std::string>>;
+  using Problems = std::map<std::string, std::string>;
   struct Options {
     std::chrono::milliseconds refresh{60'000};
     // After a failure, and twice as long after each further one, up to `refresh`.
@@ -28,6 +30,8 @@ class DnsResolver {
     // Logged when a name begins to fail.
     std::string event = "name_not_resolved";
     std::string next = "check the name and the node's resolver";
+    // Whoever is told of addresses is told of problems too.
+    bool tells_problems = false;
   };
 
   // `changed` runs on the resolver's thread, whenever addresses did; several changes may be told at once.
@@ -37,6 +41,8 @@ class DnsResolver {
   // Names that are wanted from now on; new ones are looked up at once, others are forgotten.
   virtual void want(const std::set<std::string>& hosts) = 0;
   virtual Addresses addresses() const = 0;
+  // Why the last look-up of a name failed, of those of which it did.
+  virtual Problems problems() const = 0;
   // Waits until one look-up of each wanted name is over, well or not. False: `limit` passed before, or the
   // resolver was stopped. Not from `changed`.
   virtual bool wait_for_first(std::chrono::milliseconds limit) const = 0;

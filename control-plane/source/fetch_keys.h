@@ -2,17 +2,18 @@
 // never on a path of data.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
+
+#include "absl/status/statusor.h"
 
 namespace weft::control_plane {
 
 inline constexpr long kFetchSeconds = 5;
 
-// The JSON Web Key Set at an http or https URL, as the one entry; nullopt when there is none that could be
-// used, which is logged. Redirects are not followed, and servers of https must prove themselves by the
-// system's certificates.
-std::optional<std::vector<std::string>> fetch_keys(const std::string& url);
+// The JSON Web Key Set at an http or https URL, or the one that the issuer's document names where `source`
+// (resource/key_source.h) says so, as the one entry. An error names the URL, and says what to do next.
+// Redirects are not followed, and servers of https must prove themselves by the system's certificates.
+absl::StatusOr<std::vector<std::string>> fetch_keys(const std::string& source);
 
 }  // namespace weft::control_plane

@@ -1,6 +1,7 @@
-// Fuzz target of tokens: JSON, key sets, headers, payloads and whole requests. Looks for a token that is
-// believed though nobody here can sign, a key that no verification should use, JSON that does not read back
-// as itself, and a head that the application gets otherwise than a request without tokens would have it.
+// Fuzz target of tokens: JSON, key sets, documents of issuers, headers, payloads and whole requests. Looks
+// for a token that is believed though nobody here can sign, a key that no verification should use, JSON that
+// does not read back as itself, and a head that the application gets otherwise than a request without tokens
+// would have it.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <cstdlib>
@@ -10,6 +11,8 @@
 #include "absl/strings/escaping.h"
 #include "base/json_text.h"
 #include "base/strings.h"
+#include "control-plane/resource/key_source.h"
+#include "control-plane/source/issuer_document.h"
 #include "proto/weft/mesh/v1/request_authentication.pb.h"
 #include "userspace-proxy/http/path.h"
 #include "userspace-proxy/policy/request_authentication.h"
@@ -45,6 +48,7 @@ const TokenRulePtr& rule() {
     rule.set_output_payload_to_header("x-payload");
     rule.add_output_claims()->set_header("x-sub");
     rule.mutable_output_claims(0)->add_claim("sub");
+    rule.add_space_delimited_claims("w");
     return *TokenRule::compile(rule);
   }();
   return one;
@@ -56,6 +60,12 @@ void read_text_as_json(const std::string& text) {
   if (!json.ok()) return;
   const auto again = read_json(json->dump(), {.bytes = 1 << 20, .depth = 8, .values = 256});
   require(again.ok() && *again == *json);
+}
+
+// Where an issuer's keys are is said by a document of the issuer's alone, and is encrypted as it is.
+void read_issuer_document(const std::string& text) {
+  const auto url = control_plane::jwks_uri_of(text, "https://i");
+  if (url.ok()) require(control_plane::is_http_url(*url) && url->starts_with("https://"));
 }
 
 void read_keys(const std::string& text) {
@@ -113,9 +123,12 @@ void ask(FuzzedDataProvider& data) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   FuzzedDataProvider data(bytes, size);
   switch (data.ConsumeIntegralInRange(0, 4)) {
-    case 0:
-      weft::proxy::read_text_as_json(data.ConsumeRemainingBytesAsString());
+    case 0: {
+      const std::string text = data.ConsumeRemainingBytesAsString();
+      weft::proxy::read_text_as_json(text);
+      weft::proxy::read_issuer_document(text);
       break;
+    }
     case 1:
       weft::proxy::read_keys(data.ConsumeRemainingBytesAsString());
       break;

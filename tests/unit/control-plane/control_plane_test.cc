@@ -106,9 +106,9 @@ TEST_F(FolderTest, TheFirstChangeHasTheKeysThatCanBeHad) {
           str_cat("apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: r", i,
                   "}\nspec: {jwtRules: [{issuer: i", i, ", jwksUri: 'https://keys/", i, "'}]}\n"));
   }
-  start([](const std::string& url) -> std::optional<std::vector<std::string>> {
-    if (url.ends_with("/7")) return std::nullopt;
-    return {{R"({"keys": []})"}};
+  start([](const std::string& url) -> absl::StatusOr<std::vector<std::string>> {
+    if (url.ends_with("/7")) return absl::UnavailableError("down");
+    return std::vector<std::string>{R"({"keys": []})"};
   });
   EXPECT_EQ(generation_, 1U);
   ASSERT_EQ(findings_.size(), 1U) << "keys of one could not be had, and are not waited for";

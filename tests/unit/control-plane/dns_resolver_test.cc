@@ -10,6 +10,8 @@
 #include <mutex>
 #include <optional>
 
+#include "base/strings.h"
+
 namespace weft::control_plane {
 namespace {
 
@@ -25,13 +27,14 @@ class Names {
   ~Names() { release(); }
 
   DnsResolver::LookUp look_up() {
-    return [state = state_](const std::string& host) -> std::optional<std::vector<std::string>> {
+    return [state = state_](const std::string& host) -> absl::StatusOr<std::vector<std::string>> {
       std::unique_lock<std::mutex> lock(state->mutex);
       ++state->asked;
       state->changed.notify_all();
       if (host.starts_with("silent")) state->changed.wait(lock, [&] { return state->released; });
       const auto found = state->answers.find(host);
-      return found == state->answers.end() ? std::nullopt : std::optional(found->second);
+      if (found == state->answers.end()) return absl::NotFoundError(str_cat("no ", host));
+      return found->second;
     };
   }
   void answer(const std::string& host, std::optional<std::vector<std::string>> addresses) {
@@ -107,6 +110,26 @@ TEST(DnsResolverTest, AFailureLeavesWhatWasKnownAndIsTriedAgain) {
   EXPECT_THAT(resolver->addresses(), ElementsAre(Pair("a", ElementsAre("192.0.2.1"))));
   names.answer("a", {{"192.0.2.3"}});
   ASSERT_TRUE(names.wait_told(2));
+}
+
+TEST(DnsResolverTest, ProblemsAreToldToWhoWantsThemUntilTheyAreOver) {
+  Names names;
+  names.answer("a", {{"192.0.2.1"}});
+  const auto resolver = DnsResolver::start({.refresh = milliseconds(5),
+                                            .retry = milliseconds(5),
+                                            .look_up = names.look_up(),
+                                            .tells_problems = true},
+                                           [&] { names.told(); });
+  resolver->want({"a"});
+  ASSERT_TRUE(names.wait_told(1));
+  EXPECT_THAT(resolver->problems(), IsEmpty());
+  names.answer("a", std::nullopt);
+  ASSERT_TRUE(names.wait_told(2));
+  EXPECT_THAT(resolver->problems(), ElementsAre(Pair("a", "no a")));
+  EXPECT_THAT(resolver->addresses(), ElementsAre(Pair("a", ElementsAre("192.0.2.1"))));
+  names.answer("a", {{"192.0.2.1"}});
+  ASSERT_TRUE(names.wait_told(3));
+  EXPECT_THAT(resolver->problems(), IsEmpty());
 }
 
 TEST(DnsResolverTest, ForgetsWhatIsWantedNoMore) {

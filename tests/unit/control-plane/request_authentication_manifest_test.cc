@@ -1,16 +1,8 @@
 // RequestAuthentication from manifest to resource, and the keys that are fetched for it.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <thread>
-
-#include "base/address.h"
-#include "base/fd.h"
 #include "base/strings.h"
 #include "control-plane/pipeline.h"
-#include "control-plane/source/fetch_keys.h"
 #include "tests/unit/control-plane/compile_fixture.h"
 #include "tests/unit/identity/tokens.h"
 
@@ -87,7 +79,11 @@ TEST(RequestAuthenticationManifestTest, WhatCannotBeDoneIsRefusedAtItsField) {
     std::string spec;
     const char* expected;  // of code, field and message
   } rows[] = {
-      {"{jwtRules: [{issuer: i}]}", "WF0025 spec.jwtRules[0]"},
+      {"{jwtRules: [{issuer: i}]}", "WF0002 spec.jwtRules[0].issuer"},
+      {"{jwtRules: [{issuer: 'ftp://a/b'}]}", "WF0002 spec.jwtRules[0].issuer"},
+      {"{jwtRules: [{issuer: 'https://u:p@a/b'}]}", "WF0002 spec.jwtRules[0].issuer"},
+      {"{jwtRules: [{issuer: 'https://a/b?c=d'}]}", "WF0002 spec.jwtRules[0].issuer"},
+      {"{jwtRules: [{issuer: 'https://a/b#c'}]}", "WF0002 spec.jwtRules[0].issuer"},
       {"{jwtRules: [{issuer: i, jwks: '{}'}]}", "WF0002 spec.jwtRules[0].jwks"},
       {"{jwtRules: [{jwksUri: 'https://a/b'}]}", "WF0026 spec.jwtRules[0].issuer"},
       {"{jwtRules: [{issuer: i, jwksUri: 'file:///etc/passwd'}]}", "WF0002 spec.jwtRules[0].jwksUri"},
@@ -133,7 +129,7 @@ TEST(RequestAuthenticationManifestTest, KeysThatWereFetchedGoOutAndMissingOnesAr
   store.update({{"a.yaml", parse_file("a.yaml", object("{jwtRules: [{issuer: i, jwksUri: 'https://a/keys'}, "
                                                        "{issuer: j, jwksUri: 'https://b/keys'}]}"))}});
   EXPECT_THAT(keys_to_fetch(store.objects()), ElementsAre("https://a/keys", "https://b/keys"));
-  const FetchedKeys fetched = {{"https://b/keys", keys()}};
+  const FetchedKeys fetched = {.sets = {{"https://b/keys", keys()}}};
   const Compiled out = compile(store.objects(), "", {}, nullptr, &fetched);
   const auto message = resource<mesh::v1::RequestAuthentication>(out, kAuthenticationType, "shop/r");
   EXPECT_EQ(message.rules(0).jwks(), "");
@@ -141,57 +137,42 @@ TEST(RequestAuthenticationManifestTest, KeysThatWereFetchedGoOutAndMissingOnesAr
   ASSERT_THAT(out.findings, SizeIs(1));
   EXPECT_EQ(out.findings[0].code, "WF0060");
   EXPECT_EQ(out.findings[0].field, "spec.jwtRules[0].jwksUri");
+  EXPECT_EQ(out.findings[0].message,
+            "there are no keys of https://a/keys yet: tokens of the issuer are refused");
   // Nobody fetches: nothing is missing.
   EXPECT_THAT(compile(store.objects(), "").findings, IsEmpty());
 }
 
-// Answers one request with this.
-class OneAnswer {
- public:
-  explicit OneAnswer(std::string answer)
-      : answer_(std::move(answer)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-    EXPECT_EQ(::listen(listener_.get(), 1), 0);
-    socklen_t length = sizeof(address);
-    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &length);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~OneAnswer() { thread_.join(); }
-  std::string url() const { return str_cat("http://127.0.0.1:", port_, "/keys"); }
-
- private:
-  void serve() {
-    const UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    std::string asked(4096, '\0');
-    if (::recv(client.get(), asked.data(), asked.size(), 0) <= 0) return;
-    for (size_t sent = 0; sent < answer_.size();) {
-      const ssize_t n = ::send(client.get(), answer_.data() + sent, answer_.size() - sent, MSG_NOSIGNAL);
-      if (n <= 0) return;
-      sent += static_cast<size_t>(n);
-    }
-  }
-  const std::string answer_;
-  const UniqueFd listener_;
-  uint16_t port_ = 0;
-  std::thread thread_;
-};
-
-TEST(FetchKeysTest, OnlyAWholeGoodSetIsTaken) {
-  const auto fetched = [](const std::string& head, const std::string& body) {
-    OneAnswer server(str_cat("HTTP/1.1 ", head, "\r\nConnection: close\r\nContent-Length: ", body.size(),
-                             "\r\n\r\n", body));
-    return fetch_keys(server.url());
+TEST(RequestAuthenticationManifestTest, WithoutKeysTheyAreThoseThatTheIssuerNames) {
+  Store store;
+  store.update({{"a.yaml", parse_file("a.yaml", object("{jwtRules: [{issuer: 'https://a/tenant'}]}"))}});
+  EXPECT_THAT(store.findings(), IsEmpty());
+  EXPECT_THAT(keys_to_fetch(store.objects()), ElementsAre("discover https://a/tenant"));
+  const auto with = [&](const FetchedKeys& fetched) {
+    return compile(store.objects(), "", {}, nullptr, &fetched);
   };
-  EXPECT_THAT(fetched("200 OK", keys()), ::testing::Optional(ElementsAre(keys())));
-  EXPECT_EQ(fetched("200 OK", "{}"), std::nullopt);
-  EXPECT_EQ(fetched("404 Not Found", keys()), std::nullopt);
-  EXPECT_EQ(fetched("302 Found\r\nLocation: http://127.0.0.1:1/", keys()), std::nullopt);
-  EXPECT_EQ(fetched("200 OK", std::string(300'000, ' ')), std::nullopt);
-  EXPECT_EQ(fetch_keys("file:///etc/hostname"), std::nullopt);
+  const auto keys_in = [](const Compiled& out) {
+    return resource<mesh::v1::RequestAuthentication>(out, kAuthenticationType, "shop/r").rules(0).jwks();
+  };
+  const Compiled good = with({.sets = {{"discover https://a/tenant", keys()}}});
+  EXPECT_EQ(keys_in(good), keys());
+  EXPECT_THAT(good.findings, IsEmpty());
+  const std::map<std::string, std::string> problem = {
+      {"discover https://a/tenant", "https://a/x: HTTP status 404; next: look there"}};
+  const Compiled missing = with({.sets = {}, .problems = problem});
+  EXPECT_EQ(keys_in(missing), "");
+  ASSERT_THAT(missing.findings, SizeIs(1));
+  EXPECT_EQ(missing.findings[0].code, "WF0060");
+  EXPECT_EQ(missing.findings[0].field, "spec.jwtRules[0].issuer");
+  EXPECT_EQ(missing.findings[0].message,
+            "there are no keys of https://a/tenant yet: tokens of the issuer are refused; https://a/x: HTTP "
+            "status 404");
+  EXPECT_EQ(missing.findings[0].remedy, "look there");
+  // What was fetched once stays, and who looks sees that it grows old.
+  const Compiled old = with({.sets = {{"discover https://a/tenant", keys()}}, .problems = problem});
+  EXPECT_EQ(keys_in(old), keys());
+  ASSERT_THAT(old.findings, SizeIs(1));
+  EXPECT_THAT(old.findings[0].message, HasSubstr("those that were fetched last stay in force"));
 }
 
 }  // namespace
