@@ -61,14 +61,8 @@ std::vector<grpc::Service*> Agent::proxy_services() {
       std::make_unique<control_plane::CertificateService>(control_plane::CertificateService::Parts{
           .sign = authority != nullptr ? control_plane::CertificateService::signed_by(*authority)
                                        : parts_.sign_elsewhere,
-          .runs_on =
-              [this](const std::string& node, const SpiffeId& id) {
-                return node == options_.node_name && reconciler_
-                                                         .read([&id](const Reconciler::View& view) {
-                                                           return runs_here(view.model, view.pods, id);
-                                                         })
-                                                         .value_or(false);
-              },
+          .runs_on = [this](const std::string& node,
+                            const SpiffeId& id) { return node == options_.node_name && may_be(id); },
           .node_of = control_plane::CertificateService::all_of(options_.node_name)});
   RevocationService::Lists lists = parts_.revocations;
   if (!lists && authority != nullptr) lists = [authority] { return authority->revocations(); };
@@ -76,6 +70,16 @@ std::vector<grpc::Service*> Agent::proxy_services() {
   out.push_back(certificates_.get());
   out.push_back(revocations_.get());
   return out;
+}
+
+// A pod of this node, or a gateway where this node serves gateways.
+bool Agent::may_be(const SpiffeId& id) {
+  const bool gateways = options_.gateways.address.has_value();
+  return reconciler_
+      .read([&id, gateways](const Reconciler::View& view) {
+        return runs_here(view.model, view.pods, id) || (gateways && is_of_gateway(view.model, id));
+      })
+      .value_or(false);
 }
 
 std::vector<grpc::Service*> Agent::admin_services() {

@@ -96,6 +96,7 @@ class Agent {
   HttpReply serve_health(std::string_view path);
   MetricsInput gather_metrics();
   std::string run_path(std::string_view name) const;
+  bool may_be(const SpiffeId& id);
   std::vector<grpc::Service*> proxy_services();
   std::vector<grpc::Service*> admin_services();
   std::vector<std::string> rejected() const;

@@ -1,7 +1,9 @@
 // WantedIdentities of wanted_identities.h.
 #include "userspace-proxy/wanted_identities.h"
 
+#include "base/strings.h"
 #include "userspace-proxy/config/resources.h"
+#include "userspace-proxy/exchange/context.h"
 
 namespace weft::proxy {
 
@@ -24,6 +26,13 @@ void WantedIdentities::tell() {
     const uint32_t source = snapshot_->find_source(uid);
     if (source != kNone && snapshot_->sources[source].spec != nullptr)
       wanted.emplace(uid, snapshot_->sources[source].spec->identity);
+  }
+  if (served_.contains(std::string(kGatewayUid))) {
+    for (const GatewayServer& server : snapshot_->gateway_servers) {
+      if (server.tls == nullptr || !server.tls->identity) continue;
+      // No workload has such a uid.
+      wanted.emplace(str_cat(kGatewayUid, " ", server.tls->identity->to_string()), *server.tls->identity);
+    }
   }
   client_.want(std::move(wanted));
 }

@@ -1,6 +1,6 @@
 // Which identities this proxy needs certificates for: those of the workloads that it serves, as the newest
-// snapshot knows them. Told by the configuration client and the handover client on their threads; tells the
-// identity client.
+// snapshot knows them, and of gateways whose listeners show one, where it serves gateways. Told by the
+// configuration client and the handover client on their threads; tells the identity client.
 #pragma once
 
 #include <set>

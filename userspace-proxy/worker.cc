@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -67,7 +68,8 @@ class WorkerThread final : public Worker,
   }
   void set_credentials(CredentialSetPtr credentials) override {
     loop_->post([this, c = std::move(credentials)]() mutable {
-      tls_.replace(std::move(c));
+      tls_.replace(c);
+      server_tls_.replace(std::move(c));
       hbone_pool_->identities_changed();
       hbone_servers_->identities_changed();
     });
@@ -381,9 +383,7 @@ void WorkerThread::begin_drain(std::chrono::milliseconds deadline, std::function
 
 void WorkerThread::end_drain() {
   deadline_.cancel();
-  std::function<void()> done = std::move(drained_);
-  drained_ = nullptr;
-  done();
+  std::exchange(drained_, nullptr)();
 }
 
 void WorkerThread::on_deadline() { cut_all(Outcome::kDrained); }

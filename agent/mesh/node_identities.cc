@@ -1,7 +1,9 @@
-// runs_here() of node_identities.h.
+// See node_identities.h.
 #include "agent/mesh/node_identities.h"
 
 #include <algorithm>
+#include <string>
+#include <string_view>
 
 namespace weft::agent {
 
@@ -15,6 +17,19 @@ bool runs_here(const MeshModel& model, const PodTable& pods, const SpiffeId& id)
     return identity.trust_domain == id.trust_domain && identity.ns == id.ns &&
            identity.service_account == id.account;
   });
+}
+
+bool is_of_gateway(const MeshModel& model, const SpiffeId& id) {
+  constexpr std::string_view kPrefix = "gateway/";
+  const std::string wanted = id.to_string();
+  const auto shows = [&wanted](const mesh::v1::TlsServer& server) { return server.identity() == wanted; };
+  const auto& all = model.routes();
+  for (auto it = all.lower_bound(std::string(kPrefix)); it != all.end() && it->first.starts_with(kPrefix);
+       ++it) {
+    const auto& servers = it->second.gateway().servers();
+    if (std::any_of(servers.begin(), servers.end(), shows)) return true;
+  }
+  return false;
 }
 
 }  // namespace weft::agent

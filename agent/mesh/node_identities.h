@@ -1,4 +1,5 @@
-// Which identities the enrolled pods of this node have: for these alone the node may ask certificates.
+// Which identities the enrolled pods of this node have, and the gateways that the mesh has where this node
+// serves gateways: for these alone the node may ask certificates.
 // Reconciler thread (inside of read()).
 #pragma once
 
@@ -9,5 +10,7 @@
 namespace weft::agent {
 
 bool runs_here(const MeshModel& model, const PodTable& pods, const SpiffeId& id);
+// A listener of a gateway shows it.
+bool is_of_gateway(const MeshModel& model, const SpiffeId& id);
 
 }  // namespace weft::agent

@@ -15,6 +15,7 @@
 #include "control-plane/compile/route_backends.h"
 #include "control-plane/resource/certificate_paths.h"
 #include "control-plane/resource/finding_codes.h"
+#include "control-plane/resource/gateway_api.h"
 
 namespace weft::control_plane {
 namespace {
@@ -48,6 +49,7 @@ class Termination {
 
   void fill(TlsServer* out) {
     const TlsTermination& wanted = *listener_.tls;
+    if (wanted.mesh) return fill_identity(out);
     for (const SecretRef& ref : wanted.certificates) {
       const Secret* secret = usable(ref, out);
       if (secret == nullptr) continue;
@@ -62,6 +64,14 @@ class Termination {
 
  private:
   static std::string name_of(const SecretRef& ref) { return secret_text(ref.ns, ref.name); }
+
+  void fill_identity(TlsServer* out) {
+    const std::string id = gateway_identity(gateway_).to_string();
+    out->set_identity(id);
+    if (SpiffeId::parse(id)) return;
+    refuse({gateway_.meta.ns, gateway_.meta.name, listener_.line, str_cat(listener_.field, ".tls.mode")},
+           "the Gateway's name is too long for an identity of the mesh", "give it a shorter name", out);
+  }
 
   // What no proxy could use: said here, not at each handshake.
   void check_chain(const SecretRef& ref, const Secret& secret, TlsServer* out) {
@@ -158,6 +168,12 @@ std::string tls_server_name(const Gateway& gateway, const Gateway::Listener& lis
   return out;
 }
 
+SpiffeId gateway_identity(const Gateway& gateway) {
+  return {.trust_domain = kDefaultTrustDomain,
+          .ns = gateway.meta.ns,
+          .account = str_cat(gateway.meta.name, "-", kGatewayClass)};
+}
+
 TlsServer refusing_server(const Gateway& gateway, const Gateway::Listener& listener, std::string problem) {
   TlsServer out;
   out.set_name(str_cat(tls_server_name(gateway, listener), " (refused)"));
@@ -184,6 +200,7 @@ TlsServer tls_server(const Gateway& gateway, const Gateway::Listener& listener, 
   if (!listener.tls) return out;
   const TlsTermination& wanted = *listener.tls;
   out.set_opaque(wanted.opaque);
+  out.set_client_certificate_optional(wanted.optional);
   out.set_min_version(wanted.min_version);
   out.set_max_version(wanted.max_version);
   out.mutable_client_names()->Assign(wanted.client_names.begin(), wanted.client_names.end());

@@ -284,6 +284,9 @@ struct TlsTermination {
     std::string field;
   };
   bool mutual = false;
+  bool optional = false;  // of mutual: who shows no certificate is let in too
+  // Of mutual: by the gateway's own identity and the certificates of the mesh; no Secret is named then.
+  bool mesh = false;
   bool opaque = false;  // what is decrypted is no HTTP
   std::vector<SecretRef> certificates;
   std::optional<SecretRef> ca;  // absent: what the certificate's Secret has

@@ -22,6 +22,9 @@ constexpr std::array<Names, 2> kIstioSpecRead = {"selector", "servers"};
 constexpr std::array<Names, 4> kServerRead = {"port", "hosts", "name", "tls"};
 constexpr std::array<Names, 2> kServerKnown = {"bind", "defaultEndpoint"};
 constexpr std::array<Names, 4> kPortRead = {"number", "name", "protocol", "targetPort"};
+// Of tls.mode: TLS ends here.
+constexpr std::array<Names, 4> kEnding = {"SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL"};
+constexpr char kModes[] = "use SIMPLE, MUTUAL, OPTIONAL_MUTUAL, ISTIO_MUTUAL or PASSTHROUGH";
 constexpr std::array<Names, 2> kTlsRead = {"mode", "httpsRedirect"};
 constexpr std::array<Names, 15> kTlsKnown = {"serverCertificate",     "privateKey",
                                              "caCertificates",        "credentialName",
@@ -127,17 +130,15 @@ bool parse_server_tls(const FieldReader& server, const std::string& protocol, co
     return true;
   }
   out.tls.emplace().opaque = protocol == "TLS";
-  if (mode == "SIMPLE" || mode == "MUTUAL") {
+  if (is_one_of(kEnding, mode)) {
     parse_server_termination(server, *tls, mode, ns, *out.tls);
     return true;
   }
-  for (const Names other : {"AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"}) {
-    if (mode != other) continue;
-    refuse_handshakes(server, str_cat("tls.mode ", mode), "use SIMPLE, MUTUAL or PASSTHROUGH", *out.tls);
+  if (mode == "AUTO_PASSTHROUGH") {
+    refuse_handshakes(server, str_cat("tls.mode ", mode), kModes, *out.tls);
     return true;
   }
-  tls->error_at("mode", kValueRejected, str_cat("\"", mode.substr(0, 32), "\" is no mode"),
-                "use SIMPLE, MUTUAL or PASSTHROUGH");
+  tls->error_at("mode", kValueRejected, str_cat("\"", mode.substr(0, 32), "\" is no mode"), kModes);
   return false;
 }
 

@@ -26,6 +26,10 @@ constexpr std::array<std::pair<Names, Names>, 4> kNotServed = {{
 constexpr std::array<Names, 6> kCiphers = {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
                                            "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384",
                                            "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"};
+// Of ISTIO_MUTUAL: whose place the mesh has.
+constexpr std::array<Names, 8> kCredentials = {"credentialName", "credentialNames", "serverCertificate",
+                                               "privateKey",     "caCertificates",  "caCertCredentialName",
+                                               "caCrl",          "tlsCertificates"};
 constexpr std::array<Names, 4> kRefRead = {"group", "kind", "name", "namespace"};
 constexpr size_t kMaxCertificates = 8;
 
@@ -106,6 +110,16 @@ void parse_credentials(const FieldReader& tls, const std::string& ns, TlsTermina
                  "give one for each kind of key");
 }
 
+// As Istio: it is one or the other.
+void refuse_credentials(const FieldReader& tls) {
+  for (const Names field : kCredentials) {
+    if (tls.has(field))
+      tls.error_at(field, kValueRejected,
+                   "ISTIO_MUTUAL shows the gateway's own identity and trusts the authority of the mesh",
+                   "remove it, or use mode MUTUAL");
+  }
+}
+
 // Nullopt: it was reported.
 std::optional<TlsTermination::SecretRef> parse_certificate_ref(const FieldReader& item,
                                                                const std::string& ns) {
@@ -134,11 +148,14 @@ void refuse_handshakes(const FieldReader& listener, std::string what, std::strin
 
 void parse_server_termination(const FieldReader& server, const FieldReader& tls, const std::string& mode,
                               const std::string& ns, TlsTermination& out) {
+  out.mesh = mode == "ISTIO_MUTUAL";
+  if (out.mesh) refuse_credentials(tls);
   for (const auto& [field, remedy] : kNotServed) {
     if (tls.has(field)) return refuse_handshakes(server, str_cat("tls.", field), std::string(remedy), out);
   }
-  out.mutual = mode == "MUTUAL";
-  parse_credentials(tls, ns, out);
+  out.mutual = mode != "SIMPLE";
+  out.optional = mode == "OPTIONAL_MUTUAL";
+  if (!out.mesh) parse_credentials(tls, ns, out);
   parse_ciphers(tls, out);
   for (const Names field : {Names("caCertificates"), Names("caCrl")}) {
     if (tls.has(field) && !out.mutual)

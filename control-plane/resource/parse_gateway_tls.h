@@ -9,7 +9,8 @@
 
 namespace weft::control_plane {
 
-// `server`: of an Istio Gateway in namespace `ns`; `tls`: its field of that name, `mode` SIMPLE or MUTUAL.
+// `server`: of an Istio Gateway in namespace `ns`; `tls`: its field of that name, `mode` SIMPLE, MUTUAL,
+// OPTIONAL_MUTUAL or ISTIO_MUTUAL.
 void parse_server_termination(const FieldReader& server, const FieldReader& tls, const std::string& mode,
                               const std::string& ns, TlsTermination& out);
 // `listener`: of a Gateway of the Gateway API in namespace `ns`, with mode Terminate.

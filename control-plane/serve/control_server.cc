@@ -51,19 +51,25 @@ ControlServer::ControlServer(Options options, Parts parts)
       callers_(std::make_shared<Callers>(with_members(options_.callers, parts_.join), parts_.review)),
       ads_(AdsService::create(
           [this](const grpc::ServerContextBase& context) { return node_of_call(*callers_, context); },
-          [this](const std::string& node) {
-            return options_.gateway_nodes.contains(node) || options_.gateway_nodes.contains("*");
-          })),
+          [this](const std::string& node) { return serves_gateways(node); })),
       certificates_(std::make_unique<CertificateService>(CertificateService::Parts{
           .sign = CertificateService::signed_by(*parts_.authority),
-          .runs_on = [this](const std::string& node,
-                            const SpiffeId& id) { return workloads_.runs_on(node, id); },
+          .runs_on = [this](const std::string& node, const SpiffeId& id) { return may_be(node, id); },
           .node_of =
               [this](const grpc::ServerContextBase& context) { return node_of_call(*callers_, context); }})) {
   if (parts_.join == nullptr) return;
   joins_ = std::make_unique<JoinService>(*parts_.join, [this](const grpc::ServerContextBase& context) {
     return node_of_call(*callers_, context);
   });
+}
+
+bool ControlServer::serves_gateways(const std::string& node) const {
+  return options_.gateway_nodes.contains(node) || options_.gateway_nodes.contains("*");
+}
+
+// A pod of the node, or a gateway where it serves gateways.
+bool ControlServer::may_be(const std::string& node, const SpiffeId& id) const {
+  return workloads_.runs_on(node, id) || (serves_gateways(node) && gateways_.contains(id));
 }
 
 absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::start(Options options, Parts parts) {
@@ -149,6 +155,7 @@ void ControlServer::on_change(const Change& change) {
   tell_findings(change, served);
   // Who may ask for certificates before who is told of pods: an agent asks at once.
   workloads_.apply(change);
+  gateways_.apply(change);
   {
     const absl::MutexLock lock(&applying_);
     ads_->apply(served);

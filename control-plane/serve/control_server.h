@@ -27,6 +27,7 @@
 #include "control-plane/join/join_service.h"
 #include "control-plane/kubernetes/kubernetes_control_plane.h"
 #include "control-plane/serve/callers.h"
+#include "control-plane/serve/gateway_identities.h"
 #include "control-plane/serve/node_workloads.h"
 #include "control-plane/serve/server_certificate.h"
 #include "control-plane/serve/webhook_server.h"
@@ -90,6 +91,8 @@ class ControlServer {
   absl::Status start_webhook();
   void tell_authorities();
   void on_change(const Change& change);
+  bool serves_gateways(const std::string& node) const;
+  bool may_be(const std::string& node, const SpiffeId& id) const;
   void tell_findings(const Change& change, Change& served);
   void look_for_revocations();
   HttpReply serve_metrics(std::string_view path) const;
@@ -99,6 +102,7 @@ class ControlServer {
   const Parts parts_;
   const std::shared_ptr<Callers> callers_;
   NodeWorkloads workloads_;
+  GatewayIdentities gateways_;
   NodePods pods_;  // the control plane's threads, one at a time
   NodeFindings findings_;
   std::vector<Finding> findings_told_;

@@ -312,7 +312,7 @@ class RenderedTest(unittest.TestCase):
         self.assertIn("--tunnels=captured", chart.container(chart.render(*CONTROL, "--set", "control.tunnels=captured"), "weft-control")["args"])
         out = chart.run_helm("template", "weft", chart.CHART, *CONTROL, *GATEWAY, "--set", "control.tunnels=captured")
         self.assertNotEqual(out.returncode, 0)
-        self.assertIn("control.tunnels: Gateways have no identity", out.stderr)
+        self.assertIn("control.tunnels: Gateways prove no identity to pods", out.stderr)
 
     def test_two_agents_never_meet_on_a_node(self):
         for objects in self.variants():

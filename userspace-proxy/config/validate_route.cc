@@ -189,12 +189,18 @@ absl::StatusOr<RouteSetSpec::Gateway::Server> compile_server(const mesh::TlsServ
   if (server.mode() == Server::PASSTHROUGH) return out;
   if (server.mode() != Server::SIMPLE && server.mode() != Server::MUTUAL)
     return invalid("mode ", static_cast<int>(server.mode()), " is unknown");
-  if (server.mode() == Server::MUTUAL && server.client_roots().empty() && server.problem().empty())
+  const bool mutual = server.mode() == Server::MUTUAL;
+  if (mutual && server.client_roots().empty() && server.identity().empty() && server.problem().empty())
     return invalid("mode MUTUAL without client_roots");
   if (server.name().empty()) return invalid("name: empty, expected one that no other server of the port has");
   auto terms = std::make_shared<ServerTerms>();
   terms->name = server.name();
-  terms->mutual = server.mode() == Server::MUTUAL;
+  terms->mutual = mutual;
+  terms->optional = mutual && server.client_certificate_optional();
+  if (!server.identity().empty() && server.problem().empty()) {
+    terms->identity = SpiffeId::parse(server.identity());
+    if (!mutual || !terms->identity) return invalid("identity: expected one of the mesh, with mode MUTUAL");
+  }
   terms->client_names.assign(server.client_names().begin(), server.client_names().end());
   terms->ciphers.assign(server.cipher_suites().begin(), server.cipher_suites().end());
   terms->opaque = server.opaque();

@@ -19,6 +19,7 @@ void Exchange::record(Outcome outcome) {
   record.received_bytes = request_pump_.bytes();
   record.sent_bytes = response_pump_.bytes();
   record.client = client_.client;
+  if (client_.access != nullptr) record.identity = client_.access->peer();
   record.dialled = client_.dialled;
   record.upstream = upstream_address_;
   record.snapshot_generation = generation_->snapshot().generation;

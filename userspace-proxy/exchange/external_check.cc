@@ -187,14 +187,15 @@ void ExternalCheck::compose() {
   const ExternalProvider& provider = *question().provider;
   std::string_view body;
   if (holds_ && provider.max_body_bytes > 0) body = body_.text().substr(0, provider.max_body_bytes);
-  const CheckQuestion asked{
-      .head = head_,
-      .client = client_.client,
-      .server = client_.dialled,
-      .client_id = client_.policy != nullptr ? std::string_view(client_.policy->peer()) : std::string_view(),
-      .server_uid = client_.origin.workload_uid(),
-      .body = body,
-      .unix_ns = unix_ns()};
+  const CheckQuestion asked{.head = head_,
+                            .client = client_.client,
+                            .server = client_.dialled,
+                            .client_id = client_.policy != nullptr ? std::string_view(client_.policy->peer())
+                                         : client_.access != nullptr ? client_.access->peer()
+                                                                     : std::string_view(),
+                            .server_uid = client_.origin.workload_uid(),
+                            .body = body,
+                            .unix_ns = unix_ns()};
   sink_.text.clear();
   sink_.grpc_status.clear();
   RequestHead& out = text_->head;

@@ -216,6 +216,7 @@ void TcpExchange::record(Outcome outcome) {
   record.received_bytes = to_upstream_.bytes();
   record.sent_bytes = to_client_.bytes();
   record.client = client_.client;
+  if (client_.access != nullptr) record.identity = client_.access->peer();
   record.dialled = client_.dialled;
   record.upstream = upstream_address_;
   record.snapshot_generation = snapshot.generation;

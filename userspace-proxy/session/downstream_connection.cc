@@ -180,6 +180,7 @@ void DownstreamConnection::on_handshake(int result) {
     refuse_tls(label(tls_socket_->fault()), "see docs/traffic.md, Gateways");
     return end(false);
   }
+  if (terms_->identity) access_.proved(tls_socket_->peer());
   if (terms_->opaque) return start_tcp();
   opaque_ = false;
   if (tls_socket_->protocol() != "h2") return enter_idle();

@@ -44,4 +44,10 @@ bool has_name_of(X509* certificate, std::span<const std::string> wanted) {
   return false;
 }
 
+TlsFault read_identity(X509* certificate, SpiffeId* id) {
+  const SanReading reading = read_san(certificate, id);
+  if (reading == SanReading::kNone) return TlsFault::kNoIdentity;
+  return reading == SanReading::kOk ? TlsFault::kNoFault : TlsFault::kBadName;
+}
+
 }  // namespace weft::proxy

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/hmac.h>
 
+#include <algorithm>
 #include <array>
 #include <set>
 #include <string_view>
@@ -45,9 +46,14 @@ int version_of(TlsVersion version, int automatic) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<ServerTls>> ServerTls::make(std::shared_ptr<const ServerTerms> terms) {
+absl::StatusOr<std::shared_ptr<ServerTls>> ServerTls::make(std::shared_ptr<const ServerTerms> terms,
+                                                           CredentialsPtr own) {
   if (!terms->problem.empty()) return absl::FailedPreconditionError(terms->problem);
-  std::shared_ptr<ServerTls> out(new ServerTls(std::move(terms)));
+  if (terms->identity && own == nullptr)
+    return absl::FailedPreconditionError(str_cat("the certificate of ", terms->identity->to_string(),
+                                                 " has not come; next: see `weft cert list`, and "
+                                                 "docs/identity.md, Gateways"));
+  std::shared_ptr<ServerTls> out(new ServerTls(std::move(terms), std::move(own)));
   RETURN_IF_ERROR(out->open());
   return out;
 }
@@ -67,7 +73,7 @@ absl::Status ServerTls::open() {
     return openssl_status("cipher suites");
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   if (!terms_->opaque) SSL_CTX_set_alpn_select_cb(context, select_http, nullptr);
-  RETURN_IF_ERROR(add_certificates());
+  RETURN_IF_ERROR(own_ != nullptr ? add_own_certificate() : add_certificates());
   RETURN_IF_ERROR(terms_->mutual ? ask_for_certificates() : share_tickets(ticket_period()));
   ERR_clear_error();
   return absl::OkStatus();
@@ -86,13 +92,26 @@ absl::Status ServerTls::add_certificates() {
   return absl::OkStatus();
 }
 
+// As the authority gave it, and no more.
+absl::Status ServerTls::add_own_certificate() {
+  SSL_CTX_set_mode(context_.get(), SSL_MODE_NO_AUTO_CHAIN);
+  SSL_CTX_set_max_cert_list(context_.get(), kMaxChainBytes);
+  return use_certificate(context_.get(), own_->chain, own_->key.get());
+}
+
 // Nothing is resumed: each connection shows its certificate anew.
 absl::Status ServerTls::ask_for_certificates() {
-  ASSIGN_OR_RETURN(const std::vector<X509Ptr> roots, read_certificates(terms_->roots));
-  ASSIGN_OR_RETURN(const std::vector<X509CrlPtr> crls, read_crls(terms_->crls));
-  add_trust(SSL_CTX_get_cert_store(context_.get()), roots, crls);
-  for (const X509Ptr& root : roots) SSL_CTX_add_client_CA(context_.get(), root.get());
-  SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  if (own_ != nullptr) {
+    add_trust(SSL_CTX_get_cert_store(context_.get()), own_->roots, own_->crls);
+    for (const X509Ptr& root : own_->roots) SSL_CTX_add_client_CA(context_.get(), root.get());
+  } else {
+    ASSIGN_OR_RETURN(const std::vector<X509Ptr> roots, read_certificates(terms_->roots));
+    ASSIGN_OR_RETURN(const std::vector<X509CrlPtr> crls, read_crls(terms_->crls));
+    add_trust(SSL_CTX_get_cert_store(context_.get()), roots, crls);
+    for (const X509Ptr& root : roots) SSL_CTX_add_client_CA(context_.get(), root.get());
+  }
+  const int demanded = terms_->optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+  SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | demanded, nullptr);
   SSL_CTX_set_cert_verify_callback(context_.get(), &ServerTls::verify, this);
   SSL_CTX_set_options(context_.get(), SSL_OP_NO_TICKET);
   SSL_CTX_set_num_tickets(context_.get(), 0);
@@ -141,30 +160,94 @@ int ServerTls::verify(X509_STORE_CTX* store, void* self) {
   const auto* ssl =
       static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   TlsPeer& peer = peer_of(ssl);
-  const ServerTerms& terms = static_cast<ServerTls*>(self)->terms();
   X509_STORE_CTX_set_verify_cb(store, allow_unknown_status);
   if (X509_verify_cert(store) != 1) {
     peer.fault = fault_of(X509_STORE_CTX_get_error(store));
     return 0;
   }
-  if (terms.client_names.empty() || has_name_of(X509_STORE_CTX_get0_cert(store), terms.client_names))
-    return 1;
-  peer.fault = TlsFault::kWrongName;
+  peer.fault = static_cast<ServerTls*>(self)->judge(store, peer);
+  if (peer.fault == TlsFault::kNoFault) return 1;
   X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
   return 0;
 }
 
+// Of a client whose certificate leads to a root.
+TlsFault ServerTls::judge(X509_STORE_CTX* store, TlsPeer& peer) const {
+  X509* const certificate = X509_STORE_CTX_get0_cert(store);
+  if (own_ != nullptr) {
+    const TlsFault fault = read_identity(certificate, &peer.id);
+    if (fault != TlsFault::kNoFault) return fault;
+    if (peer.id.trust_domain != own_->id.trust_domain) return TlsFault::kWrongTrustDomain;
+    peer.chain = verified_chain(store);
+  }
+  const bool named = terms_->client_names.empty() || has_name_of(certificate, terms_->client_names);
+  return named ? TlsFault::kNoFault : TlsFault::kWrongName;
+}
+
 void ServerTlsTable::replace(std::span<const std::shared_ptr<const ServerTerms>> servers) {
-  std::map<std::string, Entry> next;
-  for (const auto& terms : servers) {
-    const auto known = by_name_.find(terms->name);
-    if (known != by_name_.end() && *known->second.terms == *terms) {
-      next.emplace(terms->name, known->second);
-      continue;
-    }
-    next.emplace(terms->name, Entry{terms, ServerTls::make(terms)});
+  Entries next;
+  for (const auto& terms : servers) add(terms, next);
+  take(std::move(next));
+}
+
+void ServerTlsTable::replace(CredentialSetPtr credentials) {
+  set_ = std::move(credentials);
+  Entries next;
+  for (const auto& [name, entry] : by_name_) add(entry.terms, next);
+  take(std::move(next));
+  cut_revoked();
+}
+
+void ServerTlsTable::add(const std::shared_ptr<const ServerTerms>& terms, Entries& next) const {
+  CredentialsPtr own = own_of(*terms);
+  const auto known = by_name_.find(terms->name);
+  if (known != by_name_.end() && *known->second.terms == *terms && known->second.own == own) {
+    next.emplace(terms->name, known->second);
+    return;
+  }
+  next.emplace(terms->name, Entry{terms, own, ServerTls::make(terms, own)});
+}
+
+void ServerTlsTable::take(Entries next) {
+  for (const auto& [name, entry] : by_name_) {
+    const auto now = next.find(name);
+    const bool stays = now != next.end() && now->second.profile.ok() && entry.profile.ok() &&
+                       *now->second.profile == *entry.profile;
+    if (!stays && entry.own != nullptr && entry.profile.ok()) former_.push_back(*entry.profile);
   }
   by_name_ = std::move(next);
+  std::erase_if(former_, [](const auto& profile) { return profile.expired(); });
+}
+
+CredentialsPtr ServerTlsTable::own_of(const ServerTerms& terms) const {
+  if (!terms.identity || set_ == nullptr) return nullptr;
+  const auto found = set_->by_id.find(*terms.identity);
+  return found == set_->by_id.end() ? nullptr : found->second;
+}
+
+// An identity that is no more has no lists of its own; those of its trust domain are the same for all.
+const Credentials* ServerTlsTable::trust_for(const SpiffeId& id) const {
+  auto found = set_->by_id.find(id);
+  if (found == set_->by_id.end())
+    found = std::find_if(set_->by_id.begin(), set_->by_id.end(),
+                         [&id](const auto& row) { return row.first.trust_domain == id.trust_domain; });
+  return found == set_->by_id.end() ? nullptr : found->second.get();
+}
+
+void ServerTlsTable::cut_revoked() {
+  size_t cut = 0;
+  const auto look_at = [&](ServerTls& profile) {
+    const auto& id = profile.terms().identity;
+    const Credentials* trust = id ? trust_for(*id) : nullptr;
+    if (trust != nullptr) cut += profile.cut_revoked(*trust);
+  };
+  for (const auto& [name, entry] : by_name_) {
+    if (entry.profile.ok()) look_at(**entry.profile);
+  }
+  for (const auto& weak : former_) {
+    if (const std::shared_ptr<ServerTls> profile = weak.lock()) look_at(*profile);
+  }
+  if (cut > 0) log::warn("revoked_connections_closed", {{"count", cut}});
 }
 
 std::shared_ptr<ServerTls> ServerTlsTable::find(const ServerTerms& terms, std::string* problem) const {

@@ -10,22 +10,13 @@
 
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "userspace-proxy/tls/peer_names.h"
 #include "userspace-proxy/tls/tls_algorithms.h"
-#include "userspace-proxy/tls/tls_socket.h"
 
 namespace weft::proxy {
 namespace {
 
 constexpr unsigned char kHttp2[] = {2, 'h', '2'};
-// A peer's chain, in bytes, without the root. A session that is kept holds it, and thousands are kept; a
-// chain of the mesh is a few certificates, each well below 2 KB. The library's own bound is 100 KB.
-constexpr long kMaxChainBytes = 16 << 10;
-
-TlsFault read_identity(X509* certificate, SpiffeId* id) {
-  const SanReading reading = read_san(certificate, id);
-  if (reading == SanReading::kNone) return TlsFault::kNoIdentity;
-  return reading == SanReading::kOk ? TlsFault::kNoFault : TlsFault::kBadName;
-}
 
 // Is it one of those that the connection is for?
 TlsFault check_identity(const TlsPeer& peer) {
@@ -187,13 +178,6 @@ TlsFault TlsContext::recheck(std::span<const X509Ptr> chain, const Credentials& 
     if (not_after(each.get()) <= now) fault = TlsFault::kExpired;
   }
   return fault;
-}
-
-size_t TlsContext::cut_revoked(const Credentials& trust) {
-  size_t cut = 0;
-  for (TlsSocket* each = live_.front(); each != nullptr; each = live_.after(*each))
-    cut += each->cut_if_revoked(trust);
-  return cut;
 }
 
 TlsContext::Kept TlsContext::take_session(const std::string& name) {

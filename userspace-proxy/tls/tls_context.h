@@ -36,9 +36,6 @@ class TlsContext final : public TlsProfile {
   // resumed session must pass, and a live connection when there is a new list.
   static TlsFault recheck(std::span<const X509Ptr> chain, const Credentials& trust);
 
-  // Ends the connections whose peers the lists of `trust` revoke. Returns how many.
-  size_t cut_revoked(const Credentials& trust);
-
   size_t sessions() const { return order_.size(); }
   size_t verified_peers() const { return clients_.size() + servers_.size(); }
 

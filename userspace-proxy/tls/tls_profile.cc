@@ -1,6 +1,8 @@
 // What the profiles of tls_profile.h share.
 #include "userspace-proxy/tls/tls_profile.h"
 
+#include "userspace-proxy/tls/tls_socket.h"
+
 namespace weft::proxy {
 namespace {
 
@@ -10,6 +12,13 @@ int peer_index() {
 }
 
 }  // namespace
+
+size_t TlsProfile::cut_revoked(const Credentials& trust) {
+  size_t cut = 0;
+  for (TlsSocket* each = live_.front(); each != nullptr; each = live_.after(*each))
+    cut += each->cut_if_revoked(trust);
+  return cut;
+}
 
 void set_peer(SSL* ssl, TlsPeer& peer) { SSL_set_ex_data(ssl, peer_index(), &peer); }
 

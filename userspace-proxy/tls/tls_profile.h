@@ -25,6 +25,7 @@ using SslSessionPtr = std::unique_ptr<SSL_SESSION, FreeWith<SSL_SESSION_free>>;
 
 class TlsContext;
 class TlsSocket;
+struct Credentials;
 struct TlsContextTag;
 
 enum class TlsRole : uint8_t { kClient, kServer };
@@ -57,6 +58,9 @@ class TlsProfile {
   // Once the library has shaken hands: what is still wrong.
   virtual TlsFault check(SSL* ssl, TlsPeer& peer) = 0;
 
+  // Ends the connections whose peers' chains, as verified, the lists of `trust` revoke. Returns how many.
+  size_t cut_revoked(const Credentials& trust);
+
  protected:
   TlsProfile() = default;
 
@@ -87,6 +91,11 @@ absl::Status use_certificate(SSL_CTX* context, std::span<const X509Ptr> chain, E
 inline constexpr char kTls12Ciphers[] =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+
+// Of a peer's chain in the mesh, in bytes, without the root. A session that is kept holds it, and thousands
+// are kept; a chain of the mesh is a few certificates, each well below 2 KB. The library's own bound is
+// 100 KB.
+inline constexpr long kMaxChainBytes = 16 << 10;
 
 // What every context of ours is like: no renegotiation, no early data, buffers released when idle.
 void set_common_options(SSL_CTX* context);

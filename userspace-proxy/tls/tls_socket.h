@@ -45,7 +45,7 @@ class TlsSocket final : public SocketIo, public ListNode<TlsContextTag> {
   int fd() const override { return inner_.fd(); }
 
  private:
-  friend class TlsContext;
+  friend class TlsProfile;
   friend TlsSocket* start_tls(EventLoop& loop, Socket& socket, std::shared_ptr<TlsProfile> profile,
                               TlsRole role, TlsPeer peer, std::string_view received);
   enum class State : uint8_t { kHandshake, kOpen, kEnded };

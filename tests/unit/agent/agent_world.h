@@ -90,6 +90,7 @@ class AgentWorld : public ::testing::Test {
     Agent::Options options{.node_name = "n1", .config_source = "memory", .run_dir = folder_.path()};
     options.metrics_address = *SocketAddress::parse("127.0.0.1:0");
     options.health_address = options.metrics_address;
+    options.gateways.address = gateway_address_;
     Agent::Parts parts;
     auto dataplane = std::make_unique<JournalDataplane>(journal_);
     dataplane_ = dataplane.get();
@@ -104,6 +105,7 @@ class AgentWorld : public ::testing::Test {
     parts.source_report = [this] { return source_; };
     parts.find_pods = find_pods_;
     parts.probe = probe_;
+    parts.authority = std::move(authority_);
     auto agent = Agent::start(std::move(options), std::move(parts));
     ASSERT_TRUE(agent.ok()) << agent.status();
     agent_ = std::move(*agent);
@@ -137,6 +139,10 @@ class AgentWorld : public ::testing::Test {
   control_plane::Change first_;
   // Not changed while an agent runs.
   control_plane::SourceReport source_;
+  // Of the next agent that is started; none: it signs nothing.
+  std::unique_ptr<control_plane::CertificateAuthority> authority_;
+  // Of agents that are started from now on; none: they serve no gateways.
+  std::optional<IpAddress> gateway_address_;
   // Of agents that are started from now on, as is how they tell namespaces apart.
   std::optional<SandboxWatch::Options> find_pods_;
   NetnsProbe probe_ = [](const std::string& path) -> absl::StatusOr<NetnsIdentity> {

@@ -121,6 +121,30 @@ TEST_F(ControlSecretTest, KeysOfARuleReachNodesWithACapturedPodOfItsNamespace) {
   EXPECT_EQ(shop.key_of("shop/client-cert"), pair.key);
 }
 
+TEST_F(ControlSecretTest, CertificatesOfAGatewaysIdentityAreForTheNodesThatServeIt) {
+  constexpr char kEdge[] = "spiffe://cluster.local/ns/shop/sa/edge-weft";
+  api_.install(kGateways);
+  api_.put(kGateways, mesh_gateway());
+  gateway_nodes_ = {"node2"};
+  serve();
+  EXPECT_EQ(sign(kEdge).status().code(), absl::StatusCode::kUnauthenticated) << "node1 serves none";
+  EXPECT_TRUE(sign(kWeb).ok());
+  write(folder_.file("token"), "second@node2");
+  const auto chain = sign(kEdge);
+  ASSERT_TRUE(chain.ok()) << chain.status();
+  const auto leaf = read_certificates(chain->front());
+  ASSERT_TRUE(leaf.ok());
+  SpiffeId id;
+  EXPECT_EQ(read_san(leaf->front().get(), &id), SanReading::kOk);
+  EXPECT_EQ(id.to_string(), kEdge);
+  EXPECT_FALSE(sign("spiffe://cluster.local/ns/shop/sa/other-weft").ok()) << "there is no such Gateway";
+  EXPECT_FALSE(sign("spiffe://cluster.local/ns/bank/sa/edge-weft").ok());
+  EXPECT_FALSE(sign(kWeb).ok()) << "a pod of another node";
+  // It shows a Secret's certificate now, and is nobody in the mesh.
+  api_.put(kGateways, edge_gateway("edge-cert"));
+  EXPECT_TRUE(harness::wait_until(kLimit, [&] { return !sign(kEdge).ok(); }));
+}
+
 // A replica that starts while the server answers for everything but Secrets does not tell agents that there
 // are none.
 TEST_F(ControlSecretTest, AReplicaThatStartsWaitsForTheKeysBeforeItServes) {

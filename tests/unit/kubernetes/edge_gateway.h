@@ -22,4 +22,11 @@ inline Json edge_gateway(const std::string& credential) {
                {"tls", {{"mode", "SIMPLE"}, {"credentialName", credential}}}}}}}}};
 }
 
+// The same with the identity of the mesh that it has.
+inline Json mesh_gateway() {
+  Json out = edge_gateway("");
+  out["spec"]["servers"][0]["tls"] = {{"mode", "ISTIO_MUTUAL"}};
+  return out;
+}
+
 }  // namespace weft::control_plane::test

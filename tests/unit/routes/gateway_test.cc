@@ -165,7 +165,7 @@ TEST(GatewayTest, TcpPortsHaveOneRoute) {
 TEST(GatewayTest, WhatIsNotServedIsAFinding) {
   const RouteWorld world(
       str_cat(istio("  - {port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: "
-                    "ISTIO_MUTUAL}}\n"
+                    "AUTO_PASSTHROUGH}}\n"
                     "  - {port: {number: 8080, name: http, protocol: HTTP}, hosts: ['*']}\n"),
               api("  - {name: https, port: 443, protocol: HTTPS, tls: {mode: Passthrough}}\n"
                   "  - {name: tls, port: 8080, protocol: TLS, tls: {mode: Passthrough}}\n"),

@@ -184,6 +184,52 @@ TEST(GatewayTlsTest, MutualNeedsAnAuthority) {
   EXPECT_EQ(server(named, "a.example")->tls->min, TlsVersion::k13);
 }
 
+TEST(GatewayTlsTest, OptionalMutualAsksAndDemandsNothing) {
+  const std::string gateway = istio(https("a.example", "mode: OPTIONAL_MUTUAL, credentialName: a"));
+  EXPECT_NE(problem(RouteWorld(str_cat(pair("a"), gateway)), "a.example"), "") << "it needs an authority too";
+  const RouteWorld world(str_cat(pair("a"), secret("a-cacert", entry("cacert", roots())), gateway));
+  ASSERT_EQ(problem(world, "a.example"), "");
+  EXPECT_TRUE(server(world, "a.example")->tls->mutual);
+  EXPECT_TRUE(server(world, "a.example")->tls->optional);
+  EXPECT_EQ(server(world, "a.example")->tls->roots, roots());
+}
+
+TEST(GatewayTlsTest, IstioMutualShowsTheGatewaysOwnIdentity) {
+  const RouteWorld world(str_cat(
+      istio(https("a.example", "mode: ISTIO_MUTUAL, minProtocolVersion: TLSV1_3, subjectAltNames: [x]")),
+      http("a.example", "v1")));
+  EXPECT_FALSE(found(world, "WF0052", "") || found(world, "WF0054", ""));
+  ASSERT_EQ(problem(world, "a.example"), "");
+  const ServerTerms& terms = *server(world, "a.example")->tls;
+  ASSERT_TRUE(terms.identity);
+  EXPECT_EQ(terms.identity->to_string(), "spiffe://cluster.local/ns/shop/sa/edge-weft");
+  EXPECT_TRUE(terms.mutual);
+  EXPECT_FALSE(terms.optional);
+  EXPECT_TRUE(terms.certificates.empty() && terms.roots.empty());
+  EXPECT_EQ(terms.min, TlsVersion::k13);
+  EXPECT_EQ(terms.client_names, std::vector<std::string>{"x"});
+  EXPECT_EQ(world.ask_gateway("/", "a.example", 443), "v1");
+  const RouteWorld tcp(str_cat(istio(https("a.example", "mode: ISTIO_MUTUAL", "TLS")),
+                               service("t",
+                                       "hosts: [a.example], tcp: [{route: [{destination: {host: v1, port: "
+                                       "{number: 80}}}]}]")));
+  EXPECT_EQ(problem(tcp, "a.example"), "");
+  EXPECT_TRUE(server(tcp, "a.example")->tls->opaque);
+}
+
+TEST(GatewayTlsTest, IstioMutualHasNoOtherCertificates) {
+  for (const std::string_view field :
+       {"credentialName: a", "credentialNames: [a]", "serverCertificate: /c", "privateKey: /k",
+        "caCertificates: /c", "caCertCredentialName: a", "caCrl: /c", "tlsCertificates: []"}) {
+    const auto parsed = control_plane::parse_file(
+        "f.yaml", istio(https("a.example", str_cat("mode: ISTIO_MUTUAL, ", field))));
+    ASSERT_FALSE(parsed.findings.empty()) << field;
+    EXPECT_EQ(parsed.findings.front().level, control_plane::Finding::Level::kError) << field;
+    EXPECT_EQ(parsed.findings.front().field,
+              str_cat("spec.servers[0].tls.", field.substr(0, field.find(':'))));
+  }
+}
+
 // Which of the two it is decides whether bytes are decrypted: nothing may mix them.
 TEST(GatewayTlsTest, WhatIsPassedThroughStandsBesideWhatIsNot) {
   const RouteWorld world(str_cat(
@@ -266,7 +312,7 @@ TEST(GatewayTlsTest, ARefusedListenersNamesAreNobodyElses) {
   const std::string wide = https("'*.example'", "mode: SIMPLE, credentialName: a");
   for (const std::string_view tls :
        {"mode: MUTUAL, credentialName: a, caCrl: /c", "mode: OPTIONAL_MUTUAL, credentialName: a",
-        "mode: ISTIO_MUTUAL", "mode: AUTO_PASSTHROUGH"}) {
+        "mode: ISTIO_MUTUAL, insecureSkipVerify: true", "mode: AUTO_PASSTHROUGH"}) {
     const RouteWorld world(
         str_cat(pair("a"), istio(wide + https("admin.example", tls)), http("*.example", "v1")));
     ASSERT_EQ(problem(world, "b.example"), "") << tls;
