@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "agent/admin/admin_service.h"
+#include "agent/policy/token_rules.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "userspace-proxy/config/explain_policy.h"
@@ -74,7 +75,9 @@ absl::Status answer(const MeshModel& model, const std::string& node,
       .target = request.target(),
       .authority = str_cat(to_name.second, ".", to_name.first),
       .headers = {},
-      .server_name = request.server_name()};
+      .server_name = request.server_name(),
+      .claims = request.claims(),
+      .token_rules = rules_for(model.token_rules(), *server)};
   for (const auto& header : request.headers()) question.headers.emplace_back(header.name(), header.value());
   PolicyConnection& connection = question.connection;
   const bool one_node = !server->node().empty() && server->node() == client->node();
@@ -96,6 +99,7 @@ absl::Status answer(const MeshModel& model, const std::string& node,
   out->set_verdict(check.verdict);
   for (const proxy::ExplainedPolicyRule& rule : check.rules) write(rule, out->add_rules());
   if (check.rule) write(check.rules[*check.rule], out->mutable_decided());
+  for (const std::string& note : check.notes) out->add_notes(note);
   for (const std::string& name : selected.missing) out->add_notes(str_cat("there is no policy ", name));
   return absl::OkStatus();
 }

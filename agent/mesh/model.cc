@@ -246,8 +246,7 @@ bool MeshModel::upsert(const control_plane::Resource& resource, Touched* touched
       token_rules_.erase(name);
       return true;
     }
-    rules.clear_rules();
-    token_rules_[name] = std::move(rules);
+    token_rules_[name] = without_keys(rules);
     return true;
   }
   // Keys are the proxy's: what the agent does not hold, it cannot show.

@@ -46,8 +46,11 @@ int ask_and_print(const Flags& flags, bool explain, Environment& env) {
   if (!flags.tls.empty() && !flags.http.empty())
     status = absl::InvalidArgumentError(
         "--tls is of a connection that is not read further; next: leave out --http");
+  if (status.ok() && !flags.claims.empty() && flags.http.empty())
+    status = absl::InvalidArgumentError("--claims needs --http; next: add --http 'GET /'");
   if (!status.ok()) return report(status, "weft authz check --help", env);
   request.set_server_name(flags.tls);
+  request.set_claims(flags.claims);
   const auto reply = ask(flags, request);
   if (!reply.ok()) return report(reply.status(), "weft get workloads -A", env);
   std::string text = reply->verdict();

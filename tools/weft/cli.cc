@@ -265,13 +265,14 @@ void Tree::add_authorization() {
                     "a TLS connection that is opened to this server name; default: one without TLS");
     sub->add_option("--header", flags.headers, "a header of the request, NAME:VALUE; may be repeated")
         ->take_all();
+    sub->add_option("--claims", flags.claims,
+                    "what the request's token says, a JSON object with \"iss\", taken for proved");
   }
   CLI::App* shadow = leaf(authz, "shadow",
                           "What would change if the AuthorizationPolicies of a manifest were in force, by "
-                          "the traffic that this node "
-                          "sees for a while: a policy in force of the same name is replaced, the others "
-                          "stay. Puts nothing in force; "
-                          "exit code 79 when something would be treated in another way.",
+                          "the traffic that this node sees for a while: a policy in force of the same name "
+                          "is replaced, the others stay. Puts nothing in force; exit code 79 when something "
+                          "would be treated in another way.",
                           authz_shadow);
   shadow->add_option("FILE", flags.name, "the manifest")->required();
   shadow->add_option("--for", flags.duration, "how long to watch, 1s to 10m")->default_str("30s");

@@ -68,6 +68,7 @@ struct Flags {
   bool explain = false;
   std::string http;
   std::string tls;
+  std::string claims;
   std::vector<std::string> headers;
   bool all = false, root = false;
   std::string duration = "30s";

@@ -9,31 +9,40 @@
 #include "proto/weft/mesh/v1/mesh.pb.h"
 #include "userspace-proxy/http/path.h"
 #include "userspace-proxy/policy/request_policy.h"
+#include "userspace-proxy/policy/token_rule.h"
 
 namespace weft::proxy {
 namespace {
 
 namespace pb = istio::security;
 
-ConnectionPolicy::Verdict judge(const std::vector<AuthorizationPtr>& policies, const PolicyQuestion& question,
-                                const RequestHead* head, std::shared_ptr<const PolicySet>* set,
+// The question, read as the proxy would.
+struct Asking {
+  const PolicyQuestion& question;
+  const RequestHead* head = nullptr;  // null: it is no HTTP
+  VerifiedTokenPtr token = nullptr;   // null: none that counts
+};
+
+ConnectionPolicy::Verdict judge(const std::vector<AuthorizationPtr>& policies, const Asking& asking,
+                                std::shared_ptr<const PolicySet>* set,
                                 std::vector<ConnectionPolicy::Asked>* asked = nullptr) {
   *set = std::make_shared<const PolicySet>(policies);
+  const PolicyQuestion& question = asking.question;
   const ConnectionPolicy policy(*set, question.connection);
-  if (head == nullptr) return policy.judge_bytes(question.server_name);
+  if (asking.head == nullptr) return policy.judge_bytes(question.server_name);
   PathReadings readings;
-  const JudgedRequest request = judged(*head, question.connection.source, &readings);
+  const JudgedRequest request =
+      judged(*asking.head, question.connection.source, &readings, asking.token.get());
   if (asked != nullptr && policy.may_ask()) policy.asked(request, asked);
   return policy.judge(request);
 }
 
-bool rule_matches(const pb::Authorization& policy, const pb::Rule& rule, const PolicyQuestion& question,
-                  const RequestHead* head) {
+bool rule_matches(const pb::Authorization& policy, const pb::Rule& rule, const Asking& asking) {
   auto alone = std::make_shared<pb::Authorization>();
   alone->set_action(policy.action());
   *alone->add_rules() = rule;
   std::shared_ptr<const PolicySet> set;
-  const bool allowed = judge({alone}, question, head, &set).allowed;
+  const bool allowed = judge({alone}, asking, &set).allowed;
   return policy.action() == pb::DENY ? !allowed : allowed;
 }
 
@@ -72,6 +81,23 @@ absl::Status make_head(const PolicyQuestion& question, RequestHead* head) {
       head->headers.push_back({name, value});
   }
   return absl::OkStatus();
+}
+
+// What the first rule that takes such a token makes of it; null: there is none, or nobody takes it.
+absl::StatusOr<VerifiedTokenPtr> token_of(const PolicyQuestion& question, std::vector<std::string>* notes) {
+  if (question.claims.empty()) return nullptr;
+  for (mesh::v1::TokenRule rule : question.token_rules) {
+    rule.clear_jwks();
+    ASSIGN_OR_RETURN(const TokenRulePtr compiled, TokenRule::compile(rule));
+    ASSIGN_OR_RETURN(VerifiedTokenPtr token, compiled->as_if_proved(question.claims));
+    if (token != nullptr) return token;
+  }
+  notes->emplace_back(question.token_rules.empty()
+                          ? "no RequestAuthentication is for the server: nobody looks at the token, and its "
+                            "claims count for nothing"
+                          : "no RequestAuthentication of the server takes a token of that issuer and "
+                            "audience: the request is answered with 401 where a rule reads its place");
+  return nullptr;
 }
 
 // In the order in which they are asked.
@@ -121,13 +147,14 @@ absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& 
                                                  const PolicyQuestion& question) {
   RequestHead request;
   RETURN_IF_ERROR(make_head(question, &request));
-  const RequestHead* const head = question.method.empty() ? nullptr : &request;
+  Asking asking{.question = question, .head = question.method.empty() ? nullptr : &request};
+  PolicyExplanation out;
+  ASSIGN_OR_RETURN(asking.token, token_of(question, &out.notes));
   std::vector<const pb::Authorization*> ordered;
   for (const int turn : {0, 1, 2, 3}) {
     std::copy_if(selected.policies.begin(), selected.policies.end(), std::back_inserter(ordered),
                  [turn](const pb::Authorization* policy) { return turn_of(*policy) == turn; });
   }
-  PolicyExplanation out;
   std::vector<AuthorizationPtr> all;
   for (const pb::Authorization* policy : ordered) {
     all.push_back(std::make_shared<const pb::Authorization>(*policy));
@@ -135,16 +162,16 @@ absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& 
     if (policy->rules().empty()) out.rules.push_back(row);
     for (const pb::Rule& rule : policy->rules()) {
       ++row.index;
-      row.matched = rule_matches(*policy, rule, question, head);
+      row.matched = rule_matches(*policy, rule, asking);
       out.rules.push_back(row);
     }
   }
   if (!selected.missing.empty()) all.push_back(nullptr);
   std::shared_ptr<const PolicySet> set;  // holds what the verdict names
   std::vector<ConnectionPolicy::Asked> asked;
-  const ConnectionPolicy::Verdict said = judge(all, question, head, &set, &asked);
+  const ConnectionPolicy::Verdict said = judge(all, asking, &set, &asked);
   out.allowed = said.allowed;
-  decide(said.policy, head != nullptr, &out);
+  decide(said.policy, asking.head != nullptr, &out);
   add_asked(asked, &out);
   return out;
 }

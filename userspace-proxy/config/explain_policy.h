@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/policy/l4_policy.h"
+#include "proto/weft/mesh/v1/request_authentication.pb.h"
 
 namespace weft::proxy {
 
@@ -23,6 +24,10 @@ struct PolicyQuestion {
   std::vector<std::pair<std::string, std::string>> headers;  // "host" takes the authority's place
   // Of a connection that is no HTTP: what its ClientHello asks for; empty: it is no TLS, or names no server.
   std::string server_name = {};
+  // Of a request: what its token says, a JSON object that is taken for proved; empty: it has none.
+  std::string claims = {};
+  // Those that say which tokens the server's requests may carry; keys do not matter.
+  std::vector<mesh::v1::TokenRule> token_rules = {};
 };
 
 struct ExplainedPolicyRule {
@@ -42,10 +47,11 @@ struct PolicyExplanation {
   // Allowed, if a provider allows it too: of `rules`, the one of CUSTOM that asks first.
   std::optional<size_t> asks;
   std::vector<ExplainedPolicyRule> rules;
+  std::vector<std::string> notes = {};
 };
 
 // The policies passed validate_policy(); a missing one denies everything that the proxy judges.
-// InvalidArgument: the target is none that the proxy takes.
+// InvalidArgument: the target is none that the proxy takes, or the claims are none.
 absl::StatusOr<PolicyExplanation> explain_policy(const agent::SelectedPolicies& selected,
                                                  const PolicyQuestion& question);
 

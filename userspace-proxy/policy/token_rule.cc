@@ -109,6 +109,12 @@ class ClaimReader {
   VerifiedToken* out_;
 };
 
+// Empty without a subject.
+std::string principal_of(const std::string& issuer, const Json& claims) {
+  const std::string_view subject = text_of(claims, "sub");
+  return subject.empty() ? std::string() : str_cat(issuer, "/", subject);
+}
+
 // Nothing that ends a field or makes a server read it in two ways.
 bool is_field_value(std::string_view text) {
   return std::none_of(text.begin(), text.end(), [](char c) {
@@ -223,12 +229,22 @@ VerifiedTokenPtr TokenRule::verify(const UnprovedToken& token, int64_t now) cons
   out->encoded_payload = std::string_view(out->text).substr(
       static_cast<size_t>(parts.jws.encoded_payload.data() - parts.text.data()),
       parts.jws.encoded_payload.size());
-  if (const std::string_view subject = text_of(claims, "sub"); !subject.empty())
-    out->principal = str_cat(issuer_, "/", subject);
+  out->principal = principal_of(issuer_, claims);
   for (const ClaimHeader& header : claim_headers_) {
     if (auto value = header_value(claims, header.claim))
       out->headers.emplace_back(header.header, *std::move(value));
   }
+  return out;
+}
+
+absl::StatusOr<VerifiedTokenPtr> TokenRule::as_if_proved(std::string_view claims) const {
+  const auto object = read_json(claims, JsonLimits());
+  if (!object.ok()) return annotate("the claims", object.status());
+  if (!object->is_object()) return wrong("the claims are no JSON object");
+  if (text_of(*object, "iss") != issuer_ || !is_for_any(*object, audiences_)) return nullptr;
+  auto out = std::make_shared<VerifiedToken>();
+  if (!ClaimReader(word_claims_, out.get()).read(*object)) return nullptr;
+  out->principal = principal_of(issuer_, *object);
   return out;
 }
 

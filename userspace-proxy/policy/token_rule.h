@@ -67,6 +67,10 @@ class TokenRule {
   // Null: it is of another issuer, or not good (signature, audience, times of now). Views of this are in what
   // is returned.
   VerifiedTokenPtr verify(const UnprovedToken& token, int64_t now) const;
+  // What verify() would make of a good token with these claims, a JSON object: for explanations, because
+  // nobody has proved them. Null: it is of another issuer or audience, or says too much. InvalidArgument: it
+  // is no such object.
+  absl::StatusOr<VerifiedTokenPtr> as_if_proved(std::string_view claims) const;
 
  private:
   std::string issuer_;

@@ -71,6 +71,48 @@ TEST(ExplainPolicyTest, AConnectionIsWhatItsClientAsksForByTls) {
   EXPECT_FALSE(asked(policy, "/").allowed) << "plain HTTP names no server";
 }
 
+// Words of claims are those that the server's rule of the issuer names.
+TEST(ExplainPolicyTest, ARequestMayHaveATokenThatIsTakenForProved) {
+  const agent::MeshModel model = agent::model_of(
+      std::string(agent::kPods) +
+      authorization("shop", "admins",
+                    "{rules: [{when: [{key: 'request.auth.claims[roles]', values: [admin]}]}]}"));
+  const auto server = model.find_workload("shop", "cart");
+  ASSERT_TRUE(server);
+  const auto verdict = [&](const std::string& claims, const std::vector<mesh::v1::TokenRule>& rules) {
+    const PolicyQuestion question{.connection = {.source = *IpAddress::parse("10.0.0.2"),
+                                                 .identity = {},
+                                                 .destination = {*IpAddress::parse("10.0.0.1"), 80}},
+                                  .method = "GET",
+                                  .target = "/",
+                                  .authority = "cart.shop",
+                                  .headers = {},
+                                  .claims = claims,
+                                  .token_rules = rules};
+    return explain_policy(agent::select_policies(*server, model.authorizations()), question);
+  };
+  mesh::v1::TokenRule rule, words;
+  rule.set_issuer("iss");
+  words.set_issuer("iss");
+  words.add_space_delimited_claims("roles");
+  const std::string both = R"({"iss":"iss","sub":"me","roles":"editor admin"})";
+  EXPECT_TRUE(verdict(both, {words})->allowed);
+  EXPECT_FALSE(verdict(both, {rule})->allowed) << "one text";
+  EXPECT_TRUE(verdict(R"({"iss":"iss","roles":["editor","admin"]})", {rule})->allowed);
+  EXPECT_FALSE(verdict("", {words})->allowed) << "no token";
+  const auto other = verdict(R"({"iss":"other","roles":"admin"})", {words});
+  EXPECT_FALSE(other->allowed);
+  ASSERT_EQ(other->notes.size(), 1u);
+  EXPECT_NE(other->notes[0].find("401"), std::string::npos);
+  const auto unread = verdict(both, {});
+  EXPECT_FALSE(unread->allowed);
+  ASSERT_EQ(unread->notes.size(), 1u);
+  EXPECT_NE(unread->notes[0].find("nobody looks at the token"), std::string::npos);
+  for (const char* bad : {"{", "[]", "text"}) {
+    EXPECT_EQ(verdict(bad, {words}).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+}
+
 TEST(ExplainPolicyTest, WhatDecidesNothingIsShownAndDoesNot) {
   const PolicyExplanation check = asked(authorization("shop", "seen", "{action: AUDIT, rules: [{}]}"), "/ok");
   EXPECT_TRUE(check.allowed);

@@ -183,6 +183,8 @@ TEST(MeshModelTest, OfRulesAboutTokensItKnowsWhomTheySelect) {
   rules.set_namespace_("shop");
   (*rules.mutable_selector())["app"] = "cart";
   rules.add_rules()->set_issuer("iss");
+  rules.mutable_rules(0)->set_jwks("keys");
+  rules.mutable_rules(0)->add_space_delimited_claims("roles");
   MeshModel model;
   const auto put = [&](const char* version) {
     control_plane::Change change;
@@ -206,7 +208,10 @@ TEST(MeshModelTest, OfRulesAboutTokensItKnowsWhomTheySelect) {
   EXPECT_FALSE(selects("shop", "web"));
   EXPECT_FALSE(selects("other", "cart"));
   EXPECT_FALSE(any_selects(model.token_rules(), istio::workload::Workload())) << "without labels";
-  EXPECT_TRUE(model.token_rules().at("shop/r").rules().empty()) << "the proxy's";
+  const auto& kept = model.token_rules().at("shop/r").rules(0);
+  EXPECT_EQ(kept.issuer(), "iss");
+  EXPECT_EQ(kept.jwks(), "") << "the proxy's";
+  EXPECT_EQ(kept.space_delimited_claims_size(), 1);
   rules.set_every_namespace(true);
   put("2");
   EXPECT_TRUE(selects("other", "cart"));

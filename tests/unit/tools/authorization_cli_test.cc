@@ -83,7 +83,14 @@ TEST_F(AuthorizationCliTest, AConnectionMayNameItsServer) {
   EXPECT_EQ(admin_.last.method(), "");
 }
 
+TEST_F(AuthorizationCliTest, ARequestMayHaveAToken) {
+  EXPECT_EQ(run({"authz", "check", "web", "cart", "--http", "/x", "--claims", R"({"iss": "i"})"}), kOk);
+  EXPECT_EQ(admin_.last.claims(), R"({"iss": "i"})");
+}
+
 TEST_F(AuthorizationCliTest, MistakesSayWhatToTypeNext) {
+  EXPECT_NE(run({"authz", "check", "web", "cart", "--claims", "{}"}), kOk);
+  EXPECT_THAT(err_, HasSubstr("--claims needs --http"));
   EXPECT_NE(run({"authz", "check", "web", "cart", "--tls", "a.example", "--http", "GET /"}), kOk);
   EXPECT_THAT(err_, HasSubstr("leave out --http"));
   EXPECT_NE(run({"authz", "check", "web", "cart", "--header", "x: y"}), kOk);
