@@ -64,6 +64,7 @@ UpstreamLimits upstream_limits(const Worker::Options& options, const AdmissionLi
   UpstreamLimits limits;
   limits.idle_ms = static_cast<uint64_t>(options.upstream_idle.count());
   limits.max_idle = options.max_idle_upstream;
+  limits.surplus_idle_ms = static_cast<uint64_t>(options.surplus_upstream_idle.count());
   limits.max_connections = options.max_upstream_connections;
   limits.max_streams = options.max_upstream_streams;
   limits.max_waiting = options.max_waiting;

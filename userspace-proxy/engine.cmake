@@ -1,7 +1,7 @@
 # The data path: sockets, HTTP/1, upstream pools, exchanges, sessions, worker.
 weft_library(weft_proxy_net
   SOURCES net/acceptor.cc net/buffer.cc net/epoll_backend.cc net/epoll_socket.cc net/event_loop.cc net/frame_pool.cc net/io_backend.cc
-    net/io_choice.cc net/netns.cc net/socket.cc net/system_calls.cc net/timer_wheel.cc net/uring_backend.cc
+    net/io_choice.cc net/netns.cc net/port_window.cc net/socket.cc net/system_calls.cc net/timer_wheel.cc net/uring_backend.cc
     net/uring_listener.cc net/uring_ring.cc net/uring_socket.cc net/wait_policy.cc
   DEPS weft_base PkgConfig::LIBURING absl::synchronization)
 

@@ -19,6 +19,7 @@
 #include "userspace-proxy/telemetry/exchange_record.h"
 #include "userspace-proxy/telemetry/pod_use.h"
 #include "userspace-proxy/tls/credentials.h"
+#include "userspace-proxy/upstream/pool.h"
 #include "userspace-proxy/upstream/shared_clusters.h"
 
 namespace weft::proxy {
@@ -76,9 +77,11 @@ class Worker {
     // An exchange in which no byte of a body moved for so long, or no response came, ends.
     std::chrono::milliseconds exchange_idle{300'000};
     std::chrono::milliseconds upstream_idle{60'000};
-    // Per endpoint and source pod: idle connections kept, connections at all (0: no limit), streams on one of
-    // them (HTTP/2), exchanges that may wait for one where they are limited, and for how long.
+    // Per endpoint and source pod: idle connections kept so long, and how long those beyond that are;
+    // connections at all (0: no limit), streams on one of them (HTTP/2), exchanges that may wait for one
+    // where they are limited, and for how long.
     uint32_t max_idle_upstream = 256;
+    std::chrono::milliseconds surplus_upstream_idle{UpstreamLimits().surplus_idle_ms};
     uint32_t max_upstream_connections = 0;
     uint32_t max_upstream_streams = 100;
     uint32_t max_waiting = 1024;

@@ -172,6 +172,7 @@ class Run final : public Http2Transport::Owner, public TunnelSocket::Host {
   void goaway_received() override {}
   void ping_acknowledged() override {}
   void transport_ended() override { ended_ = true; }
+  size_t may_take(Operation&) override { return SIZE_MAX; }
   void received(size_t) override {}
 
   void tunnel_head(TunnelSocket& tunnel, FieldBlock& block, bool) override {

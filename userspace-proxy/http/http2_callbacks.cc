@@ -19,6 +19,7 @@ const nghttp2_session_callbacks* Http2Callbacks::table() {
     nghttp2_session_callbacks_set_on_begin_headers_callback(made, begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(made, header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(made, invalid_header);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, frame_received);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, data_chunk);
     nghttp2_session_callbacks_set_on_stream_close_callback(made, stream_close);
@@ -75,6 +76,12 @@ int Http2Callbacks::invalid_header(nghttp2_session* library, const nghttp2_frame
   return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
+// The library resets the stream with its next output.
+int Http2Callbacks::invalid_frame(nghttp2_session* library, const nghttp2_frame* frame, int, void*) {
+  if (Http2Stream* stream = stream_of(library, frame->hd.stream_id)) stream->will_be_reset();
+  return 0;
+}
+
 int Http2Callbacks::frame_received(nghttp2_session* library, const nghttp2_frame* frame, void* user) {
   Http2Session& session = self(user);
   const bool ack = (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0;
@@ -111,6 +118,8 @@ int Http2Callbacks::frame_received(nghttp2_session* library, const nghttp2_frame
 
 int Http2Callbacks::headers_received(Http2Session& session, const nghttp2_frame& frame) {
   const bool last = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+  ++session.heads_;
+  session.decoded_head_bytes_ += session.incoming_.charge();
   if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) return new_request(session, frame);
   Http2Stream* stream = stream_of(session.session_, frame.hd.stream_id);
   if (stream == nullptr) return 0;

@@ -30,6 +30,7 @@ class Http2Callbacks {
   static int invalid_header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
                             size_t name_size, const uint8_t* value, size_t value_size, uint8_t flags,
                             void* user);
+  static int invalid_frame(nghttp2_session* library, const nghttp2_frame* frame, int error, void* user);
   static int frame_received(nghttp2_session*, const nghttp2_frame* frame, void* user);
   static int data_chunk(nghttp2_session*, uint8_t flags, int32_t id, const uint8_t* data, size_t size,
                         void* user);

@@ -95,6 +95,9 @@ class Http2Session {
   uint32_t open_streams() const { return open_streams_; }
   // Decoded heads of the open streams.
   size_t held_head_bytes() const { return held_head_bytes_; }
+  // All heads so far, refused ones too, and what they were decoded.
+  uint64_t heads() const { return heads_; }
+  uint64_t decoded_head_bytes() const { return decoded_head_bytes_; }
   size_t memory_in_use() const { return memory_.in_use() + held_head_bytes_; }
   Role role() const { return role_; }
 
@@ -131,6 +134,7 @@ class Http2Session {
   // has queued for a stream when a reset is submitted.
   PooledVector<int32_t> answered_;
   size_t held_head_bytes_ = 0;
+  uint64_t heads_ = 0, decoded_head_bytes_ = 0;
   FieldBlock incoming_;  // of the head being received: heads never interleave
   IntrusiveList<Http2Stream> streams_;
 };

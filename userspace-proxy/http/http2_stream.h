@@ -52,6 +52,8 @@ class Http2Stream : public ListNode<> {
   virtual void end_received() = 0;
   // All that was offered is in the output; with payload referred to, its memory is in use until that is sent.
   virtual void payload_taken() = 0;
+  // The peer broke the rules on it: it will be reset, and closed then.
+  virtual void will_be_reset() {}
   // The session does not know the stream any more.
   virtual void stream_closed(Http2StreamEnd end) = 0;
 

@@ -36,6 +36,7 @@ void Http2Transport::start(std::string_view front) {
 void Http2Transport::stop() {
   ended_ = true;
   recv_.cancel();
+  may_take_.cancel();
   send_.cancel();
   flush_.cancel();
   stalled_.cancel();
@@ -69,9 +70,27 @@ bool Http2Transport::take_input(int result) {
     end();
     return false;
   }
-  const size_t bytes = input_.unread().size();
-  session_->receive(loop_.now(), input_.unread());
-  input_.clear();
+  return take_slices();
+}
+
+bool Http2Transport::take_slices() {
+  while (!input_.empty()) {
+    const size_t most = owner_.may_take(may_take_);
+    if (most == 0 || !take_slice(most)) return false;
+  }
+  return true;
+}
+
+void Http2Transport::on_may_take(int) {
+  if (take_slices()) receive();
+}
+
+// False: the connection is at its end.
+bool Http2Transport::take_slice(size_t most) {
+  const std::string_view slice = input_.unread().substr(0, most);
+  const size_t bytes = slice.size();
+  session_->receive(loop_.now(), slice);
+  input_.consume(bytes);
   owner_.received(bytes);
   if (session_->wants_output()) output_due();
   if (session_->fault() != Http2Fault::kNoFault || session_->done()) {

@@ -19,6 +19,8 @@ class Http2Transport {
     virtual void transport_ended() = 0;
     // So many bytes were received, and their events told.
     virtual void received(size_t bytes) = 0;
+    // How many bytes of what was received may be looked at now; 0: none, and `next` runs when some may.
+    virtual size_t may_take(Operation& next) = 0;
   };
 
   // The socket is connected, the input may hold bytes that came before.
@@ -39,7 +41,11 @@ class Http2Transport {
  private:
   void receive();
   bool take_input(int result);
+  // All that was received, as far as the owner lets it. False: reading does not go on now.
+  bool take_slices();
+  bool take_slice(size_t most);
   void on_received(int result);
+  void on_may_take(int);
   void on_flush(int);
   void on_sent(int result);
   void on_stalled();
@@ -59,6 +65,7 @@ class Http2Transport {
   bool sending_ = false;
   bool ended_ = false;
   Operation recv_{this, method<&Http2Transport::on_received>};
+  Operation may_take_{this, method<&Http2Transport::on_may_take>};
   Operation send_{this, method<&Http2Transport::on_sent>};
   Operation flush_{this, method<&Http2Transport::on_flush>};
   // Armed when a batch has to wait, and left alone when it is gone: so most cost no arming.

@@ -54,6 +54,9 @@ class HboneServer final : public ListNode<>,
   void goaway_received() override {}
   void ping_acknowledged() override { ping_pending_ = false; }
   void received(size_t) override { heard_ = true; }
+  size_t may_take(Operation& next) override {
+    return context_.share.may_go_on(origin_->share, next) ? SIZE_MAX : 0;
+  }
   void transport_ended() override { end(); }
   void tunnel_head(TunnelSocket& stream, FieldBlock& block, bool last) override;
   void tunnel_lost(TunnelSocket& stream, Http2StreamEnd end) override;

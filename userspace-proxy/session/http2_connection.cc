@@ -9,6 +9,13 @@
 namespace weft::proxy {
 namespace {
 
+// What a head costs beside its decoded bytes, as bytes that a pump moves: some 2 µs. What it asks for is
+// charged by its pumps.
+constexpr size_t kHeadCharge = 4'096;
+
+// Of one slice.
+constexpr uint64_t kMuchDecoded = 64 * 1024;
+
 // How long an idle client may still send the request that crosses our GOAWAY.
 constexpr uint64_t kGraceMs = 1'000;
 
@@ -28,6 +35,8 @@ Http2Connection::Unit::Unit(Http2Connection& connection)
 
 void Http2Connection::Unit::stream_lost(Http2StreamEnd end) {
   lost_by_ = end == Http2StreamEnd::kProtocol ? Outcome::kBadRequest : connection_.lost_outcome();
+  // Asked and taken back in one breath: nobody is dialled for that.
+  request_withdrawn();
   connection_.context_.loop.soon(lost_);
 }
 
@@ -85,9 +94,23 @@ Http2Stream* Http2Connection::new_stream(size_t head_bytes) {
   return &add_unit().stream();
 }
 
+size_t Http2Connection::may_take(Operation& next) {
+  return context_.share.may_go_on(client_.origin.share, next) ? slice_ : 0;
+}
+
+void Http2Connection::charge_share() {
+  const Http2Session& session = transport_.session();
+  const uint64_t heads = session.heads() - std::exchange(charged_heads_, session.heads());
+  const uint64_t bytes =
+      session.decoded_head_bytes() - std::exchange(charged_head_bytes_, session.decoded_head_bytes());
+  FairShare::charge(client_.origin.share, heads * kHeadCharge + bytes);
+  slice_ = heads == 0 ? kSliceOfPayload : bytes > kMuchDecoded ? kSliceOfLargeHeads : kSliceOfHeads;
+}
+
 void Http2Connection::received(size_t bytes) {
   received_bytes_ += bytes;
   client_.origin.use->http2_received_bytes += bytes;
+  charge_share();
   charge_heads();
   watch_head();
 }

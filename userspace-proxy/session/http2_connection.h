@@ -41,6 +41,9 @@ class Http2Connection final : private Http2Transport::Owner {
 
  private:
   enum class State : uint8_t { kServing, kClosing, kEnded };
+  // Looked at between two questions whether the pod has a share left: some seventy of the smallest heads, a
+  // few that are decoded to much more than they are, or a while of payload.
+  static constexpr size_t kSliceOfHeads = 2'048, kSliceOfLargeHeads = 256, kSliceOfPayload = 8'192;
 
   // One stream with its exchange.
   class Unit final : public ListNode<>, private Http2DownstreamStream::Host {
@@ -56,6 +59,7 @@ class Http2Connection final : private Http2Transport::Owner {
 
    private:
     void request_arrived() override { begin(); }
+    void request_withdrawn() override { begin_.cancel(); }
     void stream_lost(Http2StreamEnd end) override;
     void on_begin(int) { exchange_.start(finished_); }
     void on_finished(int) { connection_.unit_ended(*this); }
@@ -75,10 +79,12 @@ class Http2Connection final : private Http2Transport::Owner {
   void goaway_received() override {}
   void ping_acknowledged() override {}
   void received(size_t bytes) override;
+  size_t may_take(Operation& next) override;
   void transport_ended() override;
   Unit& add_unit();
   void unit_ended(Unit& unit);
   void charge_heads();
+  void charge_share();
   void watch_head();
   void on_head_timer();
   void on_timer();
@@ -99,6 +105,9 @@ class Http2Connection final : private Http2Transport::Owner {
   // While something has begun and is not whole; see Http2Session::unfinished().
   Timer head_timer_{this, method<&Http2Connection::on_head_timer>};
   uint64_t unfinished_ = 0;
+  // Of the session's, what the pod's share was charged for; how much is looked at next.
+  uint64_t charged_heads_ = 0, charged_head_bytes_ = 0;
+  size_t slice_ = kSliceOfHeads;
   // What the pod is charged for this connection, see PodUse.
   uint64_t received_bytes_ = 0;
   uint64_t head_bytes_ = 0;

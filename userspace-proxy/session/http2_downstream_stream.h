@@ -18,6 +18,8 @@ class Http2DownstreamStream final : public DownstreamStream, public Http2Message
    public:
     virtual ~Host() = default;
     virtual void request_arrived() = 0;
+    // It will be lost, and need not be begun.
+    virtual void request_withdrawn() = 0;
     virtual void stream_lost(Http2StreamEnd end) = 0;
   };
 
@@ -46,6 +48,7 @@ class Http2DownstreamStream final : public DownstreamStream, public Http2Message
 
  private:
   void head_arrived(bool last) override;
+  void will_be_reset() override { host_.request_withdrawn(); }
   void closed_by(Http2StreamEnd end) override;
   bool is_grpc() const;
   void submit(const Http2Fields& fields, bool last);

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "userspace-proxy/net/port_window.h"
 #include "userspace-proxy/tls/client_tls.h"
 #include "userspace-proxy/tls/tls_socket.h"
 #include "userspace-proxy/upstream/hbone_pool.h"
@@ -58,7 +59,8 @@ bool Connector::start(Operation& operation, Socket& socket, const SocketAddress&
     return true;
   }
   if (dial.use != nullptr) socket.charge_to(dial.use->buffered_bytes);
-  if (socket.connect(connect_, address)) {
+  windows_ = 0;
+  if (connect()) {
     status_ = status_of_result(connect_.result);
     if (status_ != ConnectStatus::kConnected || client_tls_ == nullptr || begin_tls()) return true;
   }
@@ -66,6 +68,19 @@ bool Connector::start(Operation& operation, Socket& socket, const SocketAddress&
   loop_.arm(timeout_, dial.timeout_ms);
   waiting_.park(operation);
   return false;
+}
+
+bool Connector::connect() {
+  do {
+    const uint64_t entropy = loop_.now() ^ static_cast<uint64_t>(socket_->fd()) << 40;
+    has_windows_ = choose_port_window(socket_->fd(), entropy + windows_++);
+    if (!socket_->connect(connect_, address_)) return false;
+  } while (wants_other_ports(connect_.result));
+  return true;
+}
+
+bool Connector::wants_other_ports(int result) const {
+  return result == -EADDRNOTAVAIL && has_windows_ && windows_ < kMostWindows;
 }
 
 bool Connector::start_tunnel(Operation& operation, const SocketAddress& address, const DialParameters& dial) {
@@ -136,7 +151,13 @@ void Connector::cancel() {
   timeout_.cancel();
 }
 
-void Connector::on_connected(int result) { went(status_of_result(result)); }
+void Connector::on_connected(int result) {
+  if (wants_other_ports(result)) {
+    if (!connect()) return;
+    result = connect_.result;
+  }
+  went(status_of_result(result));
+}
 
 void Connector::on_timeout() {
   const bool shaking_hands = tls_ != nullptr;

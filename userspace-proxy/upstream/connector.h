@@ -58,6 +58,10 @@ class Connector {
   ConnectStatus status() const { return status_; }
 
  private:
+  // Begins to connect the socket; true when that is over at once.
+  bool connect();
+  // No port of its window was free, and there are more.
+  bool wants_other_ports(int result) const;
   void on_connected(int result);
   void on_timeout();
   void on_tunnelled(int);
@@ -82,6 +86,8 @@ class Connector {
   PodUse* use_ = nullptr;
   ConnectionTermsPtr terms_;
   SocketAddress address_;
+  uint32_t windows_ = 0;  // of ports, that were tried
+  bool has_windows_ = false;
   TlsSocket* tls_ = nullptr;  // the socket's, while it shakes hands
   Operation connect_{this, method<&Connector::on_connected>};
   Operation handshake_{this, method<&Connector::on_handshake>};

@@ -97,6 +97,7 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
   void settings_received() override;
   void goaway_received() override;
   void ping_acknowledged() override { ping_pending_ = false; }
+  size_t may_take(Operation&) override { return SIZE_MAX; }
   void received(size_t) override { heard_ = true; }
   void transport_ended() override { end(ConnectStatus::kFailed); }
   void tunnel_head(TunnelSocket& tunnel, FieldBlock& block, bool last) override;

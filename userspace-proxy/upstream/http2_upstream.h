@@ -104,6 +104,7 @@ class Http2Upstream final : public ListNode<>, public Retirable, private Http2Tr
   void settings_received() override;
   void goaway_received() override;
   void ping_acknowledged() override { ping_pending_ = false; }
+  size_t may_take(Operation&) override { return SIZE_MAX; }
   void received(size_t) override { heard_ = true; }
   void transport_ended() override;
   void on_connected(int);

@@ -1,6 +1,8 @@
 // UpstreamPool of pool.h. The idle lists own what is linked in them.
 #include "userspace-proxy/upstream/pool.h"
 
+#include <algorithm>
+
 #include "userspace-proxy/upstream/stream_request.h"
 
 namespace weft::proxy {
@@ -61,11 +63,13 @@ void UpstreamPool::serve_http2(UpstreamPoolEntry& entry) {
 void UpstreamPool::give(Http1Upstream* connection) {
   UpstreamPoolEntry& entry = connection->entry_;
   if (StreamRequest* waiter = entry.waiting.front()) return waiter->serve(connection);
-  if (entry.idle_count >= limits_.max_idle) return discard(connection);
   if (connection->socket_.recv(connection->watch_, connection->input_)) return discard(connection);
-  const uint64_t idle_ms = connection->idle_ms();
+  const bool surplus = entry.idle_count >= limits_.max_idle;
+  const uint64_t idle_ms =
+      surplus ? std::min(connection->idle_ms(), limits_.surplus_idle_ms) : connection->idle_ms();
   connection->idle_until_ = loop_.now() + idle_ms * kNsPerMs;
-  if (!connection->idle_.linked()) loop_.arm(connection->idle_, idle_ms);
+  // Armed already it may be for later.
+  if (surplus || !connection->idle_.linked()) loop_.arm(connection->idle_, idle_ms);
   entry.idle.push_front(*connection);
   ++entry.idle_count;
   ++idle_;

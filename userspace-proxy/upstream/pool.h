@@ -1,6 +1,8 @@
 // Upstream connections of one worker. Idle ones wait in a stack per (endpoint, source namespace, protocol):
-// the newest is taken first, the oldest times out. An idle connection that becomes readable has ended and is
-// closed. Where connections are limited, exchanges wait their turn. They come by StreamRequest
+// the newest is taken first, the oldest times out, those beyond a number soon: not at once, or what a burst
+// dialled would be dialled again for the next one, and its ports be taken up by connections in TIME_WAIT
+// until connect(2) searches all of them for a free one. An idle connection that becomes readable has ended
+// and is closed. Where connections are limited, exchanges wait their turn. They come by StreamRequest
 // (stream_request.h). Worker thread only.
 #pragma once
 
@@ -19,7 +21,8 @@ namespace weft::proxy {
 // Each but the last counts per worker and (endpoint, source namespace, protocol).
 struct UpstreamLimits {
   uint64_t idle_ms = 60'000;
-  uint32_t max_idle = 256;          // beyond that a connection that becomes idle is closed
+  uint32_t max_idle = 256;  // those beyond it are kept for surplus_idle_ms, if that is less
+  uint64_t surplus_idle_ms = 5'000;
   uint32_t max_connections = 0;     // 0: no limit; HTTP/2 ones that take no more streams do not count
   uint32_t max_streams = 100;       // on one HTTP/2 connection; the server may allow fewer
   uint32_t max_waiting = 1024;      // exchanges that wait for a connection, or for a stream on one

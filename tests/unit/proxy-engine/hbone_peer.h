@@ -51,6 +51,7 @@ class HbonePeer final : private Http2Transport::Owner, private TunnelSocket::Hos
   void ping_acknowledged() override {}
   void received(size_t) override {}
   void transport_ended() override {}
+  size_t may_take(Operation&) override { return SIZE_MAX; }
   void tunnel_head(TunnelSocket& tunnel, FieldBlock&, bool) override {
     Http2Fields fields;
     fields.add_status(200);

@@ -24,7 +24,7 @@ class WirePeer {
   bool turn() {
     speak();
     char bytes[16384];
-    const ssize_t count = recv(connection_.fd(), bytes, sizeof(bytes), 0);
+    const ssize_t count = recv_uninterrupted(connection_.fd(), bytes, sizeof(bytes));
     if (count <= 0) return false;
     peer.hears({bytes, static_cast<size_t>(count)});
     accept_all();

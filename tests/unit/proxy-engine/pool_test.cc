@@ -155,10 +155,12 @@ TEST(PoolTest, RepeatsOnAFreshConnectionWhereOnlyOneIsAllowed) {
   EXPECT_EQ(server.connections(), 2);
 }
 
-TEST(PoolTest, KeepsNoMoreIdleConnectionsThanItsCap) {
+// Three at once, and then idle: how many are kept.
+void keeps_idle(std::chrono::milliseconds surplus_idle, uint64_t kept) {
   HeldServer server;
   Rig::Setup setup = to(server.address());
   setup.options.max_idle_upstream = 1;
+  setup.options.surplus_upstream_idle = surplus_idle;
   Rig rig(setup);
   std::vector<TestConnection> clients = ask_in_order(rig, 3);
   ASSERT_TRUE(rig.wait_for([&] { return server.asked() == 3; }));
@@ -166,8 +168,46 @@ TEST(PoolTest, KeepsNoMoreIdleConnectionsThanItsCap) {
   for (TestConnection& client : clients) client.read_message();
   EXPECT_TRUE(rig.wait_for([&] {
     const WorkerGauges gauges = rig.worker().gauges();
+    return gauges.active_exchanges == 0 && gauges.upstream_idle == kept &&
+           gauges.upstream_connections == kept;
+  }));
+}
+
+TEST(PoolTest, KeepsNoMoreIdleConnectionsThanItsCapForLong) { keeps_idle(std::chrono::milliseconds(20), 1); }
+
+TEST(PoolTest, KeepsWhatABurstDialledForTheNextOne) { keeps_idle(std::chrono::hours(1), 3); }
+
+TEST(PoolTest, WhatWasKeptForLongAndIsOneTooManyNowIsNot) {
+  std::atomic<int> asked{0};
+  std::promise<void> answer_second;
+  TestServer server([&, may_answer = answer_second.get_future().share()](TestConnection& c) {
+    while (!c.read_message().empty()) {
+      if (++asked == 2 && may_answer.wait_for(std::chrono::seconds(5)) != std::future_status::ready) return;
+      c.send(ok_response("ok"));
+    }
+  });
+  Rig::Setup setup = to(server.address());
+  setup.options.max_idle_upstream = 1;
+  setup.options.surplus_upstream_idle = std::chrono::milliseconds(20);
+  Rig rig(setup);
+  const auto one_is_idle = [&] {
+    return rig.wait_for([&] { return rig.worker().gauges().upstream_idle == 1; });
+  };
+  EXPECT_EQ(rig.get(), ok_response("ok"));
+  ASSERT_TRUE(one_is_idle());
+  // That one becomes idle after another one.
+  TestConnection client = rig.connect();
+  client.send(kGet);
+  ASSERT_TRUE(rig.wait_for([&] { return asked == 2; }));
+  EXPECT_EQ(rig.get(), ok_response("ok"));
+  ASSERT_TRUE(one_is_idle());
+  answer_second.set_value();
+  EXPECT_EQ(client.read_message(), ok_response("ok"));
+  EXPECT_TRUE(rig.wait_for([&] {
+    const WorkerGauges gauges = rig.worker().gauges();
     return gauges.active_exchanges == 0 && gauges.upstream_idle == 1 && gauges.upstream_connections == 1;
   }));
+  EXPECT_EQ(server.connections(), 2);
 }
 
 TEST(PoolTest, ClosesAConnectionThatNobodyUsedForItsTime) {

@@ -73,9 +73,7 @@ bool TestConnection::send(std::string_view bytes) {
   return true;
 }
 
-// The kernel interrupts a thread once more after a ring that it used was closed (turned_rig.h has one), and a
-// socket with a time limit does not restart by itself (signal(7)).
-static ssize_t recv_uninterrupted(int fd, char* bytes, size_t size) {
+ssize_t recv_uninterrupted(int fd, char* bytes, size_t size) {
   ssize_t count = 0;
   do {
     count = ::recv(fd, bytes, size, 0);

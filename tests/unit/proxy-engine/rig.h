@@ -23,6 +23,10 @@ namespace weft::proxy {
 // The backend that this run of the suite is about.
 IoKind io_under_test();
 
+// As recv(2). The kernel interrupts a thread once more after a ring that it used was closed (turned_rig.h has
+// one), and a socket with a time limit does not restart by itself (signal(7)).
+ssize_t recv_uninterrupted(int fd, char* bytes, size_t size);
+
 // A blocking connected socket whose reads give up after five seconds.
 class TestConnection {
  public:

@@ -1,0 +1,68 @@
+// What a client of HTTP/2 that asks for much at once takes of the worker: its pod's share of each turn, and
+// nothing of the service for what it took back at once.
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <algorithm>
+
+#include "tests/unit/proxy-engine/http2_peers.h"
+#include "tests/unit/proxy-engine/turned_rig.h"
+
+namespace weft::proxy {
+namespace {
+
+std::string ask_and_take_back(int count) {
+  std::string out = preface();
+  for (int i = 0; i < count; ++i) {
+    const auto id = static_cast<uint32_t>(2 * i + 1);
+    out += frame(NGHTTP2_HEADERS, kEndHeaders | kEnd, id, request_block()) +
+           frame(NGHTTP2_RST_STREAM, 0, id, u32(NGHTTP2_CANCEL));
+  }
+  return out;
+}
+
+TEST(Http2TurnsTest, ARequestThatIsTakenBackInTheSameBreathDialsNobody) {
+  TurnedRig rig;
+  FarEnd client = rig.connect();
+  ASSERT_TRUE(rig.give(client, ask_and_take_back(1)));
+  ASSERT_TRUE(rig.turn_until([&] { return rig.sink().count() == 1; }));
+  EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kDownstreamReset);
+  pollfd service{.fd = rig.service(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&service, 1, 0), 0) << "somebody was dialled";
+  // One that stays is served.
+  ASSERT_TRUE(rig.give(client, frame(NGHTTP2_HEADERS, kEndHeaders | kEnd, 3, request_block())));
+  FarEnd server = rig.accept_upstream();
+  EXPECT_TRUE(rig.turn_until([&] { return server.has("PRI * HTTP/2.0"); }));
+  EXPECT_EQ(rig.pool().open(), 1u);
+}
+
+// An increment that overflows the stream's window (CVE-2025-8671 uses that).
+TEST(Http2TurnsTest, ARequestThatBreaksTheRulesInTheSameBreathDialsNobody) {
+  TurnedRig rig;
+  FarEnd client = rig.connect();
+  ASSERT_TRUE(rig.give(client, preface() + frame(NGHTTP2_HEADERS, kEndHeaders, 1, request_block("POST")) +
+                                   frame(NGHTTP2_WINDOW_UPDATE, 0, 1, u32(0x7fffffff))));
+  ASSERT_TRUE(rig.turn_until([&] { return rig.sink().count() == 1; }));
+  EXPECT_EQ(rig.sink().wait(1).at(0).outcome, Outcome::kBadRequest);
+  pollfd service{.fd = rig.service(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&service, 1, 0), 0) << "somebody was dialled";
+}
+
+TEST(Http2TurnsTest, ManyRequestsOfOnePodAreBegunInItsShareOfEachTurn) {
+  constexpr size_t kRequests = 400;
+  TurnedRig rig;
+  FarEnd client = rig.connect();
+  const std::string bytes = ask_and_take_back(kRequests);
+  ASSERT_EQ(client.send(bytes), bytes.size());
+  size_t most = 0, before = 0;
+  EXPECT_TRUE(rig.turn_until([&] {
+    const size_t now = rig.sink().count();
+    most = std::max(most, now - before);
+    before = now;
+    return now == kRequests;
+  }));
+  EXPECT_LT(most, kRequests / 4);
+}
+
+}  // namespace
+}  // namespace weft::proxy
