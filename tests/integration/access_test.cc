@@ -4,12 +4,14 @@
 
 #include <atomic>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/strings.h"
 #include "tests/harness/mesh_test.h"
 #include "tests/unit/base/scratch_folder.h"
+#include "tests/unit/identity/pki.h"
 #include "tests/unit/identity/tokens.h"
 
 namespace weft::harness {
@@ -110,6 +112,66 @@ TEST_F(AccessTest, RoutesOfAGatewayFollowClaimsThatWereProved) {
   const KeyPtr other = test::ec_key("P-256");
   EXPECT_EQ(status_of("/", {bearer(R"(,"groups":"admin")", other.get())}), "401");
   EXPECT_THAT(ask("/", {"request.auth.claims.groups: admin"}), HasSubstr("shop"));
+}
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// No Secret is anywhere: the gateway is somebody of the mesh, and so are its clients.
+TEST_F(AccessTest, AGatewayOfTheMeshKnowsWorkloadsByTheirCertificates) {
+  constexpr char kMeshPort[] = "18742";
+  const test::ScratchFolder folder;
+  const std::string ca = mesh_->run_dir() + "/ca/";
+  const test::Authority mesh{.certificate = std::move((*read_certificates(text_of(ca + "ca.crt"))).front()),
+                             .key = *read_private_key(text_of(ca + "ca.key"))};
+  const test::Authority other = test::make_authority("other");
+  const auto certify = [&](const test::Authority& by, const std::string& account) {
+    const test::Leaf leaf = test::make_leaf(
+        by, {.names = {{GEN_URI, str_cat("spiffe://cluster.local/ns/default/sa/", account)}}});
+    std::ofstream(folder.file("client.crt")) << to_pem(leaf.certificate.get());
+    std::ofstream(folder.file("client.key")) << test::key_pem(leaf.key.get());
+  };
+  const auto ask_as = [&](const std::vector<std::string>& client) {
+    Spawn spawn;
+    spawn.argv = {"curl", "-s", "-i", "-k", "--max-time", "5", "--connect-to"};
+    spawn.argv.push_back(str_cat("shop.example:", kMeshPort, ":127.0.0.1:", kMeshPort));
+    spawn.argv.insert(spawn.argv.end(), client.begin(), client.end());
+    spawn.argv.push_back(str_cat("https://shop.example:", kMeshPort, "/"));
+    return run(spawn).output;
+  };
+  const std::vector<std::string> with = {"--cert", folder.file("client.crt"), "--key",
+                                         folder.file("client.key")};
+  mesh_->manifests().write(
+      "gateway.yaml",
+      str_cat(
+          "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec:\n",
+          "  selector: {istio: ingressgateway}\n  servers: [{port: {number: ", kMeshPort,
+          ", name: https, protocol: HTTPS}, hosts: [shop.example], tls: {mode: ISTIO_MUTUAL}}]\n",
+          "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: edge}\nspec:\n",
+          "  hosts: [shop.example]\n  gateways: [edge]\n",
+          "  http: [{directResponse: {status: 200, body: {string: shop}}}]\n"));
+  mesh_->manifests().write(
+      "policy.yaml",
+      selected("AuthorizationPolicy",
+               "rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/web]}}]}]"));
+  certify(mesh, "web");
+  const auto comes_in = [&] { return ask_as(with).find(" 200") != std::string::npos; };
+  ASSERT_TRUE(wait_until(milliseconds(20'000), comes_in)) << ask_as(with) << mesh_->log();
+  EXPECT_THAT(mesh_->cli({"cert", "list"}).output, HasSubstr("spiffe://cluster.local/ns/default/sa/edge-"))
+      << "cut to the width of a terminal";
+  EXPECT_EQ(ask_as({}), "") << "who shows nothing";
+  certify(other, "web");
+  EXPECT_EQ(ask_as(with), "") << "of another authority";
+  certify(mesh, "cart");
+  EXPECT_THAT(ask_as(with), HasSubstr(" 403")) << "another workload";
+  certify(mesh, "web");
+  const std::string before = mesh_->cli({"cert", "list"}).output;
+  EXPECT_EQ(mesh_->cli({"cert", "rotate", "spiffe://cluster.local/ns/default/sa/edge-weft"}).exit_code, 0);
+  EXPECT_TRUE(wait_until(milliseconds(20'000), [&] {
+    return mesh_->cli({"cert", "list"}).output != before && comes_in();
+  })) << mesh_->log();
 }
 
 TEST_F(AccessTest, EdgesSayWhoTalksToWhom) {
