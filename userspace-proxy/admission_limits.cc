@@ -33,10 +33,10 @@ uint64_t share_of(uint64_t total, uint32_t workers, uint64_t fallback) {
 AdmissionLimits admission_limits(const Worker::Options& options) {
   const uint64_t descriptors = descriptor_limit(options.count);
   AdmissionLimits limits;
-  // A connection needs one on each side.
-  const uint64_t pairs = descriptors / 2;
   limits.descriptors = descriptors;
-  limits.connections = std::min(pairs, share_of(options.max_connections, options.count, pairs));
+  // A connection may need one on each side; where most are idle few do, which whoever sets the option knows.
+  limits.connections =
+      std::min(descriptors, share_of(options.max_connections, options.count, descriptors / 2));
   limits.buffered_bytes =
       share_of(options.max_buffered_bytes, options.count, memory_limit() / 4 / options.count);
   const uint64_t half = std::max<uint64_t>(limits.connections / 2, 1);

@@ -70,7 +70,7 @@ int serve(const weft::proxy::Proxy::Options& options, const std::string& user, b
 // docs/limits.md has the table.
 void add_limits(CLI::App& app, weft::proxy::Proxy::Options& options) {
   app.add_option("--max-connections", options.max_connections,
-                 "Client connections of the process; 0: half of the open file limit");
+                 "Client connections of the process; 0: half of the open file limit; more for idle clients");
   app.add_option("--max-buffered-bytes", options.max_buffered_bytes,
                  "Bytes in buffers (64MiB and the like); 0: a quarter of the memory limit")
       ->transform(CLI::AsSizeValue(false));

@@ -75,6 +75,14 @@ class FigureTest(unittest.TestCase):
         row, = figures.latency_rows(results)
         self.assertAlmostEqual(row.interval.value, 0.5)
 
+    def test_what_was_not_measured_has_no_row(self):
+        few = {"many_connections": 9700, "many": {"weft": [(10.0, 11.0)] * 3, "nginx": [(10.0, 30.0)] * 3}, "fresh_rss_kb": {"weft": 9216}}
+        rows = figures.rows_of(few)
+        self.assertEqual([row.name for row in rows],
+                         ["resident memory, fresh: weft", "CPU per request, 9700 / 100 connections: weft"])
+        self.assertTrue(rows[1].met)
+        self.assertEqual([numbers for _, numbers in figures.absolute(few)], [{"weft": 9.0}, {"weft": 11.0, "nginx": 30.0}])
+
     def test_text_from_outside_cannot_become_markup(self):
         self.assertNotIn("<b>", plots.strips("<b>", "us", {"weft": [1.0, 2.0]}))
 

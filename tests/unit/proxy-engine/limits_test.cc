@@ -1,10 +1,12 @@
 // What a client meets when its pod or the worker is at a limit, and when a body trickles.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <future>
 
 #include "tests/unit/proxy-engine/rig.h"
+#include "userspace-proxy/admission_limits.h"
 
 namespace weft::proxy {
 namespace {
@@ -114,6 +116,23 @@ TEST(LimitsTest, ClosesTheOldestIdleConnectionsUnderOverload) {
   idle[2].send(kGet);
   EXPECT_EQ(idle[2].read_message(), ok_response("ok"));
   EXPECT_EQ(rig.worker().gauges().evicted_connections, 2u);
+}
+
+// A client connection may need a second descriptor, for its endpoint; the operator may know that few do.
+TEST(LimitsTest, ConnectionsAreHalfOfTheDescriptorsUnlessTheOptionSaysMore) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{.rlim_cur = std::min<rlim_t>(before.rlim_cur, 1000), .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  const AdmissionLimits half = admission_limits(Worker::Options{});
+  const AdmissionLimits more = admission_limits(Worker::Options{.max_connections = half.descriptors - 1});
+  const AdmissionLimits all = admission_limits(Worker::Options{.max_connections = 1'000'000});
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_LT(half.descriptors, few.rlim_cur);
+  EXPECT_EQ(half.connections, half.descriptors / 2);
+  EXPECT_EQ(half.pod_connections, half.connections / 2);
+  EXPECT_EQ(more.connections, half.descriptors - 1);
+  EXPECT_EQ(all.connections, half.descriptors);
 }
 
 TEST(LimitsTest, EndsARequestWhoseAnnouncedBodyTrickles) {

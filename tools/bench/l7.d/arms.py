@@ -183,7 +183,8 @@ class Weft(Arm):
             cgroup=self.cgroup + "/agent", log=self.root + ".agent.log", cpu=other_cpu())
         # No namespace: it accepts on sockets of the client's namespace that the agent hands over.
         self.run_proxy([self.world.binary("weft-proxy"), "--run-dir", self.root + "/run", "--user", "nobody", "--workers", "1",
-                        "--access-log", "off", "--drain-timeout", "1"] + (["--io", self.io] if self.io else []))
+                        "--access-log", "off", "--drain-timeout", "1", "--max-connections", str(configs.descriptors),
+                        "--pod-max-connections", str(configs.descriptors)] + (["--io", self.io] if self.io else []))
 
     def manifests(self):
         return weft_manifests.mesh(self.netns, self.address, self.world.upstream_address)

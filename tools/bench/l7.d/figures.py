@@ -90,29 +90,29 @@ def rows_of(measured):
     rows = []
     for key, title in (("offered_64", "CPU per request at 64 connections, 1 KB, half load"),
                        ("closed_64", "CPU per request at 64 connections, 1 KB, full load")):
-        rows += against_rival(measured[key], title, proxy_cpu, 0.65, limit_high=0.75)
+        rows += against_rival(measured.get(key, {}), title, proxy_cpu, 0.65, limit_high=0.75)
     for key, title in (("processes", "CPU of client, proxy and upstream"), ("machine", "CPU of the whole machine")):
-        rows += against_rival(measured["offered_64"], f"{title} per request, half load", lambda f, k=key: f["cpu"][k], None)
-    rows += against_rival(measured["closed_64"], "requests per second at 64 connections", lambda f: f["rps"], None,
+        rows += against_rival(measured.get("offered_64", {}), f"{title} per request, half load", lambda f, k=key: f["cpu"][k], None)
+    rows += against_rival(measured.get("closed_64", {}), "requests per second at 64 connections", lambda f: f["rps"], None,
                           at_most=False, smallest=False)
-    rows += latency_rows(measured["closed_1"])
+    rows += latency_rows(measured.get("closed_1", {}))
     for connections in (64, 512):
-        rows += against_rival(measured[f"offered_{connections}"], f"p99 at {connections} connections, half load",
+        rows += against_rival(measured.get(f"offered_{connections}", {}), f"p99 at {connections} connections, half load",
                               lambda f: f["p99"], None)
     for connections, bar in ((1, 6), (64, 1.5)):
         # One decimal: what the control threads do at another moment than in the idle slice is no part of a request.
-        totals = {name: round(sum(calls.values()), 1) for name, calls in measured[f"syscalls_{connections}"].items()}
+        totals = {name: round(sum(calls.values()), 1) for name, calls in measured.get(f"syscalls_{connections}", {}).items()}
         rows += single_rows(f"system calls per request at {connections} connection{'s' if connections > 1 else ''}", totals, "", bar)
-    for body, results in measured["bodies"].items():
+    for body, results in measured.get("bodies", {}).items():
         nginx_only = {name: rounds for name, rounds in results.items() if name != "haproxy"}
         rows += against_rival(nginx_only, f"requests per second, body {body}", lambda f: f["rps"], 0.95, at_most=False,
                               smallest=False)
     for key, title in (("h2_to_h1", "HTTP/2 to HTTP/1"), ("h2_to_h2", "HTTP/2 to HTTP/2"), ("grpc", "gRPC unary")):
-        rows += against_rival(measured[key], f"{title}, requests per CPU second", lambda f: 1e6 / max(0.01, proxy_cpu(f)),
+        rows += against_rival(measured.get(key, {}), f"{title}, requests per CPU second", lambda f: 1e6 / max(0.01, proxy_cpu(f)),
                               1.3 if key != "grpc" else None, at_most=False, smallest=False)
-    rows += single_rows("anonymous memory per idle connection", measured["idle_kb"], "KB", 1)
+    rows += single_rows("anonymous memory per idle connection", measured.get("idle_kb", {}), "KB", 1)
     rows += single_rows("resident memory, fresh", {name: kb / 1024 for name, kb in measured["fresh_rss_kb"].items()}, "MB", 12)
-    for name in ours_of(measured["many"]):
+    for name in ours_of(measured.get("many", {})):
         samples = [many / few for few, many in measured["many"][name] if few > 0]
         rows.append(Figure(f"CPU per request, {measured['many_connections']} / 100 connections: {name}",
                            pairing.Interval(samples), "", 1.15))
@@ -133,12 +133,12 @@ def user_of(rounds):
 def absolute(measured):
     """[(what, {arm: number})]: medians, for orientation: they move with the machine."""
     def each(key, pick, results=None):
-        results = measured[key] if results is None else results
+        results = measured.get(key, {}) if results is None else results
         return {name: median_of(results, name, pick) for name in results}
     out = [("proxy CPU us/request, 64 connections, full load", each("closed_64", proxy_cpu)),
-           ("  of it in user space, %", {name: 100 * user_of(rounds) for name, rounds in measured["closed_64"].items()}),
-           (f"proxy CPU us/request, 64 connections, {measured['rate']:.0f}/s", each("offered_64", proxy_cpu)),
-           ("  of it in user space, %", {name: 100 * user_of(rounds) for name, rounds in measured["offered_64"].items()}),
+           ("  of it in user space, %", {name: 100 * user_of(rounds) for name, rounds in measured.get("closed_64", {}).items()}),
+           (f"proxy CPU us/request, 64 connections, {measured.get('rate', 0):.0f}/s", each("offered_64", proxy_cpu)),
+           ("  of it in user space, %", {name: 100 * user_of(rounds) for name, rounds in measured.get("offered_64", {}).items()}),
            ("proxy CPU us/request, 1 connection", each("closed_1", proxy_cpu)),
            ("client, proxy and upstream us/request, half load", each("offered_64", lambda f: f["cpu"]["processes"])),
            ("upstream us/request, half load (canary of noise)", each("offered_64", lambda f: f["cpu"]["upstream"])),
@@ -150,23 +150,23 @@ def absolute(measured):
         for quantile in ("p50", "p99"):
             out.append((f"{quantile} us, {connections} connections, half load",
                         each(f"offered_{connections}", lambda f, q=quantile: f[q])))
-    for body, results in measured["bodies"].items():
+    for body, results in measured.get("bodies", {}).items():
         out.append((f"requests/s, body {body}", each("", lambda f: f["rps"], results)))
         out.append((f"proxy CPU us/request, body {body}", each("", proxy_cpu, results)))
     for key in ("h2_to_h1", "h2_to_h2", "grpc"):
         out.append((f"{key} proxy CPU us/request", each(key, proxy_cpu)))
     for connections in (1, 64):
         out.append((f"system calls/request, {connections} connections",
-                    {name: sum(calls.values()) for name, calls in measured[f"syscalls_{connections}"].items()}))
-    out.append(("anonymous KB per idle connection", measured["idle_kb"]))
+                    {name: sum(calls.values()) for name, calls in measured.get(f"syscalls_{connections}", {}).items()}))
+    out.append(("anonymous KB per idle connection", measured.get("idle_kb", {})))
     out.append(("resident MB, fresh", {name: kb / 1024 for name, kb in measured["fresh_rss_kb"].items()}))
     out.append((f"proxy CPU us/request, {measured['many_connections']} connections",
-                {name: pairing.Interval([many for _, many in pairs]).value for name, pairs in measured["many"].items()}))
-    return out
+                {name: pairing.Interval([many for _, many in pairs]).value for name, pairs in measured.get("many", {}).items()}))
+    return [(what, numbers) for what, numbers in out if numbers]
 
 
 def absolute_table(measured):
-    names = list(measured["closed_64"])
+    names = list(measured.get("closed_64", {}))
     lines = [f"{'MEDIAN':<58}" + "".join(f"{name:>12}" for name in names)]
     for what, numbers in absolute(measured):
         cells = "".join(f"{'-' if numbers.get(name) is None else format(numbers[name], '.4g'):>12}" for name in names)

@@ -1,4 +1,5 @@
 """The page of a run: one file, inline style and SVG, readable in light and dark, printable. Used by bench.py."""
+import collections
 import datetime
 import os
 
@@ -29,7 +30,8 @@ def cpu_parts(results):
 
 
 def sections(m):
-    """[(heading, sentence, [plot])]."""
+    """[(heading, sentence, [plot])]; what was not measured has no plot."""
+    m = collections.defaultdict(dict, m)
     rate = f"{m['rate']:.0f} requests per second"
     work = [
         ("CPU per request", f"One worker, 64 kept-alive connections, 1 KB answers. Half load is {rate} for every arm: half of "
@@ -48,9 +50,9 @@ def sections(m):
             for c in (64, 512) for q in ("p50", "p99")]),
         ("Throughput by body", "As fast as answers come: 64 connections, 16 for 1 MB. Client and upstream share a CPU, so small "
          "bodies end where that CPU does, not where the proxy does.",
-         [plots.strips(f"Body {body}", "requests/s", samples_of(m["bodies"][body], lambda f: f["rps"]))
+         [plots.strips(f"Body {body}", "requests/s", samples_of(m["bodies"].get(body, {}), lambda f: f["rps"]))
           for body in ("0", "1 KB", "64 KB", "1 MB")]
-         + [plots.strips(f"Proxy CPU, body {body}", "µs/request", proxies_only(samples_of(m["bodies"][body], figures.proxy_cpu)))
+         + [plots.strips(f"Proxy CPU, body {body}", "µs/request", proxies_only(samples_of(m["bodies"].get(body, {}), figures.proxy_cpu)))
             for body in ("64 KB", "1 MB")]),
     ]
     h2 = [plots.strips(title, "µs/request", proxies_only(samples_of(m[key], figures.proxy_cpu)))
