@@ -36,8 +36,12 @@ int fail(const absl::Status& status) {
 }
 
 // Buffers of bulk streams go back to the system when they are freed (mallopt(3)); by default the threshold
-// rises to the size of the first of them.
-void prepare_memory() { ::mallopt(M_MMAP_THRESHOLD, 64 * 1024); }
+// rises to the size of the first of them. What one large head takes does not: each time it would come back by
+// dozens of page faults, which cost more than the head.
+void prepare_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 192 * 1024);
+  ::mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
 
 // The leak checker of a sanitizer traces its own process.
 #if defined(__has_feature)

@@ -27,6 +27,8 @@ void FairShare::wait(ShareAccount& account, Operation& next) {
 void FairShare::begin_round(int) { loop_.soon(serve_); }
 
 void FairShare::serve_round(int) {
+  // Who did not wait for a share does not wait for its use either.
+  loop_.send_out();
   IntrusiveList<ShareAccount> round;
   round.splice(pods_);
   while (ShareAccount* account = round.pop_front()) {

@@ -11,11 +11,14 @@
 namespace weft::proxy {
 namespace {
 
+// ": " and the end of the line.
+constexpr size_t kPerField = 4;
+
 void add(std::string* out, std::string_view name, std::string_view value) {
   using Text = std::char_traits<char>;
   const size_t at = out->size();
   // Grown once per line: this runs for every field of every message.
-  out->resize(at + name.size() + value.size() + 4);
+  out->resize(at + name.size() + value.size() + kPerField);
   char* to = out->data() + at;
   Text::copy(to, name.data(), name.size());
   to += name.size();
@@ -37,8 +40,13 @@ void add_number(std::string* out, uint64_t number) {
 // nullopt: the message must not have one.
 void add_end_to_end(const std::vector<Header>& headers, std::optional<uint64_t> length, std::string* out) {
   bool connection = false;
-  for (const Header& header : headers)
+  size_t bytes = 0;
+  for (const Header& header : headers) {
     connection = connection || equals_ignore_case(header.name, "connection");
+    bytes += header.name.size() + header.value.size() + kPerField;
+  }
+  // A large head would be copied each time that it doubles. Some more, for what others add.
+  out->reserve(out->size() + bytes + 128);
   for (const Header& header : headers) {
     if (is_connection_field(header.name)) continue;
     if (connection && listed_in_connection(headers, header.name)) continue;

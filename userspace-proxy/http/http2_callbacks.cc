@@ -63,9 +63,13 @@ int Http2Callbacks::header(nghttp2_session*, const nghttp2_frame*, const uint8_t
   const FieldBlock::Added added =
       session.incoming_.add(text(name, name_size), text(value, value_size), session.limits_.max_head_bytes,
                             session.limits_.max_fields);
-  if (added != FieldBlock::Added::kFlood) return 0;
-  session.fault_ = Http2Fault::kHeadFlood;
-  return NGHTTP2_ERR_CALLBACK_FAILURE;
+  if (added == FieldBlock::Added::kFlood) {
+    session.fault_ = Http2Fault::kHeadFlood;
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
+  }
+  session.decoded_head_bytes_ += name_size + value_size + kFieldOverhead;
+  session.paused_ = session.decoded_head_bytes_ >= session.pause_at_;
+  return session.paused_ ? NGHTTP2_ERR_PAUSE : 0;
 }
 
 // Without this nghttp2 would leave the field out and go on; the next hop must not see a request that its
@@ -119,7 +123,6 @@ int Http2Callbacks::frame_received(nghttp2_session* library, const nghttp2_frame
 int Http2Callbacks::headers_received(Http2Session& session, const nghttp2_frame& frame) {
   const bool last = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   ++session.heads_;
-  session.decoded_head_bytes_ += session.incoming_.charge();
   if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) return new_request(session, frame);
   Http2Stream* stream = stream_of(session.session_, frame.hd.stream_id);
   if (stream == nullptr) return 0;

@@ -27,6 +27,8 @@ class Http2FrameMeter {
   // We reset a stream because of what the peer sent on it.
   Http2Fault provoked_reset(MonotonicNs now);
 
+  // Begun so far; a head is one, whatever number it is cut into.
+  uint64_t frames() const { return frames_; }
   // What has begun and is not whole: the preface with the first frame's header, a head over all its frames,
   // any frame but DATA. 0 for nothing; else a number that is another one when it is another one.
   uint64_t unfinished() const {
@@ -72,7 +74,7 @@ class Http2FrameMeter {
   const Http2Limits& limits_;
   Bucket resets_, provoked_resets_, pings_, settings_, priorities_, window_updates_, tiny_windows_, empty_,
       unknown_;
-  uint64_t frames_ = 0;         // begun; a head is one, whatever number it is cut into
+  uint64_t frames_ = 0;
   bool in_head_ = false;        // END_HEADERS did not come yet
   bool in_data_ = false;        // the last frame is DATA
   uint32_t continuations_ = 0;  // of the head being received

@@ -2,6 +2,7 @@
 #include "userspace-proxy/http/http2_head.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "base/strings.h"
@@ -149,6 +150,12 @@ bool is_http2_value(std::string_view value) {
   if (value.empty()) return true;
   const auto is_space = [](char c) { return c == ' ' || c == '\t'; };
   if (is_space(value.front()) || is_space(value.back())) return false;
+  // Vectors where they pay, for values that compression made of a byte.
+  constexpr size_t kLong = 128;
+  if (value.size() > kLong) {
+    const auto has = [&](char c) { return std::memchr(value.data(), c, value.size()) != nullptr; };
+    return !has('\0') && !has('\r') && !has('\n');
+  }
   return std::none_of(value.begin(), value.end(), [](char c) { return c == '\0' || c == '\r' || c == '\n'; });
 }
 

@@ -73,6 +73,9 @@ struct Http2Limits {
   uint32_t max_fields = 128;
   // Decoded heads of all streams together that are kept at a time.
   uint32_t max_held_head_bytes = 384 * 1024;
+  // How much one call of Http2Session::receive() decodes, counted alike; at most one field more. Compression
+  // makes little of what takes long to look at (CVE-2016-6581, CVE-2026-47774). 0: all of its bytes.
+  uint32_t decoded_at_once = 0;
   uint32_t max_continuations = 8;
   // Control frames of ours that wait for the peer to read.
   uint32_t max_queued_frames = 1000;

@@ -67,14 +67,19 @@ void Http2Session::submit_settings() {
 }
 
 Http2Fault Http2Session::receive(MonotonicNs now, std::string_view bytes) {
+  taken_ = bytes.size();
+  paused_ = false;
   if (state_ == State::kFailed) return fault_;
   now_ = now;
-  const Http2Fault flood = meter_.received(now, bytes);
+  const Http2Fault flood = meter(bytes);
   if (flood != Http2Fault::kNoFault) {
     fail(flood);
     return fault_;
   }
+  pause_at_ = decoded_head_bytes_ + (limits_.decoded_at_once == 0 ? UINT32_MAX : limits_.decoded_at_once);
   const ssize_t taken = nghttp2_session_mem_recv(session_, bytes_of(bytes), bytes.size());
+  if (taken >= 0) taken_ = static_cast<size_t>(taken);
+  metered_ -= taken_;
   if (memory_.exhausted()) {
     fail(Http2Fault::kMemory);
   } else if (taken == NGHTTP2_ERR_FLOODED) {
@@ -85,6 +90,14 @@ Http2Fault Http2Session::receive(MonotonicNs now, std::string_view bytes) {
     fail(Http2Fault::kQueued);
   }
   return fault_;
+}
+
+// What is given again was counted.
+Http2Fault Http2Session::meter(std::string_view bytes) {
+  if (bytes.size() <= metered_) return Http2Fault::kNoFault;
+  bytes.remove_prefix(metered_);
+  metered_ += bytes.size();
+  return meter_.received(now_, bytes);
 }
 
 void Http2Session::output(MonotonicNs now, Http2Output* out) {

@@ -45,8 +45,13 @@ class Http2Session {
   Http2Session(const Http2Session&) = delete;
   Http2Session& operator=(const Http2Session&) = delete;
 
-  // Takes all of `bytes`. Not kNone: the connection is at its end, send the output and close.
+  // Takes `bytes`, or the first taken() of them when limits.decoded_at_once ends it: the rest is to be given
+  // again, with what follows, also when it is nothing. Not kNone: the connection is at its end, send the
+  // output and close.
   Http2Fault receive(MonotonicNs now, std::string_view bytes);
+  size_t taken() const { return taken_; }
+  // The last receive() ended early.
+  bool paused() const { return paused_; }
   // Adds what is to be sent until there is no more or `out` is full. Only when all before was sent, or kept.
   void output(MonotonicNs now, Http2Output* out);
   bool wants_output() const;
@@ -95,7 +100,8 @@ class Http2Session {
   uint32_t open_streams() const { return open_streams_; }
   // Decoded heads of the open streams.
   size_t held_head_bytes() const { return held_head_bytes_; }
-  // All heads so far, refused ones too, and what they were decoded.
+  // All frames and heads so far, refused ones too, and what was decoded of heads.
+  uint64_t frames() const { return meter_.frames(); }
   uint64_t heads() const { return heads_; }
   uint64_t decoded_head_bytes() const { return decoded_head_bytes_; }
   size_t memory_in_use() const { return memory_.in_use() + held_head_bytes_; }
@@ -113,6 +119,7 @@ class Http2Session {
   void attach(Http2Stream& stream, int32_t id);
   void stream_ended(Http2Stream& stream, Http2StreamEnd end);
   bool reset_answered();
+  Http2Fault meter(std::string_view bytes);
   void write_goaway(Http2Output* out);
   void final_goaway();
 
@@ -135,6 +142,10 @@ class Http2Session {
   PooledVector<int32_t> answered_;
   size_t held_head_bytes_ = 0;
   uint64_t heads_ = 0, decoded_head_bytes_ = 0;
+  uint64_t pause_at_ = 0;  // of decoded_head_bytes_, in this receive()
+  bool paused_ = false;
+  size_t taken_ = 0;
+  size_t metered_ = 0;   // bytes that the meter has seen and the library has not
   FieldBlock incoming_;  // of the head being received: heads never interleave
   IntrusiveList<Http2Stream> streams_;
 };

@@ -74,7 +74,7 @@ bool Http2Transport::take_input(int result) {
 }
 
 bool Http2Transport::take_slices() {
-  while (!input_.empty()) {
+  while (!input_.empty() || session_->paused()) {
     const size_t most = owner_.may_take(may_take_);
     if (most == 0 || !take_slice(most)) return false;
   }
@@ -88,8 +88,8 @@ void Http2Transport::on_may_take(int) {
 // False: the connection is at its end.
 bool Http2Transport::take_slice(size_t most) {
   const std::string_view slice = input_.unread().substr(0, most);
-  const size_t bytes = slice.size();
   session_->receive(loop_.now(), slice);
+  const size_t bytes = session_->taken();
   input_.consume(bytes);
   owner_.received(bytes);
   if (session_->wants_output()) output_due();

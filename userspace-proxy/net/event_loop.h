@@ -55,6 +55,9 @@ class EventLoop {
   void soon(Operation& operation) { soon_.push_back(operation); }
   // Runs the operation in the next turn: how long work lets others go first.
   void next_turn(Operation& operation) { later_.push_back(operation); }
+  // What sockets were given to send in this turn leaves now, not with the next wait: before work that takes
+  // long.
+  void send_out() { backend_->send_out(); }
   void retire(std::unique_ptr<Retirable> object) { retired_.push_back(std::move(object)); }
 
   // For the next waits: how many exchanges are under way (see wait_policy.h).

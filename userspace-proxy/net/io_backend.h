@@ -90,6 +90,8 @@ class IoBackend {
   // `max_wait_ms` have passed (-1: no limit). `in_flight`: exchanges that wait for an answer, or
   // kUnknownInFlight.
   virtual void wait(int max_wait_ms, uint64_t in_flight) = 0;
+  // Gives the kernel what it can do at once of that; a backend that keeps nothing back has no such.
+  virtual void send_out() {}
   // Completes what happened.
   virtual void dispatch() = 0;
   // Ends a wait that is under way or else the next one. Any thread.

@@ -40,9 +40,18 @@ void UringBackend::free_finished() {
 
 void UringBackend::wait(int max_wait_ms, uint64_t in_flight) {
   max_wait_ms = retries_.limit(max_wait_ms);
-  while (UringObject* object = to_flush_.pop_front()) object->flush();
+  flush();
   may_sleep_ = max_wait_ms != 0;
   may_sleep_ ? wait_for_work(max_wait_ms, in_flight) : ring_->wait(0);
+}
+
+void UringBackend::flush() {
+  while (UringObject* object = to_flush_.pop_front()) object->flush();
+}
+
+void UringBackend::send_out() {
+  flush();
+  ring_->submit();
 }
 
 void UringBackend::wait_for_work(int max_wait_ms, uint64_t in_flight) {

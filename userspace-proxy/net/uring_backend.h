@@ -35,6 +35,7 @@ class UringBackend final : public IoBackend, private UringTarget {
 
   IoKind kind() const override { return IoKind::kUring; }
   void wait(int max_wait_ms, uint64_t in_flight) override;
+  void send_out() override;
   void dispatch() override;
   void wake() override;
   SocketIo* open_socket(UniqueFd fd, bool writable) override;
@@ -64,6 +65,7 @@ class UringBackend final : public IoBackend, private UringTarget {
   void completed(unsigned tag, const io_uring_cqe& cqe) override;
   void watch_wake();
   void free_finished();
+  void flush();
   void wait_for_work(int max_wait_ms, uint64_t in_flight);
   void settle_posts();
 

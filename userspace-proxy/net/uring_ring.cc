@@ -142,6 +142,10 @@ void UringRing::wait(int max_wait_ms) {
   io_uring_submit_and_wait_timeout(&ring_, &first, 1, max_wait_ms < 0 ? nullptr : &limit, nullptr);
 }
 
+void UringRing::submit() {
+  if (io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
+}
+
 // The kernel raises a flag in memory that we share when it has something to work off.
 bool UringRing::look(uint32_t us) {
   if (io_uring_sq_ready(&ring_) > 0) io_uring_submit_and_get_events(&ring_);

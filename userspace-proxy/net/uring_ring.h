@@ -46,6 +46,8 @@ class UringRing {
 
   // Submits, then waits for a completion for at most `max_wait_ms` (-1: no limit). Works off completions.
   void wait(int max_wait_ms);
+  // Requests made so far begin; completions stay for the next wait.
+  void submit();
   // Submits, then looks for completions for at most `us` microseconds without a system call. False: none.
   bool look(uint32_t us);
   // As wait(), but a completion may be kept for `us` microseconds, unless `completions` of them are there

@@ -2,7 +2,7 @@
 // Owned by DownstreamConnection, which lends the socket. Worker thread only.
 //
 //   kServing -> kClosing     idle or draining: GOAWAY went out, open streams finish
-//       \___________\___ -> kEnded
+//       \___________\___ -> kEnded        its streams' exchanges end one by one, then the owner is told
 #pragma once
 
 #include <memory>
@@ -41,9 +41,9 @@ class Http2Connection final : private Http2Transport::Owner {
 
  private:
   enum class State : uint8_t { kServing, kClosing, kEnded };
-  // Looked at between two questions whether the pod has a share left: some seventy of the smallest heads, a
-  // few that are decoded to much more than they are, or a while of payload.
-  static constexpr size_t kSliceOfHeads = 2'048, kSliceOfLargeHeads = 256, kSliceOfPayload = 8'192;
+  // Looked at between two questions whether the pod has a share left: some seventy of the smallest heads,
+  // some two hundred of the smallest frames, or a while of payload.
+  static constexpr size_t kSliceOfSmallFrames = 2'048, kSliceOfPayload = 8'192;
 
   // One stream with its exchange.
   class Unit final : public ListNode<>, private Http2DownstreamStream::Host {
@@ -84,11 +84,13 @@ class Http2Connection final : private Http2Transport::Owner {
   Unit& add_unit();
   void unit_ended(Unit& unit);
   void charge_heads();
-  void charge_share();
+  void charge_share(size_t received);
   void watch_head();
   void on_head_timer();
   void on_timer();
+  void stop();
   void end(bool clean);
+  void cut_next(int);
   Outcome lost_outcome() const;
   static bool ends_clean(Http2Fault fault);
 
@@ -106,8 +108,12 @@ class Http2Connection final : private Http2Transport::Owner {
   Timer head_timer_{this, method<&Http2Connection::on_head_timer>};
   uint64_t unfinished_ = 0;
   // Of the session's, what the pod's share was charged for; how much is looked at next.
-  uint64_t charged_heads_ = 0, charged_head_bytes_ = 0;
-  size_t slice_ = kSliceOfHeads;
+  uint64_t charged_frames_ = 0, charged_heads_ = 0, charged_head_bytes_ = 0;
+  size_t slice_ = kSliceOfSmallFrames;
+  // Of an end that is under way.
+  Outcome lost_by_ = Outcome::kDownstreamReset;
+  bool ends_clean_ = true;
+  Operation cutting_{this, method<&Http2Connection::cut_next>};
   // What the pod is charged for this connection, see PodUse.
   uint64_t received_bytes_ = 0;
   uint64_t head_bytes_ = 0;

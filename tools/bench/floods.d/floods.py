@@ -87,11 +87,15 @@ def attack(world, victim, name, options):
     processes = [world.machine.start([sys.executable, "-B", script, name, victim.targets["h1"], str(options.seconds)], ATTACKER_POD,
                                      victim.cgroup + "/attackers", subprocess.PIPE, cpu=arms.other_cpu())
                  for _ in range(options.attackers)]
-    # They share a CPU with the client: what is seen is the proxy, and not how long a process of less weight may go on before one that wakes
-    # gets its turn (some 3 ms).
     for process in processes:
         os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
     return processes
+
+
+def before_all_else(process, priority):
+    """Attackers share a CPU with the client and the service: what is to be seen is the proxy, and not how long a process of less weight goes
+    on before one that wakes gets its turn. With lazy preemption (Linux 6.18) that is until its next system call or tick, some 4 ms."""
+    os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(priority))
 
 
 def collect(world, processes):
@@ -107,6 +111,7 @@ def collect(world, processes):
 def run_one(world, victim, name, options):
     load = slices.Load(victim, VICTIM_CONNECTIONS, "/b1k")
     try:
+        before_all_else(load.process, 2)
         load.run(1, RATE)
         alone = load.run(max(2, options.seconds / 3), RATE)
         with Memory(victim.proxy.pid) as memory:
@@ -153,6 +158,7 @@ def main():
         world.started.append(victim)
         victim.start()
         victim.wait_served()
+        before_all_else(victim.upstream, 1)
         print(HEADING, flush=True)
         for name in options.attacks:
             result = run_one(world, victim, name, options)
