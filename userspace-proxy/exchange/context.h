@@ -14,6 +14,7 @@
 #include "userspace-proxy/exchange/fair_share.h"
 #include "userspace-proxy/exchange/gateway_access.h"
 #include "userspace-proxy/exchange/mirror.h"
+#include "userspace-proxy/exchange/sole_client.h"
 #include "userspace-proxy/http/http1_text.h"
 #include "userspace-proxy/http/http2_fault_counts.h"
 #include "userspace-proxy/net/event_loop.h"
@@ -135,6 +136,7 @@ struct ProxyContext {
   uint32_t external_checks_running = 0;
   Gauge held_body_bytes;  // of all pods: bodies that providers are asked with
   uint64_t active_exchanges = 0;
+  SoleClient sole_client;
   uint64_t held_head_bytes = 0;  // of all pods, see PodUse
   PathReadings path_readings;    // of the request that is being judged
   TokenCache tokens;             // of requests that come in

@@ -81,6 +81,7 @@ Exchange::Exchange(ProxyContext& context, const ClientSide& client, DownstreamSt
       request_pump_(context.loop, *this, context.share, client.origin.share),
       response_pump_(context.loop, *this, context.share, client.origin.share) {
   ++context_.active_exchanges;
+  context_.sole_client.asks(client_.client.port);
   client_.origin.use->exchanges.add(1);
 }
 

@@ -32,6 +32,8 @@ class Http2Connection final : private Http2Transport::Owner {
   void start_upgraded(Http1DownstreamStream::Upgraded upgraded);
   // Tells the client to go elsewhere; ends when its streams have.
   void drain();
+  // The client reset the connection: ends as after any other loss.
+  void lost() { end(false); }
   // Ends all exchanges now, recorded with this outcome. The owner closes.
   void cut(Outcome outcome);
   // The policy of what comes in changed: streams that it forbids now end.

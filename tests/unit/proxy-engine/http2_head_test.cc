@@ -102,6 +102,21 @@ TEST(Http2HeadTest, WhatWouldSplitAnHttp1HeadIsRefused) {
   }
 }
 
+// Anywhere in a value of any length, some of which are looked at in another way.
+TEST(Http2HeadTest, WhatWouldSplitAnHttp1HeadIsFoundInLongValues) {
+  RequestHead head;
+  for (const size_t size : {127, 128, 129, 200, 5'000}) {
+    EXPECT_EQ(request(with({{"x", std::string(size, 'v')}}), &head), ParseResult::kComplete);
+    for (const char bad : {'\0', '\r', '\n'}) {
+      for (const size_t at : {size_t{0}, size / 2, size - 1}) {
+        std::string value(size, 'v');
+        value[at] = bad;
+        EXPECT_EQ(request(with({{"x", value}}), &head), ParseResult::kBad) << size << ' ' << at;
+      }
+    }
+  }
+}
+
 TEST(Http2HeadTest, OddRequestsAreRefused) {
   RequestHead head;
   EXPECT_EQ(request({{":method", "GET"}, {":scheme", "ftp"}, {":authority", "s"}, {":path", "/"}}, &head),

@@ -40,6 +40,53 @@ TEST_F(Http2SessionTest, ARequestAndItsResponseArriveWholeAndBothSidesKnowThatTh
   EXPECT_EQ(server.session->open_streams(), 0u);
 }
 
+// A name of one byte that the table expands to much (RFC 7541 §2.3.2).
+TEST(Http2PauseTest, ALookEndsWhenItDecodedEnoughAndGoesOnWhereItEnded) {
+  Http2Limits limits;
+  limits.decoded_at_once = 4'000;
+  limits.empty_frames = {1, 0};
+  Peer server(Http2Session::Role::kServer, limits);
+  const std::string block = request_block() + std::string(1, '\x40') +
+                            literal("x-big", std::string(1'000, 'v')).substr(1) + std::string(15, '\xbe');
+  std::string bytes =
+      preface() + frame(NGHTTP2_HEADERS, kEndHeaders | kEnd, 1, block) + frame(NGHTTP2_DATA, 0, 1);
+  int looks = 0;
+  size_t decoded = 0;
+  while ((!bytes.empty() || server.session->paused()) && looks < 100) {
+    ASSERT_EQ(server.hears(bytes), Http2Fault::kNoFault) << "a frame was counted twice";
+    bytes.erase(0, server.session->taken());
+    const size_t now = server.session->decoded_head_bytes();
+    EXPECT_LE(now - decoded, limits.decoded_at_once + 1'100);
+    decoded = now;
+    ++looks;
+  }
+  EXPECT_GE(looks, 4);
+  EXPECT_GT(decoded, 16'000u);
+  ASSERT_EQ(server.streams.size(), 1u);
+  EXPECT_EQ(server.stream(0).field(0, "x-big").size(), 1'000u);
+  EXPECT_EQ(server.stream(0).heads[0].size(), 20u);
+  EXPECT_EQ(server.session->frames(), 3u);
+}
+
+// The last field of a head may be the one that is too much: nothing is left to give, but its end to look at.
+TEST(Http2PauseTest, AHeadThatEndsWithTheBytesIsWholeAfterALookAtNothing) {
+  Http2Limits limits;
+  limits.decoded_at_once = 1;
+  Peer server(Http2Session::Role::kServer, limits);
+  std::string bytes = preface() + frame(NGHTTP2_HEADERS, kEndHeaders | kEnd, 1, request_block());
+  for (int i = 0; i < 20 && !bytes.empty(); ++i) {
+    ASSERT_EQ(server.hears(bytes), Http2Fault::kNoFault);
+    bytes.erase(0, server.session->taken());
+  }
+  ASSERT_TRUE(bytes.empty());
+  ASSERT_TRUE(server.session->paused());
+  EXPECT_TRUE(server.streams.empty());
+  ASSERT_EQ(server.hears({}), Http2Fault::kNoFault);
+  EXPECT_FALSE(server.session->paused());
+  ASSERT_EQ(server.streams.size(), 1u);
+  EXPECT_TRUE(server.stream(0).ended);
+}
+
 TEST_F(Http2SessionTest, InterimHeadsComeBeforeTheFinalOne) {
   RecordingStream& served = open(request_fields(), true);
   EXPECT_TRUE(server.session->send_interim(served, response_fields("103")));

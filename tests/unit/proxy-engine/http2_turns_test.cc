@@ -64,5 +64,79 @@ TEST(Http2TurnsTest, ManyRequestsOfOnePodAreBegunInItsShareOfEachTurn) {
   EXPECT_LT(most, kRequests / 4);
 }
 
+// A byte each for fields of nearly 4 KiB (CVE-2026-47774).
+TEST(Http2TurnsTest, WhatHeadsAreDecodedToCountsAgainstTheShareOfATurn) {
+  constexpr int kRequests = 10;
+  TurnedRig rig;
+  FarEnd client = rig.connect();
+  std::string bytes = preface();
+  for (int i = 0; i < kRequests; ++i) {
+    const auto id = static_cast<uint32_t>(2 * i + 1);
+    std::string block = request_block();
+    if (i == 0) block += std::string(1, '\x40') + literal("x-big", std::string(3'900, 'v')).substr(1);
+    block += std::string(i == 0 ? 4 : 5, '\xbe');
+    bytes += frame(NGHTTP2_HEADERS, kEndHeaders | kEnd, id, block) +
+             frame(NGHTTP2_RST_STREAM, 0, id, u32(NGHTTP2_CANCEL));
+  }
+  ASSERT_EQ(client.send(bytes), bytes.size());
+  size_t most = 0, before = 0;
+  EXPECT_TRUE(rig.turn_until([&] {
+    const size_t now = rig.sink().count();
+    most = std::max(most, now - before);
+    before = now;
+    return now == kRequests;
+  }));
+  EXPECT_EQ(most, 1u) << "20 KiB are more than a share";
+}
+
+// DATA frames of one byte (CVE-2019-9511): their payload alone would be a small part of a share.
+TEST(Http2TurnsTest, FramesOfAByteCountAsWhatTheyCost) {
+  constexpr size_t kFrames = 4'000;
+  TurnedRig rig;
+  FarEnd client = rig.connect();
+  ASSERT_TRUE(rig.give(client, preface() + frame(NGHTTP2_HEADERS, kEndHeaders, 1, request_block("POST"))));
+  FarEnd server = rig.accept_upstream();
+  std::string bytes;
+  for (size_t i = 0; i < kFrames; ++i) bytes += frame(NGHTTP2_DATA, 0, 1, "x");
+  ASSERT_EQ(client.send(bytes), bytes.size());
+  Peer peer(Http2Session::Role::kServer);
+  size_t turns = 0, heard = 0;
+  EXPECT_TRUE(rig.turn_until([&] {
+    const std::string& all = server.received();
+    turns += all.size() > heard ? 1 : 0;
+    peer.hears(std::string_view(all).substr(heard));
+    heard = all.size();
+    return !peer.streams.empty() && peer.stream(0).body.size() == kFrames;
+  }));
+  EXPECT_GE(turns, kFrames * 512 / FairShare::kQuantum / 2) << "its pod went on beyond its share";
+}
+
+TEST(Http2TurnsTest, TheExchangesOfAClientThatLeavesEndOneInATurn) {
+  constexpr size_t kRequests = 20;
+  TurnedRig::Setup setup;
+  setup.upstream.max_streams = 1;
+  TurnedRig rig(setup);
+  FarEnd client = rig.connect();
+  std::string bytes = preface();
+  for (size_t i = 0; i < kRequests; ++i)
+    bytes += frame(NGHTTP2_HEADERS, kEndHeaders | kEnd, static_cast<uint32_t>(2 * i + 1), request_block());
+  ASSERT_TRUE(rig.give(client, bytes));
+  std::vector<FarEnd> servers;
+  for (size_t i = 0; i < kRequests; ++i) servers.push_back(rig.accept_upstream());
+  ASSERT_TRUE(rig.turn_until([&] { return rig.pool().open() == kRequests; }));
+  client.reset();
+  size_t most = 0, before = rig.sink().count();
+  EXPECT_TRUE(rig.turn_until([&] {
+    const size_t now = rig.sink().count();
+    most = std::max(most, now - before);
+    before = now;
+    return now == kRequests;
+  }));
+  EXPECT_EQ(most, 1u);
+  EXPECT_TRUE(rig.turn_until([&] { return rig.connections() == 0; }));
+  for (size_t i = 0; i < kRequests; ++i)
+    EXPECT_EQ(rig.sink().wait(kRequests).at(i).outcome, Outcome::kDownstreamReset);
+}
+
 }  // namespace
 }  // namespace weft::proxy

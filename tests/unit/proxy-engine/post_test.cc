@@ -33,6 +33,19 @@ TEST_P(IoTest, PostsACopyThatGoesOutWithTheTurn) {
   EXPECT_FALSE(socket.unsent());
 }
 
+TEST_P(IoTest, SendsOutBeforeTheTurnEndsWhenAskedTo) {
+  Socket socket(*loop_);
+  TestConnection peer = connect_pair(socket);
+  std::list<TestStep> sends;
+  for (int i = 0; i < 3; ++i) {
+    post_or_send(socket, sends, "posted");
+    loop_->send_out();
+    EXPECT_EQ(peer.read(6), "posted");
+    loop_->turn(0);
+  }
+  EXPECT_FALSE(socket.unsent());
+}
+
 TEST_P(IoTest, KeepsTheOrderOfWhatIsPostedAndSentInOneTurn) {
   Socket socket(*loop_);
   TestConnection peer = connect_pair(socket);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "userspace-proxy/exchange/sole_client.h"
+
 namespace weft::proxy {
 namespace {
 
@@ -32,6 +34,21 @@ TEST(WaitPolicyTest, LooksOnceOneExchangeAtATimeIsTheRule) {
   policy.looked(true);
   EXPECT_EQ(alone(policy, 2), Kind::kSleep) << "not alone any more";
   EXPECT_EQ(alone(policy, 1), Kind::kSleep) << "nor for a while";
+}
+
+TEST(SoleClientTest, IsTheOnlyOneThatAsksForAWhile) {
+  SoleClient client;
+  EXPECT_FALSE(client.is());
+  const auto ask = [&](uint16_t port, int times) {
+    for (int i = 0; i < times; ++i) client.asks(port);
+    return client.is();
+  };
+  EXPECT_FALSE(ask(1, 8));
+  EXPECT_TRUE(ask(1, 32));
+  EXPECT_FALSE(ask(2, 1));
+  EXPECT_FALSE(ask(1, 1));
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(ask(static_cast<uint16_t>(3 + i % 2), 1));
+  EXPECT_TRUE(ask(1, 32));
 }
 
 TEST(WaitPolicyTest, LooksLessAndLessWhereNothingIsFoundAndAgainWhereSomethingIs) {
