@@ -461,9 +461,7 @@ void WorkerThread::relieve() {
 
 void WorkerThread::turn_ended() {
   relieve();
-  // Of many clients there is always more than one under way, as far as waiting is concerned.
-  const uint64_t least = context_->sole_client.is() ? 0 : 2;
-  loop_->set_in_flight(std::max(context_->active_exchanges, least));
+  loop_->set_in_flight(context_->sole_client.in_flight(context_->active_exchanges));
   if (loop_->now() >= trim_at_) {
     trim_at_ = loop_->now() + kTrimNs;
     loop_->buffers().trim();

@@ -15,6 +15,8 @@ class SoleClient {
     port_ = port;
   }
   bool is() const { return in_a_row_ >= kInARow; }
+  // What the loop is told of so many exchanges: of many clients there is always more than one under way.
+  uint64_t in_flight(uint64_t active) const { return is() || active > 1 ? active : 2; }
 
  private:
   static constexpr uint32_t kInARow = 16;

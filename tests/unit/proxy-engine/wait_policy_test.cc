@@ -45,7 +45,11 @@ TEST(SoleClientTest, IsTheOnlyOneThatAsksForAWhile) {
   };
   EXPECT_FALSE(ask(1, 8));
   EXPECT_TRUE(ask(1, 32));
+  EXPECT_EQ(client.in_flight(0), 0u);
+  EXPECT_EQ(client.in_flight(1), 1u);
   EXPECT_FALSE(ask(2, 1));
+  EXPECT_EQ(client.in_flight(0), 2u);
+  EXPECT_EQ(client.in_flight(9), 9u);
   EXPECT_FALSE(ask(1, 1));
   for (int i = 0; i < 100; ++i) EXPECT_FALSE(ask(static_cast<uint16_t>(3 + i % 2), 1));
   EXPECT_TRUE(ask(1, 32));
