@@ -1,6 +1,7 @@
 // Fuzz target of Http2Session, server and client role. Besides crashes it looks for what may never be: memory
 // beyond the limits, a request head that does not read back as one HTTP/1 request, a session that fails
-// without GOAWAY. The first byte chooses the role and how the bytes are cut.
+// without GOAWAY. The first byte chooses the role, how the bytes are cut and how much
+// of a head is decoded at a time.
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
@@ -61,7 +62,8 @@ class Stream final : public Http2Stream {
 
 class Run final : public Http2Session::Owner {
  public:
-  explicit Run(Http2Session::Role role) : session_(role, limits_, *this) {
+  Run(Http2Session::Role role, uint32_t decoded_at_once)
+      : limits_{.decoded_at_once = decoded_at_once}, session_(role, limits_, *this) {
     if (role == Http2Session::Role::kServer) {
       hear("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
       return;
@@ -80,7 +82,11 @@ class Run final : public Http2Session::Owner {
 
   void hear(std::string_view bytes) {
     now_ += kNsPerMs;
-    session_.receive(now_, bytes);
+    do {
+      session_.receive(now_, bytes);
+      bytes.remove_prefix(session_.taken());
+    } while (session_.paused());
+    require(bytes.empty());
     answer();
     speak();
     require(session_.memory_in_use() <=
@@ -130,7 +136,8 @@ class Run final : public Http2Session::Owner {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using weft::proxy::Http2Session;
   if (size == 0) return 0;
-  weft::proxy::Run run((data[0] & 1) != 0 ? Http2Session::Role::kClient : Http2Session::Role::kServer);
+  weft::proxy::Run run((data[0] & 1) != 0 ? Http2Session::Role::kClient : Http2Session::Role::kServer,
+                       (data[0] & 4) != 0 ? 100 : 0);
   const size_t step = (data[0] & 2) != 0 ? 7 : size;
   std::string_view rest(reinterpret_cast<const char*>(data + 1), size - 1);
   while (!rest.empty()) {

@@ -78,7 +78,7 @@ Http2Fault Http2Session::receive(MonotonicNs now, std::string_view bytes) {
   }
   pause_at_ = decoded_head_bytes_ + (limits_.decoded_at_once == 0 ? UINT32_MAX : limits_.decoded_at_once);
   const ssize_t taken = nghttp2_session_mem_recv(session_, bytes_of(bytes), bytes.size());
-  if (taken >= 0) taken_ = static_cast<size_t>(taken);
+  if (paused_ && taken >= 0) taken_ = static_cast<size_t>(taken);
   metered_ -= taken_;
   if (memory_.exhausted()) {
     fail(Http2Fault::kMemory);
