@@ -40,7 +40,7 @@ int fail(const absl::Status& status) {
 // dozens of page faults, which cost more than the head.
 void prepare_memory() {
   ::mallopt(M_MMAP_THRESHOLD, 192 * 1024);
-  ::mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+  ::mallopt(M_TRIM_THRESHOLD, 256 * 1024);
 }
 
 // The leak checker of a sanitizer traces its own process.

@@ -34,6 +34,7 @@ DownstreamConnection::DownstreamConnection(ProxyContext& context, Owner& owner,
     : context_(context),
       owner_(owner),
       origin_(std::move(origin)),
+      gateway_(origin_->is_gateway() ? std::make_unique<AtGateway>(this) : nullptr),
       client_(client),
       accepted_(context.loop.now()),
       socket_(context.loop),
@@ -131,7 +132,7 @@ void DownstreamConnection::read_hello() {
   switch (read_client_hello(input_.unread(), &server_name_)) {
     case HelloStatus::kComplete:
       tls_ = named_ = true;
-      access_.server_name = server_name_;
+      if (gateway_ != nullptr) gateway_->access.server_name = server_name_;
       return begin_tls() ? void() : start_tcp();
     case HelloStatus::kNotTls:
       tls_ = false;
@@ -161,7 +162,7 @@ bool DownstreamConnection::begin_tls() {
   if (profile == nullptr) {
     refuse_tls("no_certificate_here", problem);
     const iovec alert{const_cast<char*>(kRefusal), sizeof(kRefusal)};
-    if (socket_.send(refused_, std::span(&alert, 1))) context_.loop.soon(refused_);
+    if (socket_.send(gateway_->refused, std::span(&alert, 1))) context_.loop.soon(gateway_->refused);
     return true;
   }
   tls_socket_ = start_tls(context_.loop, socket_, profile, TlsRole::kServer, {}, input_.unread());
@@ -170,7 +171,7 @@ bool DownstreamConnection::begin_tls() {
     end(true);
     return true;
   }
-  if (tls_socket_->handshake(handshake_)) context_.loop.soon(handshake_);
+  if (tls_socket_->handshake(gateway_->handshake)) context_.loop.soon(gateway_->handshake);
   return true;
 }
 
@@ -180,7 +181,7 @@ void DownstreamConnection::on_handshake(int result) {
     refuse_tls(label(tls_socket_->fault()), "see docs/traffic.md, Gateways");
     return end(false);
   }
-  if (terms_->identity) access_.proved(tls_socket_->peer());
+  if (terms_->identity) gateway_->access.proved(tls_socket_->peer());
   if (terms_->opaque) return start_tcp();
   opaque_ = false;
   if (tls_socket_->protocol() != "h2") return enter_idle();
@@ -455,8 +456,10 @@ void DownstreamConnection::end(bool with_reset) {
   state_ = State::kEnded;
   timer_.cancel();
   recv_.cancel();
-  handshake_.cancel();
-  refused_.cancel();
+  if (gateway_ != nullptr) {
+    gateway_->handshake.cancel();
+    gateway_->refused.cancel();
+  }
   http_finished_.cancel();
   tcp_finished_.cancel();
   if (with_reset) socket_.reset();

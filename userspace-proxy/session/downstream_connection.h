@@ -81,6 +81,15 @@ class DownstreamConnection final : public ListNode<>,
     Exchange exchange;
   };
 
+  // What only a client at a gateway has: an idle connection of a pod's is to be small.
+  struct AtGateway {
+    explicit AtGateway(DownstreamConnection* c)
+        : handshake(c, method<&DownstreamConnection::on_handshake>),
+          refused(c, method<&DownstreamConnection::on_refused>) {}
+    GatewayAccess access;
+    Operation handshake, refused;
+  };
+
   void choose_protocol();
   void receive();
   void on_received(int result);
@@ -128,7 +137,7 @@ class DownstreamConnection final : public ListNode<>,
   ClientSide client_side(bool upgraded = false) {
     const bool from_outside = inbound_ != nullptr && inbound_->from_outside();
     return ClientSide{client_, dialled_,     *origin_,     upgraded,
-                      policy_, from_outside, terms_.get(), origin_->is_gateway() ? &access_ : nullptr};
+                      policy_, from_outside, terms_.get(), gateway_ != nullptr ? &gateway_->access : nullptr};
   }
 
   ProxyContext& context_;
@@ -145,14 +154,12 @@ class DownstreamConnection final : public ListNode<>,
   std::unique_ptr<PlainInbound> inbound_;     // whose policy it is then; null: not of start_inbound()
   std::shared_ptr<const ServerTerms> terms_;  // of the listener that ends its TLS; null: nothing does
   TlsSocket* tls_socket_ = nullptr;           // of socket_, then
-  GatewayAccess access_;                      // at a gateway
+  std::unique_ptr<AtGateway> gateway_;        // null: the pod is none
   SocketAddress client_, dialled_;
   MonotonicNs accepted_;
   Socket socket_;
   InputBuffer input_;
   Operation recv_{this, method<&DownstreamConnection::on_received>};
-  Operation handshake_{this, method<&DownstreamConnection::on_handshake>};
-  Operation refused_{this, method<&DownstreamConnection::on_refused>};
   Operation reset_{this, method<&DownstreamConnection::on_reset>};
   Operation http_finished_{this, method<&DownstreamConnection::on_http_finished>};
   Operation tcp_finished_{this, method<&DownstreamConnection::on_tcp_finished>};

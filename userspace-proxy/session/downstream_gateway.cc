@@ -47,7 +47,7 @@ const ConnectionPolicy* DownstreamConnection::gateway_policy() {
                               : port != nullptr ? port->rules.get()
                                                 : nullptr;
   if (rules == nullptr || rules->policies == nullptr) return nullptr;
-  return &access_.policy(rules->policies, client_, dialled_);
+  return &gateway_->access.policy(rules->policies, client_, dialled_);
 }
 
 bool DownstreamConnection::gateway_refuses() {

@@ -2,6 +2,7 @@
 """What pods of one node take from each other in the shared proxy; see docs/benchmarks.md. Started by tools/bench/fairness in a mount
 namespace of its own; removes everything it made, also when interrupted."""
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import environment  # noqa: E402
 import figures  # noqa: E402
 import machine  # noqa: E402
 import pairing  # noqa: E402
+import priority  # noqa: E402
 import slices  # noqa: E402
 from figures import Figure  # noqa: E402
 
@@ -57,7 +59,7 @@ class World:
     def __init__(self, options):
         self.options = options
         self.machine = machine.Machine("weft-fair-", nice=NICE)
-        self.upstream = None
+        self.upstream = self.loud_upstream = None
         self.upstream_address = self.loud_address = ""
         self.nodes = []
         self.direct = None
@@ -92,7 +94,7 @@ class World:
         self.machine.open()
         self.machine.add_node(1)
         self.upstream_address, self.upstream = self.start_upstream("upstream", 98)
-        self.loud_address, _ = self.start_upstream("upstream-loud", 99, pods.LOUD_NICE)
+        self.loud_address, self.loud_upstream = self.start_upstream("upstream-loud", 99, pods.LOUD_NICE)
         self.machine.start([sys.executable, "-B", HERE + "/closing.py", "serve", self.upstream_address, str(pods.CLOSING_TARGET_PORT)],
                            "upstream", log=f"{self.machine.folder}/closing.log", cpu=arms.other_cpu())
         self.direct = pods.Direct(self, 30)
@@ -160,7 +162,8 @@ def small_beside_bulk(node, plan):
             bulk = Bulk(node.loud, connections, path, protocol, more)
             try:
                 for pace, each in (("half load", rate), ("full load", 0)):
-                    rounds = alone_and_beside(quiet, bulk, plan, each)
+                    with priority.first(quiet.process, node.upstream) if each else contextlib.nullcontext():
+                        rounds = alone_and_beside(quiet, bulk, plan, each)
                     rows.append(ratio_row(f"p99 of {SMALL_CONNECTIONS} small flows beside {name} / alone, {pace}: {node.name}", rounds,
                                           lambda f: f["p99"], 2 if node.proxy else None))
                     notes.append(note_of(node, name, pace, rounds, sent))

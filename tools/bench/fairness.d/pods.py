@@ -30,6 +30,10 @@ class Client:
     def proxy(self):
         return self.node.proxy
 
+    @property
+    def upstream(self):
+        return self.world.loud_upstream
+
 
 class Direct:
     """Two pods without a proxy: what CPUs, kernel and upstreams that they share do to them by themselves."""
@@ -43,6 +47,10 @@ class Direct:
         loud = f"{world.loud_address}:{configs.UPSTREAM_H1_PORT}"
         self.loud = Client(self, "direct-loud", world.machine.add_pod(1, "direct-loud", host + 50), {"h1": loud, "tcp": loud})
         self.closing = world.upstream_address, CLOSING_TARGET_PORT
+
+    @property
+    def upstream(self):
+        return self.world.upstream
 
 
 class Node(arms.Weft):

@@ -17,6 +17,7 @@ sys.path[:0] = [os.path.join(TOOLS, "bench", "l7.d"), os.path.join(TOOLS, "demo"
 import arms  # noqa: E402
 import bench  # noqa: E402
 import measures  # noqa: E402
+import priority  # noqa: E402
 import slices  # noqa: E402
 import weft_manifests  # noqa: E402
 from attacks import ATTACKS  # noqa: E402
@@ -88,14 +89,8 @@ def attack(world, victim, name, options):
                                      victim.cgroup + "/attackers", subprocess.PIPE, cpu=arms.other_cpu())
                  for _ in range(options.attackers)]
     for process in processes:
-        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+        priority.after_all_else(process)
     return processes
-
-
-def before_all_else(process, priority):
-    """Attackers share a CPU with the client and the service: what is to be seen is the proxy, and not how long a process of less weight goes
-    on before one that wakes gets its turn. With lazy preemption (Linux 6.18) that is until its next system call or tick, some 4 ms."""
-    os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(priority))
 
 
 def collect(world, processes):
@@ -111,7 +106,7 @@ def collect(world, processes):
 def run_one(world, victim, name, options):
     load = slices.Load(victim, VICTIM_CONNECTIONS, "/b1k")
     try:
-        before_all_else(load.process, 2)
+        priority.before_all_else(load.process, priority.CLIENT)
         load.run(1, RATE)
         alone = load.run(max(2, options.seconds / 3), RATE)
         with Memory(victim.proxy.pid) as memory:
@@ -158,7 +153,7 @@ def main():
         world.started.append(victim)
         victim.start()
         victim.wait_served()
-        before_all_else(victim.upstream, 1)
+        priority.before_all_else(victim.upstream, priority.SERVICE)
         print(HEADING, flush=True)
         for name in options.attacks:
             result = run_one(world, victim, name, options)

@@ -23,7 +23,7 @@ import measures  # noqa: E402
 import page  # noqa: E402
 
 KNOWN = ("direct", "weft", "weft-shortcut", "haproxy", "nginx", "envoy")
-SECTIONS = ("load", "idle", "latency", "bodies", "http2", "many", "syscalls")
+SECTIONS = ("idle", "load", "latency", "bodies", "http2", "many", "syscalls")
 DESCRIPTORS = 200000
 # What else the machine does is to wait for us, as far as it may.
 NICE = -15
@@ -149,7 +149,7 @@ class World:
 
 
 def sections(world, plan, m):
-    """{name: (heading, work)}: `work` adds what it measures to `m`. "load" is first and never left out: the rate is by it."""
+    """{name: (heading, work)}: `work` adds what it measures to `m`. "load" is never left out: the rate of those after it is by it."""
     chosen = world.arms
 
     def load():
@@ -175,8 +175,8 @@ def sections(world, plan, m):
         for connections in (1, 64):
             m[f"syscalls_{connections}"] = measures.system_calls(chosen, plan, connections)
 
-    return {"load": ("64 connections, 1 KB, full load", load),
-            "idle": ("idle connections", lambda: m.update(idle_kb=measures.idle_memory(chosen, plan))),
+    return {"idle": ("idle connections", lambda: m.update(idle_kb=measures.idle_memory(chosen, plan))),
+            "load": ("64 connections, 1 KB, full load", load),
             "latency": ("1 connection, 1 KB, then 64 and 512 at half load", latency),
             "bodies": ("bodies of 0, 64 KB and 1 MB", bodies),
             "http2": ("HTTP/2 and gRPC", http2),

@@ -21,7 +21,7 @@ class Plan:
         self.rounds = 3 if quick else 12
         self.few_rounds = 2 if quick else 8
         self.seconds = 0.3 if quick else 0.8
-        self.idle_connections = 1000
+        self.idle_connections = min(4000, possible)
         self.many_connections = min(2000 if quick else 10000, possible)
 
 

@@ -59,7 +59,7 @@ def sections(m):
           for key, title in (("h2_to_h1", "HTTP/2 to HTTP/1"), ("h2_to_h2", "HTTP/2 to HTTP/2"), ("grpc", "gRPC, unary"))]
     work.append(("HTTP/2 and gRPC", "Proxy CPU per request: h2load, 8 connections with 16 streams each. nginx speaks HTTP/2 to an "
                  "upstream only as gRPC, which is used for both.", h2))
-    work.append(("System calls and memory", "Counted by strace in a slice of its own. Memory of 1,000 idle connections beyond a warm "
+    work.append(("System calls and memory", "Counted by strace in a slice of its own. Memory of 4,000 idle connections beyond a warm "
                  "proxy; HAProxy and nginx size their tables at the start for the connections of this run.",
                  [plots.stacks(f"System calls per request, {c} connection{'s' if c > 1 else ''}", "",
                                {name: list(calls.items()) for name, calls in m[f"syscalls_{c}"].items()}) for c in (1, 64)]
