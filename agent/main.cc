@@ -336,9 +336,9 @@ void let_go(Agent& agent, const Flags& flags, const sigset_t& stop) {
 
 // That the DaemonSet is gone is told by the API server, that its pods have to go by the kubelet: which comes
 // first is open, by seconds on a busy node, and a server that was away until now is asked again within
-// kAtMostAway. The agent serves on
-// meanwhile; a second signal ends the wait. Without a DaemonSet nothing is waited for. The rest of the end
-// needs --release-timeout and some seconds: the chart's terminationGracePeriodSeconds has room for all of it.
+// kAtMostAway. The agent serves on meanwhile; a second signal ends the wait. Without a DaemonSet nothing is
+// waited for. The rest of the end needs --release-timeout and some seconds: the chart's
+// terminationGracePeriodSeconds has room for all of it.
 bool is_uninstalled(const Uninstallation& end, const Flags& flags, const sigset_t& stop) {
   constexpr absl::Duration kAtMost = absl::Seconds(5), kAtMostAway = absl::Seconds(10);
   const timespec pause{.tv_sec = 0, .tv_nsec = 50'000'000};

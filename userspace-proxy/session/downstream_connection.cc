@@ -417,7 +417,7 @@ void DownstreamConnection::drain() {
 
 // Of requests nobody waits for the answer any more. A tunnel passes on what came before the reset first.
 void DownstreamConnection::on_reset(int) {
-  if (http2_ != nullptr) return http2_->lost();
+  if (state_ == State::kHttp2) return http2_->lost();
   const bool reads_on =
       (http_ != nullptr && http_->exchange.reads_client()) || (tcp_ != nullptr && tcp_->reads_client());
   if (!reads_on) cut(Outcome::kDownstreamReset);

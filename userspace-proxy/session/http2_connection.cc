@@ -241,6 +241,8 @@ void Http2Connection::end(bool clean) {
   lost_by_ = lost_outcome();
   ends_clean_ = clean;
   stop();
+  // Asked and gone in one breath: nobody is dialled for those that wait for their turn to end.
+  for (Unit* unit = units_.front(); unit != nullptr; unit = units_.after(*unit)) unit->withdraw();
   cut_next(0);
 }
 

@@ -56,12 +56,14 @@ class Http2Connection final : private Http2Transport::Owner {
     Http2DownstreamStream& stream() { return stream_; }
     void adopt(Http1DownstreamStream::Upgraded upgraded);
     void begin() { connection_.context_.loop.soon(begin_); }
+    // What has not begun does not begin any more.
+    void withdraw() { begin_.cancel(); }
     void abandon(Outcome outcome) { exchange_.abandon(outcome); }
     bool forbidden() const { return exchange_.forbidden(); }
 
    private:
     void request_arrived() override { begin(); }
-    void request_withdrawn() override { begin_.cancel(); }
+    void request_withdrawn() override { withdraw(); }
     void stream_lost(Http2StreamEnd end) override;
     void on_begin(int) { exchange_.start(finished_); }
     void on_finished(int) { connection_.unit_ended(*this); }

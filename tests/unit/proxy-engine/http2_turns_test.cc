@@ -21,6 +21,18 @@ std::string ask_and_take_back(int count) {
   return out;
 }
 
+// Turns until so many exchanges have ended; how many of them did in one turn at most.
+size_t most_in_a_turn(TurnedRig& rig, size_t wanted) {
+  size_t most = 0, before = rig.sink().count();
+  EXPECT_TRUE(rig.turn_until([&] {
+    const size_t now = rig.sink().count();
+    most = std::max(most, now - before);
+    before = now;
+    return now == wanted;
+  }));
+  return most;
+}
+
 TEST(Http2TurnsTest, ARequestThatIsTakenBackInTheSameBreathDialsNobody) {
   TurnedRig rig;
   FarEnd client = rig.connect();
@@ -54,23 +66,17 @@ TEST(Http2TurnsTest, ManyRequestsOfOnePodAreBegunInItsShareOfEachTurn) {
   FarEnd client = rig.connect();
   const std::string bytes = ask_and_take_back(kRequests);
   ASSERT_EQ(client.send(bytes), bytes.size());
-  size_t most = 0, before = 0;
-  EXPECT_TRUE(rig.turn_until([&] {
-    const size_t now = rig.sink().count();
-    most = std::max(most, now - before);
-    before = now;
-    return now == kRequests;
-  }));
+  const size_t most = most_in_a_turn(rig, kRequests);
   EXPECT_LT(most, kRequests / 4);
 }
 
 // A byte each for fields of nearly 4 KiB (CVE-2026-47774).
 TEST(Http2TurnsTest, WhatHeadsAreDecodedToCountsAgainstTheShareOfATurn) {
-  constexpr int kRequests = 10;
+  constexpr size_t kRequests = 10;
   TurnedRig rig;
   FarEnd client = rig.connect();
   std::string bytes = preface();
-  for (int i = 0; i < kRequests; ++i) {
+  for (size_t i = 0; i < kRequests; ++i) {
     const auto id = static_cast<uint32_t>(2 * i + 1);
     std::string block = request_block();
     if (i == 0) block += std::string(1, '\x40') + literal("x-big", std::string(3'900, 'v')).substr(1);
@@ -79,13 +85,7 @@ TEST(Http2TurnsTest, WhatHeadsAreDecodedToCountsAgainstTheShareOfATurn) {
              frame(NGHTTP2_RST_STREAM, 0, id, u32(NGHTTP2_CANCEL));
   }
   ASSERT_EQ(client.send(bytes), bytes.size());
-  size_t most = 0, before = 0;
-  EXPECT_TRUE(rig.turn_until([&] {
-    const size_t now = rig.sink().count();
-    most = std::max(most, now - before);
-    before = now;
-    return now == kRequests;
-  }));
+  const size_t most = most_in_a_turn(rig, kRequests);
   EXPECT_EQ(most, 1u) << "20 KiB are more than a share";
 }
 
@@ -125,17 +125,25 @@ TEST(Http2TurnsTest, TheExchangesOfAClientThatLeavesEndOneInATurn) {
   for (size_t i = 0; i < kRequests; ++i) servers.push_back(rig.accept_upstream());
   ASSERT_TRUE(rig.turn_until([&] { return rig.pool().open() == kRequests; }));
   client.reset();
-  size_t most = 0, before = rig.sink().count();
-  EXPECT_TRUE(rig.turn_until([&] {
-    const size_t now = rig.sink().count();
-    most = std::max(most, now - before);
-    before = now;
-    return now == kRequests;
-  }));
+  const size_t most = most_in_a_turn(rig, kRequests);
   EXPECT_EQ(most, 1u);
   EXPECT_TRUE(rig.turn_until([&] { return rig.connections() == 0; }));
   for (size_t i = 0; i < kRequests; ++i)
     EXPECT_EQ(rig.sink().wait(kRequests).at(i).outcome, Outcome::kDownstreamReset);
+}
+
+TEST(Http2TurnsTest, AClientThatAsksAndLeavesInTheSameBreathDialsNobody) {
+  constexpr size_t kRequests = 10;
+  TurnedRig rig;
+  FarEnd client = rig.connect();
+  std::string bytes = preface();
+  for (size_t i = 0; i < kRequests; ++i)
+    bytes += frame(NGHTTP2_HEADERS, kEndHeaders | kEnd, static_cast<uint32_t>(2 * i + 1), request_block());
+  ASSERT_EQ(client.send(bytes), bytes.size());
+  client.finish_sending();
+  most_in_a_turn(rig, kRequests);
+  pollfd service{.fd = rig.service(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&service, 1, 0), 0) << "somebody was dialled";
 }
 
 }  // namespace
