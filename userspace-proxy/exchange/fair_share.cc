@@ -8,6 +8,10 @@ namespace weft::proxy {
 // Debts are paid in full, savings are not kept: a pod that was quiet has one quantum, not many.
 void FairShare::grant(ShareAccount& account) {
   const uint64_t turn = loop_.turns();
+  if (latest_ != nullptr && latest_ != &account && turn - latest_turn_ < kRemembered)
+    contested_until_ = turn + kRemembered;
+  latest_ = &account;
+  latest_turn_ = turn;
   const uint64_t passed = turn - account.turn_;
   account.turn_ = turn;
   // A step is at most a few chunks, so a debt is paid within a few turns.
@@ -33,6 +37,7 @@ void FairShare::serve_round(int) {
   round.splice(pods_);
   while (ShareAccount* account = round.pop_front()) {
     refill(*account);
+    serving_ = account;
     // What ends in here is retired by the loop after the turn, so the account stays.
     while (account->left_ > 0) {
       Operation* next = account->waiting_.pop_front();
@@ -41,6 +46,7 @@ void FairShare::serve_round(int) {
     }
     if (!account->waiting_.empty() && !account->linked()) pods_.push_back(*account);
   }
+  serving_ = nullptr;
   if (!pods_.empty() && !begin_.pending()) loop_.next_turn(begin_);
 }
 

@@ -1,7 +1,8 @@
-// Deficit round-robin between pods: what pumps move is charged to the pod they work for, and a pod that used
-// its share of a turn waits until the others had theirs. Pumps ask before each step; the worker lends one
-// FairShare to all of them. Nothing is held back for long: while a pod waits the loop does not sleep, so a
-// pod that is alone goes on after one look at the sockets. Worker thread only, allocates nothing.
+// Deficit round-robin between pods: what pumps move is charged to the pod they work for, and so are its
+// requests while another pod has something to do; a pod that used its share of a turn waits until the others
+// had theirs. Pumps ask before each step, connections before each request; the worker lends one FairShare to
+// all of them. Nothing is held back for long: while a pod waits the loop does not sleep, so a pod that is
+// alone goes on after one look at the sockets. Worker thread only, allocates nothing.
 #pragma once
 
 #include <cstdint>
@@ -27,22 +28,41 @@ class FairShare {
  public:
   // Bytes of one pod in one turn: one read of a bulk chunk, some 100 µs of copying.
   static constexpr int64_t kQuantum = 256 * 1024;
+  // What a request counts as beside other pods: it takes some 15 µs of the worker, whatever its body.
+  static constexpr int64_t kRequest = 32 * 1024;
 
   explicit FairShare(EventLoop& loop) : loop_(loop) {}
   FairShare(const FairShare&) = delete;
   FairShare& operator=(const FairShare&) = delete;
 
-  // False: the share is used up, and `next` runs when the pod's turn comes again, after every pod that
-  // waits longer.
+  // False: the share is used up, or others of the pod wait for it already, and `next` runs when the pod's
+  // turn comes again, after every pod that waits longer.
   bool may_go_on(ShareAccount& account, Operation& next) {
     refill(account);
-    if (account.left_ > 0) return true;
+    if (account.left_ > 0 && (account.waiting_.empty() || serving_ == &account)) return true;
     wait(account, next);
     return false;
   }
   static void charge(ShareAccount& account, size_t bytes) { account.left_ -= static_cast<int64_t>(bytes); }
 
+  // For a request that is there: as may_go_on() where more than one pod has something to do, and it is
+  // charged. A pod that is alone has nobody to let go first, and waits for nothing.
+  bool may_begin(ShareAccount& account, Operation& next) {
+    refill(account);
+    if (is_contested() && !may_go_on(account, next)) return false;
+    charge_requests(account, 1);
+    return true;
+  }
+  // For requests that have begun.
+  void charge_requests(ShareAccount& account, uint64_t requests) {
+    if (is_contested()) charge(account, requests * static_cast<uint64_t>(kRequest));
+  }
+
  private:
+  // For so many turns after two pods have asked both are expected to ask again.
+  static constexpr uint64_t kRemembered = 256;
+
+  bool is_contested() const { return loop_.turns() < contested_until_; }
   void refill(ShareAccount& account) {
     if (account.turn_ != loop_.turns()) grant(account);
   }
@@ -53,6 +73,9 @@ class FairShare {
 
   EventLoop& loop_;
   IntrusiveList<ShareAccount> pods_;  // that wait, the longest waiting first
+  const ShareAccount* serving_ = nullptr;
+  const void* latest_ = nullptr;  // the account that asked last; it may be gone
+  uint64_t latest_turn_ = 0, contested_until_ = 0;
   Operation begin_{this, method<&FairShare::begin_round>};
   Operation serve_{this, method<&FairShare::serve_round>};
 };

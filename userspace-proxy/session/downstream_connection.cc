@@ -254,6 +254,8 @@ void DownstreamConnection::on_received(int result) {
       return result > 0 ? detect() : result == 0 ? start_tcp() : end(true);
     case State::kIdle:
       return result > 0 ? read_first_request() : end(false);
+    case State::kDue:
+      return start_http();
     case State::kLingering:
       input_.clear();
       return result > 0 ? receive() : end(false);
@@ -308,7 +310,7 @@ void DownstreamConnection::on_timer() {
   // Nothing came that looks like HTTP: a protocol in which the server speaks first, or one we do not know.
   if (state_ == State::kDetecting) return start_tcp();
   // Left over from the time before the request; armed again when that is answered.
-  if (state_ == State::kHttp) return;
+  if (state_ == State::kDue || state_ == State::kHttp) return;
   if (state_ == State::kHandshake) refuse_tls(label(TlsFault::kTimeout), "the client was too slow");
   if (state_ != State::kIdle) return end(false);
   // Half a method: the exchange says why it ends. Nothing at all: FIN first, a request may be on its way.
@@ -346,6 +348,10 @@ void DownstreamConnection::enter_idle() {
 }
 
 void DownstreamConnection::start_http() {
+  if (!context_.share.may_begin(origin_->share, recv_)) {
+    state_ = State::kDue;
+    return;
+  }
   state_ = State::kHttp;
   spoke_http_ = true;
   http_.reset(new Http1Exchange(*this));
@@ -444,6 +450,7 @@ bool DownstreamConnection::quiet() const {
     case State::kIdle:
     case State::kLingering:
       return true;
+    case State::kDue:
     case State::kTcp:
     case State::kEnded:
       return false;

@@ -5,6 +5,7 @@
 //                 \_________\_________\-> kHttp2 ________/
 //                  \_________\__________-> kTcp _________/
 //
+// Before kHttp it is kDue for as long as the request waits for its pod's turn (exchange/fair_share.h).
 // What comes in to a pod begins in kIdle or, where no request could change the verdict, in kTcp; where only
 // the server name of its TLS could, or a policy that decides nothing would read it, in kDetecting. At a
 // gateway that ends TLS: kDetecting -> kHandshake -> kIdle, kHttp2 or kTcp.
@@ -68,7 +69,7 @@ class DownstreamConnection final : public ListNode<>,
   PodUse& pod() { return *origin_->use; }
 
  private:
-  enum class State : uint8_t { kDetecting, kHandshake, kIdle, kHttp, kHttp2, kTcp, kLingering, kEnded };
+  enum class State : uint8_t { kDetecting, kHandshake, kIdle, kDue, kHttp, kHttp2, kTcp, kLingering, kEnded };
 
   // One request on this connection.
   struct Http1Exchange {

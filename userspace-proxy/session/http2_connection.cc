@@ -114,6 +114,7 @@ void Http2Connection::charge_share(size_t received) {
   const uint64_t unusual = bytes - std::min(bytes, heads * kUsualHead);
   FairShare::charge(client_.origin.share,
                     frames * kFrameCharge + heads * kHeadCharge + unusual * kDecodedCharge);
+  context_.share.charge_requests(client_.origin.share, heads);
   slice_ = heads > 0 || received < frames * kSmallFrame ? kSliceOfSmallFrames : kSliceOfPayload;
 }
 

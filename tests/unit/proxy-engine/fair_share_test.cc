@@ -32,6 +32,28 @@ class FakePump {
   Operation more_{this, method<&FakePump::run>};
 };
 
+// Begins `requests` as fast as its pod may, and notes each.
+class FakeRequests {
+ public:
+  FakeRequests(FairShare& share, ShareAccount& account, char name, int requests, std::string& log)
+      : share_(share), account_(account), name_(name), requests_(requests), log_(log) {}
+  void run(int) {
+    for (; requests_ > 0; --requests_) {
+      if (!share_.may_begin(account_, more_)) return;
+      log_ += name_;
+    }
+  }
+  Operation& operation() { return more_; }
+
+ private:
+  FairShare& share_;
+  ShareAccount& account_;
+  char name_;
+  int requests_;
+  std::string& log_;
+  Operation more_{this, method<&FakeRequests::run>};
+};
+
 class FairShareTest : public ::testing::Test {
  protected:
   std::unique_ptr<EventLoop> loop_ = *EventLoop::open();
@@ -75,6 +97,47 @@ TEST_F(FairShareTest, MakesAPodPayForAStepThatWasLargerThanItsShare) {
   other.run(0);
   for (int i = 0; i < 3; ++i) loop_->turn(0);
   EXPECT_EQ(log_, "looolo");
+}
+
+TEST_F(FairShareTest, LetsRequestsOfALonePodWaitForNothing) {
+  FakeRequests many(share_, one_, 'm', 100, log_);
+  many.run(0);
+  EXPECT_EQ(log_, std::string(100, 'm'));
+}
+
+TEST_F(FairShareTest, ChargesRequestsWhereAnotherPodHasSomethingToDo) {
+  constexpr int kInATurn = FairShare::kQuantum / FairShare::kRequest;
+  FakeRequests few(share_, two_, 'f', 1, log_), many(share_, one_, 'm', 3 * kInATurn, log_),
+      later(share_, two_, 'l', 1, log_);
+  few.run(0);
+  many.run(0);
+  EXPECT_EQ(log_, "f" + std::string(kInATurn, 'm'));
+  log_.clear();
+  loop_->post([&] { loop_->soon(later.operation()); });
+  loop_->turn(0);
+  EXPECT_EQ(log_, "l" + std::string(kInATurn, 'm'));
+}
+
+TEST_F(FairShareTest, ForgetsThatAnotherPodHadSomethingToDo) {
+  FakeRequests few(share_, two_, 'f', 1, log_), many(share_, one_, 'm', 100, log_);
+  FakeRequests before(share_, one_, 'b', 1, log_);
+  before.run(0);
+  few.run(0);
+  for (int i = 0; i < 256; ++i) loop_->turn(0);
+  log_.clear();
+  many.run(0);
+  EXPECT_EQ(log_, std::string(100, 'm'));
+}
+
+// Else flows whose sockets have something in each turn would go before those that wait for ever.
+TEST_F(FairShareTest, ServesWhoWaitsBeforeWhoComesLater) {
+  FakePump first(share_, one_, 'f', kHalf, 2, log_), waits(share_, one_, 'w', kHalf, 1, log_),
+      later(share_, one_, 'l', kHalf, 1, log_);
+  first.run(0);
+  waits.run(0);
+  loop_->post([&] { later.run(0); });
+  loop_->turn(0);
+  EXPECT_EQ(log_, "ffwl");
 }
 
 TEST_F(FairShareTest, ForgetsAPumpThatEndsWhileItWaits) {

@@ -83,7 +83,8 @@ TurnedRig::TurnedRig(const Setup& setup)
                                 .share = FairShare(*loop_),
                                 .admission = Admission(setup.admission),
                                 .current = {}}),
-      pod_(std::make_shared<CaptureOrigin>(1, "client")) {
+      pod_(std::make_shared<CaptureOrigin>(1, "client")),
+      other_(std::make_shared<CaptureOrigin>(2, "other")) {
   set_nonblocking(service_listener_.get());
   SnapshotPtr snapshot = service_snapshot(dialled_, setup.protocol, one_endpoint(service_), 1);
   context_->current = GenerationRef(std::make_unique<Generation>(std::move(snapshot)));
@@ -104,10 +105,10 @@ void TurnedRig::ended(DownstreamConnection& connection) {
   loop_->retire(std::unique_ptr<Retirable>(&connection));
 }
 
-FarEnd TurnedRig::connect() {
+FarEnd TurnedRig::connect(const std::shared_ptr<CaptureOrigin>& pod) {
   TestConnection client = TestConnection::to(dialled_);
   UniqueFd accepted(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  auto* connection = new DownstreamConnection(*context_, *this, pod_, SocketAddress());
+  auto* connection = new DownstreamConnection(*context_, *this, pod, SocketAddress());
   connections_.push_back(*connection);
   ++open_;
   connection->start(std::move(accepted));

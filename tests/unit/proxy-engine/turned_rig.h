@@ -52,13 +52,16 @@ class TurnedRig final : private DownstreamConnection::Owner {
   ~TurnedRig() override;
 
   // A client whose connection the engine has accepted.
-  FarEnd connect();
+  FarEnd connect() { return connect(pod_); }
+  // One of another pod, which is in no configuration.
+  FarEnd connect_other() { return connect(other_); }
   // Turns until a connection of the engine's comes to the service.
   FarEnd accept_upstream();
   // Turns until it is so; false after five seconds.
   bool turn_until(const std::function<bool()>& condition);
   // Sends, and turns until the engine has dealt with it.
   bool give(FarEnd& peer, std::string_view bytes);
+  void turn() { loop_->turn(0); }
   // Lets time pass and what is due happen.
   void pass(uint64_t ms);
 
@@ -72,6 +75,7 @@ class TurnedRig final : private DownstreamConnection::Owner {
   size_t connections() const { return open_; }
 
  private:
+  FarEnd connect(const std::shared_ptr<CaptureOrigin>& pod);
   void ended(DownstreamConnection& connection) override;
 
   FakeClock clock_;
@@ -87,7 +91,7 @@ class TurnedRig final : private DownstreamConnection::Owner {
   HbonePool hbone_{*loop_, home_, tls_};
   Balancer balancer_{1};
   std::unique_ptr<ProxyContext> context_;
-  std::shared_ptr<CaptureOrigin> pod_;
+  std::shared_ptr<CaptureOrigin> pod_, other_;
   IntrusiveList<DownstreamConnection> connections_;
   size_t open_ = 0;
 };
