@@ -80,6 +80,7 @@ bool Pump::sent(int result) {
   if (payload_ > 0) {
     source_->accepted();
     FairShare::charge(account_, payload_);
+    observer_.pump_moved(*this);
   }
   bytes_ += payload_;
   payload_ = 0;

@@ -29,6 +29,8 @@ class Pump {
     virtual ~Observer() = default;
     // The pump ended by itself. Whoever awaits it runs after this.
     virtual void pump_ended(Pump& pump) = 0;
+    // Payload was sent.
+    virtual void pump_moved(const Pump&) {}
     // Whether the trailers of what it moves go on; else the message ends without any.
     virtual bool trailers_pass(const Pump&, std::span<const Header>) const { return true; }
   };

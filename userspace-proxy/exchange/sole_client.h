@@ -1,6 +1,7 @@
-// Whether one connection makes all the requests of a worker. Only for that one does the worker look for the
-// next step before it sleeps (net/wait_policy.h): the requests of many leave as little time between them, and
-// looking through it would cost more than being woken. Worker thread only.
+// Whether one connection makes all the requests of a worker, where bytes that a TCP connection or a tunnel
+// brings count as one. Only for that one does the worker look for the next step before it sleeps
+// (net/wait_policy.h): the requests of many leave as little time between them, and looking through it would
+// cost more than being woken. Worker thread only.
 #pragma once
 
 #include <cstdint>

@@ -49,6 +49,9 @@ class TcpExchange final : private Pump::Observer {
   void finish(Outcome outcome);
 
   void pump_ended(Pump& pump) override;
+  void pump_moved(const Pump& pump) override {
+    if (&pump == &to_upstream_) context_.sole_client.asks(client_.client.port);
+  }
   void on_upstream_reset(int);
   void stop(Outcome outcome);
   void on_idle();

@@ -79,6 +79,9 @@ class InboundTunnel final : public ListNode<>,
   void ended(DownstreamConnection& connection) override;
   void refuse(Refused why);
   void pump_ended(Pump& pump) override;
+  void pump_moved(const Pump& pump) override {
+    if (&pump == &to_application_) context_.sole_client.asks(port_);
+  }
   void on_ended(int);
   void on_application_reset(int);
   void on_peer_reset(int);

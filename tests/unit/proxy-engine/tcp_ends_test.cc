@@ -1,5 +1,6 @@
-// How the ends of one side of a TCP connection reach the other: in order, as what they are, and at once. The
-// clock of these tests stands still, so nothing here may wait for a timer.
+// How the ends of one side of a TCP connection reach the other: in order, as what they are, and at once; and
+// a conversation that has its worker to itself. The clock of these tests stands still, so nothing here may
+// wait for a timer.
 #include <gtest/gtest.h>
 
 #include "tests/unit/proxy-engine/turned_rig.h"
@@ -62,6 +63,17 @@ TEST_F(TcpEndsTest, PassesTheServersFinOnAndKeepsTheOtherWayOpen) {
   client_.finish_sending();
   EXPECT_TRUE(sees(server_, FarEnd::End::kFin));
   EXPECT_EQ(outcome(), Outcome::kOk);
+}
+
+// Its answers are looked for before the worker sleeps, as those of a client of HTTP are.
+TEST_F(TcpEndsTest, AConversationByItselfIsThatOfASoleClient) {
+  EXPECT_FALSE(rig_.context().sole_client.is());
+  for (int i = 0; i < 20; ++i) {
+    client_.send("ask");
+    EXPECT_TRUE(gets(server_, "ask"));
+    server_.forget_received();
+  }
+  EXPECT_TRUE(rig_.context().sole_client.is());
 }
 
 TEST_F(TcpEndsTest, PassesTheClientsResetOn) {

@@ -68,6 +68,7 @@ class TurnedRig final : private DownstreamConnection::Owner {
   RecordingSink& sink() { return sink_; }
   UpstreamPool& pool() { return *pool_; }
   CaptureOrigin& pod() { return *pod_; }
+  const ProxyContext& context() const { return *context_; }
   // Where the service listens.
   const SocketAddress& service_address() const { return service_; }
   int service() const { return service_listener_.get(); }
