@@ -5,7 +5,6 @@ namespace of its own; removes everything it made, also when interrupted."""
 import argparse
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -228,7 +227,8 @@ class Run:
                 self.changes += 1
                 next_change += CHANGE_SECONDS
             if now >= next_restart:
-                self.world.restart_web(random.choice(list(self.world.web)))
+                # In turns: by chance one would at times serve long, and what is open would wander.
+                self.world.restart_web(list(self.world.web)[self.restarts % len(self.world.web)])
                 self.restarts += 1
                 next_restart += RESTART_SECONDS
             for each in self.world.nodes:

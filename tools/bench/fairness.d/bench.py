@@ -194,7 +194,8 @@ def one_beside_many(node, plan):
     bulk = Bulk(node.loud, MANY_CONNECTIONS, "/b1k")
     try:
         quiet.run(0.3)
-        rounds = alone_and_beside(quiet, bulk, plan, 0)
+        with priority.first(quiet.process, node.upstream):
+            rounds = alone_and_beside(quiet, bulk, plan, 0)
     finally:
         quiet.close()
         bulk.load.close()
