@@ -1,6 +1,7 @@
 """The node of the soak: agent and proxy of one build, two enrolled client pods and one that comes and goes, a service of two nginx pods
 and one of peer.py, and the configuration in versions that differ in what must not disturb anybody. Used by soak.py."""
 import os
+import urllib.request
 
 import arms
 import configs
@@ -9,6 +10,7 @@ import weft_manifests
 PEER_IP, CHURN_IP = "10.97.0.12", "10.97.0.20"
 HTTP_PORT, GRPC_PORT, TCP_PORT, PEER_HTTP_PORT = 80, 81, 82, 83
 PEER_ECHO_TARGET, PEER_HTTP_TARGET = 9001, 9002
+CONNECTION_GAUGES = ("weft_proxy_downstream_connections", "weft_proxy_upstream_connections")
 BALANCERS = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM")
 
 
@@ -82,6 +84,12 @@ class Node(arms.Weft):
 
     def wait_served(self):
         arms.Arm.wait_served(self)
+
+    def connections(self):
+        """Of the proxy, to clients and to endpoints, as it counts them."""
+        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=30) as page:
+            lines = page.read().decode().splitlines()
+        return sum(int(float(line.split()[-1])) for line in lines if line.split(" ")[0] in CONNECTION_GAUGES)
 
 
 class NodeView:

@@ -3,8 +3,10 @@ import statistics
 
 # A window holds every phase of the traffic, so that its mean does not depend on where in a phase it is cut.
 WINDOWS = 24
-# More than so many descriptors gained within the measured time is a leak; so is more memory than both.
+# More than so many descriptors gained within the measured time is a leak, of those that are of no connection, and of all. How many connections
+# there are wanders with how busy the machine is, by some within minutes. So is more memory than both.
 DESCRIPTORS = 2.0
+CONNECTIONS = 25.0
 KIB = 512.0
 KIB_PER_HOUR = 1024.0
 
@@ -36,6 +38,10 @@ def growth(samples, warm_up):
 
 def descriptors_leak(gained):
     return gained > DESCRIPTORS
+
+
+def connections_leak(gained):
+    return gained > CONNECTIONS
 
 
 def memory_leaks(gained_kib, seconds):

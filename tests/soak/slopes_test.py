@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What the soak calls a leak, and what it does not."""
+import math
 import os
 import random
 import sys
@@ -33,6 +34,12 @@ class SlopesTest(unittest.TestCase):
     def test_a_descriptor_every_ten_minutes_is_a_leak(self):
         _, gained, _ = slopes.growth(samples(lambda at: 100 + at // 600, 3600), 60)
         self.assertTrue(slopes.descriptors_leak(gained))
+
+    def test_connections_that_wander_are_no_leak_and_one_that_stays_every_fifty_seconds_is(self):
+        _, gained, _ = slopes.growth(samples(lambda at: 130 + 10 * math.sin(at / 150)), 300)
+        self.assertFalse(slopes.connections_leak(gained))
+        _, gained, _ = slopes.growth(samples(lambda at: 130 + 10 * math.sin(at / 150) + at / 50), 300)
+        self.assertTrue(slopes.connections_leak(gained))
 
     def test_two_mebibytes_an_hour_are_a_leak(self):
         per_hour, gained, seconds = slopes.growth(samples(lambda at: 20000 + at * 2048 / 3600), 60)

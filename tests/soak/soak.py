@@ -62,14 +62,17 @@ def resident_kib(pid):
 
 
 class Watched:
-    """A process whose descriptors and memory are looked at."""
+    """A process whose descriptors and memory are looked at. `connections`: how many of its descriptors are those of connections."""
 
-    def __init__(self, name, pid):
-        self.name, self.pid = name, pid
-        self.descriptors, self.memory = [], []
+    def __init__(self, name, pid, connections):
+        self.name, self.pid, self.connections = name, pid, connections
+        self.descriptors, self.others, self.memory = [], [], []
 
     def sample(self, at):
-        self.descriptors.append((at, descriptors(self.pid)))
+        # What comes and goes in between evens out.
+        known, held = self.connections(), descriptors(self.pid)
+        self.descriptors.append((at, held))
+        self.others.append((at, held - known))
         self.memory.append((at, resident_kib(self.pid)))
 
 
@@ -202,8 +205,8 @@ class Run:
 
     def __init__(self, world, seconds):
         self.world, self.seconds = world, seconds
-        self.watched = [Watched(f"{each.name} {what}", process.pid) for each in world.nodes
-                        for what, process in (("proxy", each.proxy), ("agent", each.agent))]
+        self.watched = [Watched(f"{each.name} {what}", process.pid, connections) for each in world.nodes
+                        for what, process, connections in (("proxy", each.proxy, each.connections), ("agent", each.agent, lambda: 0))]
         self.before = {each.name: descriptors(each.proxy.pid) for each in world.nodes}
         self.running = []
         self.problems = []
@@ -265,15 +268,19 @@ class Run:
                 self.problems.append(f"{each.name}: {left - self.before[each.name]} descriptors are left")
 
     def judge_growth(self, warm_up):
-        say(f"{'PROCESS':<24} {'FDS':>6} {'FDS/H':>8} {'RSS MIB':>9} {'KIB/H':>9}  after {warm_up:.0f} s of warm-up")
+        say(f"{'PROCESS':<24} {'FDS':>6} {'FDS/H':>8} {'NO CONNS/H':>10} {'RSS MIB':>9} {'KIB/H':>9}  after {warm_up:.0f} s of warm-up")
         for watched in self.watched:
             per_hour, gained, seconds = slopes.growth(watched.descriptors, warm_up)
+            others_per_hour, others, _ = slopes.growth(watched.others, warm_up)
             kib_per_hour, kib, _ = slopes.growth(watched.memory, warm_up)
-            say(f"{watched.name:<24} {watched.descriptors[-1][1]:>6} {per_hour:>8.1f} {watched.memory[-1][1] / 1024:>9.1f} {kib_per_hour:>9.0f}")
+            say(f"{watched.name:<24} {watched.descriptors[-1][1]:>6} {per_hour:>8.1f} {others_per_hour:>10.1f} "
+                f"{watched.memory[-1][1] / 1024:>9.1f} {kib_per_hour:>9.0f}")
             # Before idle connections begin to time out, all that there is still grows.
             if self.seconds < JUDGED_SECONDS:
                 continue
-            if slopes.descriptors_leak(gained):
+            if slopes.descriptors_leak(others):
+                self.problems.append(f"{watched.name}: {others:.1f} descriptors gained in {seconds:.0f} s that are of no connection")
+            if slopes.connections_leak(gained):
                 self.problems.append(f"{watched.name}: {gained:.1f} descriptors gained in {seconds:.0f} s")
             # A sanitizer keeps what is freed; it finds leaks by itself.
             if "asan" not in watched.name and slopes.memory_leaks(kib, seconds):
@@ -307,7 +314,7 @@ def arguments():
 def write_json(run, path):
     with open(path, "w", encoding="utf-8") as f:
         json.dump({"problems": run.problems, "changes": run.changes, "restarts": run.restarts,
-                   "samples": {w.name: {"descriptors": w.descriptors, "resident_kib": w.memory} for w in run.watched}}, f)
+                   "samples": {w.name: {"descriptors": w.descriptors, "of no connection": w.others, "resident_kib": w.memory} for w in run.watched}}, f)
 
 
 def soak(options):

@@ -27,6 +27,8 @@ class TlsPair {
   // or is resumed where it should not be, or the other way round.
   double full(uint32_t count);
   double resumed(uint32_t count);
+  // As full(), of peers that meet for the first time, and so verify each other's chains.
+  double first_contact(uint32_t count);
   // As full(), by the library alone: its own verification, no check of identities, no ticket kept.
   double plain_library(uint32_t count) const;
 

@@ -23,6 +23,7 @@ void TunnelSocket::cancel_operations() {
   for (Operation* each : {recv_operation_, send_operation_, reset_operation_}) {
     if (each != nullptr) each->cancel();
   }
+  deliver_.cancel();
 }
 
 bool TunnelSocket::connect(Operation& operation, const SocketAddress&) {
@@ -133,8 +134,15 @@ void TunnelSocket::data_received(std::string_view bytes) {
   if (traffic_ != nullptr) traffic_->received += bytes.size();
   queue_.append(bytes);
   account_.add(bytes.size());
-  if (recv_operation_ != nullptr && try_recv(*recv_operation_, *recv_into_))
-    finish(&recv_operation_, recv_operation_->result);
+  if (recv_operation_ != nullptr && !deliver_.pending()) transport_.loop().soon(deliver_);
+}
+
+// When the session has looked at all that came: frame by frame, each would cost its reader a send of its own.
+void TunnelSocket::on_deliver(int) {
+  Operation* operation = recv_operation_;
+  if (operation == nullptr || !try_recv(*operation, *recv_into_)) return;
+  operation->unpark();
+  operation->run();
 }
 
 void TunnelSocket::end_received() {

@@ -84,6 +84,7 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   void stream_closed(Http2StreamEnd end) override;
 
   bool try_recv(Operation& operation, InputBuffer& into);
+  void on_deliver(int);
   void finish(Operation** slot, int result);
   void cancel_operations();
   void leave();
@@ -108,6 +109,7 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   Operation* send_operation_ = nullptr;
   Operation* reset_operation_ = nullptr;
   InputBuffer* recv_into_ = nullptr;
+  Operation deliver_{this, method<&TunnelSocket::on_deliver>};
 };
 
 }  // namespace weft::proxy

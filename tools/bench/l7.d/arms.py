@@ -164,6 +164,7 @@ class Weft(Arm):
         super().__init__(world, name, host)
         self.io = io
         self.agent = None
+        self.metrics_address = f"127.0.0.1:{free_port()}"
 
     def start(self):
         m = self.world.machine
@@ -179,7 +180,7 @@ class Weft(Arm):
         self.agent = m.start(
             [self.world.binary("weft-agent"), "--config-dir", self.root + "/config", "--run-dir", self.root + "/run", "--pin-root",
              f"{m.folder}/bpf/{self.name}", "--cgroup", cgroup, "--node-name", "node1", "--proxy-user", "nobody",
-             "--metrics-address", f"127.0.0.1:{free_port()}", "--health-address", f"127.0.0.1:{free_port()}"] + self.agent_flags,
+             "--metrics-address", self.metrics_address, "--health-address", f"127.0.0.1:{free_port()}"] + self.agent_flags,
             cgroup=self.cgroup + "/agent", log=self.root + ".agent.log", cpu=other_cpu())
         # No namespace: it accepts on sockets of the client's namespace that the agent hands over.
         self.run_proxy([self.world.binary("weft-proxy"), "--run-dir", self.root + "/run", "--user", "nobody", "--workers", "1",
