@@ -61,9 +61,16 @@ std::vector<grpc::Service*> Agent::proxy_services() {
       std::make_unique<control_plane::CertificateService>(control_plane::CertificateService::Parts{
           .sign = authority != nullptr ? control_plane::CertificateService::signed_by(*authority)
                                        : parts_.sign_elsewhere,
-          .runs_on = [this](const std::string& node,
-                            const SpiffeId& id) { return node == options_.node_name && may_be(id); },
-          .node_of = control_plane::CertificateService::all_of(options_.node_name)});
+          .runs_on =
+              [this](const std::string& node, const SpiffeId& id) {
+                return node == options_.node_name && (is_pod(id) || is_gateway(id));
+              },
+          .node_of = control_plane::CertificateService::all_of(options_.node_name),
+          .now = absl::Now,
+          .never_signs =
+              [this](const SpiffeId& id) {
+                return !parts_.signs_for_gateways && is_gateway(id) && !is_pod(id);
+              }});
   RevocationService::Lists lists = parts_.revocations;
   if (!lists && authority != nullptr) lists = [authority] { return authority->revocations(); };
   revocations_ = std::make_unique<RevocationService>(std::move(lists), *certificates_);
@@ -72,14 +79,16 @@ std::vector<grpc::Service*> Agent::proxy_services() {
   return out;
 }
 
-// A pod of this node, or a gateway where this node serves gateways.
-bool Agent::may_be(const SpiffeId& id) {
-  const bool gateways = options_.gateways.address.has_value();
-  return reconciler_
-      .read([&id, gateways](const Reconciler::View& view) {
-        return runs_here(view.model, view.pods, id) || (gateways && is_of_gateway(view.model, id));
-      })
-      .value_or(false);
+// Of this node.
+bool Agent::is_pod(const SpiffeId& id) {
+  const auto known = [&id](const Reconciler::View& view) { return runs_here(view.model, view.pods, id); };
+  return reconciler_.read(known).value_or(false);
+}
+
+// Where this node serves gateways.
+bool Agent::is_gateway(const SpiffeId& id) {
+  const auto known = [&id](const Reconciler::View& view) { return is_of_gateway(view.model, id); };
+  return options_.gateways.address.has_value() && reconciler_.read(known).value_or(false);
 }
 
 std::vector<grpc::Service*> Agent::admin_services() {

@@ -59,6 +59,8 @@ class Agent {
     std::unique_ptr<control_plane::CertificateAuthority> authority;
     // Empty too: pods get no certificates.
     control_plane::CertificateService::Sign sign_elsewhere;
+    // False: whoever signs does so for pods of the node alone.
+    bool signs_for_gateways = true;
     // The revocation lists for this node's proxy, PEM; empty: the authority's, or none. Any thread.
     std::function<absl::StatusOr<std::string>()> revocations;
     // What weft-control's client counts; empty: the configuration comes from elsewhere. Any thread.
@@ -96,7 +98,8 @@ class Agent {
   HttpReply serve_health(std::string_view path);
   MetricsInput gather_metrics();
   std::string run_path(std::string_view name) const;
-  bool may_be(const SpiffeId& id);
+  bool is_pod(const SpiffeId& id);
+  bool is_gateway(const SpiffeId& id);
   std::vector<grpc::Service*> proxy_services();
   std::vector<grpc::Service*> admin_services();
   std::vector<std::string> rejected() const;

@@ -109,6 +109,7 @@ void use_istio(const AuthorityFlags& flags, Agent::Parts& parts) {
   parts.sign_elsewhere = [istio](const std::string& pem, const control_plane::CertificateRequest& request,
                                  absl::Duration lifetime,
                                  absl::Time now) { return istio->sign(pem, request, lifetime, now); };
+  parts.signs_for_gateways = false;
   report_too([istio] { return istio->problems(); }, parts);
 }
 

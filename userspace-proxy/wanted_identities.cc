@@ -1,9 +1,8 @@
 // WantedIdentities of wanted_identities.h.
 #include "userspace-proxy/wanted_identities.h"
 
-#include "base/strings.h"
 #include "userspace-proxy/config/resources.h"
-#include "userspace-proxy/exchange/context.h"
+#include "userspace-proxy/tls/dial_identity.h"
 
 namespace weft::proxy {
 
@@ -30,9 +29,9 @@ void WantedIdentities::tell() {
   if (served_.contains(std::string(kGatewayUid))) {
     for (const GatewayServer& server : snapshot_->gateway_servers) {
       if (server.tls == nullptr || !server.tls->identity) continue;
-      // No workload has such a uid.
-      wanted.emplace(str_cat(kGatewayUid, " ", server.tls->identity->to_string()), *server.tls->identity);
+      wanted.emplace(gateway_credentials(*server.tls->identity), *server.tls->identity);
     }
+    for (const SpiffeId& id : snapshot_->gateway_identities) wanted.emplace(gateway_credentials(id), id);
   }
   client_.want(std::move(wanted));
 }

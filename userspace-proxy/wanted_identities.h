@@ -1,6 +1,7 @@
 // Which identities this proxy needs certificates for: those of the workloads that it serves, as the newest
-// snapshot knows them, and of gateways whose listeners show one, where it serves gateways. Told by the
-// configuration client and the handover client on their threads; tells the identity client.
+// snapshot knows them, and of all gateways where it serves those: they prove them where they dial, and some
+// listeners show them. Told by the configuration client and the handover client on their threads; tells the
+// identity client.
 #pragma once
 
 #include <set>

@@ -68,7 +68,7 @@ std::optional<SeenTraffic> seen_in(const proxy::v1::Exchange& exchange, const Da
   if (exchange.protocol() == "hbone") return std::nullopt;
   const bool denied = exchange.outcome() == "access_denied";
   if (exchange.source_workload().empty()) {
-    // Of a gateway: servers see the node.
+    // Of a gateway: servers see the node, or by a tunnel an identity that is not told here.
     if (answered && exchange.upstream_address() != exchange.destination_address()) return std::nullopt;
     // What a pod of the mesh was denied here is seen where it asked.
     if (denied && dataplane.owner({source->ip, 0}) != WEFT_ID_UNKNOWN) return std::nullopt;

@@ -22,12 +22,11 @@ bool runs_here(const MeshModel& model, const PodTable& pods, const SpiffeId& id)
 bool is_of_gateway(const MeshModel& model, const SpiffeId& id) {
   constexpr std::string_view kPrefix = "gateway/";
   const std::string wanted = id.to_string();
-  const auto shows = [&wanted](const mesh::v1::TlsServer& server) { return server.identity() == wanted; };
   const auto& all = model.routes();
   for (auto it = all.lower_bound(std::string(kPrefix)); it != all.end() && it->first.starts_with(kPrefix);
        ++it) {
-    const auto& servers = it->second.gateway().servers();
-    if (std::any_of(servers.begin(), servers.end(), shows)) return true;
+    const auto& identities = it->second.gateway().identities();
+    if (std::find(identities.begin(), identities.end(), wanted) != identities.end()) return true;
   }
   return false;
 }

@@ -10,7 +10,7 @@
 namespace weft::agent {
 
 bool runs_here(const MeshModel& model, const PodTable& pods, const SpiffeId& id);
-// A listener of a gateway shows it.
+// A gateway of the mesh has it.
 bool is_of_gateway(const MeshModel& model, const SpiffeId& id);
 
 }  // namespace weft::agent

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/strings.h"
+#include "control-plane/compile/gateway_identity.h"
 #include "control-plane/resource/host_name.h"
 
 namespace weft::control_plane {
@@ -64,10 +65,21 @@ GatewayPolicyIndex::GatewayPolicyIndex(const Objects& objects) {
   });
 }
 
+bool GatewayPolicyIndex::asks_provider(const Gateway& gateway) const {
+  return std::any_of(policies_.begin(), policies_.end(), [&gateway](const AuthorizationPolicy* policy) {
+    return !policy->provider.empty() && selects(*policy, gateway);
+  });
+}
+
 mesh::v1::GatewayPolicies GatewayPolicyIndex::of(std::span<const Listening> listeners) const {
   mesh::v1::GatewayPolicies out;
   add_names(policies_, listeners, out.mutable_authorizations());
   add_names(authentications_, listeners, out.mutable_request_authentications());
+  for (const Listening& one : listeners) {
+    if (!asks_provider(*one.gateway)) continue;
+    out.set_asks_as(gateway_identity(*one.gateway));
+    break;
+  }
   return out;
 }
 

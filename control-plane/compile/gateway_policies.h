@@ -28,12 +28,15 @@ class GatewayPolicyIndex {
   // The objects outlive it.
   explicit GatewayPolicyIndex(const Objects& objects);
 
-  // Of listeners that share requests or connections: what holds at any of their gateways.
+  // Of listeners that share requests or connections: what holds at any of their gateways. The oldest gateway
+  // that a policy of CUSTOM is for asks the providers of all.
   mesh::v1::GatewayPolicies of(std::span<const Listening> listeners) const;
   // Of those listeners alone that have the host name of a list of routes; "*": all.
   mesh::v1::GatewayPolicies of(std::span<const Listening> listeners, const std::string& host) const;
 
  private:
+  bool asks_provider(const Gateway& gateway) const;
+
   std::vector<const AuthorizationPolicy*> policies_;
   std::vector<const RequestAuthentication*> authentications_;
 };

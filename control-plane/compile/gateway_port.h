@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control-plane/compile/route_precedence.h"
+#include "control-plane/compile/routes_at.h"
 #include "control-plane/resource/objects.h"
 
 namespace weft::control_plane {
@@ -29,24 +30,34 @@ inline Routing routing_of(const Gateway::Listener& listener) {
   return listener.tls->opaque ? Routing::kConnections : Routing::kRequests;
 }
 
+// A VirtualService at a gateway, by one of its ports.
+struct BoundService {
+  const VirtualService* service = nullptr;
+  std::string place;  // "<namespace>/<name>" of the gateway
+  uint16_t port = 0;
+  std::string dials_as;  // the gateway's identity
+};
+
 // Connections that one VirtualService has, or TCPRoutes.
 struct Connections {
   const VirtualService* owner = nullptr;
   std::vector<mesh::v1::L4Route> routes;
   std::vector<ResolvedRoute> tcp_routes;
 
+  // The first VirtualService that has routes for the port has it alone. True: this one has.
+  bool take(const BoundService& bound, const mesh::v1::RouteSet& set) {
+    if (owner != nullptr) return owner == bound.service;
+    for (const auto& route : set.tcp()) {
+      if (reaches_port(route, bound.port)) routes.emplace_back(route).set_dials_as(bound.dials_as);
+    }
+    if (!routes.empty()) owner = bound.service;
+    return owner != nullptr;
+  }
   std::vector<mesh::v1::L4Route> all() const {
     std::vector<mesh::v1::L4Route> out = tcp_in_precedence(tcp_routes);
     out.insert(out.end(), routes.begin(), routes.end());
     return out;
   }
-};
-
-// A VirtualService at a gateway, by one of its ports.
-struct BoundService {
-  const VirtualService* service = nullptr;
-  std::string place;  // "<namespace>/<name>" of the gateway
-  uint16_t port = 0;
 };
 
 // Requests, by host; "*": all others. Of VirtualServices, oldest first, and of HTTPRoutes and GRPCRoutes

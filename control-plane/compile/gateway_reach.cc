@@ -29,6 +29,7 @@ class TunnelChecks {
  private:
   template <typename Route>
   void check(const Route& route) {
+    if (!route.dials_as().empty()) return;
     for (const auto& destination : route.destinations()) {
       if (hosts_.contains(destination.host())) warn(route.origin(), destination.host());
     }
@@ -40,8 +41,9 @@ class TunnelChecks {
     findings_->push_back({kWithoutEffect, Finding::Level::kWarning, origin.file(), origin.line(), object,
                           "spec",
                           str_cat("pods of ", host,
-                                  " take tunnels, for which a gateway has no identity: it answers 503 there"),
-                          "route the gateway to pods without ambient.istio.io/redirection"});
+                                  " take tunnels, and the Gateway's name is too long for an identity of the "
+                                  "mesh: it answers 503 there"),
+                          "give the Gateway a shorter name"});
   }
 
   const std::set<std::string>& hosts_;

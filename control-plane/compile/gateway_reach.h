@@ -9,8 +9,8 @@
 
 namespace weft::control_plane {
 
-// A gateway has no identity: pods that take tunnels do not let it in. `hosts`: of services that have such
-// pods. Warns once for each route object and host.
+// A gateway whose name is too long for an identity: pods that take tunnels do not let it in. `hosts`: of
+// services that have such pods. Warns once for each route object and host.
 void warn_of_tunnels(const GatewayRouteSets& gateways, const std::set<std::string>& hosts,
                      Remembered& remembered, std::vector<Finding>* findings);
 

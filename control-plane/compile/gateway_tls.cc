@@ -12,6 +12,7 @@
 
 #include "base/strings.h"
 #include "base/x509.h"
+#include "control-plane/compile/gateway_identity.h"
 #include "control-plane/compile/route_backends.h"
 #include "control-plane/resource/certificate_paths.h"
 #include "control-plane/resource/finding_codes.h"
@@ -66,9 +67,8 @@ class Termination {
   static std::string name_of(const SecretRef& ref) { return secret_text(ref.ns, ref.name); }
 
   void fill_identity(TlsServer* out) {
-    const std::string id = gateway_identity(gateway_).to_string();
-    out->set_identity(id);
-    if (SpiffeId::parse(id)) return;
+    out->set_identity(gateway_identity(gateway_));
+    if (!out->identity().empty()) return;
     refuse({gateway_.meta.ns, gateway_.meta.name, listener_.line, str_cat(listener_.field, ".tls.mode")},
            "the Gateway's name is too long for an identity of the mesh", "give it a shorter name", out);
   }
@@ -166,12 +166,6 @@ std::string tls_server_name(const Gateway& gateway, const Gateway::Listener& lis
                             listener.port);
   for (const std::string& host : sorted_hosts(listener)) str_append(&out, " ", host);
   return out;
-}
-
-SpiffeId gateway_identity(const Gateway& gateway) {
-  return {.trust_domain = kDefaultTrustDomain,
-          .ns = gateway.meta.ns,
-          .account = str_cat(gateway.meta.name, "-", kGatewayClass)};
 }
 
 TlsServer refusing_server(const Gateway& gateway, const Gateway::Listener& listener, std::string problem) {

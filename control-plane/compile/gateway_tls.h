@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/spiffe_id.h"
 #include "control-plane/compile/workloads.h"
 #include "control-plane/control_plane.h"
 #include "proto/xds/secret.pb.h"
@@ -18,10 +17,6 @@ std::vector<std::string> sorted_hosts(const Gateway::Listener& listener);
 // What the listener is called at its port, for as long as its host names are the same: where it stands in its
 // Gateway, and what the others are, does not count. "IstioGateway shop/edge:443 a.example b.example".
 std::string tls_server_name(const Gateway& gateway, const Gateway::Listener& listener);
-
-// Whom a gateway is in the mesh, where a listener of it shows that: the account that the Gateway API gives
-// the pods of a Gateway of class weft ("NAME-CLASS", GEP-1762), in its namespace.
-SpiffeId gateway_identity(const Gateway& gateway);
 
 // With `problem` set, and a finding, when a Secret is missing, lacks what is needed, or may not be used. A
 // listener that passes TLS on is one too.

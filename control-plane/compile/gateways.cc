@@ -12,6 +12,7 @@
 #include "base/strings.h"
 #include "control-plane/compile/delegates.h"
 #include "control-plane/compile/gateway_checks.h"
+#include "control-plane/compile/gateway_identity.h"
 #include "control-plane/compile/gateway_policies.h"
 #include "control-plane/compile/gateway_port.h"
 #include "control-plane/compile/gateway_tls.h"
@@ -127,7 +128,7 @@ class Gateways {
     bool any = false;
     for (auto& [number, port] : ports_) {
       for (const Listening& one : port.listeners)
-        any = (one.gateway == gateway && bind_listener(service, place, *one.listener, port)) || any;
+        any = (one.gateway == gateway && bind_listener(service, place, one, port)) || any;
     }
     if (any) return warn_of_passthrough(service, place);
     warn_about(service.meta, kNotAttached, service.meta.line, "spec.gateways",
@@ -147,8 +148,9 @@ class Gateways {
   }
 
   // True: something of it is served there.
-  bool bind_listener(const VirtualService& service, const std::string& place,
-                     const Gateway::Listener& listener, Port& port) {
+  bool bind_listener(const VirtualService& service, const std::string& place, const Listening& one,
+                     Port& port) {
+    const Gateway::Listener& listener = *one.listener;
     std::set<std::string> hosts;
     for (const auto& server : listener.hosts) {
       if (server.ns != "*" && server.ns != service.meta.ns) continue;
@@ -157,10 +159,11 @@ class Gateways {
       }
     }
     if (hosts.empty()) return false;
+    const std::string dials_as = gateway_identity(*one.gateway);
     if (routing_of(listener) == Routing::kRequests) {
       if (!asks_for_requests(service, place, listener.port)) return false;
       for (const std::string& host : hosts)
-        port.requests_of(listener).http[host].push_back({&service, place, listener.port});
+        port.requests_of(listener).http[host].push_back({&service, place, listener.port, dials_as});
       return true;
     }
     if (!service.has_layer4()) return false;
@@ -173,11 +176,12 @@ class Gateways {
         for (mesh::v1::L4Route route : routes.tls()) {
           if (!keep_names(service.meta.ns, listener, &route)) continue;
           any = true;
+          route.set_dials_as(dials_as);
           port.tls.push_back(std::move(route));
         }
         return any;
       case Routing::kConnections:
-        return take_tcp(service, routes, listener, port.connections_of(listener));
+        return port.connections_of(listener).take({&service, place, listener.port, dials_as}, routes);
     }
     return any;
   }
@@ -216,17 +220,6 @@ class Gateways {
     findings_->insert(findings_->end(), result.findings.begin(), result.findings.end());
   }
 
-  // The first VirtualService that has routes for the port has it alone.
-  static bool take_tcp(const VirtualService& service, const RouteSet& routes,
-                       const Gateway::Listener& listener, Connections& out) {
-    if (out.owner != nullptr) return out.owner == &service;
-    for (const auto& route : routes.tcp()) {
-      if (reaches_port(route, listener.port)) out.routes.push_back(route);
-    }
-    if (!out.routes.empty()) out.owner = &service;
-    return !out.routes.empty();
-  }
-
   // Oldest first: of two kinds that want one host of a listener the older has it.
   void attach_routes() {
     std::vector<const GatewayRoute*> routes;
@@ -255,7 +248,7 @@ class Gateways {
         const ListenerFit found = fit_of(route, parent, one, objects_);
         if (found.fit >= Fit::kNoHostname) report(route);
         const bool fits = found.fit == Fit::kAccepted;
-        best = std::max(best, fits ? add_route(route, parent, *one.listener, found.hosts, port) : found.fit);
+        best = std::max(best, fits ? add_route(route, parent, one, found.hosts, port) : found.fit);
       }
     }
     facts_->note(route, parent, best);
@@ -268,10 +261,11 @@ class Gateways {
   }
 
   // kAccepted or kConflict.
-  Fit add_route(const GatewayRoute& route, const GatewayRoute::Parent& parent,
-                const Gateway::Listener& listener, const std::set<std::string>& hosts, Port& port) {
+  Fit add_route(const GatewayRoute& route, const GatewayRoute::Parent& parent, const Listening& one,
+                const std::set<std::string>& hosts, Port& port) {
+    const Gateway::Listener& listener = *one.listener;
     const bool http = route.kind == Kind::kHttp || route.kind == Kind::kGrpc;
-    const ResolvedRoute resolved{&route, http ? nullptr : rules_of(route)};
+    const ResolvedRoute resolved{&route, http ? nullptr : rules_of(route), gateway_identity(*one.gateway)};
     if (!http) {
       facts_->attach(route, listener);
       if (route.kind == Kind::kTls)
@@ -324,6 +318,7 @@ class Gateways {
                               place, out);
     RouteSet set = begin(number, port);
     set_policies(policies_.of(port.listeners), set.mutable_gateway());
+    set_identities(port.listeners, set.mutable_gateway());
     fill_layer4(port, &set);
     out.servers.insert(out.servers.end(), set.gateway().servers().begin(), set.gateway().servers().end());
     auto connections = std::make_shared<StepResult>();
@@ -358,6 +353,7 @@ class Gateways {
         set.mutable_gateway()->set_any_host(host == "*");
         set_policies(policies, set.mutable_gateway());
         if (host != "*") set.add_hosts(host);
+        if (host == "*") set_identities(listeners, set.mutable_gateway());
         fill_http(host, requests, redirected, &set);
         made->resources.push_back(make_resource(kRouteSetType, name, set));
       }));
@@ -371,11 +367,11 @@ class Gateways {
     for (const char* kind : {"Gateway", "IstioGateway"}) stamps_.add(kind, &out);
     for (const BoundService& one : requests.http[host]) {
       add_delegating(*one.service, objects_, &out);
-      out.text(one.place).number(one.port);
+      out.text(one.place).number(one.port).text(one.dials_as);
     }
     for (const auto* routes : {&requests.grpc_routes[host], &requests.http_routes[host]}) {
       out.number(routes->size());
-      for (const ResolvedRoute& one : *routes) out.object(one.route->meta);
+      for (const ResolvedRoute& one : *routes) out.object(one.route->meta).text(one.dials_as);
       if (routes->empty()) continue;
       for (const char* kind : {"Service", "ReferenceGrant"}) stamps_.add(kind, &out);
     }
@@ -416,7 +412,9 @@ class Gateways {
     for (const bool catch_all : {false, true}) {
       for (const BoundService& one : requests.http[host]) {
         for (const HttpRoute& route : routes_of(*one.service, one.place).http()) {
-          if (reaches_port(route, one.port) && is_catch_all(route) == catch_all) *set->add_http() = route;
+          if (!reaches_port(route, one.port) || is_catch_all(route) != catch_all) continue;
+          *set->add_http() = route;
+          set->mutable_http()->rbegin()->set_dials_as(one.dials_as);
         }
       }
     }

@@ -71,7 +71,8 @@ bool comes_first(const Entry& a, const Entry& b) {
 
 const HttpRoute& rule_of(const Entry& entry) { return (*entry.whose->rules)[entry.rule]; }
 
-void take_destinations(const HttpRoute& rule, L4Route* out) {
+void take_rule(const ResolvedRoute& whose, const HttpRoute& rule, L4Route* out) {
+  out->set_dials_as(whose.dials_as);
   out->set_name(rule.name());
   *out->mutable_origin() = rule.origin();
   *out->mutable_destinations() = rule.destinations();
@@ -101,6 +102,7 @@ std::vector<HttpRoute> in_precedence(const std::vector<ResolvedRoute>& routes) {
     if (last == nullptr || last->whose != entry.whose || last->rule != entry.rule) {
       out.push_back(rule_of(entry));
       out.back().clear_matches();
+      out.back().set_dials_as(entry.whose->dials_as);
     }
     *out.back().add_matches() = *entry.match;
     last = &entry;
@@ -128,7 +130,7 @@ std::vector<L4Route> tls_in_precedence(const std::vector<NamedRoute>& routes) {
   std::vector<L4Route> out;
   for (const Named& named : all) {
     for (const HttpRoute& rule : *named.whose->resolved.rules) {
-      take_destinations(rule, &out.emplace_back());
+      take_rule(named.whose->resolved, rule, &out.emplace_back());
       out.back().add_matches()->add_sni_hosts(named.name);
     }
   }
@@ -142,7 +144,7 @@ std::vector<L4Route> tcp_in_precedence(const std::vector<ResolvedRoute>& routes)
   });
   std::vector<L4Route> out;
   for (const ResolvedRoute& resolved : sorted) {
-    for (const HttpRoute& rule : *resolved.rules) take_destinations(rule, &out.emplace_back());
+    for (const HttpRoute& rule : *resolved.rules) take_rule(resolved, rule, &out.emplace_back());
   }
   return out;
 }

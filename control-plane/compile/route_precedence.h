@@ -3,6 +3,7 @@
 // VirtualService is. Pure.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "control-plane/resource/objects.h"
@@ -13,6 +14,7 @@ namespace weft::control_plane {
 struct ResolvedRoute {
   const GatewayRoute* route = nullptr;
   const std::vector<mesh::v1::HttpRoute>* rules = nullptr;
+  std::string dials_as = {};  // the identity of the gateway that it is attached to, for its routes
 };
 
 // HTTPRoutes, or GRPCRoutes: one list, the first match wins. Exact path, then regular expression (the

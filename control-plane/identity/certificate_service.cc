@@ -36,6 +36,12 @@ CertificateService::NodeOf CertificateService::all_of(std::string node) {
   };
 }
 
+bool CertificateService::is_never_signed(const istio::v1::auth::IstioCertificateRequest& request) const {
+  if (parts_.never_signs == nullptr) return false;
+  const absl::StatusOr<CertificateRequest> wanted = parse_request(request.csr());
+  return wanted.ok() && parts_.never_signs(wanted->id);
+}
+
 absl::StatusOr<std::vector<std::string>> CertificateService::create(
     const grpc::ServerContext& context, const istio::v1::auth::IstioCertificateRequest& request) {
   ASSIGN_OR_RETURN(const CertificateRequest wanted, parse_request(request.csr()));
@@ -126,6 +132,9 @@ std::vector<CertificateService::Renewal> CertificateService::renewals() const {
 grpc::Status CertificateService::CreateCertificate(grpc::ServerContext* context,
                                                    const istio::v1::auth::IstioCertificateRequest* request,
                                                    istio::v1::auth::IstioCertificateResponse* response) {
+  if (is_never_signed(*request))
+    return {grpc::StatusCode::UNIMPLEMENTED,
+            "the authority signs for pods only; see Limits in docs/identity.md"};
   const absl::StatusOr<std::vector<std::string>> chain = create(*context, *request);
   if (!chain.ok()) {
     ++refused_;

@@ -30,6 +30,9 @@ class CertificateService final : public istio::v1::auth::IstioCertificateService
     std::function<bool(const std::string& node, const SpiffeId& id)> runs_on;
     NodeOf node_of;
     std::function<absl::Time()> now = absl::Now;
+    // Whom the authority signs for nobody, however often it is asked: that is no refusal, which somebody
+    // would look into. Null: there is no such identity. Any thread.
+    std::function<bool(const SpiffeId& id)> never_signs = nullptr;
   };
   static Sign signed_by(const CertificateAuthority& authority);
   // All callers are of that node: only for a server that lets nobody connect but the node's proxy and root
@@ -68,12 +71,14 @@ class CertificateService final : public istio::v1::auth::IstioCertificateService
   };
   std::vector<Renewal> renewals() const;
 
-  // What is refused is told to the log; the caller hears UNAUTHENTICATED and no reason, as from istiod.
+  // What is refused is told to the log; the caller hears UNAUTHENTICATED and no reason, as from istiod. Who
+  // asks for what is never signed hears UNIMPLEMENTED and why.
   grpc::Status CreateCertificate(grpc::ServerContext* context,
                                  const istio::v1::auth::IstioCertificateRequest* request,
                                  istio::v1::auth::IstioCertificateResponse* response) override;
 
  private:
+  bool is_never_signed(const istio::v1::auth::IstioCertificateRequest& request) const;
   absl::StatusOr<std::vector<std::string>> create(const grpc::ServerContext& context,
                                                   const istio::v1::auth::IstioCertificateRequest& request);
   void remember(const std::string& node, const SpiffeId& id, const std::vector<std::string>& chain);

@@ -11,25 +11,24 @@
 namespace weft::control_plane {
 namespace {
 
-// "gateway/443/*": of a port's sets of routes, of which there is one for each host, this one has what ends
-// TLS.
-bool has_servers(std::string_view name) { return name.starts_with("gateway/") && name.ends_with("/*"); }
+// "gateway/443/*": of a port's sets of routes, of which there is one for each host, this one has the
+// identities of all.
+bool has_identities(std::string_view name) { return name.starts_with("gateway/") && name.ends_with("/*"); }
 
 }  // namespace
 
 void GatewayIdentities::apply(const Change& change) {
   const absl::MutexLock lock(&mutex_);
   for (const Resource& resource : change.upserted) {
-    if (std::string_view(resource.type_url()) != kRouteSetType || !has_servers(resource.name())) continue;
+    if (std::string_view(resource.type_url()) != kRouteSetType || !has_identities(resource.name())) continue;
     mesh::v1::RouteSet routes;
     if (!resource.decode(&routes)) continue;
-    std::set<SpiffeId> shown;
-    for (const mesh::v1::TlsServer& server : routes.gateway().servers()) {
-      const std::optional<SpiffeId> id = SpiffeId::parse(server.identity());
-      if (id && server.problem().empty()) shown.insert(*id);
+    std::set<SpiffeId> identities;
+    for (const std::string& text : routes.gateway().identities()) {
+      if (const std::optional<SpiffeId> id = SpiffeId::parse(text)) identities.insert(*id);
     }
     by_port_.erase(std::string(resource.name()));
-    if (!shown.empty()) by_port_.emplace(std::string(resource.name()), std::move(shown));
+    if (!identities.empty()) by_port_.emplace(std::string(resource.name()), std::move(identities));
   }
   for (const auto& [type, name] : change.removed) {
     if (type == kRouteSetType) by_port_.erase(name);

@@ -1,5 +1,5 @@
-// Which identities the gateways of the mesh show (tls.mode ISTIO_MUTUAL), from the changes of the control
-// plane: for these a node that serves gateways may ask certificates. Any thread.
+// Which identities the gateways of the mesh have, from the changes of the control plane: for these a node
+// that serves gateways may ask certificates. Any thread.
 #pragma once
 
 #include <map>

@@ -21,6 +21,7 @@ std::shared_ptr<const GatewayRules> GatewayRulesTable::make(const std::string& n
                                                             const GatewayPolicyNames& names) const {
   auto out = std::make_shared<GatewayRules>();
   out->ns = ns;
+  out->asks_as = names.asks_as;
   std::vector<AuthorizationPtr> policies;
   for (const std::string& name : names.authorizations) {
     const auto found = resources_.authorizations.find(name);

@@ -65,7 +65,7 @@ absl::Status ResourceStore::insert(std::string_view type,
     google::protobuf::Arena arena;
     auto* const message = google::protobuf::Arena::CreateMessage<weft::mesh::v1::RouteSet>(&arena);
     RETURN_IF_ERROR(unpack_to(resource.resource(), message));
-    ASSIGN_OR_RETURN(RouteSetSpec spec, validate(*message, limiters_));
+    ASSIGN_OR_RETURN(RouteSetSpec spec, validate(*message, limiters_, identities_));
     spec.resource = name;
     resources_.route_sets[name] = std::make_shared<const RouteSetSpec>(std::move(spec));
     return absl::OkStatus();

@@ -46,6 +46,7 @@ class ResourceStore {
 
   Resources resources_;
   LimiterTable limiters_;
+  DialIdentityTable identities_;
   std::map<std::string, std::map<std::string, std::string>, std::less<>> versions_;
   std::map<std::string, std::string> rejected_;
 };

@@ -84,17 +84,20 @@ struct RouteSpec {
   std::vector<DestinationSpec> destinations;
   std::shared_ptr<const RouteAction> action;  // null: none
   std::vector<MirrorSpec> mirrors;            // none without action
+  DialIdentityPtr dials_as;                   // of a gateway's set; null: nobody
 };
 
 struct L4RouteSpec {
   std::string name;
   std::vector<L4Matcher> matches;
   std::vector<DestinationSpec> destinations;
+  DialIdentityPtr dials_as;  // as of RouteSpec
 };
 
 // Of clients of a gateway: resources by their names.
 struct GatewayPolicyNames {
   std::vector<std::string> authorizations, authentications;
+  DialIdentityPtr asks_as = {};  // where those ask providers
 
   bool empty() const { return authorizations.empty() && authentications.empty(); }
   auto operator<=>(const GatewayPolicyNames&) const = default;
@@ -119,6 +122,7 @@ struct RouteSetSpec : std::enable_shared_from_this<RouteSetSpec> {
     bool any_host = false;
     std::string server;  // of a port for TLS: whose requests the routes are for
     GatewayPolicyNames policies;
+    std::vector<SpiffeId> identities;  // of the port's gateways, in one of its sets
     // Of a port for TLS: for which server names, lower case, wildcards as ".suffix", empty: any.
     struct Server {
       std::vector<std::string> hosts;

@@ -124,6 +124,7 @@ VirtualHost RouteLists::make_host(const Known& known, const std::vector<uint32_t
     route.name = spec.name;
     route.matches = spec.matches;
     route.action = spec.action;
+    route.dials_as = spec.dials_as.get();
     route.clusters.reserve(spec.destinations.size());
     for (const DestinationSpec& destination : spec.destinations) {
       route.clusters.push_back(weighted_cluster(destination, clusters[*next++]));

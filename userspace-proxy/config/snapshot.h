@@ -25,6 +25,7 @@
 #include "userspace-proxy/route/l4_matcher.h"
 #include "userspace-proxy/route/matcher.h"
 #include "userspace-proxy/route/path_index.h"
+#include "userspace-proxy/tls/dial_identity.h"
 #include "userspace-proxy/tls/server_terms.h"
 
 namespace istio::security {
@@ -97,6 +98,8 @@ struct Route {
   uint32_t total_weight = 0;
   std::shared_ptr<const RouteAction> action;  // null: the route only forwards
   std::vector<RouteMirror> mirrors;           // none without action
+  // Of a gateway: whom it proves to be where it dials; null: nobody. See VirtualHost::owner.
+  const DialIdentity* dials_as = nullptr;
 };
 
 // Of a long list of routes: all their matches in order, and which of them may hold for a path. Made by
@@ -119,7 +122,7 @@ struct VirtualHost {
   std::string resource;  // the RouteSet's; empty: the default of a service
   std::vector<Route> routes;
   std::shared_ptr<const RouteIndex> index;  // null: the list is short
-  std::shared_ptr<const void> owner;        // keeps what routes and index refer to: matches
+  std::shared_ptr<const void> owner;        // keeps what routes and index refer to: matches, identities
 };
 
 // What becomes of a connection that is no HTTP.
@@ -129,6 +132,7 @@ struct L4Route {
   std::vector<L4Matcher> matches;  // any; empty: always
   std::vector<WeightedCluster> clusters;
   uint32_t total_weight = 0;
+  DialIdentityPtr dials_as = {};  // as of Route
 };
 
 // Of one address for one client namespace, or of a gateway's port. The first match wins; `tls` is asked
@@ -146,6 +150,7 @@ struct GatewayRules {
   bool asks_providers = false;                                  // a policy of CUSTOM is among them
   std::shared_ptr<const PolicySet> policies;                    // null: none
   std::shared_ptr<const RequestAuthentication> authentication;  // null: nobody looks for tokens
+  DialIdentityPtr asks_as;  // who asks providers; null: nobody in the mesh
 };
 
 // What comes to a port of the node.
@@ -214,6 +219,8 @@ class Snapshot {
   std::vector<std::shared_ptr<const VirtualHost>> virtual_hosts;
   SharedTable<std::vector<L4Host>> l4_hosts;
   SharedTable<std::vector<GatewayServer>> gateway_servers;
+  // Of all gateways, for where they dial.
+  SharedTable<std::vector<SpiffeId>> gateway_identities;
   SharedTable<std::vector<ServicePort>> service_ports;
   SharedTable<std::vector<Source>> sources;
   // Workloads that take tunnels, by their addresses (port 0).

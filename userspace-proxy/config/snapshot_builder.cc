@@ -59,6 +59,7 @@ class NamespaceView {
   // A set of a gateway, as the gateway's own namespace sees the mesh.
   void add_gateway(const RouteSetSpec& set, GatewayRulesTable& rules) {
     const RouteSetSpec::Gateway& gateway = *set.gateway;
+    for (const SpiffeId& id : gateway.identities) out_.gateway_identities.push_back(id);
     GatewayPort port{.kind = gateway.kind};
     if (gateway.kind == GatewayPort::Kind::kHttp || gateway.any_host || !set.hosts.empty()) {
       const uint32_t host = add_routes(set, gateway.port);
@@ -207,6 +208,7 @@ class NamespaceView {
 
   L4Route l4_route(const L4RouteSpec& spec, uint32_t index, uint16_t port) {
     L4Route out{.name = spec.name, .index = index, .matches = spec.matches, .clusters = {}};
+    out.dials_as = spec.dials_as;
     for (const DestinationSpec& destination : spec.destinations) {
       out.clusters.push_back(weighted_cluster(destination, cluster_of(destination, port)));
       out.total_weight += destination.weight;

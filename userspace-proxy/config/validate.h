@@ -13,8 +13,13 @@ namespace weft::proxy {
 
 absl::StatusOr<ServiceSpec> validate(const istio::workload::Service& service);
 absl::StatusOr<WorkloadSpec> validate(const istio::workload::Workload& workload);
-// Rate limits that are in the table keep their buckets; others come to it.
-absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set, LimiterTable& limiters);
+// Rate limits that are in the table keep their buckets; others come to it. Identities are those of the table.
+absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set, LimiterTable& limiters,
+                                      DialIdentityTable& identities);
+inline absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set, LimiterTable& limiters) {
+  DialIdentityTable identities;
+  return validate(set, limiters, identities);
+}
 inline absl::StatusOr<RouteSetSpec> validate(const weft::mesh::v1::RouteSet& set) {
   LimiterTable limiters;
   return validate(set, limiters);

@@ -44,9 +44,23 @@ absl::StatusOr<std::vector<NamedMatcher>> compile_named(const List& list, std::s
   return out;
 }
 
-GatewayPolicyNames compile_policies(const mesh::GatewayPolicies& policies) {
-  return {{policies.authorizations().begin(), policies.authorizations().end()},
-          {policies.request_authentications().begin(), policies.request_authentications().end()}};
+// Null: none is named.
+absl::StatusOr<DialIdentityPtr> compile_identity(std::string_view field, std::string_view text,
+                                                 DialIdentityTable& identities) {
+  if (text.empty()) return nullptr;
+  const std::optional<SpiffeId> id = SpiffeId::parse(text);
+  if (!id) return invalid(field, ": \"", text, "\", expected an identity of the mesh");
+  return identities.of(*id);
+}
+
+absl::StatusOr<GatewayPolicyNames> compile_policies(const mesh::GatewayPolicies& policies,
+                                                    DialIdentityTable& identities) {
+  GatewayPolicyNames out{
+      .authorizations = {policies.authorizations().begin(), policies.authorizations().end()},
+      .authentications = {policies.request_authentications().begin(),
+                          policies.request_authentications().end()}};
+  ASSIGN_OR_RETURN(out.asks_as, compile_identity("policies.asks_as", policies.asks_as(), identities));
+  return out;
 }
 
 absl::StatusOr<DestinationSpec> compile_destination(const mesh::Destination& d) {
@@ -97,7 +111,8 @@ absl::StatusOr<std::vector<MirrorSpec>> compile_mirrors(const mesh::HttpRoute& r
   return out;
 }
 
-absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route, LimiterTable& limiters) {
+absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route, LimiterTable& limiters,
+                                        DialIdentityTable& identities) {
   RouteSpec out;
   out.name = route.name();
   out.matches.reserve(static_cast<size_t>(route.matches_size()));
@@ -113,6 +128,7 @@ absl::StatusOr<RouteSpec> compile_route(const mesh::HttpRoute& route, LimiterTab
   }
   ASSIGN_OR_RETURN(out.destinations, compile_destinations(route));
   ASSIGN_OR_RETURN(out.mirrors, compile_mirrors(route));
+  ASSIGN_OR_RETURN(out.dials_as, compile_identity("dials_as", route.dials_as(), identities));
   return out;
 }
 
@@ -141,7 +157,7 @@ absl::StatusOr<L4Matcher> compile_l4_match(const mesh::L4Match& match) {
 
 template <typename List>
 absl::StatusOr<std::vector<L4RouteSpec>> compile_l4(std::string_view field, const List& list,
-                                                    const RouteSetSpec& set) {
+                                                    const RouteSetSpec& set, DialIdentityTable& identities) {
   std::vector<L4RouteSpec> out;
   for (const mesh::L4Route& route : list) {
     const std::string place = str_cat(field, "[", out.size(), "]");
@@ -155,6 +171,9 @@ absl::StatusOr<std::vector<L4RouteSpec>> compile_l4(std::string_view field, cons
     auto destinations = compile_destinations(route);
     if (!destinations.ok()) return annotate(place, destinations.status());
     spec.destinations = *std::move(destinations);
+    auto dials_as = compile_identity("dials_as", route.dials_as(), identities);
+    if (!dials_as.ok()) return annotate(place, dials_as.status());
+    spec.dials_as = *std::move(dials_as);
     out.push_back(std::move(spec));
   }
   return out;
@@ -174,9 +193,10 @@ absl::StatusOr<TlsVersion> compile_version(mesh::TlsServer::Version version) {
 }
 
 absl::StatusOr<RouteSetSpec::Gateway::Server> compile_server(const mesh::TlsServer& server,
-                                                             const RouteSetSpec& set) {
+                                                             const RouteSetSpec& set,
+                                                             DialIdentityTable& identities) {
   RouteSetSpec::Gateway::Server out;
-  out.policies = compile_policies(server.policies());
+  ASSIGN_OR_RETURN(out.policies, compile_policies(server.policies(), identities));
   for (const std::string& host : server.hosts()) {
     if (host == "*") {
       out.hosts.emplace_back();
@@ -210,13 +230,20 @@ absl::StatusOr<RouteSetSpec::Gateway::Server> compile_server(const mesh::TlsServ
   out.terms = std::move(terms);
   out.certificates.assign(server.certificates().begin(), server.certificates().end());
   out.roots = server.client_roots();
-  ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", server.tcp(), set));
+  ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", server.tcp(), set, identities));
   return out;
 }
 
-absl::Status compile_servers(const mesh::RouteSet& set, RouteSetSpec* out) {
+bool names_identity(const mesh::RouteSet& set) {
+  const auto names = [](const auto& route) { return !route.dials_as().empty(); };
+  return std::any_of(set.http().begin(), set.http().end(), names) ||
+         std::any_of(set.tls().begin(), set.tls().end(), names) ||
+         std::any_of(set.tcp().begin(), set.tcp().end(), names);
+}
+
+absl::Status compile_servers(const mesh::RouteSet& set, DialIdentityTable& identities, RouteSetSpec* out) {
   for (const mesh::TlsServer& server : set.gateway().servers()) {
-    auto one = compile_server(server, *out);
+    auto one = compile_server(server, *out, identities);
     if (!one.ok())
       return annotate(str_cat("gateway.servers[", out->gateway->servers.size(), "]"), one.status());
     out->gateway->servers.push_back(*std::move(one));
@@ -224,7 +251,8 @@ absl::Status compile_servers(const mesh::RouteSet& set, RouteSetSpec* out) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh::RouteSet& set) {
+absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh::RouteSet& set,
+                                                                     DialIdentityTable& identities) {
   if (!set.has_gateway()) return std::nullopt;
   const mesh::GatewayBinding& binding = set.gateway();
   if (binding.port() == 0 || binding.port() > kMaxPort)
@@ -232,8 +260,15 @@ absl::StatusOr<std::optional<RouteSetSpec::Gateway>> compile_gateway(const mesh:
   RouteSetSpec::Gateway out{.port = static_cast<uint16_t>(binding.port()),
                             .any_host = binding.any_host(),
                             .server = binding.server(),
-                            .policies = compile_policies(binding.policies()),
+                            .policies = {},
+                            .identities = {},
                             .servers = {}};
+  ASSIGN_OR_RETURN(out.policies, compile_policies(binding.policies(), identities));
+  for (const std::string& text : binding.identities()) {
+    const std::optional<SpiffeId> id = SpiffeId::parse(text);
+    if (!id) return invalid("gateway.identities: \"", text, "\", expected an identity of the mesh");
+    out.identities.push_back(*id);
+  }
   // Else requests of every listener would have them.
   if (binding.kind() == mesh::GatewayBinding::TLS && out.server.empty() && set.http_size() > 0)
     return invalid("gateway.server: empty, expected the server that decrypts the requests of http");
@@ -332,14 +367,16 @@ absl::StatusOr<HttpMatcher> compile_match(const mesh::HttpMatch& match) {
   return out;
 }
 
-absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set, LimiterTable& limiters) {
+absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set, LimiterTable& limiters,
+                                      DialIdentityTable& identities) {
   RouteSetSpec out;
   out.name = set.name();
   out.ns = set.namespace_();
   out.created = set.created_unix();
   if (out.name.empty() || out.ns.empty()) return invalid("name and namespace must not be empty");
-  ASSIGN_OR_RETURN(out.gateway, compile_gateway(set));
-  RETURN_IF_ERROR(compile_servers(set, &out));
+  ASSIGN_OR_RETURN(out.gateway, compile_gateway(set, identities));
+  if (!out.gateway && names_identity(set)) return invalid("dials_as: pods prove what they are themselves");
+  RETURN_IF_ERROR(compile_servers(set, identities, &out));
   const bool any_host =
       out.gateway && (out.gateway->any_host || out.gateway->kind != GatewayPort::Kind::kHttp);
   if (set.hosts().empty() && !any_host) return invalid("hosts: empty, expected at least one host name");
@@ -352,13 +389,13 @@ absl::StatusOr<RouteSetSpec> validate(const mesh::RouteSet& set, LimiterTable& l
   out.by_address = set.by_address();
   out.port = static_cast<uint16_t>(set.port());
   out.consumer = set.consumer();
-  ASSIGN_OR_RETURN(out.tls, compile_l4("tls", set.tls(), out));
-  ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", set.tcp(), out));
+  ASSIGN_OR_RETURN(out.tls, compile_l4("tls", set.tls(), out, identities));
+  ASSIGN_OR_RETURN(out.tcp, compile_l4("tcp", set.tcp(), out, identities));
   out.routes.reserve(static_cast<size_t>(set.http_size()));
   for (int i = 0; i < set.http_size(); ++i) {
     give_way();
     const mesh::HttpRoute& http = set.http(i);
-    auto route = compile_route(http, limiters);
+    auto route = compile_route(http, limiters, identities);
     if (!route.ok()) return annotate(str_cat("http[", i, "]"), route.status());
     if (route->name.empty()) route->name = str_cat(out.ns, "/", out.name, "[", i, "]");
     for (int m = 0; m < http.matches_size(); ++m) {

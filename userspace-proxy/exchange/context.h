@@ -35,9 +35,6 @@ class DownstreamConnection;
 class HboneServer;
 struct PodTag;
 
-// In place of a pod's, in the handover protocol: the listeners are those of gateways.
-inline constexpr std::string_view kGatewayUid = "weft.dev/gateway";
-
 // Where captured connections of one pod come from, whatever listener of it they came by. Lives as long as any
 // of them and the listeners.
 struct CaptureOrigin : std::enable_shared_from_this<CaptureOrigin> {
@@ -191,8 +188,15 @@ inline bool requests_count(const ConnectionPolicy& policy, CaptureOrigin& origin
          authentication_of(origin, port, snapshot) != nullptr;
 }
 
+// The dial, and what its connection is shared by, become those of a gateway; null: of the pod.
+inline void dial_as(const DialIdentity* identity, UpstreamKey& key, DialParameters& dial) {
+  dial.as = identity;
+  key.dials_as = identity == nullptr ? 0 : identity->number;
+}
+
 // Makes the dial one by a tunnel when the workload (null: unknown) takes those, and is on another node or has
-// policies that ask about requests, which are judged at a tunnel's end. The snapshot outlives the dial.
+// policies that ask about requests, which are judged at a tunnel's end. A gateway is on no node: policies
+// know it by its identity wherever the pod is. The snapshot outlives the dial.
 inline bool choose_tunnel(ProxyContext& context, CaptureOrigin& origin, const Snapshot& snapshot,
                           const WorkloadSpec* workload, DialParameters& dial) {
   if (workload == nullptr) return false;

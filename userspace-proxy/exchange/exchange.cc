@@ -248,6 +248,7 @@ Outcome Exchange::prepare_upstream() {
                   terms != nullptr ? terms->id : 0};
   DialParameters dial{client_.origin.netns.get(), target_.cluster().connect_timeout_ms,
                       client_.origin.use.get(), terms};
+  if (route_ != nullptr) dial_as(route_->dials_as, key, dial);
   if (client_.policy == nullptr)
     key.tunnelled = choose_tunnel(context_, client_.origin, generation_->snapshot(), target_.tunnel(), dial);
   choose_tls(context_, target_.tunnel() != nullptr, alpn_of(key.protocol), dial);

@@ -64,7 +64,7 @@ class Exchange final : private Pump::Observer, private ActionState::Owner {
   bool authenticate();
   bool find_gateway_rules(const GatewayRules** rules) const;
   JudgedRequest judged_at_gateway() const;
-  std::string_view asked_at_gateway(std::vector<ConnectionPolicy::Asked>* asked) const;
+  const GatewayRules* asked_at_gateway(std::vector<ConnectionPolicy::Asked>* asked) const;
   ConnectionPolicy::Verdict verdict_at_gateway(const GatewayRules& rules) const;
   Outcome judge_at_gateway();
   bool forbidden_at_gateway() const;

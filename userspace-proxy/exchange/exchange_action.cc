@@ -125,7 +125,8 @@ void Exchange::start_mirrors() {
   for (const uint32_t cluster : action_->mirrors()) {
     if (body && !action_->retries().sent().can_rewind()) break;
     if (leads_out(snapshot, client_.origin, client_.dialled, cluster)) continue;
-    const MirrorTarget target{generation_, cluster, protocol_to(snapshot.clusters[cluster]), client_.dialled};
+    const MirrorTarget target{generation_, cluster, protocol_to(snapshot.clusters[cluster]), client_.dialled,
+                              route_->dials_as};
     context_.mirrors.start(context_, client_.origin.shared_from_this(), target, outgoing(),
                            body ? action_->retries().sent().kept() : std::string_view(),
                            action_->time_limit(context_.limits.exchange_idle_ms));

@@ -11,17 +11,21 @@ bool Exchange::begin_check() {
   if (hides_requests()) return false;
   std::vector<ConnectionPolicy::Asked> asked;
   std::string_view ns;
+  const DialIdentity* as = nullptr;
   if (client_.policy != nullptr) {
     const Snapshot& now = context_.current->snapshot();
     ns = now.namespace_of(source_of(client_.origin, now));
     client_.policy->asked(judged(request(), client_.client.ip, &context_.path_readings, nullptr), &asked);
   } else {
-    ns = asked_at_gateway(&asked);
+    const GatewayRules* rules = asked_at_gateway(&asked);
+    if (rules == nullptr) return false;
+    ns = rules->ns;
+    as = rules->asks_as.get();
   }
   if (asked.empty()) return false;
   // Of now, as the policies: the exchange may have waited for its head since long before.
   check_ = std::make_unique<ExternalCheck>(context_, client_, context_.current, request());
-  check_->ask(asked, ns);
+  check_->ask(asked, ns, as);
   if (!check_->asks()) check_.reset();
   return check_ != nullptr;
 }

@@ -40,13 +40,13 @@ ConnectionPolicy::Verdict Exchange::verdict_at_gateway(const GatewayRules& rules
   return policy.judge(judged_at_gateway());
 }
 
-// Whom the policies name of the gateway that has the host. Returns the gateway's namespace, which sees them.
-std::string_view Exchange::asked_at_gateway(std::vector<ConnectionPolicy::Asked>* asked) const {
+// Whom the policies name of the gateway that has the host. Returns the rules, of now; null: nobody is asked.
+const GatewayRules* Exchange::asked_at_gateway(std::vector<ConnectionPolicy::Asked>* asked) const {
   const GatewayRules* rules = nullptr;
-  if (!find_gateway_rules(&rules) || rules == nullptr || !rules->asks_providers) return {};
+  if (!find_gateway_rules(&rules) || rules == nullptr || !rules->asks_providers) return nullptr;
   const ConnectionPolicy& policy = client_.access->policy(rules->policies, client_.client, client_.dialled);
   if (policy.may_ask()) policy.asked(judged_at_gateway(), asked);
-  return rules->ns;
+  return rules;
 }
 
 // Providers first; then tokens: what the policies, and then the routes, ask about claims is asked of proved

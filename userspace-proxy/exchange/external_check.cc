@@ -100,7 +100,9 @@ void ExternalCheck::cancel() {
   --client_.origin.use->external_checks;
 }
 
-void ExternalCheck::ask(const std::vector<ConnectionPolicy::Asked>& asked, std::string_view ns) {
+void ExternalCheck::ask(const std::vector<ConnectionPolicy::Asked>& asked, std::string_view ns,
+                        const DialIdentity* as) {
+  asks_as_ = as;
   const Snapshot& snapshot = generation_->snapshot();
   for (const ConnectionPolicy::Asked& one : asked) {
     Question question{std::string(one.policy), std::string(one.provider), nullptr, kNone};
@@ -232,6 +234,7 @@ bool ExternalCheck::begin() {
                   terms != nullptr ? terms->id : 0};
   DialParameters dial{client_.origin.netns.get(), cluster.connect_timeout_ms, client_.origin.use.get(),
                       terms};
+  dial_as(asks_as_, key, dial);
   key.tunnelled = choose_tunnel(context_, client_.origin, target_.snapshot(), target_.tunnel(), dial);
   choose_tls(context_, target_.tunnel() != nullptr, alpn_of(key.protocol), dial);
   const StreamRequest::Wants wants{.fresh = fresh_, .settings = false};

@@ -48,9 +48,9 @@ class ExternalCheck final : private Pump::Observer {
   ExternalCheck(const ExternalCheck&) = delete;
   ExternalCheck& operator=(const ExternalCheck&) = delete;
 
-  // Whom the policies name, as pods of the namespace see them. A provider is not asked about what comes to
-  // itself.
-  void ask(const std::vector<ConnectionPolicy::Asked>& asked, std::string_view ns);
+  // Whom the policies name, as pods of the namespace see them; `as`: the gateway that asks, of the
+  // generation. A provider is not asked about what comes to itself.
+  void ask(const std::vector<ConnectionPolicy::Asked>& asked, std::string_view ns, const DialIdentity* as);
   bool asks() const { return !questions_.empty(); }
   // Whether some provider is asked with a body, and the request has one.
   bool holds_body(const RequestHead& head) const { return wanted_body() > 0 && head.body != BodyKind::kNone; }
@@ -124,6 +124,7 @@ class ExternalCheck final : private Pump::Observer {
   const ClientSide& client_;
   GenerationRef generation_;
   const RequestHead& head_;
+  const DialIdentity* asks_as_ = nullptr;
   std::vector<Question> questions_;
   size_t at_ = 0;
   bool holds_ = false;

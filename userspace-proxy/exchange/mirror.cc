@@ -43,6 +43,7 @@ Mirror::Mirror(ProxyContext& context, std::shared_ptr<CaptureOrigin> origin, con
       origin_(std::move(origin)),
       target_(context.balancer),
       protocol_(target.protocol),
+      dials_as_(target.dials_as),
       limit_ms_(limit_ms),
       text_(context.texts.take()),
       stream_request_(context.pool),
@@ -75,6 +76,7 @@ bool Mirror::begin() {
   const ConnectionTermsPtr& terms = target_.terms();
   UpstreamKey key{target_.address(), origin_->netns_cookie(), protocol_, terms != nullptr ? terms->id : 0};
   DialParameters dial{origin_->netns.get(), target_.cluster().connect_timeout_ms, origin_->use.get(), terms};
+  dial_as(dials_as_, key, dial);
   key.tunnelled = choose_tunnel(context_, *origin_, target_.snapshot(), target_.tunnel(), dial);
   choose_tls(context_, target_.tunnel() != nullptr, alpn_of(key.protocol), dial);
   step_.begin(stream_request_.start(step_.operation(), key, dial, StreamRequest::Wants{}));

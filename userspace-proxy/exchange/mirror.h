@@ -24,7 +24,8 @@ struct MirrorTarget {
   GenerationRef generation;
   uint32_t cluster = kNone;
   UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
-  SocketAddress dialled;  // by the client
+  SocketAddress dialled;                   // by the client
+  const DialIdentity* dials_as = nullptr;  // of the generation's
 };
 
 // "cart-shadow:80" of "cart:80": servers know by it that nobody waits for the answer.
@@ -74,6 +75,7 @@ class Mirror final : public ListNode<>, private Pump::Observer {
   std::shared_ptr<CaptureOrigin> origin_;
   DialTarget target_;
   UpstreamProtocol protocol_;
+  const DialIdentity* dials_as_;
   uint64_t limit_ms_;
   Http1TextPool<RequestHead>::Text text_;  // the copy's head, and the text that its views are of
   TextSource body_;

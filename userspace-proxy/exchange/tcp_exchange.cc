@@ -109,7 +109,7 @@ Outcome TcpExchange::dial() {
   upstream_address_ = balanced_ ? target_.address() : client_.dialled;
   DialParameters dial{client_.origin.netns.get(),
                       balanced_ ? target_.cluster().connect_timeout_ms : kPassthroughConnectMs,
-                      client_.origin.use.get(), target_.terms()};
+                      client_.origin.use.get(), target_.terms(), aim_.dials_as};
   const Snapshot& snapshot = generation_->snapshot();
   const WorkloadSpec* workload = balanced_ ? target_.tunnel() : nullptr;
   if (!balanced_) {

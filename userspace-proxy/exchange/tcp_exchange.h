@@ -15,9 +15,10 @@ namespace weft::proxy {
 
 // Where a connection goes, decided by the session in the generation that the exchange is made in.
 struct TcpAim {
-  uint32_t cluster = kNone;        // kNone: to the dialled address, or
-  Outcome refused = Outcome::kOk;  // nowhere, for this reason
-  std::string_view route;          // of the snapshot; empty: none was asked
+  uint32_t cluster = kNone;                // kNone: to the dialled address, or
+  Outcome refused = Outcome::kOk;          // nowhere, for this reason
+  std::string_view route;                  // of the snapshot; empty: none was asked
+  const DialIdentity* dials_as = nullptr;  // of the route's gateway, in the snapshot
 };
 
 class TcpExchange final : private Pump::Observer {

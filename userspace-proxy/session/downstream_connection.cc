@@ -233,7 +233,7 @@ TcpAim DownstreamConnection::aim_tcp() {
     return TcpAim{.refused = Outcome::kNoCluster, .route = route->name};
   if (leads_back(snapshot, *origin_, chosen->cluster))
     return TcpAim{.refused = Outcome::kNoEndpoint, .route = route->name};
-  return TcpAim{.cluster = chosen->cluster, .route = route->name};
+  return TcpAim{.cluster = chosen->cluster, .route = route->name, .dials_as = route->dials_as.get()};
 }
 
 TcpAim DownstreamConnection::aim_by_name(const Snapshot& snapshot, uint32_t source) const {

@@ -45,6 +45,7 @@ bool Connector::start(Operation& operation, Socket& socket, const SocketAddress&
   offers_ = dial.offers;
   use_ = dial.use;
   terms_ = dial.client_tls == nullptr ? nullptr : dial.terms;
+  as_ = dial.client_tls == nullptr || dial.as == nullptr ? nullptr : dial.as->shared_from_this();
   address_ = address;
   if (dial.hbone != nullptr) return start_tunnel(operation, address, dial);
   UniqueFd fd = home_.tcp_socket(dial.netns, address.ip.is_v4() ? AF_INET : AF_INET6);
@@ -105,7 +106,7 @@ void Connector::went(ConnectStatus status) {
 bool Connector::begin_tls() {
   const std::shared_ptr<const ClientTerms>& terms = terms_->settings->tls.terms;
   std::string_view problem;
-  std::shared_ptr<ClientTls> profile = client_tls_->find(terms, use_->workload_uid, &problem);
+  std::shared_ptr<ClientTls> profile = client_tls_->find(terms, credentials(), &problem);
   status_ = ConnectStatus::kTlsFailed;
   if (profile == nullptr) {
     tls_refused(problem);
@@ -137,8 +138,7 @@ void Connector::on_handshake(int result) {
 }
 
 void Connector::tls_refused(std::string_view why) const {
-  client_tls_->refused(loop_.now(), use_->workload_uid, address_.to_string(), *terms_->settings->tls.terms,
-                       why);
+  client_tls_->refused(loop_.now(), credentials(), address_.to_string(), *terms_->settings->tls.terms, why);
 }
 
 void Connector::cancel() {

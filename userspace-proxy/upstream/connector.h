@@ -12,6 +12,7 @@
 #include "userspace-proxy/net/socket.h"
 #include "userspace-proxy/net/wait_slot.h"
 #include "userspace-proxy/telemetry/pod_use.h"
+#include "userspace-proxy/tls/dial_identity.h"
 #include "userspace-proxy/upstream/connection_terms.h"
 
 namespace weft::proxy {
@@ -39,12 +40,18 @@ struct DialParameters {
   // Of the pod that dials; outlives the connection.
   PodUse* use = nullptr;
   ConnectionTermsPtr terms;  // null: none
+  // Of a gateway: whom it proves to be. Null: the pod, by its uid. Outlives the call that it is given to;
+  // who needs it for longer shares it.
+  const DialIdentity* as = nullptr;
   // Not null: by a tunnel to the workload that has this identity.
   HbonePool* hbone = nullptr;
   const SpiffeId* tunnel_to = nullptr;
   // Not null: with TLS by the terms, which offers this protocol (ALPN, a literal; empty: none).
   ClientTlsTable* client_tls = nullptr;
   std::string_view offers;
+
+  // Whose certificate is shown.
+  const std::string& credentials() const { return as != nullptr ? as->credentials : use->workload_uid; }
 };
 
 class Connector {
@@ -70,6 +77,7 @@ class Connector {
   bool begin_tls();
   void on_handshake(int result);
   void tls_refused(std::string_view why) const;
+  const std::string& credentials() const { return as_ != nullptr ? as_->credentials : use_->workload_uid; }
   // Connected, in clear: what comes then, or the end.
   void went(ConnectStatus status);
   void finish(ConnectStatus status);
@@ -84,6 +92,7 @@ class Connector {
   ClientTlsTable* client_tls_ = nullptr;
   std::string_view offers_;
   PodUse* use_ = nullptr;
+  DialIdentityPtr as_;
   ConnectionTermsPtr terms_;
   SocketAddress address_;
   uint32_t windows_ = 0;  // of ports, that were tried

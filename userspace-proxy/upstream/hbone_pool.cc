@@ -27,7 +27,8 @@ bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress&
   socket_ = &socket;
   authority_ = address.to_string();
   use_ = dial.use->shared_from_this();
-  key_ = HboneKey{address.ip, dial.use->netns_cookie, *dial.tunnel_to};
+  as_ = dial.as == nullptr ? nullptr : dial.as->shared_from_this();
+  key_ = HboneKey{address.ip, dial.use->netns_cookie, *dial.tunnel_to, as_ == nullptr ? 0 : as_->number};
   dial_ = dial;
   dial_.hbone = nullptr;
   dial_.tunnel_to = nullptr;
@@ -44,7 +45,7 @@ bool HboneDial::start(Operation& operation, Socket& socket, const SocketAddress&
 bool HbonePool::place(HboneDial& dial) {
   // Its namespace's descriptor may be another one's by now.
   if (dial.use_->gone) return false;
-  std::shared_ptr<TlsContext> context = contexts_.find(dial.use_->workload_uid);
+  std::shared_ptr<TlsContext> context = contexts_.find(dial.dial_.credentials());
   if (context == nullptr) return await_identity(dial);
   std::vector<HboneConnection*>& known = connections_[dial.key_];
   const auto found = std::find_if(known.begin(), known.end(),
@@ -53,7 +54,7 @@ bool HbonePool::place(HboneDial& dial) {
     (*found)->join(dial);
     return true;
   }
-  auto* connection = new HboneConnection(*this, dial.key_, std::move(context), dial.use_);
+  auto* connection = new HboneConnection(*this, dial, std::move(context));
   known.push_back(connection);
   connection->join(dial);
   connection->dial(dial.dial_);
@@ -70,7 +71,7 @@ bool HbonePool::await_identity(HboneDial& dial) {
   }
   if (loop_.now() >= next_log_line_) {
     next_log_line_ = loop_.now() + kNsPerSecond;
-    log::warn("identity_missing", {{"workload", dial.use_->workload_uid},
+    log::warn("identity_missing", {{"workload", dial.dial_.credentials()},
                                    {"to", dial.authority_},
                                    {"next", "the peer wants mutual TLS; see `weft cert list`"}});
   }
@@ -125,12 +126,12 @@ void HboneDial::on_settled(int) {
   waiting_.run();
 }
 
-HboneConnection::HboneConnection(HbonePool& pool, HboneKey key, std::shared_ptr<TlsContext> context,
-                                 std::shared_ptr<PodUse> use)
+HboneConnection::HboneConnection(HbonePool& pool, const HboneDial& dial, std::shared_ptr<TlsContext> context)
     : pool_(pool),
-      key_(std::move(key)),
+      key_(dial.key_),
       context_(std::move(context)),
-      use_(std::move(use)),
+      use_(dial.use_),
+      as_(dial.as_),
       pause_ms_(kFirstPauseMs),
       socket_(pool.loop_),
       input_(pool.loop_.buffers(), &use_->buffered_bytes),
@@ -190,7 +191,7 @@ void HboneConnection::begin_tls() {
 void HboneConnection::log_refusal(TlsFault fault) const {
   if (pool_.loop_.now() < pool_.next_log_line_) return;
   pool_.next_log_line_ = pool_.loop_.now() + kNsPerSecond;
-  log::warn("peer_refused", {{"workload", use_->workload_uid},
+  log::warn("peer_refused", {{"workload", dial_.credentials()},
                              {"peer", SocketAddress{key_.address, kHbonePort}.to_string()},
                              {"wanted", key_.target.to_string()},
                              {"fault", label(fault)},

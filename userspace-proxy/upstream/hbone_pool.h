@@ -25,15 +25,17 @@ inline constexpr uint16_t kHbonePort = 15008;
 // tunnels some before it listens for them: for so long either end waits for what it lacks.
 inline constexpr uint64_t kBeginningMs = 1'000;
 
-// What connections may be shared by. Pods never share: the certificate is the source's.
+// What connections may be shared by. Neither pods nor gateways ever share: the certificate is the source's.
 struct HboneKey {
   IpAddress address;
   uint64_t netns_cookie = 0;
   SpiffeId target;
+  uint64_t dials_as = 0;  // DialIdentity::number; 0: the source is a pod
   bool operator==(const HboneKey&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const HboneKey& key) {
-    return H::combine(std::move(h), SocketAddress{key.address, 0}, key.netns_cookie, key.target);
+    return H::combine(std::move(h), SocketAddress{key.address, 0}, key.netns_cookie, key.target,
+                      key.dials_as);
   }
 };
 
@@ -65,6 +67,7 @@ class HboneDial final : public ListNode<> {
   Socket* socket_ = nullptr;
   std::string authority_;
   std::shared_ptr<PodUse> use_;
+  DialIdentityPtr as_;
   HboneKey key_;
   DialParameters dial_;      // of its connection, if it needs one of its own
   int tries_ = 0;            // CONNECTs that were sent
@@ -77,8 +80,8 @@ class HboneDial final : public ListNode<> {
 
 class HboneConnection final : public Retirable, private Http2Transport::Owner, private TunnelSocket::Host {
  public:
-  HboneConnection(HbonePool& pool, HboneKey key, std::shared_ptr<TlsContext> context,
-                  std::shared_ptr<PodUse> use);
+  // For the dial, as the first of those that share it.
+  HboneConnection(HbonePool& pool, const HboneDial& dial, std::shared_ptr<TlsContext> context);
   ~HboneConnection() override;
 
   void dial(const DialParameters& dial);
@@ -121,6 +124,7 @@ class HboneConnection final : public Retirable, private Http2Transport::Owner, p
   const HboneKey key_;
   const std::shared_ptr<TlsContext> context_;
   const std::shared_ptr<PodUse> use_;
+  const DialIdentityPtr as_;
   State state_ = State::kDialling;
   uint32_t tunnels_ = 0;
   bool heard_ = false;  // since the last look

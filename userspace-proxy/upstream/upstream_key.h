@@ -10,7 +10,8 @@ namespace weft::proxy {
 
 enum class UpstreamProtocol : uint8_t { kHttp1, kHttp2 };
 
-// Pods never share connections: the server sees the source pod's address on them.
+// Pods never share connections: the server sees the source pod's address on them. Nor do gateways, whom it
+// may know by what they prove.
 struct UpstreamKey {
   SocketAddress address;
   uint64_t netns_cookie = 0;
@@ -18,10 +19,11 @@ struct UpstreamKey {
   // ConnectionTerms::id; 0: connections without terms of their own.
   uint64_t terms = 0;
   bool tunnelled = false;
+  uint64_t dials_as = 0;  // DialIdentity::number; 0: without one
   bool operator==(const UpstreamKey&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const UpstreamKey& k) {
-    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol, k.terms, k.tunnelled);
+    return H::combine(std::move(h), k.address, k.netns_cookie, k.protocol, k.terms, k.tunnelled, k.dials_as);
   }
 };
 

@@ -1,5 +1,5 @@
 // For whom a whole agent signs: the proxy of its node asks for its pods and, where it serves gateways, for
-// what the mesh's gateways show.
+// the mesh's gateways.
 #include <gtest/gtest.h>
 
 #include "proto/istio/ca.grpc.pb.h"
@@ -16,27 +16,28 @@ class AgentCertificatesTest : public AgentWorld {
   void SetUp() override {
     authority_ = *control_plane::CertificateAuthority::open({.folder = folder_.file("ca")}, absl::Now());
     mesh::v1::RouteSet routes;
-    routes.set_name("edge:443");
+    routes.set_name("edge:80");
     routes.set_namespace_("shop");
-    routes.mutable_gateway()->set_port(443);
-    routes.mutable_gateway()->set_kind(mesh::v1::GatewayBinding::TLS);
-    mesh::v1::TlsServer& server = *routes.mutable_gateway()->add_servers();
-    server.set_name("IstioGateway shop/edge:443 *");
-    server.set_mode(mesh::v1::TlsServer::MUTUAL);
-    server.set_identity(kEdge);
+    routes.mutable_gateway()->set_port(80);
+    routes.mutable_gateway()->set_kind(mesh::v1::GatewayBinding::HTTP);
+    routes.mutable_gateway()->set_any_host(true);
+    routes.mutable_gateway()->add_identities(kEdge);
     first_.generation = 1;
-    first_.upserted = {{control_plane::kRouteSetType, "gateway/443/*", "1", routes.SerializeAsString()}};
+    first_.upserted = {{control_plane::kRouteSetType, "gateway/80/*", "1", routes.SerializeAsString()}};
   }
 
-  bool signs_for(const std::string& id) const {
+  grpc::Status ask_for(const std::string& id, istio::v1::auth::IstioCertificateResponse* reply) const {
     const auto stub = istio::v1::auth::IstioCertificateService::NewStub(
         grpc::CreateChannel("unix:" + folder_.file("xds.sock"), grpc::InsecureChannelCredentials()));
     grpc::ClientContext context;
     istio::v1::auth::IstioCertificateRequest request;
-    istio::v1::auth::IstioCertificateResponse reply;
     request.set_csr(test::request_pem(key_.get(), {.names = {{GEN_URI, id}}}));
     request.set_validity_duration(3600);
-    const grpc::Status status = stub->CreateCertificate(&context, request, &reply);
+    return stub->CreateCertificate(&context, request, reply);
+  }
+  bool signs_for(const std::string& id) const {
+    istio::v1::auth::IstioCertificateResponse reply;
+    const grpc::Status status = ask_for(id, &reply);
     EXPECT_TRUE(status.ok() || status.error_code() == grpc::StatusCode::UNAUTHENTICATED)
         << status.error_message();
     return status.ok() && reply.cert_chain_size() == 2;
@@ -54,10 +55,23 @@ TEST_F(AgentCertificatesTest, WhereGatewaysAreServedTheirIdentitiesAreSignedAndN
   EXPECT_FALSE(signs_for("spiffe://other/ns/shop/sa/edge-weft"));
   control_plane::Change change;
   change.generation = 2;
-  change.removed = {{control_plane::kRouteSetType, "gateway/443/*"}};
+  change.removed = {{control_plane::kRouteSetType, "gateway/80/*"}};
   subscriber_(change);
   EXPECT_EQ(status().config_generation(), 2u);
   EXPECT_FALSE(signs_for(kEdge)) << "the Gateway is gone";
+}
+
+// An istiod's: it would be asked again and again.
+TEST_F(AgentCertificatesTest, AnAuthorityThatSignsForPodsOnlyIsNotAskedForGateways) {
+  gateway_address_ = IpAddress::parse("127.0.0.1");
+  signs_for_gateways_ = false;
+  start();
+  istio::v1::auth::IstioCertificateResponse reply;
+  const grpc::Status answer = ask_for(kEdge, &reply);
+  EXPECT_EQ(answer.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_NE(answer.error_message().find("pods only"), std::string::npos) << answer.error_message();
+  EXPECT_EQ(reply.cert_chain_size(), 0);
+  EXPECT_FALSE(signs_for("spiffe://cluster.local/ns/shop/sa/other-weft")) << "a refusal, as ever";
 }
 
 TEST_F(AgentCertificatesTest, ANodeThatServesNoGatewaysGetsNoneOfThem) {

@@ -106,6 +106,7 @@ class AgentWorld : public ::testing::Test {
     parts.find_pods = find_pods_;
     parts.probe = probe_;
     parts.authority = std::move(authority_);
+    parts.signs_for_gateways = signs_for_gateways_;
     auto agent = Agent::start(std::move(options), std::move(parts));
     ASSERT_TRUE(agent.ok()) << agent.status();
     agent_ = std::move(*agent);
@@ -138,6 +139,7 @@ class AgentWorld : public ::testing::Test {
   const test::ScratchFolder folder_;
   control_plane::Change first_;
   // Not changed while an agent runs.
+  bool signs_for_gateways_ = true;
   control_plane::SourceReport source_;
   // Of the next agent that is started; none: it signs nothing.
   std::unique_ptr<control_plane::CertificateAuthority> authority_;

@@ -140,9 +140,19 @@ TEST_F(ControlSecretTest, CertificatesOfAGatewaysIdentityAreForTheNodesThatServe
   EXPECT_FALSE(sign("spiffe://cluster.local/ns/shop/sa/other-weft").ok()) << "there is no such Gateway";
   EXPECT_FALSE(sign("spiffe://cluster.local/ns/bank/sa/edge-weft").ok());
   EXPECT_FALSE(sign(kWeb).ok()) << "a pod of another node";
-  // It shows a Secret's certificate now, and is nobody in the mesh.
+  // It shows nobody who it is any more, but proves it where it dials, until it is gone.
+  Json plain = edge_gateway("");
+  plain["spec"]["servers"][0].erase("tls");
+  plain["spec"]["servers"][0]["port"] = {{"number", 80}, {"name", "http"}, {"protocol", "HTTP"}};
+  plain["metadata"]["name"] = "plain";
+  api_.put(kGateways, plain);
+  EXPECT_TRUE(
+      harness::wait_until(kLimit, [&] { return sign("spiffe://cluster.local/ns/shop/sa/plain-weft").ok(); }));
   api_.put(kGateways, edge_gateway("edge-cert"));
-  EXPECT_TRUE(harness::wait_until(kLimit, [&] { return !sign(kEdge).ok(); }));
+  api_.remove(kGateways, "shop", "plain");
+  EXPECT_TRUE(harness::wait_until(
+      kLimit, [&] { return !sign("spiffe://cluster.local/ns/shop/sa/plain-weft").ok(); }));
+  EXPECT_TRUE(sign(kEdge).ok());
 }
 
 // A replica that starts while the server answers for everything but Secrets does not tell agents that there

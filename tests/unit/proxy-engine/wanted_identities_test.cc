@@ -21,7 +21,8 @@ class NotingClient final : public IdentityClient {
   std::vector<std::string> ids;
 };
 
-// A pod "web", and a gateway's port with a listener that shows an identity and one that does not.
+// A pod "web", and a gateway's port with a listener that shows an identity and one that does not, and with
+// another gateway that only dials.
 SnapshotPtr snapshot(bool with_gateway) {
   auto out = std::make_shared<Snapshot>();
   auto spec = std::make_shared<WorkloadSpec>();
@@ -39,6 +40,9 @@ SnapshotPtr snapshot(bool with_gateway) {
   for (const auto& terms : {plain, mesh})
     out->gateway_servers.push_back({.tls = terms, .l4_host = kNone, .rules = {}});
   out->gateway_servers.push_back({.tls = nullptr, .l4_host = kNone, .rules = {}});
+  for (const char* id :
+       {"spiffe://cluster.local/ns/shop/sa/edge-weft", "spiffe://cluster.local/ns/shop/sa/plain-weft"})
+    out->gateway_identities.push_back(*SpiffeId::parse(id));
   return out;
 }
 
@@ -51,7 +55,8 @@ TEST(WantedIdentitiesTest, AreThoseOfPodsThatAreServedAndOfGatewaysWhereThoseAre
   EXPECT_THAT(client.ids, ElementsAre("spiffe://cluster.local/ns/shop/sa/web"));
   wanted.served({"web", "weft.dev/gateway"});
   EXPECT_THAT(client.ids, ElementsAre("spiffe://cluster.local/ns/shop/sa/web",
-                                      "spiffe://cluster.local/ns/shop/sa/edge-weft"));
+                                      "spiffe://cluster.local/ns/shop/sa/edge-weft",
+                                      "spiffe://cluster.local/ns/shop/sa/plain-weft"));
   wanted.configured(snapshot(false));
   EXPECT_THAT(client.ids, ElementsAre("spiffe://cluster.local/ns/shop/sa/web"));
 }

@@ -326,8 +326,7 @@ TEST(GatewayTest, WhatIsReachedWhereItWasDialledIsAFinding) {
                      "WF0036", ""));
 }
 
-// It has no identity.
-TEST(GatewayTest, PodsThatTakeTunnelsAreAFinding) {
+TEST(GatewayTest, PodsThatTakeTunnelsAreReachedByTheGatewaysIdentity) {
   const auto pod = [](const char* annotations) {
     return str_cat(
         "apiVersion: v1\nkind: Service\nmetadata: {name: safe, namespace: shop}\nspec: {clusterIP: "
@@ -342,10 +341,16 @@ TEST(GatewayTest, PodsThatTakeTunnelsAreAFinding) {
   };
   constexpr char kTunnels[] = "ambient.istio.io/redirection: enabled";
   const std::string istio_route = str_cat(istio(kHttp), bound("a", "a.example", V("safe")));
-  EXPECT_TRUE(says(kTunnels, istio_route));
-  EXPECT_TRUE(says(kTunnels, str_cat(api(kListener), attached("a", "", B("safe")))));
-  EXPECT_FALSE(says("", istio_route));
-  EXPECT_FALSE(says(kTunnels, str_cat(istio(kHttp), bound("a", "a.example", V("v1")))));
+  const std::string api_route = str_cat(api(kListener), attached("a", "a.example", B("safe")));
+  for (const std::string& route : {istio_route, api_route}) {
+    EXPECT_FALSE(says(kTunnels, route));
+    const RouteWorld world(str_cat(pod(kTunnels), route));
+    EXPECT_EQ(world.snapshot().gateway_identities.size(), 1u);
+    const VirtualHost* host = world.snapshot().find_gateway_host("a.example", 8080, nullptr);
+    ASSERT_NE(host, nullptr);
+    ASSERT_NE(host->routes.front().dials_as, nullptr);
+    EXPECT_EQ(host->routes.front().dials_as->id.to_string(), "spiffe://cluster.local/ns/shop/sa/edge-weft");
+  }
 }
 
 // Who is asked at a gateway is found as the gateway's namespace sees it, which may have no pod that asks.
