@@ -21,7 +21,7 @@ struct Options {
 void add_handshakes(const TlsPair& shared, const Options& options, std::vector<Figure>* out) {
   TlsPair pair = shared;
   std::vector<double> arithmetic_us, full_us, resumed_us, against_arithmetic, against_full, library_us,
-      against_library, resumed_against_library;
+      against_library, resumed_against_library, first_us, resumed_against_first;
   const auto us = [&options](double seconds) { return 1e6 * seconds / options.handshakes; };
   // Whatever is made once is made.
   pair.full(options.handshakes / 10 + 1);
@@ -31,16 +31,20 @@ void add_handshakes(const TlsPair& shared, const Options& options, std::vector<F
     library_us.push_back(us(pair.plain_library(options.handshakes)));
     full_us.push_back(us(pair.full(options.handshakes)));
     resumed_us.push_back(us(pair.resumed(options.handshakes)));
+    // Last: it forgets what the others remember.
+    first_us.push_back(us(TlsPair(shared).first_contact(options.handshakes)));
     against_arithmetic.push_back(arithmetic_us.back() / full_us.back());
     against_library.push_back(library_us.back() / full_us.back());
     resumed_against_library.push_back(library_us.back() / resumed_us.back());
     against_full.push_back(full_us.back() / resumed_us.back());
+    resumed_against_first.push_back(first_us.back() / resumed_us.back());
   }
   out->push_back(
       {"arithmetic of a full handshake, both ends", "us", median_interval(arithmetic_us), 0, false});
   out->push_back(
       {"full handshake of the library alone, both ends", "us", median_interval(library_us), 0, false});
   out->push_back({"full handshake, both ends", "us", median_interval(full_us), 0, false});
+  out->push_back({"full handshake at first contact, both ends", "us", median_interval(first_us), 0, false});
   out->push_back({"resumed handshake, both ends", "us", median_interval(resumed_us), 0, false});
   out->push_back({"full handshakes per core against arithmetic", "ratio", median_interval(against_arithmetic),
                   0.85, false});
@@ -48,6 +52,8 @@ void add_handshakes(const TlsPair& shared, const Options& options, std::vector<F
                   0.85, false});
   out->push_back({"resumed handshakes per core against the library's full", "ratio",
                   median_interval(resumed_against_library), 0, false});
+  out->push_back({"resumed handshakes per core against those at first contact", "ratio",
+                  median_interval(resumed_against_first), 0, false});
   out->push_back(
       {"resumed handshakes per core against full", "ratio", median_interval(against_full), 3, false});
 }
