@@ -348,6 +348,8 @@ void DownstreamConnection::enter_idle() {
 }
 
 void DownstreamConnection::start_http() {
+  // The socket still has it where a head took too long; the share must be the only one that holds it.
+  recv_.cancel();
   if (!context_.share.may_begin(origin_->share, recv_)) {
     state_ = State::kDue;
     return;

@@ -63,5 +63,17 @@ TEST_F(RequestTurnsTest, OfAClientThatLeavesBeforeItsTurnIsNeverBegun) {
   EXPECT_LT(rig_.sink().count(), kClients);
 }
 
+// Its connection still waits for bytes when its time is over.
+TEST_F(RequestTurnsTest, OfAHeadThatTookTooLongTheBytesThatComeLaterAreNoSecondTurn) {
+  FarEnd slow = rig_.connect();
+  ASSERT_TRUE(rig_.give(slow, "GE"));
+  ASSERT_TRUE(rig_.give(other_, kGet));
+  all_ask();
+  rig_.pass(60'000);
+  slow.send("T / HT");
+  EXPECT_TRUE(rig_.turn_until([&] { return slow.has(" 408 "); }));
+  EXPECT_EQ(most_in_a_turn(kClients), 0u);
+}
+
 }  // namespace
 }  // namespace weft::proxy
