@@ -103,22 +103,16 @@ std::string ca_dir_of(const Flags& flags) {
 }
 
 // Null until there is one.
-using KubernetesSource = std::atomic<const control_plane::KubernetesControlPlane*>;
+using KubernetesSource = std::atomic<control_plane::KubernetesControlPlane*>;
 
 // Who knows whether this agent is being uninstalled; both may be missing.
 struct Uninstallation {
   KubernetesSource source = nullptr;
   std::shared_ptr<control_plane::DaemonSetWatch> own;  // with weft-control
 
-  bool seen() const {
-    if (own != nullptr) return own->uninstalled();
-    const control_plane::KubernetesControlPlane* const started = source.load();
-    return started != nullptr && started->uninstalled();
-  }
-  bool server_away() const {
-    if (own != nullptr) return own->server_away();
-    const control_plane::KubernetesControlPlane* const started = source.load();
-    return started != nullptr && started->server_away();
+  control_plane::OwnInstallation* known() const {
+    if (own != nullptr) return own.get();
+    return source.load();
   }
 };
 
@@ -334,20 +328,25 @@ void let_go(Agent& agent, const Flags& flags, const sigset_t& stop) {
   log::info("capture_ended", {{"still_open", agent.captured()}});
 }
 
-// That the DaemonSet is gone is told by the API server, that its pods have to go by the kubelet: which comes
-// first is open, by seconds on a busy node, and a server that was away until now is asked again within
-// kAtMostAway. The agent serves on meanwhile; a second signal ends the wait. Without a DaemonSet nothing is
-// waited for. The rest of the end needs --release-timeout and some seconds: the chart's
-// terminationGracePeriodSeconds has room for all of it.
+// Without a DaemonSet nobody is asked. Otherwise the server is, and the agent serves on until it answers. A
+// second signal ends the wait. Who may ask is gone soon after an uninstall began, so the watch that stands
+// may know what is refused now; both have kAtMost. The rest of the end needs --release-timeout and some
+// seconds: the chart's terminationGracePeriodSeconds has room for all of it.
 bool is_uninstalled(const Uninstallation& end, const Flags& flags, const sigset_t& stop) {
-  constexpr absl::Duration kAtMost = absl::Seconds(5), kAtMostAway = absl::Seconds(10);
-  const timespec pause{.tv_sec = 0, .tv_nsec = 50'000'000};
-  const absl::Time began = absl::Now();
-  while (!end.seen() && !flags.own_daemonset.empty() &&
-         absl::Now() < began + (end.server_away() ? kAtMostAway : kAtMost) &&
+  constexpr absl::Duration kAtMost = absl::Seconds(10);
+  control_plane::OwnInstallation* const own = end.known();
+  if (own == nullptr || flags.own_daemonset.empty()) return false;
+  own->ask_anew();
+  const timespec pause{.tv_sec = 0, .tv_nsec = 20'000'000};
+  const absl::Time give_up = absl::Now() + kAtMost;
+  while (!own->uninstalled() && !own->answered() && absl::Now() < give_up &&
          ::sigtimedwait(&stop, nullptr, &pause) < 0) {
   }
-  return end.seen();
+  const bool uninstalled = own->uninstalled();
+  if (!uninstalled && !own->answered())
+    log::warn("uninstall_not_known", {{"daemonset", flags.own_daemonset},
+                                      {"next", "if Weft was uninstalled: weft-agent cleanup on this node"}});
+  return uninstalled;
 }
 
 int run(const Flags& flags) {

@@ -51,7 +51,8 @@ class WatchingControlPlane final : public KubernetesControlPlane {
 
   SourceReport report() const override { return source_->report(); }
   bool uninstalled() const override { return source_->uninstalled(); }
-  bool server_away() const override { return source_->server_away(); }
+  void ask_anew() override { source_->ask_anew(); }
+  bool answered() const override { return source_->answered(); }
 
  private:
   Pipeline pipeline_;
@@ -64,7 +65,8 @@ class OwnWatch final : public DaemonSetWatch {
   explicit OwnWatch(std::unique_ptr<KubernetesSource> source) : source_(std::move(source)) {}
   std::vector<std::string> problems() const override { return source_->report().problems; }
   bool uninstalled() const override { return source_->uninstalled(); }
-  bool server_away() const override { return source_->server_away(); }
+  void ask_anew() override { source_->ask_anew(); }
+  bool answered() const override { return source_->answered(); }
 
  private:
   const std::unique_ptr<KubernetesSource> source_;

@@ -36,16 +36,23 @@ struct KubernetesOptions {
   std::set<std::string> own_namespaces = {};
 };
 
-class KubernetesControlPlane : public ControlPlane {
+// What the API server says of the DaemonSet that this process runs for. Any thread.
+class OwnInstallation {
+ public:
+  virtual ~OwnInstallation() = default;
+  // The server said that it was there and is gone: nobody comes after this process. False on any doubt.
+  virtual bool uninstalled() const = 0;
+  // Asks the server once more; until it answers, again within KubernetesSource::Options::own_longest_retry,
+  // and half of it.
+  virtual void ask_anew() = 0;
+  // It has answered since then: what uninstalled() says is no older.
+  virtual bool answered() const = 0;
+};
+
+class KubernetesControlPlane : public ControlPlane, public OwnInstallation {
  public:
   // Any thread.
   virtual SourceReport report() const = 0;
-  // The server said that the DaemonSet of the options was there and is gone: nobody comes after this process.
-  // False on any doubt. Any thread.
-  virtual bool uninstalled() const = 0;
-  // The server did not answer when it was last asked for that DaemonSet: what uninstalled() says may be old.
-  // It is asked again within KubernetesSource::Options::own_longest_retry, and half of it. Any thread.
-  virtual bool server_away() const = 0;
 };
 
 // Calls `subscriber` with the first change, which is everything, before it returns; all calls come from the
@@ -56,14 +63,10 @@ absl::StatusOr<std::unique_ptr<KubernetesControlPlane>> start_kubernetes(Kuberne
 
 // Whether the DaemonSet that an agent runs for is being uninstalled, for an agent whose configuration comes
 // from elsewhere: of the API server nothing else is read than that DaemonSet and its namespace.
-class DaemonSetWatch {
+class DaemonSetWatch : public OwnInstallation {
  public:
-  virtual ~DaemonSetWatch() = default;
-  // Any thread. `problems`: why an uninstall might not be noticed, each ending with " (next: …)".
+  // Any thread: why an uninstall might not be noticed, each ending with " (next: …)".
   virtual std::vector<std::string> problems() const = 0;
-  // As those of KubernetesControlPlane.
-  virtual bool uninstalled() const = 0;
-  virtual bool server_away() const = 0;
 };
 
 // As this pod; does not wait for the server. `own_daemonset`: NAMESPACE/NAME. Errors: this is no pod,

@@ -46,12 +46,12 @@ absl::StatusOr<std::unique_ptr<KubernetesSource>> KubernetesSource::start(ApiAcc
     log::warn("kubernetes_not_verified",
               {{"server", access.server}, {"next", "remove insecure-skip-tls-verify from the kubeconfig"}});
   ASSIGN_OR_RETURN(source->client_, ApiClient::create(std::move(access), client));
-  source->make_reflectors();
   const Options& made = source->options_;
   if (!made.own_daemonset.empty()) {
     source->own_ = std::make_unique<OwnDaemonSet>(made.own_namespace, made.own_daemonset, *source->client_,
                                                   source->own_timing_, source->random_);
   }
+  source->make_reflectors();
   source->secrets_ = std::make_unique<SecretWatches>(*source->client_, made.timing, source->random_);
   source->configs_ = std::make_unique<MeshConfigWatches>(
       made.own_only ? std::span<const KubernetesKind>() : mesh_config_kinds(), *source->client_, made.timing,
@@ -68,9 +68,7 @@ void KubernetesSource::make_reflectors() {
     for (const KubernetesKind& kind : kubernetes_kinds()) add(kind, options_.timing);
     return;
   }
-  own_namespace_selector_ = str_cat("fieldSelector=metadata.name%3D", options_.own_namespace);
-  own_namespace_kind_ = one_namespace_kind(own_namespace_selector_);
-  add(*own_namespace_kind_, own_timing_);
+  add(own_->namespace_kind(), own_timing_);
 }
 
 KubernetesSource::~KubernetesSource() {
@@ -82,8 +80,8 @@ KubernetesSource::~KubernetesSource() {
     client_->wake();
     thread_.join();
   }
-  own_.reset();
   reflectors_.clear();
+  own_.reset();
   secrets_.reset();
   configs_.reset();
 }
@@ -108,22 +106,32 @@ bool KubernetesSource::uninstalled() const {
   return uninstalled_;
 }
 
-bool KubernetesSource::server_away() const {
+bool KubernetesSource::answered() const {
   const absl::MutexLock lock(&mutex_);
-  return server_away_;
+  return answered_;
+}
+
+void KubernetesSource::ask_anew() {
+  {
+    const absl::MutexLock lock(&mutex_);
+    ask_anew_ = true;
+    answered_ = false;
+  }
+  client_->wake();
 }
 
 Clock::time_point KubernetesSource::look_after_own(Clock::time_point now) {
   if (own_ == nullptr) return Clock::time_point::max();
-  own_->reflector().tick(now);
-  const std::string own_namespace = str_cat("Namespace ", options_.own_namespace);
-  own_->look(std::any_of(reflectors_.begin(), reflectors_.end(), [&own_namespace](const auto& reflector) {
-    return reflector->kind().name == "Namespace" && reflector->ending(own_namespace);
+  own_->look(std::any_of(reflectors_.begin(), reflectors_.end(), [this](const auto& reflector) {
+    return reflector->kind().name == "Namespace" && reflector->ending(own_->namespace_place());
   }));
-  const absl::MutexLock lock(&mutex_);
-  uninstalled_ = own_->deleted();
-  server_away_ = own_->server_away();
-  return own_->reflector().due();
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (std::exchange(ask_anew_, false)) own_->ask_anew();
+    uninstalled_ = own_->deleted();
+    answered_ = own_->answered();
+  }
+  return own_->tick(now);
 }
 
 void KubernetesSource::run() {

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -60,10 +59,10 @@ class KubernetesSource {
   bool wait_for_first(std::chrono::milliseconds limit, const std::function<bool()>& give_up);
 
   SourceReport report() const;
-  // The server said that the DaemonSet of the options is gone.
+  // As those of OwnInstallation.
   bool uninstalled() const;
-  // It did not answer when it was last asked for that DaemonSet.
-  bool server_away() const;
+  void ask_anew();
+  bool answered() const;
 
  private:
   KubernetesSource(ApiAccess access, Options options, Subscriber subscriber);
@@ -82,11 +81,8 @@ class KubernetesSource {
   const Subscriber subscriber_;
   std::unique_ptr<ApiClient> client_;
   std::minstd_rand random_;
-  // Of own_only; what the reflector points to.
-  std::string own_namespace_selector_;
-  std::optional<KubernetesKind> own_namespace_kind_;
-  std::vector<std::unique_ptr<Reflector>> reflectors_;
   std::unique_ptr<OwnDaemonSet> own_;  // null: none
+  std::vector<std::unique_ptr<Reflector>> reflectors_;
   std::unique_ptr<SecretWatches> secrets_;
   std::unique_ptr<MeshConfigWatches> configs_;
 
@@ -102,7 +98,8 @@ class KubernetesSource {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool told_ ABSL_GUARDED_BY(mutex_) = false;
   bool uninstalled_ ABSL_GUARDED_BY(mutex_) = false;
-  bool server_away_ ABSL_GUARDED_BY(mutex_) = false;
+  bool answered_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ask_anew_ ABSL_GUARDED_BY(mutex_) = false;
   SourceReport report_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };

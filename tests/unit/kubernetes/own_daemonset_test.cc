@@ -18,6 +18,12 @@ Json daemonset() {
           {"spec", {{"template", Json::object()}}}};
 }
 
+Json ns(const char* name, bool ending) {
+  Json out{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}};
+  if (ending) out["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+  return out;
+}
+
 class OwnDaemonSetTest : public SourceTest {
  protected:
   void SetUp() override {
@@ -34,6 +40,17 @@ class OwnDaemonSetTest : public SourceTest {
   }
   bool becomes(bool uninstalled) {
     return report_says([&](const SourceReport&) { return source_->uninstalled() == uninstalled; });
+  }
+  bool is_answered() {
+    return report_says([&](const SourceReport&) { return source_->answered(); });
+  }
+  // Lists of the collection are answered, watches of it hear nothing.
+  void keep_quiet_of(std::string_view collection) {
+    server_.set_streams_lists(false);
+    server_.set_script([collection](const Request& request) -> std::optional<Reply> {
+      if (request.path != collection || !request.is_watch() || request.streams_list()) return std::nullopt;
+      return Reply{.body = "", .hang = true};
+    });
   }
   // A Service that came after whatever happened to the DaemonSet: all watches have had their turn.
   void let_the_source_turn() {
@@ -69,11 +86,6 @@ TEST_F(OwnDaemonSetTest, OneThatIsBeingDeletedIsDeleted) {
 }
 
 TEST_F(OwnDaemonSetTest, OneWhoseNamespaceIsBeingDeletedIsDeleted) {
-  const auto ns = [](const char* name, bool ending) {
-    Json out{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}};
-    if (ending) out["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
-    return out;
-  };
   server_.put(kNamespaces, ns("weft-system", false));
   start_there();
   server_.put(kNamespaces, ns("shop", true));
@@ -111,24 +123,68 @@ TEST_F(OwnDaemonSetTest, AServerThatRefusesOrKnowsNoneOrIsAwayIsADoubt) {
   }
 }
 
-TEST_F(OwnDaemonSetTest, AServerThatIsAwayIsSoUntilItAnswers) {
+TEST_F(OwnDaemonSetTest, AskedAnewItStaysAsLongAsItIsThere) {
   start_there();
-  EXPECT_FALSE(source_->server_away());
-  const auto becomes_away = [this](bool away) {
-    return report_says([&](const SourceReport&) { return source_->server_away() == away; });
-  };
-  server_.stop();
-  EXPECT_TRUE(becomes_away(true));
-  server_.start();
-  EXPECT_TRUE(becomes_away(false));
-  for (const auto& [status, away] : {std::pair(500, true), std::pair(403, false)}) {
-    server_.set_script([answer = status](const Request& request) -> std::optional<Reply> {
-      if (request.path != kDaemonSets) return std::nullopt;
-      return Reply{.status = answer, .body = "{}"};
-    });
-    server_.end_watches();
-    EXPECT_TRUE(becomes_away(away)) << status;
+  EXPECT_FALSE(source_->answered());
+  for (int i = 0; i < 2; ++i) {
+    source_->ask_anew();
+    EXPECT_TRUE(is_answered());
+    EXPECT_FALSE(source_->uninstalled());
   }
+}
+
+// The order to end overtook the watch's news.
+TEST_F(OwnDaemonSetTest, AskedAnewItIsGoneWhateverTheWatchHasNotSaidYet) {
+  keep_quiet_of(kDaemonSets);
+  start_there();
+  server_.remove(kDaemonSets, "weft-system", "weft-agent");
+  let_the_source_turn();
+  EXPECT_FALSE(source_->uninstalled());
+  source_->ask_anew();
+  EXPECT_TRUE(is_answered());
+  EXPECT_TRUE(source_->uninstalled());
+}
+
+TEST_F(OwnDaemonSetTest, AskedAnewItIsGoneWithItsNamespace) {
+  keep_quiet_of(kNamespaces);
+  server_.put(kNamespaces, ns("weft-system", false));
+  start_there();
+  server_.put(kNamespaces, ns("weft-system", true));
+  let_the_source_turn();
+  EXPECT_FALSE(source_->uninstalled());
+  source_->ask_anew();
+  EXPECT_TRUE(is_answered());
+  EXPECT_TRUE(source_->uninstalled());
+}
+
+TEST_F(OwnDaemonSetTest, AskedAnewAServerThatIsAwayAnswersWhenItIsBack) {
+  keep_quiet_of(kDaemonSets);
+  start_there();
+  server_.set_script([](const Request&) { return Reply{.status = 503, .body = "{}"}; });
+  server_.remove(kDaemonSets, "weft-system", "weft-agent");
+  const size_t before = server_.count(kDaemonSets, any);
+  source_->ask_anew();
+  ASSERT_TRUE(server_.wait_for(kDaemonSets, before + 2, any));
+  EXPECT_FALSE(source_->answered());
+  keep_quiet_of(kDaemonSets);
+  EXPECT_TRUE(is_answered());
+  EXPECT_TRUE(source_->uninstalled());
+}
+
+// The rights went with the DaemonSet: the watch that stands still tells.
+TEST_F(OwnDaemonSetTest, AskedAnewAndRefusedIsNoAnswer) {
+  start_there();
+  server_.set_script([](const Request& request) -> std::optional<Reply> {
+    if (request.path != kDaemonSets) return std::nullopt;
+    return Reply{.status = 403, .body = "{}"};
+  });
+  const size_t before = server_.count(kDaemonSets, any);
+  source_->ask_anew();
+  ASSERT_TRUE(server_.wait_for(kDaemonSets, before + 3, any));
+  EXPECT_FALSE(source_->answered());
+  EXPECT_FALSE(source_->uninstalled());
+  server_.remove(kDaemonSets, "weft-system", "weft-agent");
+  EXPECT_TRUE(becomes(true));
 }
 
 TEST_F(OwnDaemonSetTest, IsAskedForSoonerThanOtherKindsAre) {
@@ -166,8 +222,7 @@ class DaemonSetWatchTest : public OwnDaemonSetTest {
     OwnDaemonSetTest::SetUp();
     server_.set_streams_lists(false);
     server_.put(kDaemonSets, daemonset());
-    server_.put(kNamespaces,
-                {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", "weft-system"}}}});
+    server_.put(kNamespaces, ns("weft-system", false));
     auto watch =
         watch_own_daemonset(ApiAccess{.server = server_.url(), .token = "t"}, "weft-system/weft-agent");
     ASSERT_TRUE(watch.ok()) << watch.status();

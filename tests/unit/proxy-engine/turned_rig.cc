@@ -141,7 +141,7 @@ bool TurnedRig::give(FarEnd& peer, std::string_view bytes) {
 }
 
 void TurnedRig::pass(uint64_t ms) {
-  clock_.advance(ms * kNsPerMs);
+  advance(ms);
   for (int i = 0; i < kTurnsToSettle; ++i) loop_->turn(0);
 }
 

@@ -64,6 +64,8 @@ class TurnedRig final : private DownstreamConnection::Owner {
   void turn() { loop_->turn(0); }
   // Lets time pass and what is due happen.
   void pass(uint64_t ms);
+  // Lets time pass: what is due happens in the next turn, after what sockets tell in it.
+  void advance(uint64_t ms) { clock_.advance(ms * kNsPerMs); }
 
   RecordingSink& sink() { return sink_; }
   UpstreamPool& pool() { return *pool_; }
