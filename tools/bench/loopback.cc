@@ -28,6 +28,9 @@ UniqueFd listen_at(const char* wanted, SocketAddress* address) {
   UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   sockaddr_storage any;
   const socklen_t size = SocketAddress::parse(wanted)->to_sockaddr(&any);
+  // A run right after another: connections of that one are remembered for a minute.
+  const int on = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&any), size) != 0 || ::listen(fd.get(), 128) != 0) {
     std::fprintf(stderr, "cannot listen at %s: %s\n", wanted, std::strerror(errno));
     std::exit(1);

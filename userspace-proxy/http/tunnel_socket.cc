@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 namespace weft::proxy {
 
@@ -38,22 +38,25 @@ bool TunnelSocket::recv(Operation& operation, InputBuffer& into) {
   return false;
 }
 
+size_t TunnelSocket::take_queued(InputBuffer& into) {
+  Pieces pieces;
+  pieces.clear();
+  queue_.gather(pieces);
+  size_t taken = 0;
+  for (const iovec& piece : pieces.all()) {
+    const std::string_view bytes(static_cast<const char*>(piece.iov_base), piece.iov_len);
+    const size_t count = into.append(bytes, queue_.bytes());
+    taken += count;
+    if (count < piece.iov_len) break;
+  }
+  queue_.drop(taken);
+  account_.subtract(taken);
+  return taken;
+}
+
 bool TunnelSocket::try_recv(Operation& operation, InputBuffer& into) {
-  if (queue_.bytes() > 0) {
-    Pieces pieces;
-    pieces.clear();
-    queue_.gather(pieces);
-    size_t taken = 0;
-    for (const iovec& piece : pieces.all()) {
-      const std::span<char> space = into.space();
-      const size_t count = std::min(space.size(), piece.iov_len);
-      std::memcpy(space.data(), piece.iov_base, count);
-      into.commit(count);
-      taken += count;
-      if (count < piece.iov_len) break;
-    }
-    queue_.drop(taken);
-    account_.subtract(taken);
+  if (copied_ > 0 || queue_.bytes() > 0) {
+    const size_t taken = std::exchange(copied_, 0) + take_queued(into);
     if (attached()) {
       session()->accepted(*this, static_cast<uint32_t>(taken));
       if (session()->wants_output()) transport_.output_due();
@@ -132,13 +135,22 @@ void TunnelSocket::head_received(FieldBlock& block, bool last) {
 
 void TunnelSocket::data_received(std::string_view bytes) {
   if (traffic_ != nullptr) traffic_->received += bytes.size();
+  came_ += bytes.size();
+  if (recv_operation_ != nullptr) {
+    // Straight to who waits for it, as far as there is room.
+    const size_t expected = std::max(bytes.size(), came_last_);
+    const size_t copied = queue_.bytes() == 0 ? recv_into_->append(bytes, expected) : 0;
+    copied_ += copied;
+    bytes.remove_prefix(copied);
+    if (!deliver_.pending()) transport_.loop().soon(deliver_);
+  }
   queue_.append(bytes);
   account_.add(bytes.size());
-  if (recv_operation_ != nullptr && !deliver_.pending()) transport_.loop().soon(deliver_);
 }
 
 // When the session has looked at all that came: frame by frame, each would cost its reader a send of its own.
 void TunnelSocket::on_deliver(int) {
+  came_last_ = std::exchange(came_, 0);
   Operation* operation = recv_operation_;
   if (operation == nullptr || !try_recv(*operation, *recv_into_)) return;
   operation->unpark();
@@ -147,7 +159,7 @@ void TunnelSocket::on_deliver(int) {
 
 void TunnelSocket::end_received() {
   received_end_ = true;
-  if (queue_.bytes() == 0) finish(&recv_operation_, 0);
+  if (copied_ + queue_.bytes() == 0) finish(&recv_operation_, 0);
 }
 
 void TunnelSocket::payload_taken() {

@@ -84,6 +84,7 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   void stream_closed(Http2StreamEnd end) override;
 
   bool try_recv(Operation& operation, InputBuffer& into);
+  size_t take_queued(InputBuffer& into);
   void on_deliver(int);
   void finish(Operation** slot, int result);
   void cancel_operations();
@@ -96,6 +97,9 @@ class TunnelSocket final : public SocketIo, public Http2Stream {
   TunnelTraffic* traffic_ = nullptr;
   size_t offered_ = 0;  // to the session, of what is being sent
   PayloadQueue queue_;
+  size_t copied_ = 0;     // to recv_into_, and not told yet
+  size_t came_ = 0;       // since deliver_ ran
+  size_t came_last_ = 0;  // before that
   bool open_ = false;
   bool head_told_ = false;
   bool received_end_ = false;

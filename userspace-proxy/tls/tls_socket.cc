@@ -125,7 +125,10 @@ TlsSocket::Progress TlsSocket::advance_handshake() {
       fail(TlsFault::kTruncated, -EPROTO);
       return Progress::kFailed;
     }
-    if (!want_input()) return Progress::kWaits;
+    if (!want_input()) {
+      release_buffers();
+      return Progress::kWaits;
+    }
   }
   const unsigned long error = ERR_peek_error();
   TlsFault fault = peer_.fault;
@@ -200,7 +203,10 @@ bool TlsSocket::try_recv(Operation& operation, InputBuffer& into) {
       fail(TlsFault::kTruncated, *end_ < 0 ? *end_ : -ECONNRESET);
       continue;
     }
-    if (!want_input()) return false;
+    if (!want_input()) {
+      release_buffers();
+      return false;
+    }
   }
 }
 
@@ -248,8 +254,13 @@ bool TlsSocket::send(Operation& operation, std::span<const iovec> pieces) {
   if (!try_send()) return false;
   operation.unpark();
   operation.result = state_ == State::kEnded ? failure_ : 0;
+  release_buffers();
   return true;
 }
+
+// Before each wait, so that who is idle holds none: the library's two of 17 KB each, as far as nothing is in
+// them (SSL_free_buffers(3)). SSL_MODE_RELEASE_BUFFERS would do it after each record.
+void TlsSocket::release_buffers() { SSL_free_buffers(ssl_.get()); }
 
 // True when all of the owner's pieces are out, or cannot be.
 bool TlsSocket::try_send() {
@@ -319,7 +330,10 @@ void TlsSocket::on_sent(int result) {
     fail(TlsFault::kTruncated, result);
   }
   if (send_operation_ != nullptr) {
-    if (try_send()) finish(&send_operation_, state_ == State::kEnded ? failure_ : 0);
+    if (try_send()) {
+      release_buffers();
+      finish(&send_operation_, state_ == State::kEnded ? failure_ : 0);
+    }
   } else {
     flush();
   }

@@ -65,6 +65,7 @@ class TlsSocket final : public SocketIo, public ListNode<TlsContextTag> {
   bool try_send();
   Progress encrypt();
   bool flush();
+  void release_buffers();
   bool want_input();
   void on_received(int result);
   void on_sent(int result);

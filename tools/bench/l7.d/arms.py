@@ -44,6 +44,8 @@ class Arm:
         self.own_upstream = None
         self.targets = {}
         self.fresh_rss_kb = 0
+        # Of an arm that can have a gateway.
+        self.gateway_flags = []
         self.version = ""
 
     @property
@@ -165,6 +167,7 @@ class Weft(Arm):
         self.io = io
         self.agent = None
         self.metrics_address = f"127.0.0.1:{free_port()}"
+        self.gateway_flags = ["--gateway-address", "127.0.0.1"]
 
     def start(self):
         m = self.world.machine
@@ -180,7 +183,8 @@ class Weft(Arm):
         self.agent = m.start(
             [self.world.binary("weft-agent"), "--config-dir", self.root + "/config", "--run-dir", self.root + "/run", "--pin-root",
              f"{m.folder}/bpf/{self.name}", "--cgroup", cgroup, "--node-name", "node1", "--proxy-user", "nobody",
-             "--metrics-address", self.metrics_address, "--health-address", f"127.0.0.1:{free_port()}"] + self.agent_flags,
+             "--metrics-address", self.metrics_address, "--health-address", f"127.0.0.1:{free_port()}"] + self.agent_flags
+            + self.gateway_flags,
             cgroup=self.cgroup + "/agent", log=self.root + ".agent.log", cpu=other_cpu())
         # No namespace: it accepts on sockets of the client's namespace that the agent hands over.
         self.run_proxy([self.world.binary("weft-proxy"), "--run-dir", self.root + "/run", "--user", "nobody", "--workers", "1",

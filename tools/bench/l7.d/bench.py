@@ -23,7 +23,7 @@ import measures  # noqa: E402
 import page  # noqa: E402
 
 KNOWN = ("direct", "weft", "weft-shortcut", "haproxy", "nginx", "envoy")
-SECTIONS = ("idle", "load", "latency", "bodies", "http2", "many", "syscalls")
+SECTIONS = ("idle", "idle_tls", "load", "latency", "bodies", "http2", "many", "syscalls")
 DESCRIPTORS = 200000
 # What else the machine does is to wait for us, as far as it may.
 NICE = -15
@@ -176,6 +176,7 @@ def sections(world, plan, m):
             m[f"syscalls_{connections}"] = measures.system_calls(chosen, plan, connections)
 
     return {"idle": ("idle connections", lambda: m.update(idle_kb=measures.idle_memory(chosen, plan))),
+            "idle_tls": ("idle connections with TLS", lambda: m.update(idle_tls_kb=measures.idle_tls_memory(chosen, plan))),
             "load": ("64 connections, 1 KB, full load", load),
             "latency": ("1 connection, 1 KB, then 64 and 512 at half load", latency),
             "bodies": ("bodies of 0, 64 KB and 1 MB", bodies),

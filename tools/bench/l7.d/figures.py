@@ -111,6 +111,7 @@ def rows_of(measured):
         rows += against_rival(measured.get(key, {}), f"{title}, requests per CPU second", lambda f: 1e6 / max(0.01, proxy_cpu(f)),
                               1.3 if key != "grpc" else None, at_most=False, smallest=False)
     rows += single_rows("anonymous memory per idle connection", measured.get("idle_kb", {}), "KB", 1)
+    rows += single_rows("anonymous memory per idle connection with TLS", measured.get("idle_tls_kb", {}), "KB", 20)
     rows += single_rows("resident memory, fresh", {name: kb / 1024 for name, kb in measured["fresh_rss_kb"].items()}, "MB", 12)
     for name in ours_of(measured.get("many", {})):
         samples = [many / few for few, many in measured["many"][name] if few > 0]
@@ -159,6 +160,7 @@ def absolute(measured):
         out.append((f"system calls/request, {connections} connections",
                     {name: sum(calls.values()) for name, calls in measured.get(f"syscalls_{connections}", {}).items()}))
     out.append(("anonymous KB per idle connection", measured.get("idle_kb", {})))
+    out.append(("anonymous KB per idle connection with TLS", measured.get("idle_tls_kb", {})))
     out.append(("resident MB, fresh", {name: kb / 1024 for name, kb in measured["fresh_rss_kb"].items()}))
     out.append((f"proxy CPU us/request, {measured['many_connections']} connections",
                 {name: pairing.Interval([many for _, many in pairs]).value for name, pairs in measured.get("many", {}).items()}))

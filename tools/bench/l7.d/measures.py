@@ -8,6 +8,7 @@ import arms
 import configs
 import pairing
 import slices
+import tls_clients
 
 # Of the slowest proxy's capacity: at saturation latency says only how deep the queue is, and CPU how well it batches.
 OFFERED_SHARE = 0.5
@@ -22,6 +23,7 @@ class Plan:
         self.few_rounds = 2 if quick else 8
         self.seconds = 0.3 if quick else 0.8
         self.idle_connections = min(4000, possible)
+        self.idle_tls_connections = min(400 if quick else 1000, possible)
         self.many_connections = min(2000 if quick else 10000, possible)
 
 
@@ -154,6 +156,11 @@ def idle_memory(chosen, plan):
             warm_load.close()
             load.close()
     return cost
+
+
+def idle_tls_memory(chosen, plan):
+    """{arm: anonymous KB per idle client connection with TLS}, beyond what a warm gateway has."""
+    return tls_clients.idle_memory(chosen, plan.idle_tls_connections, lambda pid: memory_kb(pid)[1])
 
 
 def many_connections(chosen, plan, rate):

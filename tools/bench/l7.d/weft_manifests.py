@@ -1,4 +1,7 @@
-"""The mesh of a Weft arm as manifests: the enrolled client pod, the service with its pod, a route. Used by arms.py."""
+"""The mesh of a Weft arm as manifests: the enrolled client pod, the service with its pod, a route; a gateway. Used by arms.py and
+tls_clients.py."""
+import json
+
 import configs
 
 SERVICE_IP = "10.97.0.10"
@@ -55,3 +58,46 @@ spec:
     - destination:
         host: web
 """)
+
+
+def tls_gateway(host, port, certificate, key):
+    """A gateway at `port` that ends TLS and answers by itself: what a client holds is measured, and no upstream with it."""
+    text = json.dumps({"tls.crt": certificate, "tls.key": key})
+    return f"""apiVersion: v1
+kind: Secret
+metadata:
+  name: edge-certificate
+type: kubernetes.io/tls
+stringData: {text}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata:
+  name: edge
+spec:
+  servers:
+  - port:
+      number: {port}
+      name: https
+      protocol: HTTPS
+    hosts:
+    - {host}
+    tls:
+      mode: SIMPLE
+      credentialName: edge-certificate
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: edge
+spec:
+  hosts:
+  - {host}
+  gateways:
+  - edge
+  http:
+  - directResponse:
+      status: 200
+      body:
+        string: {'x' * 1024}
+"""
