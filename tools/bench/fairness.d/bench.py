@@ -157,7 +157,8 @@ def small_beside_bulk(node, plan):
     quiet = slices.Load(node, SMALL_CONNECTIONS, "/b1k")
     try:
         quiet.run(0.3)
-        rate = int(round(quiet.run(plan.seconds)["rps"] / 2, -2))
+        with priority.first(quiet.process, node.upstream):
+            rate = int(round(quiet.run(plan.seconds)["rps"] / 2, -2))
         for name, connections, path, protocol, more, sent in LOUD:
             bulk = Bulk(node.loud, connections, path, protocol, more)
             try:
