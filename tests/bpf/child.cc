@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -96,6 +97,8 @@ Child::Child(const std::string& cgroup, const std::string& netns_path, const std
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
   pid_ = fork();
   if (pid_ == 0) {
+    // It would hold on to the test's mounts, and so to its programs.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::close(ends[0]);
     _exit(enter(cgroup, netns_path) ? body(ends[1]) : 99);
   }

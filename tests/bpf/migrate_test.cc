@@ -6,7 +6,6 @@
 #include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "bpf/user/map_rows.h"
 #include "bpf/user/map_sums.h"
 #include "bpf/user/shortcut_plug.h"
+#include "tests/harness/sandbox.h"
 
 namespace weft::bpf {
 namespace {
@@ -248,12 +248,9 @@ TEST(MigrateTest, OtherKeysAndTypesAreRefusedWithTheReason) {
 class PinsTest : public testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_EQ(mkdir(bpffs_.c_str(), 0700), 0);
-    ASSERT_EQ(mount("bpf", bpffs_.c_str(), "bpf", 0, nullptr), 0);
-  }
-  void TearDown() override {
-    umount(bpffs_.c_str());
-    rmdir(bpffs_.c_str());
+    auto sandbox = harness::Sandbox::create("pins");
+    ASSERT_TRUE(sandbox.ok()) << sandbox.status();
+    sandbox_ = *std::move(sandbox);
   }
   static bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
   void stage(const std::string& name) {
@@ -263,8 +260,8 @@ class PinsTest : public testing::Test {
     ASSERT_EQ(bpf_obj_pin(map.get(), pins_.staged_map(name).c_str()), 0) << std::strerror(errno);
   }
 
-  std::string bpffs_ = str_cat("/run/pins-bpffs-", getpid());
-  Pins pins_{bpffs_ + "/weft"};
+  std::unique_ptr<harness::Sandbox> sandbox_;
+  Pins pins_{str_cat("/run/pins-", getpid(), "/bpf/weft")};
 };
 
 TEST_F(PinsTest, WhatIsStagedTakesItsPlaceAndReplacesWhatWasThere) {

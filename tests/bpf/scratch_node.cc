@@ -1,8 +1,6 @@
 // Makes and removes the scratch node with ip(8) and mount(2). Used by the fixtures of tests/bpf only.
 #include "tests/bpf/scratch_node.h"
 
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -33,11 +31,11 @@ void ScratchNode::SetUp() {
   const std::string id = str_cat(getpid());
   client_ = "kernel-c" + id;
   server_ = "kernel-s" + id;
-  cgroup_ = str_cat(find_cgroup2_root().value(), "/kernel-", id);
-  bpffs_ = str_cat("/run/kernel-bpffs-", id);
-  ASSERT_EQ(mkdir(cgroup_.c_str(), 0700), 0);
-  ASSERT_EQ(mkdir(bpffs_.c_str(), 0700), 0);
-  ASSERT_EQ(mount("bpf", bpffs_.c_str(), "bpf", 0, nullptr), 0);
+  auto sandbox = harness::Sandbox::create("kernel");
+  ASSERT_TRUE(sandbox.ok()) << sandbox.status();
+  sandbox_ = *std::move(sandbox);
+  cgroup_ = sandbox_->cgroup();
+  bpffs_ = sandbox_->bpffs();
   ASSERT_NO_FATAL_FAILURE(run(str_cat("ip netns add ", client_, " && ip netns add ", server_)));
   ASSERT_NO_FATAL_FAILURE(
       run(str_cat("ip -n ", client_, " link add eth0 type veth peer name eth0 netns ", server_)));
@@ -54,9 +52,8 @@ void ScratchNode::TearDown() {
   for (const std::string& ns : {client_, server_}) std::system(str_cat("ip netns del ", ns).c_str());
   std::error_code error;
   std::filesystem::remove_all(pin_root(), error);
-  umount(bpffs_.c_str());
-  rmdir(bpffs_.c_str());
   EXPECT_EQ(rmdir(cgroup_.c_str()), 0) << "a process is left in " << cgroup_;
+  sandbox_.reset();
 }
 
 void ScratchNode::open_dataplane(uint32_t listeners) {

@@ -1,6 +1,6 @@
-// A scratch node for the bpf suites: two namespaces joined by a veth pair, a cgroup, a bpffs. Everything
-// carries the process id in its name and is gone after the test. Never touches the root cgroup or
-// /sys/fs/bpf.
+// A scratch node for the bpf suites: two namespaces joined by a veth pair, a cgroup, a bpffs, in a sandbox of
+// the test's own. So programs and namespaces go with the process, also when it is killed; its empty cgroup
+// goes when the next one begins. Never touches the root cgroup or /sys/fs/bpf.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,6 +12,7 @@
 
 #include "agent/dataplane/dataplane.h"
 #include "base/fd.h"
+#include "tests/harness/sandbox.h"
 
 namespace weft::agent {
 
@@ -48,6 +49,7 @@ class ScratchNode : public testing::Test {
   std::string server_;
   std::string cgroup_;
   std::string bpffs_;
+  std::unique_ptr<harness::Sandbox> sandbox_;
   std::unique_ptr<Dataplane> dataplane_;
 };
 
