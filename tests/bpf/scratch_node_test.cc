@@ -6,9 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <set>
 
 #include "tests/bpf/child.h"
+#include "tests/harness/wait.h"
 
 namespace weft::agent {
 namespace {
@@ -50,9 +52,7 @@ TEST(ScratchNodeTest, OfASuiteThatIsKilledNoProgramAndNoNamespaceStays) {
   ASSERT_EQ(kill(suite, SIGKILL), 0);
   ASSERT_EQ(waitpid(suite, nullptr, 0), suite);
   // The kernel frees programs after a grace period.
-  const Deadline deadline;
-  while (loaded_programs() != before && !deadline.passed()) usleep(10'000);
-  EXPECT_EQ(loaded_programs(), before);
+  EXPECT_TRUE(harness::wait_until(std::chrono::seconds(5), [&] { return loaded_programs() == before; }));
   EXPECT_NE(access(str_cat("/run/netns/kernel-c", suite).c_str(), F_OK), 0);
 }
 
